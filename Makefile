@@ -1,0 +1,47 @@
+# `make` alone lists the targets. `run` needs Python 3.11+ and nothing else; the others make their
+# own environment in .venv first.
+
+PYTHON ?= python3
+PORT ?= 4221
+SEEDS ?= 10000
+DIRECTORY ?= files
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help run test check sim bench-cost bench-memory clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+run: ## serve the demo at http://127.0.0.1:4221/ (PORT=..., DIRECTORY=...)
+	@mkdir -p $(DIRECTORY)
+	@exec $(PYTHON) -m reactor --port $(PORT) --directory $(DIRECTORY)
+
+test: $(VENV)/test ## every test: protocol, simulator, real sockets
+	$(BIN)/python -m pytest
+
+check: $(VENV)/test $(VENV)/check ## linter, formatter, strict types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+sim: $(VENV)/test ## the simulator over many seeds (SEEDS=10000)
+	$(BIN)/python -m tests.simulate --seeds $(SEEDS)
+
+bench-cost: $(VENV)/bench ## CPU per request beside a raw loop, nginx and uvicorn
+	$(BIN)/python -m loadtest.cost
+
+bench-memory: $(VENV)/bench ## memory of idle, slow and very large transfers
+	$(BIN)/python -m loadtest.memory
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# One environment; a stamp file for each extra that has been put into it. Old ones are taken as
+# they are: a change of pyproject.toml installs again.
+$(VENV)/test $(VENV)/check $(VENV)/bench: $(VENV)/%: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  $$($(BIN)/python -c "import tomllib; print(' '.join( \
+	  tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['$*']))")
+	@touch $@

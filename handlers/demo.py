@@ -1,0 +1,50 @@
+"""The application that `make run` serves: a landing page, an echo, a mirror, and files."""
+
+import gzip
+from importlib.resources import files
+from typing import Final
+
+from handlers.files import Files
+from handlers.negotiation import accepts_gzip
+from handlers.router import Router
+from reactor import Request, Response
+
+_TEXT: Final = (
+    ("Content-Type", "text/plain"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Vary", "Accept-Encoding"),
+)
+_GZIPPED_TEXT: Final = (*_TEXT, ("Content-Encoding", "gzip"))
+_AGENT: Final = (("Content-Type", "text/plain"), ("X-Content-Type-Options", "nosniff"))
+_HTML: Final = (
+    ("Content-Type", "text/html; charset=utf-8"),
+    ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+
+
+def demo(directory: str | None, *, read_only: bool) -> Router:
+    """The routes of the demo. Raises OSError for a directory that cannot be used."""
+    page = files("handlers").joinpath("pages/landing.html").read_bytes()
+    stored = Files(directory)
+    router = Router()
+    router.add("GET", "/", lambda request: Response(200, page, _HTML))
+    router.add("GET", "/echo/{text:path}", echo)
+    router.add("GET", "/user-agent", user_agent)
+    router.add("GET", "/files/{name:path}", stored.get)
+    if not read_only:
+        router.add("POST", "/files/{name:path}", stored.post)
+    return router
+
+
+def echo(request: Request) -> Response:
+    """The rest of the path, decoded; compressed, however short, for who accepts it."""
+    text = "/".join(request.params["text"]).encode()
+    if accepts_gzip(request.headers.get("accept-encoding")):
+        return Response(200, gzip.compress(text, mtime=0), _GZIPPED_TEXT)
+    return Response(200, text, _TEXT)
+
+
+def user_agent(request: Request) -> Response:
+    """What the client calls itself."""
+    return Response(200, request.headers.get("user-agent").encode("latin-1"), _AGENT)

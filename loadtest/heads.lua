@@ -1,0 +1,22 @@
+-- For wrk: the same head in every request but for sixteen digits of its cookie.
+--
+-- The head is in the file that is the first argument, with sixteen "@" for the digits; the second
+-- argument is the first number. All that does not change is joined before the load begins, so a
+-- request costs one string.format and one concatenation: well below what wrk itself does for it.
+
+local before, after, number
+local format = string.format
+
+function init(args)
+  local file = assert(io.open(args[1], "rb"))
+  local head = file:read("*a")
+  file:close()
+  local from, to = head:find(("@"):rep(16), 1, true)
+  before, after = head:sub(1, from - 1), head:sub(to + 1)
+  number = tonumber(args[2])
+end
+
+function request()
+  number = number + 1
+  return before .. format("%016x", number) .. after
+end

@@ -1,0 +1,272 @@
+"""Processes on this machine, and what the kernel says about them.
+
+A benchmark needs its server on one core and its clients on another, CPU time and memory of a
+process with all its children, and nothing left running afterwards. All of that is here, read from
+/proc, so the measured program takes no part in its measurement. Linux only.
+
+CPU time is user plus system time of /proc/PID/stat: of all the process's threads, of its living
+descendants, and of the children it has waited for. The unit is a clock tick (10 ms), which is
+0.3 % of a load of three seconds.
+
+Every process is started in a session of its own, so that Ctrl-C reaches only the benchmark, which
+then stops what it started, by process id, on its way out.
+"""
+
+import json
+import os
+import platform
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, TypeAlias
+
+PROJECT: Final = Path(__file__).resolve().parent.parent
+ADDRESS: Final = "127.0.0.1"
+START_TIMEOUT: Final = 15.0  # seconds for a server to listen
+STOP_TIMEOUT: Final = 5.0  # seconds for a process to end by itself before it is killed
+
+Process: TypeAlias = "subprocess.Popen[str]"
+
+
+class MeasurementError(Exception):
+    """Something could not be measured; the text says what and why."""
+
+
+# ---------------------------------------------------------------------------------- processes
+
+
+def cores() -> tuple[int, int]:
+    """The server's core and its clients' core: the same one where there is only one."""
+    usable = sorted(os.sched_getaffinity(0))
+    return usable[0], usable[-1]
+
+
+@contextmanager
+def started(command: Sequence[str], core: int, log: Path, pipes: bool = False) -> Iterator[Process]:
+    """A process pinned to `core`, stopped at the end. With `pipes`, its stdin and stdout are."""
+    with log.open("w") as output:
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if pipes else output,
+                stderr=output,
+                cwd=PROJECT,
+                text=True,
+                start_new_session=True,
+                # Before exec, so that every thread and child of the program inherits it.
+                preexec_fn=partial(os.sched_setaffinity, 0, {core}),
+            )
+        except OSError as error:
+            raise MeasurementError(f"{command[0]}: {error.strerror}") from error
+    try:
+        yield process
+    finally:
+        stop(process)
+
+
+@contextmanager
+def serving(command: Sequence[str], port: int, core: int, log: Path) -> Iterator[int]:
+    """A server that accepts connections at `port`; gives its process id."""
+    with started(command, core, log) as process:
+        _wait_for_port(process, port, log)
+        yield process.pid
+
+
+def stop(process: Process) -> None:
+    """SIGTERM, and SIGKILL for the process and its children if that does not do."""
+    family = descendants(process.pid)
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(OSError):
+                pipe.close()
+    process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        # Children first: while their parent lives, their numbers cannot be somebody else's.
+        for pid in reversed(family):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+
+def free_port() -> int:
+    with socket.create_server((ADDRESS, 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _wait_for_port(process: Process, port: int, log: Path) -> None:
+    end = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise MeasurementError(f"it ended at once: {last_line(log)}")
+        with suppress(OSError), socket.create_connection((ADDRESS, port), 1.0):
+            return
+        time.sleep(0.02)
+    raise MeasurementError(
+        f"nothing listens at port {port} after {START_TIMEOUT:g} s: {last_line(log)}"
+    )
+
+
+def last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM unwind the stack, as Ctrl-C does, so that what was started is stopped."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
+
+
+def raise_descriptor_limit() -> int:
+    """As many descriptors as we may have, for us and for what we start; gives that number."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+# ---------------------------------------------------------------------------------- companions
+
+
+class Companion:
+    """A process of ours that tells what it did in lines of JSON, until its stdin is closed."""
+
+    def __init__(self, process: Process, log: Path) -> None:
+        self.process = process
+        self._log = log
+
+    def hear(self, timeout: float) -> dict[str, Any]:
+        """Its next line, the only one so far. Raises MeasurementError after `timeout` seconds."""
+        assert self.process.stdout is not None
+        ready, _, _ = select.select([self.process.stdout], [], [], timeout)
+        line = self.process.stdout.readline() if ready else ""
+        if not line:
+            why = last_line(self._log) if ready else f"nothing heard in {timeout:g} s"
+            raise MeasurementError(f"{self._log.stem}: {why}")
+        news: dict[str, Any] = json.loads(line)
+        return news
+
+    def dismiss(self, timeout: float = 30.0) -> dict[str, Any]:
+        """Close its stdin and hear its last line."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        return self.hear(timeout)
+
+
+@contextmanager
+def companion(module: str, arguments: Sequence[str], core: int, log: Path) -> Iterator[Companion]:
+    command = [sys.executable, "-m", module, *arguments]
+    with started(command, core, log, pipes=True) as process:
+        yield Companion(process, log)
+
+
+# ---------------------------------------------------------------------------------- /proc
+
+
+def descendants(pid: int) -> list[int]:
+    """The process and all its living children, parents first."""
+    family = [pid]
+    for parent in family:  # it grows while it is walked
+        with suppress(OSError):
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                family += map(int, (task / "children").read_text().split())
+    return family
+
+
+def _sum_over_family(pid: int, read: Callable[[int], float]) -> float:
+    total = 0.0
+    for member in descendants(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            total += read(member)
+    return total
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time so far, with all threads and children."""
+    return _sum_over_family(pid, _ticks) / os.sysconf("SC_CLK_TCK")
+
+
+def _ticks(pid: int) -> float:
+    # The name in parentheses may have spaces; after it come fields 3 and on, see proc(5).
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15]))  # utime, stime, and both of waited-for children
+
+
+def private_dirty(pid: int) -> float:
+    """Bytes that only this process has and has written: its heap and stacks, no program text."""
+    return _sum_over_family(pid, lambda one: _field(f"/proc/{one}/smaps_rollup", "Private_Dirty"))
+
+
+def resident(pid: int) -> float:
+    """Bytes of memory in use, shared ones included (VmRSS)."""
+    return _sum_over_family(pid, lambda one: _field(f"/proc/{one}/status", "VmRSS"))
+
+
+def peak_resident(pid: int) -> float:
+    """The most that `resident` was since `forget_peak` (VmHWM, which the kernel keeps)."""
+    return _sum_over_family(pid, lambda one: _field(f"/proc/{one}/status", "VmHWM"))
+
+
+def forget_peak(pid: int) -> None:
+    for member in descendants(pid):
+        Path(f"/proc/{member}/clear_refs").write_text("5")
+
+
+def socket_memory() -> float:
+    """Bytes of the kernel's TCP buffers, of all processes."""
+    for line in Path("/proc/net/sockstat").read_text().splitlines():
+        if line.startswith("TCP:"):
+            return float(line.split()[-1]) * resource.getpagesize()
+    return 0.0
+
+
+def slab_memory() -> float:
+    """Bytes of the kernel's own objects: sockets, files, epoll items; of all processes."""
+    return _field("/proc/meminfo", "Slab")
+
+
+def _field(path: str, name: str) -> float:
+    for line in Path(path).read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return float(line.split()[1]) * 1024  # always in kB
+    return 0.0
+
+
+def described() -> dict[str, Any]:
+    """The machine, for the record and for the reader's doubts."""
+    text = Path("/proc/cpuinfo").read_text()
+    models = [line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line]
+    return {
+        "processor": models[0] if models else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def introduction(machine: dict[str, Any]) -> str:
+    """The machine in a line, with a warning where the figures cannot be trusted."""
+    text = (
+        f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}, "
+        f"Python {machine['python']}, load average {machine['load_average']:.2f}"
+    )
+    if machine["cores"] < 2:
+        text += "\nOnly one core: server and clients share it, and figures mean little."
+    if machine["load_average"] > 0.5:
+        text += "\nThe machine was not idle before: read these figures with care."
+    return text

@@ -1,0 +1,37 @@
+"""An HTTP server in pure Python, on one thread, around `selectors.DefaultSelector`.
+
+These are the names that applications use. A handler is a callable that takes a Request and returns
+a Response, a coroutine or a Future of one:
+
+    from reactor import Response, Server
+
+    server = Server(lambda request: Response(200, b"hello"))
+    server.listen("127.0.0.1", 4221)
+    server.run()
+"""
+
+from reactor.errors import Cancelled, PoolFull, ProtocolError
+from reactor.futures import Future, Lane, in_pool, sleep
+from reactor.limits import Limits
+from reactor.messages import Body, Headers, Request, Response, plain_response
+from reactor.regions import File, FileRegion
+from reactor.server import Server
+
+__all__ = [
+    "Body",
+    "Cancelled",
+    "File",
+    "FileRegion",
+    "Future",
+    "Headers",
+    "Lane",
+    "Limits",
+    "PoolFull",
+    "ProtocolError",
+    "Request",
+    "Response",
+    "Server",
+    "in_pool",
+    "plain_response",
+    "sleep",
+]

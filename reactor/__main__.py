@@ -1,0 +1,95 @@
+"""The command line: reads the options, wires the server, and waits for a signal.
+
+python -m reactor --port 4221 --directory files
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+
+from handlers.demo import demo
+from reactor.config import Config, configure_logging, parse_arguments
+from reactor.dates import WallClock
+from reactor.server import Server
+
+PATIENCE_AFTER_SECOND_SIGNAL: Final = 0.8  # seconds
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM; the exit status."""
+    config = parse_arguments(sys.argv[1:] if arguments is None else arguments)
+    configure_logging(config.log_level)
+    try:
+        access_log = _open_access_log(config.access_log)
+    except OSError as error:
+        return _complain(f"cannot write the access log {config.access_log!r}: {error.strerror}")
+    try:
+        handler = demo(config.directory, read_only=config.read_only)
+    except OSError as error:
+        return _complain(f"cannot use the directory {config.directory!r}: {error.strerror}")
+    server = Server(
+        handler,
+        config.limits,
+        wall=WallClock(server=config.server_header, with_date=config.date_header),
+        access_log=access_log,
+    )
+    try:
+        address = server.listen(config.host, config.port)
+    except OSError as error:
+        where = f"{config.host}, port {config.port}"
+        return _complain(f"cannot listen on {where}: {error.strerror or error}")
+    _tell(config, server, address)
+    _end_on_signals(server)
+    server.run()
+    return 0
+
+
+def _open_access_log(where: str) -> int | None:
+    if where == "off":
+        return None
+    if where == "-":
+        return sys.stdout.fileno()
+    return os.open(where, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def _tell(config: Config, server: Server, address: tuple[Any, ...]) -> None:
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    files = "no files (see --directory)"
+    if config.directory is not None:
+        access = "read only" if config.read_only else "with uploads"
+        files = f"{os.path.abspath(config.directory)} at /files/, {access}"
+    print(
+        f"reactor: http://{host}:{address[1]}/ serves the demo and {files}; "
+        f"{server.limits.connections} connections at most; Ctrl-C ends it",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _end_on_signals(server: Server) -> None:
+    """The first signal drains, the second ends; also where the loop or a disk hangs."""
+    signals = 0
+
+    def on_signal(number: int, frame: Any) -> None:
+        nonlocal signals
+        signals += 1
+        server.reactor.call_soon_threadsafe(server.shut_down)
+        if signals == 2:
+            watchdog = threading.Timer(PATIENCE_AFTER_SECOND_SIGNAL, os._exit, (1,))
+            watchdog.daemon = True
+            watchdog.start()
+
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+
+
+def _complain(sentence: str) -> int:
+    print(f"reactor: {sentence}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Every limit and every timeout, in one place.
+
+The suffix of a name is its unit: `_timeout` is in seconds, `_bytes` in bytes, `_rate` in bytes per
+second; a plural without one of these is a count. The command line makes an option of each field
+(`idle_timeout` is `--idle-timeout`), the README a row of its table, from the metadata here.
+
+What only the mechanism cares about (how much one connection may do within one turn of the loop) is
+a named constant beside the code that needs it.
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+def _limit(default: Any, meaning: str) -> Any:
+    return field(default=default, metadata={"meaning": meaning})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of one server. Raises ValueError for a negative or, mostly, a zero value."""
+
+    connections: int = _limit(0, "open connections; 0: as many as RLIMIT_NOFILE allows")
+    backlog: int = _limit(4096, "connections the kernel holds until they are accepted")
+
+    idle_timeout: float = _limit(75.0, "until the next request of a kept connection begins")
+    head_timeout: float = _limit(10.0, "from the first byte of a request's head to its last")
+    handler_timeout: float = _limit(60.0, "until a handler answers, then 503; 0: for ever")
+    min_rate: float = _limit(500.0, "what a body must move, in either direction")
+    min_rate_timeout: float = _limit(20.0, "how long a body may fall short of that rate")
+    half_closed_timeout: float = _limit(10.0, "a handler goes on after its client sent a FIN")
+    linger_timeout: float = _limit(2.0, "for the client's FIN, after its last byte")
+    linger_total_timeout: float = _limit(30.0, "for the client's FIN, in all")
+    cancel_timeout: float = _limit(1.0, "a cancelled handler has to clean up")
+    shutdown_timeout: float = _limit(10.0, "running requests go on after SIGTERM")
+
+    request_line_bytes: int = _limit(8 * 1024, "a request line; longer: 414")
+    head_bytes: int = _limit(32 * 1024, "a request's head; longer: 431")
+    head_fields: int = _limit(100, "fields in a head or in trailers; more: 431")
+    trailer_bytes: int = _limit(8 * 1024, "the trailers of a chunked body; longer: 431")
+    memory_body_bytes: int = _limit(1024 * 1024, "a body that is held in memory; longer: 413")
+    memory_bodies_bytes: int = _limit(64 * 1024 * 1024, "all such bodies together; beyond: wait")
+    upload_bytes: int = _limit(1024**3, "any request's body; longer: 413")
+
+    pool_threads: int = _limit(8, "threads for blocking file I/O and gzip")
+    pool_jobs: int = _limit(256, "jobs that wait for a thread")
+    pool_timeout: float = _limit(5.0, "a file job waits for a place among them, then 503")
+    log_bytes: int = _limit(4 * 1024 * 1024, "log lines held while their disk is slow; then lost")
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value = getattr(self, one.name)
+            least = 0 if one.name in _MAY_BE_ZERO else 1 if isinstance(one.default, int) else 0.001
+            if not least <= value <= 2**53:
+                raise ValueError(f"{one.name} must be at least {least:g}, not {value:g}")
+
+
+_MAY_BE_ZERO = {"connections", "handler_timeout", "min_rate", "shutdown_timeout"}

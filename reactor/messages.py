@@ -1,0 +1,237 @@
+"""The nouns of HTTP: what a handler gets and what it gives back.
+
+A Request is made by the parser and completed by the connection. Its head is whole; its body is a
+stream that is pulled. Headers are kept as the bytes came, and a look-up is a search in them: most
+handlers ask for one or two fields of ten, so an index would cost more than it saves.
+
+A Response is a status, a body and fields. How it is framed (Content-Length, chunked, until close)
+is the connection's business; a handler only says what it knows.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any, Protocol, TypeAlias
+
+from reactor.budgets import MemoryBudget
+from reactor.errors import Cancelled, ProtocolError
+from reactor.futures import Future
+from reactor.regions import FileRegion
+
+Fields: TypeAlias = Sequence[tuple[str, str]]
+ResponseBody: TypeAlias = bytes | memoryview | FileRegion | Iterator[bytes] | AsyncIterator[bytes]
+
+PIECE_BYTES = 64 * 1024  # what one recv brings at most, and what a pull asks for by default
+
+
+class Headers:
+    """Header fields as they were received: ordered, multi-valued, names in any case."""
+
+    __slots__ = ("_folded", "_raw")
+
+    def __init__(self, raw: str = "") -> None:
+        """`raw`: field lines, each ended by CRLF, already checked; decoded as Latin-1."""
+        self._raw = raw
+        self._folded: str | None = None  # the same in lower case, made for the first look-up
+
+    def get(self, name: str, default: str = "") -> str:
+        """The field's value; several lines are joined by ", " (RFC 9110, section 5.3)."""
+        values = self.get_all(name)
+        return values[0] if len(values) == 1 else ", ".join(values) if values else default
+
+    def get_all(self, name: str) -> list[str]:
+        """The field's values, one a line, without the white space around them."""
+        raw = self._raw
+        folded = self._folded
+        if folded is None:
+            folded = self._folded = "\r\n" + raw.lower()  # two characters further than `raw`
+        values = []
+        start = folded.find(key := f"\r\n{name.lower()}:")
+        while start >= 0:
+            begin = start + len(key) - 2
+            values.append(raw[begin : raw.index("\r\n", begin)].strip(" \t"))
+            start = folded.find(key, begin)
+        return values
+
+    def __contains__(self, name: str) -> bool:
+        return bool(self.get_all(name))
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        for line in self._raw.split("\r\n")[:-1]:
+            name, _, value = line.partition(":")
+            yield name, value.strip(" \t")
+
+
+class BodySource(Protocol):
+    """Where a body comes from: the connection."""
+
+    def pull(self, most: int) -> bytes | Future[bytes]: ...
+
+
+class Body:
+    """A request's body: a stream that is pulled, with the socket not read while nobody pulls.
+
+    Every pull raises ProtocolError when the body is malformed (400), too slow (408) or too large
+    (413); that is then the answer, whatever the handler does.
+    """
+
+    __slots__ = ("_budget", "_held", "_most", "_room", "_source", "length")
+
+    def __init__(
+        self, source: BodySource | None, length: int | None, most: int, budget: MemoryBudget
+    ) -> None:
+        self.length = length  # None where it is chunked
+        self._source = source
+        self._most = most
+        self._budget = budget
+        self._held = 0
+        self._room: Future[None] | None = None  # memory that is waited for
+
+    async def read(self, most: int = -1) -> bytes:
+        """At most `most` bytes as soon as there are any; b"" at the end.
+
+        Without `most`, the whole rest, which is held in memory and therefore bounded by
+        `Limits.memory_body_bytes`: ProtocolError(413) beyond.
+        """
+        if most < 0:
+            return await self._read_all()
+        if self._source is None:
+            raise RuntimeError("this request is answered; its body is gone")
+        if most == 0 or self.length == 0:
+            return b""
+        piece = self._source.pull(most)
+        return piece if isinstance(piece, bytes) else await piece
+
+    def __aiter__(self) -> "Body":
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self.read(PIECE_BYTES)
+        if not piece:
+            raise StopAsyncIteration
+        return piece
+
+    def close(self) -> None:
+        """The request is answered: pulls fail from now on, and the memory is given back."""
+        self._source = None
+        if self._room is not None:
+            self._room.set_exception(Cancelled())
+            self._room = None
+        if self._held:
+            held, self._held = self._held, 0
+            self._budget.give(held)
+
+    async def _read_all(self) -> bytes:
+        if self.length is not None and self.length > self._most:
+            raise self._too_large()
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            # Room is taken before the bytes are read, so that what waits for room waits in the
+            # kernel; the byte beyond the most is how a body that is too large shows itself.
+            want = min(PIECE_BYTES, self._most - size + 1)
+            await self._hold(want)
+            piece = await self.read(want)
+            self._held -= want - len(piece)
+            self._budget.give(want - len(piece))
+            if not piece:
+                return b"".join(pieces)
+            size += len(piece)
+            if size > self._most:
+                raise self._too_large()
+            pieces.append(piece)
+
+    async def _hold(self, count: int) -> None:
+        self._room = self._budget.take(count)
+        if self._room is not None:
+            await self._room
+            self._room = None
+        self._held += count
+
+    def _too_large(self) -> ProtocolError:
+        return ProtocolError(413, f"This body may have {self._most} bytes at most.")
+
+
+class _NoBody:
+    """The source of a body that is not there."""
+
+    def pull(self, most: int) -> bytes:
+        return b""
+
+
+NO_BODY = Body(_NoBody(), 0, 0, MemoryBudget(0))
+
+
+class Request:
+    """A request whose head is whole.
+
+    `path` and `query` are the target's parts as they came, still percent-encoded; `host` is the
+    Host field or, before it, the authority of an absolute target. `content` is the body's bytes
+    where something has read them for a plain handler, `params` what a router found in the path.
+    """
+
+    __slots__ = (
+        "body",
+        "client",
+        "client_closed",
+        "content",
+        "expects_continue",
+        "headers",
+        "host",
+        "keep_alive",
+        "length",
+        "method",
+        "minor",
+        "params",
+        "path",
+        "query",
+        "scheme",
+        "target",
+    )
+
+    def __init__(
+        self, method: str, target: str, path: str, query: str, minor: int, headers: Headers
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.path = path
+        self.query = query
+        self.minor = minor  # HTTP/1.minor
+        self.headers = headers
+        self.scheme = "http"
+        self.host = ""
+        self.keep_alive = minor > 0
+        self.length: int | None = 0  # of the body; None: chunked
+        self.expects_continue = False
+        self.body = NO_BODY
+        self.content = b""
+        self.params: dict[str, Any] = {}
+        self.client: tuple[Any, ...] = ("", 0)
+        self.client_closed = False  # it sends no more; it may still read
+
+    def __repr__(self) -> str:
+        return f"<{self.method} {self.target} HTTP/1.{self.minor}>"
+
+
+class Response:
+    """An answer: status, body, fields.
+
+    The body is bytes, a FileRegion, or an iterator or async iterator of bytes that is pulled as
+    the client reads and closed if it leaves. An iterator whose length is known is given a
+    Content-Length, and must keep it; otherwise it goes out chunked. `Date`, `Content-Length` of
+    bytes and regions, `Transfer-Encoding` and `Connection` are written for you.
+    """
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int = 200, body: ResponseBody = b"", headers: Fields = ()) -> None:
+        self.status = status
+        self.body = body
+        self.headers = headers
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}>"
+
+
+def plain_response(status: int, sentence: str, headers: Fields = ()) -> Response:
+    """A sentence in plain text, as errors are told."""
+    fields = (("Content-Type", "text/plain; charset=utf-8"), *headers)
+    return Response(status, f"{sentence}\n".encode(), fields)

@@ -1,0 +1,196 @@
+"""An answer's body on its way: pulled piece by piece as the peer reads.
+
+A source has one verb, `next_piece`: bytes or a region that can be sent now, a Future of one that
+cannot, or None at the end. What the sources hide is where the waiting is: in an asynchronous
+generator, on a disk, nowhere. An Outgoing puts the frame around the pieces and holds the body to
+the length that its head has promised.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextvars import Context, copy_context
+from typing import Any, Final, Protocol, TypeAlias, cast
+
+from reactor.buffers import JOIN_BYTES
+from reactor.errors import ResponseError
+from reactor.futures import Future, Lane
+from reactor.messages import ResponseBody
+from reactor.protocol.chunked import LAST_CHUNK, encode_chunk
+from reactor.regions import File, FileRegion
+from reactor.tasks import Runtime, Task
+
+WINDOW_BYTES: Final = 256 * 1024  # of a file, looked at and sent at a time
+_SCRATCH: Final = memoryview(bytearray(WINDOW_BYTES))  # of the loop's thread
+
+Piece: TypeAlias = bytes | memoryview | FileRegion
+
+
+class Source(Protocol):
+    """Where pieces come from."""
+
+    def next_piece(self) -> "Piece | Future[Any] | None": ...
+    def close(self) -> None: ...
+
+
+class _Whole:
+    """A body that is there: one piece."""
+
+    def __init__(self, body: bytes | memoryview) -> None:
+        self._body: bytes | memoryview | None = body
+
+    def next_piece(self) -> bytes | memoryview | None:
+        body, self._body = self._body, None
+        return body
+
+    def close(self) -> None:
+        self._body = None
+
+
+class _Iterated:
+    """A synchronous iterator."""
+
+    def __init__(self, iterator: Iterator[bytes]) -> None:
+        self._iterator = iterator
+
+    def next_piece(self) -> bytes | None:
+        return next(self._iterator, None)
+
+    def close(self) -> None:
+        close = getattr(self._iterator, "close", None)
+        if close is not None:
+            close()
+
+
+class _Awaited:
+    """An asynchronous iterator; all its pieces are made in one context."""
+
+    def __init__(self, iterator: AsyncIterator[bytes], runtime: Runtime) -> None:
+        self._iterator = iterator
+        self._runtime = runtime
+        self._context: Context = copy_context()
+        self._task: Task[bytes | None] | None = None
+
+    def next_piece(self) -> bytes | Future[Any] | None:
+        task = self._runtime.spawn(self._advance(), self._context)
+        if task.done:
+            return task.result()
+        self._task = task
+        return task
+
+    def close(self) -> None:
+        """Cancel what it waits for, and close it; that may wait in turn, for a while."""
+        if self._task is not None and not self._task.done:
+            self._task.cancel()
+        if isinstance(self._iterator, AsyncGenerator):
+            self._runtime.close_generator(self._iterator)
+
+    async def _advance(self) -> bytes | None:
+        try:
+            return await anext(self._iterator)
+        except StopAsyncIteration:
+            return None
+
+
+class _Stored:
+    """A stretch of a file, window by window, each in memory before the loop touches it."""
+
+    def __init__(self, region: FileRegion, runtime: Runtime) -> None:
+        self._region: FileRegion | None = region
+        self._runtime = runtime
+
+    def next_piece(self) -> Piece | Future[Any] | None:
+        region = self._region
+        if region is None or region.length == 0:
+            return None
+        count = min(region.length, WINDOW_BYTES)
+        window = _SCRATCH[:count]
+        if region.file.look(region.offset, window):
+            return _take(region, count, window)
+        piece: Future[Piece] = Future()
+        file = region.file.hold()  # the job's; this body may be closed before it ends
+        job = self._runtime.submit(Lane.FILES, file.load, region.offset, count)
+        job.add_callback(lambda done: self._loaded(done, piece, file, count))
+        return piece
+
+    def close(self) -> None:
+        region, self._region = self._region, None
+        if region is not None:
+            region.release()
+
+    def _loaded(self, job: Future[bytes], piece: Future[Piece], file: File, count: int) -> None:
+        file.release()
+        if self._region is None:
+            return
+        try:
+            data = job.result()
+            if len(data) != count:
+                raise ResponseError("the file has become shorter")
+        except Exception as error:
+            piece.set_exception(error)
+        else:
+            piece.set_result(_take(self._region, count, data))
+
+
+def _take(region: FileRegion, count: int, data: bytes | memoryview) -> Piece:
+    """The next `count` bytes of the region: as bytes where they are few, else from the file."""
+    offset = region.offset
+    region.offset += count
+    region.length -= count
+    if count <= JOIN_BYTES:
+        return bytes(data)
+    return FileRegion(region.file.hold(), offset, count)
+
+
+class Outgoing:
+    """A body and its frame. A piece may be b"", which sends nothing."""
+
+    __slots__ = ("_chunked", "_length", "_source", "sent")
+
+    def __init__(
+        self, body: ResponseBody, length: int | None, chunked: bool, runtime: Runtime
+    ) -> None:
+        """`length` as the head has promised; None: until the last chunk, or until close."""
+        self._source = _source(body, runtime)
+        self._length = length
+        self._chunked = chunked
+        self.sent = 0  # bytes of the body that were queued
+
+    def next_piece(self) -> Piece | Future[Any] | None:
+        """The next piece, a Future of it, or None at the end. Raises what the handler raises."""
+        return self._source.next_piece()
+
+    def frame(self, piece: Piece | None) -> Sequence[Piece]:
+        """What to send for a piece, or for the end.
+
+        Raises ResponseError for a byte more, or at the end fewer, than the head has promised.
+        """
+        if piece is None:
+            if self._length is not None and self.sent != self._length:
+                raise ResponseError(f"a body of {self.sent} bytes in place of {self._length}")
+            return (LAST_CHUNK,) if self._chunked else ()
+        if not isinstance(piece, bytes | memoryview | FileRegion):
+            raise ResponseError(f"a piece of a body is bytes, not {type(piece).__name__}")
+        size = piece.length if isinstance(piece, FileRegion) else len(piece)
+        self.sent += size
+        if self._length is not None and self.sent > self._length:
+            raise ResponseError(f"a body of more than the {self._length} bytes it has promised")
+        if not self._chunked:
+            return (piece,)
+        if isinstance(piece, bytes) and size <= JOIN_BYTES:
+            return (encode_chunk(piece),) if piece else ()
+        return (b"%x\r\n" % size, piece, b"\r\n")  # too large to be copied for its frame
+
+    def close(self) -> None:
+        """Let go of the source, finished or not."""
+        self._source.close()
+
+
+def _source(body: ResponseBody, runtime: Runtime) -> Source:
+    if isinstance(body, bytes):
+        return _Whole(body)
+    if isinstance(body, memoryview):
+        return _Whole(body.cast("B"))
+    if isinstance(body, FileRegion):
+        return _Stored(body, runtime)
+    if hasattr(body, "__anext__"):
+        return _Awaited(cast(AsyncIterator[bytes], body), runtime)
+    return _Iterated(body)

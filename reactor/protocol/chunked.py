@@ -1,0 +1,118 @@
+"""The chunked transfer coding (RFC 9112, section 7), in both directions.
+
+The decoder is handed the parser's buffer and a position in it, and gives back a piece of the body
+and how far it got. It holds no bytes itself: what it cannot use yet stays in the buffer.
+"""
+
+import re
+from enum import IntEnum
+from typing import Final
+
+from reactor.errors import ProtocolError
+from reactor.limits import Limits
+from reactor.protocol.grammar import FIELD_LINE, QUOTED_STRING, TOKEN
+
+LAST_CHUNK: Final = b"0\r\n\r\n"
+EXTENSION_BYTES: Final = 256  # of one chunk, its size and line end included
+
+# chunk-size [ chunk-ext ] CRLF; extensions are checked and then ignored (section 7.1.1).
+_SIZE_LINE = re.compile(
+    rb"([0-9A-Fa-f]{1,16})(?:[ \t]*+;[ \t]*+%b++(?:[ \t]*+=[ \t]*+(?:%b++|%b))?+)*+\r\n"
+    % (TOKEN, TOKEN, QUOTED_STRING)
+)
+_TRAILER = re.compile(FIELD_LINE)
+
+
+class _Expected(IntEnum):
+    SIZE = 0
+    DATA = 1
+    DATA_END = 2  # the CRLF behind a chunk's data
+    TRAILERS = 3
+
+
+class ChunkedDecoder:
+    """One chunked body. Raises ProtocolError 400, 413 (`upload_bytes`) or 431 (trailers)."""
+
+    __slots__ = ("_expected", "_fields", "_limits", "_remaining", "_total", "_trailer_bytes")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._expected = _Expected.SIZE
+        self._remaining = 0  # of this chunk
+        self._total = 0  # of all chunks announced
+        self._fields = 0
+        self._trailer_bytes = 0
+
+    def next_piece(self, buffer: bytes, position: int, most: int) -> tuple[bytes | None, int]:
+        """A piece of at most `most` bytes (b"": the end; None: more bytes) and the new position."""
+        while True:
+            if self._expected is _Expected.DATA:
+                piece = buffer[position : position + min(most, self._remaining)]
+                self._remaining -= len(piece)
+                if not self._remaining:
+                    self._expected = _Expected.DATA_END
+                return piece or None, position + len(piece)
+            line_end = buffer.find(b"\n", position) + 1
+            if not line_end:
+                self._check_unfinished(buffer, position)
+                return None, position
+            if self._line(buffer[position:line_end]):
+                return b"", line_end
+            position = line_end
+
+    def _line(self, line: bytes) -> bool:
+        """Take a whole line; True when it was the last one."""
+        if self._expected is _Expected.SIZE:
+            self._size_line(line)
+        elif self._expected is _Expected.DATA_END:
+            if line != b"\r\n":
+                raise ProtocolError(400, "A chunk is longer than its size says.")
+            self._expected = _Expected.SIZE
+        elif line == b"\r\n":
+            return True
+        else:
+            self._trailer_line(line)
+        return False
+
+    def _size_line(self, line: bytes) -> None:
+        match = _SIZE_LINE.fullmatch(line)
+        if match is None or len(line) > EXTENSION_BYTES:
+            raise ProtocolError(400, "The size of a chunk is not 1 to 16 hexadecimal digits.")
+        self._remaining = int(match[1], 16)
+        self._total += self._remaining
+        if self._total > self._limits.upload_bytes:
+            raise ProtocolError(413, f"A body may have {self._limits.upload_bytes} bytes at most.")
+        self._expected = _Expected.DATA if self._remaining else _Expected.TRAILERS
+
+    def _trailer_line(self, line: bytes) -> None:
+        """Trailers are checked and dropped: nobody here may rely on them (RFC 9110, 6.5.1)."""
+        if not _TRAILER.fullmatch(line):
+            raise ProtocolError(400, "A trailer is not a header field.")
+        self._fields += 1
+        self._trailer_bytes += len(line)
+        if (
+            self._fields > self._limits.head_fields
+            or self._trailer_bytes > self._limits.trailer_bytes
+        ):
+            raise _trailers_too_large()
+
+    def _check_unfinished(self, buffer: bytes, position: int) -> None:
+        """A line without its end must still be bounded, and begin as it has to."""
+        size = len(buffer) - position
+        if self._expected is _Expected.TRAILERS:
+            if self._trailer_bytes + size > self._limits.trailer_bytes:
+                raise _trailers_too_large()
+        elif self._expected is _Expected.SIZE:
+            if size > EXTENSION_BYTES:
+                raise ProtocolError(400, "The size of a chunk has no end.")
+        elif size and buffer[position:] != b"\r":
+            raise ProtocolError(400, "A chunk is longer than its size says.")
+
+
+def _trailers_too_large() -> ProtocolError:
+    return ProtocolError(431, "The trailers of the body are too large.")
+
+
+def encode_chunk(piece: bytes) -> bytes:
+    """`piece` as one chunk; it must not be empty, since that would be the last."""
+    return b"%x\r\n%b\r\n" % (len(piece), piece)

@@ -1,0 +1,148 @@
+"""From responses to bytes: the head of an answer and how its body is framed.
+
+Fields that a handler sets are checked once and remembered, since most come again with the next
+answer. The four that frame and date an answer (RFC 9112, sections 6 and 9) are ours to write; a
+handler that sets one is taken at its word where the word can be kept, and is wrong otherwise.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import starmap
+from typing import Final, NamedTuple
+
+from reactor.errors import ResponseError
+from reactor.messages import Request, Response
+from reactor.protocol.grammar import TOKEN, VALUE
+from reactor.regions import FileRegion
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+CLOSE: Final = b"Connection: close\r\n"
+KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
+CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
+
+_FIELD = re.compile(rb"(%b++): (%b*+)\r\n" % (TOKEN, VALUE))
+_FRAMING_NAMES: Final = {"content-length", "transfer-encoding", "connection", "date"}
+
+
+class Declared(NamedTuple):
+    """What a handler's own fields say about framing."""
+
+    length: int | None = None
+    close: bool = False
+
+
+NOTHING: Final = Declared()
+
+
+class _FramingFieldError(Exception):
+    """Not an error: this field has to be looked at each time."""
+
+
+@lru_cache(maxsize=1024)
+def _field_line(name: str, value: str) -> bytes:
+    if name.lower() in _FRAMING_NAMES:
+        raise _FramingFieldError
+    return _checked_line(name, value)
+
+
+def _checked_line(name: str, value: str) -> bytes:
+    try:
+        line = f"{name}: {value}\r\n".encode("latin-1")
+    except UnicodeEncodeError:
+        line = b""
+    match = _FIELD.fullmatch(line)
+    if match is None or match[2] != match[2].strip(b" \t"):
+        raise ResponseError(f"not a header field: {name!r}: {value!r}")
+    return line
+
+
+def encode_fields(fields: Sequence[tuple[str, str]]) -> tuple[bytes, Declared]:
+    """Field lines, and what the fields among them that are ours to write declare.
+
+    Raises ResponseError for what is no field (a CR, an LF, a character beyond Latin-1) and for
+    framing that cannot be kept.
+    """
+    try:
+        return b"".join(starmap(_field_line, fields)), NOTHING
+    except _FramingFieldError:
+        return _encode_with_framing(fields)
+
+
+def _encode_with_framing(fields: Sequence[tuple[str, str]]) -> tuple[bytes, Declared]:
+    lines = []
+    declared = NOTHING
+    for name, value in fields:
+        folded = name.lower()
+        if folded == "content-length":
+            if declared.length is not None or not re.fullmatch("[0-9]{1,19}", value):
+                raise ResponseError(f"not a Content-Length: {value!r}")
+            declared = declared._replace(length=int(value))
+        elif folded == "connection" and value.lower() == "close":
+            declared = declared._replace(close=True)
+        elif folded in _FRAMING_NAMES:
+            raise ResponseError(f"this field is the server's to write: {name}: {value}")
+        else:
+            lines.append(_checked_line(name, value))
+    return b"".join(lines), declared
+
+
+def encode_head(
+    status_line: bytes, request: Request, response: Response, keep_alive: bool
+) -> tuple[bytes, int | None, bool]:
+    """The head; the length of its body (None: until the last chunk or close); whether to keep.
+
+    Raises ResponseError where what the handler says about its body contradicts the body.
+    """
+    fields, declared = encode_fields(response.headers)
+    status = response.status
+    size = body_size(response)
+    length = size
+    if declared is not NOTHING:
+        keep_alive = keep_alive and not declared.close
+        length = _declared_length(declared, size, request, status)
+    if status < 200 or status == 204:
+        if length != 0 or status < 200 or declared.length is not None:
+            raise ResponseError(f"a {status} cannot have a body here")
+        framing = b""
+    elif length is not None and (status != 304 or length):
+        framing = b"Content-Length: %d\r\n" % length
+    elif length is not None or request.method == "HEAD":
+        framing = b""
+    elif request.minor:
+        framing = CHUNKED
+    else:
+        framing = b""
+        keep_alive = False  # its end is the end (RFC 9112, section 6.3)
+    connection = CLOSE if not keep_alive else b"" if request.minor else KEEP_ALIVE
+    return b"%b%b%b%b\r\n" % (status_line, fields, framing, connection), length, keep_alive
+
+
+def body_size(response: Response) -> int | None:
+    """The length of the body in bytes; None for an iterator, whose length nobody knows yet."""
+    body = response.body
+    if isinstance(body, bytes):
+        return len(body)
+    if isinstance(body, memoryview) and body.c_contiguous:
+        return body.nbytes
+    if isinstance(body, FileRegion):
+        return body.length
+    if hasattr(body, "__next__") or hasattr(body, "__anext__"):
+        return None
+    raise ResponseError(f"a body is bytes, a FileRegion or an iterator, not {type(body).__name__}")
+
+
+def has_content(request: Request, status: int) -> bool:
+    """Whether an answer with this status brings its body along (RFC 9110, section 6.4.1)."""
+    return request.method != "HEAD" and status not in (204, 304)
+
+
+def _declared_length(
+    declared: Declared, size: int | None, request: Request, status: int
+) -> int | None:
+    """A handler's Content-Length, where it is what it says it is."""
+    if declared.length is None or declared.length == size:
+        return size
+    if size is None or (size == 0 and not has_content(request, status)):
+        return declared.length
+    raise ResponseError(f"Content-Length is {declared.length}, but the body has {size} bytes")

@@ -1,0 +1,279 @@
+"""Listening, accepting, sharing, and ending well.
+
+A Server binds addresses, makes a connection of each client that comes, and knows how many there
+are. Over the limit a client is told so (503) rather than left in the dark; when the process runs
+out of descriptors the listener sleeps a little, since a failed accept leaves it ready and the loop
+would spin.
+
+It ends in order: stop listening, close the idle, let the others answer what they have begun, and
+abort what is left at the deadline.
+"""
+
+import errno
+import logging
+import resource
+import socket
+from dataclasses import replace
+from selectors import EVENT_READ
+from typing import Any, Final
+
+from reactor.accesslog import AccessLog
+from reactor.connection import Handler, HttpConnection, Service
+from reactor.dates import WallClock
+from reactor.errors import ProtocolError
+from reactor.limits import Limits
+from reactor.loop import Reactor
+from reactor.tasks import Runtime
+from reactor.threadpool import ThreadPool
+from reactor.transport import Transport
+
+ACCEPTS_PER_TURN: Final = 256
+REFUSALS: Final = 64  # clients over the limit that are told so at the same time
+RESERVED_DESCRIPTORS: Final = 64  # for the loop, the log, libraries
+KEPT_BACK: Final = 8  # one descriptor in so many is for files, sent or received
+NEWCOMERS: Final = 64  # looked at directly while the loop is behind
+ACCEPT_PAUSE: Final = 0.1  # seconds without accepting, after running out of descriptors
+NOTSENT_LOWAT_BYTES: Final = 128 * 1024
+_OUT_OF_RESOURCES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+log = logging.getLogger("reactor")
+
+
+class Listener:
+    """One listening socket in the loop."""
+
+    def __init__(self, server: "Server", listening: socket.socket) -> None:
+        self._server = server
+        self._socket = listening
+        self._reactor = server.reactor
+        self._open = True
+        self.address: tuple[Any, ...] = listening.getsockname()
+        self._reactor.urgent.append(self)
+        self._listen()
+
+    def on_events(self, mask: int) -> None:
+        """Accept what is there; errors of one client are not the others'."""
+        for _ in range(ACCEPTS_PER_TURN):
+            if not self._open:
+                return
+            try:
+                client, peer = self._socket.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in _OUT_OF_RESOURCES:
+                    self._pause(error)
+                    return
+                continue  # ECONNABORTED and its like: that client has gone again (accept(2))
+            client.setblocking(False)
+            self._server.connect(client, peer)
+
+    def close(self) -> None:
+        if self._open:
+            self._stop_listening()
+            self._reactor.urgent.remove(self)
+        self._socket.close()
+
+    def abort(self) -> None:
+        """Nothing that a client does may end the listening."""
+
+    def _listen(self) -> None:
+        self._reactor.selector.register(self._socket, EVENT_READ, self)
+
+    def _stop_listening(self) -> None:
+        self._open = False
+        if self._socket in self._reactor.selector.get_map():
+            self._reactor.selector.unregister(self._socket)
+
+    def _pause(self, error: OSError) -> None:
+        log.error("cannot accept: %s; trying again in %g s", error.strerror, ACCEPT_PAUSE)
+        self._stop_listening()
+        self._reactor.call_later(ACCEPT_PAUSE, self._resume)
+
+    def _resume(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._open = True
+            self._listen()
+
+
+class Server:
+    """An HTTP server for one handler.
+
+    Everything it touches is an argument: the reactor (selector and clock), the thread pool, the
+    wall clock and the transport's class, so that a simulator can stand in for the world.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        limits: Limits | None = None,
+        *,
+        reactor: Reactor | None = None,
+        pool: ThreadPool | None = None,
+        wall: WallClock | None = None,
+        transport: type[Transport] = Transport,
+        access_log: int | None = None,
+    ) -> None:
+        """`access_log` is a descriptor, or None. Raises nothing and opens nothing yet."""
+        limits = limits or Limits()
+        if not limits.connections:
+            limits = replace(limits, connections=affordable_connections())
+        self.limits = limits
+        self.reactor = reactor or Reactor()
+        self.pool = pool or ThreadPool(
+            self.reactor, limits.pool_threads, limits.pool_jobs, limits.pool_timeout
+        )
+        runtime = Runtime(self.reactor, self.pool, limits.cancel_timeout)
+        runtime.adopt_generators()
+        wall = wall or WallClock()
+        wall.refresh(self.reactor.now)
+        self._log = (
+            AccessLog(access_log, wall, runtime, limits.log_bytes)
+            if access_log is not None
+            else None
+        )
+        self._service = Service(handler, limits, runtime, wall, self._log, self._closed)
+        self._transport = transport
+        self._listeners: list[Listener] = []
+        self._connections: set[HttpConnection] = set()
+        self._newcomers = 0
+
+    # --- listening -------------------------------------------------------------------------------
+
+    def listen(self, host: str = "127.0.0.1", port: int = 4221) -> tuple[Any, ...]:
+        """Bind every address that `host` stands for; the first one bound. Raises OSError."""
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        sockets: list[socket.socket] = []
+        try:
+            for family, _, _, _, address in dict.fromkeys(found):
+                # Port 0 is any, but the same one for all.
+                chosen = sockets[0].getsockname()[1] if sockets else port
+                sockets.append(self._bind(family, (address[0], chosen, *address[2:])))
+        except OSError:
+            for bound in sockets:
+                bound.close()
+            raise
+        for bound in sockets:
+            self.listen_on(bound)
+        return self._listeners[0].address
+
+    def listen_on(self, listening: socket.socket) -> None:
+        """Accept from a socket that is bound and listening."""
+        listening.setblocking(False)
+        self._listeners.append(Listener(self, listening))
+
+    def connect(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
+        """Make a connection of an accepted, non-blocking socket."""
+        open_connections = len(self._connections)
+        if open_connections >= self.limits.connections + REFUSALS:
+            client.close()
+            return
+        transport = self._transport(self.reactor, client, peer)
+        connection = HttpConnection(transport, self._service)
+        self._connections.add(connection)
+        if open_connections >= self.limits.connections:
+            connection.refuse(ProtocolError(503, "Too many connections.", [("Retry-After", "1")]))
+        elif self.reactor.behind and self._newcomers < NEWCOMERS:
+            self._newcomers += 1
+            self._look(transport)
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._connections)
+
+    # --- running and ending ----------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until `shut_down` has ended."""
+        try:
+            self.reactor.run()
+        finally:
+            self.close()
+
+    def shut_down(self) -> None:
+        """Stop listening, let running requests finish up to `shutdown_timeout`, then stop.
+
+        A second call ends everything now. From a thread or a signal handler, through
+        `reactor.call_soon_threadsafe`.
+        """
+        if self._service.draining:
+            self._abort_all()
+            return
+        self._service.draining = True
+        self._close_listeners()
+        for connection in tuple(self._connections):
+            connection.shut_down()
+        self.reactor.call_later(self.limits.shutdown_timeout, self._abort_all)
+        self._stop_if_done()
+
+    def close(self) -> None:
+        """Close what is open, and write the last lines of the log. The loop has ended."""
+        self._close_listeners()
+        for connection in tuple(self._connections):
+            connection.abort()
+        self.pool.close()
+        if self._log is not None:
+            self._log.close()
+        self.reactor.close()
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _bind(self, family: int, address: tuple[Any, ...]) -> socket.socket:
+        """A listening socket; what is set here, the accepted ones inherit (tcp(7))."""
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+                bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
+            if family == socket.AF_INET6:
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            bound.bind(address)
+            bound.listen(self.limits.backlog)
+        except OSError:
+            bound.close()
+            raise
+        return bound
+
+    def _look(self, transport: Transport) -> None:
+        """While the loop is behind, a newcomer would wait for all who are ready: look directly."""
+        transport.on_events(EVENT_READ)
+        if self.reactor.behind:
+            self.reactor.call_soon(self._look, transport)
+        else:
+            self._newcomers -= 1
+
+    def _closed(self, connection: HttpConnection) -> None:
+        self._connections.discard(connection)
+        self._stop_if_done()
+
+    def _stop_if_done(self) -> None:
+        if self._service.draining and not self._connections:
+            self.reactor.stop()
+
+    def _abort_all(self) -> None:
+        for connection in tuple(self._connections):
+            connection.abort()
+        self.reactor.stop()
+
+    def _close_listeners(self) -> None:
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener.close()
+
+
+def affordable_connections() -> int:
+    """Raise the soft RLIMIT_NOFILE to the hard one; how many connections fit below it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+        except (OSError, ValueError):  # macOS has a limit of its own below the hard one
+            pass
+    if soft == resource.RLIM_INFINITY:
+        soft = 1 << 20
+    return max(16, soft - soft // KEPT_BACK - RESERVED_DESCRIPTORS - REFUSALS)

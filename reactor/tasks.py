@@ -1,0 +1,144 @@
+"""Runs coroutines: a Task steps one, and waits for what it yields.
+
+A coroutine yields a wish (a Future, a Sleep, a Job; see futures.py). The task has the runtime carry
+it out and is stepped again, in the loop's `soon` phase, when the result is there. The first step
+happens at once, so an `async def` handler that waits for nothing is done when its task is made.
+
+Cancelling throws Cancelled at the await. The coroutine may still wait for something while it cleans
+up, but not for longer than `cancel_timeout`; then it is closed.
+"""
+
+import logging
+import sys
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextvars import Context, copy_context
+from typing import Any, TypeVar
+
+from reactor.errors import Cancelled
+from reactor.futures import Future, Lane
+from reactor.loop import Reactor, Timer
+from reactor.threadpool import ThreadPool
+
+T = TypeVar("T")
+
+log = logging.getLogger("reactor")
+
+
+class Runtime:
+    """What tasks and connections may ask of the world: time, threads, and to be called soon."""
+
+    def __init__(self, reactor: Reactor, pool: ThreadPool, cancel_timeout: float) -> None:
+        self.reactor = reactor
+        self.pool = pool
+        self.cancel_timeout = cancel_timeout
+        self.call_soon = reactor.call_soon
+        self.call_later = reactor.call_later
+
+    def sleep(self, seconds: float) -> Future[None]:
+        future: Future[None] = Future()
+        self.reactor.call_later(seconds, future.set_result, None)
+        return future
+
+    def submit(self, lane: Lane, function: Callable[..., T], *arguments: Any) -> Future[T]:
+        return self.pool.submit(lane, function, *arguments)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, T], context: Context | None = None) -> "Task[T]":
+        """Run the coroutine to its first wait, and on from there as its wishes come true."""
+        return Task(self, coroutine, context or copy_context())
+
+    def close_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """Close an asynchronous generator that nobody will pull again; it may wait in doing so."""
+        self.spawn(generator.aclose()).cancel_later()
+
+    def adopt_generators(self) -> None:
+        """Have this thread's asynchronous generators closed by tasks when they are let go."""
+        sys.set_asyncgen_hooks(finalizer=self._finalize)
+
+    def _finalize(self, generator: AsyncGenerator[Any, Any]) -> None:
+        self.call_soon(self.close_generator, generator)
+
+
+class Task(Future[T]):
+    """A running coroutine, and the future of what it returns."""
+
+    __slots__ = ("_awaited", "_context", "_coroutine", "_last_call", "_runtime")
+
+    def __init__(
+        self, runtime: Runtime, coroutine: Coroutine[Any, Any, T], context: Context
+    ) -> None:
+        super().__init__()
+        self._runtime = runtime
+        self._coroutine = coroutine
+        self._context = context
+        self._awaited: Future[Any] | None = None  # None: it runs, or is about to
+        self._last_call: Timer | None = None
+        self._step(None, None)
+
+    def cancel(self) -> None:
+        """Throw Cancelled at the await; who wants the result no more has removed its callback."""
+        if self.done or self._last_call is not None:
+            return
+        self.cancel_later()
+        if self._awaited is not None:
+            self._awaited.remove_callback(self._resume)
+            self._awaited = None
+            self._step(None, Cancelled())
+
+    def cancel_later(self) -> None:
+        """Let it go on for `cancel_timeout`; then it is closed."""
+        if not self.done:
+            self._last_call = self._runtime.call_later(self._runtime.cancel_timeout, self._close)
+
+    def _resume(self, future: Future[Any]) -> None:
+        self._runtime.call_soon(self._step_if_waiting, future)
+
+    def _step_if_waiting(self, future: Future[Any]) -> None:
+        if self._awaited is future:  # otherwise it was cancelled in between
+            self._awaited = None
+            self._step(future, None)
+
+    def _step(self, fulfilled: Future[Any] | None, error: BaseException | None) -> None:
+        coroutine = self._coroutine
+        try:
+            if error is None:
+                wish = self._context.run(coroutine.send, fulfilled)
+            else:
+                wish = self._context.run(coroutine.throw, error)
+        except StopIteration as stop:
+            self._end()
+            self.set_result(stop.value)
+        except (Exception, Cancelled, SystemExit) as problem:
+            self._end()
+            # Without this frame in its traceback: error, frame and task would be a cycle.
+            traceback = problem.__traceback__
+            self.set_exception(problem.with_traceback(traceback and traceback.tb_next))
+        else:
+            self._await(wish)
+
+    def _await(self, wish: Any) -> None:
+        """Wait for what the coroutine has yielded."""
+        start = getattr(wish, "start", None)
+        try:
+            if start is None:
+                raise TypeError(f"a handler here cannot await {wish!r}: it belongs to another loop")
+            future: Future[Any] = start(self._runtime)
+        except Exception as error:
+            future = Future()
+            future.set_exception(error)
+        self._awaited = future
+        future.add_callback(self._resume)
+
+    def _end(self) -> None:
+        if self._last_call is not None:
+            self._last_call.cancel()
+
+    def _close(self) -> None:
+        """The time to clean up is over."""
+        if self._awaited is not None:
+            self._awaited.remove_callback(self._resume)
+            self._awaited = None
+        try:
+            self._coroutine.close()
+        except Exception:
+            log.exception("%r did not let itself be closed", self._coroutine)
+        self.set_exception(Cancelled())

@@ -1,0 +1,286 @@
+"""One socket: the only place that receives, sends, and says what to wait for.
+
+Bytes come in by one `recv` a turn; they are handed on and never looked at. Bytes go out through a
+queue: `write` only queues, `flush` sends, and the end of a turn flushes whoever queued something.
+The interest set is derived, never set: READ unless paused or ended, WRITE while something is
+unsent. A deadline is a number that moves.
+
+Nothing is called back from within a write or a flush: a send that fails is remembered and told in
+the loop's `soon` phase. There are two ways to end: `finish` (what is queued, then our FIN, then
+the peer's) and `abort` (now, by a reset); `close` is what follows either.
+"""
+
+import os
+import socket
+import struct
+from enum import IntEnum
+from fcntl import ioctl
+from selectors import EVENT_READ, EVENT_WRITE
+from termios import TIOCOUTQ  # the number of SIOCOUTQ, see tcp(7)
+from typing import Any, Final, Protocol
+
+from reactor.buffers import Item, SendQueue
+from reactor.loop import Deadline, Reactor
+from reactor.messages import PIECE_BYTES
+from reactor.regions import FileRegion
+
+TURN_BYTES: Final = 256 * 1024  # sent for one connection in one turn
+UNREGISTERED: Final = -1
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
+
+
+class Input(IntEnum):
+    OPEN = 0
+    PAUSED = 1
+    ENDED = 2  # the peer's FIN has come
+
+
+class Output(IntEnum):
+    OPEN = 0
+    FINISHING = 1  # our FIN follows what is queued
+    FINISHED = 2
+    BROKEN = 3  # a send has failed; what is written is dropped
+    CLOSED = 4
+
+
+OUTPUT_OPEN, FINISHING, FINISHED, BROKEN, CLOSED = Output
+INPUT_OPEN, PAUSED, ENDED = Input  # of Transport.input
+
+
+class ConnectionProtocol(Protocol):
+    """What a transport tells its owner."""
+
+    def data_received(self, data: bytes) -> None: ...
+    def eof_received(self) -> None: ...
+    def output_flushed(self) -> None:
+        """A turn ended with bytes unsent, or some of those before have left."""
+
+    def deadline_passed(self) -> None: ...
+    def connection_lost(self) -> None: ...
+
+
+class Transport(Deadline):
+    """A non-blocking, connected stream socket in a reactor, and its owner, `protocol`."""
+
+    __slots__ = (
+        "_blocked",
+        "_interest",
+        "_output",
+        "_queue",
+        "_reactor",
+        "_socket",
+        "_turn_open",
+        "input",
+        "peer",
+        "protocol",
+    )
+
+    def __init__(self, reactor: Reactor, connected: socket.socket, peer: tuple[Any, ...]) -> None:
+        super().__init__()
+        self.peer = peer
+        self.protocol: ConnectionProtocol | None = None
+        self._reactor = reactor
+        self._socket = connected
+        self._queue = SendQueue()
+        self.input = INPUT_OPEN
+        self._output = OUTPUT_OPEN
+        self._interest = UNREGISTERED
+        self._turn_open = False  # `end_turn` is to come
+        self._blocked = False  # the last flush left something, and EVENT_WRITE is waited for
+
+    def open(self, protocol: ConnectionProtocol) -> None:
+        """Begin: `protocol` is told from now on."""
+        self.protocol = protocol
+        self._update_interest()
+
+    # --- one turn --------------------------------------------------------------------------------
+
+    def on_events(self, mask: int) -> None:
+        """One turn of one connection: one recv, and at its end one flush."""
+        protocol = self.protocol
+        if protocol is None:
+            return  # closed earlier in this turn
+        self._turn_open = True
+        if mask & EVENT_WRITE:
+            self.flush()
+            protocol.output_flushed()
+        if mask & EVENT_READ and self.input == INPUT_OPEN:
+            try:
+                data = self._socket.recv(PIECE_BYTES)
+            except (BlockingIOError, InterruptedError):
+                pass
+            except OSError:
+                self.abort()
+            else:
+                if data:
+                    protocol.data_received(data)
+                else:
+                    self.input = ENDED
+                    protocol.eof_received()
+        elif not mask:
+            self.abort()  # ready, but for nothing that we wait for: the peer is lost
+        self.end_turn()
+
+    def end_turn(self) -> None:
+        """Let what is queued leave, finish if that is due, wait for what is left to wait for."""
+        self._turn_open = False
+        if self._output >= BROKEN:
+            return
+        blocked = self._blocked
+        if self._queue.unsent and not blocked:
+            self.flush()
+        if self._output == FINISHING and not self._queue.unsent:
+            self._send_fin()
+        self._update_interest()
+        if self._blocked and not blocked and self.protocol is not None:
+            self.protocol.output_flushed()
+
+    # --- input -----------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Do not read: the kernel's buffer, and then the peer, waits."""
+        if self.input == INPUT_OPEN:
+            self.input = PAUSED
+            self._mark()
+
+    def resume(self) -> None:
+        if self.input == PAUSED:
+            self.input = INPUT_OPEN
+            self._mark()
+
+    # --- output ----------------------------------------------------------------------------------
+
+    @property
+    def unsent(self) -> int:
+        """Bytes queued here; the kernel may hold more."""
+        return self._queue.unsent
+
+    def write(self, item: Item) -> None:
+        """Queue bytes or a region, whose hold is ours from now on; they leave in `flush`."""
+        if self._output == OUTPUT_OPEN:
+            self._queue.append(item)
+            if not self._turn_open:
+                self._mark()
+        elif isinstance(item, FileRegion):
+            item.release()
+
+    def flush(self) -> None:
+        """Send what the kernel takes, TURN_BYTES at most."""
+        queue = self._queue
+        room = TURN_BYTES
+        try:
+            while queue.unsent and room > 0:
+                item = queue.first()
+                if isinstance(item, FileRegion):
+                    length = min(item.length, room)
+                    count = self._sendfile(item, length)
+                    if count == 0:
+                        raise OSError("the file has become shorter")
+                else:
+                    length = len(item)
+                    if length > room:
+                        length, item = room, memoryview(item)[:room]
+                    count = self._socket.send(item)
+                queue.sent(count)
+                room -= count
+                if count < length:
+                    break
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            self._break()
+        self._blocked = queue.unsent > 0
+
+    def finish(self) -> None:
+        """Send what is queued, then our FIN. The input goes on, for who wants to linger."""
+        if self._output == OUTPUT_OPEN:
+            self._output = FINISHING
+            self._mark()
+
+    def unacknowledged(self) -> int:
+        """Bytes that the kernel holds and the peer has not acknowledged; 0 where none can tell."""
+        try:
+            answer = ioctl(self._socket.fileno(), TIOCOUTQ, b"\0\0\0\0")
+        except OSError:
+            return 0
+        return int(struct.unpack("i", answer)[0])
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the socket, whatever state it is in; the protocol is told, once."""
+        protocol = self.protocol
+        if self._output == CLOSED or protocol is None:
+            return
+        self._output = CLOSED
+        self.protocol = None  # the two know each other: a cycle, to be cut by hand
+        self._queue.clear()
+        self._reactor.disarm(self)
+        if self._interest != UNREGISTERED:
+            self._interest = UNREGISTERED
+            self._reactor.selector.unregister(self._socket)
+        self._socket.close()
+        protocol.connection_lost()
+
+    def abort(self) -> None:
+        """Close by a reset: the peer must not take what it has for the whole."""
+        if self._output != CLOSED:
+            try:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            except OSError:
+                pass
+            self.close()
+
+    # --- deadline --------------------------------------------------------------------------------
+
+    def set_deadline(self, when: float) -> None:
+        """Have `protocol.deadline_passed` called at `when`; NEVER: not at all."""
+        self.deadline = when
+        if when < self.armed:
+            self._reactor.arm(self)
+
+    def deadline_passed(self) -> None:
+        if self.protocol is not None:
+            self.protocol.deadline_passed()
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _mark(self) -> None:
+        """Ask for an end of turn."""
+        if not self._turn_open:
+            self._turn_open = True
+            self._reactor.unflushed.append(self)
+
+    def _sendfile(self, region: FileRegion, count: int) -> int:
+        return os.sendfile(self._socket.fileno(), region.file.descriptor, region.offset, count)
+
+    def _send_fin(self) -> None:
+        self._output = FINISHED
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._break()
+
+    def _break(self) -> None:
+        """The peer is lost: drop what is queued, and tell the owner in a moment."""
+        self._output = BROKEN
+        self._queue.clear()
+        self._reactor.call_soon(self.abort)
+
+    def _update_interest(self) -> None:
+        wanted = EVENT_READ if self.input == INPUT_OPEN else 0
+        if self._queue.unsent:
+            wanted |= EVENT_WRITE
+        if wanted == self._interest or self._output >= BROKEN:
+            return
+        selector = self._reactor.selector
+        if self._interest == UNREGISTERED:
+            if wanted:
+                selector.register(self._socket, wanted, self)
+                self._interest = wanted
+            return
+        try:
+            selector.modify(self._socket, wanted, self)
+            self._interest = wanted
+        except ValueError:  # kqueue and select know no empty interest: out, until it is wanted
+            self._interest = UNREGISTERED
