@@ -26,7 +26,7 @@ _HTML: Final = (
 def demo(directory: str | None, *, read_only: bool) -> Router:
     """The routes of the demo. Raises OSError for a directory that cannot be used."""
     page = files("handlers").joinpath("pages/landing.html").read_bytes()
-    stored = Files(directory)
+    stored = Files(directory, read_only=read_only)
     router = Router()
     router.add("GET", "/", lambda request: Response(200, page, _HTML))
     router.add("GET", "/echo/{text:path}", echo)

@@ -24,6 +24,19 @@ Endpoint: TypeAlias = Callable[[Request], Answer]
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
 
 
+class _Route:
+    """An endpoint, and whether it wants its request's body read for it."""
+
+    __slots__ = ("endpoint", "reads")
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.reads = not inspect.iscoroutinefunction(endpoint)
+
+
+Methods: TypeAlias = dict[str, _Route]
+
+
 class _Node:
     """What may follow one segment."""
 
@@ -31,10 +44,10 @@ class _Node:
 
     def __init__(self) -> None:
         self.children: dict[str, _Node] = {}
-        self.methods: dict[str, Endpoint] = {}  # of the path that ends here
+        self.methods: Methods = {}  # of the path that ends here
         self.parameter: tuple[str, _Node] | None = None
         self.rest = ""  # the name of a parameter for all that is left
-        self.rest_methods: dict[str, Endpoint] = {}
+        self.rest_methods: Methods = {}
 
 
 class Router:
@@ -52,26 +65,27 @@ class Router:
         methods = self._leaf(pattern)
         if method in methods:
             raise ValueError(f"{method} {pattern} is there already")
-        methods[method] = _with_content(endpoint)
-        self._methods.update(_allowed({method: endpoint}))
+        methods[method] = _Route(endpoint)
+        self._methods.update(_allowed(methods))
 
     def __call__(self, request: Request) -> Answer:
-        found = self._find(request.path, request)
+        path = request.path
+        segments = _decode(path) if "%" in path else path.split("/")
+        found = _descend(self._root, segments, 1, request)
         if found is None:
-            if request.path == "*":
+            if path == "*":
                 return _allow(self._methods)
             raise ProtocolError(404, "There is nothing here.")
-        endpoint = found.get(request.method)
-        if endpoint is not None:
-            return endpoint(request)
-        if request.method == "HEAD" and "GET" in found:
-            return found["GET"](request)
-        if request.method == "OPTIONS":
-            return _allow(_allowed(found))
-        allow = ", ".join(sorted(_allowed(found)))
-        raise ProtocolError(405, f"Here the methods are {allow}.", [("Allow", allow)])
+        route = found.get(request.method)
+        if route is None:
+            if request.method != "HEAD" or "GET" not in found:
+                return _other_method(request, found)
+            route = found["GET"]
+        if request.length == 0 or not route.reads:
+            return route.endpoint(request)
+        return _read_and_call(route.endpoint, request)
 
-    def _leaf(self, pattern: str) -> dict[str, Endpoint]:
+    def _leaf(self, pattern: str) -> Methods:
         """The methods at the end of the pattern, whose nodes are made where they are missing."""
         if not pattern.startswith("/"):
             raise ValueError(f"a pattern begins with a slash: {pattern!r}")
@@ -96,33 +110,42 @@ class Router:
             node = node.parameter[1]
         return node.methods
 
-    def _find(self, path: str, request: Request) -> dict[str, Endpoint] | None:
-        """The methods for a path, its parameters left in the request; None for 404."""
-        raw = path.split("/")
-        if raw[0]:
-            return None  # the asterisk
-        segments = [decode_segment(one) for one in raw] if "%" in path else raw
-        return _descend(self._root, segments, 1, request)
+
+def _descend(node: _Node, segments: list[str], place: int, request: Request) -> Methods | None:
+    """The methods at the end of a path, its parameters left in the request; None: no such path.
+
+    A literal segment comes before a parameter, and a parameter before all the rest.
+    """
+    while place < len(segments):
+        child = node.children.get(segments[place])
+        if node.parameter is not None or node.rest:
+            return _choose(node, child, segments, place, request)
+        if child is None:
+            return None
+        node = child
+        place += 1
+    return node.methods or None
 
 
-def _descend(
-    node: _Node, segments: list[str], place: int, request: Request
-) -> dict[str, Endpoint] | None:
-    """A literal segment before a parameter, a parameter before the rest."""
-    if place == len(segments):
-        return node.methods or None
-    child = node.children.get(segments[place])
+def _choose(
+    node: _Node, child: _Node | None, segments: list[str], place: int, request: Request
+) -> Methods | None:
+    """Where several ways lead on, the first that leads to an end."""
     if child is not None and (found := _descend(child, segments, place + 1, request)):
         return found
     if node.parameter is not None and segments[place]:
         name, child = node.parameter
         if found := _descend(child, segments, place + 1, request):
-            request.params[name] = segments[place]
+            request.params = {**request.params, name: segments[place]}
             return found
     if node.rest:
-        request.params[node.rest] = tuple(segments[place:])
+        request.params = {**request.params, node.rest: tuple(segments[place:])}
         return node.rest_methods
     return None
+
+
+def _decode(path: str) -> list[str]:
+    return [decode_segment(segment) for segment in path.split("/")]
 
 
 def decode_segment(segment: str) -> str:
@@ -137,23 +160,21 @@ def decode_segment(segment: str) -> str:
         raise ProtocolError(400, "The path is not UTF-8.") from None
 
 
-def _with_content(endpoint: Endpoint) -> Endpoint:
-    """Let a plain function wait for its request's body, where there is one."""
-    if inspect.iscoroutinefunction(endpoint):
-        return endpoint
-
-    async def read_and_call(request: Request) -> Response:
-        request.content = await request.body.read()
-        answer = endpoint(request)
-        return answer if isinstance(answer, Response) else await answer
-
-    def call(request: Request) -> Answer:
-        return endpoint(request) if request.length == 0 else read_and_call(request)
-
-    return call
+async def _read_and_call(endpoint: Endpoint, request: Request) -> Response:
+    """A plain endpoint is called when all of the body is there."""
+    request.content = await request.body.read()
+    answer = endpoint(request)
+    return answer if isinstance(answer, Response) else await answer
 
 
-def _allowed(methods: dict[str, Endpoint]) -> set[str]:
+def _other_method(request: Request, found: Methods) -> Response:
+    if request.method == "OPTIONS":
+        return _allow(_allowed(found))
+    allow = ", ".join(sorted(_allowed(found)))
+    raise ProtocolError(405, f"Here the methods are {allow}.", [("Allow", allow)])
+
+
+def _allowed(methods: Methods) -> set[str]:
     return {*methods, "OPTIONS", *(("HEAD",) if "GET" in methods else ())}
 
 

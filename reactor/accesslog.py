@@ -48,16 +48,7 @@ class AccessLog:
             line = f"{request.method} {escape(target)} HTTP/1.{request.minor}"
         else:
             line = f"{request.method} {target} HTTP/1.{request.minor}"
-        self._add(f'{request.client[0]} - - [{self._wall.log_date}] "{line}" {status} {size}\n')
-
-    def close(self) -> None:
-        """Write what is left, now; the loop has ended."""
-        self._append_lost()
-        if self._lines:
-            self._write("".join(self._lines).encode("latin-1"))
-            self._lines.clear()
-
-    def _add(self, line: str) -> None:
+        line = f'{request.client[0]} - - [{self._wall.log_date}] "{line}" {status} {size}\n'
         if self._size + len(line) > self._limit:
             self._lost += 1
             return
@@ -66,6 +57,13 @@ class AccessLog:
         if not self._due:
             self._due = True
             self._runtime.call_later(BATCH_SECONDS, self._write_batch)
+
+    def close(self) -> None:
+        """Write what is left, now; the loop has ended."""
+        self._append_lost()
+        if self._lines:
+            self._write("".join(self._lines).encode("latin-1"))
+            self._lines.clear()
 
     def _write_batch(self) -> None:
         self._append_lost()

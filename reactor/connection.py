@@ -28,7 +28,7 @@ from reactor.limits import Limits
 from reactor.loop import NEVER
 from reactor.messages import Body, Headers, Request, Response, plain_response
 from reactor.outgoing import Outgoing, Piece
-from reactor.protocol.heads import CONTINUE, encode_head, has_content
+from reactor.protocol.heads import CONTINUE, encode_head
 from reactor.protocol.http1 import RequestParser
 from reactor.regions import FileRegion
 from reactor.tasks import Runtime, Task
@@ -137,10 +137,10 @@ class HttpConnection:
         if state <= HEAD:
             self._parser.feed(data)
             self._serve_requests()
-        elif state == BODY:
+        elif state is BODY:
             self._parser.feed(data)
             self._continue_pull(len(data))
-        elif state == LINGER:
+        elif state is LINGER:
             self._transport.set_deadline(_linger_deadline(self, self._service.reactor.now))
         else:
             self._parser.feed(data)
@@ -149,20 +149,20 @@ class HttpConnection:
     def eof_received(self) -> None:
         """The client sends no more: what it asked for is answered, within a limit."""
         state = self.state
-        if state == LINGER:
+        if state is LINGER:
             self._transport.close()
         elif state <= HEAD:
             self._serve_requests()
         elif self._request is not None:
             self._request.client_closed = True
-            if state == BODY:
+            if state is BODY:
                 self._spoil(_body_ended_early())
-            elif state != DRAIN:
+            elif state is not DRAIN:
                 self._enter(state)  # with the deadline of a half-closed client
 
     def output_flushed(self) -> None:
         """A turn ended with bytes unsent, or some of those before have left."""
-        if self.state == DRAIN:
+        if self.state is DRAIN:
             self._continue_drain()
         elif self.state <= HEAD and self._transport.unsent:
             self._enter(DRAIN)
@@ -197,11 +197,14 @@ class HttpConnection:
 
     def shut_down(self) -> None:
         """The server ends: an idle connection does at once, another with its answer."""
-        nothing_left = not self._transport.unsent and not self._transport.unacknowledged()
-        if nothing_left and (
-            self.state == LINGER or (self.state == IDLE and not self._parser.buffer)
-        ):
-            self._transport.close()
+        transport = self._transport
+        if self.state is IDLE and self._request is None and not self._parser.buffer:
+            self._finish()
+        if self.state is LINGER:
+            if transport.unacknowledged():
+                transport.set_deadline(min(transport.deadline, self._service.reactor.now + 1.0))
+            else:
+                transport.close()
 
     # --- from request to answer ------------------------------------------------------------------
 
@@ -217,12 +220,12 @@ class HttpConnection:
             if request is None:
                 self._wait_for_request()
                 return
-            if self.state == HEAD:
+            if self.state is HEAD:
                 self._enter(IDLE)
             self._serve(request)
-            if self.state != IDLE:
+            if self.state is not IDLE:
                 return
-            if not parser.buffer and transport.input == INPUT_OPEN:
+            if not parser.buffer and transport.input is INPUT_OPEN:
                 return
             if transport.unsent > LITTLE_BYTES:
                 break
@@ -231,14 +234,14 @@ class HttpConnection:
 
     def _serve_more(self) -> None:
         """Go on with what was received, unless something is in progress."""
-        if self.state == IDLE:
+        if self.state is IDLE:
             self._serve_requests()
 
     def _wait_for_request(self) -> None:
         """There is no whole request; there may be a part of one."""
-        if self._transport.input != ENDED:
+        if self._transport.input is not ENDED:
             self._transport.resume()
-            if self._parser.buffer and self.state == IDLE:
+            if self._parser.buffer and self.state is IDLE:
                 self._enter(HEAD)
         elif self._parser.buffer:
             self._refuse(ProtocolError(400, "The request ended in the middle of its head."))
@@ -275,7 +278,7 @@ class HttpConnection:
         if task.done:
             self._take_answer(request, task)
             return
-        if self.state == IDLE:  # otherwise its first step has pulled, and waits for the body
+        if self.state is IDLE:  # otherwise its first step has pulled, and waits for the body
             self._enter(HANDLER)
         task.add_callback(self._answered)
 
@@ -327,7 +330,7 @@ class HttpConnection:
             head, length, keep_alive = encode_head(
                 wall.status_line(response.status), request, response, keep_alive
             )
-        except ResponseError as error:
+        except Exception as error:  # ResponseError, or what is no status and no fields at all
             self._discard(response)
             response = self._answer_to(error)
             head, length, keep_alive = encode_head(
@@ -335,12 +338,13 @@ class HttpConnection:
             )
         self._keep_alive = keep_alive
         body = response.body
-        if not has_content(request, response.status):
+        if request.method == "HEAD" or response.status in _WITHOUT_CONTENT:
             self._discard(response)
             body = b""
         if isinstance(body, bytes) and len(body) <= JOIN_BYTES:
             transport.write(head + body)
-            self._log(request, response.status, len(body))
+            if service.access_log is not None:
+                service.access_log.write(request, response.status, len(body))
             self._end_answer(request)
         else:
             transport.write(head)
@@ -355,11 +359,11 @@ class HttpConnection:
         self._request = None
         if request.length != 0:
             request.body.close()
-        if not self._keep_alive:
+        service = self._service
+        if not self._keep_alive or service.draining:
             self._finish()
-        elif self.state == IDLE:
+        elif self.state is IDLE:
             # Never earlier than the entry in the heap, so that an assignment is enough.
-            service = self._service
             self._transport.deadline = service.reactor.now + service.limits.idle_timeout
         else:
             self._patience = None
@@ -378,7 +382,7 @@ class HttpConnection:
 
     def _linger(self) -> None:
         """All is sent. A socket that is closed with unread input would reset what it has sent."""
-        if self._transport.input == ENDED:
+        if self._transport.input is ENDED:
             self._transport.close()
             return
         self._transport.finish()
@@ -398,7 +402,7 @@ class HttpConnection:
         assert request is not None  # Body.close comes before its end
         try:
             piece = self._parser.next_piece(most)
-            if piece is None and self._transport.input == ENDED:
+            if piece is None and self._transport.input is ENDED:
                 raise _body_ended_early()
         except ProtocolError as error:
             self._body_error = error
@@ -416,9 +420,10 @@ class HttpConnection:
 
     def _continue_pull(self, count: int) -> None:
         """`count` bytes have come for who pulls."""
-        assert self._pull is not None and self._patience is not None
+        assert self._pull is not None
         future, most = self._pull
-        self._transport.set_deadline(self._patience.moved(self._service.reactor.now, count))
+        deadline = _patience(self).moved(self._service.reactor.now, count)
+        self._transport.set_deadline(deadline)
         try:
             piece = self._parser.next_piece(most)
         except ProtocolError as error:
@@ -470,7 +475,7 @@ class HttpConnection:
         outgoing = self._outgoing
         begun = outgoing.sent if outgoing is not None else 0
         for _ in range(PIECES_PER_TURN):
-            if outgoing is None or self.state != PRODUCE:
+            if outgoing is None or self.state is not PRODUCE:
                 return
             try:
                 piece = outgoing.next_piece()
@@ -482,12 +487,12 @@ class HttpConnection:
                 return
             if not self._send_piece(outgoing, piece) or outgoing.sent - begun >= TURN_BYTES:
                 break
-        if self.state == PRODUCE and self._outgoing is outgoing:
+        if self.state is PRODUCE and self._outgoing is outgoing:
             self._service.runtime.call_soon(self._produce_more)
 
     def _produce_more(self) -> None:
         """Go on with the answer, and, if it ends, with the next request."""
-        if self.state == PRODUCE:
+        if self.state is PRODUCE:
             self._produce()
             self._serve_more()
 
@@ -623,6 +628,7 @@ class HttpConnection:
 
 
 _READING: Final = frozenset({IDLE, HEAD, BODY, LINGER})
+_WITHOUT_CONTENT: Final = frozenset({204, 304})  # as with HEAD (RFC 9110, section 6.4.1)
 
 
 def _idle_deadline(connection: HttpConnection, now: float) -> float:
@@ -642,7 +648,7 @@ def _handler_deadline(connection: HttpConnection, now: float) -> float:
 
 def _half_closed_deadline(connection: HttpConnection, now: float) -> float:
     """None while the client may send; then one for the whole answer, not for each piece of it."""
-    if connection._transport.input == ENDED and connection._last_deadline == NEVER:
+    if connection._transport.input is ENDED and connection._last_deadline == NEVER:
         connection._last_deadline = now + connection._service.limits.half_closed_timeout
     return connection._last_deadline
 

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 
+from reactor.errors import ResponseError
+
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = (
     *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
@@ -60,9 +62,11 @@ class WallClock:
         self.status_lines.clear()
 
     def status_line(self, status: int) -> bytes:
-        """The first lines of an answer: status line, Date, Server."""
+        """The first lines of an answer: status line, Date, Server. Raises ResponseError."""
         line = self.status_lines.get(status)
         if line is None:
+            if not 100 <= status <= 999:
+                raise ResponseError(f"not a status: {status!r}")
             phrase = _PHRASES.get(status, "")
             line = f"HTTP/1.1 {status} {phrase}\r\n{self._common}".encode("latin-1")
             self.status_lines[status] = line

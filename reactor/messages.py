@@ -8,7 +8,8 @@ A Response is a status, a body and fields. How it is framed (Content-Length, chu
 is the connection's business; a handler only says what it knows.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
 from reactor.budgets import MemoryBudget
@@ -30,34 +31,39 @@ class Headers:
     def __init__(self, raw: str = "") -> None:
         """`raw`: field lines, each ended by CRLF, already checked; decoded as Latin-1."""
         self._raw = raw
-        self._folded: str | None = None  # the same in lower case, made for the first look-up
+        self._folded: str | None = None  # made for the first look-up
 
     def get(self, name: str, default: str = "") -> str:
         """The field's value; several lines are joined by ", " (RFC 9110, section 5.3)."""
-        values = self.get_all(name)
-        return values[0] if len(values) == 1 else ", ".join(values) if values else default
+        folded = self._folded
+        if folded is None:
+            folded = self._fold()
+        key = f"\r\n{name.lower()}:"
+        start = folded.find(key)
+        if start < 0:
+            return default
+        if folded.find(key, start + 1) >= 0:
+            return ", ".join(self.get_all(name))
+        begin = start + len(key)
+        return self._raw[begin - 2 : folded.index("\r\n", begin) - 2].strip(" \t")
 
     def get_all(self, name: str) -> list[str]:
         """The field's values, one a line, without the white space around them."""
-        raw = self._raw
-        folded = self._folded
-        if folded is None:
-            folded = self._folded = "\r\n" + raw.lower()  # two characters further than `raw`
-        values = []
-        start = folded.find(key := f"\r\n{name.lower()}:")
-        while start >= 0:
-            begin = start + len(key) - 2
-            values.append(raw[begin : raw.index("\r\n", begin)].strip(" \t"))
-            start = folded.find(key, begin)
-        return values
+        folded = name.lower()
+        return [value for other, value in self if other.lower() == folded]
 
     def __contains__(self, name: str) -> bool:
-        return bool(self.get_all(name))
+        return f"\r\n{name.lower()}:" in (self._folded or self._fold())
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         for line in self._raw.split("\r\n")[:-1]:
             name, _, value = line.partition(":")
             yield name, value.strip(" \t")
+
+    def _fold(self) -> str:
+        """The same in lower case, for look-ups; two characters further than `_raw`."""
+        self._folded = "\r\n" + self._raw.lower()
+        return self._folded
 
 
 class BodySource(Protocol):
@@ -168,24 +174,17 @@ class Request:
     where something has read them for a plain handler, `params` what a router found in the path.
     """
 
-    __slots__ = (
-        "body",
-        "client",
-        "client_closed",
-        "content",
-        "expects_continue",
-        "headers",
-        "host",
-        "keep_alive",
-        "length",
-        "method",
-        "minor",
-        "params",
-        "path",
-        "query",
-        "scheme",
-        "target",
-    )
+    # What most requests leave as it is belongs to the class. There are no slots, so that what
+    # stands before a handler can leave something for it here.
+    scheme = "http"
+    host = ""
+    length: int | None = 0  # of the body in bytes; None: chunked
+    expects_continue = False
+    body = NO_BODY
+    content = b""
+    params: Mapping[str, Any] = MappingProxyType({})
+    client: tuple[Any, ...] = ("", 0)
+    client_closed = False  # it sends no more; it may still read
 
     def __init__(
         self, method: str, target: str, path: str, query: str, minor: int, headers: Headers
@@ -194,18 +193,9 @@ class Request:
         self.target = target
         self.path = path
         self.query = query
-        self.minor = minor  # HTTP/1.minor
+        self.minor = minor  # of HTTP/1.minor
         self.headers = headers
-        self.scheme = "http"
-        self.host = ""
         self.keep_alive = minor > 0
-        self.length: int | None = 0  # of the body; None: chunked
-        self.expects_continue = False
-        self.body = NO_BODY
-        self.content = b""
-        self.params: dict[str, Any] = {}
-        self.client: tuple[Any, ...] = ("", 0)
-        self.client_closed = False  # it sends no more; it may still read
 
     def __repr__(self) -> str:
         return f"<{self.method} {self.target} HTTP/1.{self.minor}>"

@@ -85,5 +85,8 @@ class FileRegion:
         self.offset = offset
         self.length = length
 
+    def __len__(self) -> int:
+        return self.length
+
     def release(self) -> None:
         self.file.release()

@@ -69,9 +69,8 @@ class Listener:
             self._server.connect(client, peer)
 
     def close(self) -> None:
-        if self._open:
-            self._stop_listening()
-            self._reactor.urgent.remove(self)
+        self._stop_listening()
+        self._reactor.urgent.remove(self)
         self._socket.close()
 
     def abort(self) -> None:

@@ -104,7 +104,9 @@ class Transport(Deadline):
         if mask & EVENT_WRITE:
             self.flush()
             protocol.output_flushed()
-        if mask & EVENT_READ and self.input == INPUT_OPEN:
+            if self.protocol is None:
+                return
+        if mask & EVENT_READ and self.input is INPUT_OPEN:
             try:
                 data = self._socket.recv(PIECE_BYTES)
             except (BlockingIOError, InterruptedError):
@@ -127,11 +129,12 @@ class Transport(Deadline):
         if self._output >= BROKEN:
             return
         blocked = self._blocked
-        if self._queue.unsent and not blocked:
+        if self._queue and not blocked:
             self.flush()
-        if self._output == FINISHING and not self._queue.unsent:
+        if self._output is FINISHING and not self._queue:
             self._send_fin()
-        self._update_interest()
+        if self._queue or self.input is not INPUT_OPEN or self._interest != EVENT_READ:
+            self._update_interest()
         if self._blocked and not blocked and self.protocol is not None:
             self.protocol.output_flushed()
 
@@ -139,12 +142,12 @@ class Transport(Deadline):
 
     def pause(self) -> None:
         """Do not read: the kernel's buffer, and then the peer, waits."""
-        if self.input == INPUT_OPEN:
+        if self.input is INPUT_OPEN:
             self.input = PAUSED
             self._mark()
 
     def resume(self) -> None:
-        if self.input == PAUSED:
+        if self.input is PAUSED:
             self.input = INPUT_OPEN
             self._mark()
 
@@ -156,8 +159,8 @@ class Transport(Deadline):
         return self._queue.unsent
 
     def write(self, item: Item) -> None:
-        """Queue bytes or a region, whose hold is ours from now on; they leave in `flush`."""
-        if self._output == OUTPUT_OPEN:
+        """Queue bytes (not b"") or a region, whose hold is ours now; they leave in `flush`."""
+        if self._output is OUTPUT_OPEN:
             self._queue.append(item)
             if not self._turn_open:
                 self._mark()
@@ -169,18 +172,19 @@ class Transport(Deadline):
         queue = self._queue
         room = TURN_BYTES
         try:
-            while queue.unsent and room > 0:
-                item = queue.first()
+            while queue and room > 0:
+                item = queue.first() if len(queue) > 1 else queue[0]
+                length = min(len(item), room)
                 if isinstance(item, FileRegion):
-                    length = min(item.length, room)
                     count = self._sendfile(item, length)
-                    if count == 0:
-                        raise OSError("the file has become shorter")
+                elif len(item) > length:
+                    count = self._socket.send(memoryview(item)[:length])
                 else:
-                    length = len(item)
-                    if length > room:
-                        length, item = room, memoryview(item)[:room]
                     count = self._socket.send(item)
+                    if count == length:  # nearly always
+                        del queue[0]
+                        room -= count
+                        continue
                 queue.sent(count)
                 room -= count
                 if count < length:
@@ -189,11 +193,11 @@ class Transport(Deadline):
             pass
         except OSError:
             self._break()
-        self._blocked = queue.unsent > 0
+        self._blocked = bool(queue)
 
     def finish(self) -> None:
         """Send what is queued, then our FIN. The input goes on, for who wants to linger."""
-        if self._output == OUTPUT_OPEN:
+        if self._output is OUTPUT_OPEN:
             self._output = FINISHING
             self._mark()
 
@@ -210,11 +214,11 @@ class Transport(Deadline):
     def close(self) -> None:
         """Close the socket, whatever state it is in; the protocol is told, once."""
         protocol = self.protocol
-        if self._output == CLOSED or protocol is None:
+        if self._output is CLOSED or protocol is None:
             return
         self._output = CLOSED
         self.protocol = None  # the two know each other: a cycle, to be cut by hand
-        self._queue.clear()
+        self._queue.drop()
         self._reactor.disarm(self)
         if self._interest != UNREGISTERED:
             self._interest = UNREGISTERED
@@ -224,7 +228,7 @@ class Transport(Deadline):
 
     def abort(self) -> None:
         """Close by a reset: the peer must not take what it has for the whole."""
-        if self._output != CLOSED:
+        if self._output is not CLOSED:
             try:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             except OSError:
@@ -252,7 +256,12 @@ class Transport(Deadline):
             self._reactor.unflushed.append(self)
 
     def _sendfile(self, region: FileRegion, count: int) -> int:
-        return os.sendfile(self._socket.fileno(), region.file.descriptor, region.offset, count)
+        """Send from the file itself. Raises OSError where it has become shorter."""
+        file = region.file.descriptor
+        sent = os.sendfile(self._socket.fileno(), file, region.offset, count)
+        if sent == 0:
+            raise OSError("the file has become shorter")
+        return sent
 
     def _send_fin(self) -> None:
         self._output = FINISHED
@@ -264,12 +273,12 @@ class Transport(Deadline):
     def _break(self) -> None:
         """The peer is lost: drop what is queued, and tell the owner in a moment."""
         self._output = BROKEN
-        self._queue.clear()
+        self._queue.drop()
         self._reactor.call_soon(self.abort)
 
     def _update_interest(self) -> None:
-        wanted = EVENT_READ if self.input == INPUT_OPEN else 0
-        if self._queue.unsent:
+        wanted = EVENT_READ if self.input is INPUT_OPEN else 0
+        if self._queue:
             wanted |= EVENT_WRITE
         if wanted == self._interest or self._output >= BROKEN:
             return

@@ -17,7 +17,7 @@ EXTENSION_BYTES: Final = 256  # of one chunk, its size and line end included
 
 # chunk-size [ chunk-ext ] CRLF; extensions are checked and then ignored (section 7.1.1).
 _SIZE_LINE = re.compile(
-    rb"([0-9A-Fa-f]{1,16})(?:[ \t]*+;[ \t]*+%b++(?:[ \t]*+=[ \t]*+(?:%b++|%b))?+)*+\r\n"
+    rb"([0-9A-Fa-f]{1,16})(?>(?:[ \t]*+;[ \t]*+%b++(?:[ \t]*+=[ \t]*+(?:%b++|%b))?)*)\r\n"
     % (TOKEN, TOKEN, QUOTED_STRING)
 )
 _TRAILER = re.compile(FIELD_LINE)
@@ -75,8 +75,8 @@ class ChunkedDecoder:
         return False
 
     def _size_line(self, line: bytes) -> None:
-        match = _SIZE_LINE.fullmatch(line)
-        if match is None or len(line) > EXTENSION_BYTES:
+        match = _SIZE_LINE.fullmatch(line) if len(line) <= EXTENSION_BYTES else None
+        if match is None:
             raise ProtocolError(400, "The size of a chunk is not 1 to 16 hexadecimal digits.")
         self._remaining = int(match[1], 16)
         self._total += self._remaining
@@ -86,8 +86,6 @@ class ChunkedDecoder:
 
     def _trailer_line(self, line: bytes) -> None:
         """Trailers are checked and dropped: nobody here may rely on them (RFC 9110, 6.5.1)."""
-        if not _TRAILER.fullmatch(line):
-            raise ProtocolError(400, "A trailer is not a header field.")
         self._fields += 1
         self._trailer_bytes += len(line)
         if (
@@ -95,12 +93,17 @@ class ChunkedDecoder:
             or self._trailer_bytes > self._limits.trailer_bytes
         ):
             raise _trailers_too_large()
+        if not _TRAILER.fullmatch(line):
+            raise ProtocolError(400, "A trailer is not a header field.")
 
     def _check_unfinished(self, buffer: bytes, position: int) -> None:
         """A line without its end must still be bounded, and begin as it has to."""
         size = len(buffer) - position
         if self._expected is _Expected.TRAILERS:
-            if self._trailer_bytes + size > self._limits.trailer_bytes:
+            if (
+                self._trailer_bytes + size > self._limits.trailer_bytes
+                and buffer[position:] != b"\r"  # of the last empty line, which does not count
+            ):
                 raise _trailers_too_large()
         elif self._expected is _Expected.SIZE:
             if size > EXTENSION_BYTES:

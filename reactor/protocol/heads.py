@@ -32,9 +32,6 @@ class Declared(NamedTuple):
     close: bool = False
 
 
-NOTHING: Final = Declared()
-
-
 class _FramingFieldError(Exception):
     """Not an error: this field has to be looked at each time."""
 
@@ -52,26 +49,14 @@ def _checked_line(name: str, value: str) -> bytes:
     except UnicodeEncodeError:
         line = b""
     match = _FIELD.fullmatch(line)
-    if match is None or match[2] != match[2].strip(b" \t"):
+    if match is None or match.end(1) != len(name) or match[2] != match[2].strip(b" \t"):
         raise ResponseError(f"not a header field: {name!r}: {value!r}")
     return line
 
 
-def encode_fields(fields: Sequence[tuple[str, str]]) -> tuple[bytes, Declared]:
-    """Field lines, and what the fields among them that are ours to write declare.
-
-    Raises ResponseError for what is no field (a CR, an LF, a character beyond Latin-1) and for
-    framing that cannot be kept.
-    """
-    try:
-        return b"".join(starmap(_field_line, fields)), NOTHING
-    except _FramingFieldError:
-        return _encode_with_framing(fields)
-
-
 def _encode_with_framing(fields: Sequence[tuple[str, str]]) -> tuple[bytes, Declared]:
     lines = []
-    declared = NOTHING
+    declared = Declared()
     for name, value in fields:
         folded = name.lower()
         if folded == "content-length":
@@ -92,22 +77,25 @@ def encode_head(
 ) -> tuple[bytes, int | None, bool]:
     """The head; the length of its body (None: until the last chunk or close); whether to keep.
 
-    Raises ResponseError where what the handler says about its body contradicts the body.
+    Raises ResponseError for what is no field (a CR, an LF, a character beyond Latin-1), and where
+    what the handler says about its body contradicts the body.
     """
-    fields, declared = encode_fields(response.headers)
-    status = response.status
-    size = body_size(response)
-    length = size
-    if declared is not NOTHING:
+    body, status = response.body, response.status
+    length = len(body) if isinstance(body, bytes) else _size(body)
+    try:
+        fields = b"".join(starmap(_field_line, response.headers))
+    except _FramingFieldError:
+        fields, declared = _encode_with_framing(response.headers)
+        length = _declared_length(declared, length, request, status)
         keep_alive = keep_alive and not declared.close
-        length = _declared_length(declared, size, request, status)
     if status < 200 or status == 204:
-        if length != 0 or status < 200 or declared.length is not None:
+        if length != 0 or status < 200:
             raise ResponseError(f"a {status} cannot have a body here")
         framing = b""
-    elif length is not None and (status != 304 or length):
-        framing = b"Content-Length: %d\r\n" % length
-    elif length is not None or request.method == "HEAD":
+    elif length is not None:
+        # The length of a 304 is that of the answer it stands for, which 0 is not.
+        framing = b"Content-Length: %d\r\n" % length if length or status != 304 else b""
+    elif request.method == "HEAD":
         framing = b""
     elif request.minor:
         framing = CHUNKED
@@ -118,11 +106,8 @@ def encode_head(
     return b"%b%b%b%b\r\n" % (status_line, fields, framing, connection), length, keep_alive
 
 
-def body_size(response: Response) -> int | None:
-    """The length of the body in bytes; None for an iterator, whose length nobody knows yet."""
-    body = response.body
-    if isinstance(body, bytes):
-        return len(body)
+def _size(body: object) -> int | None:
+    """The length of a body in bytes; None for an iterator, whose length nobody knows yet."""
     if isinstance(body, memoryview) and body.c_contiguous:
         return body.nbytes
     if isinstance(body, FileRegion):
@@ -132,17 +117,13 @@ def body_size(response: Response) -> int | None:
     raise ResponseError(f"a body is bytes, a FileRegion or an iterator, not {type(body).__name__}")
 
 
-def has_content(request: Request, status: int) -> bool:
-    """Whether an answer with this status brings its body along (RFC 9110, section 6.4.1)."""
-    return request.method != "HEAD" and status not in (204, 304)
-
-
 def _declared_length(
     declared: Declared, size: int | None, request: Request, status: int
 ) -> int | None:
     """A handler's Content-Length, where it is what it says it is."""
     if declared.length is None or declared.length == size:
         return size
-    if size is None or (size == 0 and not has_content(request, status)):
+    without_content = request.method == "HEAD" or status == 304
+    if size is None or (size == 0 and without_content):
         return declared.length
     raise ResponseError(f"Content-Length is {declared.length}, but the body has {size} bytes")

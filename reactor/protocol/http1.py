@@ -27,7 +27,7 @@ METHODS: Final = {
 EMPTY_LINES: Final = 8  # before a request (RFC 9112, section 2.2: at least one is to be ignored)
 
 _FRAMING = re.compile(
-    rb"(?:^|\r\n)(host|content-length|transfer-encoding|connection|expect):[ \t]*([^\r]*)", re.I
+    rb"\r\n(host|content-length|transfer-encoding|connection|expect):[ \t]*([^\r]*)", re.I
 )
 _REQUEST_LINE = re.compile(rb"([^ ]*) ([^ ]*) HTTP/([0-9])\.([0-9])")
 _TARGET = re.compile(rb"[!\"$-~]+")  # 0x21 to 0x7E, no fragment (section 3.2)
@@ -108,15 +108,19 @@ class RequestParser:
             match = self._match_slowly()
             if match is None:
                 return None
-        method, target, minor, fields = match.groups()
         begin, end = self._position, match.end()
         limits = self._limits
-        if end - begin > limits.head_bytes:
-            raise _head_too_large(limits)
         if match.start(4) - begin - 2 > limits.request_line_bytes:
             raise _target_too_long(limits)
-        request = self._request(method, target.decode("ascii"), minor, fields)
-        self._use(end)
+        if end - begin > limits.head_bytes:
+            raise _head_too_large(limits)
+        self._empty_lines = 0
+        request = self._request(match)
+        if end == len(self.buffer):
+            self.buffer = b""
+            self._position = 0
+        else:
+            self._position = end
         return request
 
     def next_piece(self, most: int) -> bytes | None:
@@ -156,7 +160,7 @@ class RequestParser:
             self._check_unfinished(buffer, begin)
             self._seen = len(buffer) - begin
             return None
-        self._seen = self._empty_lines = 0
+        self._seen = 0
         match = self._pattern.match(buffer, begin)
         if match is None:
             raise _explain(buffer[begin : end + 2], limits)
@@ -170,6 +174,7 @@ class RequestParser:
             self._empty_lines += 1
             if self._empty_lines > EMPTY_LINES:
                 raise ProtocolError(400, "Too many empty lines before the request.")
+        self._use(self._position)  # behind an empty line the connection is as idle as before it
 
     def _check_unfinished(self, buffer: bytes, begin: int) -> None:
         """What can be known to be wrong before a head is whole is refused then."""
@@ -179,39 +184,52 @@ class RequestParser:
                 raise _target_too_long(limits)
         elif len(buffer) - begin > limits.head_bytes:
             raise _head_too_large(limits)
-        # Only what is new, and the byte before it; the last may be the CR of a CRLF on its way.
-        news = buffer[max(begin, begin + self._seen - 1) :].replace(b"\r\n", b"")
+        # Only what is new, with a CR before it; the last byte may be such a CR in its turn.
+        new = begin + self._seen
+        new -= buffer.endswith(b"\r", begin, new)
+        news = buffer[new:].replace(b"\r\n", b"")
         if b"\n" in news or b"\r" in news[:-1]:
             raise _bare_line_end()
 
-    def _request(self, method: bytes, target: str, minor: bytes, fields: bytes) -> Request:
+    def _request(self, match: re.Match[bytes]) -> Request:
+        """The request, and what of its fields decides how it and the connection go on."""
+        method, line, minor, fields = match.groups()
         name = METHODS.get(method)
         if name is None or name == "CONNECT":
             raise ProtocolError(501, "This method is not implemented.")
+        target = line.decode("ascii")
         path, _, query = target.partition("?")
         version = 0 if minor == b"0" else 1  # 1.2 and later are served as 1.1 (RFC 9110, 2.5)
-        headers = Headers(fields.decode("latin-1"))
-        request = Request(name, target, path, query, version, headers)
-        self._read_framing(request, _FRAMING.findall(fields))
+        request = Request(name, target, path, query, version, Headers(fields.decode("latin-1")))
+        host = None
+        others: list[tuple[bytes, bytes]] = []
+        for field in _FRAMING.findall(self.buffer, match.start(4) - 2, match.end()):
+            if len(field[0]) != 4:
+                others.append(field)
+            elif host is not None:
+                raise ProtocolError(400, "There are two Host fields.")
+            else:
+                host = _host(field[1])
+                if host is None:
+                    raise ProtocolError(400, "The Host field is no host and port.")
+        if host is not None:
+            request.host = host
+        elif version:
+            raise ProtocolError(400, "HTTP/1.1 requires a Host field.")
+        if others:
+            self._read_framing(request, others)
         if target[0] != "/":
             _read_target(request)
         return request
 
-    def _read_framing(self, request: Request, framing: list[tuple[bytes, bytes]]) -> None:
-        """Host, keep-alive, the body's length, expectations: from the fields that decide them."""
-        host = None
+    def _read_framing(self, request: Request, fields: list[tuple[bytes, bytes]]) -> None:
+        """Keep-alive, the body's length, expectations: from the fields that decide them."""
         options: list[bytes] = []
         lengths: list[bytes] = []
         codings: list[bytes] = []
-        for field, value in framing:
+        for field, value in fields:
             name = field.lower()
-            if name == b"host":
-                if host is not None:
-                    raise ProtocolError(400, "There are two Host fields.")
-                host = _host(value)
-                if host is None:
-                    raise ProtocolError(400, "The Host field is no host and port.")
-            elif name == b"connection":
+            if name == b"connection":
                 options.append(value)
             elif name == b"content-length":
                 lengths.append(value.rstrip(b" \t"))
@@ -219,11 +237,6 @@ class RequestParser:
                 codings.append(value)
             else:
                 _read_expectation(request, value)
-        if host is None:
-            if request.minor:
-                raise ProtocolError(400, "HTTP/1.1 requires a Host field.")
-        else:
-            request.host = host
         if options:
             _read_connection(request, b",".join(options))
         if lengths or codings:
@@ -284,7 +297,7 @@ def _read_target(request: Request) -> None:
         return
     match = _ABSOLUTE.match(request.target)
     host = _host(match[2].encode("ascii")) if match else None
-    if match is None or not host:
+    if match is None or not host or host[0] == ":":  # RFC 9110, section 4.2.1: it needs a host
         raise ProtocolError(400, "The request target is neither a path nor an http URI.")
     request.scheme = match[1].lower()
     request.host = host  # it wins over the Host field (section 3.2.2)

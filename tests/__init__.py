@@ -1,0 +1,1 @@
+"""Tests mirror modules; what several of them share is in a module of its own."""

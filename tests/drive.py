@@ -1,0 +1,150 @@
+"""Runs a handler without a server: steps its coroutine and carries out its wishes here and now.
+
+A Stage is the runtime: jobs run when they are submitted, or, while it is `holding`, when the test
+says so and in the order that the test wants. A Feed is where a request's body comes from.
+"""
+
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from reactor import Body, Future, Headers, Lane, Request
+from reactor.budgets import MemoryBudget
+
+T = TypeVar("T")
+
+
+class Stage:
+    """A runtime without a loop and without threads."""
+
+    def __init__(self) -> None:
+        self.holding = False
+        self.jobs: list[Callable[[], None]] = []
+
+    def sleep(self, seconds: float) -> Future[None]:
+        future: Future[None] = Future()
+        future.set_result(None)
+        return future
+
+    def submit(self, lane: Lane, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def job() -> None:
+            try:
+                result = function(*arguments)
+            except Exception as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        if self.holding:
+            self.jobs.append(job)
+        else:
+            job()
+        return future
+
+    def perform(self, order: Sequence[int]) -> None:
+        """Run the jobs that were held, in this order; afterwards none is held any more."""
+        jobs, self.jobs = self.jobs, []
+        self.holding = False
+        for place in order:
+            jobs[place]()
+
+
+class Play:
+    """A coroutine that is stepped from wish to wish."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], stage: Stage) -> None:
+        self._coroutine = coroutine
+        self._stage = stage
+        self.wish: Any = None  # what it waits for; None once it has returned
+        self.result: Any = None
+        self._advance(coroutine.send, None)
+
+    def step(self) -> None:
+        """Carry out the wish and go on to the next."""
+        future = self.wish.start(self._stage)
+        assert future.done, "this would wait for ever"
+        self._advance(self._coroutine.send, future)
+
+    def throw(self, error: BaseException) -> None:
+        self._advance(self._coroutine.throw, error)
+
+    def resume(self, future: Future[Any]) -> None:
+        self._advance(self._coroutine.send, future)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    def _advance(self, call: Callable[[Any], Any], value: Any) -> None:
+        self.wish = None
+        try:
+            self.wish = call(value)
+        except StopIteration as stop:
+            self.result = stop.value
+
+
+def drive(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What the coroutine returns or raises."""
+    play = Play(coroutine, Stage())
+    while play.wish is not None:
+        play.step()
+    result: T = play.result
+    return result
+
+
+class _Arriving(Future[bytes]):
+    """Bytes that come when they are waited for."""
+
+    __slots__ = ("_piece",)
+
+    def __init__(self, piece: bytes | Exception) -> None:
+        super().__init__()
+        self._piece = piece
+
+    def start(self, runtime: object) -> Future[bytes]:
+        if isinstance(self._piece, bytes):
+            self.set_result(self._piece)
+        else:
+            self.set_exception(self._piece)
+        return self
+
+
+class Feed:
+    """A body's source: its pieces, and at the end an error or b"". Every other one is late."""
+
+    def __init__(self, *pieces: bytes | Exception) -> None:
+        self._pieces = [*pieces, b""]
+        self.pulls = 0
+
+    def pull(self, most: int) -> bytes | Future[bytes]:
+        self.pulls += 1
+        piece = self._pieces.pop(0)
+        if isinstance(piece, bytes) and len(piece) > most:
+            self._pieces.insert(0, piece[most:])
+            piece = piece[:most]
+        if self.pulls % 2 == 0 and isinstance(piece, bytes):
+            return piece
+        return _Arriving(piece)
+
+
+def make_request(method: str, path: str, feed: Feed | None = None, **headers: str) -> Request:
+    """A request for `path`; a header's underscores become hyphens."""
+    lines = [f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items()]
+    request = Request(method, path, path, "", 1, Headers("".join(lines)))
+    request.host = "example.com"
+    if feed is not None:
+        request.length = None
+        request.body = Body(feed, None, 0, MemoryBudget(0))
+    return request
+
+
+def open_descriptors() -> dict[str, str]:
+    """This process's descriptors, and what they are of."""
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found[number] = os.readlink(f"/proc/self/fd/{number}")
+        except FileNotFoundError:
+            pass  # the listing's own
+    return found

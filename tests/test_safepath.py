@@ -1,0 +1,401 @@
+"""Nothing leads out of the directory, nothing blocks, and nothing stays open."""
+
+import errno
+import gc
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from handlers.safepath import MOST_LINKS, Root, is_plain
+from tests.drive import open_descriptors
+
+pytestmark = pytest.mark.timeout(30)
+
+
+@pytest.fixture(autouse=True)
+def _no_leaks() -> Iterator[None]:
+    before = open_descriptors()
+    yield
+    gc.collect()
+    assert open_descriptors() == before
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A directory with files, beside things that must stay secret."""
+    site = tmp_path / "site"
+    (site / "sub" / "deep").mkdir(parents=True)
+    (site / "a.txt").write_text("a")
+    (site / "sub" / "b.txt").write_text("b")
+    (site / "sub" / "deep" / "c.txt").write_text("c")
+    (site / ".hidden").write_text("secret")
+    (site / ".git").mkdir()
+    (site / ".git" / "config").write_text("secret")
+    (site / "back\\slash").write_text("secret")
+    (tmp_path / "secret.txt").write_text("secret")
+    (tmp_path / "site-2").mkdir()
+    (tmp_path / "site-2" / "secret.txt").write_text("secret")
+    return site
+
+
+def read(root: Root, *segments: str) -> str:
+    descriptor, status = root.open_file(segments)
+    with open(descriptor, "rb") as file:
+        content = file.read()
+    assert status.st_size == len(content)
+    return content.decode()
+
+
+def test_files_at_any_depth(site: Path) -> None:
+    root = Root(site)
+    assert read(root, "a.txt") == "a"
+    assert read(root, "sub", "b.txt") == "b"
+    assert read(root, "sub", "deep", "c.txt") == "c"
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [
+        (),
+        ("",),
+        ("a.txt", ""),
+        ("", "a.txt"),
+        ("sub", "", "b.txt"),
+        ("sub", ""),
+        (".",),
+        (".", "a.txt"),
+        ("..",),
+        ("..", "secret.txt"),
+        ("sub", "..", "a.txt"),
+        ("sub", "..", "..", "secret.txt"),
+        ("../secret.txt",),
+        ("..\\secret.txt",),
+        ("sub/b.txt",),
+        ("/etc/passwd",),
+        ("", "etc", "passwd"),
+        ("back\\slash",),
+        ("a.txt\0",),
+        ("a.txt\0.png",),
+        ("\0",),
+        (".hidden",),
+        (".git", "config"),
+        ("a.txt", "b.txt"),
+        ("none",),
+        ("none", "b.txt"),
+        ("sub",),
+        ("sub", "deep"),
+        ("x" * 255,),
+        ("x" * 256,),
+        ("x" * 100_000,),
+        ("\uff0e\uff0e", "secret.txt"),
+        ("%2e%2e", "secret.txt"),
+        ("a.txt\n",),
+    ],
+)
+def test_what_is_not_there(site: Path, segments: tuple[str, ...]) -> None:
+    with pytest.raises(OSError) as caught:
+        Root(site).open_file(segments)
+    assert caught.value.errno in (
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ENAMETOOLONG,
+    )
+
+
+@pytest.mark.parametrize("segment", ["a", "a.b", "a..b", "...".replace(".", "a."), "é", "\n", " "])
+def test_plain_segments(segment: str) -> None:
+    assert is_plain([segment])
+
+
+@pytest.mark.parametrize("segment", ["", ".", "..", "...", ".a", "a/b", "/", "a\\b", "a\0", "\0"])
+def test_segments_that_are_not_plain(segment: str) -> None:
+    assert not is_plain(["a", segment])
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "content"),
+    [
+        ("link", "a.txt", "a"),
+        ("link", "./sub//deep/../b.txt", "b"),
+        ("link", "{site}/sub/b.txt", "b"),
+        ("link", "{site}//./sub/b.txt", "b"),
+        ("sub/link", "../a.txt", "a"),
+        ("sub/deep/link", "../../a.txt", "a"),
+        ("sub/deep/link", "{site}/a.txt", "a"),
+        ("sub/link", "deep/../../sub/deep/c.txt", "c"),
+    ],
+)
+def test_links_that_stay_inside(site: Path, link: str, target: str, content: str) -> None:
+    (site / link).symlink_to(target.format(site=site))
+    assert read(Root(site), *link.split("/")) == content
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "../secret.txt",
+        "../site-2/secret.txt",
+        "../site/a.txt",  # it comes back, but it has been out
+        "sub/../../secret.txt",
+        "sub/../../site/a.txt",
+        "{site}/../secret.txt",
+        "{site}/sub/../../secret.txt",
+        "{site}-2/secret.txt",
+        "{site}",
+        "{site}/",
+        "/etc/passwd",
+        "/proc/self/cwd",
+        "/dev/null",
+        "/",
+        "//etc/passwd",
+        "..",
+        ".",
+        "nowhere",
+        "link",
+        "./link",
+        "{site}/link",
+        "a.txt/",
+        "a.txt/.",
+        "a.txt/../a.txt",
+        ".hidden",
+        ".git/config",
+        "sub/../.hidden",
+        "back\\slash",
+    ],
+)
+def test_links_that_lead_nowhere(site: Path, target: str) -> None:
+    (site / "link").symlink_to(target.format(site=site))
+    with pytest.raises(OSError) as caught:
+        Root(site).open_file(("link",))
+    assert caught.value.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR)
+
+
+def test_link_to_a_neighbour_whose_name_begins_like_ours(site: Path) -> None:
+    (site / "-2").mkdir()
+    (site / "-2" / "secret.txt").write_text("another")
+    (site / "link").symlink_to(f"{site}-2/secret.txt")
+    with pytest.raises(FileNotFoundError):
+        Root(site).open_file(("link",))
+
+
+def test_links_to_folders(site: Path) -> None:
+    (site / "inside").symlink_to("sub/deep")
+    (site / "absolute").symlink_to(site / "sub")
+    (site / "outside").symlink_to("../site-2")
+    (site / "etc").symlink_to("/etc")
+    (site / "sub" / "deep" / "up").symlink_to("..")
+    root = Root(site)
+    assert read(root, "inside", "c.txt") == "c"
+    assert read(root, "absolute", "b.txt") == "b"
+    # A link's ".." is of the folder that it is in, not of the way that led there.
+    assert read(root, "inside", "up", "b.txt") == "b"
+    for segments in (("outside", "secret.txt"), ("etc", "passwd")):
+        with pytest.raises(FileNotFoundError):
+            root.open_file(segments)
+        with pytest.raises(FileNotFoundError):
+            root.open_folder(segments[:1])
+
+
+def test_as_many_links_as_the_kernel_follows(site: Path) -> None:
+    (site / "link1").symlink_to("a.txt")
+    for number in range(2, MOST_LINKS + 2):
+        (site / f"link{number}").symlink_to(f"link{number - 1}")
+    assert read(Root(site), f"link{MOST_LINKS}") == "a"
+    with pytest.raises(OSError) as caught:
+        Root(site).open_file((f"link{MOST_LINKS + 1}",))
+    assert caught.value.errno == errno.ELOOP
+
+
+def test_links_that_grow_without_end(site: Path) -> None:
+    (site / "x").symlink_to("x/x/x/x")
+    (site / "here").symlink_to(".")
+    with pytest.raises(OSError) as caught:
+        Root(site).open_file(("x",))
+    assert caught.value.errno == errno.ELOOP
+    assert read(Root(site), *["here"] * MOST_LINKS, "a.txt") == "a"
+    with pytest.raises(OSError) as caught:
+        Root(site).open_file(("here",) * (MOST_LINKS + 1) + ("a.txt",))
+    assert caught.value.errno == errno.ELOOP
+
+
+@pytest.mark.timeout(5)  # a FIFO without a writer would block
+def test_what_is_no_regular_file(site: Path) -> None:
+    os.mkfifo(site / "fifo")
+    (site / "link").symlink_to("fifo")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(site / "socket"))
+    for name in ("fifo", "link", "socket"):
+        with pytest.raises(FileNotFoundError):
+            Root(site).open_file((name,))
+    with pytest.raises(NotADirectoryError):
+        Root(site).open_folder(("fifo",))
+
+
+@pytest.mark.parametrize("name", ["null", "zero", "tty", "ptmx", "random"])
+def test_devices(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    really_open = os.open
+
+    def spy(path: Any, *arguments: Any, **named: Any) -> int:
+        opened.append(path)
+        return really_open(path, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", spy)
+    with pytest.raises(FileNotFoundError):
+        Root("/dev").open_file((name,))
+    assert opened[0] == b"/dev"
+    assert name.encode() not in opened  # the device was not so much as opened
+
+
+def test_links_that_only_the_kernel_can_follow() -> None:
+    with pytest.raises(OSError):
+        Root("/proc/self").open_file(("exe",))
+    with pytest.raises(OSError):
+        Root("/proc/self").open_file(("root", "etc", "passwd"))
+
+
+def after_look(
+    monkeypatch: pytest.MonkeyPatch, name: bytes, change: Any, *, call: str = "open"
+) -> None:
+    """Have `change` happen between the look at `name` and the call that uses it."""
+    real = getattr(os, call)
+
+    def raced(path: Any, *arguments: Any, **named: Any) -> Any:
+        if path == name and "dir_fd" in named:
+            change()
+        return real(path, *arguments, **named)
+
+    monkeypatch.setattr(os, call, raced)
+
+
+def test_folder_that_becomes_a_link(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (site.parent / "site-2" / "b.txt").write_text("secret")
+
+    def swap() -> None:
+        (site / "sub").rename(site / "old")
+        (site / "sub").symlink_to("../site-2")
+
+    after_look(monkeypatch, b"sub", swap)
+    with pytest.raises(OSError) as caught:
+        Root(site).open_file(("sub", "b.txt"))
+    assert caught.value.errno in (errno.ENOTDIR, errno.ELOOP)
+
+
+def test_file_that_becomes_a_link(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def swap() -> None:
+        (site / "a.txt").unlink()
+        (site / "a.txt").symlink_to("../secret.txt")
+
+    after_look(monkeypatch, b"a.txt", swap)
+    with pytest.raises(OSError) as caught:
+        Root(site).open_file(("a.txt",))
+    assert caught.value.errno == errno.ELOOP
+
+
+@pytest.mark.timeout(5)
+def test_file_that_becomes_a_fifo(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def swap() -> None:
+        (site / "a.txt").unlink()
+        os.mkfifo(site / "a.txt")
+
+    after_look(monkeypatch, b"a.txt", swap)
+    with pytest.raises(FileNotFoundError):
+        Root(site).open_file(("a.txt",))
+
+
+def test_folder_that_is_moved_out_while_a_link_climbs(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel's ".." would now be the folder with the secrets; ours is where we came from."""
+    (site / "sub" / "deep" / "link").symlink_to("../../secret.txt")
+    (site / "secret.txt").write_text("harmless")
+
+    def move() -> None:
+        (site / "sub" / "deep").rename(site.parent / "deep")
+
+    after_look(monkeypatch, b"link", move, call="readlink")
+    assert read(Root(site), "sub", "deep", "link") == "harmless"
+
+
+def test_folders(site: Path) -> None:
+    root = Root(site)
+    for segments in ((), ("sub",), ("sub", "deep")):
+        descriptor = root.open_folder(segments)
+        assert os.path.samestat(os.fstat(descriptor), site.joinpath(*segments).stat())
+        os.close(descriptor)
+    for none in (("..",), (".git",), ("none",), ("a.txt",), ("sub", "..", "..")):
+        with pytest.raises(OSError):
+            root.open_folder(none)
+
+
+def test_root_that_is_a_link_and_is_replaced(site: Path) -> None:
+    current = site.parent / "current"
+    current.symlink_to("site")
+    (site / "by-link").symlink_to(current / "a.txt")
+    (site / "by-path").symlink_to(site / "a.txt")
+    root = Root(current)
+    assert read(root, "by-link") == read(root, "by-path") == "a"
+    (site.parent / "next").symlink_to("site-2")
+    (site.parent / "next").rename(current)
+    assert read(root, "secret.txt") == "secret"  # the operator wants it served now
+
+
+def test_root_by_relative_path(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(site.parent)
+    root = Root("site/")
+    monkeypatch.chdir("/")
+    (site / "link").symlink_to(site / "a.txt")
+    assert read(root, "link") == "a"
+
+
+def test_root_of_all(site: Path) -> None:
+    (site / "link").symlink_to(site.parent / "secret.txt")
+    assert read(Root("/"), *(site / "link").parts[1:]) == "secret"
+
+
+def test_root_that_cannot_be(site: Path) -> None:
+    for path in (site / "none", site / "a.txt"):
+        with pytest.raises(OSError):
+            Root(path)
+
+
+def test_names_are_utf_8_whatever_the_locale(site: Path) -> None:
+    (Path(os.fsdecode(os.fsencode(site) + b"/caf\xc3\xa9"))).write_text("é")
+    assert read(Root(site), "café") == "é"
+    with pytest.raises(FileNotFoundError):
+        Root(site).open_file(("cafe\u0301",))  # the kernel normalizes nothing, and nor do we
+
+
+_PARTS = st.sampled_from(["", ".", "..", "sub", "deep", "a.txt", "l0", "l1", "l2", "site"])
+_TARGETS = st.tuples(
+    st.sampled_from(["", "/", "{site}/", "{site}/../", "../", "../../"]),
+    st.lists(_PARTS, min_size=1, max_size=5),
+)
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(targets=st.lists(_TARGETS, min_size=3, max_size=3), segments=st.lists(_PARTS, max_size=4))
+def test_no_web_of_links_leads_out(
+    site: Path, targets: list[tuple[str, list[str]]], segments: list[str]
+) -> None:
+    places = [site / "l0", site / "sub" / "l1", site / "sub" / "deep" / "l2"]
+    for place, (start, parts) in zip(places, targets, strict=True):
+        place.unlink(missing_ok=True)
+        place.symlink_to((start.format(site=site) + "/".join(parts)) or ".")
+    try:
+        descriptor, _ = Root(site).open_file(segments)
+    except OSError:
+        return
+    opened = os.readlink(f"/proc/self/fd/{descriptor}")
+    os.close(descriptor)
+    assert opened.startswith(f"{site}/")
+    assert os.path.realpath(site.joinpath(*segments)) == opened
