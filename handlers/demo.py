@@ -1,6 +1,7 @@
 """The application that `make run` serves: a landing page, an echo, a mirror, and files."""
 
 import gzip
+import html
 from importlib.resources import files
 from typing import Final
 
@@ -25,16 +26,21 @@ _HTML: Final = (
 
 def demo(directory: str | None, *, read_only: bool) -> Router:
     """The routes of the demo. Raises OSError for a directory that cannot be used."""
-    page = files("handlers").joinpath("pages/landing.html").read_bytes()
+    page = files("handlers").joinpath("pages/landing.html").read_text("utf-8")
     stored = Files(directory, read_only=read_only)
     router = Router()
-    router.add("GET", "/", lambda request: Response(200, page, _HTML))
+    router.add("GET", "/", lambda request: landing(page, request))
     router.add("GET", "/echo/{text:path}", echo)
     router.add("GET", "/user-agent", user_agent)
     router.add("GET", "/files/{name:path}", stored.get)
     if not read_only:
         router.add("POST", "/files/{name:path}", stored.post)
     return router
+
+
+def landing(page: str, request: Request) -> Response:
+    """The page that says what this is; its examples name the host that was asked for."""
+    return Response(200, page.replace("{host}", html.escape(request.host)).encode(), _HTML)
 
 
 def echo(request: Request) -> Response:

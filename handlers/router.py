@@ -118,10 +118,10 @@ def _descend(node: _Node, segments: list[str], place: int, request: Request) -> 
     """
     while place < len(segments):
         child = node.children.get(segments[place])
-        if node.parameter is not None or node.rest:
+        if node.parameter is not None or (node.rest and child is not None):
             return _choose(node, child, segments, place, request)
         if child is None:
-            return None
+            return _take_rest(node, segments, place, request)
         node = child
         place += 1
     return node.methods or None
@@ -136,12 +136,16 @@ def _choose(
     if node.parameter is not None and segments[place]:
         name, child = node.parameter
         if found := _descend(child, segments, place + 1, request):
-            request.params = {**request.params, name: segments[place]}
+            request.params = {name: segments[place], **request.params}
             return found
-    if node.rest:
-        request.params = {**request.params, node.rest: tuple(segments[place:])}
-        return node.rest_methods
-    return None
+    return _take_rest(node, segments, place, request)
+
+
+def _take_rest(node: _Node, segments: list[str], place: int, request: Request) -> Methods | None:
+    if not node.rest:
+        return None
+    request.params = {node.rest: tuple(segments[place:])}  # the first that is found
+    return node.rest_methods
 
 
 def _decode(path: str) -> list[str]:

@@ -44,6 +44,8 @@ class Root:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Raises OSError when there is no such directory or it cannot be read."""
+        if not os.fspath(path):
+            raise FileNotFoundError(errno.ENOENT, "its name is empty")  # not the current one
         self._path = os.path.join(os.getcwdb(), os.fsencode(path))
         with _Walk(self._path, ()):
             pass

@@ -3,6 +3,7 @@
 python -m reactor --port 4221 --directory files
 """
 
+import errno
 import os
 import signal
 import sys
@@ -38,11 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         address = server.listen(config.host, config.port)
-    except OSError as error:
+    except (OSError, OverflowError, UnicodeError) as error:  # a backlog, a name beyond any
         where = f"{config.host}, port {config.port}"
-        return _complain(f"cannot listen on {where}: {error.strerror or error}")
-    _tell(config, server, address)
+        return _complain(f"cannot listen on {where}: {getattr(error, 'strerror', None) or error}")
     _end_on_signals(server)
+    _tell(config, server, address)
     server.run()
     return 0
 
@@ -51,6 +52,8 @@ def _open_access_log(where: str) -> int | None:
     if where == "off":
         return None
     if where == "-":
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, "standard output is closed")
         return sys.stdout.fileno()
     return os.open(where, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 

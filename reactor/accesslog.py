@@ -8,15 +8,19 @@ line is a line.
 
 import os
 import re
+import threading
+from collections import deque
 from typing import Final
 
 from reactor.dates import WallClock
+from reactor.errors import ProtocolError
 from reactor.futures import Future, Lane
 from reactor.messages import Request
 from reactor.tasks import Runtime
 
 BATCH_BYTES: Final = 64 * 1024  # written at once when so much is there,
 BATCH_SECONDS: Final = 0.25  # and otherwise after so long
+CLOSE_SECONDS: Final = 1.0  # that the end of the server waits for the last lines
 
 _UNSAFE = re.compile(r"[^ !#-\[\]-~]")
 
@@ -38,6 +42,9 @@ class AccessLog:
         self._size = 0
         self._due = False  # a batch is being written, or will be
         self._lost = 0
+        # Shared with the thread that writes.
+        self._batches: deque[bytes] = deque()
+        self._writing = threading.Lock()
 
     def write(self, request: Request, status: int, size: int) -> None:
         """Add the line of an answer with `size` bytes of body. Does not wait."""
@@ -59,36 +66,49 @@ class AccessLog:
             self._runtime.call_later(BATCH_SECONDS, self._write_batch)
 
     def close(self) -> None:
-        """Write what is left, now; the loop has ended."""
-        self._append_lost()
+        """Write what is left; the loop has ended. A log that is stuck is not waited for, for long.
+
+        What the pool has not come to is still among the batches.
+        """
+        self._gather()
+        writer = threading.Thread(target=self._write, name="reactor-log", daemon=True)
+        writer.start()
+        writer.join(CLOSE_SECONDS)
+
+    def _gather(self) -> None:
+        """Make a batch of the lines."""
+        if self._lost:
+            self._lines.append(f"# {self._lost} lines were lost: the log could not be written\n")
+            self._lost = 0
         if self._lines:
-            self._write("".join(self._lines).encode("latin-1"))
+            self._batches.append("".join(self._lines).encode("latin-1"))
             self._lines.clear()
 
     def _write_batch(self) -> None:
-        self._append_lost()
-        batch = "".join(self._lines).encode("latin-1")
-        self._lines.clear()
-        job = self._runtime.submit(Lane.FILES, self._write, batch)
-        job.add_callback(self._written)
+        self._gather()
+        self._runtime.submit(Lane.FILES, self._write).add_callback(self._written)
 
-    def _written(self, job: Future[None]) -> None:
-        self._size = sum(map(len, self._lines))
-        self._due = bool(self._lines)
+    def _written(self, job: Future[int]) -> None:
+        try:
+            self._lost += job.result()
+        except ProtocolError:
+            pass  # the pool was too busy; the batch is still there
+        self._size = sum(map(len, self._lines)) + sum(map(len, self._batches))
+        self._due = bool(self._size or self._lost)
         if self._due:
             wait = 0.0 if self._size >= BATCH_BYTES else BATCH_SECONDS
             self._runtime.call_later(wait, self._write_batch)
 
-    def _append_lost(self) -> None:
-        if self._lost:
-            self._lines.append(f"# {self._lost} lines were lost: the log could not be written\n")
-            self._lost = 0
-
-    def _write(self, batch: bytes) -> None:
-        """On a thread. A log that cannot be written must not end the server."""
-        left = memoryview(batch)
-        try:
-            while left:
-                left = left[os.write(self._descriptor, left) :]
-        except OSError:
-            self._lost += batch.count(b"\n")
+    def _write(self) -> int:
+        """On a thread; how many lines are lost. A log that fails must not end the server."""
+        lost = 0
+        with self._writing:
+            while self._batches:
+                batch = self._batches.popleft()
+                left = memoryview(batch)
+                try:
+                    while left:
+                        left = left[os.write(self._descriptor, left) :]
+                except OSError:
+                    lost += batch.count(b"\n")
+        return lost

@@ -15,18 +15,18 @@ class MemoryBudget:
 
     def __init__(self, total: int) -> None:
         self._total = total
-        self._waiting: deque[tuple[int, Future[None]]] = deque()
+        self._waiting: deque[tuple[int, Future[int]]] = deque()
         self.used = 0
 
-    def take(self, count: int) -> Future[None] | None:
-        """Take `count` bytes: None when they are yours, otherwise a future of that.
+    def take(self, count: int) -> Future[int] | None:
+        """Take `count` bytes: None when they are yours, otherwise a future of them.
 
         Who no longer wants to wait fails the future.
         """
         if not self._waiting and (self.used + count <= self._total or not self.used):
             self.used += count
             return None
-        future: Future[None] = Future()
+        future: Future[int] = Future()
         self._waiting.append((count, future))
         return future
 
@@ -39,7 +39,7 @@ class MemoryBudget:
                 if self.used + wanted > self._total and self.used:
                     return
                 self.used += wanted
-                future.set_result(None)
+                future.set_result(wanted)
             self._waiting.popleft()
 
 

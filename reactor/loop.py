@@ -28,6 +28,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 SLICE: Final = 64  # sockets that have their turn before timers and listeners are looked at
 NEVER: Final = float("inf")
+LONGEST_WAIT: Final = 86400.0  # seconds; epoll_wait takes no more than 24 days
 STALE_ENTRIES: Final = 1024  # so many dead timers may lie in the heap before it is rebuilt
 
 log = logging.getLogger("reactor")
@@ -201,7 +202,7 @@ class Reactor:
         if self._soon or self._foreign or self.unflushed:
             longest = 0.0
         elif self._timers:
-            until = max(0.0, self._timers[0][0] - self.clock())
+            until = min(max(0.0, self._timers[0][0] - self.clock()), LONGEST_WAIT)
             longest = until if longest is None else min(until, longest)
         ready = self.selector.select(longest)
         self.now = self.clock()
@@ -209,7 +210,8 @@ class Reactor:
             self._run_in_slices(ready)
         else:
             self._run_events(ready)
-        self._run_timers()
+        if self._timers and self._timers[0][0] <= self.now:
+            self._run_timers()
         if self._soon or self._foreign or self.unflushed:
             self._run_soon()
 
@@ -218,6 +220,13 @@ class Reactor:
         self.selector.unregister(self.waker)
         self.waker.close()
         self.selector.close()
+
+    def look(self, handler: EventHandler) -> None:
+        """Give it a turn out of turn, ready or not."""
+        try:
+            handler.on_events(EVENT_READ)
+        except Exception:
+            self._blame(handler)
 
     # --- the phases ------------------------------------------------------------------------------
 
@@ -237,7 +246,7 @@ class Reactor:
             self._run_timers()
             self._run_soon()
             for handler in self.urgent:
-                handler.on_events(EVENT_READ)
+                self.look(handler)
         self.behind = False
 
     def _run_timers(self) -> None:

@@ -29,7 +29,7 @@ class Headers:
     __slots__ = ("_folded", "_raw")
 
     def __init__(self, raw: str = "") -> None:
-        """`raw`: field lines, each ended by CRLF, already checked; decoded as Latin-1."""
+        """`raw`: fields, each begun by CRLF, already checked; decoded as Latin-1."""
         self._raw = raw
         self._folded: str | None = None  # made for the first look-up
 
@@ -45,7 +45,8 @@ class Headers:
         if folded.find(key, start + 1) >= 0:
             return ", ".join(self.get_all(name))
         begin = start + len(key)
-        return self._raw[begin - 2 : folded.index("\r\n", begin) - 2].strip(" \t")
+        end = folded.find("\r\n", begin)
+        return (self._raw[begin:end] if end >= 0 else self._raw[begin:]).strip(" \t")
 
     def get_all(self, name: str) -> list[str]:
         """The field's values, one a line, without the white space around them."""
@@ -56,13 +57,13 @@ class Headers:
         return f"\r\n{name.lower()}:" in (self._folded or self._fold())
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        for line in self._raw.split("\r\n")[:-1]:
+        for line in self._raw.split("\r\n")[1:]:
             name, _, value = line.partition(":")
             yield name, value.strip(" \t")
 
     def _fold(self) -> str:
-        """The same in lower case, for look-ups; two characters further than `_raw`."""
-        self._folded = "\r\n" + self._raw.lower()
+        """The same in lower case, for look-ups."""
+        self._folded = self._raw.lower()
         return self._folded
 
 
@@ -89,7 +90,7 @@ class Body:
         self._most = most
         self._budget = budget
         self._held = 0
-        self._room: Future[None] | None = None  # memory that is waited for
+        self._room: Future[int] | None = None  # memory that is waited for
 
     async def read(self, most: int = -1) -> bytes:
         """At most `most` bytes as soon as there are any; b"" at the end.
@@ -97,10 +98,10 @@ class Body:
         Without `most`, the whole rest, which is held in memory and therefore bounded by
         `Limits.memory_body_bytes`: ProtocolError(413) beyond.
         """
-        if most < 0:
-            return await self._read_all()
         if self._source is None:
             raise RuntimeError("this request is answered; its body is gone")
+        if most < 0 and self.length != 0:
+            return await self._read_all()
         if most == 0 or self.length == 0:
             return b""
         piece = self._source.pull(most)
@@ -119,6 +120,8 @@ class Body:
         """The request is answered: pulls fail from now on, and the memory is given back."""
         self._source = None
         if self._room is not None:
+            if self._room.done:  # it came in this very turn, and nobody will use it
+                self._held += self._room.result()
             self._room.set_exception(Cancelled())
             self._room = None
         if self._held:
@@ -128,22 +131,20 @@ class Body:
     async def _read_all(self) -> bytes:
         if self.length is not None and self.length > self._most:
             raise self._too_large()
+        # Room for the whole is taken before any of it is read: what waits for room waits in the
+        # kernel, and no two bodies that are half read wait for each other.
+        room = self._most if self.length is None else self.length
+        await self._hold(room)
         pieces: list[bytes] = []
         size = 0
-        while True:
-            # Room is taken before the bytes are read, so that what waits for room waits in the
-            # kernel; the byte beyond the most is how a body that is too large shows itself.
-            want = min(PIECE_BYTES, self._most - size + 1)
-            await self._hold(want)
-            piece = await self.read(want)
-            self._held -= want - len(piece)
-            self._budget.give(want - len(piece))
-            if not piece:
-                return b"".join(pieces)
+        while piece := await self.read(PIECE_BYTES):
             size += len(piece)
             if size > self._most:
                 raise self._too_large()
             pieces.append(piece)
+        self._held -= room - size
+        self._budget.give(room - size)
+        return b"".join(pieces)
 
     async def _hold(self, count: int) -> None:
         self._room = self._budget.take(count)
@@ -166,6 +167,9 @@ class _NoBody:
 NO_BODY = Body(_NoBody(), 0, 0, MemoryBudget(0))
 
 
+_NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
+
+
 class Request:
     """A request whose head is whole.
 
@@ -174,17 +178,24 @@ class Request:
     where something has read them for a plain handler, `params` what a router found in the path.
     """
 
-    # What most requests leave as it is belongs to the class. There are no slots, so that what
-    # stands before a handler can leave something for it here.
-    scheme = "http"
-    host = ""
-    length: int | None = 0  # of the body in bytes; None: chunked
-    expects_continue = False
-    body = NO_BODY
-    content = b""
-    params: Mapping[str, Any] = MappingProxyType({})
-    client: tuple[Any, ...] = ("", 0)
-    client_closed = False  # it sends no more; it may still read
+    __slots__ = (
+        "body",
+        "client",
+        "client_closed",
+        "content",
+        "expects_continue",
+        "headers",
+        "host",
+        "keep_alive",
+        "length",
+        "method",
+        "minor",
+        "params",
+        "path",
+        "query",
+        "scheme",
+        "target",
+    )
 
     def __init__(
         self, method: str, target: str, path: str, query: str, minor: int, headers: Headers
@@ -195,7 +206,16 @@ class Request:
         self.query = query
         self.minor = minor  # of HTTP/1.minor
         self.headers = headers
+        self.scheme = "http"
+        self.host = ""
         self.keep_alive = minor > 0
+        self.length: int | None = 0  # of the body in bytes; None: chunked
+        self.expects_continue = False
+        self.body = NO_BODY
+        self.content = b""
+        self.params: Mapping[str, Any] = _NO_PARAMS
+        self.client: tuple[Any, ...] = ("", 0)
+        self.client_closed = False  # it sends no more; it may still read
 
     def __repr__(self) -> str:
         return f"<{self.method} {self.target} HTTP/1.{self.minor}>"

@@ -143,14 +143,14 @@ def _take(region: FileRegion, count: int, data: bytes | memoryview) -> Piece:
 class Outgoing:
     """A body and its frame. A piece may be b"", which sends nothing."""
 
-    __slots__ = ("_chunked", "_length", "_source", "sent")
+    __slots__ = ("_chunked", "_source", "length", "sent")
 
     def __init__(
         self, body: ResponseBody, length: int | None, chunked: bool, runtime: Runtime
     ) -> None:
         """`length` as the head has promised; None: until the last chunk, or until close."""
         self._source = _source(body, runtime)
-        self._length = length
+        self.length = length
         self._chunked = chunked
         self.sent = 0  # bytes of the body that were queued
 
@@ -164,15 +164,15 @@ class Outgoing:
         Raises ResponseError for a byte more, or at the end fewer, than the head has promised.
         """
         if piece is None:
-            if self._length is not None and self.sent != self._length:
-                raise ResponseError(f"a body of {self.sent} bytes in place of {self._length}")
+            if self.length is not None and self.sent != self.length:
+                raise ResponseError(f"a body of {self.sent} bytes in place of {self.length}")
             return (LAST_CHUNK,) if self._chunked else ()
         if not isinstance(piece, bytes | memoryview | FileRegion):
             raise ResponseError(f"a piece of a body is bytes, not {type(piece).__name__}")
         size = piece.length if isinstance(piece, FileRegion) else len(piece)
         self.sent += size
-        if self._length is not None and self.sent > self._length:
-            raise ResponseError(f"a body of more than the {self._length} bytes it has promised")
+        if self.length is not None and self.sent > self.length:
+            raise ResponseError(f"a body of more than the {self.length} bytes it has promised")
         if not self._chunked:
             return (piece,)
         if isinstance(piece, bytes) and size <= JOIN_BYTES:

@@ -32,11 +32,11 @@ class File:
         return self
 
     def release(self) -> None:
+        if self._holders == 0:
+            raise ValueError("the file was let go more often than held")
         self._holders -= 1
         if self._holders == 0:
             self._close()
-        elif self._holders < 0:
-            raise ValueError("the file was let go more often than held")
 
     @property
     def closed(self) -> bool:

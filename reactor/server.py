@@ -134,7 +134,7 @@ class Server:
         self._service = Service(handler, limits, runtime, wall, self._log, self._closed)
         self._transport = transport
         self._listeners: list[Listener] = []
-        self._connections: set[HttpConnection] = set()
+        self._connections: dict[HttpConnection, None] = {}  # a set that keeps their order
         self._newcomers = 0
 
     # --- listening -------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ class Server:
             return
         transport = self._transport(self.reactor, client, peer)
         connection = HttpConnection(transport, self._service)
-        self._connections.add(connection)
+        self._connections[connection] = None
         if open_connections >= self.limits.connections:
             connection.refuse(ProtocolError(503, "Too many connections.", [("Retry-After", "1")]))
         elif self.reactor.behind and self._newcomers < NEWCOMERS:
@@ -239,14 +239,14 @@ class Server:
 
     def _look(self, transport: Transport) -> None:
         """While the loop is behind, a newcomer would wait for all who are ready: look directly."""
-        transport.on_events(EVENT_READ)
+        self.reactor.look(transport)
         if self.reactor.behind:
             self.reactor.call_soon(self._look, transport)
         else:
             self._newcomers -= 1
 
     def _closed(self, connection: HttpConnection) -> None:
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
         self._stop_if_done()
 
     def _stop_if_done(self) -> None:

@@ -35,9 +35,7 @@ class Runtime:
         self.call_later = reactor.call_later
 
     def sleep(self, seconds: float) -> Future[None]:
-        future: Future[None] = Future()
-        self.reactor.call_later(seconds, future.set_result, None)
-        return future
+        return _Nap(self.reactor, seconds)
 
     def submit(self, lane: Lane, function: Callable[..., T], *arguments: Any) -> Future[T]:
         return self.pool.submit(lane, function, *arguments)
@@ -56,6 +54,26 @@ class Runtime:
 
     def _finalize(self, generator: AsyncGenerator[Any, Any]) -> None:
         self.call_soon(self.close_generator, generator)
+
+
+class _Nap(Future[None]):
+    """Who gives up waiting takes the timer along: it may be an hour away, and they add up."""
+
+    __slots__ = ("_timer",)
+
+    def __init__(self, reactor: Reactor, seconds: float) -> None:
+        super().__init__()
+        self._timer: Timer | None = reactor.call_later(seconds, self._end)
+
+    def remove_callback(self, callback: Callable[[Future[None]], object]) -> None:
+        super().remove_callback(callback)
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _end(self) -> None:
+        self._timer = None
+        self.set_result(None)
 
 
 class Task(Future[T]):
@@ -92,10 +110,10 @@ class Task(Future[T]):
     def _resume(self, future: Future[Any]) -> None:
         self._runtime.call_soon(self._step_if_waiting, future)
 
-    def _step_if_waiting(self, future: Future[Any]) -> None:
+    def _step_if_waiting(self, future: Future[Any], error: BaseException | None = None) -> None:
         if self._awaited is future:  # otherwise it was cancelled in between
             self._awaited = None
-            self._step(future, None)
+            self._step(future, error)
 
     def _step(self, fulfilled: Future[Any] | None, error: BaseException | None) -> None:
         coroutine = self._coroutine
@@ -118,15 +136,27 @@ class Task(Future[T]):
     def _await(self, wish: Any) -> None:
         """Wait for what the coroutine has yielded."""
         start = getattr(wish, "start", None)
+        if start is None:
+            self._awaited = Future()
+            self._runtime.call_soon(self._step_if_waiting, self._awaited, self._foreign(wish))
+            return
         try:
-            if start is None:
-                raise TypeError(f"a handler here cannot await {wish!r}: it belongs to another loop")
             future: Future[Any] = start(self._runtime)
         except Exception as error:
             future = Future()
             future.set_exception(error)
         self._awaited = future
         future.add_callback(self._resume)
+
+    def _foreign(self, wish: Any) -> TypeError:
+        """Thrown at the await: what is foreign does not look at what it is sent."""
+        awaited: Any = self._coroutine
+        while (inner := getattr(awaited, "cr_await", None)) is not None:
+            awaited = inner
+        return TypeError(
+            f"a handler here cannot await {awaited!r}, which yields {wish!r}: "
+            "it belongs to another loop"
+        )
 
     def _end(self) -> None:
         if self._last_call is not None:

@@ -86,7 +86,8 @@ class ThreadPool:
             self._queues[job.lane].append(job)
             if self._idle:
                 self._work.notify()
-            elif self._threads < self._most_threads:
+            # Who is idle may have been woken for a job before this one.
+            if self._queued() > self._idle and self._threads < self._most_threads:
                 self._threads += 1
                 threading.Thread(target=self._run, name="reactor-pool", daemon=True).start()
 

@@ -103,6 +103,8 @@ class Transport(Deadline):
         self._turn_open = True
         if mask & EVENT_WRITE:
             self.flush()
+            if self._output is BROKEN:
+                return  # nothing of it is told as sent; the end comes in a moment
             protocol.output_flushed()
             if self.protocol is None:
                 return
@@ -126,13 +128,14 @@ class Transport(Deadline):
     def end_turn(self) -> None:
         """Let what is queued leave, finish if that is due, wait for what is left to wait for."""
         self._turn_open = False
-        if self._output >= BROKEN:
-            return
         blocked = self._blocked
         if self._queue and not blocked:
             self.flush()
-        if self._output is FINISHING and not self._queue:
-            self._send_fin()
+        if self._output is not OUTPUT_OPEN:
+            if self._output is FINISHING and not self._queue:
+                self._send_fin()
+            if self._output is BROKEN or self._output is CLOSED:
+                return
         if self._queue or self.input is not INPUT_OPEN or self._interest != EVENT_READ:
             self._update_interest()
         if self._blocked and not blocked and self.protocol is not None:
@@ -158,6 +161,11 @@ class Transport(Deadline):
         """Bytes queued here; the kernel may hold more."""
         return self._queue.unsent
 
+    @property
+    def blocked(self) -> bool:
+        """The peer has not taken all it was sent, and is waited for."""
+        return self._blocked
+
     def write(self, item: Item) -> None:
         """Queue bytes (not b"") or a region, whose hold is ours now; they leave in `flush`."""
         if self._output is OUTPUT_OPEN:
@@ -174,21 +182,21 @@ class Transport(Deadline):
         try:
             while queue and room > 0:
                 item = queue.first() if len(queue) > 1 else queue[0]
-                length = min(len(item), room)
                 if isinstance(item, FileRegion):
-                    count = self._sendfile(item, length)
-                elif len(item) > length:
-                    count = self._socket.send(memoryview(item)[:length])
+                    count = self._sendfile(item, min(len(item), room))
+                elif len(item) > room:
+                    count = self._socket.send(memoryview(item)[:room])
                 else:
                     count = self._socket.send(item)
-                    if count == length:  # nearly always
+                    if count == len(item):  # nearly always
                         del queue[0]
                         room -= count
                         continue
-                queue.sent(count)
                 room -= count
-                if count < length:
-                    break
+                waiting = len(queue)
+                queue.sent(count)
+                if len(queue) == waiting:
+                    break  # the kernel has taken what it has room for
         except (BlockingIOError, InterruptedError):
             pass
         except OSError:
@@ -213,6 +221,21 @@ class Transport(Deadline):
 
     def close(self) -> None:
         """Close the socket, whatever state it is in; the protocol is told, once."""
+        if self._output is BROKEN:
+            self.abort()  # what was dropped must not look as if it had been sent
+        else:
+            self._close()
+
+    def abort(self) -> None:
+        """Close by a reset: the peer must not take what it has for the whole."""
+        if self._output is not CLOSED:
+            try:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            except OSError:
+                pass
+            self._close()
+
+    def _close(self) -> None:
         protocol = self.protocol
         if self._output is CLOSED or protocol is None:
             return
@@ -225,15 +248,6 @@ class Transport(Deadline):
             self._reactor.selector.unregister(self._socket)
         self._socket.close()
         protocol.connection_lost()
-
-    def abort(self) -> None:
-        """Close by a reset: the peer must not take what it has for the whole."""
-        if self._output is not CLOSED:
-            try:
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            except OSError:
-                pass
-            self.close()
 
     # --- deadline --------------------------------------------------------------------------------
 

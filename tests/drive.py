@@ -130,7 +130,7 @@ class Feed:
 
 def make_request(method: str, path: str, feed: Feed | None = None, **headers: str) -> Request:
     """A request for `path`; a header's underscores become hyphens."""
-    lines = [f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items()]
+    lines = [f"\r\n{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     request = Request(method, path, path, "", 1, Headers("".join(lines)))
     request.host = "example.com"
     if feed is not None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from reactor.errors import ProtocolError
 from reactor.limits import Limits
-from reactor.protocol.grammar import FIELD_LINE, QUOTED_STRING, TOKEN
+from reactor.protocol.grammar import FIELD, QUOTED_STRING, TOKEN
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 EXTENSION_BYTES: Final = 256  # of one chunk, its size and line end included
@@ -20,7 +20,7 @@ _SIZE_LINE = re.compile(
     rb"([0-9A-Fa-f]{1,16})(?>(?:[ \t]*+;[ \t]*+%b++(?:[ \t]*+=[ \t]*+(?:%b++|%b))?)*)\r\n"
     % (TOKEN, TOKEN, QUOTED_STRING)
 )
-_TRAILER = re.compile(FIELD_LINE)
+_TRAILER = re.compile(FIELD + rb"\r\n")
 
 
 class _Expected(IntEnum):

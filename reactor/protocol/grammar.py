@@ -9,7 +9,7 @@ from typing import Final
 
 TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # one tchar (RFC 9110, section 5.6.2)
 VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]"  # one byte of a field value (section 5.5)
-FIELD_LINE: Final = rb"%b++:%b*+\r\n" % (TOKEN, VALUE)
+FIELD: Final = rb"%b++:%b*+" % (TOKEN, VALUE)  # without its line end
 
 # RFC 9110, section 5.6.4
 QUOTED_STRING: Final = rb'"(?>(?:[\t !#-\[\]-~\x80-\xff]++|\\[\t\x20-\x7e\x80-\xff])*)"'

@@ -36,7 +36,13 @@ class _FramingFieldError(Exception):
     """Not an error: this field has to be looked at each time."""
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
+def _field_lines(fields: tuple[tuple[str, str], ...]) -> bytes:
+    """All the fields of an answer: a handler's are mostly a constant."""
+    return b"".join(starmap(_field_line, fields))
+
+
+@lru_cache(maxsize=256)
 def _field_line(name: str, value: str) -> bytes:
     if name.lower() in _FRAMING_NAMES:
         raise _FramingFieldError
@@ -82,10 +88,13 @@ def encode_head(
     """
     body, status = response.body, response.status
     length = len(body) if isinstance(body, bytes) else _size(body)
+    headers = response.headers
     try:
-        fields = b"".join(starmap(_field_line, response.headers))
+        fields = _field_lines(headers if isinstance(headers, tuple) else tuple(headers))
+    except TypeError:
+        raise ResponseError(f"header fields are pairs of strings: {headers!r}") from None
     except _FramingFieldError:
-        fields, declared = _encode_with_framing(response.headers)
+        fields, declared = _encode_with_framing(headers)
         length = _declared_length(declared, length, request, status)
         keep_alive = keep_alive and not declared.close
     if status < 200 or status == 204:

@@ -18,13 +18,15 @@ from reactor.errors import ProtocolError
 from reactor.limits import Limits
 from reactor.messages import Headers, Request
 from reactor.protocol.chunked import ChunkedDecoder
-from reactor.protocol.grammar import AUTHORITY, FIELD_LINE, TOKEN
+from reactor.protocol.grammar import AUTHORITY, FIELD, TOKEN
 
 METHODS: Final = {
     name.encode(): name
     for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT")
 }
 EMPTY_LINES: Final = 8  # before a request (RFC 9112, section 2.2: at least one is to be ignored)
+HOST_BYTES: Final = 512  # a name of the DNS has 253 at most; what is checked is remembered
+SHORT_FIELDS_BYTES: Final = 256  # what is read from so few is remembered
 
 _FRAMING = re.compile(
     rb"\r\n(host|content-length|transfer-encoding|connection|expect):[ \t]*([^\r]*)", re.I
@@ -37,10 +39,10 @@ _VALID_AUTHORITY = re.compile(AUTHORITY)
 
 @lru_cache(maxsize=64)
 def _head_pattern(most_fields: int) -> re.Pattern[bytes]:
-    """A whole head: method, target, minor version, field lines."""
+    """A whole head: method, target, minor version, fields, each begun by a CRLF."""
     return re.compile(
-        rb"(%b++) ([!\"$-~]++) HTTP/1\.([0-9])\r\n((?:%b){0,%d}+)\r\n"
-        % (TOKEN, FIELD_LINE, most_fields)
+        rb"(%b++) ([!\"$-~]++) HTTP/1\.([0-9])((?>(?:\r\n%b){0,%d}))\r\n\r\n"
+        % (TOKEN, FIELD, min(most_fields, 1 << 31))
     )
 
 
@@ -51,6 +53,26 @@ def _host(value: bytes) -> str | None:
     if match is None or int(match["port"] or 0) > 65535:
         return None
     return match[0].decode("ascii")
+
+
+def _read_fields(fields: bytes) -> tuple[Headers, str | None, list[tuple[bytes, bytes]]]:
+    """The fields of a head: all of them, the host, and the others that matter for framing."""
+    host = None
+    others = []
+    for field in _FRAMING.findall(fields):
+        if len(field[0]) != 4:
+            others.append(field)
+        elif host is not None:
+            raise ProtocolError(400, "There are two Host fields.")
+        else:
+            host = _host(field[1]) if len(field[1]) <= HOST_BYTES else None
+            if host is None:
+                raise ProtocolError(400, "The Host field is no host and port.")
+    return Headers(fields.decode("latin-1")), host, others
+
+
+# Programs send the same few fields with each request; a browser's long ones differ by a cookie.
+_read_short_fields = lru_cache(maxsize=256)(_read_fields)
 
 
 class RequestParser:
@@ -110,7 +132,7 @@ class RequestParser:
                 return None
         begin, end = self._position, match.end()
         limits = self._limits
-        if match.start(4) - begin - 2 > limits.request_line_bytes:
+        if match.start(4) - begin > limits.request_line_bytes:
             raise _target_too_long(limits)
         if end - begin > limits.head_bytes:
             raise _head_too_large(limits)
@@ -200,18 +222,9 @@ class RequestParser:
         target = line.decode("ascii")
         path, _, query = target.partition("?")
         version = 0 if minor == b"0" else 1  # 1.2 and later are served as 1.1 (RFC 9110, 2.5)
-        request = Request(name, target, path, query, version, Headers(fields.decode("latin-1")))
-        host = None
-        others: list[tuple[bytes, bytes]] = []
-        for field in _FRAMING.findall(self.buffer, match.start(4) - 2, match.end()):
-            if len(field[0]) != 4:
-                others.append(field)
-            elif host is not None:
-                raise ProtocolError(400, "There are two Host fields.")
-            else:
-                host = _host(field[1])
-                if host is None:
-                    raise ProtocolError(400, "The Host field is no host and port.")
+        short = len(fields) <= SHORT_FIELDS_BYTES
+        headers, host, others = _read_short_fields(fields) if short else _read_fields(fields)
+        request = Request(name, target, path, query, version, headers)
         if host is not None:
             request.host = host
         elif version:
@@ -273,18 +286,19 @@ def _read_connection(request: Request, value: bytes) -> None:
 
 def _read_expectation(request: Request, value: bytes) -> None:
     """RFC 9110, section 10.1.1; an HTTP/1.0 client's expectation is ignored."""
+    if not request.minor:
+        return
     if value.rstrip(b" \t").lower() != b"100-continue":
         raise ProtocolError(417, "The only expectation that is met here is 100-continue.")
-    request.expects_continue = request.minor > 0
+    request.expects_continue = True
 
 
 def _check_codings(value: bytes) -> None:
     """Only `chunked`, once, alone; RFC 9112, sections 6.1 and 7."""
     codings = [coding.strip(b" \t").lower() for coding in value.split(b",")]
-    codings = [coding for coding in codings if coding]  # empty elements: RFC 9110, 5.6.1.2
     if codings == [b"chunked"]:
         return
-    if codings and codings[-1] == b"chunked" and codings.count(b"chunked") == 1:
+    if codings[-1] == b"chunked" and codings.count(b"chunked") == 1 and b"" not in codings:
         raise ProtocolError(501, "The only transfer coding that is understood here is chunked.")
     raise ProtocolError(400, "Transfer-Encoding must end in chunked, once and without parameters.")
 
@@ -296,10 +310,11 @@ def _read_target(request: Request) -> None:
             raise ProtocolError(400, "Only OPTIONS may ask about '*'.")
         return
     match = _ABSOLUTE.match(request.target)
-    host = _host(match[2].encode("ascii")) if match else None
+    host = _host(match[2].encode("ascii")) if match and len(match[2]) <= HOST_BYTES else None
     if match is None or not host or host[0] == ":":  # RFC 9110, section 4.2.1: it needs a host
         raise ProtocolError(400, "The request target is neither a path nor an http URI.")
-    request.scheme = match[1].lower()
+    if match[1].lower() != request.scheme:  # RFC 9110, section 7.4
+        raise ProtocolError(421, "Nothing is spoken here but http.")
     request.host = host  # it wins over the Host field (section 3.2.2)
     request.path = match[3] or ("*" if request.method == "OPTIONS" and not request.query else "/")
 

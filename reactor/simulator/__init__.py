@@ -1,0 +1,43 @@
+"""The simulated world: the real server on a simulated network, clock, disk and thread pool.
+
+    network     time, chance, an agenda and a trace
+    sockets     TCP: windows, FIN, reset, a listener
+    selector    readiness; spins and lost wake-ups
+    disk        files that are cold, shrink or fail, and threads that take time
+    client      the other side, and its own understanding of answers
+    invariants  what is true after every turn, and at rest
+    world       all of it put together around a Server
+    swimlane    the trace, to be read
+
+It is for tests: any fragmentation gives the same answers, 75 seconds pass in no time, every fault
+comes from one seed, and the same seed gives the same trace. What scenario is played is not said
+here but in tests/.
+"""
+
+from reactor.simulator.client import Answer, SimClient, parse_answers
+from reactor.simulator.disk import SimFile, SimPool
+from reactor.simulator.network import Script, SimNetwork, Violation
+from reactor.simulator.selector import SimSelector
+from reactor.simulator.sockets import SimListener, SimSocket
+from reactor.simulator.swimlane import swimlanes
+from reactor.simulator.world import Faults, SimReactor, SimTransport, SimWorld, simulation
+
+__all__ = [
+    "Answer",
+    "Faults",
+    "Script",
+    "SimClient",
+    "SimFile",
+    "SimListener",
+    "SimNetwork",
+    "SimPool",
+    "SimReactor",
+    "SimSelector",
+    "SimSocket",
+    "SimTransport",
+    "SimWorld",
+    "Violation",
+    "parse_answers",
+    "simulation",
+    "swimlanes",
+]

@@ -1,0 +1,137 @@
+"""A slow disk and the threads that wait for it.
+
+A SimFile's pages are hot or cold, cool down again by chance, and the file may shrink or fail. A
+SimPool is the real ThreadPool, its queues and its limits, with threads that take simulated time
+instead of the processor's. What a job does happens at its end, in one go; its result reaches the
+loop by the one door for threads.
+"""
+
+import errno
+from collections.abc import Callable
+from typing import Any, Final
+
+from reactor.futures import Lane
+from reactor.loop import Reactor
+from reactor.regions import File
+from reactor.simulator.network import SimNetwork, Violation
+from reactor.threadpool import COMPRESSION_THREADS, ThreadPool, _Job
+
+PAGE_BYTES: Final = 16 * 1024
+
+
+class SimFile(File):
+    """`content` on a simulated disk. `shrinks` and `fails`: how probably a load meets that."""
+
+    def __init__(
+        self,
+        network: SimNetwork,
+        content: bytes,
+        *,
+        coldness: float = 0.0,
+        shrinks: float = 0.0,
+        fails: float = 0.0,
+    ) -> None:
+        super().__init__(network.allocate(self), len(content))
+        self._content = content
+        self._network = network
+        self._coldness = coldness  # how probably a page is found cold
+        self._shrinks = shrinks
+        self._fails = fails
+
+    def look(self, offset: int, into: memoryview) -> bool:
+        self._check_open()
+        pages = 1 + len(into) // PAGE_BYTES
+        if any(self._network.random.random() < self._coldness for _ in range(pages)):
+            return False
+        return self.read_into(offset, into) == len(into)
+
+    def load(self, offset: int, count: int) -> bytes:
+        self._check_open()
+        if self._network.random.random() < self._fails:
+            raise OSError(errno.EIO, "simulated")
+        if self._network.random.random() < self._shrinks:
+            self.shrink(self._network.random.randint(0, offset + count))
+        return self._content[offset : offset + count]
+
+    def shrink(self, size: int) -> None:
+        self._content = self._content[:size]
+
+    def read_into(self, offset: int, into: memoryview) -> int:
+        piece = self._content[offset : offset + len(into)]
+        into[: len(piece)] = piece
+        return len(piece)
+
+    def stretch(self, offset: int, count: int) -> bytes:
+        """For sendfile."""
+        self._check_open()
+        return self._content[offset : offset + count]
+
+    @property
+    def holders(self) -> int:
+        return self._holders
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise Violation("a file was read after the last who held it let go")
+
+    def _close(self) -> None:
+        self._network.release(self.descriptor)
+
+
+class SimPool(ThreadPool):
+    """The real pool on simulated threads; `seconds` says how long the next job takes."""
+
+    def __init__(
+        self,
+        network: SimNetwork,
+        reactor: Reactor,
+        threads: int,
+        jobs: int,
+        timeout: float,
+        seconds: Callable[[], float],
+    ) -> None:
+        super().__init__(reactor, threads, jobs, timeout)
+        self._network = network
+        self._seconds = seconds
+
+    def _enqueue(self, job: _Job) -> None:
+        self._queues[job.lane].append(job)
+        self._start_threads()
+
+    def _start_threads(self) -> None:
+        while self._threads < self._most_threads and self._has_work() and not self._closed:
+            self._threads += 1
+            self._run_job()
+
+    def _has_work(self) -> bool:
+        compressing = self._queues[Lane.COMPRESSION] and self._compressing < COMPRESSION_THREADS
+        return bool(self._queues[Lane.FILES] or compressing)
+
+    def _run_job(self) -> None:
+        job = self._take()
+        assert job is not None
+        network = self._network
+        network.note("pool", f"begins a job of {job.lane.value}")
+
+        def end() -> None:
+            if end in network.threads:  # otherwise it has ended before its time
+                network.threads.remove(end)
+                self._end_job(job)
+
+        network.threads.append(end)
+        network.after(self._seconds(), end)
+
+    def _end_job(self, job: _Job) -> None:
+        result: Any = None
+        error: BaseException | None = None
+        try:
+            result = job.function(*job.arguments)
+        except Exception as problem:
+            error = problem
+        if job.lane is Lane.COMPRESSION:
+            self._compressing -= 1
+        self._threads -= 1
+        self._network.moves += 1
+        self._network.note("pool", f"ends a job of {job.lane.value}: {error or 'done'}")
+        self._reactor.call_soon_threadsafe(self._finished, job, result, error)
+        self._start_threads()

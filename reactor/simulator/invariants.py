@@ -1,0 +1,149 @@
+"""What is true of every connection after every turn of the loop, and of the server at rest.
+
+These rules are written down a second time here, on purpose and from outside: what a state waits
+for, how long it may last, and that nothing is left of what is over.
+"""
+
+import selectors
+from typing import Final
+
+from reactor.connection import (
+    BODY,
+    DRAIN,
+    HANDLER,
+    HEAD,
+    IDLE,
+    LINGER,
+    PRODUCE,
+    HttpConnection,
+    State,
+)
+from reactor.limits import Limits
+from reactor.loop import NEVER, Reactor
+from reactor.messages import PIECE_BYTES
+from reactor.server import Server
+from reactor.simulator.network import SimNetwork, Violation
+from reactor.simulator.selector import SimSelector
+from reactor.transport import BROKEN, ENDED, INPUT_OPEN, PAUSED, Transport
+
+SURPLUS_BYTES: Final = 2 * PIECE_BYTES  # what is kept of what nobody has asked for yet
+SLACK: Final = 1e-6  # seconds
+
+
+class Invariants:
+    """Checks one server."""
+
+    def __init__(self, server: Server, network: SimNetwork, selector: SimSelector) -> None:
+        self._server = server
+        self._reactor: Reactor = server.reactor
+        self._network = network
+        self._selector = selector
+        self._longest = _longest_deadlines(server.limits)
+        self._states: dict[str, State] = {}
+
+    def check_turn(self) -> None:
+        """To be called between two turns. Raises Violation."""
+        live = self._check_timers()
+        busy = self._called_soon()
+        for connection in self._server._connections:
+            transport = connection._transport
+            self._note_state(connection)
+            if transport._output >= BROKEN or transport in busy:
+                continue  # its end, or the end of its turn, is to come
+            self._check_interest(connection, transport, waits=connection not in busy)
+            self._check_deadline(connection, transport, live)
+            buffered = len(connection._parser.buffer)
+            if buffered > SURPLUS_BYTES + self._server.limits.head_bytes:
+                self._fail(connection, f"{buffered} bytes are held that nobody has asked for")
+        memory = self._server._service.memory
+        if memory.used < 0:
+            raise Violation(f"memory budget: {memory.used} bytes in use")
+
+    def check_rest(self) -> None:
+        """Every client is gone, and time has passed. Raises Violation."""
+        live = [timer for when, _, timer in self._reactor._timers if when == timer.armed]
+        rest: dict[str, list[object]] = {
+            "connections": [*self._server._connections],
+            "timers": [getattr(one, "_callback", one) for one in live if one.deadline != NEVER],
+            "callbacks": [*self._reactor._soon, *self._reactor._foreign],
+            "outputs": [*self._reactor.unflushed],
+            "bytes of memory for bodies": [1] * self._server._service.memory.used,
+        }
+        for what, left in rest.items():
+            if left:
+                raise Violation(f"{len(left)} {what} are left: {left[:3]}")
+
+    # --- one connection --------------------------------------------------------------------------
+
+    def _note_state(self, connection: HttpConnection) -> None:
+        name = str(connection._transport.peer[0])
+        if self._states.get(name) is not connection.state:
+            self._states[name] = connection.state
+            self._network.note(f"{name}'s server", connection.state.name)
+
+    def _check_interest(
+        self, connection: HttpConnection, transport: Transport, waits: bool
+    ) -> None:
+        reads, writes = transport.input is INPUT_OPEN, transport.unsent > 0
+        wanted = selectors.EVENT_READ * reads | selectors.EVENT_WRITE * writes
+        actual = self._selector.interest(transport._socket.fileno())
+        if max(actual, 0) != wanted or actual != transport._interest:
+            self._fail(connection, f"the interest is {actual}, but {wanted} is waited for")
+        state = connection.state
+        if waits and transport.input is PAUSED and state in (IDLE, HEAD, BODY, LINGER):
+            self._fail(connection, "it waits for input, and does not read")
+        if waits and state is DRAIN and not writes:
+            self._fail(connection, "it waits for the peer to read, and nothing is unsent")
+        if waits and state in (IDLE, HEAD) and (writes or transport.input is ENDED):
+            self._fail(connection, "it waits for a request, but should for something else")
+
+    def _check_deadline(
+        self, connection: HttpConnection, transport: Transport, live: set[int]
+    ) -> None:
+        longest = self._longest[connection.state]
+        deadline, now = transport.deadline, self._reactor.now
+        if deadline == NEVER:
+            if longest != NEVER:
+                self._fail(connection, "it has no deadline")
+            return
+        if deadline - now > longest + SLACK:
+            self._fail(connection, f"its deadline is {deadline - now:g} s away")
+        if transport.armed > deadline + SLACK or id(transport) not in live:
+            self._fail(connection, "its deadline would not be noticed")
+
+    def _fail(self, connection: HttpConnection, what: str) -> None:
+        name = connection._transport.peer[0]
+        raise Violation(f"{name}'s connection in {connection.state.name}: {what}")
+
+    # --- the loop --------------------------------------------------------------------------------
+
+    def _check_timers(self) -> set[int]:
+        """The heap's book-keeping; who has a live entry in it."""
+        live: set[int] = set()
+        stale = 0
+        for when, _, timer in self._reactor._timers:
+            if when == timer.armed and id(timer) not in live:
+                live.add(id(timer))
+            else:
+                stale += 1
+        if stale != self._reactor._stale:
+            raise Violation(f"{stale} dead timers are taken for {self._reactor._stale}")
+        return live
+
+    def _called_soon(self) -> set[object]:
+        """Who is called in the next turn whatever happens: connections, and transports to flush."""
+        busy: set[object] = {getattr(call, "__self__", None) for call, _ in self._reactor._soon}
+        busy.update(output for output in self._reactor.unflushed)
+        return busy
+
+
+def _longest_deadlines(limits: Limits) -> dict[State, float]:
+    return {
+        IDLE: limits.idle_timeout,
+        HEAD: limits.head_timeout,
+        BODY: limits.min_rate_timeout,
+        HANDLER: limits.handler_timeout or NEVER,
+        PRODUCE: NEVER,
+        DRAIN: limits.min_rate_timeout,
+        LINGER: limits.linger_timeout,
+    }

@@ -1,0 +1,303 @@
+"""Simulated TCP: two streams with finite windows, FIN, reset, and what the kernel makes of them.
+
+A SimSocket has the methods of a socket that the server uses, and behaves no better than a real one:
+it reads and sends fewer bytes than asked for, would block though it was ready, loses what is in
+flight when a reset comes, resets when it is closed with input unread, and answers what is sent to
+it after it was closed by a reset. A closed socket that is used is a Violation.
+
+Clients hold the other end, which is of the same class but has no descriptor and no bad luck.
+"""
+
+import errno
+import socket
+from collections import deque
+from typing import Any, Final
+
+from reactor.simulator.network import Action, SimNetwork, Violation
+
+LATENCY: Final = 0.002  # seconds until an end hears what the other has done
+WRITABLE_PART: Final = 3  # EPOLLOUT comes when a third of a full buffer is free again
+
+
+class Stream:
+    """One direction: what the reader's kernel has acknowledged, and what the sender's holds."""
+
+    __slots__ = ("buffer", "data", "ended", "window")
+
+    def __init__(self, buffer: int, window: int) -> None:
+        self.buffer = buffer  # of the sender, in bytes
+        self.window = window  # of the reader
+        self.data = bytearray()
+        self.ended = False  # by a FIN
+
+    @property
+    def room(self) -> int:
+        return self.buffer + self.window - len(self.data)
+
+    @property
+    def unacknowledged(self) -> int:
+        return max(0, len(self.data) - self.window)
+
+
+class SimSocket:
+    """One end of a connection."""
+
+    def __init__(self, network: SimNetwork, name: str, incoming: Stream, outgoing: Stream) -> None:
+        self.name = name
+        self.incoming = incoming
+        self.outgoing = outgoing
+        self.other: SimSocket | None = None
+        self.descriptor: int | None = None
+        self.closed = False
+        self.lost = False  # by a reset
+        self.flawed = False
+        self.barren = 0  # times in a row that it was reported ready and nothing moved
+        self.watchers: list[Action] = []
+        self._network = network
+        self._error: int | None = None  # told by the next call
+        self._reset_on_close = False
+        self._end_told = False
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def adopt(self) -> None:
+        """Give it a descriptor: this end is the server's."""
+        self.descriptor = self._network.allocate(self)
+
+    # --- what a socket does ----------------------------------------------------------------------
+
+    def recv(self, most: int) -> bytes:
+        """Some of what is there; as recv(2) otherwise."""
+        self._enter_kernel()
+        data = self.incoming.data
+        if data:
+            if self._is_false_alarm():
+                raise BlockingIOError
+            count = self._network.some(min(most, len(data)))
+            piece = bytes(data[:count])
+            del data[:count]
+            self._moved(f"recv {count}")
+            self._network.preempt()
+            return piece
+        self._raise_error()
+        if not self.incoming.ended and not self.lost:
+            raise BlockingIOError
+        if not self._end_told:
+            self._end_told = True
+            self._moved("recv: end")
+        return b""
+
+    def send(self, data: bytes | memoryview) -> int:
+        """Some of it, as much as there is room; as send(2) otherwise."""
+        self._enter_kernel()
+        self._raise_error()
+        other = self.other
+        if self.lost or self.outgoing.ended or other is None:
+            raise BrokenPipeError(errno.EPIPE, "simulated")
+        if other.closed:
+            self._network.after(LATENCY, self.be_reset)
+            return len(data)
+        count = min(len(data), self.outgoing.room)
+        if count <= 0 or self._is_false_alarm():
+            raise BlockingIOError
+        count = self._network.some(count)
+        self.outgoing.data += data[:count]
+        self._moved(f"send {count}" + (f" of {len(data)}" if count < len(data) else ""))
+        self._network.preempt()
+        return count
+
+    def shutdown(self, how: int) -> None:
+        self._enter_kernel()
+        if self.lost:
+            raise OSError(errno.ENOTCONN, "simulated")
+        assert how == socket.SHUT_WR
+        self.outgoing.ended = True
+        self._moved("FIN")
+
+    def close(self) -> None:
+        """A FIN; or a reset where that is wanted, or input is unread."""
+        if self.closed:
+            return
+        network = self._network
+        resets = self._reset_on_close or bool(self.incoming.data)
+        network.note(self.name, "close, by a reset" if resets and not self.lost else "close")
+        self.closed = True
+        if self.descriptor is not None:
+            network.release(self.descriptor)
+        self.outgoing.ended = True
+        network.moves += 1
+        self._tell_other()
+        if resets and self.other is not None:
+            self.other.be_reset()
+
+    def setsockopt(self, level: int, option: int, value: Any) -> None:
+        self._check_open()
+        if option == socket.SO_LINGER:
+            self._reset_on_close = True
+
+    def setblocking(self, flag: bool) -> None:
+        self._check_open()
+        assert not flag, "a blocking socket in the loop"
+
+    def fileno(self) -> int:
+        self._check_open()
+        assert self.descriptor is not None
+        return self.descriptor
+
+    # --- what the kernel knows -------------------------------------------------------------------
+
+    @property
+    def readable(self) -> bool:
+        return bool(self.incoming.data) or self.incoming.ended or self.lost
+
+    @property
+    def writable(self) -> bool:
+        stream = self.outgoing
+        return stream.room * WRITABLE_PART >= stream.buffer or stream.ended or self.lost
+
+    @property
+    def hung_up(self) -> bool:
+        """EPOLLHUP and EPOLLERR, which are reported whether anybody asked or not."""
+        return self.lost or (self.incoming.ended and self.outgoing.ended)
+
+    def unacknowledged(self) -> int:
+        self._check_open()
+        return self.outgoing.unacknowledged
+
+    def reset(self) -> None:
+        """Close by a reset."""
+        self._reset_on_close = True
+        self.close()
+
+    def be_reset(self) -> None:
+        """The other end has sent a reset: what was in flight is gone."""
+        if self.closed or self.lost:
+            return
+        self.lost = True
+        self._error = errno.ECONNRESET
+        data = self.incoming.data
+        if not self._network.calm:
+            del data[self._network.random.randint(0, len(data)) :]
+        self._network.note(self.name, "is reset")
+        self._hear()
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise Violation(f"{self.name} was used after it was closed")
+
+    def _enter_kernel(self) -> None:
+        self._check_open()
+        self._network.preempt()
+
+    def _is_false_alarm(self) -> bool:
+        """It was ready, and would block all the same: for the server, on TCP, now and then."""
+        return self.descriptor is not None and self.flawed and self._network.chance(0.01)
+
+    def _raise_error(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            self.barren = 0
+            raise OSError(error, "simulated")
+
+    def _moved(self, what: str) -> None:
+        network = self._network
+        network.note(self.name, what)
+        network.moves += 1
+        self.barren = 0
+        self._tell_other()
+
+    def _tell_other(self) -> None:
+        if self.other is not None:
+            self.other._hear()
+
+    def _hear(self) -> None:
+        self._network.changed = True
+        watchers, self.watchers = self.watchers, []
+        for watcher in watchers:
+            self._network.after(LATENCY, watcher)
+
+
+def connected_pair(
+    network: SimNetwork, names: tuple[str, str], buffers: tuple[int, int, int, int]
+) -> tuple[SimSocket, SimSocket]:
+    """Two ends. `buffers`: sender's buffer and reader's window, for each direction."""
+    forth, back = Stream(*buffers[:2]), Stream(*buffers[2:])
+    first = SimSocket(network, names[0], back, forth)
+    second = SimSocket(network, names[1], forth, back)
+    first.other, second.other = second, first
+    return first, second
+
+
+class SimListener:
+    """A listening socket: connections wait in it until they are accepted."""
+
+    def __init__(self, network: SimNetwork, abortion: float) -> None:
+        self.name = "listener"
+        self.closed = False
+        self.barren = 0
+        self.exhausted_until = 0.0  # no descriptors before
+        self.descriptor: int | None = network.allocate(self)
+        self._abortion = abortion  # how probably a client has gone again when it is accepted
+        self._network = network
+        self._waiting: deque[tuple[SimSocket, str]] = deque()
+        self.writable = self.hung_up = False
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def connect(self, name: str, buffers: tuple[int, int, int, int]) -> SimSocket | None:
+        """A client's end of a new connection; None: refused."""
+        if self.closed:
+            return None
+        client, server = connected_pair(self._network, (name, f"{name}'s server"), buffers)
+        self._waiting.append((server, name))
+        self._network.changed = True
+        return client
+
+    def accept(self) -> tuple[SimSocket, tuple[Any, ...]]:
+        self._check_open()
+        if not self._waiting:
+            raise BlockingIOError
+        if self._network.time < self.exhausted_until:
+            raise OSError(errno.EMFILE, "simulated: too many open files")
+        server, name = self._waiting.popleft()
+        self._network.moves += 1
+        self.barren = 0
+        if self._network.chance(self._abortion):
+            server.reset()
+            raise OSError(errno.ECONNABORTED, "simulated")
+        server.adopt()
+        server.flawed = True
+        self._network.note(server.name, "accepted")
+        return server, (name, 0)
+
+    @property
+    def readable(self) -> bool:
+        return bool(self._waiting)
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            assert self.descriptor is not None
+            self._network.release(self.descriptor)
+            for server, _ in self._waiting:
+                server.reset()
+
+    def getsockname(self) -> tuple[Any, ...]:
+        return ("simulated", 80)
+
+    def setblocking(self, flag: bool) -> None:
+        self._check_open()
+
+    def fileno(self) -> int:
+        if self.closed:
+            return -1
+        assert self.descriptor is not None
+        return self.descriptor
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise Violation("the listener was used after it was closed")

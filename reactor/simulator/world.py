@@ -1,0 +1,146 @@
+"""The real server in a simulated world.
+
+Everything that the server takes as an argument is replaced here, and nothing else: the selector,
+the clock, the waker's sockets, the thread pool, the wall clock, and of the transport the two
+methods that hand a descriptor to the kernel by other ways than the socket.
+"""
+
+import gc
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from reactor.connection import Handler
+from reactor.dates import WallClock
+from reactor.limits import Limits
+from reactor.loop import Reactor, Waker
+from reactor.regions import FileRegion
+from reactor.server import Server
+from reactor.simulator.disk import SimFile, SimPool
+from reactor.simulator.invariants import Invariants
+from reactor.simulator.network import SimNetwork, Violation
+from reactor.simulator.selector import SimSelector
+from reactor.simulator.sockets import SimListener, SimSocket, connected_pair
+from reactor.transport import Transport
+
+EPOCH: Final = 1_700_000_000.25  # the time of day when the simulation begins
+CONNECTIONS: Final = 1000  # a limit, where the scenario sets none
+
+
+class SimTransport(Transport):
+    """The number of a simulated descriptor must never reach the kernel: it may be a real one."""
+
+    __slots__ = ()
+
+    def unacknowledged(self) -> int:
+        return cast(SimSocket, self._socket).unacknowledged()
+
+    def _sendfile(self, region: FileRegion, count: int) -> int:
+        file = region.file
+        assert isinstance(file, SimFile)
+        data = file.stretch(region.offset, count)
+        if not data:
+            raise OSError("the file has become shorter")
+        return self._socket.send(data)
+
+
+class SimReactor(Reactor):
+    """The real loop. What gets as far as its last `except` is a bug, and looked at from outside."""
+
+    after_turn: Callable[[], None] = staticmethod(lambda: None)
+
+    def run_once(self, longest: float | None = None) -> None:
+        super().run_once(longest)
+        self.after_turn()
+
+    def _blame(self, culprit: object) -> None:
+        error = sys.exc_info()[1]
+        raise Violation(f"{culprit!r} failed in the loop: {error!r}") from error
+
+
+@dataclass
+class Faults:
+    """What goes wrong in a world, and how often."""
+
+    abortion: float = 0.0  # probability that a client has gone again when it is accepted
+    empty_interest: bool = True  # whether the selector knows one
+    job_seconds: Callable[[], float] = lambda: 0.001  # that a job takes on its thread
+
+
+class SimWorld:
+    """A network, and a server that listens on it."""
+
+    def __init__(
+        self,
+        network: SimNetwork,
+        handler: Handler,
+        limits: Limits | None = None,
+        faults: Faults | None = None,
+    ) -> None:
+        limits = limits or Limits(connections=CONNECTIONS)
+        faults = faults or Faults()
+        self.network = network
+        self.selector = SimSelector(network, faults.empty_interest)
+        pair = connected_pair(network, ("waker", "waker's writer"), (4096, 0, 4096, 0))
+        for end in pair:
+            end.adopt()
+        waker = Waker(cast(Any, pair))
+        self.reactor = SimReactor(self.selector, network.clock, waker)
+        self.selector.has_wakeup = lambda: bool(self.reactor._foreign)
+        self.pool = SimPool(
+            network,
+            self.reactor,
+            limits.pool_threads,
+            limits.pool_jobs,
+            limits.pool_timeout,
+            faults.job_seconds,
+        )
+        self.server = Server(
+            handler,
+            limits,
+            reactor=self.reactor,
+            pool=self.pool,
+            wall=WallClock(lambda: EPOCH + network.time),
+            transport=SimTransport,
+        )
+        self.listener = SimListener(network, faults.abortion)
+        self.server.listen_on(cast(Any, self.listener))
+        self.invariants = Invariants(self.server, network, self.selector)
+        self.reactor.after_turn = self.invariants.check_turn
+
+    def run(self, seconds: float) -> None:
+        """Let so much simulated time pass."""
+        until = self.network.time + seconds
+        while self.network.time < until:
+            self.reactor.run_once(until - self.network.time)
+
+    def run_until(self, condition: Callable[[], bool], longest: float = 1000.0) -> float:
+        """Turn after turn until it is true; how many seconds that took."""
+        begin = self.network.time
+        while not condition():
+            if self.network.time - begin > longest:
+                raise Violation(f"after {longest:g} s it has not come true")
+            self.reactor.run_once(longest)
+        return self.network.time - begin
+
+    def check_end(self) -> None:
+        """After `server.close`: no descriptor is left. Raises Violation."""
+        left = [owner for owner in self.network.descriptors.values() if owner is not None]
+        if left:
+            raise Violation(f"{len(left)} descriptors are open: {left[:3]}")
+
+
+@contextmanager
+def simulation() -> Iterator[None]:
+    """No garbage collection, whose time nobody controls, and this thread's hooks as they were."""
+    hooks = sys.get_asyncgen_hooks()
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+        if collects:
+            gc.enable()

@@ -1,0 +1,142 @@
+"""Fixtures: a server on a thread of its own, its clients, and a check that nothing is left over."""
+
+import gc
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future as ConcurrentFuture
+from typing import Any, Protocol, TypeVar
+
+import pytest
+
+from reactor.connection import Handler
+from reactor.limits import Limits
+from reactor.server import Server
+from tests.client import TIMEOUT, Client
+
+T = TypeVar("T")
+
+
+class Running:
+    """A server that runs on a thread of its own."""
+
+    def __init__(self, handler: Handler, access_log: int | None, limits: Limits) -> None:
+        self.clients: list[Client] = []
+        self._handler = handler
+        self._access_log = access_log
+        self._limits = limits
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="server")
+        self._thread.start()
+        assert self._ready.wait(TIMEOUT)
+
+    def _run(self) -> None:
+        """All of it on this thread, as a program does: hooks for generators belong to a thread."""
+        self.server = Server(self._handler, self._limits, access_log=self._access_log)
+        self.address = self.server.listen("127.0.0.1", 0)
+        self._ready.set()
+        self.server.run()
+
+    def connect(self, receive_buffer: int = 0) -> Client:
+        client = Client(self.address, receive_buffer=receive_buffer)
+        self.clients.append(client)
+        return client
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Call it on the loop's thread; what it returns or raises."""
+        result: ConcurrentFuture[T] = ConcurrentFuture()
+
+        def call() -> None:
+            try:
+                result.set_result(function())
+            except Exception as error:
+                result.set_exception(error)
+
+        self.server.reactor.call_soon_threadsafe(call)
+        return result.result(TIMEOUT)
+
+    def wait_until(self, condition: Callable[[], bool], seconds: float = TIMEOUT) -> None:
+        """Until it is true on the loop's thread."""
+        until = time.monotonic() + seconds
+        while not self.call(condition):
+            assert time.monotonic() < until, "it did not come true"
+            time.sleep(0.005)
+
+    def wait_for_connections(self, count: int) -> None:
+        self.wait_until(lambda: self.server.connections == count)
+
+    def shut_down(self) -> None:
+        """As a signal does."""
+        self.server.reactor.call_soon_threadsafe(self.server.shut_down)
+
+    def join(self, seconds: float = TIMEOUT) -> bool:
+        """Wait for the end of the thread; whether it came."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def stop(self) -> None:
+        for client in self.clients:
+            client.close()
+        if self._thread.is_alive():
+            self.server.reactor.call_soon_threadsafe(self.server.reactor.stop)
+        assert self.join(), "the server did not stop"
+
+
+class Serve(Protocol):
+    def __call__(
+        self, handler: Handler, *, access_log: int | None = None, **limits: Any
+    ) -> Running: ...
+
+
+def open_descriptors() -> dict[str, str]:
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found[number] = os.readlink(f"/proc/self/fd/{number}")
+        except FileNotFoundError:
+            pass  # of the listing itself
+    return found
+
+
+@pytest.fixture
+def no_leaks() -> Iterator[None]:
+    """No descriptor and no thread more than before, a moment after the test."""
+    gc.collect()  # what tests before this one have left in cycles is not ours
+    before = open_descriptors()
+    threads = set(threading.enumerate())
+    yield
+    until = time.monotonic() + 10
+    while True:
+        left = {number: it for number, it in open_descriptors().items() if before.get(number) != it}
+        alive = set(threading.enumerate()) - threads
+        if not left and not alive:
+            return
+        assert time.monotonic() < until, f"left over: {left}, {alive}"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def serve(no_leaks: None, caplog: pytest.LogCaptureFixture) -> Iterator[Serve]:
+    """Start servers: `serve(handler, idle_timeout=0.2)`; each field of Limits is an argument.
+
+    When the test ends they are stopped, and must have left nothing behind: no thread, no
+    descriptor, no exception that got as far as the loop.
+    """
+    running: list[Running] = []
+
+    def start(handler: Handler, *, access_log: int | None = None, **limits: Any) -> Running:
+        running.append(Running(handler, access_log, Limits(**limits)))
+        return running[-1]
+
+    with caplog.at_level(logging.WARNING, logger="reactor"):
+        yield start
+    for one in running:
+        one.stop()
+    escaped = [
+        record.getMessage()
+        for record in caplog.get_records("call")
+        if "in the loop" in record.getMessage() or "aborted" in record.getMessage()
+    ]
+    assert not escaped, escaped

@@ -1,0 +1,521 @@
+"""The command line, as a process of its own: options, sentences, signals, exit statuses."""
+
+import os
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reactor.config import parse_arguments
+from reactor.limits import Limits
+from tests.client import TIMEOUT, Client, request
+
+ROOT = Path(__file__).parent.parent
+
+
+class Program:
+    """A process that serves; its address is in the first line of its stderr or stdout."""
+
+    def __init__(self, arguments: list[str], **options: Any) -> None:
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+        began = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, *arguments], cwd=ROOT, text=True, **options
+        )
+        assert self.process.stderr is not None
+        self.line = self.process.stderr.readline()
+        self.took = time.monotonic() - began
+        match = re.search(r"http://(?:\[(.*)\]|([^:/]*)):([0-9]+)/", self.line)
+        assert match, self.line + self.process.stderr.read()
+        self.address = (match[1] or match[2], int(match[3]))
+
+    def connect(self) -> Client:
+        return Client(self.address)
+
+    def signal(self, number: int = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+
+    def wait(self) -> tuple[int, float]:
+        """The exit status, and how long it took."""
+        began = time.monotonic()
+        status = self.process.wait(TIMEOUT)
+        return status, time.monotonic() - began
+
+    def error_log(self) -> str:
+        assert self.process.stderr is not None
+        return self.process.stderr.read()
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+Start = Callable[..., Program]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """`start("--option", ...)`: `python -m reactor --port 0` with these options."""
+    programs: list[Program] = []
+
+    def start_one(*arguments: str, **options: Any) -> Program:
+        programs.append(Program(["-m", "reactor", "--port", "0", *arguments], **options))
+        return programs[-1]
+
+    yield start_one
+    for program in programs:
+        program.close()
+
+
+APPLICATION = """
+    import os, sys, time
+    from reactor import Limits, Response, Server, in_pool, sleep
+    from reactor.__main__ import _end_on_signals
+
+    def read_fifo():
+        with open(sys.argv[1]) as fifo:
+            fifo.read()
+
+    async def handler(request):
+        if request.path == "/fifo":
+            await in_pool(read_fifo)
+        elif request.path == "/block":
+            os.write(1, b"blocked\\n")
+            time.sleep(1000)
+        elif request.path == "/slow":
+            os.write(1, b"slow\\n")
+            await sleep(float(request.query))
+        return Response(200, b"done")
+
+    server = Server(handler, Limits(shutdown_timeout=float(sys.argv[2])))
+    address = server.listen("127.0.0.1", 0)
+    _end_on_signals(server)
+    print(f"http://127.0.0.1:{address[1]}/", file=sys.stderr, flush=True)
+    server.run()
+"""
+
+
+@pytest.fixture
+def application(tmp_path: Path) -> Iterator[Start]:
+    """Handlers that misbehave, ended by signals as the command line is."""
+    programs: list[Program] = []
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+
+    def start_one(shutdown_timeout: float = 10) -> Program:
+        code = textwrap.dedent(APPLICATION)
+        programs.append(Program(["-c", code, str(fifo), str(shutdown_timeout)]))
+        return programs[-1]
+
+    yield start_one
+    for program in programs:
+        program.close()
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """To its end, which is not waited for long: it must not begin to serve."""
+    return subprocess.run(
+        [sys.executable, "-m", "reactor", *arguments],
+        cwd=ROOT,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+        **({"capture_output": True} | options),
+    )
+
+
+# --- starting ------------------------------------------------------------------------------------
+
+
+def test_it_answers_within_two_seconds_and_says_where(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "hello.txt").write_text("hello")
+    program = start("--directory", str(tmp_path))
+    with program.connect() as client:
+        assert client.ask("/files/hello.txt").body == b"hello"
+    assert program.took < 2
+    assert f"http://127.0.0.1:{program.address[1]}/" in program.line
+    assert f"{tmp_path} at /files/, with uploads" in program.line
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [([], "no files"), (["--directory", "DIR", "--read-only"], "DIR at /files/, read only")],
+)
+def test_it_says_what_is_served(
+    start: Start, tmp_path: Path, options: list[str], told: str
+) -> None:
+    options = [one.replace("DIR", str(tmp_path)) for one in options]
+    program = start(*options)
+    assert told.replace("DIR", str(tmp_path)) in program.line
+    with program.connect() as client:
+        assert client.ask("/").status == 200
+        # 404 without a directory, 405 where nothing may be stored
+        answer = client.ask("/files/x", method="POST", body=b"x")
+        assert answer.status == (405 if options else 404)
+
+
+def test_every_limit_is_an_option() -> None:
+    for one in fields(Limits):
+        option = "--" + one.name.replace("_", "-")
+        assert isinstance(one.default, int | float)
+        value = one.default + 1
+        config = parse_arguments([option, f"{value:g}" if value < 1e5 else str(value)])
+        assert getattr(config.limits, one.name) == value
+        assert parse_arguments([]).limits == Limits()
+
+
+def test_a_limit_has_its_effect(start: Start) -> None:
+    program = start("--request-line-bytes", "100", "--idle-timeout", "0.3")
+    with program.connect() as client:
+        assert client.ask("/echo/" + "x" * 100).status == 414
+    with program.connect() as client:
+        assert client.ended()
+
+
+def test_a_timeout_may_be_a_month(start: Start) -> None:
+    """More than epoll_wait takes at once."""
+    program = start("--idle-timeout", "2592000", "--handler-timeout", "9007199254740992")
+    for _ in range(2):
+        with program.connect() as client:
+            assert client.ask("/echo/x").body == b"x"
+
+
+def test_limits_without_an_end(start: Start) -> None:
+    """The largest numbers that an option takes mean "any", and nothing breaks."""
+    options = []
+    for one in fields(Limits):
+        if one.name not in ("backlog", "pool_threads"):
+            options += ["--" + one.name.replace("_", "-"), str(2**53)]
+    program = start(*options)
+    with program.connect() as client:
+        assert client.ask("/echo/x").body == b"x"
+        assert client.ask("/echo/x").body == b"x"
+
+
+def test_the_headers_are_a_choice(start: Start) -> None:
+    with start("--no-date-header", "--server-header", "").connect() as client:
+        answer = client.ask("/user-agent")
+        assert answer.get("date") is None
+        assert answer.get("server") is None
+    with start("--server-header", "mine/1.0").connect() as client:
+        answer = client.ask("/user-agent")
+        assert answer.get("date") is not None
+        assert answer.get("server") == "mine/1.0"
+
+
+def test_ipv6(start: Start) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with start("--host", "::1").connect() as client:
+        assert client.ask("/").status == 200
+
+
+def test_every_address_of_a_name(start: Start) -> None:
+    program = start("--host", "localhost")
+    with program.connect() as client:
+        assert client.ask("/").status == 200
+
+
+def test_help_is_whole() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    for option in ("--host", "--port", "--directory", "--read-only", "--access-log"):
+        assert option in done.stdout
+    for one in fields(Limits):
+        assert "--" + one.name.replace("_", "-") in done.stdout
+
+
+# --- what is wrong -------------------------------------------------------------------------------
+
+
+def complaint(done: subprocess.CompletedProcess[str], status: int) -> str:
+    """One clear sentence and no more."""
+    assert done.returncode == status, done.stderr
+    assert done.stdout in ("", None)
+    assert done.stderr.startswith("reactor: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--unknown"], "--unknown"),
+        (["--idle"], "--idle"),  # no abbreviations
+        (["positional"], "positional"),
+        (["--port"], "--port"),
+        (["--port", "x"], "--port"),
+        (["--port", "65536"], "--port"),
+        (["--port", "-1"], "--port"),
+        (["--port", "99999999999999999999999"], "--port"),
+        (["--port", "8_0"], "--port"),
+        (["--port", "\u0664\u0662"], "--port"),
+        (["--log-level", "loud"], "--log-level"),
+        (["--server-header", "a\nb"], "--server-header"),
+        (["--server-header", "\u20ac"], "--server-header"),
+        (["--idle-timeout", "0"], "--idle-timeout"),
+        (["--idle-timeout", "-1"], "--idle-timeout"),
+        (["--idle-timeout", "nan"], "--idle-timeout"),
+        (["--idle-timeout", "inf"], "--idle-timeout"),
+        (["--idle-timeout", "soon"], "--idle-timeout"),
+        (["--head-bytes", "0"], "--head-bytes"),
+        (["--head-bytes", "1.5"], "--head-bytes"),
+        (["--head-bytes", "9" * 5000], "--head-bytes"),
+        (["--connections", "-1"], "--connections"),
+        (["--read-only", "--read-only=x"], "--read-only"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence_and_status_2(arguments: list[str], named: str) -> None:
+    assert named in complaint(run("--port", "0", *arguments), 2)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--directory", "/nowhere/at/all"],
+        ["--directory", "/dev/null"],
+        ["--directory", ""],
+        ["--directory", "a\nb"],
+        ["--access-log", "/nowhere/at/all"],
+        ["--access-log", "/"],
+        ["--access-log", ""],
+        ["--host", "192.0.2.1"],
+        ["--host", "no.such.name.invalid"],
+        ["--host", "a..b"],
+        ["--host", "x" * 100],
+        ["--host", "\u20ac" * 100],
+        ["--backlog", "4294967296"],
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence_and_status_1(arguments: list[str]) -> None:
+    complaint(run("--port", "0", *arguments), 1)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+def test_a_directory_that_may_not_be_read(tmp_path: Path) -> None:
+    tmp_path.chmod(0)
+    complaint(run("--port", "0", "--directory", str(tmp_path)), 1)
+
+
+def test_a_port_in_use(start: Start) -> None:
+    program = start()
+    said = complaint(run("--port", str(program.address[1])), 1)
+    assert str(program.address[1]) in said
+    assert "in use" in said
+
+
+def test_a_standard_output_that_is_closed() -> None:
+    """Its number would be the next socket's, and the log would go to a client."""
+    done = run(
+        *("--port", "0"), capture_output=False, stderr=subprocess.PIPE, preexec_fn=close_stdout
+    )
+    complaint(done, 1)
+
+
+def close_stdout() -> None:
+    os.close(1)
+
+
+# --- signals -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_server_ends_at_once(start: Start, number: int) -> None:
+    program = start()
+    clients = [program.connect() for _ in range(20)]
+    for client in clients[:10]:
+        client.ask()
+    clients[10].send(request()[:-2])  # a head that is not whole
+    clients[10].close()
+    program.signal(number)
+    status, took = program.wait()
+    assert status == 0
+    assert took < 2
+    assert "Traceback" not in program.error_log()
+    for client in clients[:10]:
+        assert client.ended()
+    for client in clients:
+        client.close()
+
+
+def test_a_signal_right_after_the_first_line_is_obeyed(start: Start) -> None:
+    """Who reads the line may send a signal: the handlers are there by then."""
+    for _ in range(5):
+        program = start()
+        program.signal()
+        assert program.wait()[0] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_running_request_is_answered(application: Start, number: int) -> None:
+    program = application()
+    with program.connect() as client, program.connect() as idle:
+        idle.ask()
+        client.send(request("/slow?0.5") + request("/next"))
+        assert program.process.stdout is not None
+        assert program.process.stdout.readline() == "slow\n"
+        program.signal(number)
+        assert idle.ended()
+        answer = client.read_answer()
+        assert answer.body == b"done"
+        assert answer.get("connection") == "close"
+        assert client.ended()
+    status, took = program.wait()
+    assert status == 0
+    assert took < 2
+
+
+def test_a_running_request_is_not_waited_for_without_end(application: Start) -> None:
+    program = application(0.3)
+    with program.connect() as client:
+        client.send(request("/slow?1000"))
+        assert program.process.stdout is not None
+        assert program.process.stdout.readline() == "slow\n"
+        program.signal()
+        with pytest.raises(ConnectionResetError):
+            client.read_to_end()
+    status, took = program.wait()
+    assert status == 0
+    assert took < 2
+
+
+@pytest.mark.parametrize("target", ["/slow?1000", "/fifo"])
+def test_a_second_signal_ends_all(application: Start, target: str) -> None:
+    """Also with a thread of the pool that hangs on a disk."""
+    program = application(1000)
+    with program.connect() as client:
+        client.send(request(target))
+        with program.connect() as other:
+            other.ask()  # by now the first one runs
+        program.signal()
+        with pytest.raises(subprocess.TimeoutExpired):
+            program.process.wait(0.5)
+        program.signal()
+        status, took = program.wait()
+    assert status == 0
+    assert took < 1.5
+
+
+def test_a_second_signal_ends_a_handler_that_blocks_the_loop(application: Start) -> None:
+    program = application(1000)
+    with program.connect() as client:
+        client.send(request("/block"))
+        assert program.process.stdout is not None
+        assert program.process.stdout.readline() == "blocked\n"
+        program.signal()
+        with pytest.raises(subprocess.TimeoutExpired):
+            program.process.wait(0.3)
+        program.signal()
+        status, took = program.wait()
+    assert status == 1
+    assert took < 1.5
+
+
+def test_many_signals_at_once(application: Start) -> None:
+    program = application()
+    with program.connect() as client:
+        client.ask()
+        for _ in range(20):
+            program.signal()
+            time.sleep(0.001)
+        # The last ones may meet an interpreter that has taken its handlers down already.
+        assert program.wait()[0] in (0, 1, -signal.SIGTERM)
+    assert "Traceback" not in program.error_log()
+
+
+# --- logs ----------------------------------------------------------------------------------------
+
+
+def test_the_access_log_goes_to_standard_output(start: Start) -> None:
+    program = start()
+    with program.connect() as client:
+        client.ask("/echo/one")
+    program.signal()
+    assert program.wait()[0] == 0
+    assert program.process.stdout is not None
+    assert '"GET /echo/one HTTP/1.1" 200 3\n' in program.process.stdout.read()
+
+
+def test_the_access_log_is_appended_to_a_file(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("before\n")
+    program = start("--access-log", str(path))
+    with program.connect() as client:
+        client.ask("/echo/one")
+    program.signal()
+    assert program.wait()[0] == 0
+    before, line = path.read_text().splitlines()
+    assert before == "before"
+    assert '"GET /echo/one HTTP/1.1" 200 3' in line
+    assert program.process.stdout is not None
+    assert program.process.stdout.read() == ""
+
+
+def test_the_access_log_may_be_off(start: Start) -> None:
+    program = start("--access-log", "off")
+    with program.connect() as client:
+        client.ask("/echo/one")
+    program.signal()
+    assert program.wait()[0] == 0
+    assert program.process.stdout is not None
+    assert program.process.stdout.read() == ""
+
+
+def test_a_log_that_nobody_reads_stops_nothing(start: Start) -> None:
+    """Its pipe is full after 64 KiB; the server answers, and ends when it is told to."""
+    program = start()
+    with program.connect() as client:
+        for _ in range(100):
+            client.send(request("/echo/" + "x" * 500) * 10)
+            for _ in range(10):
+                assert client.read_answer().status == 200
+        time.sleep(0.6)  # two batches: the thread that writes hangs by now
+        assert client.ask("/echo/x").status == 200
+    program.signal()
+    status, took = program.wait()
+    assert status == 0
+    assert took < 2
+
+
+def test_a_log_whose_reader_is_gone_stops_nothing(start: Start) -> None:
+    program = start()
+    assert program.process.stdout is not None
+    program.process.stdout.close()
+    program.process.stdout = None
+    with program.connect() as client:
+        for _ in range(3):
+            assert client.ask("/echo/x").status == 200
+            time.sleep(0.3)
+    program.signal()
+    assert program.wait()[0] == 0
+    assert "Traceback" not in program.error_log()
+
+
+def test_descriptors_are_raised_to_the_hard_limit(start: Start) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = min(hard, 4096)
+
+    def lower() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, most))
+
+    program = start(preexec_fn=lower)
+    match = re.search(r"([0-9]+) connections at most", program.line)
+    assert match
+    assert 256 < int(match[1]) < most

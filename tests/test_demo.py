@@ -1,0 +1,298 @@
+"""The demo's endpoints on real sockets, to the letter of what they promise."""
+
+import gzip
+import threading
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from handlers.demo import demo
+from tests.client import Answer, Client, request
+from tests.conftest import Serve
+
+
+@pytest.fixture
+def client(serve: Serve, tmp_path: Path) -> Client:
+    (tmp_path / "hello.txt").write_bytes(b"hello")
+    return serve(demo(str(tmp_path), read_only=False)).connect()
+
+
+def assert_error(answer: Answer, status: int) -> None:
+    """A sentence in plain text."""
+    assert answer.status == status
+    assert answer.get("content-type") == "text/plain; charset=utf-8"
+    assert answer.get("content-length") == str(len(answer.body))
+    assert answer.body.endswith(b".\n")
+
+
+def test_the_landing_page(client: Client) -> None:
+    answer = client.ask("/")
+    assert answer.status == 200
+    assert answer.get("content-type") == "text/html; charset=utf-8"
+    assert answer.get("content-length") == str(len(answer.body))
+    assert answer.body.lstrip().lower().startswith(b"<!doctype html>")
+    assert client.ask("/?any=query").body == answer.body
+
+
+# --- echo ----------------------------------------------------------------------------------------
+
+ECHOES = [
+    ("x", "x"),
+    ("", ""),
+    ("a/b", "a/b"),
+    ("a//b/", "a//b/"),
+    ("/", "/"),
+    ("a%2Fb", "a/b"),
+    ("a%2fb", "a/b"),
+    ("%25", "%"),
+    ("%2525", "%25"),  # decoded once
+    ("a+b", "a+b"),  # a plus is a plus in a path
+    ("a%20b", "a b"),
+    ("%C3%A9", "\u00e9"),
+    ("%F0%9F%8C%8D", "\U0001f30d"),
+    ("%00", "\0"),
+    ("%0d%0aX-Injected:%20yes", "\r\nX-Injected: yes"),
+    ("..", ".."),
+    ("../../etc/passwd", "../../etc/passwd"),
+    ("%2e%2e/x", "../x"),
+    ("x?query=1", "x"),
+    ("x%3Fy", "x?y"),
+    ("a;b=c", "a;b=c"),
+    ("<script>", "<script>"),
+]
+
+
+@pytest.mark.parametrize(("path", "text"), ECHOES)
+def test_echo(client: Client, path: str, text: str) -> None:
+    answer = client.ask(f"/echo/{path}")
+    assert answer.status == 200
+    assert answer.get("content-type") == "text/plain"
+    assert answer.get("content-encoding") is None
+    assert answer.get("content-length") == str(len(text.encode()))
+    assert answer.get("x-injected") is None
+    assert answer.get("x-content-type-options") == "nosniff"
+    assert answer.body == text.encode()
+
+
+def test_echo_of_every_byte_in_segments(client: Client) -> None:
+    text = "".join(map(chr, range(1, 0x250)))
+    assert client.ask("/echo/" + quote(text, safe="")).body == text.encode()
+
+
+@pytest.mark.parametrize(
+    "path", ["%", "%2", "%zz", "%+1", "%-1", "a%", "%u0041", "x/%/y", "%2x", "%25%"]
+)
+def test_a_bad_escape_is_400(client: Client, path: str) -> None:
+    assert_error(client.ask(f"/echo/{path}"), 400)
+    assert client.ask("/echo/x").body == b"x"  # the connection is kept
+
+
+@pytest.mark.parametrize("path", ["%ff", "%C3", "%C3/%A9", "%ED%A0%80", "%C0%AF", "%F5%80%80%80"])
+def test_what_is_no_utf_8_is_400(client: Client, path: str) -> None:
+    """Each segment is decoded by itself: a character does not reach over a slash."""
+    assert_error(client.ask(f"/echo/{path}"), 400)
+
+
+@pytest.mark.parametrize(
+    ("accepts", "zipped"),
+    [
+        ("gzip", True),
+        ("x-gzip", True),
+        ("GZip", True),
+        ("*", True),
+        ("deflate, gzip;q=0.1", True),
+        ("gzip;q=1.0, identity;q=0.5", True),
+        ("gzip ; q=0.5", True),
+        ("br, *;q=0.1", True),
+        ("gzip;q=0.001", True),
+        ("gzip;q=0", False),
+        ("gzip;q=0.0", False),
+        ("gzip; q=0.000", False),
+        ("*;q=0", False),
+        ("gzip;q=0, *", False),
+        ("*;q=0, gzip", True),
+        ("identity", False),
+        ("br", False),
+        ("gzipped", False),
+        ("", False),
+    ],
+)
+@pytest.mark.parametrize("text", ["x", "", "y" * 5000])
+def test_gzip_whenever_it_is_accepted_however_short(
+    client: Client, accepts: str, zipped: bool, text: str
+) -> None:
+    answer = client.ask(f"/echo/{text}", f"Accept-Encoding: {accepts}")
+    assert answer.status == 200
+    assert answer.get("content-type") == "text/plain"
+    assert answer.get("vary") == "Accept-Encoding"
+    assert answer.get("content-length") == str(len(answer.body))
+    assert answer.get("content-encoding") == ("gzip" if zipped else None)
+    body = gzip.decompress(answer.body) if zipped else answer.body
+    assert body == text.encode()
+
+
+def test_accept_encoding_over_several_lines(client: Client) -> None:
+    answer = client.ask("/echo/x", "Accept-Encoding: br", "Accept-Encoding: gzip")
+    assert answer.get("content-encoding") == "gzip"
+
+
+# --- user-agent ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "body"),
+    [
+        (("User-Agent: curl/8.0",), b"curl/8.0"),
+        (("user-agent:   spaced out \t",), b"spaced out"),
+        (("USER-AGENT: x",), b"x"),
+        ((), b""),
+        (("User-Agent:",), b""),
+        (("User-Agent: caf\xe9",), b"caf\xe9"),  # the bytes that came
+        (("X-User-Agent: no", "User-Agent: yes"), b"yes"),
+        (("Other: a\tUser-Agent: no",), b""),
+    ],
+)
+def test_user_agent(client: Client, fields: tuple[str, ...], body: bytes) -> None:
+    answer = client.ask("/user-agent", *fields)
+    assert answer.status == 200
+    assert answer.get("content-type") == "text/plain"
+    assert answer.get("content-length") == str(len(body))
+    assert answer.body == body
+
+
+# --- everything else -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nowhere",
+        "/echo",
+        "/Echo/x",
+        "/user-agent/",
+        "//",
+        "/user-agent/x",
+        "/./",
+        "/files",
+        "/%2F",
+    ],
+)
+def test_anything_else_is_404(client: Client, path: str) -> None:
+    assert_error(client.ask(path), 404)
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/", "GET, HEAD, OPTIONS"),
+        ("/echo/x", "GET, HEAD, OPTIONS"),
+        ("/user-agent", "GET, HEAD, OPTIONS"),
+        ("/files/x", "GET, HEAD, OPTIONS, POST"),
+    ],
+)
+def test_another_method_is_405_and_options_says_which(
+    client: Client, path: str, allowed: str
+) -> None:
+    for method in ("POST", "PUT", "DELETE", "PATCH", "TRACE"):
+        if method not in allowed:
+            answer = client.ask(path, method=method)
+            assert_error(answer, 405)
+            assert answer.get("allow") == allowed
+    answer = client.ask(path, method="OPTIONS")
+    assert answer.status == 204
+    assert answer.get("allow") == allowed
+
+
+def test_another_method_on_an_unknown_path_is_404(client: Client) -> None:
+    for method in ("POST", "DELETE", "OPTIONS", "HEAD"):
+        assert client.ask("/nowhere", method=method).status == 404
+
+
+def test_options_of_the_whole_server(client: Client) -> None:
+    answer = client.ask("*", method="OPTIONS")
+    assert answer.status == 204
+    allow = answer.get("allow") or ""
+    assert set(allow.split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}
+
+
+@pytest.mark.parametrize("method", ["BREW", "get", "CONNECT", "X", "GETT"])
+def test_an_unknown_method_is_501(client: Client, method: str) -> None:
+    answer = client.ask("/", method=method)
+    assert_error(answer, 501)
+    assert answer.get("connection") == "close"
+
+
+@pytest.mark.parametrize("path", ["/", "/echo/x", "/echo/", "/user-agent", "/files/hello.txt"])
+def test_head_wherever_get(client: Client, path: str) -> None:
+    got = client.ask(path)
+    assert got.status == 200
+    headed = client.ask(path, method="HEAD")
+    assert [f for f in headed.fields if f[0] != "date"] == [f for f in got.fields if f[0] != "date"]
+    assert client.ask("/echo/next").body == b"next"  # nothing was left over
+
+
+def test_an_absolute_target(client: Client) -> None:
+    assert client.ask("http://test/echo/x").body == b"x"
+    assert client.ask("HTTP://test:80?q").status == 200
+
+
+def test_a_get_with_a_body_is_a_get(client: Client) -> None:
+    answer = client.ask("/echo/x", body=b"who knows why")
+    assert answer.body == b"x"
+    assert client.ask("/echo/y").body == b"y"
+
+
+# --- files through the demo ----------------------------------------------------------------------
+
+
+def test_files_are_read_and_stored(client: Client, tmp_path: Path) -> None:
+    answer = client.ask("/files/hello.txt")
+    assert answer.status == 200
+    assert answer.body == b"hello"
+    assert client.ask("/files/nothing").status == 404
+    assert client.ask("/files/new", method="POST", body=b"new").status == 201
+    assert (tmp_path / "new").read_bytes() == b"new"
+    assert client.ask("/files/new").body == b"new"
+
+
+def test_without_a_directory_there_are_no_files(serve: Serve) -> None:
+    client = serve(demo(None, read_only=False)).connect()
+    assert client.ask("/files/hello.txt").status == 404
+    assert client.ask("/files/new", method="POST", body=b"new").status == 404
+
+
+def test_read_only(serve: Serve, tmp_path: Path) -> None:
+    client = serve(demo(str(tmp_path), read_only=True)).connect()
+    answer = client.ask("/files/new", method="POST", body=b"new")
+    assert answer.status == 405
+    assert answer.get("allow") == "GET, HEAD, OPTIONS"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_cannot_be_used(tmp_path: Path) -> None:
+    for name in (tmp_path / "none", ""):
+        with pytest.raises(OSError):
+            demo(str(name), read_only=False)
+
+
+def test_a_large_file_to_many_at_once(serve: Serve, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 20_000
+    (tmp_path / "large").write_bytes(content)
+    running = serve(demo(str(tmp_path), read_only=True))
+    clients = [running.connect() for _ in range(8)]
+    for client in clients:
+        client.send(request("/files/large") * 2)
+    wrong: list[int] = []
+
+    def read(number: int) -> None:
+        for _ in range(2):
+            if clients[number].read_answer().body != content:
+                wrong.append(number)
+
+    threads = [threading.Thread(target=read, args=[number]) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

@@ -1,0 +1,296 @@
+"""What a request costs, where it can be counted: Python frames, system calls, garbage.
+
+Counted by hand on one reactor, without threads: each turn is a `run_once` of the test's own.
+"""
+
+import gc
+import os
+import selectors
+import socket
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from handlers.demo import demo
+from reactor import Request, Response, sleep
+from reactor.connection import Handler
+from reactor.limits import Limits
+from reactor.loop import Reactor
+from reactor.server import Server
+from tests.client import request
+
+ROOT = Path(__file__).parent.parent
+OURS = (str(ROOT / "reactor"), str(ROOT / "handlers"))
+REQUEST = request("/echo/x", "User-Agent: test", "Accept: */*")
+FRAMES = 24  # of one keep-alive GET at most, the line in the access log included
+REQUESTS = 100
+
+
+class CountingSocket(socket.socket):
+    """Counts its system calls."""
+
+    calls: Counter[str]
+
+    def recv(self, *arguments: Any) -> bytes:
+        self.calls["recv"] += 1
+        return super().recv(*arguments)
+
+    def send(self, *arguments: Any) -> int:
+        self.calls["send"] += 1
+        return super().send(*arguments)
+
+    def fileno(self) -> int:
+        self.calls["fileno"] += 1  # of every ioctl and sendfile
+        return super().fileno()
+
+    def setsockopt(self, *arguments: Any) -> None:
+        self.calls["setsockopt"] += 1
+        super().setsockopt(*arguments)
+
+
+class CountingSelector(selectors.DefaultSelector):
+    """Counts its system calls: each method is one, of epoll and of kqueue."""
+
+    def __init__(self, calls: Counter[str]) -> None:
+        self.calls = calls
+        super().__init__()
+
+    def select(self, timeout: float | None = None) -> Any:
+        self.calls["select"] += 1
+        return super().select(timeout)
+
+    def register(self, *arguments: Any) -> Any:
+        self.calls["register"] += 1
+        return super().register(*arguments)
+
+    def modify(self, *arguments: Any) -> Any:
+        self.calls["modify"] += 1
+        return super().modify(*arguments)
+
+    def unregister(self, *arguments: Any) -> Any:
+        self.calls["unregister"] += 1
+        return super().unregister(*arguments)
+
+
+class Bench:
+    """A server that does a turn when it is told to."""
+
+    def __init__(self, handler: Handler, log: int) -> None:
+        self.calls: Counter[str] = Counter()
+        self.server = Server(
+            handler,
+            Limits(connections=1000),
+            reactor=Reactor(CountingSelector(self.calls)),
+            access_log=log,
+        )
+
+    def connect(self) -> socket.socket:
+        """The client's end of a new connection."""
+        client, server = socket.socketpair()
+        ours = CountingSocket(fileno=server.detach())
+        ours.calls = self.calls
+        ours.setblocking(False)
+        self.server.connect(ours, ("127.0.0.1", 1))
+        return client
+
+    def turn(self) -> None:
+        self.server.reactor.run_once(0)
+
+    def ask(self, client: socket.socket, data: bytes = REQUEST) -> bytes:
+        client.send(data)
+        self.turn()
+        return client.recv(65536)
+
+
+@pytest.fixture
+def bench() -> Iterator[Callable[[Handler], Bench]]:
+    """`bench(handler)`, with a log that goes nowhere."""
+    log = os.open(os.devnull, os.O_WRONLY)
+    made: list[Bench] = []
+
+    def make(handler: Handler) -> Bench:
+        made.append(Bench(handler, log))
+        return made[-1]
+
+    hooks = sys.get_asyncgen_hooks()
+    yield make
+    for one in made:
+        one.server.close()
+    sys.set_asyncgen_hooks(*hooks)
+    os.close(log)
+
+
+def entered(function: Callable[[], object]) -> list[str]:
+    """The frames of our files that the function enters, in order."""
+    frames: list[str] = []
+
+    def watch(frame: FrameType, event: str, argument: object) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(OURS):
+            path = os.path.relpath(frame.f_code.co_filename, ROOT)
+            frames.append(f"{path}: {frame.f_code.co_qualname}")
+
+    sys.setprofile(watch)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return frames
+
+
+def test_frames_of_a_keep_alive_get(bench: Callable[[Handler], Bench]) -> None:
+    one = bench(demo(None, read_only=False))
+    client = one.connect()
+    try:
+        for _ in range(3):
+            assert one.ask(client).endswith(b"\r\n\r\nx")
+        single = entered(lambda: one.ask(client))
+        frames = entered(lambda: [one.ask(client) for _ in range(REQUESTS)])
+        listed = "\n".join(f"{number:4} {frame}" for number, frame in enumerate(single, 1))
+        assert len(frames) / REQUESTS <= FRAMES, f"one request enters:\n{listed}"
+        assert len(single) > 8, f"too few to be true:\n{listed}"
+    finally:
+        client.close()
+
+
+def test_system_calls_of_a_keep_alive_get(bench: Callable[[Handler], Bench]) -> None:
+    """One recv and one send, beside a wait that all who are ready share."""
+    one = bench(demo(None, read_only=False))
+    client = one.connect()
+    try:
+        one.ask(client)
+        one.calls.clear()
+        for _ in range(REQUESTS):
+            assert one.ask(client).endswith(b"\r\n\r\nx")
+        assert one.calls == {"recv": REQUESTS, "send": REQUESTS, "select": REQUESTS}
+    finally:
+        client.close()
+
+
+def test_system_calls_of_pipelined_requests(bench: Callable[[Handler], Bench]) -> None:
+    """Ten requests that come together leave together."""
+    one = bench(demo(None, read_only=False))
+    client = one.connect()
+    try:
+        one.ask(client)
+        one.calls.clear()
+        assert one.ask(client, REQUEST * 10).count(b"HTTP/1.1 200 OK") == 10
+        assert one.calls == {"recv": 1, "send": 1, "select": 1}
+    finally:
+        client.close()
+
+
+# --- garbage -------------------------------------------------------------------------------------
+
+
+async def later(request: Request) -> Response:
+    await sleep(0)
+    return Response(200, b"later")
+
+
+def stream(request: Request) -> Response:
+    return Response(200, iter([b"a" * 1000, b"b" * 70_000]))
+
+
+async def read(request: Request) -> Response:
+    return Response(200, b"%d" % len(await request.body.read()))
+
+
+def fail(request: Request) -> Response:
+    raise ValueError
+
+
+async def fail_later(request: Request) -> Response:
+    await sleep(0)
+    raise ValueError
+
+
+WAYS: dict[str, tuple[Handler, bytes, int]] = {
+    "now": (demo(None, read_only=False), REQUEST, 1000),
+    "gzip": (demo(None, read_only=False), request("/echo/x", "Accept-Encoding: gzip"), 1000),
+    "404": (demo(None, read_only=False), request("/nowhere"), 1000),
+    "later": (later, REQUEST, 200),
+    "stream": (stream, REQUEST, 200),
+    "upload": (read, request("/", method="POST", body=bytes(2000)), 200),
+    "500": (fail, REQUEST, 20),
+    "500 later": (fail_later, REQUEST, 20),
+}
+
+
+class Cycles:
+    """What the garbage collector finds, and reference counts do not: a `with` block's."""
+
+    def __enter__(self) -> "Cycles":
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        count = gc.collect()
+        found = Counter(type(one).__name__ for one in gc.garbage)
+        gc.garbage.clear()
+        gc.set_debug(0)
+        gc.enable()
+        gc.collect()
+        assert count == 0, f"cyclic garbage: {found.most_common(12)}"
+
+
+def answered(one: Bench, client: socket.socket, data: bytes) -> None:
+    client.setblocking(False)
+    client.send(data)
+    got = b""
+    for _ in range(50):
+        one.turn()
+        try:
+            got += client.recv(1 << 20)
+        except BlockingIOError:
+            if got:
+                return
+    raise AssertionError("no answer")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("way", WAYS)
+def test_requests_leave_no_cyclic_garbage(bench: Callable[[Handler], Bench], way: str) -> None:
+    handler, data, count = WAYS[way]
+    one = bench(handler)
+    client = one.connect()
+    try:
+        answered(one, client, data)
+        with Cycles():
+            for _ in range(count):
+                answered(one, client, data)
+    finally:
+        client.close()
+
+
+@pytest.mark.parametrize("how", ["fin", "reset", "closed by us", "refused", "in a handler"])
+def test_closed_connections_leave_no_cyclic_garbage(
+    bench: Callable[[Handler], Bench], how: str
+) -> None:
+    one = bench(later if how == "in a handler" else demo(None, read_only=False))
+    data = {
+        "closed by us": request("/echo/x", "Connection: close"),
+        "refused": b"nonsense\r\n\r\n",
+    }.get(how, REQUEST)
+
+    def come_and_go() -> None:
+        client = one.connect()
+        client.send(data)
+        one.turn()
+        if how == "reset":
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        client.close()
+        for _ in range(3):
+            one.turn()
+
+    come_and_go()
+    with Cycles():
+        for _ in range(100):
+            come_and_go()
+        assert one.server.connections == 0

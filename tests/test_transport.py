@@ -1,0 +1,317 @@
+"""One socket on a real selector: turns, interest, backpressure, and the two ways to end."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from selectors import EVENT_READ, EVENT_WRITE
+
+import pytest
+
+from reactor.loop import NEVER, Reactor
+from reactor.regions import File, FileRegion
+from reactor.transport import ENDED, INPUT_OPEN, PAUSED, TURN_BYTES, Transport
+
+
+class Owner:
+    """A protocol that notes what it is told, and does what the test wants."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.data = b""
+        self.on_data: Callable[[bytes], object] = lambda data: None
+        self.on_flushed: Callable[[], object] = lambda: None
+
+    def data_received(self, data: bytes) -> None:
+        self.told.append("data")
+        self.data += data
+        self.on_data(data)
+
+    def eof_received(self) -> None:
+        self.told.append("eof")
+
+    def output_flushed(self) -> None:
+        self.told.append("flushed")
+        self.on_flushed()
+
+    def deadline_passed(self) -> None:
+        self.told.append("deadline")
+
+    def connection_lost(self) -> None:
+        self.told.append("lost")
+
+
+class World:
+    def __init__(self) -> None:
+        self.reactor = Reactor()
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            self.client = socket.socket()
+            self.client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            self.client.connect(listening.getsockname())
+            self.socket, peer = listening.accept()
+        self.client.settimeout(10)
+        self.socket.setblocking(False)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        self.owner = Owner()
+        self.transport = Transport(self.reactor, self.socket, peer)
+        self.transport.open(self.owner)
+
+    def turn(self) -> None:
+        self.reactor.run_once(0.2)
+
+    def interest(self) -> int:
+        return self.reactor.selector.get_key(self.socket).events
+
+    def fill(self) -> None:
+        """Write until the kernel takes no more."""
+        while not self.transport.unsent:
+            self.transport.write(bytes(100_000))
+            self.turn()
+
+    def reset(self) -> None:
+        self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.client.close()
+
+
+@pytest.fixture
+def world(no_leaks: None) -> Iterator[World]:
+    world = World()
+    yield world
+    world.transport.abort()
+    world.client.close()
+    world.reactor.close()
+
+
+def test_one_recv_a_turn_and_what_is_written_leaves_at_its_end(world: World) -> None:
+    world.owner.on_data = lambda data: world.transport.write(data.upper())
+    world.client.sendall(b"hello")
+    world.turn()
+    assert world.client.recv(100) == b"HELLO"
+    assert world.owner.told == ["data"]  # nothing is called back from a write
+
+
+def test_what_is_written_outside_a_turn_leaves_too(world: World) -> None:
+    """By a timer or a thread's result: the transport is marked, and flushed in this turn."""
+    world.reactor.call_soon(world.transport.write, b"later")
+    world.turn()
+    assert world.client.recv(100) == b"later"
+
+
+def test_interest_follows_from_what_is_waited_for(world: World) -> None:
+    assert world.interest() == EVENT_READ
+    world.transport.pause()
+    assert world.interest() == EVENT_READ  # until the end of the turn
+    world.turn()
+    assert world.interest() == 0
+    world.fill()
+    assert world.interest() == EVENT_WRITE
+    world.transport.resume()
+    world.turn()
+    assert world.interest() == EVENT_READ | EVENT_WRITE
+    world.client.settimeout(0.05)
+    while world.transport.unsent:
+        try:
+            world.client.recv(1 << 20)
+        except TimeoutError:
+            pass
+        world.turn()
+    assert world.interest() == EVENT_READ
+
+
+def test_pausing_and_resuming_within_a_turn_costs_no_system_call(world: World) -> None:
+    calls: list[int] = []
+    modify = world.reactor.selector.modify
+    world.reactor.selector.modify = lambda *a: calls.append(1) or modify(*a)  # type: ignore
+    world.transport.pause()
+    world.transport.resume()
+    world.turn()
+    assert calls == []
+
+
+def test_a_paused_transport_does_not_read(world: World) -> None:
+    world.transport.pause()
+    world.turn()
+    world.client.sendall(b"hello")
+    world.turn()
+    assert world.owner.data == b""
+    assert world.transport.input is PAUSED
+    world.transport.resume()
+    world.turn()
+    world.turn()
+    assert world.owner.data == b"hello"
+    assert world.transport.input is INPUT_OPEN
+
+
+def test_a_fin_is_told_once_and_reading_ends(world: World) -> None:
+    world.client.sendall(b"last words")
+    world.client.shutdown(socket.SHUT_WR)
+    for _ in range(4):
+        world.turn()
+    assert world.owner.told == ["data", "eof"]
+    assert world.transport.input is ENDED
+    assert world.interest() == 0
+    world.transport.write(b"still here")
+    world.turn()
+    assert world.client.recv(100) == b"still here"
+
+
+def test_a_turn_sends_no_more_than_its_share(world: World) -> None:
+    world.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 << 20)
+    world.transport.write(bytes(2 * TURN_BYTES))
+    world.transport.flush()
+    assert world.transport.unsent >= TURN_BYTES
+
+
+def test_bytes_arrive_whole_and_in_order(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(300_000))
+    file = File(os.open(path, os.O_RDONLY), 300_000)
+    expected = b""
+    for number in range(20):
+        piece = b"%03d" % number * 5000
+        world.transport.write(piece if number % 2 else memoryview(piece))
+        expected += piece
+    world.transport.write(FileRegion(file, 1000, 250_000))
+    expected += path.read_bytes()[1000:251_000]
+    world.transport.write(b"end")
+    world.transport.finish()
+    got = b""
+    world.client.settimeout(0.01)
+    while True:
+        world.reactor.run_once(0)
+        try:
+            data = world.client.recv(65536)
+        except TimeoutError:
+            continue
+        if not data:
+            break
+        got += data
+    assert got == expected + b"end"
+    assert file.closed
+    assert "flushed" in world.owner.told
+
+
+def test_a_file_that_became_shorter_ends_in_a_reset(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1000))
+    file = File(os.open(path, os.O_RDONLY), 1000)
+    os.truncate(path, 100)
+    world.transport.write(FileRegion(file, 0, 1000))
+    for _ in range(3):
+        world.turn()
+    assert world.owner.told[-1] == "lost"
+    with pytest.raises(ConnectionResetError):
+        while world.client.recv(1000):
+            pass
+    assert file.closed
+
+
+def test_finish_sends_the_rest_and_then_a_fin(world: World) -> None:
+    world.transport.write(b"bye")
+    world.transport.finish()
+    world.transport.write(b"too late")
+    world.turn()
+    assert world.client.recv(100) == b"bye"
+    assert world.client.recv(100) == b""
+    world.client.sendall(b"I am still sending")  # the input goes on
+    world.turn()
+    assert world.owner.data == b"I am still sending"
+    assert "lost" not in world.owner.told
+
+
+def test_close_and_abort_tell_once(world: World) -> None:
+    world.transport.close()
+    world.transport.close()
+    world.transport.abort()
+    assert world.owner.told == ["lost"]
+    assert world.client.recv(1) == b""
+    assert [key.data for key in world.reactor.selector.get_map().values()] == [world.reactor.waker]
+
+
+def test_an_abort_is_a_reset(world: World) -> None:
+    world.transport.write(b"half of it")
+    world.turn()
+    world.transport.abort()
+    assert world.owner.told == ["lost"]
+    with pytest.raises(ConnectionResetError):
+        while world.client.recv(1000):
+            pass
+
+
+@pytest.mark.parametrize("doing", ["reading", "paused", "sending", "paused and sending", "ended"])
+def test_a_reset_is_noticed_whatever_is_waited_for(world: World, doing: str) -> None:
+    if "paused" in doing:
+        world.transport.pause()
+    if "sending" in doing:
+        world.fill()
+    if doing == "ended":
+        world.client.shutdown(socket.SHUT_WR)
+        world.turn()
+    world.turn()
+    world.reset()
+    for _ in range(4):
+        world.turn()
+    assert world.owner.told.count("lost") == 1
+    assert world.transport.unsent == 0
+
+
+def test_a_send_that_fails_is_told_later_and_not_from_within(world: World) -> None:
+    world.transport.pause()
+    world.turn()
+    world.reset()
+    world.transport.write(b"into the void")
+    world.transport.flush()
+    assert "lost" not in world.owner.told
+    world.turn()
+    assert world.owner.told[-1] == "lost"
+
+
+def test_regions_are_let_go_however_it_ends(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1000))
+    file = File(os.open(path, os.O_RDONLY), 1000)
+    world.fill()
+    world.transport.write(FileRegion(file.hold(), 0, 1000))
+    world.transport.close()
+    world.transport.write(FileRegion(file, 0, 1000))  # nobody will send it
+    assert file.closed
+
+
+def test_deadlines(world: World) -> None:
+    world.transport.set_deadline(world.reactor.clock() + 0.02)
+    while "deadline" not in world.owner.told:
+        world.turn()
+    world.transport.set_deadline(world.reactor.clock() + 0.02)
+    world.transport.set_deadline(NEVER)
+    world.turn()
+    assert world.owner.told.count("deadline") == 1
+    world.transport.set_deadline(world.reactor.clock() + 0.02)
+    world.transport.close()
+    world.turn()
+    assert world.owner.told.count("deadline") == 1
+
+
+def test_events_of_a_turn_in_which_it_was_closed(world: World) -> None:
+    """They were collected before; the descriptor may be somebody else's by now."""
+    world.transport.close()
+    told = list(world.owner.told)
+    world.transport.on_events(EVENT_READ | EVENT_WRITE)
+    world.transport.on_events(0)
+    world.transport.end_turn()
+    assert world.owner.told == told
+
+
+def test_closing_from_within_what_is_told(world: World) -> None:
+    world.fill()
+    world.owner.on_flushed = world.transport.close
+    world.client.sendall(b"x")
+    while "lost" not in world.owner.told:
+        world.client.recv(1 << 20)
+        world.turn()
+    assert world.owner.told[-1] == "lost"
+
+
+def test_unacknowledged_bytes_are_counted(world: World) -> None:
+    assert world.transport.unacknowledged() == 0
+    world.fill()
+    assert world.transport.unacknowledged() > 0
