@@ -89,8 +89,9 @@ def _wave(port: int, target: str, first: int, count: int) -> list[socket.socket]
 
 
 def _is_open(client: socket.socket) -> bool:
+    client.setblocking(False)  # with a timeout, Python would wait for it before it asks
     try:
-        client.recv(1, socket.MSG_DONTWAIT)
+        client.recv(1)
     except BlockingIOError:
         return True
     except OSError:

@@ -15,6 +15,7 @@ from typing import Final
 from reactor.dates import WallClock
 from reactor.errors import ProtocolError
 from reactor.futures import Future, Lane
+from reactor.loop import Timer
 from reactor.messages import Request
 from reactor.tasks import Runtime
 
@@ -39,8 +40,9 @@ class AccessLog:
         self._runtime = runtime
         self._limit = limit
         self._lines: list[str] = []
-        self._size = 0
-        self._due = False  # a batch is being written, or will be
+        self._size = 0  # of the lines, and of the batches that are not written
+        self._attention = 0  # the size at which `_attend` is called
+        self._timer: Timer | None = None  # of the next batch; None: one is being written, or none
         self._lost = 0
         # Shared with the thread that writes.
         self._batches: deque[bytes] = deque()
@@ -56,14 +58,10 @@ class AccessLog:
         else:
             line = f"{request.method} {target} HTTP/1.{request.minor}"
         line = f'{request.client[0]} - - [{self._wall.log_date}] "{line}" {status} {size}\n'
-        if self._size + len(line) > self._limit:
-            self._lost += 1
-            return
         self._lines.append(line)
         self._size += len(line)
-        if not self._due:
-            self._due = True
-            self._runtime.call_later(BATCH_SECONDS, self._write_batch)
+        if self._size > self._attention:
+            self._attend()
 
     def close(self) -> None:
         """Write what is left; the loop has ended. A log that is stuck is not waited for, for long.
@@ -75,6 +73,22 @@ class AccessLog:
         writer.start()
         writer.join(CLOSE_SECONDS)
 
+    def _attend(self) -> None:
+        """It is the first line, or enough for a batch, or more than may be held."""
+        if self._size > self._limit:
+            self._size -= len(self._lines.pop())
+            self._lost += 1
+        elif self._attention == 0:
+            self._wait(BATCH_BYTES)
+        elif self._timer is not None:
+            self._timer.cancel()
+            self._write_batch()
+
+    def _wait(self, size: int) -> None:
+        """For more lines, until there are `size` bytes of them."""
+        self._attention = min(size, self._limit)
+        self._timer = self._runtime.call_later(BATCH_SECONDS, self._write_batch)
+
     def _gather(self) -> None:
         """Make a batch of the lines."""
         if self._lost:
@@ -85,19 +99,24 @@ class AccessLog:
             self._lines.clear()
 
     def _write_batch(self) -> None:
+        self._timer = None
+        self._attention = self._limit
         self._gather()
         self._runtime.submit(Lane.FILES, self._write).add_callback(self._written)
 
     def _written(self, job: Future[int]) -> None:
         try:
             self._lost += job.result()
-        except ProtocolError:
-            pass  # the pool was too busy; the batch is still there
+        except ProtocolError:  # the pool was too busy; the batch is still there
+            self._wait(self._limit)
+            return
         self._size = sum(map(len, self._lines)) + sum(map(len, self._batches))
-        self._due = bool(self._size or self._lost)
-        if self._due:
-            wait = 0.0 if self._size >= BATCH_BYTES else BATCH_SECONDS
-            self._runtime.call_later(wait, self._write_batch)
+        if self._size >= BATCH_BYTES:
+            self._write_batch()
+        elif self._size or self._lost:
+            self._wait(BATCH_BYTES)
+        else:
+            self._attention = 0
 
     def _write(self) -> int:
         """On a thread; how many lines are lost. A log that fails must not end the server."""

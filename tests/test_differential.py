@@ -182,7 +182,7 @@ def empty_lines_before(data: bytes) -> bool:
 
 def other_method(data: bytes) -> bool:
     """What is not in RFC 9110 or 5789, and CONNECT, is 501; the others leave it to the server."""
-    return words_of(data)[0].decode("latin-1") not in {*METHODS.values()} - {"CONNECT"}
+    return words_of(data)[0].decode("latin-1") not in {*METHODS} - {"CONNECT"}
 
 
 def bad_host(host: bytes) -> bool:
@@ -396,7 +396,7 @@ def chunks(draw: st.DrawFn, body: bytes) -> bytes:
 @st.composite
 def requests(draw: st.DrawFn) -> Made:
     """A request that is right in every respect."""
-    method = draw(st.sampled_from([name for name in METHODS.values() if name != "CONNECT"]))
+    method = draw(st.sampled_from([name for name in sorted(METHODS) if name != "CONNECT"]))
     target = draw(st.one_of(paths, paths, absolutes))
     version = draw(st.sampled_from([b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.0"]))
     body = draw(st.binary(max_size=30))

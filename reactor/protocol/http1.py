@@ -20,13 +20,12 @@ from reactor.messages import Headers, Request
 from reactor.protocol.chunked import ChunkedDecoder
 from reactor.protocol.grammar import AUTHORITY, FIELD, TOKEN
 
-METHODS: Final = {
-    name.encode(): name
-    for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT")
-}
+METHODS: Final = frozenset(
+    ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT")
+)
 EMPTY_LINES: Final = 8  # before a request (RFC 9112, section 2.2: at least one is to be ignored)
 HOST_BYTES: Final = 512  # a name of the DNS has 253 at most; what is checked is remembered
-SHORT_FIELDS_BYTES: Final = 256  # what is read from so few is remembered
+SHORT_BYTES: Final = 256  # a request line, or fields, that are remembered once they are read
 
 _FRAMING = re.compile(
     rb"\r\n(host|content-length|transfer-encoding|connection|expect):[ \t]*([^\r]*)", re.I
@@ -39,11 +38,20 @@ _VALID_AUTHORITY = re.compile(AUTHORITY)
 
 @lru_cache(maxsize=64)
 def _head_pattern(most_fields: int) -> re.Pattern[bytes]:
-    """A whole head: method, target, minor version, fields, each begun by a CRLF."""
+    """A whole head: its request line, and its fields, each begun by a CRLF."""
     return re.compile(
-        rb"(%b++) ([!\"$-~]++) HTTP/1\.([0-9])((?>(?:\r\n%b){0,%d}))\r\n\r\n"
+        rb"(%b++ [!\"$-~]++ HTTP/1\.[0-9])((?>(?:\r\n%b){0,%d}))\r\n\r\n"
         % (TOKEN, FIELD, min(most_fields, 1 << 31))
     )
+
+
+def _read_line(line: bytes) -> tuple[str, str, str, str, int]:
+    """Method, target, its path and its query, minor version."""
+    method, target, version = line.decode("ascii").split(" ")
+    if method not in METHODS or method == "CONNECT":
+        raise ProtocolError(501, "This method is not implemented.")
+    path, _, query = target.partition("?")
+    return method, target, path, query, 0 if version[-1] == "0" else 1  # 1.2: RFC 9110, 2.5
 
 
 @lru_cache(maxsize=256)
@@ -71,7 +79,9 @@ def _read_fields(fields: bytes) -> tuple[Headers, str | None, list[tuple[bytes, 
     return Headers(fields.decode("latin-1")), host, others
 
 
-# Programs send the same few fields with each request; a browser's long ones differ by a cookie.
+# What is short comes again: programs send the same few fields with each request, and many clients
+# ask for the same. What is long, a browser's cookies and queries, is not worth the memory.
+_read_short_line = lru_cache(maxsize=256)(_read_line)
 _read_short_fields = lru_cache(maxsize=256)(_read_fields)
 
 
@@ -132,7 +142,7 @@ class RequestParser:
                 return None
         begin, end = self._position, match.end()
         limits = self._limits
-        if match.start(4) - begin > limits.request_line_bytes:
+        if match.end(1) - begin > limits.request_line_bytes:
             raise _target_too_long(limits)
         if end - begin > limits.head_bytes:
             raise _head_too_large(limits)
@@ -215,19 +225,15 @@ class RequestParser:
 
     def _request(self, match: re.Match[bytes]) -> Request:
         """The request, and what of its fields decides how it and the connection go on."""
-        method, line, minor, fields = match.groups()
-        name = METHODS.get(method)
-        if name is None or name == "CONNECT":
-            raise ProtocolError(501, "This method is not implemented.")
-        target = line.decode("ascii")
-        path, _, query = target.partition("?")
-        version = 0 if minor == b"0" else 1  # 1.2 and later are served as 1.1 (RFC 9110, 2.5)
-        short = len(fields) <= SHORT_FIELDS_BYTES
-        headers, host, others = _read_short_fields(fields) if short else _read_fields(fields)
-        request = Request(name, target, path, query, version, headers)
+        line, fields = match.groups()
+        read_line = _read_short_line if len(line) <= SHORT_BYTES else _read_line
+        read_fields = _read_short_fields if len(fields) <= SHORT_BYTES else _read_fields
+        method, target, path, query, minor = read_line(line)
+        headers, host, others = read_fields(fields)
+        request = Request(method, target, path, query, minor, headers)
         if host is not None:
             request.host = host
-        elif version:
+        elif minor:
             raise ProtocolError(400, "HTTP/1.1 requires a Host field.")
         if others:
             self._read_framing(request, others)
@@ -251,7 +257,7 @@ class RequestParser:
             else:
                 _read_expectation(request, value)
         if options:
-            _read_connection(request, b",".join(options))
+            request.keep_alive = _keeps_alive(b",".join(options), request.keep_alive)
         if lengths or codings:
             self._read_body_framing(request, lengths, codings)
 
@@ -275,13 +281,11 @@ class RequestParser:
             raise ProtocolError(413, f"A body may have {self._limits.upload_bytes} bytes at most.")
 
 
-def _read_connection(request: Request, value: bytes) -> None:
+@lru_cache(maxsize=64)
+def _keeps_alive(options: bytes, default: bool) -> bool:
     """RFC 9112, section 9.3: a list of tokens; close wins."""
-    options = [option.strip(b" \t") for option in value.lower().split(b",")]
-    if b"close" in options:
-        request.keep_alive = False
-    elif b"keep-alive" in options:
-        request.keep_alive = True
+    tokens = [token.strip(b" \t") for token in options.lower().split(b",")]
+    return b"close" not in tokens and (default or b"keep-alive" in tokens)
 
 
 def _read_expectation(request: Request, value: bytes) -> None:
