@@ -1,10 +1,10 @@
 """The application that `make run` serves: a landing page, an echo, a mirror, and files."""
 
-import gzip
 import html
 from importlib.resources import files
 from typing import Final
 
+from handlers.compression import gzip_bytes
 from handlers.files import Files
 from handlers.negotiation import accepts_gzip
 from handlers.router import Router
@@ -47,7 +47,7 @@ def echo(request: Request) -> Response:
     """The rest of the path, decoded; compressed, however short, for who accepts it."""
     text = "/".join(request.params["text"]).encode()
     if accepts_gzip(request.headers.get("accept-encoding")):
-        return Response(200, gzip.compress(text, mtime=0), _GZIPPED_TEXT)
+        return Response(200, gzip_bytes(text), _GZIPPED_TEXT)
     return Response(200, text, _TEXT)
 
 

@@ -117,35 +117,26 @@ def _descend(node: _Node, segments: list[str], place: int, request: Request) -> 
     A literal segment comes before a parameter, and a parameter before all the rest.
     """
     while place < len(segments):
-        child = node.children.get(segments[place])
-        if node.parameter is not None or (node.rest and child is not None):
-            return _choose(node, child, segments, place, request)
-        if child is None:
-            return _take_rest(node, segments, place, request)
-        node = child
+        segment = segments[place]
         place += 1
-    return node.methods or None
-
-
-def _choose(
-    node: _Node, child: _Node | None, segments: list[str], place: int, request: Request
-) -> Methods | None:
-    """Where several ways lead on, the first that leads to an end."""
-    if child is not None and (found := _descend(child, segments, place + 1, request)):
-        return found
-    if node.parameter is not None and segments[place]:
-        name, child = node.parameter
-        if found := _descend(child, segments, place + 1, request):
-            request.params = {name: segments[place], **request.params}
+        child = node.children.get(segment)
+        if node.parameter is None and not node.rest:
+            if child is None:
+                return None
+            node = child
+            continue
+        if child is not None and (found := _descend(child, segments, place, request)):
             return found
-    return _take_rest(node, segments, place, request)
-
-
-def _take_rest(node: _Node, segments: list[str], place: int, request: Request) -> Methods | None:
-    if not node.rest:
+        if node.parameter is not None and segment:
+            name, child = node.parameter
+            if found := _descend(child, segments, place, request):
+                request.params = {name: segment, **request.params}
+                return found
+        if node.rest:
+            request.params = {node.rest: tuple(segments[place - 1 :])}  # the first that is found
+            return node.rest_methods
         return None
-    request.params = {node.rest: tuple(segments[place:])}  # the first that is found
-    return node.rest_methods
+    return node.methods or None
 
 
 def _decode(path: str) -> list[str]:

@@ -210,6 +210,8 @@ class Reactor:
             self._run_in_slices(ready)
         else:
             self._run_events(ready)
+            if self.unflushed:
+                self._flush()
         if self._timers and self._timers[0][0] <= self.now:
             self._run_timers()
         if self._soon or self._foreign or self.unflushed:
@@ -242,6 +244,7 @@ class Reactor:
         self.behind = True
         for start in range(0, len(ready), SLICE):
             self._run_events(ready[start : start + SLICE])
+            self._flush()
             self.now = self.clock()
             self._run_timers()
             self._run_soon()

@@ -96,13 +96,13 @@ class Transport(Deadline):
     # --- one turn --------------------------------------------------------------------------------
 
     def on_events(self, mask: int) -> None:
-        """One turn of one connection: one recv, and at its end one flush."""
+        """One turn of one connection: one recv; what it queues leaves when the turn ends."""
         protocol = self.protocol
         if protocol is None:
             return  # closed earlier in this turn
-        self._turn_open = True
         if mask & EVENT_WRITE:
             self.flush()
+            self._mark()
             if self._output is BROKEN:
                 return  # nothing of it is told as sent; the end comes in a moment
             protocol.output_flushed()
@@ -120,10 +120,10 @@ class Transport(Deadline):
                     protocol.data_received(data)
                 else:
                     self.input = ENDED
+                    self._mark()
                     protocol.eof_received()
         elif not mask:
             self.abort()  # ready, but for nothing that we wait for: the peer is lost
-        self.end_turn()
 
     def end_turn(self) -> None:
         """Let what is queued leave, finish if that is due, wait for what is left to wait for."""

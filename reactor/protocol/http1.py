@@ -146,8 +146,8 @@ class RequestParser:
             raise _target_too_long(limits)
         if end - begin > limits.head_bytes:
             raise _head_too_large(limits)
-        self._empty_lines = 0
         request = self._request(match)
+        self._empty_lines = 0
         if end == len(self.buffer):
             self.buffer = b""
             self._position = 0
