@@ -12,8 +12,10 @@ it is there, in `request.content`.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from reactor import ProtocolError, Request, Response
@@ -35,6 +37,10 @@ class _Route:
 
 
 Methods: TypeAlias = dict[str, _Route]
+Found: TypeAlias = tuple[Methods, Mapping[str, Any]]  # of a path: what there is, and its parameters
+
+NOTHING: Final[tuple[Methods, dict[str, Any]]] = ({}, {})
+SHORT: Final = 128  # characters of a path that is remembered once it is found
 
 
 class _Node:
@@ -56,6 +62,7 @@ class Router:
     def __init__(self) -> None:
         self._root = _Node()
         self._methods = {"OPTIONS"}
+        self._find_short = lru_cache(maxsize=256)(self._find)  # many clients ask for the same
 
     def add(self, method: str, pattern: str, endpoint: Endpoint) -> None:
         """Call `endpoint` for `method` on what `pattern` describes; GET answers HEAD as well.
@@ -66,13 +73,13 @@ class Router:
         if method in methods:
             raise ValueError(f"{method} {pattern} is there already")
         methods[method] = _Route(endpoint)
+        self._find_short.cache_clear()
         self._methods.update(_allowed(methods))
 
     def __call__(self, request: Request) -> Answer:
         path = request.path
-        segments = _decode(path) if "%" in path else path.split("/")
-        found = _descend(self._root, segments, 1, request)
-        if found is None:
+        found, request.params = self._find_short(path) if len(path) <= SHORT else self._find(path)
+        if not found:
             if path == "*":
                 return _allow(self._methods)
             raise ProtocolError(404, "There is nothing here.")
@@ -84,6 +91,14 @@ class Router:
         if request.length == 0 or not route.reads:
             return route.endpoint(request)
         return _read_and_call(route.endpoint, request)
+
+    def _find(self, path: str) -> Found:
+        """Raises ProtocolError(400) for a path that cannot be decoded."""
+        segments = path.split("/")
+        if "%" in path:
+            segments = [decode_segment(segment) for segment in segments]
+        methods, params = _descend(self._root, segments, 1)
+        return methods, MappingProxyType(params)  # it is remembered, and shared
 
     def _leaf(self, pattern: str) -> Methods:
         """The methods at the end of the pattern, whose nodes are made where they are missing."""
@@ -111,8 +126,8 @@ class Router:
         return node.methods
 
 
-def _descend(node: _Node, segments: list[str], place: int, request: Request) -> Methods | None:
-    """The methods at the end of a path, its parameters left in the request; None: no such path.
+def _descend(node: _Node, segments: list[str], place: int) -> tuple[Methods, dict[str, Any]]:
+    """What is at the end of a path, and its parameters; nothing where there is no such path.
 
     A literal segment comes before a parameter, and a parameter before all the rest.
     """
@@ -122,25 +137,20 @@ def _descend(node: _Node, segments: list[str], place: int, request: Request) -> 
         child = node.children.get(segment)
         if node.parameter is None and not node.rest:
             if child is None:
-                return None
+                return NOTHING
             node = child
             continue
-        if child is not None and (found := _descend(child, segments, place, request)):
+        if child is not None and (found := _descend(child, segments, place))[0]:
             return found
         if node.parameter is not None and segment:
             name, child = node.parameter
-            if found := _descend(child, segments, place, request):
-                request.params = {name: segment, **request.params}
-                return found
+            methods, params = _descend(child, segments, place)
+            if methods:
+                return methods, {name: segment, **params}
         if node.rest:
-            request.params = {node.rest: tuple(segments[place - 1 :])}  # the first that is found
-            return node.rest_methods
-        return None
-    return node.methods or None
-
-
-def _decode(path: str) -> list[str]:
-    return [decode_segment(segment) for segment in path.split("/")]
+            return node.rest_methods, {node.rest: tuple(segments[place - 1 :])}
+        return NOTHING
+    return node.methods, {}
 
 
 def decode_segment(segment: str) -> str:

@@ -140,14 +140,29 @@ class RequestParser:
             match = self._match_slowly()
             if match is None:
                 return None
-        begin, end = self._position, match.end()
+        line, fields = match.groups()
         limits = self._limits
-        if match.end(1) - begin > limits.request_line_bytes:
+        if len(line) > limits.request_line_bytes:
             raise _target_too_long(limits)
-        if end - begin > limits.head_bytes:
+        if len(line) + len(fields) + 4 > limits.head_bytes:
             raise _head_too_large(limits)
-        request = self._request(match)
+        method, target, path, query, minor = (
+            _read_short_line(line) if len(line) <= SHORT_BYTES else _read_line(line)
+        )
+        headers, host, others = (
+            _read_short_fields(fields) if len(fields) <= SHORT_BYTES else _read_fields(fields)
+        )
+        request = Request(method, target, path, query, minor, headers)
+        if host is not None:
+            request.host = host
+        elif minor:
+            raise ProtocolError(400, "HTTP/1.1 requires a Host field.")
+        if others:
+            self._read_framing(request, others)
+        if target[0] != "/":
+            _read_target(request)
         self._empty_lines = 0
+        end = match.end()
         if end == len(self.buffer):
             self.buffer = b""
             self._position = 0
@@ -222,24 +237,6 @@ class RequestParser:
         news = buffer[new:].replace(b"\r\n", b"")
         if b"\n" in news or b"\r" in news[:-1]:
             raise _bare_line_end()
-
-    def _request(self, match: re.Match[bytes]) -> Request:
-        """The request, and what of its fields decides how it and the connection go on."""
-        line, fields = match.groups()
-        read_line = _read_short_line if len(line) <= SHORT_BYTES else _read_line
-        read_fields = _read_short_fields if len(fields) <= SHORT_BYTES else _read_fields
-        method, target, path, query, minor = read_line(line)
-        headers, host, others = read_fields(fields)
-        request = Request(method, target, path, query, minor, headers)
-        if host is not None:
-            request.host = host
-        elif minor:
-            raise ProtocolError(400, "HTTP/1.1 requires a Host field.")
-        if others:
-            self._read_framing(request, others)
-        if target[0] != "/":
-            _read_target(request)
-        return request
 
     def _read_framing(self, request: Request, fields: list[tuple[bytes, bytes]]) -> None:
         """Keep-alive, the body's length, expectations: from the fields that decide them."""
