@@ -51,13 +51,15 @@ class AccessLog:
     def write(self, request: Request, status: int, size: int) -> None:
         """Add the line of an answer with `size` bytes of body. Does not wait."""
         target = request.target
-        if not request.path:  # it was no request, and the target is its first line
-            line = escape(target)
-        elif '"' in target or "\\" in target:
-            line = f"{request.method} {escape(target)} HTTP/1.{request.minor}"
-        else:
-            line = f"{request.method} {target} HTTP/1.{request.minor}"
-        line = f'{request.client[0]} - - [{self._wall.log_date}] "{line}" {status} {size}\n'
+        if '"' in target or "\\" in target or not request.path:
+            target = escape(target)
+        if request.path:
+            line = (
+                f"{request.client[0]} - - [{self._wall.log_date}] "
+                f'"{request.method} {target} HTTP/1.{request.minor}" {status} {size}\n'
+            )
+        else:  # it was no request, and the target is its first line
+            line = f'{request.client[0]} - - [{self._wall.log_date}] "{target}" {status} {size}\n'
         self._lines.append(line)
         self._size += len(line)
         if self._size > self._attention:
