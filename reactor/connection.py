@@ -304,6 +304,7 @@ class HttpConnection:
                 raise _no_response(answer)
         except (Exception, SystemExit, Cancelled) as error:
             answer = self._answer_to(error)
+            error.__traceback__ = None  # its frames know the task, and the task knows it: a cycle
         if self._body_error is not None:  # it is the answer, whatever the handler made of it
             self._discard(answer)
             answer = self._answer_to(self._body_error)

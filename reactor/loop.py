@@ -12,8 +12,9 @@ own life (`abort`), never the loop's. Deadlines move without touching the heap: 
 number on an object, its heap entry wakes up at the old time, looks at the number and goes back to
 sleep. Threads have one door, `call_soon_threadsafe`.
 
-Fairness: when more sockets are ready than one slice, the loop looks between slices at timers, soon
-and the urgent ones (listeners), so what is new never waits for the whole backlog.
+Fairness: no phase does more than a slice at a time. When more sockets are ready, the loop looks
+between slices at timers, soon and the urgent ones (listeners), so what is new never waits for the
+whole backlog; timers and callbacks beyond a slice wait for the next one, or the next turn.
 """
 
 import logging
@@ -26,7 +27,7 @@ from heapq import heapify, heappop, heappush
 from selectors import EVENT_READ
 from typing import Any, Final, Protocol, TypeAlias
 
-SLICE: Final = 64  # sockets that have their turn before timers and listeners are looked at
+SLICE: Final = 64  # sockets, timers or callbacks that have their turn before others are looked at
 NEVER: Final = float("inf")
 LONGEST_WAIT: Final = 86400.0  # seconds; epoll_wait takes no more than 24 days
 STALE_ENTRIES: Final = 1024  # so many dead timers may lie in the heap before it is rebuilt
@@ -253,8 +254,11 @@ class Reactor:
         self.behind = False
 
     def _run_timers(self) -> None:
+        """What is due, a slice of it: ten thousand idle connections may be due at once."""
         timers, now = self._timers, self.now
-        while timers and timers[0][0] <= now:
+        for _ in range(SLICE):
+            if not timers or timers[0][0] > now:
+                return
             when, _, timer = heappop(timers)
             if when != timer.armed:
                 self._stale -= 1  # moved earlier, or cancelled, since it was pushed
@@ -271,11 +275,11 @@ class Reactor:
             timers = self._timers  # it may have been rebuilt
 
     def _run_soon(self) -> None:
-        """Only what is there at the start: what it queues itself waits for the next turn."""
+        """A slice of what is there at the start: what it queues itself waits for the next turn."""
         soon, foreign = self._soon, self._foreign
         while foreign:
             soon.append(foreign.popleft())
-        for _ in range(len(soon)):
+        for _ in range(min(len(soon), SLICE)):
             callback, arguments = soon.popleft()
             try:
                 callback(*arguments)

@@ -107,7 +107,7 @@ def test_events_timers_and_soon_have_their_order(world: World) -> None:
     world.selector.make_ready(Handler(world.note("event")))
     reactor.unflushed.append(Handler(world.note("flush")))
     reactor.run_once()
-    assert world.seen == ["event", "timer", "soon", "flush"]
+    assert world.seen == ["event", "flush", "timer", "soon"]
 
 
 def test_the_clock_is_read_once_a_turn_and_after_the_wait(world: World) -> None:
@@ -170,13 +170,32 @@ def test_what_an_event_or_a_timer_queues_runs_in_the_same_turn(world: World) -> 
     assert world.seen == ["by an event", "by a timer"]
 
 
-def test_what_a_flush_marks_is_flushed_in_the_next_turn(world: World) -> None:
-    second = Handler(world.note("second"))
-    world.reactor.unflushed.append(Handler(lambda: world.reactor.unflushed.append(second)))
-    world.reactor.run_once()
-    assert world.seen == []
+def test_what_a_flush_marks_is_flushed_at_the_end_or_in_the_next_turn(world: World) -> None:
+    unflushed = world.reactor.unflushed
+    third = Handler(world.note("third"))
+
+    def second() -> None:
+        world.seen.append("second")
+        world.reactor.unflushed.append(third)
+
+    unflushed.append(Handler(lambda: world.reactor.unflushed.append(Handler(second))))
     world.reactor.run_once()
     assert world.seen == ["second"]
+    world.reactor.run_once()
+    assert world.seen == ["second", "third"]
+
+
+def test_a_turn_runs_a_slice_of_callbacks_and_of_timers(world: World) -> None:
+    """However many there are, an event waits for one slice of each."""
+    for _ in range(3 * SLICE):
+        world.reactor.call_soon(world.seen.append, "soon")
+        world.reactor.call_later(0, world.seen.append, "timer")
+    for turn in (1, 2, 3):
+        world.selector.make_ready(Handler(world.note("event")))
+        world.reactor.run_once()
+        assert world.seen.count("event") == turn
+        assert world.seen.count("timer") == turn * SLICE
+        assert world.seen.count("soon") == turn * SLICE
 
 
 def test_arguments_are_handed_on(world: World) -> None:
