@@ -127,9 +127,7 @@ class Task(Future[T]):
             self.set_result(stop.value)
         except (Exception, Cancelled, SystemExit) as problem:
             self._end()
-            # Without this frame in its traceback: error, frame and task would be a cycle.
-            traceback = problem.__traceback__
-            self.set_exception(problem.with_traceback(traceback and traceback.tb_next))
+            self.set_exception(_without_first_frame(problem))
         else:
             self._await(wish)
 
@@ -172,3 +170,9 @@ class Task(Future[T]):
         except Exception:
             log.exception("%r did not let itself be closed", self._coroutine)
         self.set_exception(Cancelled())
+
+
+def _without_first_frame(error: BaseException) -> BaseException:
+    """That frame is a task's: error, traceback, frame and task would be a cycle."""
+    traceback = error.__traceback__
+    return error.with_traceback(traceback and traceback.tb_next)

@@ -140,3 +140,12 @@ def serve(no_leaks: None, caplog: pytest.LogCaptureFixture) -> Iterator[Serve]:
         if "in the loop" in record.getMessage() or "aborted" in record.getMessage()
     ]
     assert not escaped, escaped
+
+
+@pytest.fixture(autouse=True)
+def log_level() -> Iterator[None]:
+    """The simulator's scenarios, whose handlers fail on purpose, silence the log."""
+    log = logging.getLogger("reactor")
+    before = log.level
+    yield
+    log.setLevel(before)

@@ -331,9 +331,10 @@ def test_nothing_is_left_in_the_loop_of_a_task_that_ended_when_cancelled(world: 
     for _ in range(5000):
         world.spawn(wait()).cancel()
     assert len(world.reactor._timers) < 12_000
-    for _ in range(5):
+    while world.reactor._timers:
+        before = len(world.reactor._timers)
         world.reactor.run_once(1000)
-    assert world.reactor._timers == []
+        assert len(world.reactor._timers) < before
 
 
 # --- what is foreign -----------------------------------------------------------------------------
