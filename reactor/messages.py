@@ -9,6 +9,7 @@ is the connection's business; a handler only says what it knows.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
@@ -21,6 +22,12 @@ Fields: TypeAlias = Sequence[tuple[str, str]]
 ResponseBody: TypeAlias = bytes | memoryview | FileRegion | Iterator[bytes] | AsyncIterator[bytes]
 
 PIECE_BYTES = 64 * 1024  # what one recv brings at most, and what a pull asks for by default
+
+
+@lru_cache(maxsize=256)
+def _key(name: str) -> str:
+    """How a field begins, in lower case."""
+    return f"\r\n{name.lower()}:"
 
 
 class Headers:
@@ -38,7 +45,7 @@ class Headers:
         folded = self._folded
         if folded is None:
             folded = self._fold()
-        key = f"\r\n{name.lower()}:"
+        key = _key(name)
         start = folded.find(key)
         if start < 0:
             return default
@@ -54,7 +61,7 @@ class Headers:
         return [value for other, value in self if other.lower() == folded]
 
     def __contains__(self, name: str) -> bool:
-        return f"\r\n{name.lower()}:" in (self._folded or self._fold())
+        return _key(name) in (self._folded or self._fold())
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         for line in self._raw.split("\r\n")[1:]:

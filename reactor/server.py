@@ -13,6 +13,7 @@ import errno
 import logging
 import resource
 import socket
+from collections import deque
 from dataclasses import replace
 from selectors import EVENT_READ
 from typing import Any, Final
@@ -31,7 +32,7 @@ ACCEPTS_PER_TURN: Final = 256
 REFUSALS: Final = 64  # clients over the limit that are told so at the same time
 RESERVED_DESCRIPTORS: Final = 64  # for the loop, the log, libraries
 KEPT_BACK: Final = 8  # one descriptor in so many is for files, sent or received
-NEWCOMERS: Final = 64  # looked at directly while the loop is behind
+NEWCOMERS: Final = 64  # clients that came last, looked at directly while the loop is behind
 ACCEPT_PAUSE: Final = 0.1  # seconds without accepting, after running out of descriptors
 NOTSENT_LOWAT_BYTES: Final = 128 * 1024
 _OUT_OF_RESOURCES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -95,6 +96,26 @@ class Listener:
             self._listen()
 
 
+class Newcomers:
+    """Who came last. While the loop is behind they would wait for all who are ready before them."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._latest: deque[Transport] = deque(maxlen=NEWCOMERS)
+        reactor.urgent.append(self)
+
+    def add(self, transport: Transport) -> None:
+        self._latest.append(transport)
+
+    def on_events(self, mask: int) -> None:
+        """Between two slices: a look at each; one that has nothing costs a system call."""
+        for transport in tuple(self._latest):
+            self._reactor.look(transport)
+
+    def abort(self) -> None:
+        """There is nothing to give up: the transports answer for themselves."""
+
+
 class Server:
     """An HTTP server for one handler.
 
@@ -135,7 +156,7 @@ class Server:
         self._transport = transport
         self._listeners: list[Listener] = []
         self._connections: dict[HttpConnection, None] = {}  # a set that keeps their order
-        self._newcomers = 0
+        self._newcomers = Newcomers(self.reactor)
 
     # --- listening -------------------------------------------------------------------------------
 
@@ -174,9 +195,8 @@ class Server:
         self._connections[connection] = None
         if open_connections >= self.limits.connections:
             connection.refuse(ProtocolError(503, "Too many connections.", [("Retry-After", "1")]))
-        elif self.reactor.behind and self._newcomers < NEWCOMERS:
-            self._newcomers += 1
-            self._look(transport)
+        else:
+            self._newcomers.add(transport)
 
     @property
     def connections(self) -> int:
@@ -236,14 +256,6 @@ class Server:
             bound.close()
             raise
         return bound
-
-    def _look(self, transport: Transport) -> None:
-        """While the loop is behind, a newcomer would wait for all who are ready: look directly."""
-        self.reactor.look(transport)
-        if self.reactor.behind:
-            self.reactor.call_soon(self._look, transport)
-        else:
-            self._newcomers -= 1
 
     def _closed(self, connection: HttpConnection) -> None:
         self._connections.pop(connection, None)

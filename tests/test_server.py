@@ -15,7 +15,7 @@ import pytest
 
 from reactor import Cancelled, Future, Request, Response, in_pool, sleep
 from reactor.errors import ProtocolError
-from reactor.server import Server, affordable_connections
+from reactor.server import Newcomers, Server, affordable_connections
 from tests.client import TIMEOUT, Client, request
 from tests.conftest import Serve
 
@@ -797,7 +797,7 @@ def test_a_paused_listener_is_closed_with_the_server(serve: Serve) -> None:
         running.shut_down()
         assert running.join()
     assert fickle.fileno() == -1
-    assert running.server.reactor.urgent == []
+    assert [type(one) for one in running.server.reactor.urgent] == [Newcomers]  # and no listener
 
 
 EMFILE = """
