@@ -4,10 +4,10 @@ import html
 from importlib.resources import files
 from typing import Final
 
-from handlers.compression import gzip_bytes
+from handlers.compression import INLINE_BYTES, gzip_bytes, gzip_in_pool
 from handlers.files import Files
 from handlers.negotiation import accepts_gzip
-from handlers.router import Router
+from handlers.router import Answer, Router
 from reactor import Request, Response
 
 _TEXT: Final = (
@@ -43,12 +43,19 @@ def landing(page: str, request: Request) -> Response:
     return Response(200, page.replace("{host}", html.escape(request.host)).encode(), _HTML)
 
 
-def echo(request: Request) -> Response:
+def echo(request: Request) -> Answer:
     """The rest of the path, decoded; compressed, however short, for who accepts it."""
     text = "/".join(request.params["text"]).encode()
-    if accepts_gzip(request.headers.get("accept-encoding")):
+    if not accepts_gzip(request.headers.get("accept-encoding")):
+        return Response(200, text, _TEXT)
+    if len(text) <= INLINE_BYTES:
         return Response(200, gzip_bytes(text), _GZIPPED_TEXT)
-    return Response(200, text, _TEXT)
+    return _echo_long(text)
+
+
+async def _echo_long(text: bytes) -> Response:
+    zipped = await gzip_in_pool(text)
+    return Response(200, text, _TEXT) if zipped is None else Response(200, zipped, _GZIPPED_TEXT)
 
 
 def user_agent(request: Request) -> Response:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from handlers.demo import demo
+from reactor import Lane
 from tests.client import Answer, Client, request
 from tests.conftest import Serve
 
@@ -296,3 +297,23 @@ def test_a_large_file_to_many_at_once(serve: Serve, tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_long_text_is_compressed_on_a_thread_and_not_at_all_when_the_pool_is_full(
+    serve: Serve,
+) -> None:
+    running = serve(demo(None, read_only=True), pool_jobs=1, pool_threads=1)
+    text = "ab" * 3000
+    answer = running.connect().ask(f"/echo/{text}", "Accept-Encoding: gzip")
+    assert answer.get("content-encoding") == "gzip"
+    assert gzip.decompress(answer.body) == text.encode()
+    hold = threading.Event()
+    pool = running.server.pool
+    running.call(lambda: pool.submit(Lane.FILES, hold.wait, 20))
+    running.wait_until(lambda: pool._queued() == 0)  # the only thread has it
+    running.call(lambda: pool.submit(Lane.FILES, hold.wait, 20))
+    answer = running.connect().ask(f"/echo/{text}", "Accept-Encoding: gzip")
+    hold.set()
+    assert answer.get("content-encoding") is None
+    assert answer.get("vary") == "Accept-Encoding"
+    assert answer.body == text.encode()
