@@ -192,10 +192,6 @@ class HttpConnection:
             self._close_outgoing(outgoing)
         self._service.closed(self)
 
-    def refuse(self, error: ProtocolError) -> None:
-        """Answer without having been asked, and close."""
-        self._refuse(error)
-
     def abort(self) -> None:
         """Reset the connection: an error got as far as the loop."""
         self._transport.abort()
@@ -221,7 +217,7 @@ class HttpConnection:
             try:
                 request = parser.next_request()
             except ProtocolError as error:
-                self._refuse(error)
+                self.refuse(error)
                 return
             if request is None:
                 self._wait_for_request()
@@ -251,7 +247,7 @@ class HttpConnection:
             if self.state is not state:
                 self._enter(state)
         elif self._parser.buffer:
-            self._refuse(ProtocolError(400, "The request ended in the middle of its head."))
+            self.refuse(ProtocolError(400, "The request ended in the middle of its head."))
         else:
             self._finish()
 
@@ -317,7 +313,7 @@ class HttpConnection:
         log.error("%r failed", self._request, exc_info=error)
         return plain_response(500, "The server failed to answer this request.")
 
-    def _refuse(self, error: ProtocolError) -> None:
+    def refuse(self, error: ProtocolError) -> None:
         """Answer what was no request, and close: where the next one begins is in doubt."""
         line = self._parser.request_line
         method = "HEAD" if line.startswith("HEAD ") else ""  # whose answers have no body
@@ -603,7 +599,7 @@ class HttpConnection:
             transport.resume()
 
     def _time_out_head(self) -> None:
-        self._refuse(ProtocolError(408, "The request's head did not come in time."))
+        self.refuse(ProtocolError(408, "The request's head did not come in time."))
 
     def _time_out_body(self) -> None:
         self._spoil(ProtocolError(408, "The request's body comes too slowly."))

@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from reactor.connection import Handler
 from reactor.limits import Limits
 from reactor.server import Server
 from tests.client import TIMEOUT, Client
+from tests.drive import open_descriptors
 
 T = TypeVar("T")
 
@@ -88,16 +88,6 @@ class Serve(Protocol):
     def __call__(
         self, handler: Handler, *, access_log: int | None = None, **limits: Any
     ) -> Running: ...
-
-
-def open_descriptors() -> dict[str, str]:
-    found = {}
-    for number in os.listdir("/proc/self/fd"):
-        try:
-            found[number] = os.readlink(f"/proc/self/fd/{number}")
-        except FileNotFoundError:
-            pass  # of the listing itself
-    return found
 
 
 @pytest.fixture
