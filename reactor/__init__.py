@@ -10,27 +10,33 @@ a Response, a coroutine or a Future of one:
     server.run()
 """
 
+from reactor.dates import http_date
 from reactor.errors import Cancelled, PoolFull, ProtocolError
 from reactor.futures import Future, Lane, in_pool, sleep
 from reactor.limits import Limits
-from reactor.messages import Body, Headers, Request, Response, plain_response
-from reactor.regions import File, FileRegion
+from reactor.messages import Body, Fields, Headers, Request, Response, plain_response
+from reactor.protocol.heads import FieldBlock
+from reactor.regions import File, FileRegion, Parts
 from reactor.server import Server
 
 __all__ = [
     "Body",
     "Cancelled",
+    "FieldBlock",
+    "Fields",
     "File",
     "FileRegion",
     "Future",
     "Headers",
     "Lane",
     "Limits",
+    "Parts",
     "PoolFull",
     "ProtocolError",
     "Request",
     "Response",
     "Server",
+    "http_date",
     "in_pool",
     "plain_response",
     "sleep",

@@ -42,16 +42,16 @@ class SendQueue(list[Item]):
     def sent(self, count: int) -> None:
         """`count` bytes of the first item have left."""
         item = self[0]
-        whole = count == len(item)
         if isinstance(item, FileRegion):
             item.offset += count
             item.length -= count
-            if whole:
-                item.release()
-        elif not whole:
+            if item.length:
+                return
+            item.release()
+        elif count < len(item):
             self[0] = memoryview(item)[count:]
-        if whole:
-            del self[0]
+            return
+        del self[0]
 
     def drop(self) -> None:
         """Empty it, unsent."""

@@ -27,9 +27,9 @@ from reactor.errors import Cancelled, ProtocolError, ResponseError
 from reactor.futures import Future
 from reactor.limits import Limits
 from reactor.loop import NEVER
-from reactor.messages import Body, Headers, Request, Response, plain_response
-from reactor.outgoing import Outgoing, Piece
-from reactor.protocol.heads import CONTINUE, encode_head
+from reactor.messages import Body, Fields, Headers, Request, Response, plain_response
+from reactor.outgoing import Outgoing, Piece, at_hand
+from reactor.protocol.heads import encode_head, encode_informational
 from reactor.protocol.http1 import RequestParser
 from reactor.regions import FileRegion
 from reactor.tasks import Runtime, Task
@@ -345,10 +345,16 @@ class HttpConnection:
         if request.method == "HEAD" or response.status in _WITHOUT_CONTENT:
             self._discard(response)
             body = b""
-        if isinstance(body, bytes) and len(body) <= JOIN_BYTES:
-            transport.write(head + body)
+        size = None  # of a body that is queued whole
+        if isinstance(body, bytes):
+            if len(body) <= JOIN_BYTES:
+                size = len(body)
+                transport.write(head + body)
+        elif isinstance(body, FileRegion):
+            size = self._write_at_hand(head, body)
+        if size is not None:
             if service.access_log is not None:
-                service.access_log.write(request, response.status, len(body))
+                service.access_log.write(request, response.status, size)
             self._end_answer(request)
         else:
             transport.write(head)
@@ -356,6 +362,14 @@ class HttpConnection:
             self._outgoing = Outgoing(body, length, chunked, service.runtime)
             self._status = response.status
             self._begin_output()
+
+    def _write_at_hand(self, head: bytes, region: FileRegion) -> int | None:
+        """Queue all of the answer, if it is not long and in memory; then the body's length."""
+        length = region.length
+        pieces = at_hand(head, region)
+        for piece in pieces:
+            self._transport.write(piece)
+        return length if pieces else None
 
     def _end_answer(self, request: Request) -> None:
         """All of it is queued: on to the next request, or to the end."""
@@ -414,13 +428,21 @@ class HttpConnection:
         if piece is not None:
             request.expects_continue = False  # it did not wait
             return piece
-        if request.expects_continue and self._outgoing is None:
+        if request.expects_continue:
             request.expects_continue = False
-            self._transport.write(CONTINUE)
+            self.inform(100, ())
         future: Future[bytes] = Future()
         self._pull = (future, most)
         self._enter(BODY)
         return future
+
+    def inform(self, status: int, headers: Fields) -> bool:
+        """For Body: a 1xx answer, while the final one has not begun."""
+        request = self._request
+        if request is None or request.minor == 0 or self._outgoing is not None:
+            return False
+        self._transport.write(encode_informational(status, headers))
+        return True
 
     def _continue_pull(self, count: int) -> None:
         """`count` bytes have come for who pulls."""
@@ -490,7 +512,7 @@ class HttpConnection:
             if outgoing is None or self.state is not PRODUCE:
                 return
             try:
-                piece = outgoing.next_piece()
+                piece = outgoing.next_piece(self._transport.window)
             except (Exception, SystemExit, Cancelled) as error:
                 self._fail_output(error)
                 return
@@ -568,8 +590,8 @@ class HttpConnection:
         """The peer has taken something."""
         transport = self._transport
         if transport.unsent:
-            self._extend_drain()
-        elif self._outgoing is not None:
+            return  # how fast it is is looked at when the deadline passes
+        if self._outgoing is not None:
             self._enter(PRODUCE)
             self._produce_more()
         elif not self._keep_alive or self._service.draining:

@@ -83,7 +83,10 @@ class Future(Generic[T]):
     def __await__(self) -> Generator[Any, None, T]:
         if not self.done:
             yield self
-        return self.result()
+        try:
+            return self.result()
+        finally:
+            self = None  # type: ignore[assignment]  # as in `result`
 
     def _finish(self) -> None:
         self.done = True
@@ -101,8 +104,7 @@ class _Wish(Generic[T]):
         raise NotImplementedError
 
     def __await__(self) -> Generator[Any, Future[T], T]:
-        future = yield self
-        return future.result()
+        return (yield self).result()  # no name for it: error, frame and future would be a cycle
 
 
 class _Sleep(_Wish[None]):

@@ -1,8 +1,9 @@
 """Every limit and every timeout, in one place.
 
-The suffix of a name is its unit: `_timeout` is in seconds, `_bytes` in bytes, `_rate` in bytes per
-second; a plural without one of these is a count. The command line makes an option of each field
-(`idle_timeout` is `--idle-timeout`), the README a row of its table, from the metadata here.
+The suffix of a name is its unit: `_timeout`, `_age` and `_idle` are in seconds, `_bytes` in bytes,
+`_rate` in bytes per second; a plural without one of these is a count. The command line makes an
+option of each field (`idle_timeout` is `--idle-timeout`), the README a row of its table, from the
+metadata here.
 
 What only the mechanism cares about (how much one connection may do within one turn of the loop) is
 a named constant beside the code that needs it.
@@ -45,6 +46,20 @@ class Limits:
     pool_threads: int = _limit(8, "threads for blocking file I/O and gzip")
     pool_jobs: int = _limit(256, "jobs that wait for a thread")
     pool_timeout: float = _limit(5.0, "a file job waits for a place among them, then 503")
+    open_files: int = _limit(
+        1024, "files kept open between requests; fewer where RLIMIT_NOFILE is low"
+    )
+    open_file_age: float = _limit(1.0, "an open file is served without another look at its name")
+    open_file_idle: float = _limit(60.0, "a file that nobody asks for is kept open")
+    small_file_bytes: int = _limit(16 * 1024, "an open file no longer is kept in memory as well")
+    coded_bytes: int = _limit(64 * 1024 * 1024, "compressed files kept in memory")
+    ranges: int = _limit(32, "ranges in one request; more: the whole file")
+    listing_entries: int = _limit(100_000, "names in the page of a folder; the rest is left out")
+    form_parts: int = _limit(1000, "parts of a form; more: 413")
+    form_head_bytes: int = _limit(8 * 1024, "the fields of a form's part; longer: 413")
+    resumable_uploads: int = _limit(1000, "uploads that can be resumed, at a time; more: 507")
+    resumable_bytes: int = _limit(16 * 1024**3, "all of these together; more: 507")
+    resumable_age: float = _limit(86400.0, "such an upload is kept when nothing more comes")
     log_bytes: int = _limit(4 * 1024 * 1024, "log lines held while their disk is slow; then lost")
 
     def __post_init__(self) -> None:
@@ -55,4 +70,10 @@ class Limits:
                 raise ValueError(f"{one.name} must be at least {least:g}, not {value:g}")
 
 
-_MAY_BE_ZERO = {"connections", "handler_timeout", "min_rate", "shutdown_timeout"}
+_MAY_BE_ZERO = {
+    "small_file_bytes",
+    "connections",
+    "handler_timeout",
+    "min_rate",
+    "shutdown_timeout",
+}

@@ -138,6 +138,7 @@ class Reactor:
         self.selector = selector or selectors.DefaultSelector()
         self.clock = clock
         self.now = clock()  # read once a turn
+        self.ready = 0  # how many sockets were, in this turn
         self.behind = False  # more is ready than this slice
         self.unflushed: list[Output] = []  # who queued output outside its own turn
         self.urgent: list[EventHandler] = []  # looked at between slices, ready or not
@@ -207,7 +208,8 @@ class Reactor:
             longest = until if longest is None else min(until, longest)
         ready = self.selector.select(longest)
         self.now = self.clock()
-        if len(ready) > SLICE:
+        self.ready = len(ready)
+        if self.ready > SLICE:
             self._run_in_slices(ready)
         else:
             self._run_events(ready)

@@ -16,10 +16,12 @@ from typing import Any, Protocol, TypeAlias
 from reactor.budgets import MemoryBudget
 from reactor.errors import Cancelled, ProtocolError
 from reactor.futures import Future
-from reactor.regions import FileRegion
+from reactor.regions import FileRegion, Parts
 
 Fields: TypeAlias = Sequence[tuple[str, str]]
-ResponseBody: TypeAlias = bytes | memoryview | FileRegion | Iterator[bytes] | AsyncIterator[bytes]
+ResponseBody: TypeAlias = (
+    bytes | memoryview | FileRegion | Parts | Iterator[bytes] | AsyncIterator[bytes]
+)
 
 PIECE_BYTES = 64 * 1024  # what one recv brings at most, and what a pull asks for by default
 
@@ -63,6 +65,14 @@ class Headers:
     def __contains__(self, name: str) -> bool:
         return _key(name) in (self._folded or self._fold())
 
+    def has_prefix(self, prefix: str) -> bool:
+        """Whether any field begins with this, in lower case; cheap, for families like `if-`."""
+        return "\r\n" + prefix in (self._folded or self._fold())
+
+    def folded(self) -> str:
+        """All of them in lower case, each begun by CRLF, for who has several things to look for."""
+        return self._folded or self._fold()
+
     def __iter__(self) -> Iterator[tuple[str, str]]:
         for line in self._raw.split("\r\n")[1:]:
             name, _, value = line.partition(":")
@@ -78,6 +88,7 @@ class BodySource(Protocol):
     """Where a body comes from: the connection."""
 
     def pull(self, most: int) -> bytes | Future[bytes]: ...
+    def inform(self, status: int, headers: Fields) -> bool: ...
 
 
 class Body:
@@ -113,6 +124,14 @@ class Body:
             return b""
         piece = self._source.pull(most)
         return piece if isinstance(piece, bytes) else await piece
+
+    def inform(self, status: int, headers: Fields = ()) -> bool:
+        """Send an informational answer (RFC 9110, section 15.2) before the final one, now.
+
+        False, and nothing is sent, where the client is of HTTP/1.0, which knows none, where the
+        final answer has begun, or where there is no body. Raises ResponseError for bad fields.
+        """
+        return self._source is not None and self._source.inform(status, headers)
 
     def __aiter__(self) -> "Body":
         return self
@@ -169,6 +188,9 @@ class _NoBody:
 
     def pull(self, most: int) -> bytes:
         return b""
+
+    def inform(self, status: int, headers: Fields) -> bool:
+        return False
 
 
 NO_BODY = Body(_NoBody(), 0, 0, MemoryBudget(0))
@@ -231,10 +253,10 @@ class Request:
 class Response:
     """An answer: status, body, fields.
 
-    The body is bytes, a FileRegion, or an iterator or async iterator of bytes that is pulled as
-    the client reads and closed if it leaves. An iterator whose length is known is given a
-    Content-Length, and must keep it; otherwise it goes out chunked. `Date`, `Content-Length` of
-    bytes and regions, `Transfer-Encoding` and `Connection` are written for you.
+    The body is bytes, a FileRegion, Parts of both, or an iterator or async iterator of bytes that
+    is pulled as the client reads and closed if it leaves. An iterator whose length is known is
+    given a Content-Length, and must keep it; otherwise it goes out chunked. `Date`,
+    `Content-Length` of bytes and regions, `Transfer-Encoding` and `Connection` are written for you.
     """
 
     __slots__ = ("body", "headers", "status")

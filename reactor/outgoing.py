@@ -15,19 +15,35 @@ from reactor.errors import ResponseError
 from reactor.futures import Future, Lane
 from reactor.messages import ResponseBody
 from reactor.protocol.chunked import LAST_CHUNK, encode_chunk
-from reactor.regions import File, FileRegion
+from reactor.regions import SCRATCH, WINDOW_BYTES, File, FileRegion, Parts
 from reactor.tasks import Runtime, Task
 
-WINDOW_BYTES: Final = 256 * 1024  # of a file, looked at and sent at a time
-_SCRATCH: Final = memoryview(bytearray(WINDOW_BYTES))  # of the loop's thread
+LONGEST_AT_HAND: Final = 256 * 1024  # a longer answer is pulled, so that it is known how it goes
 
 Piece: TypeAlias = bytes | memoryview | FileRegion
+
+
+def at_hand(head: bytes, region: FileRegion) -> Sequence[bytes | FileRegion]:
+    """A whole answer to be queued now, where its body is not long and in memory; else nothing.
+
+    A short one is one piece for one send, and the region is released.
+    """
+    file, offset, length = region.file, region.offset, region.length
+    if length > JOIN_BYTES:
+        fits = length <= LONGEST_AT_HAND
+        return (head, region) if fits and file.in_memory(offset, length) else ()
+    window = SCRATCH[:length]
+    if not file.look(offset, window):
+        return ()
+    answer = head + window
+    region.release()
+    return (answer,)
 
 
 class Source(Protocol):
     """Where pieces come from."""
 
-    def next_piece(self) -> "Piece | Future[Any] | None": ...
+    def next_piece(self, most: int) -> "Piece | Future[Any] | None": ...
     def close(self) -> None: ...
 
 
@@ -37,7 +53,7 @@ class _Whole:
     def __init__(self, body: bytes | memoryview) -> None:
         self._body: bytes | memoryview | None = body
 
-    def next_piece(self) -> bytes | memoryview | None:
+    def next_piece(self, most: int) -> bytes | memoryview | None:
         body, self._body = self._body, None
         return body
 
@@ -51,7 +67,7 @@ class _Iterated:
     def __init__(self, iterator: Iterator[bytes]) -> None:
         self._iterator = iterator
 
-    def next_piece(self) -> bytes | None:
+    def next_piece(self, most: int) -> bytes | None:
         return next(self._iterator, None)
 
     def close(self) -> None:
@@ -69,7 +85,7 @@ class _Awaited:
         self._context: Context = copy_context()
         self._task: Task[bytes | None] | None = None
 
-    def next_piece(self) -> bytes | Future[Any] | None:
+    def next_piece(self, most: int) -> bytes | Future[Any] | None:
         task = self._runtime.spawn(self._advance(), self._context)
         if task.done:
             return task.result()
@@ -97,18 +113,22 @@ class _Stored:
         self._region: FileRegion | None = region
         self._runtime = runtime
 
-    def next_piece(self) -> Piece | Future[Any] | None:
+    def next_piece(self, most: int) -> Piece | Future[Any] | None:
         region = self._region
         if region is None or region.length == 0:
             return None
-        count = min(region.length, WINDOW_BYTES)
-        window = _SCRATCH[:count]
-        if region.file.look(region.offset, window):
-            return _take(region, count, window)
+        offset = region.offset
+        count = min(region.length, most - offset % WINDOW_BYTES)
+        if count <= JOIN_BYTES:
+            window = SCRATCH[:count]
+            if region.file.look(offset, window):
+                return _take(region, count, window)
+        elif region.file.in_memory(offset, count):
+            return _take(region, count)
         piece: Future[Piece] = Future()
         file = region.file.hold()  # the job's; this body may be closed before it ends
-        job = self._runtime.submit(Lane.FILES, file.load, region.offset, count)
-        job.add_callback(lambda done: self._loaded(done, piece, file, count))
+        job = self._runtime.submit(Lane.FILES, _fetch, file, offset, count)
+        job.add_callback(lambda done: self._fetched(done, piece, file, count))
         return piece
 
     def close(self) -> None:
@@ -116,13 +136,15 @@ class _Stored:
         if region is not None:
             region.release()
 
-    def _loaded(self, job: Future[bytes], piece: Future[Piece], file: File, count: int) -> None:
+    def _fetched(
+        self, job: Future[bytes | None], piece: Future[Piece], file: File, count: int
+    ) -> None:
         file.release()
         if self._region is None:
             return
         try:
             data = job.result()
-            if len(data) != count:
+            if data is None:
                 raise ResponseError("the file has become shorter")
         except Exception as error:
             piece.set_exception(error)
@@ -130,7 +152,44 @@ class _Stored:
             piece.set_result(_take(self._region, count, data))
 
 
-def _take(region: FileRegion, count: int, data: bytes | memoryview) -> Piece:
+class _InOrder:
+    """Parts: each as what it is, and the next when it is at its end."""
+
+    def __init__(self, parts: Parts, runtime: Runtime) -> None:
+        self._parts = parts
+        self._runtime = runtime
+        self._source: _Whole | _Stored | None = None
+
+    def next_piece(self, most: int) -> Piece | Future[Any] | None:
+        while True:
+            piece = self._source.next_piece(most) if self._source is not None else None
+            if piece is not None:
+                return piece
+            if not self._parts.pieces:
+                return None
+            self._next_source()
+
+    def close(self) -> None:
+        if self._source is not None:
+            self._source.close()
+        self._parts.release()
+
+    def _next_source(self) -> None:
+        if self._source is not None:
+            self._source.close()
+        part = self._parts.pieces.pop(0)
+        self._source = _Whole(part) if isinstance(part, bytes) else _Stored(part, self._runtime)
+
+
+def _fetch(file: File, offset: int, count: int) -> bytes | None:
+    """On a thread: what `_take` needs of a stretch, now in memory; None if it is not there."""
+    if count > JOIN_BYTES:
+        return b"" if file.warm(offset, count) else None
+    data = file.load(offset, count)
+    return data if len(data) == count else None
+
+
+def _take(region: FileRegion, count: int, data: bytes | memoryview = b"") -> Piece:
     """The next `count` bytes of the region: as bytes where they are few, else from the file."""
     offset = region.offset
     region.offset += count
@@ -154,9 +213,12 @@ class Outgoing:
         self._chunked = chunked
         self.sent = 0  # bytes of the body that were queued
 
-    def next_piece(self) -> Piece | Future[Any] | None:
-        """The next piece, a Future of it, or None at the end. Raises what the handler raises."""
-        return self._source.next_piece()
+    def next_piece(self, most: int = WINDOW_BYTES) -> Piece | Future[Any] | None:
+        """The next piece, a Future of it, or None at the end. Raises what the handler raises.
+
+        Of a file it has `most` bytes at most, a multiple of WINDOW_BYTES.
+        """
+        return self._source.next_piece(most)
 
     def frame(self, piece: Piece | None) -> Sequence[Piece]:
         """What to send for a piece, or for the end.
@@ -173,10 +235,12 @@ class Outgoing:
         self.sent += size
         if self.length is not None and self.sent > self.length:
             raise ResponseError(f"a body of more than the {self.length} bytes it has promised")
+        if size == 0:
+            return ()  # a chunk of no bytes would be the last one
         if not self._chunked:
             return (piece,)
         if isinstance(piece, bytes) and size <= JOIN_BYTES:
-            return (encode_chunk(piece),) if piece else ()
+            return (encode_chunk(piece),)
         return (b"%x\r\n" % size, piece, b"\r\n")  # too large to be copied for its frame
 
     def close(self) -> None:
@@ -191,6 +255,8 @@ def _source(body: ResponseBody, runtime: Runtime) -> Source:
         return _Whole(body.cast("B"))
     if isinstance(body, FileRegion):
         return _Stored(body, runtime)
+    if isinstance(body, Parts):
+        return _InOrder(body, runtime)
     if hasattr(body, "__anext__"):
         return _Awaited(cast(AsyncIterator[bytes], body), runtime)
     return _Iterated(body)

@@ -5,24 +5,36 @@ thread. Only the last one closes it; otherwise the number could be another clien
 time it is used. A FileRegion is a stretch of a File.
 
 `look` reads what the page cache has and never waits for a disk (`RWF_NOWAIT`, preadv2(2)); where it
-says None, a thread of the pool has to `load` the bytes first.
+says False, a thread of the pool has to `load` the bytes first. A look copies, which for what is
+sent from the file itself is half the cost of sending it. So a window that was once found whole is
+from then on asked for and not copied (see pagecache.py); the first one that is missing ends that
+for the whole file.
 """
 
 import os
+from collections.abc import Sequence
 from typing import Final
 
+from reactor.pagecache import resident
+
+WINDOW_BYTES: Final = 256 * 1024  # of a file, looked at at a time; a copy fits into a cache
+SEEN_WINDOWS: Final = 64 * 1024  # of one file that are remembered, a byte each
+SCRATCH: Final = memoryview(
+    bytearray(WINDOW_BYTES)
+)  # what looks are copied to; the loop's thread's
 _NOWAIT: Final = getattr(os, "RWF_NOWAIT", None)  # Linux 4.14; elsewhere every look says None
 
 
 class File:
     """An open regular file and how many hold it. It is closed when the last one lets go."""
 
-    __slots__ = ("_holders", "descriptor", "size")
+    __slots__ = ("_holders", "_seen", "descriptor", "size")
 
     def __init__(self, descriptor: int, size: int) -> None:
         self.descriptor = descriptor
         self.size = size
         self._holders = 1
+        self._seen = bytearray()  # by window: whether all of it was found in memory
 
     def hold(self) -> "File":
         """Count one more holder; each calls `release` once."""
@@ -44,12 +56,30 @@ class File:
 
     def look(self, offset: int, into: memoryview) -> bool:
         """Fill all of `into` from memory, without waiting; False if any of it is not there."""
-        if _NOWAIT is None:
-            return False
-        try:
-            return os.preadv(self.descriptor, [into], offset, _NOWAIT) == len(into)
-        except OSError:  # EAGAIN: on disk only; EOPNOTSUPP: this file system cannot tell (tmpfs)
-            return False
+        if _NOWAIT is not None:
+            try:
+                if os.preadv(self.descriptor, [into], offset, _NOWAIT) == len(into):
+                    return True
+            except OSError:  # EAGAIN: on disk only; EOPNOTSUPP: the file system cannot tell (tmpfs)
+                pass
+        self._seen.clear()  # the kernel may now read ahead, and counts what it has begun to read
+        return False
+
+    def in_memory(self, offset: int, count: int) -> bool:
+        """Whether these bytes, at least one, are in memory. SCRATCH may be written."""
+        end = offset + count
+        first, last = offset // WINDOW_BYTES, (end - 1) // WINDOW_BYTES
+        seen_before = self._seen.count(True, first, last + 1) == last + 1 - first
+        if seen_before and self._resident(offset, count):
+            return True
+        for window in range(first, last + 1):
+            begin = max(offset, window * WINDOW_BYTES)
+            stop = min(end, (window + 1) * WINDOW_BYTES)
+            if not self.look(begin, SCRATCH[: stop - begin]):
+                return False
+            if begin % WINDOW_BYTES == 0 and (stop % WINDOW_BYTES == 0 or stop == self.size):
+                self._remember(window)
+        return True
 
     def load(self, offset: int, count: int) -> bytes:
         """Read `count` bytes, waiting for the disk: on a thread. Shorter only at the file's end."""
@@ -59,6 +89,23 @@ class File:
             offset += len(piece)
             count -= len(piece)
         return b"".join(pieces)
+
+    def warm(self, offset: int, count: int) -> bool:
+        """Have these bytes in memory, waiting for the disk: on a thread. False: it has fewer."""
+        for place in range(offset, offset + count, WINDOW_BYTES):
+            wanted = min(WINDOW_BYTES, offset + count - place)
+            if len(self.load(place, wanted)) != wanted:
+                return False
+        return True
+
+    def _resident(self, offset: int, count: int) -> bool:
+        return resident(self.descriptor, offset, count)
+
+    def _remember(self, window: int) -> None:
+        seen = self._seen
+        if window < SEEN_WINDOWS:
+            seen.extend(bytes(max(0, window + 1 - len(seen))))
+            seen[window] = True
 
     def _close(self) -> None:
         os.close(self.descriptor)
@@ -90,3 +137,21 @@ class FileRegion:
 
     def release(self) -> None:
         self.file.release()
+
+
+class Parts:
+    """Bytes and regions, to be sent one after the other; together of a known length."""
+
+    def __init__(self, pieces: Sequence[bytes | FileRegion]) -> None:
+        self.pieces = list(pieces)
+        self.length = sum(map(len, self.pieces))
+
+    def __len__(self) -> int:
+        return self.length
+
+    def release(self) -> None:
+        """Let go of all regions that are left in it."""
+        pieces, self.pieces = self.pieces, []
+        for piece in pieces:
+            if isinstance(piece, FileRegion):
+                piece.release()

@@ -13,7 +13,9 @@ import errno
 import logging
 import resource
 import socket
+import sys
 from collections import deque
+from collections.abc import Coroutine
 from dataclasses import replace
 from selectors import EVENT_READ
 from typing import Any, Final
@@ -21,20 +23,23 @@ from typing import Any, Final
 from reactor.accesslog import AccessLog
 from reactor.connection import Handler, HttpConnection, Service
 from reactor.dates import WallClock
-from reactor.errors import ProtocolError
+from reactor.errors import Cancelled, ProtocolError
+from reactor.futures import Future
 from reactor.limits import Limits
 from reactor.loop import Reactor
-from reactor.tasks import Runtime
+from reactor.tasks import Runtime, Task
 from reactor.threadpool import ThreadPool
-from reactor.transport import Transport
+from reactor.transport import NOTSENT_LOWAT_BYTES, Transport, limit_unsent
 
 ACCEPTS_PER_TURN: Final = 256
 REFUSALS: Final = 64  # clients over the limit that are told so at the same time
 RESERVED_DESCRIPTORS: Final = 64  # for the loop, the log, libraries
 KEPT_BACK: Final = 8  # one descriptor in so many is for files, sent or received
 NEWCOMERS: Final = 64  # clients that came last, looked at directly while the loop is behind
+# Each recv and send gives the GIL away, and a thread that computes gives it back when so much time
+# has passed. By default that is 5 ms, which every step of the loop would have to wait.
+SWITCH_SECONDS: Final = 0.0005
 ACCEPT_PAUSE: Final = 0.1  # seconds without accepting, after running out of descriptors
-NOTSENT_LOWAT_BYTES: Final = 128 * 1024
 _OUT_OF_RESOURCES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 log = logging.getLogger("reactor")
@@ -143,7 +148,7 @@ class Server:
         self.pool = pool or ThreadPool(
             self.reactor, limits.pool_threads, limits.pool_jobs, limits.pool_timeout
         )
-        runtime = Runtime(self.reactor, self.pool, limits.cancel_timeout)
+        self._runtime = runtime = Runtime(self.reactor, self.pool, limits.cancel_timeout)
         runtime.adopt_generators()
         wall = wall or WallClock()
         wall.refresh(self.reactor.now)
@@ -157,6 +162,7 @@ class Server:
         self._listeners: list[Listener] = []
         self._connections: dict[HttpConnection, None] = {}  # a set that keeps their order
         self._newcomers = Newcomers(self.reactor)
+        self._tasks: dict[Future[None], Task[None]] = {}
 
     # --- listening -------------------------------------------------------------------------------
 
@@ -203,10 +209,20 @@ class Server:
         """How many are open."""
         return len(self._connections)
 
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run the coroutine beside the connections; it is cancelled when the server shuts down.
+
+        If it fails, that is logged.
+        """
+        task = self._runtime.spawn(coroutine)
+        self._tasks[task] = task
+        task.add_callback(self._task_ended)
+
     # --- running and ending ----------------------------------------------------------------------
 
     def run(self) -> None:
         """Serve until `shut_down` has ended."""
+        sys.setswitchinterval(SWITCH_SECONDS)
         try:
             self.reactor.run()
         finally:
@@ -223,6 +239,8 @@ class Server:
             return
         self._service.draining = True
         self._close_listeners()
+        for task in tuple(self._tasks.values()):
+            task.cancel()
         for connection in tuple(self._connections):
             connection.shut_down()
         self.reactor.call_later(self.limits.shutdown_timeout, self._abort_all)
@@ -246,8 +264,7 @@ class Server:
         try:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-                bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
+            limit_unsent(bound, NOTSENT_LOWAT_BYTES)
             if family == socket.AF_INET6:
                 bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             bound.bind(address)
@@ -256,6 +273,15 @@ class Server:
             bound.close()
             raise
         return bound
+
+    def _task_ended(self, task: Future[None]) -> None:
+        self._tasks.pop(task, None)
+        try:
+            task.result()
+        except (Exception, SystemExit, Cancelled) as error:
+            if not isinstance(error, Cancelled):
+                log.exception("what ran beside the connections has failed")
+            error.__traceback__ = None  # its frames know the task, and the task knows it: a cycle
 
     def _closed(self, connection: HttpConnection) -> None:
         self._connections.pop(connection, None)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from reactor import Body, Future, Headers, Lane, Request
+from reactor import Body, Fields, Future, Headers, Lane, Request
 from reactor.budgets import MemoryBudget
 
 T = TypeVar("T")
@@ -116,6 +116,7 @@ class Feed:
     def __init__(self, *pieces: bytes | Exception) -> None:
         self._pieces = [*pieces, b""]
         self.pulls = 0
+        self.informed: list[tuple[Any, ...]] = []  # the 1xx answers: status and fields
 
     def pull(self, most: int) -> bytes | Future[bytes]:
         self.pulls += 1
@@ -126,6 +127,10 @@ class Feed:
         if self.pulls % 2 == 0 and isinstance(piece, bytes):
             return piece
         return _Arriving(piece)
+
+    def inform(self, status: int, headers: Fields) -> bool:
+        self.informed.append((status, *headers))
+        return True
 
 
 def make_request(method: str, path: str, feed: Feed | None = None, **headers: str) -> Request:

@@ -23,7 +23,7 @@ from reactor.simulator import (
     Violation,
     simulation,
 )
-from tests.site import FILE_BYTES, PATTERN, Exchange, Exchanges, Site
+from tests.site import CONTENT, SIZES, Exchange, Exchanges, Site
 
 LONGEST: Final = 600.0  # simulated seconds until the last client must be gone
 REST: Final = 5.0  # and then, until nothing is left of it
@@ -63,7 +63,7 @@ class Scenario:
         self.players: list[Player] = []
         self.begun_before_the_end: dict[str, int] = {}
         self.shut_down_at = float("inf")
-        self.files = [self._file() for _ in range(2)]
+        self.files = [self._file(size) for size in SIZES]
         self.site = Site(network, self.files)
         self.world = SimWorld(network, self.site, self._limits(), self._faults())
         exchanges = Exchanges(chance, len(self.files))
@@ -90,11 +90,11 @@ class Scenario:
 
     # --- the world -------------------------------------------------------------------------------
 
-    def _file(self) -> SimFile:
+    def _file(self, size: int) -> SimFile:
         chance = self.chance
         return SimFile(
             self.network,
-            PATTERN[:FILE_BYTES],
+            CONTENT[:size],
             coldness=chance.choice([0.0, 0.1, 1.0]),
             shrinks=0.1 if self.faulty_files else 0.0,
             fails=0.1 if self.faulty_files else 0.0,

@@ -9,7 +9,7 @@ from reactor.budgets import MemoryBudget, Patience
 from reactor.errors import Cancelled, ProtocolError
 from reactor.futures import Future
 from reactor.loop import NEVER
-from reactor.messages import Body
+from reactor.messages import Body, Fields
 
 
 def done(future: Future[int] | None) -> bool:
@@ -94,7 +94,14 @@ def test_nothing_is_lost_over_time() -> None:
 # --- bodies on a budget --------------------------------------------------------------------------
 
 
-class Source:
+class Silent:
+    """A source that has nobody to inform."""
+
+    def inform(self, status: int, headers: Fields) -> bool:
+        return False
+
+
+class Source(Silent):
     """A body that is there."""
 
     def __init__(self, *pieces: bytes) -> None:
@@ -106,7 +113,7 @@ class Source:
         return piece
 
 
-class Stuck:
+class Stuck(Silent):
     """A body that does not come."""
 
     def pull(self, most: int) -> Future[bytes]:

@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import pytest
 
 from reactor import (
+    Body,
     Cancelled,
     FileRegion,
     Future,
     Limits,
+    Parts,
     ProtocolError,
     Request,
     Response,
@@ -33,6 +35,7 @@ from reactor.connection import (
     HttpConnection,
     State,
 )
+from reactor.regions import WINDOW_BYTES
 from reactor.simulator import Answer, Faults, SimClient, SimFile, SimNetwork, SimWorld, simulation
 from reactor.simulator.client import BUFFERS
 from reactor.transport import PAUSED
@@ -534,6 +537,150 @@ def test_no_100_after_a_final_answer() -> None:
     assert only(client).fields["connection"] == "close"
 
 
+# --- interim answers -----------------------------------------------------------------------------
+
+HINT = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+LINK = [("Link", "</a>")]
+
+
+def test_an_interim_answer_leaves_now_and_in_order() -> None:
+    """Before the body has come, and before the 100 that the first pull says."""
+    told: list[bool] = []
+
+    async def hinting(request: Request) -> Response:
+        told.append(request.body.inform(103, LINK))
+        await sleep(1)
+        size = len(await request.body.read(3))
+        told.append(request.body.inform(104, [("Upload-Offset", str(size))]))
+        return await read_all(request)
+
+    world = World(hinting)
+    client = world.client(post(10, b"Expect: 100-continue\r\n"))
+    assert client.received == HINT
+    world.run(2)
+    assert client.received == HINT + b"HTTP/1.1 100 Continue\r\n\r\n"
+    client.received.clear()
+    client.send(b"123")
+    world.run(0.1)
+    offset = b"HTTP/1.1 104 Upload Resumption Supported\r\nUpload-Offset: 3\r\n\r\n"
+    assert client.received == offset
+    client.send(b"4567890")
+    world.run(0.1)
+    assert client.received.startswith(offset + b"HTTP/1.1 200 OK\r\n")
+    assert (only(client).body, told) == (b"7", [True, True])
+    assert world.state is IDLE
+
+
+def test_an_interim_answer_of_a_plain_handler_comes_before_its_answer() -> None:
+    def hinting(request: Request) -> Response:
+        assert request.body.inform(103, LINK)
+        return hello(request)
+
+    world = World(hinting)
+    client = world.client(post(2) + b"12" + post(1) + b"1")
+    first, second = client.received.split(HINT)[1:]
+    assert first.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert second.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize(
+    "request_line", [b"GET / HTTP/1.1", b"POST / HTTP/1.0", b"PUT / HTTP/1.0", b"HEAD / HTTP/1.1"]
+)
+def test_no_interim_answer_to_http_10_nor_without_a_body(request_line: bytes) -> None:
+    told: list[bool] = []
+
+    async def hinting(request: Request) -> Response:
+        told.append(request.body.inform(103, LINK))
+        return await read_all(request)
+
+    world = World(hinting)
+    length = b"Content-Length: 5\r\n" if b"1.0" in request_line else b""
+    head = b"%b\r\nHost: sim\r\nExpect: 100-continue\r\n%b\r\n" % (request_line, length)
+    client = world.client(head)
+    client.send(b"12345" if length else b"")
+    world.run(0.1)
+    assert told == [False]
+    assert client.received.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize("how", ["answered", "streaming", "lost", "timed out", "408"])
+def test_no_interim_answer_after_the_final_one(how: str) -> None:
+    bodies: list[Body] = []
+    told: list[bool] = []
+
+    async def late(request: Request) -> Response:
+        try:
+            await sleep(100)
+        except Cancelled:
+            await sleep(0.5)
+            told.append(request.body.inform(103, LINK))
+        return Response()
+
+    async def pieces(body: Body) -> AsyncIterator[bytes]:
+        told.append(body.inform(103, LINK))
+        yield b"piece"
+        await sleep(1)
+        told.append(body.inform(103, LINK))
+
+    async def answer(request: Request) -> Response:
+        bodies.append(request.body)
+        if how == "streaming":
+            return Response(200, pieces(request.body))
+        if how == "answered":
+            return hello(request)
+        return await (read_all(request) if how == "408" else late(request))
+
+    world = World(answer)
+    client = world.client(post(10) + (b"x" if how == "408" else b"1234567890"))
+    if how == "lost":
+        client.reset()
+    world.run(100)
+    told.append(bodies[0].inform(103, LINK))
+    world.run(1)
+    assert set(told) == {False}
+    assert b"103" not in client.received
+
+
+def test_an_interim_answer_waits_its_turn_behind_what_is_blocked() -> None:
+    """The answer before it has not left, and nothing of either is lost or mixed."""
+
+    async def answer(request: Request) -> Response:
+        if request.length == 0:
+            return Response(200, b"x" * 30_000)
+        for _ in range(20):
+            assert request.body.inform(103, LINK)
+            await request.body.read(1)
+        return Response(200, b"y" * 100)
+
+    world = World(answer)
+    data = GET + post(20) + b"z" * 20 + GET
+    client = world.client(data, reads=False, buffers=SMALL_BUFFERS)
+    world.run(1)
+    assert not client.received
+    assert world.connection()._transport.unsent
+    world.network.start(client.reading())
+    world.run(5)
+    assert [len(one.body) for one in client.answers(())] == [30_000, 100, 30_000]
+    assert client.received.count(HINT) == 20
+
+
+@pytest.mark.parametrize(
+    ("status", "fields"),
+    [(103, [("X", "a\r\nY: b")]), (103, [("Content-Length", "5")]), (200, []), (101, [])],
+)
+def test_an_interim_answer_that_is_wrong_is_not_sent(
+    status: int, fields: list[tuple[str, str]]
+) -> None:
+    async def wrong(request: Request) -> Response:
+        request.body.inform(status, fields)
+        return Response()
+
+    world = World(wrong)
+    client = world.client(post(1) + b"x" + GET)
+    assert [answer.status for answer in client.answers(())] == [500, 200]
+    assert client.received.startswith(b"HTTP/1.1 500 ")
+
+
 def test_a_body_that_is_there_and_unread_is_dropped_and_the_connection_kept() -> None:
     world = World(hello)
     client = world.client(post(5) + b"12345" + GET)
@@ -729,6 +876,119 @@ def test_a_file_comes_whole_hot_or_cold(coldness: float, size: int) -> None:
     world.run(5)
     assert only(client).body == content[100 : 100 + size]
     assert file.holders == 1
+
+
+def parts(file: SimFile) -> Parts:
+    return Parts(
+        [
+            b"begin ",
+            FileRegion(file.hold(), 10, 100),
+            b" middle ",
+            FileRegion(file.hold(), WINDOW_BYTES - 50_000, 150_000),
+            FileRegion(file.hold(), 0, 0),
+            b"",
+            b" end",
+        ]
+    )
+
+
+@pytest.mark.parametrize("minor", [0, 1])
+@pytest.mark.parametrize("coldness", [0.0, 1.0])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_parts_come_whole_hot_or_cold(method: str, coldness: float, minor: int) -> None:
+    content = bytes(range(256)) * (WINDOW_BYTES // 256 + 600)
+    world = World(lambda request: Response(206, parts(file)))
+    file = SimFile(world.network, content, coldness=coldness)
+    get = b"%b / HTTP/1.%d\r\nHost: sim\r\nConnection: keep-alive\r\n\r\n"
+    client = world.client(get % (method.encode(), minor) * 2)
+    world.run(5)
+    begin = WINDOW_BYTES - 50_000
+    expected = b"begin %b middle %b end" % (content[10:110], content[begin : begin + 150_000])
+    answers = client.answers([method, method])
+    assert [one.body for one in answers] == [expected if method == "GET" else b""] * 2
+    for answer in answers:
+        assert answer.fields["content-length"] == str(len(expected))
+        assert "transfer-encoding" not in answer.fields
+    assert file.holders == 1
+    assert world.state is IDLE
+
+
+@pytest.mark.parametrize("status", [204, 304, 500])
+@pytest.mark.parametrize("body", ["parts", "region", "nothing"])
+def test_parts_and_files_that_are_not_wanted_are_let_go(status: int, body: str) -> None:
+    """By an answer that has no body, and by one that cannot be sent."""
+
+    def answer(request: Request) -> Response:
+        fields = [("Bad Name", "x")] if status == 500 else []
+        if body == "parts":
+            return Response(status, parts(file), fields)
+        region = FileRegion(file.hold(), 0, 0 if body == "nothing" else 100)
+        return Response(status, region, fields)
+
+    world = World(lambda request: answer(request) if request.target == "/" else hello(request))
+    file = SimFile(world.network, bytes(2 * WINDOW_BYTES))
+    client = world.client(GET + GET.replace(b"/ ", b"/next "))
+    found = status if status != 204 or body == "nothing" else 500  # a 204 has no length
+    assert [one.status for one in client.answers(())] == [found, 200]
+    assert file.holders == 1
+
+
+@pytest.mark.parametrize("coldness", [0.0, 1.0])
+@pytest.mark.parametrize("seconds", [0.0001, 0.001, 0.003, 0.01, 0.02, 0.03, 0.05, 0.1, 0.5])
+@pytest.mark.parametrize("how", ["reset", "leave", "server"])
+def test_who_leaves_in_the_middle_of_parts_lets_go_of_all(
+    how: str, seconds: float, coldness: float
+) -> None:
+    world = World(lambda request: Response(206, parts(file)), Faults(job_seconds=lambda: 0.01))
+    file = SimFile(world.network, bytes(2 * WINDOW_BYTES), coldness=coldness)
+    client = SimClient(world.network, world.listener, "client", SMALL_BUFFERS)
+    client.connect()
+    client.send(GET)
+    world.network.start(client.reading(lambda: (4096, 0.002)))
+    world.run(seconds)
+    if how == "server":
+        for connection in tuple(world.server._connections):
+            connection.abort()
+    elif how == "reset":
+        client.reset()
+    else:
+        client.close()
+    world.run(30)
+    assert not world.server.connections
+    assert file.holders == 1
+
+
+def test_a_file_among_parts_that_has_become_shorter_is_reset() -> None:
+    world = World(lambda request: Response(206, parts(file)))
+    file = SimFile(world.network, bytes(WINDOW_BYTES))
+    client = world.client(GET)
+    world.run(5)
+    assert client.end == "reset"
+    assert not client.answers(())[0].whole
+    assert file.holders == 1
+
+
+def test_a_short_file_leaves_with_its_head() -> None:
+    """One send for the two; and a 1.0 client is told that the connection is kept, or closed."""
+    world = World(lambda request: Response(200, FileRegion(file.hold(), 0, 10)))
+    file = SimFile(world.network, b"0123456789")
+    for version, kept in ((b"1.1", True), (b"1.0", False)):
+        before = len(world.network.trace)
+        client = world.client(GET.replace(b"1.1", version))
+        assert only(client).body == b"0123456789"
+        assert only(client).fields["content-length"] == "10"
+        sends = [what for who, what in sent_by_server(world, before)]
+        assert len(sends) == 1
+        assert (only(client).fields.get("connection") != "close") == kept
+    assert file.holders == 1
+
+
+def sent_by_server(world: World, since: int) -> list[tuple[str, str]]:
+    return [
+        (who, what)
+        for _, who, what in world.network.trace[since:]
+        if who.endswith("'s server") and what.startswith("send ")
+    ]
 
 
 def test_a_file_that_is_not_wanted_is_let_go() -> None:

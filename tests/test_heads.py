@@ -8,14 +8,15 @@ must be true: a wrong Content-Length makes the next answer unreadable.
 import os
 import string
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import h11
 import pytest
 
 from reactor.errors import ResponseError
 from reactor.messages import Headers, Request, Response, ResponseBody
-from reactor.protocol.heads import CONTINUE, encode_head
-from reactor.regions import File, FileRegion
+from reactor.protocol.heads import FieldBlock, encode_head, encode_informational
+from reactor.regions import File, FileRegion, Parts
 
 TCHARS = string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~"
 FRAMING = ["Content-Length", "Transfer-Encoding", "Connection", "Date"]
@@ -55,6 +56,18 @@ def field_lines(*fields: tuple[str, str]) -> bytes:
 def refuse(response: Response, method: str = "GET", minor: int = 1) -> None:
     with pytest.raises(ResponseError):
         encode_head(b"HTTP/1.1 200 OK\r\n", request(method, minor), response, True)
+
+
+# --- a request's fields --------------------------------------------------------------------------
+
+
+def test_a_family_of_fields_is_found_by_how_its_names_begin() -> None:
+    headers = Headers("\r\nHost: if-a\r\nX-If-B: c\r\nA: x,if-none-match: y\r\nIF-MATCH: *")
+    for prefix in ("if-", "if-m", "if-match:", "host", "x-", "a:"):
+        assert headers.has_prefix(prefix), prefix
+    for prefix in ("if-n", "if-a", "b", "-", "match", "if-matches", "if:", "if-matc:"):
+        assert not headers.has_prefix(prefix), prefix
+    assert not Headers().has_prefix("a")
 
 
 # --- fields --------------------------------------------------------------------------------------
@@ -170,6 +183,21 @@ def test_a_region_has_a_length() -> None:
     file = File(descriptor, 100)
     lines, length, kept = head_lines(Response(206, FileRegion(file, 10, 42)))
     assert (lines, length, kept) == ([b"Content-Length: 42"], 42, True)
+    file.release()
+
+
+@pytest.mark.parametrize("minor", [0, 1])
+def test_parts_have_a_length_together(minor: int) -> None:
+    file = File(os.open(__file__, os.O_RDONLY), 100)
+    parts = Parts([b"12345", FileRegion(file.hold(), 10, 42), b""])
+    for method in ("GET", "HEAD"):
+        lines, length, kept = head_lines(Response(206, parts), method, minor)
+        assert (lines[0], length, kept) == (b"Content-Length: 47", 47, True)
+    assert head_lines(Response(200, Parts([])))[:2] == ([b"Content-Length: 0"], 0)
+    refuse(Response(204, parts))
+    refuse(Response(200, parts, [("Content-Length", "46")]))
+    refuse(Response(200, parts, [("Transfer-Encoding", "chunked")]))
+    parts.release()
     file.release()
 
 
@@ -309,6 +337,98 @@ def test_an_answer_without_a_body_says_so(status: int) -> None:
     assert head_lines(Response(status))[0] == [b"Content-Length: 0"]
 
 
+# --- interim answers -----------------------------------------------------------------------------
+
+
+def test_an_informational_answer_is_a_head_and_nothing_else() -> None:
+    assert encode_informational(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    fields = (("Link", "</a>; rel=preload"), ("Link", "</b>"))
+    assert encode_informational(103, fields) == (
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nLink: </b>\r\n\r\n"
+    )
+    assert encode_informational(104, [("Upload-Offset", "5")]) == (
+        b"HTTP/1.1 104 Upload Resumption Supported\r\nUpload-Offset: 5\r\n\r\n"
+    )
+    assert encode_informational(199) == b"HTTP/1.1 199 \r\n\r\n"  # RFC 9112, section 4
+    assert encode_informational(102, FieldBlock([("X", "y")])) == b"HTTP/1.1 102 \r\nX: y\r\n\r\n"
+
+
+@pytest.mark.parametrize("status", [-1, 0, 99, 101, 200, 204, 304, 1000])
+def test_only_a_1xx_that_switches_nothing_is_informational(status: int) -> None:
+    with pytest.raises(ResponseError):
+        encode_informational(status)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [("X", "a\r\nY: b")],
+        [("X\r\n", "a")],
+        [("", "a")],
+        [("X", " a")],
+        [("X", "\N{EURO SIGN}")],
+        *([(name, "5")] for name in FRAMING),
+        [("content-length", "0")],
+        [["X", "a"]],
+        [("X",)],
+        [("X", "a", "b")],
+        [5],
+    ],
+)
+def test_an_informational_answer_has_true_fields_and_no_frame(fields: Any) -> None:
+    with pytest.raises(ResponseError):
+        encode_informational(103, fields)
+
+
+# --- fields that are encoded once ----------------------------------------------------------------
+
+
+def test_a_block_is_its_fields() -> None:
+    fields = [("Content-Type", "text/plain"), ("X", "y"), ("X", "z")]
+    block = FieldBlock(fields)
+    assert block == tuple(fields)
+    assert hash(block) == hash(tuple(fields))
+    assert block.lines == b"Content-Type: text/plain\r\nX: y\r\nX: z\r\n"
+    assert FieldBlock([]).lines == b""
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("minor", [0, 1])
+@pytest.mark.parametrize("status", [200, 204, 304])
+@pytest.mark.parametrize("keep_alive", [False, True])
+def test_a_block_is_written_as_its_fields_are(
+    method: str, minor: int, status: int, keep_alive: bool
+) -> None:
+    fields = [("ETag", '"a"'), ("X", "y")]
+    body = b"" if status == 204 else b"hello"
+    plain = head_lines(Response(status, body, fields), method, minor, keep_alive)
+    block = FieldBlock(fields)
+    for _ in range(2):
+        assert head_lines(Response(status, body, block), method, minor, keep_alive) == plain
+
+
+def test_fields_that_are_added_to_a_block_are_seen() -> None:
+    block = FieldBlock([("X", "y")])
+    for more in ((*block, ("A", "b")), [*block, ("A", "b")]):
+        assert head_lines(Response(200, b"", more))[0][:2] == [b"X: y", b"A: b"]
+    lines, length, _ = head_lines(Response(200, pieces(), (*block, ("Content-Length", "5"))))
+    assert (lines, length) == ([b"X: y", b"Content-Length: 5"], 5)
+    refuse(Response(200, b"", (*block, ("Date", "x"))))
+
+
+@pytest.mark.parametrize("name", [*FRAMING, "content-LENGTH", "date"])
+def test_a_block_has_no_framing_fields(name: str) -> None:
+    """They depend on the answer, and what is encoded once is not looked at again."""
+    with pytest.raises(ResponseError):
+        FieldBlock([("X", "y"), (name, "close" if name == "Connection" else "5")])
+
+
+@pytest.mark.parametrize("field", [("X", "a\r\nY: b"), ("X Y", "a"), ("", "a"), ("X", "a ")])
+def test_a_block_has_true_fields(field: tuple[str, str]) -> None:
+    with pytest.raises(ResponseError):
+        FieldBlock([field])
+
+
 # --- another reader ------------------------------------------------------------------------------
 
 
@@ -334,7 +454,7 @@ def test_h11_finds_the_end_of_every_answer(
     client.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
     client.send(h11.EndOfMessage())
     content = sent if method != "HEAD" and status not in (204, 304) else b""
-    client.receive_data(CONTINUE + head + content + b"HTTP/1.1 200 next")
+    client.receive_data(encode_informational(100) + head + content + b"HTTP/1.1 200 next")
     assert isinstance(client.next_event(), h11.InformationalResponse)
     answer = client.next_event()
     assert isinstance(answer, h11.Response)

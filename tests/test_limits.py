@@ -1,5 +1,6 @@
-"""Every limit at work, on real sockets: each field of Limits has its test in the table CASES, and a
-field without one fails. Timeouts are short, sizes are tried at their exact boundary.
+"""Every limit at work, on real sockets: each field of Limits has its test in one of the tables,
+CASES or FILE_CASES, and a field without one fails. Timeouts are short, sizes are tried at their
+exact boundary.
 """
 
 import logging
@@ -8,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from reactor import Cancelled, Lane, PoolFull, Request, Response, in_pool, sleep
 from reactor.limits import Limits
 from tests.client import TIMEOUT, Client, request
 from tests.conftest import Running, Serve
+from tests.filelimits import FILE_CASES
 
 
 def hello(request: Request) -> Response:
@@ -525,15 +528,21 @@ def test_limit(serve: Serve, case: Callable[[Serve], None]) -> None:
     case(serve)
 
 
+@pytest.mark.parametrize("case", FILE_CASES, ids=lambda case: case.__name__)
+def test_limit_of_files(serve: Serve, tmp_path: Path, case: Callable[[Serve, Path], None]) -> None:
+    case(serve, tmp_path)
+
+
 def test_every_limit_has_its_test() -> None:
-    assert [case.__name__ for case in CASES] == [one.name for one in fields(Limits)]
+    names = [case.__name__ for case in (*CASES, *FILE_CASES)]
+    assert sorted(names) == sorted(one.name for one in fields(Limits))
 
 
 def test_every_limit_has_a_unit_and_a_meaning() -> None:
     for one in fields(Limits):
         assert one.metadata["meaning"]
         if isinstance(one.default, float):
-            assert one.name.endswith(("_timeout", "_rate")), one.name
+            assert one.name.endswith(("_timeout", "_rate", "_age", "_idle")), one.name
 
 
 @pytest.mark.parametrize("name", [one.name for one in fields(Limits)])
@@ -551,7 +560,8 @@ def test_zero_only_where_it_means_something() -> None:
         except ValueError:
             continue
         allowed.add(one.name)
-    assert allowed == {"connections", "handler_timeout", "min_rate", "shutdown_timeout"}
+    without_time = {"handler_timeout", "min_rate", "shutdown_timeout"}
+    assert allowed == {"connections", "small_file_bytes", *without_time}
 
 
 # --- each error reaches a client that is still sending -------------------------------------------

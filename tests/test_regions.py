@@ -1,11 +1,17 @@
 """Files that are counted, and looks at the page cache."""
 
 import os
+from collections.abc import Callable, Iterator, Sized
+from mmap import PAGESIZE
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from reactor.regions import File, FileRegion
+import reactor.regions
+from reactor.buffers import JOIN_BYTES
+from reactor.regions import SEEN_WINDOWS, WINDOW_BYTES, File, FileRegion, Parts
 
 
 @pytest.fixture
@@ -110,3 +116,255 @@ def test_a_region_is_a_stretch(path: Path) -> None:
             FileRegion(file, offset, length)
     region.release()
     assert file.closed
+
+
+# --- whether it is in memory ---------------------------------------------------------------------
+
+
+class Watched(File):
+    """Of `size` bytes, all in memory but for some pages; it notes what the kernel is asked.
+
+    `begun` are pages whose reading has begun: the kernel counts them, and has no bytes of them.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(os.open(os.devnull, os.O_RDONLY), size)
+        self.missing: set[int] = set()
+        self.begun: set[int] = set()
+        self.looks: list[tuple[int, int]] = []
+        self.asked: list[tuple[int, int]] = []
+
+    def preadv(self, descriptor: int, into: list[memoryview], offset: int, flags: int) -> int:
+        assert (descriptor, flags) == (self.descriptor, reactor.regions._NOWAIT)
+        self.looks.append((offset, len(into[0])))
+        if self._touches(self.missing, offset, into[0]):
+            raise BlockingIOError
+        return max(0, min(len(into[0]), self.size - offset))
+
+    def _resident(self, offset: int, count: int) -> bool:
+        self.asked.append((offset, count))
+        return not self._touches(self.missing - self.begun, offset, range(count))
+
+    def _touches(self, pages: set[int], offset: int, stretch: Sized) -> bool:
+        return not pages.isdisjoint(
+            range(offset // PAGESIZE, (offset + len(stretch) - 1) // PAGESIZE + 1)
+        )
+
+    def calls(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """The looks and the questions since the last time."""
+        found = self.looks, self.asked
+        self.looks, self.asked = [], []
+        return found
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Watched]]:
+    """`watch(size)`, and the kernel is asked no more."""
+    files: list[Watched] = []
+
+    def make(size: int) -> Watched:
+        files.append(Watched(size))
+        monkeypatch.setattr(os, "preadv", files[-1].preadv)
+        monkeypatch.setattr("reactor.regions._NOWAIT", 8)
+        return files[-1]
+
+    yield make
+    for file in files:
+        file.release()
+
+
+@pytest.fixture
+def watched(watch: Callable[[int], Watched]) -> Watched:
+    """Three windows, and a last one of half the size."""
+    return watch(3 * WINDOW_BYTES + WINDOW_BYTES // 2)
+
+
+def test_a_window_is_copied_once_and_from_then_on_asked_for(watched: Watched) -> None:
+    assert watched.in_memory(WINDOW_BYTES, WINDOW_BYTES)
+    looks, asked = watched.calls()
+    assert asked == []
+    assert [offset for offset, _ in looks] == [
+        WINDOW_BYTES + sum(count for _, count in looks[:number]) for number in range(len(looks))
+    ], "the looks are one behind the other"
+    assert sum(count for _, count in looks) == WINDOW_BYTES
+    for offset, count in ((WINDOW_BYTES, WINDOW_BYTES), (WINDOW_BYTES + 5, 70_000)):
+        assert watched.in_memory(offset, count)
+        assert watched.calls() == ([], [(offset, count)])
+    assert watched.in_memory(0, WINDOW_BYTES)
+    looks, asked = watched.calls()
+    assert looks, "the window before it was never looked at"
+    assert not asked
+
+
+def test_a_stretch_of_several_windows_is_asked_for_when_all_were_seen(watched: Watched) -> None:
+    begin, count = 100, 2 * WINDOW_BYTES  # touches three, the first and the last in part
+    for _ in range(2):
+        assert watched.in_memory(begin, count)
+        looks, asked = watched.calls()
+        assert sum(length for _, length in looks) == count
+        assert asked == []
+    assert watched.in_memory(0, 3 * WINDOW_BYTES)
+    watched.calls()
+    assert watched.in_memory(begin, count)
+    assert watched.calls() == ([], [(begin, count)])
+
+
+def test_the_last_window_is_whole_though_it_is_short(watched: Watched) -> None:
+    begin, count = 3 * WINDOW_BYTES, WINDOW_BYTES // 2
+    assert watched.in_memory(begin, count)
+    watched.calls()
+    assert watched.in_memory(begin, count)
+    assert watched.calls() == ([], [(begin, count)])
+
+
+@pytest.mark.parametrize(
+    ("offset", "count"),
+    [
+        (0, WINDOW_BYTES - 1),
+        (1, WINDOW_BYTES - 1),
+        (WINDOW_BYTES + PAGESIZE, PAGESIZE),
+        (3 * WINDOW_BYTES, WINDOW_BYTES // 2 - 1),
+        (3 * WINDOW_BYTES + 1, WINDOW_BYTES // 2 - 1),
+    ],
+)
+def test_a_part_of_a_window_says_nothing_about_the_rest(
+    watched: Watched, offset: int, count: int
+) -> None:
+    for _ in range(2):
+        assert watched.in_memory(offset, count)
+        looks, asked = watched.calls()
+        assert sum(length for _, length in looks) == count
+        assert not asked
+
+
+def test_what_was_dropped_from_memory_is_noticed_and_ends_it_for_the_whole_file(
+    watched: Watched,
+) -> None:
+    """Who reads a missing page makes others be read ahead, and those are counted at once."""
+    for window in range(3):
+        assert watched.in_memory(window * WINDOW_BYTES, WINDOW_BYTES)
+    watched.missing = {WINDOW_BYTES // PAGESIZE, 2 * WINDOW_BYTES // PAGESIZE}
+    watched.calls()
+    assert not watched.in_memory(WINDOW_BYTES, WINDOW_BYTES)
+    watched.begun = set(watched.missing)
+    for window in (1, 2):
+        assert not watched.in_memory(window * WINDOW_BYTES, WINDOW_BYTES)
+    watched.missing = set()
+    _, asked = watched.calls()
+    assert asked == [(WINDOW_BYTES, WINDOW_BYTES)], "only before it was noticed"
+    assert watched.in_memory(0, WINDOW_BYTES)
+    assert watched.calls()[1] == []
+    assert watched.in_memory(0, WINDOW_BYTES)
+    assert watched.calls() == ([], [(0, WINDOW_BYTES)])
+
+
+def test_a_short_look_in_vain_ends_it_as_well(watched: Watched) -> None:
+    """The kernel begins to read what it was asked for, and what is behind it."""
+    assert watched.in_memory(0, WINDOW_BYTES)
+    watched.missing = watched.begun = {3, 4, 5}
+    assert not watched.look(3 * PAGESIZE, memoryview(bytearray(10)))
+    assert not watched.in_memory(0, WINDOW_BYTES)
+
+
+@given(data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_in_memory_is_never_wrong(watch: Callable[[int], Watched], data: st.DataObject) -> None:
+    """Whatever the kernel drops, and reads again because we have asked for it: nobody else does."""
+    file = watch(2 * WINDOW_BYTES + 5 * PAGESIZE + 1)
+    last = file.size // PAGESIZE
+    for _ in range(data.draw(st.integers(1, 12))):
+        if data.draw(st.booleans()):
+            file.missing.add(data.draw(st.integers(0, last)))
+        window = data.draw(st.integers(0, 2))
+        begin = window * WINDOW_BYTES
+        count = min(WINDOW_BYTES, file.size - begin)
+        if data.draw(st.booleans()):
+            skipped = data.draw(st.integers(1, count - 1))
+            begin, count = begin + skipped, count - skipped
+        if data.draw(st.booleans()):
+            count = min(count, JOIN_BYTES)
+            found = file.look(begin, memoryview(bytearray(count)))
+        else:
+            found = file.in_memory(begin, count)
+        if found:
+            assert not file._touches(file.missing, begin, range(count))
+        elif data.draw(st.booleans()):
+            file.begun = set(file.missing)
+        else:  # a thread has read all of it
+            file.missing, file.begun = set(), set()
+
+
+def test_what_is_remembered_has_a_bound(watch: Callable[[int], Watched]) -> None:
+    file = watch((SEEN_WINDOWS + 2) * WINDOW_BYTES)
+    for window in (SEEN_WINDOWS, SEEN_WINDOWS + 1):
+        for _ in range(2):
+            assert file.in_memory(window * WINDOW_BYTES, WINDOW_BYTES)
+            assert file.calls()[1] == []
+    assert len(file._seen) == 0
+    for _ in range(2):
+        assert file.in_memory((SEEN_WINDOWS - 1) * WINDOW_BYTES, WINDOW_BYTES)
+    assert len(file.calls()[1]) == 1
+    assert len(file._seen) == SEEN_WINDOWS
+
+
+def test_a_real_file_in_memory_and_dropped_from_it(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with path.open("wb") as writer:
+        writer.write(bytes(WINDOW_BYTES + 100_000))
+        os.fsync(writer.fileno())
+    file = opened(path)
+    windows = [(0, WINDOW_BYTES), (WINDOW_BYTES, 100_000)]
+    tells = file.look(0, memoryview(bytearray(1)))  # tmpfs does not, nor does an old kernel
+    for _ in range(3):
+        assert [file.in_memory(*window) for window in windows] == [tells, tells]
+    assert not file.in_memory(WINDOW_BYTES, 100_000 + PAGESIZE), "beyond its end"
+    assert [file.in_memory(*window) for window in windows] == [tells, tells]
+    os.posix_fadvise(file.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    if not file.in_memory(0, WINDOW_BYTES):  # the kernel may keep what it is told to drop
+        assert len(file._seen) == 0
+    assert file.load(0, WINDOW_BYTES) == bytes(WINDOW_BYTES)
+    assert file.in_memory(0, WINDOW_BYTES) == tells
+    file.release()
+
+
+@pytest.mark.parametrize("cause", ["no such call", "not permitted", "not Linux"])
+def test_where_the_kernel_cannot_be_asked_each_time_is_a_look(
+    path: Path, monkeypatch: pytest.MonkeyPatch, cause: str
+) -> None:
+    answer = None if cause == "not Linux" else lambda *_: -1
+    monkeypatch.setattr("reactor.pagecache._syscall", answer)
+    file = opened(path)
+    tells = file.look(0, memoryview(bytearray(1)))
+    for _ in range(3):
+        assert file.in_memory(0, file.size) == tells
+    os.truncate(path, 100)
+    assert not file.in_memory(0, file.size)
+    file.release()
+
+
+# --- parts ---------------------------------------------------------------------------------------
+
+
+def test_parts_have_a_length_and_let_go_of_each_region_once(path: Path) -> None:
+    file = opened(path)
+    parts = Parts([b"abc", FileRegion(file.hold(), 5, 20), b"", FileRegion(file, 0, 0)])
+    assert (len(parts), parts.length) == (23, 23)
+    parts.release()
+    assert file.closed
+    parts.release()
+    assert len(parts) == 23  # as the head has said
+    assert len(Parts([])) == 0
+
+
+def test_parts_are_the_callers_list_no_longer(path: Path) -> None:
+    file = opened(path)
+    mine: list[bytes | FileRegion] = [FileRegion(file, 0, 10)]
+    parts = Parts(mine)
+    mine.clear()
+    parts.release()
+    assert file.closed
+
+
+def test_parts_of_what_comes_once() -> None:
+    pieces = (piece for piece in (b"ab", b"c"))
+    assert len(Parts(pieces)) == 3  # type: ignore[arg-type]  # as a handler without types would

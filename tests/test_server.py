@@ -1,7 +1,9 @@
 """The server on real sockets: accepting, sharing, every way to end a connection, and ending."""
 
 import errno
+import logging
 import os
+import random
 import resource
 import socket
 import subprocess
@@ -10,12 +12,23 @@ import textwrap
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
-from reactor import Cancelled, Future, Request, Response, in_pool, sleep
+from reactor import (
+    Cancelled,
+    File,
+    FileRegion,
+    Future,
+    Parts,
+    Request,
+    Response,
+    in_pool,
+    sleep,
+)
 from reactor.errors import ProtocolError
-from reactor.server import Newcomers, Server, affordable_connections
+from reactor.server import SWITCH_SECONDS, Newcomers, Server, affordable_connections
 from tests.client import TIMEOUT, Client, request
 from tests.conftest import Serve
 
@@ -269,6 +282,20 @@ def test_continue_is_not_said_to_who_did_not_wait(serve: Serve) -> None:
     assert client.read_answer().status == 200
 
 
+def test_an_interim_answer_leaves_before_the_body_has_come(serve: Serve) -> None:
+    async def hinting(request: Request) -> Response:
+        assert request.body.inform(103, [("Link", "</a>")]) == (request.minor == 1)
+        return await upload(request)
+
+    client = serve(hinting).connect()
+    client.send(request("/", "Content-Length: 5", method="PUT"))
+    assert client.read_until(b"\r\n\r\n") == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    client.send(b"12345")
+    assert client.read_answer().body == b"5"
+    client.send(request("/", version="1.0", method="PUT", body=b"12"))
+    assert client.read_answer().body == b"2"
+
+
 def test_a_body_that_is_malformed_is_400_whatever_the_handler_does(serve: Serve) -> None:
     async def stubborn(request: Request) -> Response:
         try:
@@ -284,6 +311,54 @@ def test_a_body_that_is_malformed_is_400_whatever_the_handler_does(serve: Serve)
     assert answer.status == 400
     assert answer.get("connection") == "close"
     assert client.ended()
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+SIZES = [0, 1, 65_536, 65_537, 262_144, 300_000, 1_048_576, 1_048_577, 2_500_000]
+
+
+@pytest.mark.parametrize("asking", ["cachestat", "a look each time", "threads only"])
+def test_a_real_file_comes_whole_hot_or_cold(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asking: str
+) -> None:
+    """From its begin, from within, and among parts; each three times, and once from the disk."""
+    if asking != "cachestat":
+        monkeypatch.setattr("reactor.pagecache._syscall", None)
+    if asking == "threads only":
+        monkeypatch.setattr("reactor.regions._NOWAIT", None)
+    content = random.Random(0).randbytes(2_600_000)
+    path = tmp_path / "file"
+    with path.open("wb") as writer:
+        writer.write(content)
+        os.fsync(writer.fileno())
+    file = File(os.open(path, os.O_RDONLY), len(content))
+
+    def handler(request: Request) -> Response:
+        kind, offset, size = request.path[1:].split("/")
+        if request.query:
+            os.posix_fadvise(file.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        region = FileRegion(file.hold(), int(offset), int(size))
+        if kind == "file":
+            return Response(200, region)
+        end = FileRegion(file.hold(), 0, 100)
+        return Response(200, Parts([b"begin", region, b"middle", end, b"end"]))
+
+    running = serve(handler)
+    client = running.connect()
+    for size in SIZES:
+        for offset in (0, 1234):
+            expected = content[offset : offset + size]
+            for query in ("", "", "", "?cold"):
+                assert client.ask(f"/file/{offset}/{size}{query}").body == expected
+                answer = client.ask(f"/parts/{offset}/{size}{query}")
+                assert answer.body == b"begin%bmiddle%bend" % (expected, content[:100])
+    client.send(request("/parts/0/2500000"))
+    client.read_until(b"begin")
+    client.reset()
+    running.wait_for_connections(0)
+    running.wait_until(lambda: file._holders == 1)
+    file.release()
 
 
 # --- half-close and resets -----------------------------------------------------------------------
@@ -1101,3 +1176,139 @@ def test_nothing_is_left_of_a_thousand_connections(serve: Serve) -> None:
             client.ask("/", "Connection: close")
     running.wait_for_connections(0)
     assert running.call(lambda: len(running.server.reactor.selector.get_map())) == 2
+
+
+# --- what runs beside the connections ------------------------------------------------------------
+
+
+def test_what_is_spawned_before_the_loop_runs_beside_the_connections(
+    no_leaks: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ends with the server, in good order; and who has ended before is forgotten."""
+    events: list[str] = []
+    server = Server(hello)
+
+    async def at_once() -> None:
+        events.append("at once")
+
+    async def upkeep() -> None:
+        try:
+            events.append(await in_pool(lambda: "on a thread"))
+            while True:
+                await sleep(0.01)
+                events.append("again")
+        finally:
+            events.append("ended")
+
+    server.spawn(at_once())
+    server.spawn(upkeep())
+    assert events == ["at once"]
+    assert len(server._tasks) == 1
+    address = server.listen("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    with Client(address) as client:
+        while events.count("again") < 3:
+            assert client.ask().body == b"hello"
+    server.reactor.call_soon_threadsafe(server.shut_down)
+    thread.join(TIMEOUT)
+    assert not thread.is_alive()
+    assert events[:2] == ["at once", "on a thread"]
+    assert events[2:] == ["again"] * (len(events) - 3) + ["ended"]
+    assert not server._tasks
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("error", [ValueError("upkeep"), SystemExit(3)])
+@pytest.mark.parametrize("late", [False, True])
+def test_what_is_spawned_and_fails_is_logged_and_nothing_else(
+    serve: Serve, caplog: pytest.LogCaptureFixture, late: bool, error: BaseException
+) -> None:
+    async def fail() -> None:
+        if late:
+            await sleep(0.01)
+        raise error
+
+    running = serve(hello)
+    running.call(lambda: running.server.spawn(fail()))
+    running.wait_until(lambda: not running.server._tasks)
+    assert running.connect().ask().body == b"hello"
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error
+    assert error.__traceback__ is None, "its frames know the task, and the task knows it"
+
+
+@pytest.mark.parametrize("manner", ["slow", "stubborn", "in the pool"])
+def test_what_is_spawned_does_not_hold_up_the_end(serve: Serve, manner: str) -> None:
+    """It is told; who then takes long, or does not hear, is left to itself."""
+    release = threading.Event()
+    told: list[float] = []
+
+    async def upkeep() -> None:
+        while True:
+            try:
+                await (in_pool(release.wait, 5) if manner == "in the pool" else sleep(100))
+            except Cancelled:
+                told.append(time.monotonic())
+                if manner == "stubborn":
+                    continue
+                if manner == "slow":
+                    await sleep(100)
+                raise
+
+    running = serve(hello, cancel_timeout=60)
+    running.call(lambda: running.server.spawn(upkeep()))
+    running.connect().ask()
+    began = time.monotonic()
+    running.shut_down()
+    assert running.join()
+    assert time.monotonic() - began < 2
+    assert len(told) == 1
+    release.set()
+
+
+def test_what_is_spawned_ends_while_others_are_still_answered(serve: Serve) -> None:
+    """And who is spawned only now runs all the same."""
+    events: list[str] = []
+    release: Future[None] = Future()
+
+    async def upkeep() -> None:
+        try:
+            await sleep(100)
+        finally:
+            events.append("ended")
+
+    async def late() -> None:
+        await sleep(0)
+        events.append("late")
+
+    async def handler(request: Request) -> Response:
+        await release
+        return hello(request)
+
+    running = serve(handler)
+    running.call(lambda: running.server.spawn(upkeep()))
+    client = running.connect()
+    client.send(request())
+    running.wait_until(lambda: any(c._task for c in running.server._connections))
+    running.shut_down()
+    running.wait_until(lambda: events == ["ended"])
+    running.call(lambda: running.server.spawn(late()))
+    running.wait_until(lambda: events == ["ended", "late"])
+    running.call(lambda: release.set_result(None))
+    assert client.read_answer().body == b"hello"
+    client.close()
+    assert running.join()
+
+
+def test_a_thread_that_computes_gives_the_loop_its_turn_soon(serve: Serve) -> None:
+    """By default it would keep the GIL for 5 ms, each time the loop has sent something."""
+    before = sys.getswitchinterval()
+    try:
+        sys.setswitchinterval(0.005)
+        assert serve(lambda request: Response(200)).connect().ask().status == 200
+        assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS)
+    finally:
+        sys.setswitchinterval(before)

@@ -5,12 +5,30 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from selectors import EVENT_READ, EVENT_WRITE
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from reactor import transport as transport_module
+from reactor.buffers import JOIN_BYTES
 from reactor.loop import NEVER, Reactor
 from reactor.regions import File, FileRegion
-from reactor.transport import ENDED, INPUT_OPEN, PAUSED, TURN_BYTES, Transport
+from reactor.transport import (
+    ENDED,
+    FAST_LOWAT_BYTES,
+    FAST_SECONDS,
+    FAST_WINDOW_BYTES,
+    INPUT_OPEN,
+    NOTSENT_LOWAT_BYTES,
+    PAUSED,
+    SLOW_SECONDS,
+    TURN_BYTES,
+    Transport,
+)
+
+MORE = getattr(socket, "MSG_MORE", 0)
 
 
 class Owner:
@@ -162,6 +180,84 @@ def test_a_turn_sends_no_more_than_its_share(world: World) -> None:
     assert world.transport.unsent >= TURN_BYTES
 
 
+@pytest.fixture
+def lowat(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What the kernel is told of how much it may queue."""
+    told: list[int] = []
+    monkeypatch.setattr(transport_module, "limit_unsent", lambda _, most: told.append(most))
+    return told
+
+
+def is_fast(world: World) -> bool:
+    return world.transport.window == FAST_WINDOW_BYTES
+
+
+def drain(world: World) -> None:
+    while world.transport.unsent:
+        world.client.recv(1 << 20)
+        world.turn()
+
+
+def send_zeros(world: World, path: Path, size: int) -> None:
+    with path.open("wb") as file:
+        file.truncate(size)
+    world.transport.write(FileRegion(File(os.open(path, os.O_RDONLY), size), 0, size))
+    world.turn()
+
+
+def test_a_peer_that_takes_a_file_fast_is_given_more_at_a_time(
+    world: World, tmp_path: Path, lowat: list[int]
+) -> None:
+    """Until it is slow, or something else is to be sent."""
+    now = [0.0]
+    world.reactor.clock = lambda: now[0]
+    send_zeros(world, tmp_path / "file", 8 << 20)
+    assert not is_fast(world)
+    for seconds, fast in (
+        (FAST_SECONDS, False),
+        (FAST_SECONDS - 0.001, True),
+        (SLOW_SECONDS - 0.001, True),
+        (SLOW_SECONDS, False),
+        (0.001, True),
+    ):
+        blocked_since = world.transport._blocked_since
+        while world.transport._blocked_since == blocked_since:
+            now[0] = blocked_since + seconds
+            world.client.recv(1 << 20)
+            world.turn()
+        assert is_fast(world) is fast, seconds
+        now[0] += 10.0
+        world.transport._blocked_since = now[0]
+    assert lowat == [FAST_LOWAT_BYTES, NOTSENT_LOWAT_BYTES, FAST_LOWAT_BYTES]
+    drain(world)
+    world.fill()
+    drain(world)
+    assert not is_fast(world)
+    assert lowat[-1] == NOTSENT_LOWAT_BYTES
+
+
+@pytest.mark.parametrize(
+    ("ready", "most"),
+    [(1, 4 << 20), (4, 4 << 20), (16, 1 << 20), (64, 256 << 10), (999, 256 << 10)],
+)
+def test_the_fast_share_what_a_turn_sends(
+    world: World, monkeypatch: pytest.MonkeyPatch, ready: int, most: int
+) -> None:
+    world.transport.window = FAST_WINDOW_BYTES
+    world.reactor.ready = ready
+    sent: list[int] = []
+
+    def send(self: Transport, region: FileRegion, count: int) -> int:
+        sent.append(count)
+        return count
+
+    monkeypatch.setattr(Transport, "_sendfile", send)
+    file = File(os.open(os.devnull, os.O_RDONLY), 8 << 20)
+    world.transport.write(FileRegion(file, 0, 8 << 20))
+    world.transport.flush()
+    assert sent == [most]
+
+
 def test_bytes_arrive_whole_and_in_order(world: World, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(os.urandom(300_000))
@@ -189,6 +285,112 @@ def test_bytes_arrive_whole_and_in_order(world: World, tmp_path: Path) -> None:
     assert got == expected + b"end"
     assert file.closed
     assert "flushed" in world.owner.told
+
+
+class Scripted(socket.socket):
+    """Takes as many bytes as the test says, and notes with which flags it got them."""
+
+    def __init__(self, takes: list[int]) -> None:
+        super().__init__()
+        self.takes = takes
+        self.sent: list[tuple[bytes, int]] = []
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        count = min(len(data), self.takes.pop(0) if self.takes else len(data))
+        if count <= 0:
+            raise BlockingIOError
+        self.sent.append((bytes(data[:count]), flags))
+        return count
+
+
+SIZES = st.sampled_from([1, 300, JOIN_BYTES - 1, JOIN_BYTES + 1, 200_000, TURN_BYTES, 400_000])
+
+
+@given(st.lists(SIZES, min_size=1, max_size=6), st.lists(st.sampled_from([0, 1, 1000, TURN_BYTES])))
+def test_bytes_are_held_back_only_for_what_follows_at_once(
+    sizes: list[int], takes: list[int]
+) -> None:
+    """MSG_MORE makes the kernel wait for more, 200 ms at most (tcp(7), TCP_CORK): whatever is sent
+    last must come without it, unless something blocks what is behind it.
+    """
+    ours = Scripted(list(takes))
+    reactor = Reactor()
+    transport = Transport(reactor, ours, ("test", 0))
+    try:
+        for number, size in enumerate(sizes):
+            transport.write(bytes([number + 1]) * size)
+        expected = b"".join(bytes([number + 1]) * size for number, size in enumerate(sizes))
+        while transport.unsent:
+            before = len(ours.sent)
+            transport.flush()
+            flags = [flag for _, flag in ours.sent[before:]]
+            left = transport.unsent
+            if not left:
+                assert flags[-1] == 0, "nothing follows it"
+            elif sum(len(data) for data, _ in ours.sent[before:]) < TURN_BYTES:
+                assert takes, "it was not the kernel that did not take more"
+            assert set(flags) <= {0, MORE}
+        assert b"".join(data for data, _ in ours.sent) == expected
+    finally:
+        ours.close()
+        reactor.close()
+
+
+def test_a_head_waits_for_its_body_and_the_body_for_nothing(no_leaks: None) -> None:
+    head = b"h" * 300
+    for body in (bytes(JOIN_BYTES + 1), bytes(TURN_BYTES + 1)):
+        ours = Scripted([])
+        reactor = Reactor()
+        transport = Transport(reactor, ours, ("test", 0))
+        transport.write(head)
+        transport.write(body)
+        transport.flush()
+        assert ours.sent[0] == (head, MORE)
+        assert ours.sent[-1][1] == 0
+        while transport.unsent:
+            transport.flush()
+        assert ours.sent[-1][1] == 0
+        ours.close()
+        reactor.close()
+
+
+def test_what_is_short_and_alone_is_never_held_back(no_leaks: None) -> None:
+    """Small items are joined, so that there is nothing behind the one that is left."""
+    ours = Scripted([])
+    reactor = Reactor()
+    transport = Transport(reactor, ours, ("test", 0))
+    for item in (b"one", b"two", memoryview(b"three")):
+        transport.write(item)
+    transport.flush()
+    assert ours.sent == [(b"onetwothree", 0)]
+    ours.close()
+    reactor.close()
+
+
+def test_a_head_waits_for_its_file(world: World, tmp_path: Path) -> None:
+    flags: list[int] = []
+
+    class Noting(socket.socket):
+        def send(self, data: Any, flag: int = 0) -> int:
+            flags.append(flag)
+            return super().send(data, flag)
+
+    world.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    noting = Noting(fileno=os.dup(world.socket.fileno()))
+    transport = Transport(world.reactor, noting, ("test", 0))
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1000))
+    file = File(os.open(path, os.O_RDONLY), 1000)
+    transport.write(b"head")
+    transport.write(FileRegion(file, 0, 1000))
+    transport.flush()
+    assert flags == [MORE]
+    assert not transport.unsent
+    noting.close()
+    got = b""
+    while len(got) < 1004:
+        got += world.client.recv(2000)
+    assert got == b"head" + bytes(1000)
 
 
 def test_a_file_that_became_shorter_ends_in_a_reset(world: World, tmp_path: Path) -> None:

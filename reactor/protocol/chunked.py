@@ -13,6 +13,7 @@ from reactor.limits import Limits
 from reactor.protocol.grammar import FIELD, QUOTED_STRING, TOKEN
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
+JOINED_CHUNKS: Final = 256  # in one piece at most: half a millisecond of very small ones
 EXTENSION_BYTES: Final = 256  # of one chunk, its size and line end included
 
 # chunk-size [ chunk-ext ] CRLF; extensions are checked and then ignored (section 7.1.1).
@@ -28,12 +29,21 @@ class _Expected(IntEnum):
     DATA = 1
     DATA_END = 2  # the CRLF behind a chunk's data
     TRAILERS = 3
+    NOTHING = 4
 
 
 class ChunkedDecoder:
     """One chunked body. Raises ProtocolError 400, 413 (`upload_bytes`) or 431 (trailers)."""
 
-    __slots__ = ("_expected", "_fields", "_limits", "_remaining", "_total", "_trailer_bytes")
+    __slots__ = (
+        "_error",
+        "_expected",
+        "_fields",
+        "_limits",
+        "_remaining",
+        "_total",
+        "_trailer_bytes",
+    )
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -42,10 +52,32 @@ class ChunkedDecoder:
         self._total = 0  # of all chunks announced
         self._fields = 0
         self._trailer_bytes = 0
+        self._error: ProtocolError | None = None  # found behind bytes that were given first
 
     def next_piece(self, buffer: bytes, position: int, most: int) -> tuple[bytes | None, int]:
-        """A piece of at most `most` bytes (b"": the end; None: more bytes) and the new position."""
-        while True:
+        """A piece of at most `most` bytes (b"": the end; None: more bytes) and the new position.
+
+        What has come of several chunks is one piece: its reader may pay a job on a disk for each.
+        """
+        if self._error is not None:
+            raise self._error
+        pieces: list[bytes] = []
+        while len(pieces) < JOINED_CHUNKS and most:
+            try:
+                piece, position = self._next_of_chunk(buffer, position, most)
+            except ProtocolError as error:
+                if not pieces:
+                    raise
+                self._error = error
+                break
+            if not piece:
+                return b"".join(pieces) or piece, position
+            pieces.append(piece)
+            most -= len(piece)
+        return b"".join(pieces), position
+
+    def _next_of_chunk(self, buffer: bytes, position: int, most: int) -> tuple[bytes | None, int]:
+        while self._expected is not _Expected.NOTHING:
             if self._expected is _Expected.DATA:
                 piece = buffer[position : position + min(most, self._remaining)]
                 self._remaining -= len(piece)
@@ -56,12 +88,12 @@ class ChunkedDecoder:
             if not line_end:
                 self._check_unfinished(buffer, position)
                 return None, position
-            if self._line(buffer[position:line_end]):
-                return b"", line_end
+            self._line(buffer[position:line_end])
             position = line_end
+        return b"", position
 
-    def _line(self, line: bytes) -> bool:
-        """Take a whole line; True when it was the last one."""
+    def _line(self, line: bytes) -> None:
+        """Take a whole line."""
         if self._expected is _Expected.SIZE:
             self._size_line(line)
         elif self._expected is _Expected.DATA_END:
@@ -69,10 +101,9 @@ class ChunkedDecoder:
                 raise ProtocolError(400, "A chunk is longer than its size says.")
             self._expected = _Expected.SIZE
         elif line == b"\r\n":
-            return True
+            self._expected = _Expected.NOTHING
         else:
             self._trailer_line(line)
-        return False
 
     def _size_line(self, line: bytes) -> None:
         match = _SIZE_LINE.fullmatch(line) if len(line) <= EXTENSION_BYTES else None

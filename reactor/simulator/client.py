@@ -142,7 +142,7 @@ def parse_answers(data: bytes, methods: Sequence[str], closed: bool) -> list[Ans
             answers.append(Answer(0, {}))
             break
         answer = _parse_head(head.decode("latin-1"))
-        if answer.status == 100:
+        if 100 <= answer.status <= 199:
             data = rest
             continue
         method = methods[len(answers)] if len(answers) < len(methods) else "GET"

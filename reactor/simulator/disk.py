@@ -39,11 +39,7 @@ class SimFile(File):
         self._fails = fails
 
     def look(self, offset: int, into: memoryview) -> bool:
-        self._check_open()
-        pages = 1 + len(into) // PAGE_BYTES
-        if any(self._network.random.random() < self._coldness for _ in range(pages)):
-            return False
-        return self.read_into(offset, into) == len(into)
+        return self._resident(offset, len(into)) and self.read_into(offset, into) == len(into)
 
     def load(self, offset: int, count: int) -> bytes:
         self._check_open()
@@ -52,6 +48,13 @@ class SimFile(File):
         if self._network.random.random() < self._shrinks:
             self.shrink(self._network.random.randint(0, offset + count))
         return self._content[offset : offset + count]
+
+    def _resident(self, offset: int, count: int) -> bool:
+        self._check_open()
+        pages = 1 + count // PAGE_BYTES
+        if any(self._network.random.random() < self._coldness for _ in range(pages)):
+            return False
+        return offset + count <= len(self._content)
 
     def shrink(self, size: int) -> None:
         self._content = self._content[:size]

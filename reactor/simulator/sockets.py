@@ -88,7 +88,7 @@ class SimSocket:
             self._moved("recv: end")
         return b""
 
-    def send(self, data: bytes | memoryview) -> int:
+    def send(self, data: bytes | memoryview, flags: int = 0) -> int:
         """Some of it, as much as there is room; as send(2) otherwise."""
         self._enter_kernel()
         self._raise_error()
