@@ -2,13 +2,17 @@
 
 A table of our own, since that of the `mimetypes` module differs between machines and versions. An
 unknown extension, or none, is a stream of octets: nothing is guessed from the bytes, and
-`X-Content-Type-Options: nosniff` asks the browser not to, either.
+`X-Content-Type-Options: nosniff` asks the browser not to, either. The operator may add to the
+table, and change it; a name's last extension decides, in whatever case it is written.
 """
 
 import os.path
+import re
+from collections.abc import Callable, Mapping
 from typing import Final
 
 UNKNOWN: Final = "application/octet-stream"
+_CHARSET: Final = re.compile(r";[ \t]*+charset=", re.IGNORECASE)
 
 _TYPES: Final = {
     "7z": "application/x-7z-compressed",
@@ -66,8 +70,23 @@ _TYPES: Final = {
 }
 
 
-def media_type(name: str) -> str:
-    """The value of Content-Type for a file of this name; text is taken to be UTF-8."""
-    extension = os.path.splitext(name)[1][1:].lower()
-    found = _TYPES.get(extension, UNKNOWN)
-    return f"{found}; charset=utf-8" if found.startswith("text/") else found
+def media_types(changes: Mapping[str, str]) -> Callable[[str], str]:
+    """From a file's name to the value of its Content-Type, by the table with these changes.
+
+    `changes` are media types by extension, in lower case and without the dot. Text is taken to be
+    UTF-8 wherever its type does not say what it is.
+    """
+    values = {extension: _with_charset(kind) for extension, kind in {**_TYPES, **changes}.items()}
+
+    def media_type(name: str) -> str:
+        return values.get(os.path.splitext(name)[1][1:].lower(), UNKNOWN)
+
+    return media_type
+
+
+def _with_charset(kind: str) -> str:
+    said = _CHARSET.search(kind) is not None
+    return kind if said or not kind.lower().startswith("text/") else f"{kind}; charset=utf-8"
+
+
+media_type: Final = media_types({})  # by the table alone

@@ -1,0 +1,65 @@
+"""Media types by name: the table, and what the operator changes in it."""
+
+import re
+
+import pytest
+
+from handlers.mediatypes import _TYPES, media_type, media_types
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("LICENSE", "application/octet-stream"),
+        ("", "application/octet-stream"),
+        ("data.", "application/octet-stream"),
+        ("data.unknown", "application/octet-stream"),
+        ("txt", "application/octet-stream"),
+        ("a.txt ", "application/octet-stream"),
+        ("a.txt", "text/plain; charset=utf-8"),
+        ("A.TXT", "text/plain; charset=utf-8"),
+        ("a.html.TxT", "text/plain; charset=utf-8"),
+        ("a.tar.gz", "application/gzip"),
+        ("a.js", "text/javascript; charset=utf-8"),
+        ("a.json", "application/json"),
+        ("a.xhtml", "application/xhtml+xml"),
+        ("a.svg", "image/svg+xml"),
+        ("a.png", "image/png"),
+        ("a\n.css", "text/css; charset=utf-8"),
+        ("\udcff.css", "text/css; charset=utf-8"),
+    ],
+)
+def test_types_by_name(name: str, expected: str) -> None:
+    assert media_type(name) == expected
+    assert media_types({})(name) == expected
+
+
+def test_the_table_is_of_types_in_lower_case() -> None:
+    for extension, kind in _TYPES.items():
+        assert re.fullmatch(r"[a-z0-9]+", extension)
+        assert re.fullmatch(r"[a-z]+/[a-z0-9.+-]+", kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("text/x-c", "text/x-c; charset=utf-8"),
+        ("Text/X-C", "Text/X-C; charset=utf-8"),
+        ("text/x; q=1", "text/x; q=1; charset=utf-8"),
+        ("text/x; charset=latin-1", "text/x; charset=latin-1"),
+        ("text/x;Charset=utf-8", "text/x;Charset=utf-8"),
+        ('text/x; a=b; charset="x"', 'text/x; a=b; charset="x"'),
+        ("text/x; xcharset=a", "text/x; xcharset=a; charset=utf-8"),
+        ("application/json", "application/json"),
+        ("application/javascript", "application/javascript"),
+        ("image/svg+xml", "image/svg+xml"),
+    ],
+)
+def test_changes(kind: str, expected: str) -> None:
+    changed = media_types({"new": kind, "html": kind})
+    assert changed("a.new") == expected
+    assert changed("a.NEW") == expected
+    assert changed("a.html") == expected
+    assert changed("a.htm") == "text/html; charset=utf-8"
+    assert changed("new") == "application/octet-stream"
+    assert media_type("a.html") == "text/html; charset=utf-8"  # the table is as it was
