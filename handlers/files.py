@@ -1,21 +1,24 @@
-"""`/files/{name}`: what is below a directory, to be read and, unless it is read-only, written.
+"""What is below a directory, to be read: GET and HEAD.
 
-Every path is looked up when it is asked for; nothing is remembered between requests. Whatever waits
-for a disk runs on the pool; the bytes of an answer are the connection's to send, those of an upload
-are pulled a piece at a time and written before the next is pulled, so neither is ever held.
+A file that is open already (see openfiles.py) is answered at once, in a plain function: that is the
+hot path, and it waits for nothing. Otherwise the path is walked on the pool. Either way `_answer`
+chooses a representation, looks at the conditions, then at the range: RFC 9110 wants this order,
+since a condition is about the representation that would be sent, and a range about its bytes.
 
-Which file a path means is safepath's business, how a file comes into being that of uploads. What is
-here is their HTTP: which error of the operating system is which answer, in one table for each
-direction.
+What does not change from answer to answer, the fields, is made once for each version of a file and
+kept with it (`_Page`). The bytes of an answer are the connection's to send; they are never held
+here, except for those that were compressed.
+
+A path is what a folder has: a file; a folder with its slash, which is its index.html or a listing;
+a folder without, which is redirected. A single-page application answers the rest.
 """
 
 import os
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from errno import (
     EACCES,
-    EBUSY,
-    EDQUOT,
-    EFBIG,
     EISDIR,
     ELOOP,
     EMFILE,
@@ -23,123 +26,366 @@ from errno import (
     ENFILE,
     ENODEV,
     ENOENT,
-    ENOSPC,
     ENOTDIR,
     ENXIO,
     EPERM,
-    EROFS,
 )
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Final
+from urllib.parse import quote
 
-from handlers.mediatypes import media_type
-from handlers.origin import refuse_foreign
-from handlers.safepath import Root, is_plain
-from handlers.uploads import Upload
-from reactor import Body, File, FileRegion, ProtocolError, Request, Response, in_pool
+from handlers.codedfiles import STREAMED_BYTES, CodedFiles, stream
+from handlers.codings import LEAST_BYTES, MADE, shrinks
+from handlers.conditions import check_read, range_applies
+from handlers.listing import Look, list_folder
+from handlers.negotiation import choose_coding
+from handlers.openfiles import SIBLINGS, Found, Key, Opened, OpenFiles, Stored
+from handlers.ranges import Unsatisfiable, content_range, multipart, parse_ranges
+from handlers.safepath import Place, Root, is_plain
+from handlers.validators import coded_tag, entity_tag, last_modified
+from reactor import (
+    FieldBlock,
+    Fields,
+    File,
+    FileRegion,
+    Limits,
+    Parts,
+    ProtocolError,
+    Request,
+    Response,
+    http_date,
+    plain_response,
+)
 
-PIECE_BYTES: Final = 256 * 1024  # of an upload, pulled and written at a time
-_READ_METHODS: Final = "GET, HEAD, OPTIONS"
-
-_Answer: TypeAlias = tuple[int, str]
-T = TypeVar("T")
+INDEX: Final = "index.html"
+_PREFERENCE: Final = tuple(SIBLINGS)  # of codings; the best one first
 
 _NOT_FOUND: Final = (404, "There is no such file.")
 _FORBIDDEN: Final = (403, "The server is not allowed to do this.")
 _BUSY: Final = (503, "The server has too many files open.")
-_NO_FOLDER: Final = (409, "There is no such folder.")
-_NO_FILE: Final = (409, "This name belongs to something that is not a file.")
-_FULL: Final = (507, "There is no room for this file.")
-
-_WHEN_READING: Final[Mapping[int | None, _Answer]] = {
+_ANSWERS: Final[Mapping[int | None, tuple[int, str]]] = {
     **dict.fromkeys((ENOENT, ENOTDIR, EISDIR, ELOOP, ENAMETOOLONG, ENXIO, ENODEV), _NOT_FOUND),
     **dict.fromkeys((EACCES, EPERM), _FORBIDDEN),
     **dict.fromkeys((EMFILE, ENFILE), _BUSY),
 }
-_WHEN_WRITING: Final[Mapping[int | None, _Answer]] = {
-    **dict.fromkeys((ENOENT, ENOTDIR, ELOOP), _NO_FOLDER),
-    **dict.fromkeys((EISDIR, EBUSY), _NO_FILE),
-    ENAMETOOLONG: (414, "This name is too long."),
-    EFBIG: (413, "This file would be larger than files can be here."),
-    **dict.fromkeys((ENOSPC, EDQUOT), _FULL),
-    **dict.fromkeys((EACCES, EPERM, EROFS), _FORBIDDEN),
-    **dict.fromkeys((EMFILE, ENFILE), _BUSY),
-}
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """How a directory is served."""
+
+    directory: str
+    prefix: str  # of its paths: begins and ends with a slash
+    media_type: Callable[[str], str]  # of a name
+    headers: Fields = ()  # on every answer
+    cache_control: Callable[[str], str] = lambda path: ""  # of a path below the prefix; "": none
+    listing: bool = True
+    spa: str = ""  # the file, below the directory, that answers for unknown paths
+    uploads: bool = False  # a listing offers them; they are received elsewhere
+    deletes: bool = False
+
+
+class _Variant:
+    """A representation: the file as it is, or coded."""
+
+    __slots__ = ("coding", "data", "not_modified", "ok", "stored", "tag")
+
+    def __init__(
+        self, coding: str, tag: str, stored: Stored | None, page_fields: list[tuple[str, str]]
+    ) -> None:
+        """`page_fields` are those of every answer, 304 too (RFC 9110, section 15.4.5)."""
+        self.coding = coding
+        self.tag = tag
+        self.stored = stored  # None: it has to be made
+        self.data: bytes | None = None  # all of a small one
+        self.not_modified = FieldBlock([("ETag", tag), *page_fields])
+        self.ok = self.not_modified
+
+
+class _Page:
+    """All the representations of one version of a file."""
+
+    __slots__ = ("coded", "media_type", "modified", "offered", "plain", "young")
+
+    def __init__(self, plain: _Variant, media_type: str, modified: float) -> None:
+        self.plain = plain
+        self.media_type = media_type
+        self.modified = modified
+        self.coded: dict[str, _Variant] = {}
+        self.offered: tuple[str, ...] = ()
+        self.young = False  # the tags are weak, and will be strong
 
 
 class Files:
-    """The endpoints. The router leaves the path's decoded segments in `params["name"]`."""
+    """The endpoint. The router leaves the path's decoded segments in `params["name"]`."""
 
     def __init__(
-        self, directory: str | os.PathLike[str] | None, *, read_only: bool = False
+        self,
+        mount: Mount,
+        limits: Limits,
+        *,
+        mounts: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
-        """Without a directory there are no files. Raises OSError for one that is unusable."""
-        self._root = None if directory is None else Root(directory)
-        self._read_only = read_only
-
-    async def get(self, request: Request) -> Response:
-        """The file, streamed; the answer to HEAD too, whose body the connection lets go."""
-        root, segments = self._locate(request)
-        file = await _on_disk(_WHEN_READING, _open, root, segments)
-        headers = (
-            ("Content-Type", media_type(segments[-1])),
-            ("X-Content-Type-Options", "nosniff"),
+        """`mounts` of a server share its limits. Raises OSError for an unusable directory."""
+        self.root = Root(mount.directory)
+        self._mount = mount
+        self._ranges = limits.ranges
+        self._small = limits.small_file_bytes
+        self._clock = clock
+        self._wall = wall
+        self._open = OpenFiles(
+            self.root,
+            most=max(1, limits.open_files // mounts),
+            age=limits.open_file_age,
+            idle=limits.open_file_idle,
+            share=mounts,
+            clock=clock,
         )
-        return Response(200, FileRegion(file, 0, file.size), headers)
+        self._coded = CodedFiles(max(1, limits.coded_bytes // mounts))
+        self._spa: Key = tuple(mount.spa.split("/")) if mount.spa else ()
+        fields = tuple(mount.headers)
+        self._look = Look(
+            prefix=mount.prefix,
+            uploads=mount.uploads,
+            deletes=mount.deletes,
+            resumable=mount.uploads,
+            most=limits.listing_entries,
+            headers=fields,
+        )
 
-    async def post(self, request: Request) -> Response:
-        """The body becomes the file: 201 with its Location, 204 where it has replaced one."""
-        root, segments = self._locate(request)
-        if self._read_only:
-            raise ProtocolError(405, "Files here can only be read.", [("Allow", _READ_METHODS)])
-        refuse_foreign(request)
-        upload = Upload(root, segments)
+    def get(self, request: Request) -> Response | Awaitable[Response]:
+        """The file, or what its folder has to say."""
+        key: Key = request.params["name"]
+        opened = self._open.fresh(key)
+        if opened is None:
+            return self._find_and_answer(request, key)
+        return self._answer(request, opened)
+
+    def forget(self, place: Place) -> None:
+        """This name in this folder has changed: nobody is served what was there before."""
+        self._open.forget(place)
+
+    def close_idle(self) -> None:
+        """To be called now and then: close files that nobody asks for any more."""
+        self._open.close_idle()
+
+    # --- from a path to a file -------------------------------------------------------------------
+
+    async def _find_and_answer(self, request: Request, key: Key) -> Response:
         try:
-            replaced = await _receive(upload, request.body)
-        except GeneratorExit:
-            raise  # nothing can be awaited any more: Upload.__del__ does the same
-        except BaseException:
-            await _give_up(upload)
-            raise
-        if replaced:
-            return Response(204)
-        return Response(201, headers=[("Location", request.path)])
+            opened = await self._find(key)
+        except OSError as error:
+            return await self._without_file(request, key, error)
+        answer = self._answer(request, opened)
+        return answer if isinstance(answer, Response) else await answer
 
-    def _locate(self, request: Request) -> tuple[Root, tuple[str, ...]]:
-        segments: tuple[str, ...] = request.params["name"]
-        if self._root is None or not segments or not is_plain(segments):
-            raise ProtocolError(*_NOT_FOUND)
-        return self._root, segments
+    async def _find(self, key: Key) -> Opened:
+        """Raises OSError."""
+        folder = key[-1] == ""
+        segments = (*key[:-1], INDEX) if folder else key
+        if not is_plain(segments):
+            raise self._error(*_NOT_FOUND)
+        opened = await self._open.find(key, segments)
+        if opened.prepared is None or opened.prepared.young:
+            # A tag is as good as the look that it comes from, which a slow disk makes an old one.
+            looked = self._wall() - (self._clock() - opened.checked)
+            opened.prepared = self._prepare(segments, opened.found, looked)
+        return opened
 
-
-def _open(root: Root, segments: tuple[str, ...]) -> File:
-    # A File from the start: if nobody waits for this job's result any more, it closes itself.
-    descriptor, status = root.open_file(segments)
-    return File(descriptor, status.st_size)
-
-
-async def _receive(upload: Upload, body: Body) -> bool:
-    """The whole body to the disk; whether it has replaced a file."""
-    await _on_disk(_WHEN_WRITING, upload.begin)
-    while piece := await body.read(PIECE_BYTES):
-        await _on_disk(_WHEN_WRITING, upload.write, piece)
-    return await _on_disk(_WHEN_WRITING, upload.commit)
-
-
-async def _give_up(upload: Upload) -> None:
-    try:
-        await in_pool(upload.discard)
-    except ProtocolError:
-        pass  # the pool is full: Upload.__del__ does it
-
-
-async def _on_disk(
-    answers: Mapping[int | None, _Answer], function: Callable[..., T], *arguments: Any
-) -> T:
-    """Run the function on the pool; its OSError is the answer that the table has for it."""
-    try:
-        return await in_pool(function, *arguments)
-    except OSError as error:
-        answer = answers.get(error.errno)
+    async def _without_file(self, request: Request, key: Key, error: OSError) -> Response:
+        """A folder, the application of a single page, or nothing."""
+        if isinstance(error, IsADirectoryError) and key[-1]:
+            return self._redirect(request, key)
+        answer = _ANSWERS.get(error.errno)
+        if answer is _NOT_FOUND and not key[-1] and self._mount.listing:
+            try:
+                return await list_folder(request, self.root, key[:-1], self._look)
+            except OSError as other:
+                # Without a name for it: it knows this frame, and the two would be a cycle, which
+                # keeps open what the errors' other frames have.
+                answer = _ANSWERS.get(other.errno)
+                if answer is None:
+                    raise
+        if answer is _NOT_FOUND and self._spa and key != self._spa:
+            return await self._find_and_answer(request, self._spa)
         if answer is None:
-            raise
-        raise ProtocolError(*answer) from error
+            raise error
+        raise self._error(*answer) from error
+
+    def _redirect(self, request: Request, key: Key) -> Response:
+        """A folder's links are relative to its path, which ends with a slash."""
+        # Made anew of its segments: it begins with the prefix's slash, and with no other.
+        path = self._mount.prefix + "/".join(quote(segment, safe="") for segment in key) + "/"
+        location = f"{path}?{request.query}" if request.query else path
+        fields = (("Location", location), *self._mount.headers)
+        return plain_response(301, f"This is a folder: {location}", fields)
+
+    # --- from a file to an answer ----------------------------------------------------------------
+
+    def _answer(self, request: Request, opened: Opened) -> Response | Awaitable[Response]:
+        page: _Page = opened.prepared
+        fields = request.headers.folded()
+        if "\r\nif-" in fields or "\r\nrange:" in fields:
+            return self._answer_if(request, page)
+        variant = page.plain
+        if page.offered and (coding := self._choose(request, page.offered)) != "identity":
+            variant = page.coded[coding]
+        if variant.data is not None:
+            return Response(200, variant.data, variant.ok)
+        return self._whole(request, page, variant)
+
+    def _answer_if(self, request: Request, page: _Page) -> Response | Awaitable[Response]:
+        """The same for a request with conditions or ranges."""
+        headers = request.headers
+        variant = page.plain
+        # Ranges are of the file as it is; with HEAD they mean nothing (RFC 9110, section 14.2).
+        ranged = headers.has_prefix("range:") and request.method == "GET"
+        if page.offered and not ranged:
+            coding = self._choose(request, page.offered)
+            if coding != "identity":
+                variant = page.coded[coding]
+        if headers.has_prefix("if-"):
+            now = self._wall()
+            status = check_read(headers, variant.tag, page.modified, now)
+            if status == 304:
+                return Response(304, b"", variant.not_modified)
+            if status is not None:
+                raise self._error(status, "The file is not what the request expects.")
+            ranged = ranged and range_applies(headers, variant.tag, page.modified, now)
+        if ranged:
+            return self._ranged(request, page)
+        return self._whole(request, page, variant)
+
+    def _whole(
+        self, request: Request, page: _Page, variant: _Variant
+    ) -> Response | Awaitable[Response]:
+        stored = variant.stored
+        if stored is None:
+            return self._made(request, page, variant)
+        return Response(200, FileRegion(stored.file.hold(), 0, stored.file.size), variant.ok)
+
+    def _ranged(self, request: Request, page: _Page) -> Response:
+        stored = page.plain.stored
+        assert stored is not None
+        size = stored.file.size
+        try:
+            found = parse_ranges(request.headers.get("range"), size, self._ranges)
+        except Unsatisfiable as error:
+            raise self._error(error.status, error.reason, *error.headers) from None
+        if found is None:
+            return _stored_whole(page.plain, stored)
+
+        def region(offset: int, length: int) -> FileRegion:
+            return FileRegion(stored.file.hold(), offset, length)
+
+        if len(found) == 1:
+            offset, length = found[0]
+            fields = (*page.plain.ok, ("Content-Range", content_range(offset, length, size)))
+            return Response(206, region(offset, length), fields)
+        boundary = os.urandom(12).hex()
+        media_type, pieces = multipart(found, size, page.media_type, region, boundary)
+        rest = (field for field in page.plain.ok if field[0] != "Content-Type")
+        return Response(206, Parts(pieces), (("Content-Type", media_type), *rest))
+
+    def _made(
+        self, request: Request, page: _Page, variant: _Variant
+    ) -> Response | Awaitable[Response]:
+        """A coding that nobody has stored."""
+        stored = page.plain.stored
+        assert stored is not None
+        if stored.file.size <= STREAMED_BYTES:
+            data = self._coded.get((stored.version, page.young), variant.coding)
+            if data is not None:
+                return Response(200, data, variant.ok)
+        if request.method == "HEAD":
+            nothing: Iterator[bytes] = iter(())
+            return Response(200, nothing, variant.ok)  # its length is not known
+        if stored.file.size > STREAMED_BYTES:
+            body = stream(stored.file, stored.file.size, variant.coding)
+            return Response(200, body, variant.ok)
+        return self._make(request, page, variant, stored)
+
+    async def _make(
+        self, request: Request, page: _Page, variant: _Variant, stored: Stored
+    ) -> Response:
+        file = stored.file.hold()  # the cache may let go of it meanwhile
+        try:
+            # Two versions of a young file may look the same: what was made of it is not kept for
+            # the time when it is none any more.
+            version = (stored.version, page.young)
+            data = await self._coded.make(file, version, variant.coding)
+            if data is not None:
+                return Response(200, data, variant.ok)
+            self._choose(request, ())  # is it acceptable as it is?
+            return _stored_whole(page.plain, stored)
+        finally:
+            file.release()
+
+    def _choose(self, request: Request, offered: tuple[str, ...]) -> str:
+        """Of the codings, "identity" among them, the one to send."""
+        try:
+            return choose_coding(request.headers.get("accept-encoding"), offered)
+        except ProtocolError as error:
+            vary = ("Vary", "Accept-Encoding")
+            raise self._error(error.status, error.reason, *error.headers, vary) from None
+
+    def _content(self, file: File) -> bytes | None:
+        """All of a small file that is in memory."""
+        if file.size > self._small:
+            return None
+        data = bytearray(file.size)
+        return bytes(data) if file.look(0, memoryview(data)) else None
+
+    def _prepare(self, segments: Key, found: Found, now: float) -> _Page:
+        """For answers until the file changes; `now` is when it was looked at."""
+        mount = self._mount
+        status = found.plain.status
+        media_type = mount.media_type(segments[-1])
+        modified = last_modified(status, now)
+        offered = list(found.siblings)
+        cache_control = mount.cache_control("/".join(segments))
+        may_be_coded = "no-transform" not in cache_control.lower()
+        if may_be_coded and shrinks(media_type) and status.st_size >= LEAST_BYTES:
+            offered += [coding for coding in MADE if coding not in offered]
+        common = [("Vary", "Accept-Encoding")] if offered else []
+        if cache_control:
+            common.append(("Cache-Control", cache_control))
+        common += mount.headers
+        content = [
+            ("Content-Type", media_type),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Last-Modified", http_date(modified)),
+        ]
+        tag = entity_tag(status, now)
+        plain = _Variant("identity", tag, found.plain, common)
+        if not tag.startswith("W/"):  # a young one may be written again, and look the same
+            plain.data = self._content(found.plain.file)
+        plain.ok = FieldBlock([*content, ("Accept-Ranges", "bytes"), *plain.not_modified])
+        page = _Page(plain, media_type, modified)
+        page.young = tag.startswith("W/")
+        for coding in offered:
+            stored = found.siblings.get(coding)
+            tag_of_coded = _tag_of_coded(tag, coding, stored, now)
+            page.young = page.young or tag_of_coded.startswith("W/")
+            variant = _Variant(coding, tag_of_coded, stored, common)
+            variant.ok = FieldBlock([*content, ("Content-Encoding", coding), *variant.not_modified])
+            page.coded[coding] = variant
+        page.offered = tuple(sorted(offered, key=_PREFERENCE.index))
+        return page
+
+    def _error(self, status: int, sentence: str, *fields: tuple[str, str]) -> ProtocolError:
+        return ProtocolError(status, sentence, [*fields, *self._mount.headers])
+
+
+def _stored_whole(variant: _Variant, stored: Stored) -> Response:
+    return Response(200, FileRegion(stored.file.hold(), 0, stored.file.size), variant.ok)
+
+
+def _tag_of_coded(tag: str, coding: str, sibling: Stored | None, now: float) -> str:
+    """Of a sibling it tells which one: it may be made anew of the same file."""
+    if sibling is None:
+        return coded_tag(tag, coding)
+    own = entity_tag(sibling.status, now)
+    told = coded_tag(tag, f"{coding}-{own.removeprefix('W/')[1:-1]}")
+    return told if told.startswith("W/") or not own.startswith("W/") else f"W/{told}"

@@ -13,7 +13,7 @@ it is there, in `request.content`.
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote_to_bytes
@@ -62,7 +62,9 @@ class Router:
     def __init__(self) -> None:
         self._root = _Node()
         self._methods = {"OPTIONS"}
-        self._find_short = lru_cache(maxsize=256)(self._find)  # many clients ask for the same
+        # Many clients ask for the same. No method of this object: that would be a circle of
+        # references, and what endpoints hold open would stay so until it is found.
+        self._find_short = lru_cache(maxsize=256)(partial(_find, self._root))
 
     def add(self, method: str, pattern: str, endpoint: Endpoint) -> None:
         """Call `endpoint` for `method` on what `pattern` describes; GET answers HEAD as well.
@@ -78,7 +80,9 @@ class Router:
 
     def __call__(self, request: Request) -> Answer:
         path = request.path
-        found, request.params = self._find_short(path) if len(path) <= SHORT else self._find(path)
+        found, request.params = (
+            self._find_short(path) if len(path) <= SHORT else _find(self._root, path)
+        )
         if not found:
             if path == "*":
                 return _allow(self._methods)
@@ -91,14 +95,6 @@ class Router:
         if request.length == 0 or not route.reads:
             return route.endpoint(request)
         return _read_and_call(route.endpoint, request)
-
-    def _find(self, path: str) -> Found:
-        """Raises ProtocolError(400) for a path that cannot be decoded."""
-        segments = path.split("/")
-        if "%" in path:
-            segments = [decode_segment(segment) for segment in segments]
-        methods, params = _descend(self._root, segments, 1)
-        return methods, MappingProxyType(params)  # it is remembered, and shared
 
     def _leaf(self, pattern: str) -> Methods:
         """The methods at the end of the pattern, whose nodes are made where they are missing."""
@@ -124,6 +120,15 @@ class Router:
                 raise ValueError(f"{pattern!r} calls {node.parameter[0]!r} {name!r}")
             node = node.parameter[1]
         return node.methods
+
+
+def _find(root: _Node, path: str) -> Found:
+    """Raises ProtocolError(400) for a path that cannot be decoded."""
+    segments = path.split("/")
+    if "%" in path:
+        segments = [decode_segment(segment) for segment in segments]
+    methods, params = _descend(root, segments, 1)
+    return methods, MappingProxyType(params)  # it is remembered, and shared
 
 
 def _descend(node: _Node, segments: list[str], place: int) -> tuple[Methods, dict[str, Any]]:

@@ -19,9 +19,11 @@ import re
 import stat
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Final
+from typing import Final, TypeAlias
 
 MOST_LINKS: Final = 40  # as many as the kernel follows (path_resolution(7))
+
+Place: TypeAlias = tuple[int, int, bytes]  # a name in a folder: its device, its inode, the name
 
 _NAME: Final = re.compile(rb"[^./\\\0][^/\\\0]*+")
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -56,7 +58,14 @@ class Root:
         Raises FileNotFoundError where there is none, IsADirectoryError for a folder, and any other
         OSError as it is.
         """
-        with _Walk(self._path, segments) as walk:
+        return self.find_file(segments, set())
+
+    def find_file(self, segments: Sequence[str], places: set[Place]) -> tuple[int, os.stat_result]:
+        """As `open_file`; every name that decides what is found, or that nothing is, is added.
+
+        These are the last name and the links on the way: what a rename in here can change.
+        """
+        with _Walk(self._path, segments, places) as walk:
             return walk.to_file()
 
     def open_folder(self, segments: Sequence[str]) -> int:
@@ -68,13 +77,16 @@ class Root:
 class _Walk:
     """A way down from the root: the folders that it has opened and the names still to go."""
 
-    __slots__ = ("_folders", "_links", "_names", "_root")
+    __slots__ = ("_folders", "_links", "_names", "_places", "_root")
 
-    def __init__(self, root: bytes, segments: Sequence[str]) -> None:
+    def __init__(
+        self, root: bytes, segments: Sequence[str], places: set[Place] | None = None
+    ) -> None:
         if not is_plain(segments):
             raise _not_found()
         self._root = root
         self._names = [segment.encode() for segment in segments][::-1]  # the next one is last
+        self._places = places  # where they are wanted
         self._links = 0
         self._folders = [os.open(root, _FOLDER & ~os.O_NOFOLLOW)]
 
@@ -110,10 +122,17 @@ class _Walk:
             elif name not in (b"", b"."):
                 if not _NAME.fullmatch(name):  # of a link's target; a segment has been checked
                     raise _not_found()
+                if not self._names:
+                    self._note(name)
                 if not stat.S_ISLNK(_status(name, self._folders[-1]).st_mode):
                     return name
+                self._note(name)
                 self._follow(name)
         return None
+
+    def _note(self, name: bytes) -> None:
+        if self._places is not None:
+            self._places.add(place_in(self._folders[-1], name))
 
     def _descend(self, name: bytes) -> None:
         self._folders.append(os.open(name, _FOLDER, dir_fd=self._folders[-1]))
@@ -128,7 +147,13 @@ class _Walk:
         self._links += 1
         if self._links > MOST_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        target = os.readlink(link, dir_fd=self._folders[-1])
+        try:
+            target = os.readlink(link, dir_fd=self._folders[-1])
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            self._names.append(link)  # a rename has put something else there: look again
+            return
         if target.startswith(b"/"):
             target = self._below_root(target)
             self._close_above(1)
@@ -148,6 +173,12 @@ class _Walk:
     def _close_above(self, kept: int) -> None:
         while len(self._folders) > kept:
             os.close(self._folders.pop())
+
+
+def place_in(folder: int, name: bytes) -> Place:
+    """The place of a name in the folder of this descriptor. Raises OSError."""
+    status = os.fstat(folder)
+    return status.st_dev, status.st_ino, name
 
 
 def _status(name: bytes, folder: int) -> os.stat_result:

@@ -1,175 +1,601 @@
-"""`/files/{name}`: what is answered, what lies on the disk then, and that nothing is left open."""
+"""The read side of a mount, without a socket: what is answered, byte by byte and field by field.
+
+Whatever is asked here, a file is afterwards held by nobody but the cache, and in the end nothing is
+open. Clocks are the test's: files are made now, and looked at 100 seconds later unless a test wants
+them to be young.
+"""
 
 import errno
 import gc
+import gzip
 import os
-import threading
+import re
+import shutil
+import tempfile
+import time
+import zlib
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
-from handlers import uploads
-from handlers.files import PIECE_BYTES, Files
-from handlers.mediatypes import media_type
+from handlers import codedfiles, codings, openfiles
+from handlers.codedfiles import STREAMED_BYTES
+from handlers.codings import LEAST_BYTES
+from handlers.files import Files, Mount
+from handlers.mediatypes import media_types
+from handlers.receiving import Receiver
+from handlers.router import decode_segment
 from handlers.safepath import Root
-from handlers.uploads import Upload
-from reactor import Cancelled, FileRegion, ProtocolError, Request, Response
+from handlers.validators import parse_date
+from reactor import (
+    Cancelled,
+    File,
+    FileRegion,
+    Future,
+    Lane,
+    Limits,
+    Parts,
+    PoolFull,
+    ProtocolError,
+    Request,
+    Response,
+    http_date,
+    plain_response,
+)
 from tests.drive import Feed, Play, Stage, drive, make_request, open_descriptors
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(60)
+
+TEXT = b"".join(b"line %d of a text that shrinks\n" % number for number in range(200))
+LATER = 100.0  # seconds after a file was made, when it is looked at
 
 
 @pytest.fixture(autouse=True)
 def _no_leaks() -> Iterator[None]:
     before = open_descriptors()
     yield
-    gc.collect()
+    if open_descriptors() != before:
+        gc.collect()  # an exception that is caught is a cycle
     assert open_descriptors() == before
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    site = tmp_path / "site"
+    return make_site(tmp_path)
+
+
+def make_site(outside: Path) -> Path:
+    """A directory with files, beside things that must stay secret."""
+    site = outside / "site"
     (site / "sub").mkdir(parents=True)
-    (tmp_path / "secret.txt").write_text("secret")
+    (site / "page").mkdir()
+    (site / "text.txt").write_bytes(TEXT)
+    (site / "data").write_bytes(bytes(range(256)))
+    (site / "empty").touch()
+    (site / "sub" / "small.txt").write_bytes(b"small")
+    (site / "page" / "index.html").write_bytes(b"<p>index")
+    (site / ".hidden").write_bytes(b"secret")
+    (outside / "secret.txt").write_bytes(b"secret")
+    (outside / "text.txt.gz").write_bytes(b"secret")
     return site
 
 
-@pytest.fixture(params=["nameless", "named"])
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways to hide an unfinished file, whichever this machine's file system would have."""
-    if request.param == "named":
-        monkeypatch.setattr(uploads, "_NAMELESS", 0)
-    elif not uploads._NAMELESS:
-        pytest.skip("this machine has no nameless files")
-    return str(request.param)
+class Clock:
+    """Both clocks of a Files: the loop's, and the time of day."""
+
+    def __init__(self) -> None:
+        self.ahead = LATER
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return time.time() + self.ahead
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        self.ahead += seconds
 
 
-def ask(method: str, name: str, feed: Feed | None = None, **headers: str) -> Request:
-    """A request as the router hands it on; names here need no decoding."""
-    request = make_request(method, f"/files/{name}", feed, **headers)
-    request.params = {"name": tuple(name.split("/"))}
-    return request
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
-def get(files: Files, name: str) -> Response:
-    return drive(files.get(ask("GET", name)))
+class Seen(NamedTuple):
+    """An answer, as a client would see it."""
+
+    status: int
+    fields: list[tuple[str, str]]
+    body: bytes
+    kind: type
+
+    def get(self, name: str) -> str | None:
+        values = [value for key, value in self.fields if key.lower() == name.lower()]
+        assert len(values) < 2, f"{name} comes {len(values)} times"
+        return values[0] if values else None
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.fields]
 
 
-def post(files: Files, name: str, *pieces: bytes | Exception, **headers: str) -> Response:
-    return drive(files.post(ask("POST", name, Feed(*pieces), **headers)))
+class Served:
+    """A Files, and how it is asked."""
+
+    def __init__(
+        self, site: Path, clock: Clock, limits: Limits | None = None, **options: Any
+    ) -> None:
+        options = {"prefix": "/files/", "media_type": media_types({}), **options}
+        self.prefix: str = options["prefix"]
+        self.files = Files(
+            Mount(directory=str(site), **options),
+            limits or Limits(small_file_bytes=0),  # what is sent is the file itself
+            clock=clock.monotonic,
+            wall=clock.wall,
+        )
+
+    def request(self, path: str, method: str = "GET", **headers: str) -> Request:
+        """`path` follows the prefix and is percent-encoded; a header's underscores are hyphens."""
+        path, _, query = path.partition("?")
+        request = make_request(method, self.prefix + path, None, **headers)
+        request.query = query
+        request.params = {"name": tuple(decode_segment(one) for one in path.split("/"))}
+        return request
+
+    def ask(self, path: str, method: str = "GET", **headers: str) -> Seen:
+        return self.see(self.request(path, method, **headers), Stage())
+
+    def see(self, request: Request, stage: Stage) -> Seen:
+        """The whole answer, an error's too; what it has held is let go."""
+        try:
+            answer = self.files.get(request)
+            if not isinstance(answer, Response):
+                answer = run(answer, stage)
+        except ProtocolError as error:
+            answer = plain_response(error.status, error.reason, error.headers)
+        seen = Seen(answer.status, list(answer.headers), take(answer.body), type(answer.body))
+        self.check_holds()
+        return seen
+
+    def check_holds(self) -> None:
+        entries = self.files._open._entries.values()
+        holders = {file._holders for one in entries for file in one.found.files()}
+        assert holders <= {1}, "somebody has not let go of a file"
 
 
-def refusal(call: Callable[..., Response], *arguments: Any, **named: Any) -> int:
-    """The status of the ProtocolError that this raises; its reason is a sentence."""
-    with pytest.raises(ProtocolError) as caught:
-        call(*arguments, **named)
-    assert caught.value.reason.endswith(".")
-    return caught.value.status
+@pytest.fixture
+def served(site: Path, clock: Clock) -> Iterator[Served]:
+    served = Served(site, clock)
+    yield served
+    served.files._open.close()
 
 
-def content(response: Response) -> bytes:
-    """What the response's region is of; lets it go."""
-    region = response.body
-    assert isinstance(region, FileRegion)
-    data = region.file.load(region.offset, region.length)
-    assert len(data) == region.length
-    region.release()
-    return data
+def run(coroutine: Any, stage: Stage) -> Response:
+    play = Play(coroutine, stage)
+    while play.wish is not None:
+        play.step()
+    response: Response = play.result
+    assert isinstance(response, Response)
+    return response
 
 
-def tree(folder: Path) -> dict[str, bytes]:
-    """All files below a folder, dotted ones too."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+def take(body: Any) -> bytes:
+    """All of it, as the connection takes it; then it is let go."""
+    if isinstance(body, (bytes, memoryview)):
+        return bytes(body)
+    if isinstance(body, (FileRegion, Parts)):
+        pieces = body.pieces if isinstance(body, Parts) else [body]
+        data = [
+            one if isinstance(one, bytes) else one.file.load(one.offset, one.length)
+            for one in pieces
+        ]
+        assert list(map(len, data)) == list(map(len, pieces))
+        assert sum(map(len, data)) == len(body)
+        body.release()
+        return b"".join(data)
+    if hasattr(body, "__anext__"):
+
+        async def collect() -> bytes:
+            try:
+                return b"".join([piece async for piece in body])
+            finally:
+                await body.aclose()
+
+        return drive(collect())
+    return b"".join(body)
 
 
-# --- GET -----------------------------------------------------------------------------------------
+def replace(path: Path, data: bytes) -> None:
+    new = path.with_name(".new")
+    new.write_bytes(data)
+    new.replace(path)
 
 
-def test_get(site: Path) -> None:
-    (site / "sub" / "page.html").write_bytes(b"<p>")
-    response = get(Files(site), "sub/page.html")
-    assert response.status == 200
-    assert list(response.headers) == [
-        ("Content-Type", "text/html; charset=utf-8"),
+def fail(call: str, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a call of the operating system fail."""
+
+    def failing(*arguments: Any, **named: Any) -> Any:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, call, failing)
+
+
+# --- a file as it is -----------------------------------------------------------------------------
+
+
+def test_whole_file(served: Served, site: Path) -> None:
+    seen = served.ask("data")
+    status = (site / "data").stat()
+    assert seen.status == 200
+    assert seen.body == bytes(range(256))
+    assert seen.fields == [
+        ("Content-Type", "application/octet-stream"),
         ("X-Content-Type-Options", "nosniff"),
+        ("Last-Modified", http_date(int(status.st_mtime))),
+        ("Accept-Ranges", "bytes"),
+        ("ETag", seen.get("etag")),
     ]
-    assert content(response) == b"<p>"
+    assert re.fullmatch(r'"[0-9a-f-]+"', seen.get("etag") or "")
 
 
-def test_get_empty_file(site: Path) -> None:
-    (site / "empty").touch()
-    assert content(get(Files(site), "empty")) == b""
+def test_no_transform_leaves_a_file_as_it_is(site: Path, clock: Clock) -> None:
+    served = Served(site, clock, cache_control=lambda path: "public, No-Transform")
+    (site / "large.css").write_bytes(TEXT)
+    seen = served.ask("large.css", Accept_Encoding="gzip")
+    assert (seen.get("content-encoding"), seen.body) == (None, TEXT)
+    served.files._open.close()
 
 
-def test_get_looks_when_asked(site: Path) -> None:
-    files = Files(site)
-    assert refusal(get, files, "late") == 404
-    (site / "late").write_bytes(b"1")
-    assert content(get(files, "late")) == b"1"
-    (site / "late").write_bytes(b"22")
-    assert content(get(files, "late")) == b"22"
-    (site / "late").unlink()
-    assert refusal(get, files, "late") == 404
+def test_a_small_file_is_kept_with_its_version(site: Path, clock: Clock) -> None:
+    """What is in memory is what the tag is of; a look at the name each second keeps it so."""
+    served = Served(site, clock, Limits(small_file_bytes=256))
+    first = served.ask("data")
+    assert (first.kind, first.body) == (bytes, bytes(range(256)))
+    assert served.ask("data", "HEAD").fields == first.fields
+    assert served.ask("data", Range="bytes=1-2").body == b"\1\2"
+    assert served.ask("text.txt").kind is FileRegion  # it is larger
+    (site / "data").write_bytes(b"other")
+    assert served.ask("data") == first
+    clock.advance(1.0)
+    other = served.ask("data")
+    assert (other.kind, other.body) == (bytes, b"other")
+    assert other.get("etag") != first.get("etag")
+    served.files._open.close()
+
+
+def test_a_young_file_is_not_kept_in_memory(site: Path, clock: Clock) -> None:
+    """It may be written once more and look the same."""
+    clock.ahead = 0.0
+    served = Served(site, clock, Limits())
+    (site / "data").write_bytes(b"young")
+    young = served.ask("data")
+    assert (young.kind, young.body) == (FileRegion, b"young")
+    assert (young.get("etag") or "").startswith("W/")
+    clock.advance(LATER)
+    assert served.ask("data").kind is bytes
+    served.files._open.close()
+
+
+def test_a_small_file_that_is_cold_is_not_waited_for(
+    site: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(File, "look", lambda *arguments: False)
+    served = Served(site, clock, Limits())
+    assert served.ask("data").kind is FileRegion
+    served.files._open.close()
+
+
+def test_text_can_be_coded_and_says_so(served: Served) -> None:
+    seen = served.ask("text.txt")
+    assert seen.body == TEXT
+    assert seen.get("content-type") == "text/plain; charset=utf-8"
+    assert seen.get("vary") == "Accept-Encoding"
+    assert seen.get("content-encoding") is None
+
+
+def test_empty_file(served: Served) -> None:
+    seen = served.ask("empty")
+    assert (seen.status, seen.body) == (200, b"")
+    assert served.ask("empty", Range="bytes=0-").status == 416
+    assert served.ask("empty", Range="bytes=-1").status == 200
+
+
+def test_hot_file_is_answered_at_once(served: Served) -> None:
+    """In the call, and by no coroutine: no thread, no walk."""
+    served.ask("data")
+    for headers in ({}, {"Range": "bytes=1-2"}, {"If-None-Match": "*"}):
+        request = served.request("data", **{k.replace("-", "_"): v for k, v in headers.items()})
+        answer = served.files.get(request)
+        assert isinstance(answer, Response)
+        take(answer.body)
+
+
+def test_same_answer_again(served: Served) -> None:
+    assert served.ask("text.txt") == served.ask("text.txt")
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("modified", "told"),
     [
-        ("LICENSE", "application/octet-stream"),
-        ("data.", "application/octet-stream"),
-        ("data.unknown", "application/octet-stream"),
-        ("a.txt", "text/plain; charset=utf-8"),
-        ("A.TXT", "text/plain; charset=utf-8"),
-        ("a.tar.gz", "application/gzip"),
-        ("a.js", "text/javascript; charset=utf-8"),
-        ("a.json", "application/json"),
-        ("a.svg", "image/svg+xml"),
-        ("a.png", "image/png"),
+        (1_700_000_000.999, 1_700_000_000),
+        (-5.0, 0),
+        (0.0, 0),
     ],
 )
-def test_media_types(site: Path, name: str, expected: str) -> None:
-    assert media_type(name) == expected
-    (site / name).touch()
-    response = get(Files(site), name)
-    assert dict(response.headers)["Content-Type"] == expected
-    content(response)
+def test_last_modified(served: Served, site: Path, modified: float, told: int) -> None:
+    os.utime(site / "data", (modified, modified))
+    assert served.ask("data").get("last-modified") == http_date(told)
+
+
+def test_last_modified_in_the_future(served: Served, site: Path, clock: Clock) -> None:
+    """No date that it has not been changed since (RFC 9110, section 8.8.2.1)."""
+    future = time.time() + 10**6
+    os.utime(site / "data", (future, future))
+    told = parse_date(served.ask("data").get("last-modified") or "")
+    assert told is not None
+    assert clock.wall() - 2 <= told <= clock.wall()
+    assert served.ask("data", If_Modified_Since=http_date(told)).status == 304
+
+
+# --- paths ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", ["/", "/files/", "/a/b/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("none", "none/", "none/none", "data/", "data/x", "empty/", "sub/none"),
+        *("..", "../", "../secret.txt", "%2e%2e/secret.txt", "sub/..", "sub/../data", "."),
+        *("%2e%2e%2fsecret.txt", "..%5csecret.txt", "..%2fsecret.txt", "...", "./data"),
+        *("sub/../../secret.txt", "text.txt.gz", "hidden-link", "%F0%9F%92%A9", "%2f.."),
+        *(".hidden", "%2ehidden", "sub/.hidden", ".hidden/", "sub%2fsmall.txt", "sub%2Fsmall.txt"),
+        *("data%00", "data%00.txt", "%00", "data%0a", "data%20", "Data", "back%5cslash"),
+        *("/data", "//data", "sub//small.txt", "page//", "//", "/", "//evil.example/"),
+        *("/etc/passwd", "%2fetc%2fpasswd", "%2f", "x" * 255, "x" * 256, "x" * 4000, "x/" * 2000),
+        *("out", "out-folder/secret.txt", "out-folder/", "loop", "fifo", "fifo/", "dangling"),
+    ],
+)  # fmt: skip
+@pytest.mark.timeout(10)
+def test_what_is_not_there(site: Path, clock: Clock, prefix: str, path: str) -> None:
+    (site / "out").symlink_to("../secret.txt")
+    (site / "out-folder").symlink_to("..")
+    (site / "loop").symlink_to("loop")
+    (site / "dangling").symlink_to("nowhere")
+    (site / "hidden-link").symlink_to(".hidden")
+    (site / "back\\slash").write_text("secret")
+    os.mkfifo(site / "fifo")
+    served = Served(site, clock, prefix=prefix, listing=False)
+    for method in ("GET", "HEAD"):
+        seen = served.ask(path, method)
+        assert (seen.status, seen.body) == (404, b"There is no such file.\n")
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        *("", "sub", "sub/", "none", "none/a", "..", "../secret.txt", ".x", "sub/../a", "a\\b"),
-        *("a\0b", "x" * 256, "x" * 10_000, "/etc/passwd", "out", "fifo", "loop"),
+        *("a b", "é", "a%b", "100%", "a?b", "a#b", "a;b", "a+b", "a&b", "<x>", 'a"b', "a'b"),
+        *("a..b", "~", "a.", "a..", "\n", "\x7f", "\u202e", "-", "x" * 255),
     ],
 )
-@pytest.mark.timeout(5)  # the FIFO
-def test_get_what_is_not_there(site: Path, name: str) -> None:
-    (site / ".x").touch()
-    (site / "a\\b").touch()
-    (site / "out").symlink_to("../secret.txt")
-    (site / "loop").symlink_to("loop")
+def test_any_other_name(served: Served, site: Path, name: str) -> None:
+    (site / name).write_bytes(name.encode())
+    path = "".join(f"%{byte:02x}" for byte in name.encode())
+    assert served.ask(path).body == name.encode()
+
+
+@pytest.mark.timeout(10)
+def test_nothing_but_files_is_opened(
+    served: Served, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To open a device or a FIFO may have effects, or take for ever."""
     os.mkfifo(site / "fifo")
-    assert refusal(get, Files(site), name) == 404
+    (site / "fifo-link").symlink_to("fifo")
+    (site / "text.txt.gz").symlink_to("fifo")
+    opened = []
+    really_open = os.open
+
+    def spy(path: Any, *arguments: Any, **named: Any) -> int:
+        opened.append(path)
+        return really_open(path, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", spy)
+    assert served.ask("fifo").status == served.ask("fifo-link").status == 404
+    assert served.ask("text.txt", Accept_Encoding="gzip").status == 200
+    assert b"fifo" not in opened
+    assert b"text.txt.gz" not in opened
+    devices = Served(Path("/dev"), Clock(), listing=False)
+    for name in ("null", "zero", "tty", "ptmx"):
+        assert devices.ask(name).status == 404
+        assert name.encode() not in opened
 
 
-def fail(call: str, code: int, monkeypatch: pytest.MonkeyPatch, times: int = 10**6) -> None:
-    """Have a call of the operating system fail, the first `times` times."""
-    real, left = getattr(os, call), [times]
+# --- folders -------------------------------------------------------------------------------------
 
-    def failing(*arguments: Any, **named: Any) -> Any:
-        if left[0]:
-            left[0] -= 1
-            raise OSError(code, os.strerror(code))
-        return real(*arguments, **named)
 
-    monkeypatch.setattr(os, call, failing)
+@pytest.mark.parametrize(
+    ("prefix", "path", "location"),
+    [
+        ("/", "sub", "/sub/"),
+        ("/files/", "sub", "/files/sub/"),
+        ("/files/", "sub?a=b&c=%20d", "/files/sub/?a=b&c=%20d"),
+        ("/", "sub?//evil.example", "/sub/?//evil.example"),
+        ("/", "%73ub", "/sub/"),
+        ("/", "sub/a%20b%3F%23%25", "/sub/a%20b%3F%23%25/"),
+        ("/", "evil.example", "/evil.example/"),
+        ("/files/", "link", "/files/link/"),
+        ("/files/", "sub/é".replace("é", "%C3%A9"), "/files/sub/%C3%A9/"),
+    ],
+)
+def test_folder_without_its_slash(
+    site: Path, clock: Clock, prefix: str, path: str, location: str
+) -> None:
+    for name in ("sub/a b?#%", "evil.example", "sub/é"):
+        (site / name).mkdir()
+    (site / "link").symlink_to("sub")
+    served = Served(site, clock, prefix=prefix, headers=(("X-Own", "yes"),))
+    for method in ("GET", "HEAD"):
+        seen = served.ask(path, method)
+        assert seen.status == 301
+        assert seen.get("location") == location
+        assert seen.get("x-own") == "yes"
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    path=st.lists(
+        st.sampled_from(
+            ["", "/", "sub", "%2f", "%5c", "\\", "evil.example", ".", "%2e", "@", ":", "?", "#"]
+        ),
+        max_size=8,
+    ).map("".join)
+)  # fmt: skip
+@example("/evil.example")
+@example("/evil.example/%2f..")
+@example("%5cevil.example")
+@example("%2fevil.example")
+def test_no_redirect_leads_to_another_server(site: Path, path: str) -> None:
+    (site / "evil.example").mkdir(exist_ok=True)
+    for prefix in ("/", "/files/"):
+        location = Served(site, Clock(), prefix=prefix, listing=False).ask(path).get("location")
+        if location is not None:
+            assert location.startswith("/")
+            assert location[1:2] not in ("/", "\\")
+            assert urlsplit(location)[:2] == ("", "")
+
+
+def test_redirect_leads_to_the_folder(served: Served, site: Path) -> None:
+    (site / "sub" / "ü %?").mkdir()
+    (site / "sub" / "ü %?" / "index.html").write_bytes(b"<p>there")
+    location = served.ask("sub/%C3%BC%20%25%3F").get("location") or ""
+    assert unquote(location) == "/files/sub/ü %?/"
+    assert served.ask(location.removeprefix("/files/")).body == b"<p>there"
+
+
+@pytest.mark.parametrize("prefix", ["/", "/files/"])
+def test_index(site: Path, clock: Clock, prefix: str) -> None:
+    (site / "index.html").symlink_to("page/index.html")
+    served = Served(site, clock, prefix=prefix)
+    for path in ("", "page/", "page/index.html", "index.html"):
+        seen = served.ask(path)
+        assert (seen.status, seen.body) == (200, b"<p>index")
+        assert seen.get("content-type") == "text/html; charset=utf-8"
+
+
+def test_index_comes_and_goes(served: Served, site: Path, clock: Clock) -> None:
+    assert b"small.txt" in served.ask("sub/").body  # a listing
+    (site / "sub" / "index.html").write_bytes(b"<p>new")
+    assert served.ask("sub/").body == b"<p>new"
+    (site / "sub" / "index.html").unlink()
+    clock.advance(1.0)
+    assert b"small.txt" in served.ask("sub/").body
+
+
+def test_index_that_is_a_folder(site: Path, clock: Clock) -> None:
+    (site / "sub" / "index.html").mkdir()
+    assert b"index.html/" in Served(site, clock).ask("sub/").body
+    assert Served(site, clock, listing=False).ask("sub/").status == 404
+    assert Served(site, clock).ask("sub/index.html").get("location") == "/files/sub/index.html/"
+
+
+@pytest.mark.parametrize("target", ["../../secret.txt", "index.html", "none", ".hidden"])
+def test_index_that_leads_nowhere(site: Path, clock: Clock, target: str) -> None:
+    (site / "sub" / "index.html").symlink_to(target)
+    assert Served(site, clock, listing=False).ask("sub/").status == 404
+    seen = Served(site, clock).ask("sub/")
+    assert b"small.txt" in seen.body
+    assert b"index.html" not in seen.body
+
+
+def test_listing(site: Path, clock: Clock) -> None:
+    for prefix in ("/", "/files/"):
+        seen = Served(site, clock, prefix=prefix, headers=(("X-Own", "yes"),)).ask("sub/")
+        assert seen.status == 200
+        assert seen.get("content-type") == "text/html; charset=utf-8"
+        assert seen.get("x-own") == "yes"
+        assert b"small.txt" in seen.body
+    assert Served(site, clock, listing=False).ask("sub/").status == 404
+    assert Served(site, clock, listing=False).ask("sub").status == 301
+    assert b'"small.txt"' in Served(site, clock).ask("sub/", Accept="application/json").body
+
+
+# --- single-page applications --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spa", ["data", "page/index.html"])
+@pytest.mark.parametrize("prefix", ["/", "/app/"])
+def test_unknown_paths_are_the_applications(
+    site: Path, clock: Clock, spa: str, prefix: str
+) -> None:
+    served = Served(site, clock, prefix=prefix, spa=spa, headers=(("X-Own", "yes"),))
+    whole = served.ask(spa)
+    assert whole.status == 200
+    for path in (
+        "none",
+        "none/none",
+        "none/",
+        "sub/none",
+        "data/x",
+        "data/",
+        "none?q=1",
+        "x" * 300,
+    ):
+        if path.split("/")[0] != spa:
+            assert served.ask(path) == whole
+        head = served.ask(path, "HEAD")
+        assert (head.status, head.get("x-own")) == (200, "yes")
+    assert served.ask("none", If_None_Match=whole.get("etag") or "").status == 304
+    assert served.ask("none", Range="bytes=0-1").body == whole.body[:2]
+
+
+def test_what_is_there_is_not_the_applications(site: Path, clock: Clock) -> None:
+    served = Served(site, clock, prefix="/", spa="page/index.html")
+    assert served.ask("sub/small.txt").body == b"small"
+    assert served.ask("sub").status == 301
+    assert b"small.txt" in served.ask("sub/").body
+    for path in (".hidden", "sub/.none", ".", "..", "../secret.txt", "a%00", "a%5cb"):
+        assert served.ask(path).status == 404
+
+
+def test_without_listing_folders_are_the_applications(site: Path, clock: Clock) -> None:
+    served = Served(site, clock, spa="data", listing=False)
+    assert served.ask("sub/").body == bytes(range(256))
+
+
+@pytest.mark.parametrize("spa", ["gone.html", "sub/gone.html", "gone/gone.html", "out", "data/x"])
+def test_application_that_is_not_there(site: Path, clock: Clock, spa: str) -> None:
+    (site / "out").symlink_to("../secret.txt")
+    served = Served(site, clock, spa=spa)
+    for path in ("none", spa, "none/", f"{spa}/"):
+        assert served.ask(path).status == 404
+
+
+def test_application_that_is_a_folder(site: Path, clock: Clock) -> None:
+    assert Served(site, clock, spa="sub").ask("none").status in (301, 404)
+
+
+def test_application_is_looked_for_once_a_second(site: Path, clock: Clock) -> None:
+    served = Served(site, clock, spa="data")
+    served.ask("none")
+    before = served.files._open._entries["data",].checked
+    clock.advance(0.5)
+    served.ask("other")
+    assert served.files._open._entries["data",].checked == before
+    clock.advance(0.5)
+    served.ask("other")
+    assert served.files._open._entries["data",].checked == before + 1
+
+
+# --- what goes wrong -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -180,551 +606,960 @@ def fail(call: str, code: int, monkeypatch: pytest.MonkeyPatch, times: int = 10*
         (errno.EMFILE, 503),
         (errno.ENFILE, 503),
         (errno.ENXIO, 404),
+        (errno.ENODEV, 404),
+        (errno.ENOENT, 404),
+        (errno.ELOOP, 404),
     ],
 )
-def test_get_that_fails(
-    site: Path, code: int, status: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("path", ["data", "sub/"])
+def test_disk_that_refuses(
+    site: Path,
+    clock: Clock,
+    path: str,
+    code: int,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (site / "a").touch()
-    files = Files(site)
-    fail("open", code, monkeypatch)
-    assert refusal(get, files, "a") == status
+    served = Served(site, clock, headers=(("X-Own", "yes"),))
+    with monkeypatch.context() as patch:
+        fail("open", code, patch)
+        seen = served.ask(path)
+        assert seen.status == status
+        assert seen.get("x-own") == "yes"
+    assert served.ask(path).status == 200
 
 
-def test_get_on_a_broken_disk_is_the_servers_fault(
-    site: Path, monkeypatch: pytest.MonkeyPatch
+def test_broken_disk_is_the_servers_fault(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        fail("open", errno.EIO, patch)
+        with pytest.raises(OSError, match="Input/output error"):
+            served.ask("data")
+    assert served.ask("data").status == 200
+
+
+def test_out_of_descriptors_a_hot_file_is_served_all_the_same(
+    served: Served, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
-    (site / "a").touch()
-    files = Files(site)
-    fail("open", errno.EIO, monkeypatch)
-    with pytest.raises(OSError):
-        get(files, "a")
+    served.ask("data")
+    with monkeypatch.context() as patch:
+        fail("open", errno.EMFILE, patch)
+        assert served.ask("data").status == 200
+        assert served.ask("empty").status == 503
+        clock.advance(1.0)
+        assert served.ask("data").status == 503
+    assert served.ask("data").status == 200
 
 
-def test_get_that_is_cancelled_while_the_file_is_opened(site: Path) -> None:
+@pytest.fixture
+def nobody() -> Iterator[Path]:
+    """A site that is served by somebody who is not root, whoever runs the test."""
+    outside = Path(tempfile.mkdtemp())
+    user = os.geteuid()
+    try:
+        outside.chmod(0o755)
+        site = make_site(outside)
+        if user == 0:
+            os.seteuid(65534)
+        yield site
+    finally:
+        os.seteuid(user)
+        (outside / "site" / "sub").chmod(0o755)
+        shutil.rmtree(outside)
+
+
+def test_what_the_server_may_not_read(nobody: Path, clock: Clock) -> None:
+    user = os.geteuid()
+
+    def as_owner(change: Callable[[], None]) -> None:
+        if user == 65534 and os.getuid() == 0:
+            os.seteuid(0)
+        change()
+        os.seteuid(user)
+
+    def take_away() -> None:
+        (nobody / "data").chmod(0)
+        (nobody / "sub").chmod(0)
+        (nobody / "page" / "index.html").chmod(0)
+        (nobody / "text.txt.gz").write_bytes(b"secret")
+        (nobody / "text.txt.gz").chmod(0)
+
+    as_owner(take_away)
+    if os.access(nobody / "data", os.R_OK, effective_ids=True):
+        pytest.skip("this user may read everything")
+    served = Served(nobody, clock, headers=(("X-Own", "yes"),), spa="empty")
+    for path in ("data", "sub/small.txt", "sub/none", "sub/", "page/", "page/index.html"):
+        seen = served.ask(path)
+        assert (seen.status, seen.get("x-own")) == (403, "yes")
+        assert b"secret" not in seen.body
+    seen = served.ask("text.txt", Accept_Encoding="gzip")
+    assert gzip.decompress(seen.body) == TEXT  # made, since what is there may not be read
+
+
+def test_cancelled_while_the_file_is_opened(served: Served) -> None:
     """The job ends later, on its thread; nobody wants its file, so it closes itself."""
-    (site / "a").touch()
     stage = Stage()
     stage.holding = True
-    play = Play(Files(site).get(ask("GET", "a")), stage)
+    answer: Any = served.files.get(served.request("data"))
+    play = Play(answer, stage)
     play.wish.start(stage)
     with pytest.raises(Cancelled):
         play.throw(Cancelled())
     stage.perform([0])
+    assert served.ask("data").status == 200
 
 
-def test_no_directory() -> None:
-    files = Files(None)
-    assert refusal(get, files, "a") == 404
-    assert refusal(post, files, "a") == 404
-    assert refusal(post, Files(None, read_only=True), "a") == 404
-
-
-def test_directory_that_cannot_be(site: Path) -> None:
+def test_directory_that_cannot_be(site: Path, clock: Clock) -> None:
     with pytest.raises(OSError):
-        Files(site / "none")
+        Served(site / "none", clock)
+    with pytest.raises(OSError):
+        Served(site / "data", clock)
 
 
-# --- POST ----------------------------------------------------------------------------------------
+# --- fields of our own ---------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("kind")
-def test_post_and_replace(site: Path) -> None:
-    files = Files(site)
-    response = post(files, "sub/a%20b", b"one", b"two")
-    assert (response.status, response.body) == (201, b"")
-    assert list(response.headers) == [("Location", "/files/sub/a%20b")]
-    assert tree(site) == {"sub/a%20b": b"onetwo"}
-    response = post(files, "sub/a%20b", b"three")
-    assert (response.status, response.body, list(response.headers)) == (204, b"", [])
-    assert tree(site) == {"sub/a%20b": b"three"}
+def test_headers_are_on_every_answer(site: Path, clock: Clock) -> None:
+    own = (("X-Own", "yes"), ("Strict-Transport-Security", "max-age=1"))
+    served = Served(site, clock, headers=own)
+    tag = served.ask("data").get("etag") or ""
+    asked: list[tuple[int, str, dict[str, str]]] = [
+        (200, "data", {}),
+        (200, "sub/", {}),
+        (206, "data", {"Range": "bytes=0-1"}),
+        (206, "data", {"Range": "bytes=0-1,5-6"}),
+        (301, "sub", {}),
+        (304, "data", {"If_None_Match": tag}),
+        (404, "none", {}),
+        (404, "..", {}),
+        (406, "data", {"Accept_Encoding": "identity;q=0"}),
+        (412, "data", {"If_Match": '"other"'}),
+        (416, "data", {"Range": "bytes=300-"}),
+        (200, "text.txt", {"Accept_Encoding": "gzip"}),
+        (406, "text.txt", {"Accept_Encoding": "*;q=0"}),
+    ]
+    (site / "data.gz").write_bytes(b"gz")
+    clock.advance(1.0)
+    for method in ("GET", "HEAD"):
+        for status, path, headers in asked:
+            seen = served.ask(path, method, **headers)
+            if method == "GET" or "Range" not in headers:
+                assert seen.status == status, (path, headers)
+            assert [field for field in seen.fields if field in own] == list(own)
 
 
-@pytest.mark.usefixtures("kind")
-def test_post_of_nothing(site: Path) -> None:
-    assert post(Files(site), "empty").status == 201
-    assert tree(site) == {"empty": b""}
+def test_cache_control(site: Path, clock: Clock) -> None:
+    rules = {"text.txt": "max-age=1", "page/index.html": "no-cache", "data": "immutable"}
+    served = Served(site, clock, cache_control=lambda path: rules.get(path, ""), spa="data")
+    assert served.ask("text.txt").get("cache-control") == "max-age=1"
+    assert served.ask("text.txt", "HEAD").get("cache-control") == "max-age=1"
+    gzipped = served.ask("text.txt", Accept_Encoding="gzip")
+    assert gzipped.get("cache-control") == "max-age=1"
+    assert served.ask("text.txt", Range="bytes=1-2").get("cache-control") == "max-age=1"
+    assert served.ask("text.txt", Range="bytes=1-2,4-5").get("cache-control") == "max-age=1"
+    assert served.ask("text.txt", If_None_Match="*").get("cache-control") == "max-age=1"
+    assert served.ask("page/").get("cache-control") == "no-cache"
+    assert served.ask("unknown").get("cache-control") == "immutable"
+    assert served.ask("empty").get("cache-control") is None
+    assert served.ask("sub").get("cache-control") is None
 
 
-@pytest.mark.usefixtures("kind")
-def test_post_keeps_the_bytes(site: Path) -> None:
-    body = bytes(range(256)) * 5000
-    assert post(Files(site), "a", body, b"\r\n", body).status == 201
-    assert tree(site) == {"a": body + b"\r\n" + body}
+# --- conditions ----------------------------------------------------------------------------------
 
 
-def test_post_holds_one_piece_at_a_time(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was pulled is on the disk before the next is pulled, and no pull asks for much."""
-    asked: list[int] = []
-    written: list[int] = []
-    pull, write = Feed.pull, Upload.write
-
-    def spy_pull(feed: Feed, most: int) -> Any:
-        asked.append(most)
-        assert len(written) == len(asked) - 1
-        return pull(feed, most)
-
-    def spy_write(upload: Upload, piece: bytes) -> None:
-        written.append(len(piece))
-        write(upload, piece)
-
-    monkeypatch.setattr(Feed, "pull", spy_pull)
-    monkeypatch.setattr(Upload, "write", spy_write)
-    post(Files(site), "a", b"x" * (3 * PIECE_BYTES + 1))
-    assert set(asked) == {PIECE_BYTES}
-    assert written == [PIECE_BYTES] * 3 + [1]
+def test_not_modified_says_what_it_must(site: Path, clock: Clock) -> None:
+    """RFC 9110, section 15.4.5: what the 200 would have said of validators and caches, no more."""
+    served = Served(
+        site, clock, headers=(("X-Own", "yes"),), cache_control=lambda path: "max-age=5"
+    )
+    for coding in ("identity", "gzip"):
+        whole = served.ask("text.txt", Accept_Encoding=coding)
+        assert (whole.get("content-encoding") or "identity") == coding
+        seen = served.ask("text.txt", Accept_Encoding=coding, If_None_Match=whole.get("etag") or "")
+        assert (seen.status, seen.body) == (304, b"")
+        assert seen.fields == [
+            ("ETag", whole.get("etag")),
+            ("Vary", "Accept-Encoding"),
+            ("Cache-Control", "max-age=5"),
+            ("X-Own", "yes"),
+        ]
+    plain = served.ask("data")
+    assert "Vary" not in served.ask("data", If_None_Match=plain.get("etag") or "").names
 
 
-@pytest.mark.usefixtures("kind")
-def test_post_to_a_disk_that_takes_a_little_at_a_time(
-    site: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:1000]))
-    post(Files(site), "a", b"0123456789" * 777)
-    assert tree(site) == {"a": b"0123456789" * 777}
+# Fields of a request, where T is the file's tag, D its date, B a date before, A one after it.
+CONDITIONS: list[tuple[int, dict[str, str]]] = [
+    (200, {"If_None_Match": '"other"'}),
+    (304, {"If_None_Match": "T"}),
+    (304, {"If_None_Match": "W/T"}),
+    (304, {"If_None_Match": '"other", T'}),
+    (304, {"If_None_Match": "*"}),
+    (200, {"If_None_Match": "T x"}),
+    (304, {"If_Modified_Since": "D"}),
+    (304, {"If_Modified_Since": "A"}),
+    (200, {"If_Modified_Since": "B"}),
+    (200, {"If_Modified_Since": "yesterday"}),
+    (200, {"If_None_Match": '"other"', "If_Modified_Since": "A"}),
+    (304, {"If_None_Match": "T", "If_Modified_Since": "B"}),
+    (200, {"If_Match": "T"}),
+    (200, {"If_Match": "*"}),
+    (412, {"If_Match": '"other"'}),
+    (412, {"If_Match": "W/T"}),
+    (200, {"If_Unmodified_Since": "D"}),
+    (412, {"If_Unmodified_Since": "B"}),
+    (200, {"If_Match": "T", "If_Unmodified_Since": "B"}),
+    (412, {"If_Match": '"other"', "If_Unmodified_Since": "A", "If_None_Match": "T"}),
+    (304, {"If_Match": "T", "If_None_Match": "T"}),
+    (412, {"If_Unmodified_Since": "B", "If_Modified_Since": "A"}),
+    (304, {"If_Unmodified_Since": "A", "If_Modified_Since": "A"}),
+    # and together with a Range
+    (206, {"Range": "bytes=0-0"}),
+    (304, {"Range": "bytes=0-0", "If_None_Match": "T"}),
+    (412, {"Range": "bytes=0-0", "If_Match": '"other"'}),
+    (206, {"Range": "bytes=0-0", "If_Range": "T"}),
+    (206, {"Range": "bytes=0-0", "If_Range": "D"}),
+    (200, {"Range": "bytes=0-0", "If_Range": '"other"'}),
+    (200, {"Range": "bytes=0-0", "If_Range": "W/T"}),
+    (200, {"Range": "bytes=0-0", "If_Range": "A"}),
+    (200, {"Range": "bytes=0-0", "If_Range": "B"}),
+    (200, {"Range": "bytes=900-", "If_Range": '"other"'}),
+    (416, {"Range": "bytes=900-", "If_Range": "T"}),
+    (304, {"Range": "bytes=900-", "If_None_Match": "T"}),
+    (412, {"Range": "bytes=0-0", "If_Range": "T", "If_Match": '"other"'}),
+    (200, {"If_Range": "T"}),
+]
 
 
-@pytest.mark.usefixtures("kind")
-@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_mode_is_that_of_any_new_file(site: Path, umask: int, mode: int) -> None:
-    before = os.umask(umask)
-    try:
-        post(Files(site), "a", b"x")
-    finally:
-        os.umask(before)
-    assert (site / "a").stat().st_mode & 0o7777 == mode
-    assert (site / "a").stat().st_nlink == 1
+@pytest.mark.parametrize(("status", "headers"), CONDITIONS)
+@pytest.mark.parametrize("cold", [False, True])
+def test_conditions(served: Served, status: int, headers: dict[str, str], cold: bool) -> None:
+    whole = served.ask("data")
+    tag, date = whole.get("etag") or "", whole.get("last-modified") or ""
+    modified = parse_date(date)
+    assert modified is not None
+    dates = {"D": date, "B": http_date(modified - 1), "A": http_date(modified + 1)}
+    filled = {name: dates.get(value, value.replace("T", tag)) for name, value in headers.items()}
+    if cold:
+        served.files._open.close()
+    seen = served.ask("data", **filled)
+    assert seen.status == status
+    if status == 200:
+        assert seen.body == whole.body
+        assert seen.fields == whole.fields
+    if cold:
+        served.files._open.close()
+    head = served.ask("data", "HEAD", **filled)  # a Range means nothing to it
+    assert head.status == (200 if status in (206, 416) else status)
 
 
-@pytest.mark.usefixtures("kind")
-def test_post_is_on_the_disk_before_it_has_its_name(
-    site: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = []
-
-    def watch(call: str) -> None:
-        real = getattr(os, call)
-
-        def spy(*arguments: Any, **named: Any) -> Any:
-            calls.append(call)
-            return real(*arguments, **named)
-
-        monkeypatch.setattr(os, call, spy)
-
-    for call in ("write", "fsync", "replace"):
-        watch(call)
-    post(Files(site), "a", b"x")
-    assert calls == ["write", "fsync", "replace", "fsync"]
+def test_conditions_are_about_what_would_be_sent(served: Served) -> None:
+    plain = served.ask("text.txt").get("etag") or ""
+    gzipped = served.ask("text.txt", Accept_Encoding="gzip").get("etag") or ""
+    assert plain != gzipped
+    for coding, tag, other in (("identity", plain, gzipped), ("gzip", gzipped, plain)):
+        headers = {"Accept_Encoding": coding}
+        assert served.ask("text.txt", If_None_Match=tag, **headers).status == 304
+        assert served.ask("text.txt", If_None_Match=other, **headers).status == 200
+        assert served.ask("text.txt", If_Match=tag, **headers).status == 200
+        assert served.ask("text.txt", If_Match=other, **headers).status == 412
+    # A range is of the file as it is, and so is what it is compared with.
+    headers = {"Accept_Encoding": "gzip", "Range": "bytes=0-0"}
+    assert served.ask("text.txt", If_Range=plain, **headers).status == 206
+    assert served.ask("text.txt", If_Range=gzipped, **headers).status == 200
+    assert served.ask("text.txt", If_None_Match=plain, **headers).status == 304
+    assert served.ask("text.txt", If_None_Match=gzipped, **headers).status == 206
 
 
-@pytest.mark.usefixtures("kind")
-def test_readers_see_the_old_file_or_the_new_one(site: Path) -> None:
-    files = Files(site)
-    post(files, "a", b"old")
-    kept = get(files, "a")
+# --- young files ---------------------------------------------------------------------------------
+
+
+def test_weak_while_young(site: Path, clock: Clock) -> None:
+    clock.ahead = 0.0
+    served = Served(site, clock)
+    (site / "data").touch()
+    young = served.ask("data").get("etag") or ""
+    assert young.startswith('W/"')
+    assert served.ask("data", If_None_Match=young).status == 304
+    assert served.ask("data", If_Match=young).status == 412
+    assert served.ask("data", Range="bytes=0-0", If_Range=young).status == 200
+    clock.advance(1.5)
+    strong = served.ask("data").get("etag") or ""
+    assert strong.startswith('"')
+    assert served.ask("data", If_None_Match=young).status == 200  # of it may be another state
+    assert served.ask("data", If_None_Match=strong).status == 304
+    clock.advance(1.5)
+    assert served.ask("data").get("etag") == strong
+
+
+def test_coded_tags_are_as_weak_as_the_files(site: Path, clock: Clock) -> None:
+    clock.ahead = 0.0
+    served = Served(site, clock)
+    (site / "text.txt").touch()
+    young = served.ask("text.txt", Accept_Encoding="gzip").get("etag") or ""
+    assert young.startswith('W/"')
+    clock.advance(1.5)
+    strong = served.ask("text.txt", Accept_Encoding="gzip").get("etag") or ""
+    assert strong.startswith('"')
+
+
+def test_sibling_that_is_younger_than_its_file(site: Path, clock: Clock) -> None:
+    clock.ahead = 0.3
+    time.sleep(0.8)  # the file's age; with what the clock is ahead, more than a second
+    (site / "text.txt.gz").write_bytes(b"gz")
+    served = Served(site, clock)
+    assert (served.ask("text.txt").get("etag") or "").startswith('"')
+    assert (served.ask("text.txt", Accept_Encoding="gzip").get("etag") or "").startswith('W/"')
+    clock.advance(1.5)
+    assert (served.ask("text.txt", Accept_Encoding="gzip").get("etag") or "").startswith('"')
+
+
+def test_tag_is_as_young_as_the_look_at_the_file(site: Path, clock: Clock) -> None:
+    """A slow disk answers two seconds later: the file may have changed again in its first one."""
+    clock.ahead = 0.0
+    served = Served(site, clock)
+    (site / "data").touch()
     stage = Stage()
-    play = Play(files.post(ask("POST", "a", Feed(b"ne", b"w"))), stage)
-    steps = 0
-    while play.wish is not None:
-        assert content(get(files, "a")) == b"old"
-        play.step()
-        steps += 1
-    assert steps >= 4
-    assert content(get(files, "a")) == b"new"
-    assert content(kept) == b"old"  # an answer under way keeps its file
+    stage.holding = True
+    answer: Any = served.files.get(served.request("data"))
+    play = Play(answer, stage)
+    found = play.wish.start(stage)
+    stage.perform([0])
+    clock.advance(2.0)
+    play.resume(found)
+    assert dict(play.result.headers)["ETag"].startswith('W/"')
+    play.result.body.release()
 
 
-@pytest.mark.usefixtures("kind")
-def test_of_two_uploads_the_last_to_end_wins_whole(site: Path) -> None:
-    files, stage = Files(site), Stage()
-    one = Play(files.post(ask("POST", "a", Feed(b"1", b"1", b"1"))), stage)
-    two = Play(files.post(ask("POST", "a", Feed(b"2", b"2"))), stage)
-    while one.wish is not None or two.wish is not None:
-        for play in (one, two):
-            if play.wish is not None:
-                play.step()
-    assert (two.result.status, one.result.status) == (201, 204)
-    assert tree(site) == {"a": b"111"}
+@pytest.mark.parametrize("size", [10, 5000])
+def test_what_was_made_of_a_young_file_is_made_again(
+    site: Path, clock: Clock, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written twice within a tick of the file system's clock, it has the same version twice."""
+    clock.ahead = 0.0
+    version = openfiles.Version
+    monkeypatch.setattr(
+        openfiles, "Version", lambda device, inode, size, *_: version(device, inode, size, 0, 0)
+    )
+    served = Served(site, clock)
+
+    def check(letter: bytes) -> None:
+        for _ in range(2):
+            assert served.ask("text.txt").body == letter * size
+            seen = served.ask("text.txt", Accept_Encoding="gzip")
+            coded = seen.get("content-encoding") == "gzip"
+            assert coded is (size > LEAST_BYTES)
+            assert (gzip.decompress(seen.body) if coded else seen.body) == letter * size
+
+    (site / "text.txt").write_bytes(b"a" * size)
+    check(b"a")
+    (site / "text.txt").write_bytes(b"b" * size)
+    clock.advance(1.5)
+    check(b"b")
 
 
-def test_unfinished_file_is_not_to_be_seen(site: Path, kind: str) -> None:
-    files, stage = Files(site), Stage()
-    play = Play(files.post(ask("POST", "a", Feed(b"1", b"2"))), stage)
-    play.step()
-    names = os.listdir(site)
-    assert "a" not in names
-    if kind == "nameless":
-        assert names == ["sub"]  # should the server be killed now, nothing is left
+# --- ranges --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "first", "last"),
+    [
+        ("bytes=0-0", 0, 0),
+        ("bytes=0-", 0, 255),
+        ("bytes=10-19", 10, 19),
+        ("bytes=255-", 255, 255),
+        ("bytes=200-9999", 200, 255),
+        ("bytes=-1", 255, 255),
+        ("bytes=-9999", 0, 255),
+        ("BYTES=1-2", 1, 2),
+        ("bytes=0-9,5-19", 0, 19),
+        ("bytes=0-9,10-19", 0, 19),
+        ("bytes=0-1,999-", 0, 1),
+    ],
+)
+def test_one_range(served: Served, value: str, first: int, last: int) -> None:
+    whole = served.ask("data")
+    seen = served.ask("data", Range=value)
+    assert seen.status == 206
+    assert seen.body == whole.body[first : last + 1]
+    assert seen.get("content-range") == f"bytes {first}-{last}/256"
+    assert sorted(set(seen.fields) - set(whole.fields)) == [
+        ("Content-Range", f"bytes {first}-{last}/256")
+    ]
+    assert set(whole.fields) < set(seen.fields)
+
+
+@pytest.mark.parametrize("value", ["bytes=256-", "bytes=999-1000", "bytes=-0", "bytes=300-,256-"])
+def test_no_range_of_the_file(served: Served, value: str) -> None:
+    seen = served.ask("data", Range=value)
+    assert seen.status == 416
+    assert seen.get("content-range") == "bytes */256"
+    assert served.ask("data", "HEAD", Range=value).status == 200
+
+
+@pytest.mark.parametrize(
+    "value", ["", "bytes", "bytes=", "bytes=a-b", "bytes=5-2", "lines=1-2", "bytes=1-2;", "1-2"]
+)
+def test_what_is_no_range(served: Served, value: str) -> None:
+    seen = served.ask("data", Range=value)
+    assert (seen.status, seen.body) == (200, bytes(range(256)))
+
+
+def multipart(seen: Seen) -> list[tuple[dict[str, str], bytes]]:
+    """The parts, read to the letter of RFC 9110, section 14.6, and RFC 2046, section 5.1.1."""
+    kind, _, boundary = (seen.get("content-type") or "").partition("; boundary=")
+    assert kind == "multipart/byteranges"
+    assert re.fullmatch(r"[0-9a-z]{16,70}", boundary)
+    delimiter = f"\r\n--{boundary}".encode()
+    before, *parts, end = (b"\r\n" + seen.body).split(delimiter)
+    assert (before, end) == (b"", b"--\r\n")
+    found = []
+    for part in parts:
+        assert part.startswith(b"\r\n")
+        head, _, body = part[2:].partition(b"\r\n\r\n")
+        found.append((dict(re.findall(r"(.+?): ([^\r]+)", head.decode())), body))
+    return found
+
+
+def test_several_ranges(site: Path, clock: Clock) -> None:
+    served = Served(site, clock, headers=(("X-Own", "yes"),))
+    whole = served.ask("text.txt")
+    seen = served.ask("text.txt", Range="bytes=0-4, 100-109,-3", Accept_Encoding="gzip")
+    assert seen.status == 206
+    assert seen.kind is Parts
+    size = len(TEXT)
+    kind = "text/plain; charset=utf-8"
+    assert [(fields, body) for fields, body in multipart(seen)] == [
+        ({"Content-Type": kind, "Content-Range": f"bytes 0-4/{size}"}, TEXT[:5]),
+        ({"Content-Type": kind, "Content-Range": f"bytes 100-109/{size}"}, TEXT[100:110]),
+        ({"Content-Type": kind, "Content-Range": f"bytes {size - 3}-{size - 1}/{size}"}, TEXT[-3:]),
+    ]
+    assert seen.get("content-range") is None
+    assert set(whole.fields) - set(seen.fields) == {("Content-Type", kind)}
+    boundaries = {served.ask("text.txt", Range="bytes=0-1,4-5").get("content-type") for _ in "123"}
+    assert len(boundaries) == 3
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_more_ranges_than_the_limit(site: Path, clock: Clock, most: int) -> None:
+    served = Served(site, clock, Limits(ranges=most))
+    value = "bytes=" + ",".join(f"{10 * place}-{10 * place + 1}" for place in range(most))
+    assert served.ask("data", Range=value).status == 206
+    seen = served.ask("data", Range=value + ",250-251")
+    assert (seen.status, seen.body) == (200, bytes(range(256)))
+
+
+SPECS = st.one_of(
+    st.tuples(st.integers(0, 300), st.integers(0, 300)).map(lambda p: f"{p[0]}-{p[1]}"),
+    st.integers(0, 300).map(lambda first: f"{first}-"),
+    st.integers(0, 300).map(lambda last: f"-{last}"),
+)
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(specs=st.lists(SPECS, min_size=1, max_size=6))
+def test_any_ranges(site: Path, specs: list[str]) -> None:
+    """What comes back covers exactly the bytes that were asked for, each once."""
+    served = Served(site, Clock())
+    seen = served.ask("data", Range=f"bytes={','.join(specs)}")
+    wanted: set[int] = set()
+    invalid = False
+    for spec in specs:
+        first, _, last = spec.partition("-")
+        if first and last and int(last) < int(first):
+            invalid = True
+        elif first:
+            wanted.update(range(int(first), min(256, int(last or 255) + 1)))
+        else:
+            wanted.update(range(max(0, 256 - int(last)), 256))
+    if invalid:
+        assert seen.status == 200
+        return
+    if not wanted:
+        assert seen.status == 416
+        return
+    assert seen.status == 206
+    content_range = seen.get("content-range")
+    parts = [({"Content-Range": content_range}, seen.body)] if content_range else multipart(seen)
+    covered: list[int] = []
+    for fields, body in parts:
+        match = re.fullmatch(r"bytes (\d+)-(\d+)/256", fields["Content-Range"] or "")
+        assert match
+        places = range(int(match[1]), int(match[2]) + 1)
+        assert body == bytes(places)
+        covered += places
+    assert sorted(covered) == sorted(wanted)
+
+
+# --- codings -------------------------------------------------------------------------------------
+
+
+def test_gzip(served: Served) -> None:
+    plain = served.ask("text.txt")
+    seen = served.ask("text.txt", Accept_Encoding="gzip")
+    assert seen.status == 200
+    assert gzip.decompress(seen.body) == TEXT
+    assert len(seen.body) < len(TEXT) / 3
+    assert seen.fields == [
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Last-Modified", plain.get("last-modified")),
+        ("Content-Encoding", "gzip"),
+        ("ETag", (plain.get("etag") or "")[:-1] + '-gzip"'),
+        ("Vary", "Accept-Encoding"),
+    ]
+
+
+def test_gzip_is_made_once(served: Served, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = count()
+    encode = codedfiles._encode_file
+
+    def spy(*arguments: Any) -> Any:
+        next(made)
+        return encode(*arguments)
+
+    monkeypatch.setattr(codedfiles, "_encode_file", spy)
+    first = served.ask("text.txt", Accept_Encoding="gzip")
+    assert served.ask("text.txt", Accept_Encoding="gzip") == first
+    clock.advance(5)
+    assert served.ask("text.txt", Accept_Encoding="x-gzip;q=0.1") == first
+    assert next(made) == 1
+    answer = served.files.get(served.request("text.txt", Accept_Encoding="gzip"))
+    assert isinstance(answer, Response)  # hot: in the call, by no coroutine
+
+
+def test_gzip_of_what_has_changed(served: Served, site: Path, clock: Clock) -> None:
+    first = served.ask("text.txt", Accept_Encoding="gzip")
+    replace(site / "text.txt", TEXT[::-1])
+    clock.advance(1.0)
+    second = served.ask("text.txt", Accept_Encoding="gzip")
+    assert gzip.decompress(second.body) == TEXT[::-1]
+    assert first.get("etag") != second.get("etag")
+
+
+@pytest.mark.parametrize("size", [LEAST_BYTES - 1, LEAST_BYTES])
+def test_what_is_too_short_is_not_coded(served: Served, site: Path, size: int) -> None:
+    (site / "a.txt").write_bytes(b"x" * size)
+    seen = served.ask("a.txt", Accept_Encoding="gzip")
+    coded = size >= LEAST_BYTES
+    assert (seen.get("content-encoding") == "gzip") is coded
+    assert (seen.get("vary") == "Accept-Encoding") is coded
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.gz", "a.zip", "a", "a.mp4", "a.woff2"])
+def test_what_does_not_shrink_is_not_coded(served: Served, site: Path, name: str) -> None:
+    (site / name).write_bytes(TEXT)
+    seen = served.ask(name, Accept_Encoding="gzip, br, zstd, *")
+    assert seen.body == TEXT
+    assert "Vary" not in seen.names
+
+
+@pytest.mark.parametrize(
+    ("accept", "coding"),
+    [
+        ("", None),
+        ("identity", None),
+        ("gzip;q=0", None),
+        ("gzip;q=0.5, identity;q=0.9", None),
+        ("gzip", "gzip"),
+        ("br", "br"),
+        ("zstd", "zstd"),
+        ("gzip, br", "br"),
+        ("gzip, zstd", "zstd"),
+        ("gzip, deflate, br, zstd", "br"),
+        ("gzip, br;q=0.9", "gzip"),
+        ("*", "br"),
+        ("*, br;q=0", "zstd"),
+        ("X-GZIP", "gzip"),
+        ("identity;q=0, *", "br"),
+        ("identity;q=0, *, br;q=0", "zstd"),
+        ("deflate", None),
+    ],
+)
+def test_stored_codings(served: Served, site: Path, accept: str, coding: str | None) -> None:
+    """Whatever they have is sent: that it is the file's content is the operator's word."""
+    for suffix, text in ((".br", b"br"), (".zst", b"zstd"), (".gz", b"gzip")):
+        (site / f"data{suffix}").write_bytes(text)
+    seen = served.ask("data", Accept_Encoding=accept)
+    assert seen.status == 200
+    assert seen.get("content-encoding") == coding
+    assert seen.get("vary") == "Accept-Encoding"
+    assert seen.get("content-type") == "application/octet-stream"
+    assert seen.body == (coding.encode() if coding else bytes(range(256)))
+    tag = seen.get("etag") or ""
+    assert served.ask("data", Accept_Encoding=accept, If_None_Match=tag).status == 304
+    head = served.ask("data", "HEAD", Accept_Encoding=accept)
+    assert head.fields == seen.fields
+
+
+def test_every_form_has_its_own_tag(served: Served, site: Path) -> None:
+    (site / "text.txt.br").write_bytes(b"br")
+    tags = [
+        served.ask("text.txt", Accept_Encoding=coding).get("etag")
+        for coding in ("identity", "gzip", "br")
+    ]
+    (site / "text.txt.gz").write_bytes(b"gz")
+    served.files._open.close()
+    tags.append(served.ask("text.txt", Accept_Encoding="gzip").get("etag"))
+    assert len(set(tags)) == 4
+
+
+def test_stored_coding_that_is_made_anew(served: Served, site: Path, clock: Clock) -> None:
+    (site / "data.gz").write_bytes(b"one")
+    first = served.ask("data", Accept_Encoding="gzip").get("etag")
+    replace(site / "data.gz", b"two")
+    clock.advance(1.0)
+    seen = served.ask("data", Accept_Encoding="gzip")
+    assert seen.body == b"two"
+    assert seen.get("etag") != first
+
+
+@pytest.mark.parametrize("kind", ["outside", "older", "folder", "hidden", "fifo"])
+@pytest.mark.timeout(10)
+def test_stored_coding_that_is_none(served: Served, site: Path, kind: str) -> None:
+    path = site / "text.txt.gz"
+    if kind == "outside":
+        path.symlink_to("../text.txt.gz")
+    elif kind == "hidden":
+        path.symlink_to(".hidden")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
     else:
-        assert [name for name in names if name != "sub"] != []
-        assert all(refusal(get, files, name) == 404 for name in names)
-    play.close()
+        path.write_bytes(b"secret")
+        os.utime(path, (0, 0))
+    seen = served.ask("text.txt", Accept_Encoding="gzip")
+    assert gzip.decompress(seen.body) == TEXT  # made
 
 
-def test_where_the_file_system_has_no_nameless_files(
-    site: Path, monkeypatch: pytest.MonkeyPatch
+def test_stored_coding_by_a_link(served: Served, site: Path) -> None:
+    (site / "sub" / "coded").write_bytes(b"gz")
+    (site / "data.gz").symlink_to("sub/coded")
+    assert served.ask("data", Accept_Encoding="gzip").body == b"gz"
+
+
+def test_range_and_coding(served: Served, site: Path) -> None:
+    (site / "text.txt.br").write_bytes(b"br")
+    for value, status in (("bytes=0-4", 206), ("bytes=0-4,9-12", 206), ("bytes=x", 200)):
+        seen = served.ask("text.txt", Range=value, Accept_Encoding="gzip, br")
+        assert seen.status == status
+        assert seen.get("content-encoding") is None
+        assert seen.get("vary") == "Accept-Encoding"
+    assert served.ask("text.txt", Range="bytes=99999-", Accept_Encoding="br").status == 416
+    head = served.ask("text.txt", "HEAD", Range="bytes=0-4", Accept_Encoding="br")
+    assert (head.status, head.get("content-encoding")) == (200, "br")
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "status"),
+    [
+        ("data", "identity;q=0", 200),  # it has no other form, and none is negotiated
+        ("text.txt", "identity;q=0", 406),  # what is not named is not acceptable
+        ("text.txt", "identity;q=0, gzip;q=0", 406),
+        ("text.txt", "*;q=0", 406),
+        ("text.txt", "br, *;q=0", 406),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_nothing_acceptable(
+    served: Served, path: str, accept: str, status: int, method: str
 ) -> None:
-    monkeypatch.setattr(uploads, "_NAMELESS", 0o200000000)  # no flag that means anything
-    really_open = os.open
-
-    def refuse(path: Any, flags: int, *arguments: Any, **named: Any) -> int:
-        if flags & 0o200000000:
-            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
-        return really_open(path, flags, *arguments, **named)
-
-    monkeypatch.setattr(os, "open", refuse)
-    assert post(Files(site), "a", b"x").status == 201
-    assert tree(site) == {"a": b"x"}
+    seen = served.ask(path, method, Accept_Encoding=accept)
+    assert seen.status == status
+    if status == 406:
+        assert seen.get("vary") == "Accept-Encoding"
 
 
-# --- POST that is refused ------------------------------------------------------------------------
+class _FullStage(Stage):
+    """The pool has no room for compressing."""
+
+    def submit(self, lane: Lane, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        if lane is Lane.COMPRESSION:
+            raise PoolFull
+        return super().submit(lane, function, *arguments)
 
 
-@pytest.mark.parametrize(
-    ("name", "status"),
-    [
-        ("", 404),
-        ("sub/", 404),
-        ("..", 404),
-        ("../secret.txt", 404),
-        ("sub/../../secret.txt", 404),
-        (".hidden", 404),
-        (".git/config", 404),
-        ("a\\b", 404),
-        ("a\0b", 404),
-        ("/etc/x", 404),
-        ("none/a", 409),
-        ("out/a", 409),
-        ("taken/a", 409),
-        ("sub", 409),
-        ("fifo", 409),
-        ("link-out", 404),
-        ("link-nowhere", 404),
-        ("loop", 409),
-        ("x" * 256, 414),
-    ],
-)
-@pytest.mark.timeout(5)
-@pytest.mark.usefixtures("kind")
-def test_post_where_no_file_can_be(site: Path, name: str, status: int) -> None:
-    (site / "taken").write_bytes(b"taken")
-    (site / "out").symlink_to("..")
-    (site / "link-out").symlink_to("../secret.txt")
-    (site / "link-nowhere").symlink_to("../made.txt")
-    (site / "loop").symlink_to("loop")
-    os.mkfifo(site / "fifo")
-    before = sorted(site.parent.rglob("*"))
-    feed = Feed(b"x")
-    assert refusal(drive, Files(site).post(ask("POST", name, feed))) == status
-    assert feed.pulls == 0  # so that a client that waits for 100 (Continue) has not sent it
-    assert sorted(site.parent.rglob("*")) == before
-    assert (site.parent / "secret.txt").read_text() == "secret"
+def test_pool_that_is_full(served: Served) -> None:
+    """Plain bytes with the plain tag, or, where these are refused, nothing."""
+    plain = served.ask("text.txt")
+    request = served.request("text.txt", Accept_Encoding="gzip")
+    seen = served.see(request, _FullStage())
+    assert (seen.status, seen.fields, seen.body) == (plain.status, plain.fields, plain.body)
+    request = served.request("text.txt", Accept_Encoding="gzip, identity;q=0")
+    assert served.see(request, _FullStage()).status == 406
+    assert gzip.decompress(served.ask("text.txt", Accept_Encoding="gzip").body) == TEXT
 
 
-@pytest.mark.usefixtures("kind")
-def test_post_through_links_that_stay_inside(site: Path) -> None:
-    (site / "folder").symlink_to("sub")
-    (site / "sub" / "old").write_bytes(b"old")
-    (site / "link").symlink_to("sub/old")
-    files = Files(site)
-    assert post(files, "folder/new", b"new").status == 201
-    assert post(files, "link", b"own").status == 204
-    assert not (site / "link").is_symlink()
-    assert tree(site) == {"sub/new": b"new", "sub/old": b"old", "link": b"own"}
-
-
-@pytest.mark.usefixtures("kind")
-def test_name_that_is_taken_by_a_folder_meanwhile(site: Path) -> None:
-    stage = Stage()
-    play = Play(Files(site).post(ask("POST", "a", Feed(b"1"))), stage)
-    play.step()
-    (site / "a").mkdir()
-    with pytest.raises(ProtocolError) as caught:
-        while play.wish is not None:
-            play.step()
-    assert caught.value.status == 409
-    assert tree(site) == {}
-
-
-def test_read_only(site: Path) -> None:
-    files = Files(site, read_only=True)
-    with pytest.raises(ProtocolError) as caught:
-        post(files, "a", b"x")
-    assert caught.value.status == 405
-    assert dict(caught.value.headers) == {"Allow": "GET, HEAD, OPTIONS"}
-    (site / "a").write_bytes(b"a")
-    assert content(get(files, "a")) == b"a"
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Sec_Fetch_Site": "cross-site"},
-        {"Sec_Fetch_Site": "Cross-Site"},
-        {"Sec_Fetch_Site": "cross-site", "Origin": "http://example.com"},
-        {"Sec_Fetch_Site": "same-site", "Origin": "http://www.example.com"},
-        {"Origin": "http://evil.example"},
-        {"Origin": "null"},
-        {"Origin": ""},
-        {"Origin": "http://"},
-        {"Origin": "http://example.com:8080"},
-        {"Origin": "http://example.com:443"},
-        {"Origin": "https://example.com:80"},
-        {"Origin": "http://example.com.evil.example"},
-        {"Origin": "http://evil.example/example.com"},
-        {"Origin": "http://example.com@evil.example"},
-        {"Origin": "ftp://example.com"},
-        {"Origin": "example.com"},
-        {"Origin": "http://example.com, http://evil.example"},
-    ],
-)
-def test_post_from_another_site(site: Path, headers: dict[str, str]) -> None:
-    feed = Feed(b"x")
-    request = ask("POST", "a", feed, **headers)
-    assert refusal(drive, Files(site).post(request)) == 403
-    assert feed.pulls == 0
-    assert tree(site) == {}
-
-
-@pytest.mark.parametrize(
-    ("host", "headers"),
-    [
-        ("example.com", {}),
-        ("example.com", {"Origin": "http://example.com"}),
-        ("Example.com", {"origin": "http://EXAMPLE.com"}),
-        ("example.com:80", {"Origin": "http://example.com"}),
-        ("example.com", {"Origin": "http://example.com:80"}),
-        ("example.com", {"Origin": "https://example.com"}),
-        ("example.com:443", {"Origin": "https://example.com"}),
-        ("localhost:4221", {"Origin": "http://localhost:4221"}),
-        ("[::1]:80", {"Origin": "http://[::1]"}),
-        ("example.com", {"Sec_Fetch_Site": "same-origin", "Origin": "http://example.com"}),
-        ("example.com", {"Sec_Fetch_Site": "none"}),
-    ],
-)
-def test_post_from_our_own_site(site: Path, host: str, headers: dict[str, str]) -> None:
-    request = ask("POST", "a", Feed(b"x"), **headers)
-    request.host = host
-    assert drive(Files(site).post(request)).status == 201
-
-
-def test_origin_without_any_host(site: Path) -> None:
-    request = ask("POST", "a", Feed(b"x"), Origin="http://:80")
-    request.host = ""
-    assert refusal(drive, Files(site).post(request)) == 403
-
-
-# --- POST that breaks off ------------------------------------------------------------------------
-
-
-@pytest.mark.usefixtures("kind")
-@pytest.mark.parametrize("pieces", [0, 1, 2, 5])
-def test_body_that_breaks_off(site: Path, pieces: int) -> None:
-    (site / "a").write_bytes(b"old")
-    broken = ProtocolError(400, "The request ended before its body did.")
-    assert refusal(post, Files(site), "a", *[b"x" * 1000] * pieces, broken) == 400
-    assert tree(site) == {"a": b"old"}
-
-
-@pytest.mark.usefixtures("kind")
-@pytest.mark.parametrize(
-    ("code", "status"),
-    [
-        (errno.ENOSPC, 507),
-        (errno.EDQUOT, 507),
-        (errno.EFBIG, 413),
-        (errno.EROFS, 403),
-        (errno.EACCES, 403),
-        (errno.EPERM, 403),
-        (errno.EMFILE, 503),
-        (errno.ENFILE, 503),
-    ],
-)
-@pytest.mark.parametrize("call", ["write", "fsync", "replace", "open"])
-def test_disk_that_fails(
-    site: Path, call: str, code: int, status: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (site / "a").write_bytes(b"old")
-    files = Files(site)
-    with monkeypatch.context() as patch:
-        fail(call, code, patch)
-        assert refusal(post, files, "a", b"x") == status
-    assert tree(site) == {"a": b"old"}
-
-
-@pytest.mark.usefixtures("kind")
-def test_disk_that_is_broken(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fail("fsync", errno.EIO, monkeypatch)
-    with pytest.raises(OSError):
-        post(Files(site), "a", b"x")
-    assert tree(site) == {}
-
-
-@pytest.mark.usefixtures("kind")
-def test_file_system_that_cannot_sync_folders(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fsync = os.fsync
-
-    def picky(descriptor: int) -> None:
-        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", picky)
-    assert post(Files(site), "a", b"x").status == 201
-
-
-def test_what_cannot_be_removed_does_not_hide_the_error(
-    site: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(uploads, "_NAMELESS", 0)
-    fail("unlink", errno.EIO, monkeypatch)
-    assert refusal(post, Files(site), "a", ProtocolError(408, "Slow.")) == 408
-    assert ".part" in caplog.text
-
-
-# begin, pull, write, pull (here at once), write, pull, commit
-_BODY = (b"one", b"two")
-_WISHES = 6
-
-
-def _play(site: Path, steps: int) -> tuple[Play, Stage]:
-    """An upload to `a` that waits for its wish number `steps`."""
-    stage = Stage()
-    play = Play(Files(site).post(ask("POST", "a", Feed(*_BODY))), stage)
-    for _ in range(steps):
-        play.step()
-    return play, stage
-
-
-def test_number_of_wishes(site: Path) -> None:
-    play, _ = _play(site, _WISHES)
-    assert play.wish is None
-
-
-def _is_job(wish: Any) -> bool:
-    return not hasattr(wish, "set_result")
-
-
-@pytest.mark.usefixtures("kind")
-@pytest.mark.parametrize("steps", range(_WISHES))
-@pytest.mark.parametrize("late", [False, True], ids=["in-order", "job-after-discard"])
-def test_cancelled_at_each_await(site: Path, steps: int, late: bool) -> None:
-    """The job that is under way then ends before the discard, or begins only after it."""
-    play, stage = _play(site, steps)
+@pytest.mark.parametrize("full", [False, True])
+def test_dropped_while_it_is_coded(served: Served, site: Path, full: bool) -> None:
+    """The cache lets go of the file, for an upload or for want of room, before it is coded."""
+    stage = _FullStage() if full else Stage()
     stage.holding = True
-    jobs = 0
-    if _is_job(play.wish):
-        play.wish.start(stage)
-        jobs = 1
-    play.throw(Cancelled())
-    discarded = play.wish.start(stage)
-    order = list(range(jobs + 1))
-    stage.perform(order[::-1] if late else order)
-    with pytest.raises(Cancelled):
-        play.resume(discarded)
-    del play, discarded
-    committed = steps == _WISHES - 1 and not late
-    assert tree(site) == ({"a": b"onetwo"} if committed else {})
+    served.ask("text.txt")
+    answer: Any = served.files.get(served.request("text.txt", Accept_Encoding="gzip"))
+    play = Play(answer, stage)
+    making = play.wish.start(stage)
+    served.files._open.close()
+    stage.perform([0])
+    for job in stage.jobs:
+        job()
+    assert making.done
+    play.resume(making)
+    body = take(play.result.body)
+    assert (body if full else gzip.decompress(body)) == TEXT
 
 
-@pytest.mark.usefixtures("kind")
-@pytest.mark.parametrize("steps", range(_WISHES))
-@pytest.mark.parametrize("started", [False, True])
-def test_closed_at_each_await(site: Path, steps: int, started: bool) -> None:
-    """Nothing can be awaited then; the upload is discarded when the last job lets go of it."""
-    play, stage = _play(site, steps)
+def test_cancelled_while_it_is_coded(served: Served) -> None:
+    stage = Stage()
     stage.holding = True
-    if started and _is_job(play.wish):
-        play.wish.start(stage)
-    play.close()
-    stage.perform(range(len(stage.jobs)))
-    del play
-    gc.collect()
-    committed = steps == _WISHES - 1 and started
-    assert tree(site) == ({"a": b"onetwo"} if committed else {})
-
-
-@pytest.mark.usefixtures("kind")
-@pytest.mark.parametrize("steps", range(_WISHES))
-def test_closed_while_it_cleans_up(site: Path, steps: int) -> None:
-    play, _ = _play(site, steps)
-    play.throw(Cancelled())
-    play.close()
-    del play
-    gc.collect()
-    assert tree(site) == {}
-
-
-@pytest.mark.usefixtures("kind")
-def test_pool_that_is_too_full_to_clean_up(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    play, _ = _play(site, 2)
+    served.ask("text.txt")
+    answer: Any = served.files.get(served.request("text.txt", Accept_Encoding="gzip"))
+    play = Play(answer, stage)
+    play.wish.start(stage)
     with pytest.raises(Cancelled):
         play.throw(Cancelled())
-        play.throw(ProtocolError(503, "The disk is too busy."))
-    del play
-    gc.collect()
-    assert tree(site) == {}
+    stage.perform([0])
+    served.check_holds()
 
 
-@pytest.mark.usefixtures("kind")
-def test_commit_and_discard_hold_nothing(site: Path) -> None:
-    before = open_descriptors()
-    for number in range(2):
-        upload = Upload(Root(site), ("a",))
-        upload.begin()
-        upload.write(b"%d" % number)
-        upload.discard() if number else upload.commit()
-        assert open_descriptors() == before
-    assert tree(site) == {"a": b"0"}
+def test_head_of_what_is_not_coded_yet(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not coded for that: its length is left out (RFC 9110, section 8.6)."""
+    monkeypatch.setattr(codedfiles, "_encode_file", None)
+    head = served.ask("text.txt", "HEAD", Accept_Encoding="gzip")
+    assert head.status == 200
+    assert head.kind is not bytes
+    monkeypatch.undo()
+    seen = served.ask("text.txt", Accept_Encoding="gzip")
+    assert head.fields == seen.fields
+    head = served.ask("text.txt", "HEAD", Accept_Encoding="gzip")
+    assert (head.fields, head.body) == (seen.fields, seen.body)
 
 
-class _TellingLock:
-    """A lock that tells when somebody has to wait for it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.waited_for = threading.Event()
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            self.waited_for.set()
-            self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+@pytest.fixture
+def large(site: Path) -> Path:
+    path = site / "large.txt"
+    with path.open("wb") as file:
+        for _ in range(STREAMED_BYTES // len(TEXT) + 1):
+            file.write(TEXT)
+    return path
 
 
-@pytest.mark.usefixtures("kind")
-def test_discard_waits_for_the_job_that_runs(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its descriptor could be another file's by the time it writes."""
-    upload = Upload(Root(site), ("a",))
-    lock = _TellingLock()
-    monkeypatch.setattr(upload, "_lock", lock)
-    upload.begin()
-    discarding = threading.Thread(target=upload.discard)
-    write = os.write
-
-    def slow_write(descriptor: int, data: bytes) -> int:
-        discarding.start()
-        assert lock.waited_for.wait(10)
-        return write(descriptor, data)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "write", slow_write)
-        upload.write(b"x")
-    discarding.join(10)
-    assert not discarding.is_alive()
-    assert tree(site) == {}
-    for late in (upload.begin, upload.commit):
-        with pytest.raises(RuntimeError):
-            late()
-    upload.discard()  # twice is once
+def test_large_file_is_coded_as_it_is_sent(served: Served, large: Path) -> None:
+    seen = served.ask("large.txt", Accept_Encoding="gzip")
+    decoder = zlib.decompressobj(31)
+    assert decoder.decompress(seen.body) == large.read_bytes()
+    assert decoder.eof
+    assert decoder.unused_data == b""
+    assert len(served.files._coded) == 0
+    head = served.ask("large.txt", "HEAD", Accept_Encoding="gzip")
+    assert head.fields == seen.fields
+    assert served.ask("large.txt").body == large.read_bytes()
 
 
-@pytest.mark.usefixtures("kind")
-def test_hundred_uploads_leave_hundred_files(site: Path) -> None:
-    files = Files(site)
-    for number in range(100):
-        post(files, f"f{number}", b"%d" % number)
-    assert tree(site) == {f"f{number}": b"%d" % number for number in range(100)}
+def test_large_file_that_becomes_shorter(served: Served, large: Path) -> None:
+    """The stream ends in an error, and the connection by a reset: never as if that were all."""
+    request = served.request("large.txt", Accept_Encoding="gzip")
+    served.ask("large.txt", "HEAD")
+    answer = served.files.get(request)
+    assert isinstance(answer, Response)
+    os.truncate(large, STREAMED_BYTES // 2)
+    with pytest.raises(EOFError):
+        take(answer.body)
+    served.check_holds()
+
+
+def test_large_stream_that_nobody_pulls(served: Served, large: Path) -> None:
+    served.ask("large.txt", "HEAD")
+    answer = served.files.get(served.request("large.txt", Accept_Encoding="gzip"))
+    assert isinstance(answer, Response)
+    body: Any = answer.body
+    drive(body.aclose())
+    served.check_holds()
+
+
+def test_file_that_becomes_shorter_is_not_coded(served: Served, site: Path) -> None:
+    served.ask("text.txt")
+    os.truncate(site / "text.txt", 2000)
+    answer: Any = served.files.get(served.request("text.txt", Accept_Encoding="gzip"))
+    response = run(answer, Stage())
+    assert isinstance(response.body, FileRegion)
+    assert len(response.body) == len(TEXT)  # so the connection finds out, and ends
+    response.body.release()
+    assert len(served.files._coded) == 0
+
+
+def test_codings_that_only_some_pythons_make(
+    site: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where zstd can be made it comes before gzip, and after a br that is stored."""
+    monkeypatch.setattr("handlers.files.MADE", ("zstd", "gzip"))
+    monkeypatch.setattr(codedfiles, "encode", lambda data, coding: coding.encode())
+    assert "gzip" in codings.MADE
+    served = Served(site, clock)
+    assert served.ask("text.txt", Accept_Encoding="gzip, zstd").body == b"zstd"
+    assert served.ask("text.txt", Accept_Encoding="gzip").body == b"gzip"
+    (site / "text.txt.gz").write_bytes(b"stored too")
+    (site / "text.txt.br").write_bytes(b"stored")
+    clock.advance(1.0)
+    assert served.ask("text.txt", Accept_Encoding="gzip").body == b"stored too"
+    assert served.ask("text.txt", Accept_Encoding="gzip, zstd, br").body == b"stored"
+    assert served.ask("text.txt", Accept_Encoding="gzip, zstd").body == b"zstd"
+
+
+# --- changes -------------------------------------------------------------------------------------
+
+
+def test_others_changes_are_seen_within_a_second(served: Served, site: Path, clock: Clock) -> None:
+    tag = served.ask("data").get("etag")
+    replace(site / "data", b"new")
+    clock.advance(0.99)
+    assert served.ask("data").get("etag") == tag
+    clock.advance(0.01)
+    seen = served.ask("data")
+    assert seen.body == b"new"
+    assert seen.get("etag") != tag
+    (site / "data").unlink()
+    clock.advance(1.0)
+    assert served.ask("data").status == 404
+
+
+def test_answer_keeps_its_file(served: Served, site: Path, clock: Clock) -> None:
+    """Replaced or removed: what has begun ends with the bytes it began with."""
+    (site / "long").write_bytes(TEXT * 20)
+    for name, content in (("data", bytes(range(256))), ("long", TEXT * 20)):
+        served.ask(name)
+        answer = served.files.get(served.request(name))
+        part = served.files.get(served.request(name, Range="bytes=5-9"))
+        assert isinstance(answer, Response)
+        assert isinstance(part, Response)
+        replace(site / name, b"new")
+        clock.advance(1.0)
+        response: Any = served.files.get(served.request(name))
+        assert take(run(response, Stage()).body) == b"new"
+        assert take(answer.body) == content
+        assert take(part.body) == content[5:10]
+        served.check_holds()
+
+
+class Store:
+    """The write side of the same directory, wired as the site does."""
+
+    def __init__(self, served: Served, site: Path) -> None:
+        self._receiver = Receiver(
+            served.files.root, Limits(), served.files.forget, uploads=True, deletes=True
+        )
+
+    def put(self, path: str, data: bytes) -> int:
+        request = make_request("PUT", f"/files/{path}", Feed(data))
+        request.params = {"name": tuple(path.split("/"))}
+        return drive(self._receiver.put(request)).status
+
+    def delete(self, path: str) -> int:
+        request = make_request("DELETE", f"/files/{path}")
+        request.params = {"name": tuple(path.split("/"))}
+        return drive(self._receiver.delete(request)).status
+
+
+@pytest.mark.parametrize(
+    "others", ["data", "link", "chain", "here/data", "here/chain", "here/here/link"]
+)
+def test_own_changes_are_seen_at_once_by_any_name(served: Served, site: Path, others: str) -> None:
+    """The clock stands still: nothing is looked at again because of its age."""
+    (site / "link").symlink_to("data")
+    (site / "chain").symlink_to(site / "link")
+    (site / "here").symlink_to(".")
+    store = Store(served, site)
+    assert served.ask(others).body == bytes(range(256))
+    assert store.put("here/data", b"one") == 204
+    assert served.ask(others).body == b"one"
+    assert store.put("data", b"two") == 204
+    assert served.ask(others).body == b"two"
+    assert store.put("link", b"three") == 204  # in the link's place
+    assert served.ask(others).body == (b"two" if others.endswith("data") else b"three")
+    assert store.delete("data") == 204
+    assert store.delete("link") == 204
+    assert served.ask(others).status == 404
+    assert store.put("data", b"four") == 201
+    assert served.ask("data").body == b"four"
+
+
+def test_hard_links_are_names_of_their_own(served: Served, site: Path) -> None:
+    os.link(site / "data", site / "hard")
+    store = Store(served, site)
+    assert served.ask("hard").body == bytes(range(256))
+    store.put("data", b"new")
+    assert served.ask("data").body == b"new"
+    assert served.ask("hard").body == bytes(range(256))
+    store.put("hard", b"other")
+    assert served.ask("hard").body == b"other"
+    assert served.ask("data").body == b"new"
+
+
+def test_own_index_and_siblings_are_seen_at_once(served: Served, site: Path) -> None:
+    store = Store(served, site)
+    assert b"small.txt" in served.ask("sub/").body
+    store.put("sub/index.html", b"<p>1")
+    assert served.ask("sub/").body == b"<p>1"
+    store.put("sub/index.html", b"<p>2")
+    assert served.ask("sub/").body == b"<p>2"
+    store.delete("sub/index.html")
+    assert b"small.txt" in served.ask("sub/").body
+    assert "Vary" not in served.ask("data").names
+    store.put("data.gz", b"coded")
+    assert served.ask("data", Accept_Encoding="gzip").body == b"coded"
+    store.put("data.gz", b"again")
+    assert served.ask("data", Accept_Encoding="gzip").body == b"again"
+    store.put("data", b"new")  # which the stored one is not of any more
+    assert served.ask("data", Accept_Encoding="gzip").body == b"new"
+    store.put("data.br", b"br")
+    assert served.ask("data", Accept_Encoding="gzip, br").body == b"br"
+    store.delete("data.br")
+    assert served.ask("data", Accept_Encoding="gzip, br").body == b"new"
+
+
+def test_own_change_of_an_application(site: Path, clock: Clock) -> None:
+    served = Served(site, clock, spa="page/index.html")
+    store = Store(served, site)
+    assert served.ask("unknown").body == b"<p>index"
+    store.put("page/index.html", b"<p>new")
+    assert served.ask("unknown").body == b"<p>new"
+    store.put("unknown", b"known")
+    assert served.ask("unknown").body == b"known"
+
+
+def test_idle_files_are_closed(served: Served, clock: Clock, site: Path) -> None:
+    before = len(open_descriptors())
+    served.ask("data")
+    assert len(open_descriptors()) == before + 1
+    served.files.close_idle()
+    clock.advance(Limits().open_file_idle)
+    served.files.close_idle()
+    assert len(open_descriptors()) == before
+    assert served.ask("data").status == 200
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_few_descriptors_serve_many_files(site: Path, clock: Clock, most: int) -> None:
+    served = Served(site, clock, Limits(open_files=most))
+    before = len(open_descriptors())
+    for number in range(30):
+        (site / f"f{number}.txt").write_bytes(b"%d" % number)
+    for _ in range(2):
+        for number in range(30):
+            assert served.ask(f"f{number}.txt").body == b"%d" % number
+            assert len(open_descriptors()) <= before + most
+
+
+def test_root_that_is_moved(tmp_path: Path, site: Path, clock: Clock) -> None:
+    """A deployment by a link: what is below the new one is served within a second."""
+    (tmp_path / "next").mkdir()
+    (tmp_path / "next" / "data").write_bytes(b"next")
+    (tmp_path / "current").symlink_to("site")
+    served = Served(tmp_path / "current", clock)
+    assert served.ask("data").body == bytes(range(256))
+    (tmp_path / "new").symlink_to("next")
+    (tmp_path / "new").rename(tmp_path / "current")
+    clock.advance(1.0)
+    assert served.ask("data").body == b"next"
+    assert isinstance(served.files.root, Root)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable
 from typing import Any
+from weakref import ref
 
 import pytest
 
@@ -181,3 +182,50 @@ def test_an_async_endpoint_reads_its_body_itself() -> None:
     with pytest.raises(StopIteration) as stopped:
         answer.__await__().send(None)
     assert stopped.value.value.body == b"12345"
+
+
+def test_a_router_at_the_root_and_another_below() -> None:
+    """A mount at "/" takes what no other pattern does, "/" included."""
+    router = Router()
+    for pattern in ("/{name:path}", "/a/{name:path}", "/a", "/a/b/{name:path}"):
+        router.add("GET", pattern, endpoint(pattern))
+    for path, pattern, parameters in (
+        ("/", "/{name:path}", {"name": ("",)}),
+        ("//", "/{name:path}", {"name": ("", "")}),
+        ("/x/y", "/{name:path}", {"name": ("x", "y")}),
+        ("/a", "/a", {}),
+        ("/a/", "/a/{name:path}", {"name": ("",)}),
+        ("/a/b", "/a/{name:path}", {"name": ("b",)}),
+        ("/a/b/", "/a/b/{name:path}", {"name": ("",)}),
+        ("/%61/%62/c", "/a/b/{name:path}", {"name": ("c",)}),
+        ("/a%2Fb/c", "/{name:path}", {"name": ("a/b", "c")}),
+    ):
+        assert route(router, path) == (pattern, parameters)
+    answer = router(made("*", "OPTIONS"))
+    assert isinstance(answer, Response)
+
+
+def test_head_and_options_of_ones_own(router: Router) -> None:
+    for method in ("HEAD", "OPTIONS", "PATCH"):
+        router.add(method, "/files/.uploads/{id}", endpoint(method))
+        assert route(router, "/files/.uploads/7", method) == (method, {"id": "7"})
+    with pytest.raises(ProtocolError) as caught:
+        router(made("/files/.uploads/7"))
+    assert caught.value.status == 405
+    assert dict(caught.value.headers) == {"Allow": "HEAD, OPTIONS, PATCH"}
+    assert route(router, "/files/.uploads/")[0] == "/files/{path:path}"
+
+
+def test_a_router_is_let_go_at_once() -> None:
+    """What its endpoints hold open is closed then, not when circles are looked for."""
+
+    class Endpoint:
+        def __call__(self, request: Request) -> Response:
+            return Response(200, b"x")
+
+    router = Router()
+    router.add("GET", "/x", Endpoint())
+    assert route(router, "/x")[0] == "x"
+    seen = ref(router)
+    del router
+    assert seen() is None

@@ -5,6 +5,7 @@ import gc
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from handlers.safepath import MOST_LINKS, Root, is_plain
+from handlers.safepath import MOST_LINKS, Place, Root, is_plain, place_in
 from tests.drive import open_descriptors
 
 pytestmark = pytest.mark.timeout(30)
+
+_PARTS = st.sampled_from(["", ".", "..", "sub", "deep", "a.txt", "l0", "l1", "l2", "site"])
+_TARGETS = st.tuples(
+    st.sampled_from(["", "/", "{site}/", "{site}/../", "../", "../../"]),
+    st.lists(_PARTS, min_size=1, max_size=5),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -299,6 +306,51 @@ def test_file_that_becomes_a_link(site: Path, monkeypatch: pytest.MonkeyPatch) -
     assert caught.value.errno == errno.ELOOP
 
 
+@pytest.mark.parametrize("now", ["file", "folder", "none", "outside", "fifo"])
+@pytest.mark.timeout(5)
+def test_link_that_becomes_something_else(
+    site: Path, now: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deployments do that, by a rename; it is looked at again, and is what it is now."""
+    (site / "link").symlink_to("sub/b.txt")
+
+    def swap() -> None:
+        (site / "link").unlink()
+        if now == "file":
+            (site / "link").write_text("new")
+        elif now == "folder":
+            (site / "link").mkdir()
+        elif now == "outside":
+            (site / "link").symlink_to("../secret.txt")
+        elif now == "fifo":
+            os.mkfifo(site / "link")
+        monkeypatch.undo()
+
+    after_look(monkeypatch, b"link", swap, call="readlink")
+    if now == "file":
+        assert read(Root(site), "link") == "new"
+    else:
+        kind = IsADirectoryError if now == "folder" else FileNotFoundError
+        with pytest.raises(kind):
+            Root(site).open_file(("link",))
+
+
+@pytest.mark.timeout(5)
+def test_name_that_is_a_link_only_when_it_is_looked_at(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attacker's game ends after as many rounds as links are followed."""
+    (site / "link").symlink_to("a.txt")
+
+    def refuse(*arguments: Any, **named: Any) -> bytes:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "readlink", refuse)
+    with pytest.raises(OSError) as caught:
+        Root(site).open_file(("link",))
+    assert caught.value.errno == errno.ELOOP
+
+
 @pytest.mark.timeout(5)
 def test_file_that_becomes_a_fifo(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def swap() -> None:
@@ -333,6 +385,116 @@ def test_folders(site: Path) -> None:
     for none in (("..",), (".git",), ("none",), ("a.txt",), ("sub", "..", "..")):
         with pytest.raises(OSError):
             root.open_folder(none)
+
+
+# --- the names that decide -----------------------------------------------------------------------
+
+
+def place(path: Path) -> Place:
+    folder = os.stat(path.parent)
+    return folder.st_dev, folder.st_ino, os.fsencode(path.name)
+
+
+def places_of(root: Root, *segments: str) -> set[Place]:
+    """Of a walk, whether it leads to a file or to nothing."""
+    places: set[Place] = set()
+    try:
+        descriptor, _ = root.find_file(segments, places)
+    except OSError:
+        return places
+    os.close(descriptor)
+    return places
+
+
+def test_place_in(site: Path) -> None:
+    folder = os.open(site / "sub", os.O_RDONLY)
+    assert place_in(folder, b"b.txt") == place(site / "sub" / "b.txt")
+    os.close(folder)
+    with pytest.raises(OSError):
+        place_in(folder, b"b.txt")
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("a.txt", {"a.txt"}),
+        ("sub/deep/c.txt", {"sub/deep/c.txt"}),  # real folders decide nothing that changes here
+        ("link", {"link", "a.txt"}),
+        ("chain", {"chain", "link", "a.txt"}),
+        ("folder/b.txt", {"folder", "sub/b.txt"}),
+        ("folder/deep/c.txt", {"folder", "sub/deep/c.txt"}),
+        ("folder/up", {"folder", "sub/up", "a.txt"}),
+        ("absolute/b.txt", {"absolute", "sub/b.txt"}),
+        ("round", {"round", "sub/b.txt"}),
+        ("none", {"none"}),
+        ("sub/none", {"sub/none"}),
+        ("none/none", set()),
+        ("folder/none", {"folder", "sub/none"}),
+        ("dangling", {"dangling", "later"}),
+        ("sub", {"sub"}),
+        ("folder", {"folder", "sub"}),
+        ("out", {"out"}),
+        ("loop", {"loop"}),
+        (".hidden", set()),
+        ("", set()),
+    ],
+)
+def test_places(site: Path, path: str, names: set[str]) -> None:
+    (site / "link").symlink_to("a.txt")
+    (site / "chain").symlink_to("./sub/.././link")
+    (site / "folder").symlink_to("sub")
+    (site / "absolute").symlink_to(f"{site}//sub/")
+    (site / "sub" / "up").symlink_to("../a.txt")
+    (site / "round").symlink_to("sub/deep/../b.txt")
+    (site / "dangling").symlink_to("later")
+    (site / "out").symlink_to("../secret.txt")
+    (site / "loop").symlink_to("loop")
+    found = places_of(Root(site), *path.split("/"))
+    assert found == {place(site / name) for name in names}
+
+
+def test_places_are_added(site: Path) -> None:
+    """So that one set can have those of several walks; and who wants none need not ask."""
+    places: set[Place] = set()
+    for name in ("a.txt", "none"):
+        with suppress(OSError):
+            os.close(Root(site).find_file((name,), places)[0])
+    assert places == {place(site / "a.txt"), place(site / "none")}
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    targets=st.lists(_TARGETS, min_size=3, max_size=3),
+    segments=st.lists(_PARTS, min_size=1, max_size=4),
+    changed=st.sampled_from(
+        ["a.txt", "sub/b.txt", "sub/deep/c.txt", "l0", "sub/l1", "sub/deep/l2"]
+    ),
+    gone=st.booleans(),
+)
+def test_a_name_that_is_no_place_changes_nothing(
+    site: Path, targets: list[tuple[str, list[str]]], segments: list[str], changed: str, gone: bool
+) -> None:
+    """Whatever is put where no place is, or taken from there, the same file is found, or none."""
+    for name, (start, parts) in zip(["l0", "sub/l1", "sub/deep/l2"], targets, strict=True):
+        (site / name).unlink(missing_ok=True)
+        (site / name).symlink_to((start.format(site=site) + "/".join(parts)) or ".")
+    for name in ("a.txt", "sub/b.txt", "sub/deep/c.txt"):
+        (site / name).write_text(name)
+
+    def found() -> str | None:
+        try:
+            return read(Root(site), *segments)
+        except OSError:
+            return None
+
+    before, places = found(), places_of(Root(site), *segments)
+    (site / changed).unlink()
+    if not gone:
+        (site / changed).write_text("new")
+    if place(site / changed) not in places:
+        assert found() == before
 
 
 def test_root_that_is_a_link_and_is_replaced(site: Path) -> None:
@@ -371,13 +533,6 @@ def test_names_are_utf_8_whatever_the_locale(site: Path) -> None:
     assert read(Root(site), "café") == "é"
     with pytest.raises(FileNotFoundError):
         Root(site).open_file(("cafe\u0301",))  # the kernel normalizes nothing, and nor do we
-
-
-_PARTS = st.sampled_from(["", ".", "..", "sub", "deep", "a.txt", "l0", "l1", "l2", "site"])
-_TARGETS = st.tuples(
-    st.sampled_from(["", "/", "{site}/", "{site}/../", "../", "../../"]),
-    st.lists(_PARTS, min_size=1, max_size=5),
-)
 
 
 @settings(

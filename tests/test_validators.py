@@ -1,0 +1,510 @@
+"""Entity tags and dates: what is made of a file, and what the grammar lets in."""
+
+import os
+import time
+from datetime import UTC, datetime
+from email.utils import formatdate
+from itertools import product
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from handlers.validators import (
+    CODINGS,
+    coded_tag,
+    entity_tag,
+    last_modified,
+    parse_date,
+    parse_tags,
+    uncoded_tag,
+)
+
+NS = 10**9
+NOW = 1_800_000_000.0  # 15 January 2027
+LONG = 256 * 1024
+
+
+def status(
+    mtime: float = NOW - 100, ctime: float = NOW - 100, size: int = 5, ino: int = 7
+) -> os.stat_result:
+    """Only what the validators may look at; the float times follow, as they do in the kernel's."""
+    fields = (0o100644, ino, 1, 1, 0, 0, size, 0, int(mtime), int(ctime))
+    return os.stat_result(
+        fields,
+        {
+            "st_mtime": mtime,
+            "st_ctime": ctime,
+            "st_mtime_ns": int(mtime * NS),
+            "st_ctime_ns": int(ctime * NS),
+        },
+    )
+
+
+# --- tags ----------------------------------------------------------------------------------------
+
+
+def test_a_tag_is_strong_from_the_first_second_on() -> None:
+    assert entity_tag(status(ctime=NOW - 1), NOW).startswith('"')
+    assert entity_tag(status(ctime=NOW - 0.999), NOW).startswith('W/"')
+    assert entity_tag(status(ctime=NOW), NOW).startswith('W/"')
+
+
+def test_a_file_that_was_changed_in_the_future_is_young() -> None:
+    """The clock was set back, or it is another machine's: nobody knows when the second is over."""
+    assert entity_tag(status(ctime=NOW + 3600), NOW).startswith("W/")
+
+
+def test_a_date_that_somebody_has_set_is_not_its_age() -> None:
+    assert entity_tag(status(mtime=NOW - 10**6, ctime=NOW), NOW).startswith("W/")
+    assert entity_tag(status(mtime=NOW + 10**6, ctime=NOW - 10), NOW).startswith('"')
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        status(mtime=NOW - 99),
+        status(ctime=NOW - 99),
+        status(size=6),
+        status(ino=8),
+        status(mtime=-1),
+        status(mtime=0),
+    ],
+)
+def test_whatever_changes_changes_the_tag(other: os.stat_result) -> None:
+    assert entity_tag(other, NOW) != entity_tag(status(), NOW)
+
+
+def test_a_nanosecond_is_enough() -> None:
+    tags = set()
+    for mtime, ctime in product((1, 2), (1, 2)):
+        fields = {"st_mtime_ns": mtime, "st_ctime_ns": ctime, "st_ctime": 0.0}
+        tags.add(entity_tag(os.stat_result((0,) * 10, fields), NOW))
+    assert len(tags) == 4
+
+
+def test_digits_do_not_move_from_one_number_to_the_next() -> None:
+    assert entity_tag(status(size=0x11, ino=0x1), NOW) != entity_tag(
+        status(size=0x1, ino=0x11), NOW
+    )
+
+
+def test_a_weak_tag_never_validates_a_later_state() -> None:
+    """The same status, looked at when it may still change and when it cannot any more."""
+    young, old = entity_tag(status(ctime=NOW), NOW), entity_tag(status(ctime=NOW), NOW + 1)
+    assert young.startswith('W/"')
+    assert old.startswith('"')
+    assert young.removeprefix("W/") != old
+
+
+def test_the_same_state_has_the_same_tag() -> None:
+    assert entity_tag(status(), NOW) == entity_tag(status(), NOW + 10**6)
+    assert entity_tag(status(ctime=NOW), NOW) == entity_tag(status(ctime=NOW), NOW + 0.5)
+
+
+def test_of_a_real_file(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"12345")
+    first = path.stat()
+    tag = entity_tag(first, first.st_ctime + 2)
+    assert parse_tags(tag) == [tag]
+    os.utime(path, ns=(first.st_atime_ns, first.st_mtime_ns))  # cp -p: only ctime tells
+    other = path.stat()
+    while other.st_ctime_ns == first.st_ctime_ns:  # within one tick
+        os.utime(path, ns=(first.st_atime_ns, first.st_mtime_ns))
+        other = path.stat()
+    assert other.st_mtime_ns == first.st_mtime_ns
+    assert entity_tag(other, other.st_ctime + 2) != tag
+
+
+def test_a_coding_has_a_tag_of_its_own() -> None:
+    assert coded_tag('"abc"', "gzip") == '"abc-gzip"'
+    assert coded_tag('W/"abc"', "br") == 'W/"abc-br"'
+    assert coded_tag('""', "zstd") == '"-zstd"'
+    assert coded_tag('"abc"', "identity") == '"abc"'
+    assert CODINGS == ("gzip", "br", "zstd")
+
+
+@pytest.mark.parametrize(
+    ("tag", "file"),
+    [
+        ('"abc"', '"abc"'),
+        ('"abc-gzip"', '"abc"'),
+        ('W/"abc-br"', 'W/"abc"'),
+        ('"abc-w-zstd"', '"abc-w"'),
+        ('"abc-gzip-12-3"', '"abc"'),  # with the version of a file beside it
+        ('"abc-gzip-br"', '"abc"'),
+        ('"-gzip"', '""'),
+        ('""', '""'),
+        ('"abc-deflate"', '"abc-deflate"'),
+        ('"abc-gzipped"', '"abc-gzipped"'),
+        ('"abc-gzipped-br"', '"abc-gzipped"'),
+        ('"gzip"', '"gzip"'),
+        ('"abc-GZIP"', '"abc-GZIP"'),
+    ],
+)
+def test_the_tag_of_the_file_that_is_coded(tag: str, file: str) -> None:
+    assert uncoded_tag(tag) == file
+
+
+@given(
+    st.integers(-(2**62), 2**62),
+    st.integers(-(2**62), 2**62),
+    st.integers(0, 2**62),
+    st.integers(0, 2**64 - 1),
+    st.sampled_from(["identity", *CODINGS]),
+    st.booleans(),
+)
+def test_a_tag_is_one_that_the_grammar_has(
+    mtime: int, ctime: int, size: int, ino: int, coding: str, young: bool
+) -> None:
+    fields = {"st_mtime_ns": mtime, "st_ctime_ns": ctime, "st_ctime": ctime / NS}
+    looked = os.stat_result((0, ino, 0, 0, 0, 0, size, 0, 0, 0), fields)
+    tag = coded_tag(entity_tag(looked, ctime / NS + (0 if young else 2)), coding)
+    assert parse_tags(tag) == [tag]
+    assert tag.isascii()
+    assert tag.startswith("W/") is young
+    assert uncoded_tag(tag) == entity_tag(looked, ctime / NS + (0 if young else 2))
+    assert "," not in tag
+    assert " " not in tag
+
+
+# --- dates that are made -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mtime", "date"),
+    [
+        (NOW - 100, NOW - 100),
+        (NOW - 99.001, NOW - 100),  # a second that is not over does not count
+        (NOW, NOW),
+        (NOW + 0.4, NOW),
+        (NOW + 10**9, NOW),
+        (0.0, 0),
+        (-0.5, 0),
+        (-(10.0**9), 0),
+    ],
+)
+def test_last_modified(mtime: float, date: float) -> None:
+    made = last_modified(status(mtime=mtime), NOW)
+    assert made == date
+    assert isinstance(made, int)
+
+
+def test_last_modified_is_never_after_now() -> None:
+    assert last_modified(status(mtime=NOW + 0.9), NOW + 0.5) == NOW
+
+
+@pytest.mark.parametrize("mtime", [-(2**63), 2**63 - 1])
+def test_last_modified_can_always_be_written_down(mtime: int) -> None:
+    """tmpfs lets a file have any date, and one of them would overflow time.gmtime()."""
+    looked = os.stat_result((0,) * 10, {"st_mtime_ns": mtime})
+    assert parse_date(formatdate(last_modified(looked, NOW), usegmt=True)) is not None
+
+
+# --- lists of tags -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "tags"),
+    [
+        ("", []),
+        (" ", []),
+        (",", []),
+        (" ,\t, ", []),
+        ('"a"', ['"a"']),
+        ('""', ['""']),
+        ('W/"a"', ['W/"a"']),
+        ('W/""', ['W/""']),
+        ('"a","b"', ['"a"', '"b"']),
+        ('"a" \t,\t "b"', ['"a"', '"b"']),
+        (',"a",,W/"b", ,', ['"a"', 'W/"b"']),
+        ('"a, b"', None),  # a space is no etagc
+        ('"a,b"', ['"a,b"']),
+        ('"a","b",c"', None),
+        ('"W/"', ['"W/"']),
+        ('"*"', ['"*"']),
+        ('"\\"', ['"\\"']),  # no escapes in an opaque tag
+        ('"\\""', None),
+        ('"!#~\x80\xff"', ['"!#~\x80\xff"']),
+        ('"\x7f"', None),
+        ('"\x20"', None),
+        ('"\t"', None),
+        ("*", None),
+        ('"a", *', None),
+        ("a", None),
+        ("'a'", None),
+        ('"a', None),
+        ('a"', None),
+        ('"a" "b"', None),
+        ('"a""b"', None),
+        ('"a"; "b"', None),
+        ('w/"a"', None),
+        ('W/ "a"', None),
+        ('W"a"', None),
+        ('W/W/"a"', None),
+        ("W/", None),
+        ("W/a", None),
+        ('"a",W/', None),
+        ('"a"\n', None),
+    ],
+)
+def test_lists_of_tags(value: str, tags: list[str] | None) -> None:
+    assert parse_tags(value) == tags
+
+
+def model_tags(value: str) -> list[str] | None:
+    """Character by character: outside, after a tag, or inside of one."""
+    tags: list[str] = []
+    begun: str | None = None
+    separated = True
+    position = 0
+    while position < len(value):
+        one = value[position]
+        position += 1
+        if begun is not None:
+            begun += one
+            if one == '"':
+                tags.append(begun)
+                begun, separated = None, False
+            elif ord(one) < 0x21 or ord(one) == 0x7F:
+                return None
+        elif one == ",":
+            separated = True
+        elif one == '"' and separated:
+            begun = one
+        elif value[position - 1 : position + 2] == 'W/"' and separated:
+            begun = 'W/"'
+            position += 2
+        elif one not in " \t":
+            return None
+    return tags if begun is None else None
+
+
+TAG_PIECES = [
+    '"a"',
+    'W/"b,c"',
+    '""',
+    '"',
+    "W/",
+    "w/",
+    ",",
+    ", ",
+    " ",
+    "\t",
+    "x",
+    "\x7f",
+    "\xe9",
+    "*",
+]
+
+
+@settings(max_examples=400)
+@given(st.lists(st.sampled_from(TAG_PIECES), max_size=12).map("".join))
+def test_lists_of_tags_against_a_model(value: str) -> None:
+    assert parse_tags(value) == model_tags(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "," * LONG,
+        " " * LONG + "x",
+        '"' * LONG,
+        '"' * (LONG + 1),
+        '"a",' * (LONG // 4),
+        '"a" ' * (LONG // 4),
+        '"a", ' * (LONG // 5) + "x",
+        'W/"' * (LONG // 3),
+        '"' + "a" * LONG,
+        '"' + "a" * LONG + '"',
+        "W/" * LONG,
+        '"a"' + " " * LONG + "x",
+        '"a"' + " ," * LONG + "x",
+    ],
+    ids=lambda value: value[:6],
+)
+def test_long_lists_of_tags_take_no_time(value: str) -> None:
+    began = time.process_time()
+    assert parse_tags(value) == model_tags(value)
+    parse_tags(value)
+    assert time.process_time() - began < 2
+
+
+# --- dates that are read -------------------------------------------------------------------------
+
+EXAMPLE = 784111777  # that of section 5.6.7
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+        "Sunday, 06-Nov-94 08:49:37 GMT",
+        "Sun Nov  6 08:49:37 1994",
+        "Sun Nov 06 08:49:37 1994",  # date3 has two digits, or a space and one
+        "Mon, 06 Nov 1994 08:49:37 GMT",  # the name of the day is not compared
+        "Wednesday, 06-Nov-94 08:49:37 GMT",
+    ],
+)
+def test_the_three_formats(value: str) -> None:
+    assert parse_date(value, NOW) == EXAMPLE
+    assert parse_date(value, NOW) == EXAMPLE  # and when it is remembered
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "0",
+        "784111777",
+        "1994-11-06T08:49:37Z",
+        " Sun, 06 Nov 1994 08:49:37 GMT",
+        "Sun, 06 Nov 1994 08:49:37 GMT ",
+        "Sun, 06 Nov 1994 08:49:37 GMT\n",
+        "Sun,  06 Nov 1994 08:49:37 GMT",
+        "Sun,06 Nov 1994 08:49:37 GMT",
+        "Sun 06 Nov 1994 08:49:37 GMT",
+        "sun, 06 nov 1994 08:49:37 gmt",
+        "SUN, 06 NOV 1994 08:49:37 GMT",
+        "Sun, 06 Nov 1994 08:49:37",
+        "Sun, 06 Nov 1994 08:49:37 UTC",
+        "Sun, 06 Nov 1994 08:49:37 Z",
+        "Sun, 06 Nov 1994 08:49:37 +0000",
+        "Sun, 06 Nov 1994 08:49:37 GMT; length=5",  # of old browsers
+        "Sun, 6 Nov 1994 08:49:37 GMT",
+        "Sun, 06 Nov 94 08:49:37 GMT",
+        "Sun, 06 Nov 01994 08:49:37 GMT",
+        "Sun, 06 November 1994 08:49:37 GMT",
+        "Sun, 06-Nov-1994 08:49:37 GMT",
+        "Sun, 06-Nov-94 08:49:37 GMT",
+        "Sunday, 06 Nov 1994 08:49:37 GMT",
+        "Sunday, 06-Nov-1994 08:49:37 GMT",
+        "Sunday, 6-Nov-94 08:49:37 GMT",
+        "Sun Nov 6 08:49:37 1994",
+        "Sun Nov  6 08:49:37 1994 GMT",
+        "Sun Nov  6 08:49:37 94",
+        "Sun Nov    08:49:37 1994",
+        "Noday, 06 Nov 1994 08:49:37 GMT",
+        "Sun, 00 Nov 1994 08:49:37 GMT",
+        "Sun, 31 Nov 1994 08:49:37 GMT",
+        "Tue, 29 Feb 1994 08:49:37 GMT",
+        "Thu, 29 Feb 1900 08:49:37 GMT",
+        "Sun, 06 Nov 0000 08:49:37 GMT",
+        "Sun, 06 Nov 1994 24:00:00 GMT",
+        "Sun, 06 Nov 1994 08:60:37 GMT",
+        "Sun, 06 Nov 1994 08:49:61 GMT",
+        "Sun, 06 Nov 1994 8:49:37 GMT",
+        "Sun, 06 Nov 1994 08:49 GMT",
+        "Sun, 06 Nov 1994 -8:49:37 GMT",
+        "Sun, +6 Nov 1994 08:49:37 GMT",
+        "Sun, \u0660\u0666 Nov 1994 08:49:37 GMT",  # digits, but not these
+        "Sun, 06 Nov 1994 08:49:37 GMT, Sun, 06 Nov 1994 08:49:37 GMT",  # two lines, joined
+        "Sunday, 31-Nov-94 08:49:37 GMT",
+        "Sunday, 00-Nov-94 08:49:37 GMT",
+        "Sunday, 06-Nov-94 25:49:37 GMT",
+        "Sun Nov 31 08:49:37 1994",
+        "Sun Nov  0 08:49:37 1994",
+        "*",
+        "never",
+        "S" * LONG,
+    ],
+)
+def test_what_is_no_date(value: str) -> None:
+    assert parse_date(value, NOW) is None
+
+
+def test_a_minute_may_have_61_seconds() -> None:
+    assert parse_date("Sat, 31 Dec 2016 23:59:60 GMT") == 1483228800
+    assert parse_date("Sun, 01 Jan 2017 00:00:00 GMT") == 1483228800
+
+
+def test_before_1970_and_at_the_end_of_time() -> None:
+    assert parse_date("Wed, 31 Dec 1969 23:59:59 GMT") == -1
+    assert parse_date("Mon, 01 Jan 0001 00:00:00 GMT") == -62135596800
+    assert parse_date("Fri, 31 Dec 9999 23:59:59 GMT") == 253402300799
+
+
+def stamp(*fields: int) -> int:
+    return int(datetime(*fields, tzinfo=UTC).timestamp())  # type: ignore[arg-type,misc]
+
+
+@pytest.mark.parametrize(
+    ("now", "value", "expected"),
+    [
+        # 50 years and no second more are the future (section 5.6.7).
+        (stamp(2027, 1, 15, 8), "Friday, 15-Jan-77 08:00:00 GMT", stamp(2077, 1, 15, 8)),
+        (stamp(2027, 1, 15, 8), "Friday, 15-Jan-77 08:00:01 GMT", stamp(1977, 1, 15, 8, 0, 1)),
+        (stamp(2027, 1, 15, 8), "Friday, 31-Dec-76 23:59:59 GMT", stamp(2076, 12, 31, 23, 59, 59)),
+        (stamp(2027, 1, 15, 8), "Friday, 01-Feb-77 00:00:00 GMT", stamp(1977, 2, 1)),
+        (stamp(2027, 1, 15, 8), "Friday, 01-Jan-78 00:00:00 GMT", stamp(1978, 1, 1)),
+        (stamp(2027, 1, 15, 8), "Friday, 15-Jan-27 08:00:00 GMT", stamp(2027, 1, 15, 8)),
+        (stamp(2027, 1, 15, 8), "Friday, 01-Jan-00 00:00:00 GMT", stamp(2000, 1, 1)),
+        (stamp(1994, 11, 6), "Sunday, 06-Nov-44 00:00:00 GMT", stamp(2044, 11, 6)),
+        (stamp(1994, 11, 6), "Sunday, 06-Nov-45 00:00:00 GMT", stamp(1945, 11, 6)),
+        (stamp(2099, 12, 31), "Friday, 01-Jan-00 00:00:00 GMT", stamp(2100, 1, 1)),
+        (stamp(2024, 2, 29), "Friday, 01-Mar-74 00:00:00 GMT", stamp(1974, 3, 1)),
+        (stamp(2024, 2, 29), "Friday, 28-Feb-74 00:00:00 GMT", stamp(2074, 2, 28)),
+        (stamp(2024, 3, 1), "Tuesday, 29-Feb-00 00:00:00 GMT", stamp(2000, 2, 29)),
+        (stamp(2060, 3, 1), "Tuesday, 29-Feb-00 00:00:00 GMT", None),  # of 2100: there is none
+    ],
+)
+def test_years_of_two_digits(now: int, value: str, expected: int | None) -> None:
+    assert parse_date(value, now) == expected
+
+
+def test_without_now_it_is_now() -> None:
+    year = time.gmtime().tm_year
+    assert parse_date(f"Friday, 01-Jan-{(year + 40) % 100:02} 00:00:00 GMT") == stamp(
+        year + 40, 1, 1
+    )
+    assert parse_date(f"Friday, 01-Jan-{(year + 60) % 100:02} 00:00:00 GMT") == stamp(
+        year - 40, 1, 1
+    )
+
+
+DATES = st.datetimes(min_value=datetime(1, 1, 1), max_value=datetime(9999, 12, 31)).map(
+    lambda date: date.replace(microsecond=0, tzinfo=UTC)
+)
+
+
+@given(DATES)
+def test_every_second_in_two_formats(date: datetime) -> None:
+    seconds = int(date.timestamp())
+    assert parse_date(formatdate(seconds, usegmt=True)) == seconds
+    assert parse_date(f"{date:%a %b} {date.day:2} {date:%H:%M:%S} {date.year:04}") == seconds
+
+
+@given(
+    st.datetimes(datetime(1980, 1, 1), datetime(2150, 1, 1)),
+    st.datetimes(datetime(1900, 1, 1), datetime(2300, 1, 1)),
+)
+@example(datetime(2024, 2, 29), datetime(2074, 3, 1))
+@example(datetime(2024, 2, 29), datetime(2074, 2, 28))
+def test_years_of_two_digits_against_a_model(now: datetime, date: datetime) -> None:
+    """Of all centuries the last that is not too far away."""
+    now, date = (one.replace(microsecond=0, tzinfo=UTC) for one in (now, date))
+    expected = None
+    for century in range(1800, 2400, 100):
+        year = century + date.year % 100
+        # As tuples: 50 years after 29 February is a day that does not exist.
+        if (year, *date.timetuple()[1:6]) <= (now.year + 50, *now.timetuple()[1:6]):
+            try:
+                expected = int(date.replace(year=year).timestamp())
+            except ValueError:
+                expected = None
+    value = f"{date:%A, %d-%b-}{date.year % 100:02}{date: %H:%M:%S} GMT"
+    assert parse_date(value, now.timestamp()) == expected
+
+
+@given(DATES, st.data())
+def test_one_character_makes_it_another_date_or_none(date: datetime, data: st.DataObject) -> None:
+    """Whatever is accepted is what the same date, written again, looks like."""
+    value = formatdate(int(date.timestamp()), usegmt=True)
+    place = data.draw(st.integers(0, len(value) - 1))
+    other = data.draw(st.characters(min_codepoint=9, max_codepoint=255))
+    changed = value[:place] + other + value[place + 1 :]
+    seconds = parse_date(changed)
+    if seconds is not None and not changed[17:].endswith(":60 GMT"):
+        assert formatdate(seconds, usegmt=True)[4:] == changed[4:]
