@@ -1,12 +1,12 @@
-"""The application that `make run` serves: a landing page, an echo, a mirror, and files."""
+"""The application that `make run` serves beside files: a landing page, an echo, a mirror."""
 
 import html
 from importlib.resources import files
 from typing import Final
 
-from handlers.compression import INLINE_BYTES, gzip_bytes, gzip_in_pool
-from handlers.files import Files
-from handlers.negotiation import accepts_gzip
+from handlers.codings import IDENTITY, INLINE_BYTES, MADE, encode
+from handlers.compression import compress
+from handlers.negotiation import choose_coding
 from handlers.router import Answer, Router
 from reactor import Request, Response
 
@@ -15,7 +15,7 @@ _TEXT: Final = (
     ("X-Content-Type-Options", "nosniff"),
     ("Vary", "Accept-Encoding"),
 )
-_GZIPPED_TEXT: Final = (*_TEXT, ("Content-Encoding", "gzip"))
+_CODED_TEXT: Final = {coding: (*_TEXT, ("Content-Encoding", coding)) for coding in MADE}
 _AGENT: Final = (("Content-Type", "text/plain"), ("X-Content-Type-Options", "nosniff"))
 _HTML: Final = (
     ("Content-Type", "text/html; charset=utf-8"),
@@ -24,38 +24,31 @@ _HTML: Final = (
 )
 
 
-def demo(directory: str | None, *, read_only: bool) -> Router:
-    """The routes of the demo. Raises OSError for a directory that cannot be used."""
+def demo() -> Router:
+    """The routes of the demo; more can be added."""
     page = files("handlers").joinpath("pages/landing.html").read_text("utf-8")
-    stored = Files(directory, read_only=read_only)
     router = Router()
     router.add("GET", "/", lambda request: landing(page, request))
     router.add("GET", "/echo/{text:path}", echo)
     router.add("GET", "/user-agent", user_agent)
-    router.add("GET", "/files/{name:path}", stored.get)
-    if not read_only:
-        router.add("POST", "/files/{name:path}", stored.post)
     return router
 
 
-def landing(page: str, request: Request) -> Response:
+def landing(page: str, request: Request) -> Answer:
     """The page that says what this is; its examples name the host that was asked for."""
-    return Response(200, page.replace("{host}", html.escape(request.host)).encode(), _HTML)
+    body = page.replace("{host}", html.escape(request.host)).encode()
+    return compress(request, Response(200, body, _HTML))
 
 
 def echo(request: Request) -> Answer:
     """The rest of the path, decoded; compressed, however short, for who accepts it."""
     text = "/".join(request.params["text"]).encode()
-    if not accepts_gzip(request.headers.get("accept-encoding")):
+    coding = choose_coding(request.headers.get("accept-encoding"), MADE)
+    if coding == IDENTITY:
         return Response(200, text, _TEXT)
     if len(text) <= INLINE_BYTES:
-        return Response(200, gzip_bytes(text), _GZIPPED_TEXT)
-    return _echo_long(text)
-
-
-async def _echo_long(text: bytes) -> Response:
-    zipped = await gzip_in_pool(text)
-    return Response(200, text, _TEXT) if zipped is None else Response(200, zipped, _GZIPPED_TEXT)
+        return Response(200, encode(text, coding), _CODED_TEXT[coding])
+    return compress(request, Response(200, text, _TEXT), least=0)
 
 
 def user_agent(request: Request) -> Response:
