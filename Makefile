@@ -8,7 +8,7 @@ DIRECTORY ?= files
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check sim bench-cost bench-memory clean
+.PHONY: help run test check sim bench-cost bench-files bench-memory clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,9 @@ sim: $(VENV)/test ## the simulator over many seeds (SEEDS=10000)
 
 bench-cost: $(VENV)/bench ## CPU per request beside a raw loop, nginx and uvicorn
 	$(BIN)/python -m loadtest.cost
+
+bench-files: $(VENV)/bench ## CPU per file beside nginx, and what bystanders notice
+	$(BIN)/python -m loadtest.files
 
 bench-memory: $(VENV)/bench ## memory of idle, slow and very large transfers
 	$(BIN)/python -m loadtest.memory

@@ -71,7 +71,7 @@ BROWSER_HEAD: Final = (
     "\r\n"
 )
 
-NGINX_CONFIGURATION: Final = """
+NGINX_FRAME: Final = """
 daemon off;
 worker_processes 1;
 pid {folder}/nginx.pid;
@@ -89,10 +89,13 @@ http {{
     default_type text/plain;
     server {{
         listen 127.0.0.1:{port};
-        location / {{ return 200 "{body}"; }}
+        @LOCATION@
     }}
 }}
 """
+NGINX_CONFIGURATION: Final = NGINX_FRAME.replace(
+    "@LOCATION@", 'location / {{ return 200 "{body}"; }}'
+)
 
 
 # ---------------------------------------------------------------------------------- workloads
@@ -131,8 +134,14 @@ def floor_command(port: int, folder: Path) -> list[str]:
 
 
 def nginx_command(port: int, folder: Path) -> list[str]:
+    return nginx_at(
+        folder, NGINX_CONFIGURATION.format(folder=folder, port=port, body=BODY.decode())
+    )
+
+
+def nginx_at(folder: Path, text: str) -> list[str]:
+    """The command for a configuration, which is written into the folder."""
     configuration = folder / "nginx.conf"
-    text = NGINX_CONFIGURATION.format(folder=folder, port=port, body=BODY.decode())
     configuration.write_text(text)
     # It is mostly in a folder for the administrator's programs, which not every PATH has.
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/local/sbin:/usr/sbin")
@@ -292,19 +301,24 @@ class Plan:
         """Run the generator to its end; gives what it tells and its CPU time."""
         command = self.generator.command(workload, port, head, seconds)
         log = head.with_name("generator.log")
-        # Only children that have ended are counted, and the server has not.
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        with machine.started(command, core, log) as process:
-            try:
-                process.wait(seconds + 15)
-            except subprocess.TimeoutExpired:
-                raise MeasurementError(f"{self.generator.name} did not end") from None
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = run_generator(command, seconds, core, log)
         outcome = self.generator.read(log.read_text())
         if not outcome.requests:
             raise MeasurementError(f"no request was answered: {outcome.errors}")
-        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return outcome, used
+
+
+def run_generator(command: Sequence[str], seconds: int, core: int, log: Path) -> float:
+    """Run it to its end, which is to come after so many seconds; its CPU time in seconds."""
+    # Only children that have ended are counted, and the server has not.
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with machine.started(command, core, log) as process:
+        try:
+            process.wait(seconds + 15)
+        except subprocess.TimeoutExpired:
+            raise MeasurementError(f"{command[0]} did not end") from None
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def check(port: int, head: bytes) -> None:

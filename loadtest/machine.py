@@ -51,8 +51,14 @@ def cores() -> tuple[int, int]:
 
 
 @contextmanager
-def started(command: Sequence[str], core: int, log: Path, pipes: bool = False) -> Iterator[Process]:
-    """A process pinned to `core`, stopped at the end. With `pipes`, its stdin and stdout are."""
+def started(
+    command: Sequence[str], core: int | None, log: Path, pipes: bool = False
+) -> Iterator[Process]:
+    """A process pinned to `core` (None: to none), stopped at the end.
+
+    With `pipes`, its stdin and stdout are.
+    """
+    usable = os.sched_getaffinity(0) if core is None else {core}
     with log.open("w") as output:
         try:
             process = subprocess.Popen(
@@ -64,7 +70,7 @@ def started(command: Sequence[str], core: int, log: Path, pipes: bool = False) -
                 text=True,
                 start_new_session=True,
                 # Before exec, so that every thread and child of the program inherits it.
-                preexec_fn=partial(os.sched_setaffinity, 0, {core}),
+                preexec_fn=partial(os.sched_setaffinity, 0, usable),
             )
         except OSError as error:
             raise MeasurementError(f"{command[0]}: {error.strerror}") from error
@@ -75,7 +81,7 @@ def started(command: Sequence[str], core: int, log: Path, pipes: bool = False) -
 
 
 @contextmanager
-def serving(command: Sequence[str], port: int, core: int, log: Path) -> Iterator[int]:
+def serving(command: Sequence[str], port: int, core: int | None, log: Path) -> Iterator[int]:
     """A server that accepts connections at `port`; gives its process id."""
     with started(command, core, log) as process:
         _wait_for_port(process, port, log)

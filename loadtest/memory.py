@@ -127,9 +127,9 @@ class Subject:
 
 
 @contextmanager
-def subject(module: str, *options: str) -> Iterator[Subject]:
+def subject(module: str, *options: str, pinned: bool = True) -> Iterator[Subject]:
     """A fresh server that has answered a request, so that its base has all it loads lazily."""
-    core, _ = machine.cores()
+    core = machine.cores()[0] if pinned else None
     port = machine.free_port()
     with tempfile.TemporaryDirectory(prefix="loadtest-") as name:
         folder = Path(name)

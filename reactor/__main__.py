@@ -1,6 +1,8 @@
 """The command line: reads the options, wires the server, and waits for a signal.
 
+python -m reactor site
 python -m reactor --port 4221 --directory files
+python -m reactor --static /assets/=assets package.module:handler
 """
 
 import errno
@@ -11,8 +13,9 @@ import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
-from handlers.demo import demo
-from reactor.config import Config, configure_logging, parse_arguments
+from handlers.site import Plan, Site, Unusable
+from reactor.application import LoadError, load
+from reactor.config import UPLOADS, Config, configure_logging, parse_arguments
 from reactor.dates import WallClock
 from reactor.server import Server
 
@@ -28,11 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _complain(f"cannot write the access log {config.access_log!r}: {error.strerror}")
     try:
-        handler = demo(config.directory, read_only=config.read_only)
-    except OSError as error:
-        return _complain(f"cannot use the directory {config.directory!r}: {error.strerror}")
+        site = Site(_plan(config), config.limits)
+    except LoadError as error:
+        return _complain(str(error), 2)
+    except Unusable as error:
+        return _complain(str(error))
     server = Server(
-        handler,
+        site.handler,
         config.limits,
         wall=WallClock(server=config.server_header, with_date=config.date_header),
         access_log=access_log,
@@ -44,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(f"cannot listen on {where}: {getattr(error, 'strerror', None) or error}")
     _end_on_signals(server)
     _tell(config, server, address)
+    for work in site.housekeeping():
+        server.spawn(work)
     server.run()
     return 0
 
@@ -58,18 +65,52 @@ def _open_access_log(where: str) -> int | None:
     return os.open(where, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
+def _plan(config: Config) -> Plan:
+    """Raises LoadError for an application that cannot be loaded."""
+    return Plan(
+        directory=config.directory,
+        static=config.static,
+        application=load(config.application) if config.application else None,
+        types=config.types,
+        headers=config.headers,
+        cache_control=config.cache_control,
+        spa=config.spa,
+        listing=config.listing,
+        uploads=not config.read_only,
+        deletes=config.allow_delete,
+    )
+
+
 def _tell(config: Config, server: Server, address: tuple[Any, ...]) -> None:
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
-    files = "no files (see --directory)"
-    if config.directory is not None:
-        access = "read only" if config.read_only else "with uploads"
-        files = f"{os.path.abspath(config.directory)} at /files/, {access}"
     print(
-        f"reactor: http://{host}:{address[1]}/ serves the demo and {files}; "
+        f"reactor: http://{host}:{address[1]}/ serves {_served(config)}; "
         f"{server.limits.connections} connections at most; Ctrl-C ends it",
         file=sys.stderr,
         flush=True,
     )
+
+
+def _served(config: Config) -> str:
+    """What is served where, in one line."""
+    served = [f"{_shown(directory)} at {prefix}" for prefix, directory in config.static]
+    if config.application:
+        served.insert(0, config.application)
+    if not served:
+        served = ["the demo"]
+        if config.directory is None:
+            served.append("no files (see --directory)")
+    if config.directory is not None:
+        access = "read only" if config.read_only else "with uploads"
+        if config.allow_delete:
+            access += " and deletes"
+        served.append(f"{_shown(config.directory)} at {UPLOADS}, {access}")
+    return " and ".join(served)
+
+
+def _shown(directory: str) -> str:
+    path = os.path.abspath(directory)
+    return path if path.isprintable() else repr(path)
 
 
 def _end_on_signals(server: Server) -> None:
@@ -89,9 +130,9 @@ def _end_on_signals(server: Server) -> None:
     signal.signal(signal.SIGTERM, on_signal)
 
 
-def _complain(sentence: str) -> int:
-    print(f"reactor: {sentence}", file=sys.stderr)
-    return 1
+def _complain(sentence: str, status: int = 1) -> int:
+    print(f"reactor: {' '.join(sentence.split())}", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

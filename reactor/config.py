@@ -1,7 +1,11 @@
 """What the command line says, checked.
 
 Every field of Limits is an option; its name, default and meaning come from there. A wrong option is
-one sentence and exit status 2.
+one sentence and exit status 2, and everything that text alone can tell is told here, before a file
+is opened or an application imported; what a value of an option may be is in `values.py`.
+
+What is served is data too: pairs and names, and no handler among them. Who makes handlers of it is
+the command line's business (`__main__.py`).
 """
 
 import argparse
@@ -10,11 +14,14 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import NoReturn
+from typing import Any, Final, NoReturn
 
+from reactor import values
 from reactor.limits import Limits
 
-LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+UPLOADS: Final = "/files/"  # where --directory is, and its unfinished uploads below it
+UNFINISHED: Final = f"{UPLOADS}.uploads/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +30,16 @@ class Config:
 
     host: str
     port: int
-    directory: str | None
+    directory: str | None  # at /files/
+    static: tuple[tuple[str, str], ...]  # prefix with its slashes, directory
+    application: str  # "package.module:name"; "": none
+    types: tuple[tuple[str, str], ...]  # extension in lower case without its dot, media type
+    headers: tuple[tuple[str, str], ...]
+    cache_control: tuple[tuple[str, str], ...]  # pattern, value; the first that matches counts
+    spa: str  # path below a static mount; "": none
+    listing: bool
     read_only: bool
+    allow_delete: bool
     access_log: str  # "-": standard output; "off"; otherwise a path
     log_level: str
     date_header: bool
@@ -35,7 +50,7 @@ class Config:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One sentence in place of the whole usage."""
-        print(f"{self.prog}: {message}; see --help", file=sys.stderr)
+        print(f"{self.prog}: {' '.join(message.split())}; see --help", file=sys.stderr)
         raise SystemExit(2)
 
 
@@ -43,19 +58,23 @@ def parse_arguments(arguments: Sequence[str]) -> Config:
     """Raises SystemExit(2) after a sentence on stderr for what it does not understand."""
     parser = _build_parser()
     options = parser.parse_args(arguments)
-    values = {one.name: getattr(options, one.name) for one in fields(Limits)}
-    try:
-        limits = Limits(**values)
-    except ValueError as error:
-        name, _, rest = str(error).partition(" ")
-        parser.error(f"argument {_option(name)}: it {rest}")
+    limits = _limits(parser, options)
     if not re.fullmatch(r"[\t\x20-\x7e]*", options.server_header):
         parser.error("argument --server-header: it must be printable ASCII")
+    application, static = _mounts(parser, options)
     return Config(
         host=options.host,
         port=options.port,
         directory=options.directory,
+        static=static,
+        application=application,
+        types=tuple(options.type),
+        headers=tuple(options.header),
+        cache_control=tuple(options.cache_control),
+        spa=options.spa or "",
+        listing=not options.no_listing,
         read_only=options.read_only,
+        allow_delete=options.allow_delete and not options.read_only,
         access_log=options.access_log,
         log_level=options.log_level,
         date_header=not options.no_date_header,
@@ -64,17 +83,116 @@ def parse_arguments(arguments: Sequence[str]) -> Config:
     )
 
 
-def _build_parser() -> argparse.ArgumentParser:
+def _limits(parser: _Parser, options: argparse.Namespace) -> Limits:
+    try:
+        return Limits(**{one.name: getattr(options, one.name) for one in fields(Limits)})
+    except ValueError as error:
+        name, _, rest = str(error).partition(" ")
+        parser.error(f"argument {_option(name)}: it {rest}")
+
+
+def _mounts(
+    parser: _Parser, options: argparse.Namespace
+) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """The application, and the static mounts, those that the positional stands for included."""
+    static: list[tuple[str, str]] = list(options.static)
+    application = ""
+    if options.what is not None and values.names_application(options.what):
+        application = options.what
+    elif options.what is not None:
+        static.append(("/", options.what))
+    if options.directory is not None and any(one[0].startswith(UNFINISHED) for one in static):
+        parser.error(f"argument --static: {UNFINISHED} belongs to the unfinished uploads")
+    prefixes = [prefix for prefix, _ in static]
+    if options.directory is not None:
+        prefixes.append(UPLOADS)
+    for prefix in prefixes:
+        if prefixes.count(prefix) > 1:
+            parser.error(f"two directories at {prefix}: one prefix has room for one")
+    if application and "/" in prefixes:
+        parser.error("argument --static: at / it leaves nothing to the application")
+    if options.spa and not static:
+        parser.error("argument --spa: there is no static mount that it could answer for")
+    return application, tuple(static)
+
+
+def _build_parser() -> _Parser:
     parser = _Parser(
         prog="reactor",
+        usage="reactor [options] [DIR | package.module:name]",
         description="An HTTP server in pure Python, on one thread.",
         allow_abbrev=False,
+        add_help=False,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28),
     )
-    add = parser.add_argument
+    _add_what(parser)
+    _add_files(parser)
+    _add_server(parser)
+    _add_limits(parser)
+    return parser
+
+
+def _add_what(parser: _Parser) -> None:
+    group = parser.add_argument_group(
+        "what to serve", "a demo, where there is neither DIR nor an application nor --static"
+    )
+    add = group.add_argument
+    add(
+        "what",
+        nargs="?",
+        metavar="DIR | package.module:name",
+        help="a directory, as in --static /=DIR (./a:b is one in any case); or an application: "
+        "the name of a callable, handler(request), in a module, looked for here first",
+    )
+    add(
+        "--static",
+        metavar="PREFIX=DIR",
+        action="append",
+        default=[],
+        type=_checked(values.mount),
+        help="serve DIR at PREFIX, to be read; comes before the application; repeatable",
+    )
+    add("--directory", metavar="DIR", help="serve DIR at /files/, and store what is uploaded there")
+
+
+def _add_files(parser: _Parser) -> None:
+    group = parser.add_argument_group("files", "of DIR, --static and --directory")
+
+    def repeatable(option: str, metavar: str, check: Any, meaning: str) -> None:
+        group.add_argument(
+            option,
+            metavar=metavar,
+            action="append",
+            default=[],
+            type=_checked(check),
+            help=f"{meaning}; repeatable",
+        )
+
+    add = group.add_argument
+    add("--read-only", action="store_true", help="no uploads, and nothing is deleted")
+    add("--allow-delete", action="store_true", help="DELETE deletes files below --directory")
+    add("--no-listing", action="store_true", help="no pages of what is in a folder")
+    add(
+        "--spa",
+        metavar="FILE",
+        type=_checked(values.path_below),
+        help="file of a static mount, as in index.html, that answers for paths it does not have",
+    )
+    repeatable("--type", ".EXT=TYPE", values.media_type, "the media type of files named so")
+    repeatable("--header", "'NAME: VALUE'", values.header, "a field of each file's answer")
+    repeatable(
+        "--cache-control",
+        "PATTERN=VALUE",
+        values.cache_rule,
+        "Cache-Control of what PATTERN describes, the first that does: *, ? and [...], for "
+        "the name, or with a slash for the whole path below the mount (* takes slashes as well)",
+    )
+
+
+def _add_server(parser: _Parser) -> None:
+    add = parser.add_argument_group("server").add_argument
     add("--host", default="127.0.0.1", help="name or address to listen on (%(default)s)")
     add("--port", type=_port, default=4221, help="port to listen on, 0 for any (%(default)s)")
-    add("--directory", metavar="DIR", help="what /files/ serves, and stores into; without it 404")
-    add("--read-only", action="store_true", help="no uploads")
     add(
         "--access-log",
         metavar="-|PATH|off",
@@ -84,22 +202,38 @@ def _build_parser() -> argparse.ArgumentParser:
     add("--log-level", choices=LOG_LEVELS, default="info", help="of the error log, on stderr")
     add("--no-date-header", action="store_true", help="for a machine without a clock")
     add("--server-header", metavar="VALUE", default="reactor", help="empty: none (%(default)s)")
+    add("-h", "--help", action="help", help="show this and end")
+
+
+def _add_limits(parser: _Parser) -> None:
     limits = parser.add_argument_group(
         "limits", "timeouts in seconds, sizes in bytes, rates in bytes a second"
     )
     for one in fields(Limits):
+        default = f"{one.default:g}" if isinstance(one.default, float) else f"{one.default}"
         limits.add_argument(
             _option(one.name),
             type=type(one.default),
             default=one.default,
             metavar="N",
-            help=f"{one.metadata['meaning']} (%(default)g)",
+            help=f"{one.metadata['meaning']} ({default})",
         )
-    return parser
 
 
 def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def _checked(check: Any) -> Any:
+    """The check as a type of argparse, which tells the sentence of this error alone."""
+
+    def convert(text: str) -> Any:
+        try:
+            return check(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
 
 
 def _port(text: str) -> int:

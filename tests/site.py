@@ -9,11 +9,23 @@ from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from reactor import Cancelled, FileRegion, Lane, PoolFull, Request, Response, in_pool, sleep
+from reactor import (
+    Cancelled,
+    FileRegion,
+    Lane,
+    Parts,
+    PoolFull,
+    Request,
+    Response,
+    in_pool,
+    sleep,
+)
+from reactor.regions import WINDOW_BYTES
 from reactor.simulator import SimFile, SimNetwork
 
 PATTERN: Final = random.Random(0).randbytes(400_000)
-FILE_BYTES: Final = 200_000
+CONTENT: Final = PATTERN * 6  # of the files, as far as they are long
+SIZES: Final = (200_000, 3000, WINDOW_BYTES + 100_000)  # in bytes, of each
 SLOW_SECONDS: Final = 200.0  # longer than any handler may take
 
 
@@ -78,7 +90,18 @@ class Site:
         return Response(200, b"spent")
 
     def do_file(self, request: Request, file: int, at: int, n: int) -> Response:
-        return Response(200, FileRegion(self.files[file].hold(), at, n))
+        return Response(200, self._region(file, at, n))
+
+    def do_parts(
+        self, request: Request, file: int, at: int, n: int, other: int, k: int
+    ) -> Response:
+        """Stretches of two files and bytes around them."""
+        begin = self._region(file, at, n)
+        end = self._region(other, k, min(k, n))
+        return Response(206, Parts([PATTERN[:k], begin, b"", PATTERN[:9], end, PATTERN[:1]]))
+
+    def _region(self, file: int, at: int, n: int) -> FileRegion:
+        return FileRegion(self.files[file].hold(), at, n)
 
     # --- bodies that are made as they are read ---------------------------------------------------
 
@@ -144,6 +167,19 @@ class Site:
         finally:
             self.running -= 1
 
+    async def do_inform(self, request: Request) -> Response:
+        """Tells how far it has come, whenever it has."""
+        self.running += 1
+        try:
+            size = 0
+            while piece := await request.body.read(3000):
+                size += len(piece)
+                if request.body.inform(104, [("Upload-Offset", str(size))]) != (request.minor > 0):
+                    raise ValueError(size)
+            return Response(200, str(size).encode())
+        finally:
+            self.running -= 1
+
     async def do_sleep(self, request: Request, ms: int) -> Response:
         self.running += 1
         try:
@@ -192,6 +228,7 @@ class Exchanges:
             *([self._upload] * 4),
             *([self._iterated] * 2),
             *([self._file] * 2),
+            *([self._parts] * 2),
             *([self._pool] * 4),
             self._view,
             self._empty,
@@ -260,12 +297,33 @@ class Exchanges:
         return self._get(f"/await?n={n}&step={step}&ms={ms}", PATTERN[:n])
 
     def _file(self) -> Exchange:
-        file = self._chance.randrange(self._files)
-        n = self._chance.randint(0, FILE_BYTES) if self._chance.random() < 0.3 else self._size()
-        at = self._chance.randint(0, FILE_BYTES - n)
+        file, at, n = self._stretch()
         target = f"/file?file={file}&at={at}&n={n}"
         # The pool may be full for too long, and then it is too late for a 503.
-        return self._get(target, PATTERN[at : at + n], may_cut=True)
+        return self._get(target, CONTENT[at : at + n], may_cut=True)
+
+    def _parts(self) -> Exchange:
+        file, at, n = self._stretch()
+        other, k = self._chance.randrange(self._files), self._chance.randint(0, 1000)
+        body = PATTERN[:k] + CONTENT[at : at + n] + PATTERN[:9]
+        body += CONTENT[k : k + min(k, n)] + PATTERN[:1]
+        target = f"/parts?file={file}&at={at}&n={n}&other={other}&k={k}"
+        return self._get(target, body, 206, may_cut=True)
+
+    def _stretch(self) -> tuple[int, int, int]:
+        """A file, an offset and a length; now and then a large one, or one of two windows."""
+        chance = self._chance
+        file = chance.randrange(self._files)
+        size = SIZES[file]
+        n = min(size, chance.randint(0, 200_000) if chance.random() < 0.3 else self._size())
+        at = chance.randint(0, size - n)
+        if size > WINDOW_BYTES and chance.random() < 0.5:
+            at = min(size - n, max(0, WINDOW_BYTES - chance.randint(0, n)))
+        if chance.random() < 0.2:
+            at = 0
+        if chance.random() < 0.2:
+            n = size - at if size - at < 300_000 else n
+        return file, at, n
 
     def _pool(self) -> Exchange:
         n = self._size(1000)
@@ -279,13 +337,13 @@ class Exchanges:
             self._chance.randint(0, 1000),
         )
         content = PATTERN[k : k + n]
-        form = self._chance.randint(0, 2)
+        form = self._chance.randint(0, 3)
         if form == 0:
             exchange = self._post("/echo", content, content)
             exchange.may_overload = True  # memory may be short for a minute
             return exchange
-        if form == 1:
-            return self._post("/count", content, str(n).encode())
+        if form < 3:
+            return self._post("/count" if form == 1 else "/inform", content, str(n).encode())
         step = self._chance.choice([100, 5000, 65536])
         exchange = self._post(f"/mirror?step={step}", content, content)
         exchange.may_close = True  # its head leaves before all of the body was there

@@ -1,5 +1,6 @@
 """The command line, as a process of its own: options, sentences, signals, exit statuses."""
 
+import fcntl
 import os
 import re
 import resource
@@ -27,10 +28,11 @@ class Program:
     """A process that serves; its address is in the first line of its stderr or stdout."""
 
     def __init__(self, arguments: list[str], **options: Any) -> None:
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        options = pipes | {"cwd": ROOT} | options
         began = time.monotonic()
-        self.process = subprocess.Popen(
-            [sys.executable, *arguments], cwd=ROOT, text=True, **options
+        self.process: subprocess.Popen[str] = subprocess.Popen(
+            [sys.executable, *arguments], text=True, **options
         )
         assert self.process.stderr is not None
         self.line = self.process.stderr.readline()
@@ -167,6 +169,163 @@ def test_it_says_what_is_served(
         assert answer.status == (405 if options else 404)
 
 
+HANDLER = """
+    from reactor import Response
+    name = __file__
+
+    def handler(request):
+        return Response(200, b"app: " + request.path.encode())
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A site, and beside it an application; `python -m reactor` is run here."""
+    for path, content in (
+        ("site/index.html", "<p>index"),
+        ("site/hello.txt", "hello"),
+        ("site/a:b/hello.txt", "a folder"),
+        ("img/logo.new", "logo"),
+        ("a.py", textwrap.dedent(HANDLER)),
+        ("pack/web.py", textwrap.dedent(HANDLER)),
+        ("a:handler/hello.txt", "a folder"),
+    ):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(content)
+    return tmp_path
+
+
+@pytest.fixture
+def start_in(start: Start, folder: Path) -> Start:
+    """As `start`, with the folder as the current directory."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def start_here(*arguments: str) -> Program:
+        return start(*arguments, cwd=folder, env=environment)
+
+    return start_here
+
+
+@pytest.mark.parametrize("arguments", [["site"], ["--static", "/=site"], ["./site"]])
+def test_a_directory_in_place_of_the_demo(
+    start_in: Start, folder: Path, arguments: list[str]
+) -> None:
+    program = start_in(*arguments)
+    assert f"{folder}/site at /;" in program.line
+    with program.connect() as client:
+        assert client.ask("/").body == b"<p>index"
+        assert client.ask("/hello.txt").body == b"hello"
+        assert client.ask("/echo/x").status == 404
+        assert client.ask("/files/").status == 404
+        assert client.ask("/a.py").status == 404
+
+
+@pytest.mark.parametrize("arguments", [["./a:handler"], ["--static", "/=a:handler"]])
+def test_a_directory_that_is_named_like_an_application(
+    start_in: Start, arguments: list[str]
+) -> None:
+    with start_in(*arguments).connect() as client:
+        assert client.ask("/hello.txt").body == b"a folder"
+
+
+@pytest.mark.parametrize("name", ["a:handler", "pack.web:handler"])
+def test_an_application(start_in: Start, name: str) -> None:
+    program = start_in(name)
+    assert f" serves {name};" in program.line
+    with program.connect() as client:
+        for path in ("/", "/echo/x", "/files/", "/a%zz"):
+            assert client.ask(path).body == b"app: " + path.encode()
+
+
+def test_an_application_beside_directories(start_in: Start, folder: Path) -> None:
+    program = start_in("a:handler", "--static", "/s=site", "--directory", "img", "--read-only")
+    told = f"a:handler and {folder}/site at /s/ and {folder}/img at /files/, read only;"
+    assert told in program.line
+    with program.connect() as client:
+        assert client.ask("/").body == b"app: /"
+        assert client.ask("/s").body == b"app: /s"
+        assert client.ask("/s/hello.txt").body == b"hello"
+        assert client.ask("/s/nothing").status == 404
+        assert client.ask("/files/logo.new").body == b"logo"
+        assert client.ask("/files/logo.new", method="PUT", body=b"x").status == 405
+
+
+def test_what_files_are_served_with(start_in: Start) -> None:
+    program = start_in(
+        *("--static", "/=site", "--static", "/img/=img", "--type", ".new=image/new"),
+        *("--header", "X-Frame-Options: DENY", "--header", "X-Two: 2", "--spa", "index.html"),
+        *("--cache-control", "*.html=no-cache", "--cache-control", "*=max-age=60"),
+        "--no-listing",
+    )
+    with program.connect() as client:
+        answer = client.ask("/img/logo.new")
+        assert answer.get("content-type") == "image/new"
+        assert answer.get("cache-control") == "max-age=60"
+        assert answer.get("x-frame-options") == "DENY"
+        assert answer.get("x-two") == "2"
+        answer = client.ask("/no/such/page")
+        assert (answer.status, answer.body) == (200, b"<p>index")
+        assert answer.get("cache-control") == "no-cache"
+        assert client.ask("/img/").status == 404  # it has no index, and no listing
+
+
+@pytest.mark.parametrize(
+    ("options", "told", "status"),
+    [
+        ([], "with uploads;", 405),
+        (["--allow-delete"], "with uploads and deletes;", 204),
+        (["--allow-delete", "--read-only"], "read only;", 405),
+    ],
+)
+def test_what_may_be_done(
+    start_in: Start, folder: Path, options: list[str], told: str, status: int
+) -> None:
+    program = start_in("--directory", "img", *options)
+    assert f"the demo and {folder}/img at /files/, {told}" in program.line
+    with program.connect() as client:
+        assert client.ask("/files/logo.new", method="DELETE").status == status
+    assert (folder / "img/logo.new").exists() is (status != 204)
+
+
+def test_what_a_killed_server_has_left_is_removed(start_in: Start, folder: Path) -> None:
+    """But not what another process still writes."""
+    left, held = (folder / f"img/.{digit * 16}.part" for digit in "01")
+    left.write_bytes(b"half")
+    held.write_bytes(b"half")
+    with held.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        program = start_in("--directory", "img")
+        until = time.monotonic() + TIMEOUT
+        while left.exists():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        with program.connect() as client:
+            assert client.ask("/files/logo.new").body == b"logo"
+        program.signal()
+        assert program.wait()[0] == 0
+        assert held.exists()
+    assert "Traceback" not in program.error_log()
+
+
+def test_what_is_read_only_is_not_even_tidied(start_in: Start, folder: Path) -> None:
+    left = folder / "img" / f".{'0' * 16}.part"
+    left.write_bytes(b"half")
+    program = start_in("--directory", "img", "--read-only", "site")
+    with program.connect() as client:
+        assert client.ask("/files/logo.new").body == b"logo"
+    program.signal()
+    assert program.wait()[0] == 0
+    assert left.exists()
+
+
+def test_a_directory_with_a_strange_name_is_told_in_one_line(start: Start, tmp_path: Path) -> None:
+    strange = tmp_path / "a\nb"
+    strange.mkdir()
+    program = start(str(strange))
+    assert f"{str(strange)!r} at /;" in program.line
+
+
 def test_every_limit_is_an_option() -> None:
     for one in fields(Limits):
         option = "--" + one.name.replace("_", "-")
@@ -235,7 +394,11 @@ def test_help_is_whole() -> None:
     done = run("--help")
     assert done.returncode == 0
     assert done.stderr == ""
-    for option in ("--host", "--port", "--directory", "--read-only", "--access-log"):
+    for option in (
+        *("DIR | package.module:name", "--directory", "--static", "--read-only", "--allow-delete"),
+        *("--no-listing", "--spa", "--type", "--header", "--cache-control"),
+        *("--host", "--port", "--access-log", "--log-level"),
+    ):
         assert option in done.stdout
     for one in fields(Limits):
         assert "--" + one.name.replace("_", "-") in done.stdout
@@ -258,28 +421,13 @@ def complaint(done: subprocess.CompletedProcess[str], status: int) -> str:
     ("arguments", "named"),
     [
         (["--unknown"], "--unknown"),
-        (["--idle"], "--idle"),  # no abbreviations
-        (["positional"], "positional"),
-        (["--port"], "--port"),
-        (["--port", "x"], "--port"),
-        (["--port", "65536"], "--port"),
-        (["--port", "-1"], "--port"),
-        (["--port", "99999999999999999999999"], "--port"),
-        (["--port", "8_0"], "--port"),
         (["--port", "\u0664\u0662"], "--port"),
-        (["--log-level", "loud"], "--log-level"),
-        (["--server-header", "a\nb"], "--server-header"),
-        (["--server-header", "\u20ac"], "--server-header"),
-        (["--idle-timeout", "0"], "--idle-timeout"),
-        (["--idle-timeout", "-1"], "--idle-timeout"),
         (["--idle-timeout", "nan"], "--idle-timeout"),
-        (["--idle-timeout", "inf"], "--idle-timeout"),
-        (["--idle-timeout", "soon"], "--idle-timeout"),
-        (["--head-bytes", "0"], "--head-bytes"),
-        (["--head-bytes", "1.5"], "--head-bytes"),
-        (["--head-bytes", "9" * 5000], "--head-bytes"),
-        (["--connections", "-1"], "--connections"),
-        (["--read-only", "--read-only=x"], "--read-only"),
+        (["--static", "/x=a", "--static", "x/=b"], "/x/"),
+        (["--header", "X: a\r\nY: b"], "--header"),
+        (["no_such_module:x"], "no_such_module"),
+        (["reactor:no_such"], "no_such"),
+        (["reactor:__doc__"], "callable"),
     ],
 )
 def test_a_wrong_option_is_one_sentence_and_status_2(arguments: list[str], named: str) -> None:
@@ -293,6 +441,12 @@ def test_a_wrong_option_is_one_sentence_and_status_2(arguments: list[str], named
         ["--directory", "/dev/null"],
         ["--directory", ""],
         ["--directory", "a\nb"],
+        ["/nowhere/at/all"],
+        ["./reactor:Response"],
+        ["--static", "/x=nowhere"],
+        ["--static", "/x=README.md"],
+        ["--spa", "no_such.html", "reactor"],
+        ["--spa", "simulator", "reactor"],
         ["--access-log", "/nowhere/at/all"],
         ["--access-log", "/"],
         ["--access-log", ""],

@@ -5,9 +5,11 @@ Counted by hand on one reactor, without threads: each turn is a `run_once` of th
 
 import gc
 import os
+import re
 import selectors
 import socket
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,18 +18,25 @@ from typing import Any
 
 import pytest
 
+import reactor.regions
 from handlers.demo import demo
+from handlers.site import Plan, Site
 from reactor import Request, Response, sleep
 from reactor.connection import Handler
 from reactor.limits import Limits
 from reactor.loop import Reactor
+from reactor.regions import File
 from reactor.server import Server
+from reactor.threadpool import ThreadPool
 from tests.client import request
 
 ROOT = Path(__file__).parent.parent
 OURS = (str(ROOT / "reactor"), str(ROOT / "handlers"))
 REQUEST = request("/echo/x", "User-Agent: test", "Accept: */*")
 FRAMES = 24  # of one keep-alive GET at most, the line in the access log included
+SMALL_FRAMES = 35  # of a file that is open and in memory, of 1 KiB
+UNCHANGED_FRAMES = 32  # of a 304
+LARGE_FRAMES = 44  # of 100 KiB
 REQUESTS = 100
 
 
@@ -143,7 +152,7 @@ def entered(function: Callable[[], object]) -> list[str]:
 
 
 def test_frames_of_a_keep_alive_get(bench: Callable[[Handler], Bench]) -> None:
-    one = bench(demo(None, read_only=False))
+    one = bench(demo())
     client = one.connect()
     try:
         for _ in range(3):
@@ -159,7 +168,7 @@ def test_frames_of_a_keep_alive_get(bench: Callable[[Handler], Bench]) -> None:
 
 def test_system_calls_of_a_keep_alive_get(bench: Callable[[Handler], Bench]) -> None:
     """One recv and one send, beside a wait that all who are ready share."""
-    one = bench(demo(None, read_only=False))
+    one = bench(demo())
     client = one.connect()
     try:
         one.ask(client)
@@ -173,7 +182,7 @@ def test_system_calls_of_a_keep_alive_get(bench: Callable[[Handler], Bench]) -> 
 
 def test_system_calls_of_pipelined_requests(bench: Callable[[Handler], Bench]) -> None:
     """Ten requests that come together leave together."""
-    one = bench(demo(None, read_only=False))
+    one = bench(demo())
     client = one.connect()
     try:
         one.ask(client)
@@ -182,6 +191,175 @@ def test_system_calls_of_pipelined_requests(bench: Callable[[Handler], Bench]) -
         assert one.calls == {"recv": 1, "send": 1, "select": 1}
     finally:
         client.close()
+
+
+# --- a file that is open and in memory -----------------------------------------------------------
+
+AGE = 3600.0  # no second look at a name while the test lasts
+
+
+class CountingFiles:
+    """System calls and jobs that have to do with files, from any thread; a `with` block's."""
+
+    NAMES = ("open", "stat", "preadv", "pread", "sendfile", "close")
+
+    def __init__(self, calls: Counter[str], patch: pytest.MonkeyPatch) -> None:
+        self._calls = calls
+        self._patch = patch
+
+    def __enter__(self) -> None:
+        for name in self.NAMES:
+            self._count(os, name)
+        self._count(ThreadPool, "submit")
+        self._count(reactor.regions, "resident")
+
+    def __exit__(self, *_: object) -> None:
+        self._patch.undo()
+
+    def _count(self, where: Any, name: str) -> None:
+        function = getattr(where, name)
+
+        def counted(*arguments: Any, **more: Any) -> Any:
+            self._calls[name] += 1
+            return function(*arguments, **more)
+
+        self._patch.setattr(where, name, counted)
+
+
+@pytest.fixture
+def hot(
+    bench: Callable[[Handler], Bench], tmp_path: Path
+) -> Iterator[tuple[Bench, socket.socket, Path]]:
+    """A server of files, its client, and where the files are."""
+    site = Site(Plan(static=[("/", str(tmp_path))]), Limits(open_file_age=AGE))
+    one = bench(site.handler)
+    client = one.connect()
+    yield one, client, tmp_path
+    client.close()
+    site._mounted[0]._open.close()
+
+
+def served(one: Bench, client: socket.socket, data: bytes) -> bytes:
+    """The answer, to its end; it may take a few turns, and a thread."""
+    client.send(data)
+    got = b""
+    until = time.monotonic() + 10
+    while b"\r\n\r\n" not in got or len(got) < _length(got):
+        assert time.monotonic() < until
+        one.server.reactor.run_once(0.01)
+        try:
+            got += client.recv(1 << 20, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            pass
+    return got
+
+
+def _length(answer: bytes) -> int:
+    head, _, _ = answer.partition(b"\r\n\r\n")
+    found = re.search(rb"Content-Length: ([0-9]+)", head)
+    return len(head) + 4 + (int(found[1]) if found is not None else 0)
+
+
+def warm(one: Bench, client: socket.socket, data: bytes) -> bytes:
+    """Ask until the file is open, in memory, and known as that."""
+    for _ in range(3):
+        answer = served(one, client, data)
+    return answer
+
+
+def in_memory(path: Path) -> bool:
+    """Whether this file system can tell; otherwise threads do the reading."""
+    file = File(os.open(path, os.O_RDONLY), path.stat().st_size)
+    try:
+        return file.look(0, memoryview(bytearray(1)))
+    finally:
+        file.release()
+
+
+def counted(
+    one: Bench, client: socket.socket, data: bytes, answer: bytes, patch: pytest.MonkeyPatch
+) -> Counter[str]:
+    """The calls that REQUESTS of this request make, each answered in one turn."""
+    one.calls.clear()
+    with CountingFiles(one.calls, patch):
+        for _ in range(REQUESTS):
+            client.send(data)
+            one.turn()
+            assert client.recv(1 << 20) == answer
+    return one.calls
+
+
+def frames_of(one: Bench, client: socket.socket, data: bytes, size: int) -> tuple[float, str]:
+    """How many frames of ours a request enters, and those of one of them in order."""
+
+    def ask() -> None:
+        client.send(data)
+        one.turn()
+        assert len(client.recv(1 << 20)) == size
+
+    def ask_often() -> None:
+        for _ in range(REQUESTS):
+            ask()
+
+    single = entered(ask)
+    frames = entered(ask_often)
+    listed = "\n".join(f"{number:4} {frame}" for number, frame in enumerate(single, 1))
+    return len(frames) / REQUESTS, f"one request enters:\n{listed}"
+
+
+def test_a_hot_small_file_is_one_read_and_one_send(
+    hot: tuple[Bench, socket.socket, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No thread, no open, no stat."""
+    one, client, folder = hot
+    (folder / "small.bin").write_bytes(os.urandom(1024))
+    data = request("/small.bin")
+    answer = warm(one, client, data)
+    assert answer.endswith((folder / "small.bin").read_bytes())
+    if in_memory(folder / "small.bin"):
+        calls = counted(one, client, data, answer, monkeypatch)
+        assert calls == dict.fromkeys(("recv", "send", "select", "preadv"), REQUESTS)
+        count, listed = frames_of(one, client, data, len(answer))
+        assert count <= SMALL_FRAMES, listed
+
+
+def test_a_304_of_a_hot_file_is_one_send(
+    hot: tuple[Bench, socket.socket, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, client, folder = hot
+    (folder / "small.bin").write_bytes(os.urandom(1024))
+    tag = re.search(rb"ETag: (.*)\r\n", warm(one, client, request("/small.bin")))
+    assert tag is not None
+    data = request("/small.bin", f"If-None-Match: {tag[1].decode()}")
+    answer = warm(one, client, data)
+    assert answer.startswith(b"HTTP/1.1 304 ")
+    calls = counted(one, client, data, answer, monkeypatch)
+    assert calls == dict.fromkeys(("recv", "send", "select"), REQUESTS)
+    count, listed = frames_of(one, client, data, len(answer))
+    assert count <= UNCHANGED_FRAMES, listed
+
+
+def test_a_hot_file_of_100_kib_is_not_copied(
+    hot: tuple[Bench, socket.socket, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A send for the head, a sendfile, and a question whether it is in memory; no thread."""
+    one, client, folder = hot
+    (folder / "large.bin").write_bytes(os.urandom(100 * 1024))
+    for end in (client, *(it._transport._socket for it in one.server._connections)):
+        for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            end.setsockopt(socket.SOL_SOCKET, buffer, 1 << 20)
+    data = request("/large.bin")
+    answer = warm(one, client, data)
+    assert answer.endswith((folder / "large.bin").read_bytes())
+    if in_memory(folder / "large.bin"):
+        calls = counted(one, client, data, answer, monkeypatch)
+        looks = calls.pop("preadv", 0)
+        assert calls == dict.fromkeys(
+            ("recv", "send", "select", "resident", "sendfile", "fileno"), REQUESTS
+        )
+        assert looks in (0, REQUESTS), "where the kernel cannot be asked, it is read"
+        count, listed = frames_of(one, client, data, len(answer))
+        assert count <= LARGE_FRAMES, listed
 
 
 # --- garbage -------------------------------------------------------------------------------------
@@ -210,9 +388,9 @@ async def fail_later(request: Request) -> Response:
 
 
 WAYS: dict[str, tuple[Handler, bytes, int]] = {
-    "now": (demo(None, read_only=False), REQUEST, 1000),
-    "gzip": (demo(None, read_only=False), request("/echo/x", "Accept-Encoding: gzip"), 1000),
-    "404": (demo(None, read_only=False), request("/nowhere"), 1000),
+    "now": (demo(), REQUEST, 1000),
+    "gzip": (demo(), request("/echo/x", "Accept-Encoding: gzip"), 1000),
+    "404": (demo(), request("/nowhere"), 1000),
     "later": (later, REQUEST, 200),
     "stream": (stream, REQUEST, 200),
     "upload": (read, request("/", method="POST", body=bytes(2000)), 200),
@@ -270,11 +448,39 @@ def test_requests_leave_no_cyclic_garbage(bench: Callable[[Handler], Bench], way
         client.close()
 
 
+FILES = {
+    "small": request("/small.bin"),
+    "304": request("/small.bin", "If-None-Match: *"),
+    "412": request("/small.bin", 'If-Match: "other"'),
+    "416": request("/small.bin", "Range: bytes=5000-"),
+    "large": request("/large.bin"),
+    "range": request("/large.bin", "Range: bytes=5-9"),
+    "ranges": request("/large.bin", "Range: bytes=5-9,1000-90000,20-30"),
+    "gzip": request("/text.txt", "Accept-Encoding: gzip"),
+    "404": request("/nothing"),
+    "redirect": request("/folder"),
+}
+
+
+@pytest.mark.parametrize("way", FILES)
+def test_answers_of_files_leave_no_cyclic_garbage(
+    hot: tuple[Bench, socket.socket, Path], way: str
+) -> None:
+    one, client, folder = hot
+    (folder / "folder").mkdir()
+    for name, size in (("small.bin", 1024), ("large.bin", 200_000), ("text.txt", 5000)):
+        (folder / name).write_bytes(bytes(size))
+    warm(one, client, FILES[way])
+    with Cycles():
+        for _ in range(50):
+            served(one, client, FILES[way])
+
+
 @pytest.mark.parametrize("how", ["fin", "reset", "closed by us", "refused", "in a handler"])
 def test_closed_connections_leave_no_cyclic_garbage(
     bench: Callable[[Handler], Bench], how: str
 ) -> None:
-    one = bench(later if how == "in a handler" else demo(None, read_only=False))
+    one = bench(later if how == "in a handler" else demo())
     data = {
         "closed by us": request("/echo/x", "Connection: close"),
         "refused": b"nonsense\r\n\r\n",

@@ -15,15 +15,27 @@ PACKAGES = ("reactor", "handlers")
 
 # From the lowest rank up; modules in one row do not know each other.
 RANKS = (
-    ("reactor.errors", "reactor.limits", "reactor.protocol", "reactor.protocol.grammar"),
-    ("reactor.loop", "reactor.futures", "reactor.regions", "reactor.dates"),
+    (
+        "reactor.errors",
+        "reactor.limits",
+        "reactor.pagecache",
+        "reactor.protocol",
+        "reactor.protocol.grammar",
+    ),
+    ("reactor.loop", "reactor.futures", "reactor.regions", "reactor.dates", "reactor.values"),
     ("reactor.budgets", "reactor.buffers", "reactor.threadpool"),
     ("reactor.messages", "reactor.tasks", "reactor.protocol.chunked"),
     ("reactor.protocol.http1", "reactor.protocol.heads", "reactor.transport"),
     ("reactor.outgoing", "reactor.accesslog"),
     ("reactor.connection",),
     ("reactor.server",),
-    ("reactor", "reactor.config", "reactor.simulator.network", "reactor.simulator.swimlane"),
+    (
+        "reactor",
+        "reactor.application",
+        "reactor.config",
+        "reactor.simulator.network",
+        "reactor.simulator.swimlane",
+    ),
     ("reactor.simulator.sockets", "reactor.simulator.disk"),
     ("reactor.simulator.client", "reactor.simulator.selector"),
     ("reactor.simulator.invariants",),
@@ -31,15 +43,37 @@ RANKS = (
     ("reactor.simulator",),
     (
         "handlers",
-        "handlers.compression",
+        "handlers.codings",
         "handlers.mediatypes",
         "handlers.negotiation",
         "handlers.origin",
+        "handlers.ranges",
+        "handlers.validators",
     ),
-    ("handlers.router", "handlers.safepath"),
-    ("handlers.uploads",),
+    (
+        "handlers.claims",
+        "handlers.codedstreams",
+        "handlers.conditions",
+        "handlers.locks",
+        "handlers.router",
+        "handlers.safepath",
+        "handlers.uploadfields",
+    ),
+    (
+        "handlers.codedfiles",
+        "handlers.compression",
+        "handlers.folders",
+        "handlers.forms",
+        "handlers.ondisk",
+        "handlers.uploads",
+    ),
+    ("handlers.records",),
+    ("handlers.listing", "handlers.openfiles", "handlers.receiving", "handlers.unfinished"),
+    ("handlers.ledger",),
+    ("handlers.resumable",),
     ("handlers.files",),
     ("handlers.demo",),
+    ("handlers.site",),
     ("reactor.__main__",),
 )
 
@@ -52,6 +86,7 @@ OSERRORS = {
         "Transport.unacknowledged",
         "Transport.abort",
         "Transport._send_fin",
+        "limit_unsent",
     },
     "reactor.server": {
         "Listener.on_events",  # an accept that fails
@@ -66,8 +101,17 @@ OSERRORS = {
         "_open_access_log",
     },
     "handlers.files": None,  # a file system's errors are its daily bread, and become a status
+    "handlers.folders": {"_Reader._look", "_Reader._follow"},  # what cannot be looked at is hidden
+    "handlers.locks": None,
+    "handlers.openfiles": None,
     "handlers.uploads": None,
+    "handlers.ondisk": None,
     "handlers.safepath": None,
+    "handlers.records": None,
+    "handlers.unfinished": None,
+    "handlers.ledger": {"Ledger.finish"},  # how an upload has ended does not depend on older ones
+    "handlers.resumable": {"Resumable.expire"},  # what cannot be tidied up is told in the log
+    "handlers.site": {"Site._mount", "_has"},  # each becomes a sentence
     "reactor.simulator.client": None,  # it is a client
     "reactor.simulator.sockets": None,
 }

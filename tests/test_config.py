@@ -1,0 +1,156 @@
+"""Options taken together: what is served where, and which of them contradict each other.
+
+What a single value may be is in test_values.py; that a process says so, in test_command_line.py.
+"""
+
+from collections.abc import Callable
+
+import pytest
+
+from reactor.config import Config, parse_arguments
+
+Refusal = Callable[..., str]
+
+
+@pytest.fixture
+def refusal(capsys: pytest.CaptureFixture[str]) -> Refusal:
+    """The one sentence about these arguments; the status is 2."""
+
+    def refuse(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as caught:
+            parse_arguments(arguments)
+        assert caught.value.code == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith("reactor: ")
+        assert said.err.endswith("; see --help\n")
+        assert said.err.count("\n") == 1
+        return said.err
+
+    return refuse
+
+
+def parsed(*arguments: str) -> Config:
+    return parse_arguments(arguments)
+
+
+def test_nothing_is_the_demo() -> None:
+    config = parsed()
+    assert (config.directory, config.static, config.application) == (None, (), "")
+    assert (config.types, config.headers, config.cache_control, config.spa) == ((), (), (), "")
+    assert config.listing
+    assert not config.read_only
+    assert not config.allow_delete
+
+
+@pytest.mark.parametrize(
+    ("what", "application", "static"),
+    [
+        ("site", "", (("/", "site"),)),
+        ("./site:app", "", (("/", "./site:app"),)),
+        ("a/b:c", "", (("/", "a/b:c"),)),
+        ("a:b:c", "", (("/", "a:b:c"),)),
+        (".", "", (("/", "."),)),
+        ("", "", (("/", ""),)),
+        ("/=site", "", (("/", "/=site"),)),
+        ("site:app", "site:app", ()),
+        ("a.b:c.d", "a.b:c.d", ()),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+def test_the_positional(
+    what: str, application: str, static: tuple[tuple[str, str], ...], place: int
+) -> None:
+    options = ["--port=1", "--no-listing", "--header=X: y"]
+    config = parsed(*options[:place], what, *options[place:])
+    assert config.application == application
+    assert config.static == static
+    assert config.port == 1
+
+
+def test_a_positional_that_looks_like_an_option() -> None:
+    assert parsed("--", "-x").static == (("/", "-x"),)
+
+
+def test_what_comes_more_than_once() -> None:
+    config = parsed(
+        *("--static", "/a=1", "--static=/a/b/=2", "--type", ".a=a/b", "--type", ".A=c/d"),
+        *("--header", "X: 1", "--header", "X: 2", "--cache-control", "*=a", "3"),
+        *("--cache-control", "*=b"),
+    )
+    assert config.static == (("/a/", "1"), ("/a/b/", "2"), ("/", "3"))
+    assert config.types == (("a", "a/b"), ("a", "c/d"))
+    assert config.headers == (("X", "1"), ("X", "2"))
+    assert config.cache_control == (("*", "a"), ("*", "b"))
+
+
+def test_what_may_be_done() -> None:
+    assert parsed("--allow-delete").allow_delete
+    config = parsed("--allow-delete", "--read-only")
+    assert config.read_only
+    assert not config.allow_delete  # read-only is stronger
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--static", "/a=1", "--static", "a/=2"], "/a/"),
+        (["--static", "/=1", "2"], "two directories at /:"),
+        (["--static", "/files=1", "--directory", "2"], "two directories at /files/:"),
+        (["--static", "/files/.uploads/=1", "--directory", "2"], "/files/.uploads/"),
+        (["--static", "/files/.uploads/x=1", "--directory", "2"], "/files/.uploads/"),
+        (["--static", "/=1", "a:b"], "leaves nothing"),
+        (["--spa", "index.html"], "--spa"),
+        (["--spa", "index.html", "--directory", "1"], "--spa"),
+        (["--spa", "index.html", "a:b"], "--spa"),
+        (["--spa", "/index.html", "x"], "--spa"),
+        (["--spa", "", "x"], "--spa"),
+        (["--static", "/a"], "--static"),
+        (["--static"], "--static"),
+        (["--type", "x"], "--type"),
+        (["--header", "Content-Length: 1"], "--header"),
+        (["--header", "a\nb"], "--header"),
+        (["--cache-control", "x"], "--cache-control"),
+        (["1", "2"], "2"),
+        (["1", "2\n3"], "2 3"),
+        (["--no-listing=1"], "--no-listing"),
+        (["--stat", "/a=1"], "--stat"),
+    ],
+)
+def test_what_contradicts_itself(refusal: Refusal, arguments: list[str], named: str) -> None:
+    assert named in refusal(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--idle"], "--idle"),  # no abbreviations
+        (["--port"], "--port"),
+        (["--port", "x"], "--port"),
+        (["--port", "65536"], "--port"),
+        (["--port", "-1"], "--port"),
+        (["--port", "99999999999999999999999"], "--port"),
+        (["--port", "8_0"], "--port"),
+        (["--log-level", "loud"], "--log-level"),
+        (["--server-header", "a\nb"], "--server-header"),
+        (["--server-header", "\u20ac"], "--server-header"),
+        (["--idle-timeout", "0"], "--idle-timeout"),
+        (["--idle-timeout", "-1"], "--idle-timeout"),
+        (["--idle-timeout", "inf"], "--idle-timeout"),
+        (["--idle-timeout", "soon"], "--idle-timeout"),
+        (["--head-bytes", "0"], "--head-bytes"),
+        (["--head-bytes", "1.5"], "--head-bytes"),
+        (["--head-bytes", "9" * 5000], "--head-bytes"),
+        (["--connections", "-1"], "--connections"),
+        (["--read-only", "--read-only=x"], "--read-only"),
+    ],
+)
+def test_a_value_that_is_wrong(refusal: Refusal, arguments: list[str], named: str) -> None:
+    assert named in refusal(*arguments)
+
+
+def test_overlapping_prefixes_and_unfinished_uploads_that_are_none() -> None:
+    config = parsed("--static", "/files=1", "--static", "/files/.uploads=2", "--static", "/=3")
+    assert [prefix for prefix, _ in config.static] == ["/files/", "/files/.uploads/", "/"]
+    config = parsed("--static", "/files/more=1", "--directory", "2", "a:b")
+    assert config.application == "a:b"
