@@ -15,21 +15,8 @@ a folder without, which is redirected. A single-page application answers the res
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from errno import (
-    EACCES,
-    EISDIR,
-    ELOOP,
-    EMFILE,
-    ENAMETOOLONG,
-    ENFILE,
-    ENODEV,
-    ENOENT,
-    ENOTDIR,
-    ENXIO,
-    EPERM,
-)
 from typing import Final
 from urllib.parse import quote
 
@@ -38,6 +25,7 @@ from handlers.codings import LEAST_BYTES, MADE, shrinks
 from handlers.conditions import check_read, range_applies
 from handlers.listing import Look, list_folder
 from handlers.negotiation import choose_coding
+from handlers.ondisk import NOT_FOUND, WHEN_READING
 from handlers.openfiles import SIBLINGS, Found, Key, Opened, OpenFiles, Stored
 from handlers.ranges import Unsatisfiable, content_range, multipart, parse_ranges
 from handlers.safepath import Place, Root, is_plain
@@ -58,15 +46,6 @@ from reactor import (
 
 INDEX: Final = "index.html"
 _PREFERENCE: Final = tuple(SIBLINGS)  # of codings; the best one first
-
-_NOT_FOUND: Final = (404, "There is no such file.")
-_FORBIDDEN: Final = (403, "The server is not allowed to do this.")
-_BUSY: Final = (503, "The server has too many files open.")
-_ANSWERS: Final[Mapping[int | None, tuple[int, str]]] = {
-    **dict.fromkeys((ENOENT, ENOTDIR, EISDIR, ELOOP, ENAMETOOLONG, ENXIO, ENODEV), _NOT_FOUND),
-    **dict.fromkeys((EACCES, EPERM), _FORBIDDEN),
-    **dict.fromkeys((EMFILE, ENFILE), _BUSY),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +164,7 @@ class Files:
         folder = key[-1] == ""
         segments = (*key[:-1], INDEX) if folder else key
         if not is_plain(segments):
-            raise self._error(*_NOT_FOUND)
+            raise self._error(*NOT_FOUND)
         opened = await self._open.find(key, segments)
         if opened.prepared is None or opened.prepared.young:
             # A tag is as good as the look that it comes from, which a slow disk makes an old one.
@@ -197,17 +176,17 @@ class Files:
         """A folder, the application of a single page, or nothing."""
         if isinstance(error, IsADirectoryError) and key[-1]:
             return self._redirect(request, key)
-        answer = _ANSWERS.get(error.errno)
-        if answer is _NOT_FOUND and not key[-1] and self._mount.listing:
+        answer = WHEN_READING.get(error.errno)
+        if answer is NOT_FOUND and not key[-1] and self._mount.listing:
             try:
                 return await list_folder(request, self.root, key[:-1], self._look)
             except OSError as other:
                 # Without a name for it: it knows this frame, and the two would be a cycle, which
                 # keeps open what the errors' other frames have.
-                answer = _ANSWERS.get(other.errno)
+                answer = WHEN_READING.get(other.errno)
                 if answer is None:
                     raise
-        if answer is _NOT_FOUND and self._spa and key != self._spa:
+        if answer is NOT_FOUND and self._spa and key != self._spa:
             return await self._find_and_answer(request, self._spa)
         if answer is None:
             raise error
