@@ -41,7 +41,6 @@ NOTSENT_LOWAT_BYTES: Final = 128 * 1024
 FAST_LOWAT_BYTES: Final = 2**31 - 1  # as much as fits into its buffer
 _NOTSENT_LOWAT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 UNREGISTERED: Final = -1
-_MORE: Final[int] = getattr(socket, "MSG_MORE", 0)  # send(2); elsewhere two packets
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
 
 
@@ -208,8 +207,9 @@ class Transport(Deadline):
                 elif len(item) > room:
                     count = self._socket.send(memoryview(item)[:room])
                 else:
-                    # What is followed by more, a head by a file, need not leave as a packet.
-                    count = self._socket.send(item, _MORE if len(queue) > 1 else 0)
+                    # Without MSG_MORE: a head before a file's pages would make every buffer of the
+                    # kernel end in the middle of one, which costs more than the head's own packet.
+                    count = self._socket.send(item)
                     if count == len(item):  # nearly always
                         del queue[0]
                         room -= count

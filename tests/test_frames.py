@@ -342,7 +342,7 @@ def test_a_304_of_a_hot_file_is_one_send(
 def test_a_hot_file_of_100_kib_is_not_copied(
     hot: tuple[Bench, socket.socket, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A send for the head, a sendfile, and a question whether it is in memory; no thread."""
+    """A send for the head and a sendfile; now and then a question whether it is in memory."""
     one, client, folder = hot
     (folder / "large.bin").write_bytes(os.urandom(100 * 1024))
     for end in (client, *(it._transport._socket for it in one.server._connections)):
@@ -353,11 +353,9 @@ def test_a_hot_file_of_100_kib_is_not_copied(
     assert answer.endswith((folder / "large.bin").read_bytes())
     if in_memory(folder / "large.bin"):
         calls = counted(one, client, data, answer, monkeypatch)
-        looks = calls.pop("preadv", 0)
-        assert calls == dict.fromkeys(
-            ("recv", "send", "select", "resident", "sendfile", "fileno"), REQUESTS
-        )
-        assert looks in (0, REQUESTS), "where the kernel cannot be asked, it is read"
+        assert calls.pop("resident", 0) <= 2 + REQUESTS // 10
+        assert calls.pop("preadv", 0) <= 2 + REQUESTS // 10, "where the kernel cannot be asked"
+        assert calls == dict.fromkeys(("recv", "send", "select", "sendfile", "fileno"), REQUESTS)
         count, listed = frames_of(one, client, data, len(answer))
         assert count <= LARGE_FRAMES, listed
 

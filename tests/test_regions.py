@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import reactor.regions
 from reactor.buffers import JOIN_BYTES
-from reactor.regions import SEEN_WINDOWS, WINDOW_BYTES, File, FileRegion, Parts
+from reactor.regions import FRESH_SECONDS, SEEN_WINDOWS, WINDOW_BYTES, File, FileRegion, Parts
 
 
 @pytest.fixture
@@ -133,6 +133,12 @@ class Watched(File):
         self.begun: set[int] = set()
         self.looks: list[tuple[int, int]] = []
         self.asked: list[tuple[int, int]] = []
+        self.time = 1000.0
+        self.pace = FRESH_SECONDS  # that pass with each look at the clock
+
+    def _now(self) -> float:
+        self.time += self.pace
+        return self.time
 
     def preadv(self, descriptor: int, into: list[memoryview], offset: int, flags: int) -> int:
         assert (descriptor, flags) == (self.descriptor, reactor.regions._NOWAIT)
@@ -189,7 +195,7 @@ def test_a_window_is_copied_once_and_from_then_on_asked_for(watched: Watched) ->
     assert sum(count for _, count in looks) == WINDOW_BYTES
     for offset, count in ((WINDOW_BYTES, WINDOW_BYTES), (WINDOW_BYTES + 5, 70_000)):
         assert watched.in_memory(offset, count)
-        assert watched.calls() == ([], [(offset, count)])
+        assert watched.calls() == ([], [(WINDOW_BYTES, WINDOW_BYTES)]), "all of the window"
     assert watched.in_memory(0, WINDOW_BYTES)
     looks, asked = watched.calls()
     assert looks, "the window before it was never looked at"
@@ -206,7 +212,38 @@ def test_a_stretch_of_several_windows_is_asked_for_when_all_were_seen(watched: W
     assert watched.in_memory(0, 3 * WINDOW_BYTES)
     watched.calls()
     assert watched.in_memory(begin, count)
-    assert watched.calls() == ([], [(begin, count)])
+    assert watched.calls() == ([], [(0, 3 * WINDOW_BYTES)])
+
+
+def test_what_was_found_a_moment_ago_is_not_asked_for(watched: Watched) -> None:
+    watched.pace = 0.0
+    everything = [(number * WINDOW_BYTES, WINDOW_BYTES) for number in range(3)]
+    for stretch in everything:
+        assert watched.in_memory(*stretch)
+    watched.calls()
+    watched.time += FRESH_SECONDS * 0.9
+    assert watched.in_memory(5, 2 * WINDOW_BYTES)
+    assert watched.calls() == ([], [])
+    assert not watched.in_memory(0, watched.size + 1), "beyond its end"
+    watched.time += FRESH_SECONDS * 0.2
+    assert watched.in_memory(WINDOW_BYTES, 10)
+    assert watched.calls() == ([], [(WINDOW_BYTES, WINDOW_BYTES)])
+    assert watched.in_memory(WINDOW_BYTES, 10)
+    assert watched.calls() == ([], []), "the question has made it fresh"
+    assert watched.in_memory(*everything[2])
+    assert watched.calls() == ([], [everything[2]]), "that one and no other"
+
+
+def test_a_look_in_vain_ends_what_is_fresh(watched: Watched) -> None:
+    watched.pace = 0.0
+    assert watched.in_memory(0, WINDOW_BYTES)
+    watched.missing = watched.begun = {WINDOW_BYTES // PAGESIZE}
+    assert not watched.in_memory(WINDOW_BYTES, WINDOW_BYTES)
+    watched.calls()
+    assert watched.in_memory(0, WINDOW_BYTES)
+    looks, asked = watched.calls()
+    assert looks
+    assert not asked
 
 
 def test_the_last_window_is_whole_though_it_is_short(watched: Watched) -> None:
@@ -307,7 +344,10 @@ def test_what_is_remembered_has_a_bound(watch: Callable[[int], Watched]) -> None
     assert len(file._seen) == SEEN_WINDOWS
 
 
-def test_a_real_file_in_memory_and_dropped_from_it(tmp_path: Path) -> None:
+def test_a_real_file_in_memory_and_dropped_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reactor.regions.FRESH_SECONDS", 0.0)
     path = tmp_path / "file"
     with path.open("wb") as writer:
         writer.write(bytes(WINDOW_BYTES + 100_000))
@@ -331,6 +371,7 @@ def test_a_real_file_in_memory_and_dropped_from_it(tmp_path: Path) -> None:
 def test_where_the_kernel_cannot_be_asked_each_time_is_a_look(
     path: Path, monkeypatch: pytest.MonkeyPatch, cause: str
 ) -> None:
+    monkeypatch.setattr("reactor.regions.FRESH_SECONDS", 0.0)
     answer = None if cause == "not Linux" else lambda *_: -1
     monkeypatch.setattr("reactor.pagecache._syscall", answer)
     file = opened(path)

@@ -28,8 +28,6 @@ from reactor.transport import (
     Transport,
 )
 
-MORE = getattr(socket, "MSG_MORE", 0)
-
 
 class Owner:
     """A protocol that notes what it is told, and does what the test wants."""
@@ -307,12 +305,10 @@ SIZES = st.sampled_from([1, 300, JOIN_BYTES - 1, JOIN_BYTES + 1, 200_000, TURN_B
 
 
 @given(st.lists(SIZES, min_size=1, max_size=6), st.lists(st.sampled_from([0, 1, 1000, TURN_BYTES])))
-def test_bytes_are_held_back_only_for_what_follows_at_once(
+def test_bytes_leave_in_order_however_the_kernel_cuts_them(
     sizes: list[int], takes: list[int]
 ) -> None:
-    """MSG_MORE makes the kernel wait for more, 200 ms at most (tcp(7), TCP_CORK): whatever is sent
-    last must come without it, unless something blocks what is behind it.
-    """
+    """And nothing is held back by a flag: a head before a file leaves at once."""
     ours = Scripted(list(takes))
     reactor = Reactor()
     transport = Transport(reactor, ours, ("test", 0))
@@ -323,39 +319,17 @@ def test_bytes_are_held_back_only_for_what_follows_at_once(
         while transport.unsent:
             before = len(ours.sent)
             transport.flush()
-            flags = [flag for _, flag in ours.sent[before:]]
-            left = transport.unsent
-            if not left:
-                assert flags[-1] == 0, "nothing follows it"
-            elif sum(len(data) for data, _ in ours.sent[before:]) < TURN_BYTES:
+            sent = sum(len(data) for data, _ in ours.sent[before:])
+            if transport.unsent and sent < TURN_BYTES:
                 assert takes, "it was not the kernel that did not take more"
-            assert set(flags) <= {0, MORE}
         assert b"".join(data for data, _ in ours.sent) == expected
+        assert {flag for _, flag in ours.sent} == {0}
     finally:
         ours.close()
         reactor.close()
 
 
-def test_a_head_waits_for_its_body_and_the_body_for_nothing(no_leaks: None) -> None:
-    head = b"h" * 300
-    for body in (bytes(JOIN_BYTES + 1), bytes(TURN_BYTES + 1)):
-        ours = Scripted([])
-        reactor = Reactor()
-        transport = Transport(reactor, ours, ("test", 0))
-        transport.write(head)
-        transport.write(body)
-        transport.flush()
-        assert ours.sent[0] == (head, MORE)
-        assert ours.sent[-1][1] == 0
-        while transport.unsent:
-            transport.flush()
-        assert ours.sent[-1][1] == 0
-        ours.close()
-        reactor.close()
-
-
-def test_what_is_short_and_alone_is_never_held_back(no_leaks: None) -> None:
-    """Small items are joined, so that there is nothing behind the one that is left."""
+def test_short_items_leave_in_one_send(no_leaks: None) -> None:
     ours = Scripted([])
     reactor = Reactor()
     transport = Transport(reactor, ours, ("test", 0))
@@ -365,32 +339,6 @@ def test_what_is_short_and_alone_is_never_held_back(no_leaks: None) -> None:
     assert ours.sent == [(b"onetwothree", 0)]
     ours.close()
     reactor.close()
-
-
-def test_a_head_waits_for_its_file(world: World, tmp_path: Path) -> None:
-    flags: list[int] = []
-
-    class Noting(socket.socket):
-        def send(self, data: Any, flag: int = 0) -> int:
-            flags.append(flag)
-            return super().send(data, flag)
-
-    world.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-    noting = Noting(fileno=os.dup(world.socket.fileno()))
-    transport = Transport(world.reactor, noting, ("test", 0))
-    path = tmp_path / "file"
-    path.write_bytes(bytes(1000))
-    file = File(os.open(path, os.O_RDONLY), 1000)
-    transport.write(b"head")
-    transport.write(FileRegion(file, 0, 1000))
-    transport.flush()
-    assert flags == [MORE]
-    assert not transport.unsent
-    noting.close()
-    got = b""
-    while len(got) < 1004:
-        got += world.client.recv(2000)
-    assert got == b"head" + bytes(1000)
 
 
 def test_a_file_that_became_shorter_ends_in_a_reset(world: World, tmp_path: Path) -> None:

@@ -38,6 +38,9 @@ class SimFile(File):
         self._shrinks = shrinks
         self._fails = fails
 
+    def _now(self) -> float:
+        return self._network.time
+
     def look(self, offset: int, into: memoryview) -> bool:
         return self._resident(offset, len(into)) and self.read_into(offset, into) == len(into)
 
