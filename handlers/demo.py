@@ -4,10 +4,11 @@ import html
 from importlib.resources import files
 from typing import Final
 
+from handlers.application import Application
 from handlers.codings import IDENTITY, INLINE_BYTES, MADE, encode
 from handlers.compression import compress
+from handlers.middleware import Answer, may_wait
 from handlers.negotiation import choose_coding
-from handlers.router import Answer, Router
 from reactor import Request, Response
 
 _TEXT: Final = (
@@ -24,25 +25,27 @@ _HTML: Final = (
 )
 
 
-def demo() -> Router:
+def demo() -> Application:
     """The routes of the demo; more can be added."""
     page = files("handlers").joinpath("pages/landing.html").read_text("utf-8")
-    router = Router()
-    router.add("GET", "/", lambda request: landing(page, request))
-    router.add("GET", "/echo/{text:path}", echo)
-    router.add("GET", "/user-agent", user_agent)
-    return router
+    app = Application()
+
+    @app.get("/")
+    @may_wait
+    def landing(request: Request) -> Answer:
+        """The page that says what this is; its examples name the host that was asked for."""
+        body = page.replace("{host}", html.escape(request.host)).encode()
+        return compress(request, Response(200, body, _HTML))
+
+    app.add("GET", "/echo/{text:path}", echo)
+    app.add("GET", "/user-agent", user_agent)
+    return app
 
 
-def landing(page: str, request: Request) -> Answer:
-    """The page that says what this is; its examples name the host that was asked for."""
-    body = page.replace("{host}", html.escape(request.host)).encode()
-    return compress(request, Response(200, body, _HTML))
-
-
+@may_wait
 def echo(request: Request) -> Answer:
     """The rest of the path, decoded; compressed, however short, for who accepts it."""
-    text = "/".join(request.params["text"]).encode()
+    text: bytes = request.params["text"].encode()
     coding = choose_coding(request.headers.get("accept-encoding"), MADE)
     if coding == IDENTITY:
         return Response(200, text, _TEXT)

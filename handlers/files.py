@@ -24,6 +24,7 @@ from handlers.codedfiles import STREAMED_BYTES, CodedFiles, stream
 from handlers.codings import LEAST_BYTES, MADE, shrinks
 from handlers.conditions import check_read, range_applies
 from handlers.listing import Look, list_folder
+from handlers.middleware import may_wait
 from handlers.negotiation import choose_coding
 from handlers.ondisk import NOT_FOUND, WHEN_READING
 from handlers.openfiles import SIBLINGS, Found, Key, Opened, OpenFiles, Stored
@@ -133,6 +134,7 @@ class Files:
             headers=fields,
         )
 
+    @may_wait
     def get(self, request: Request) -> Response | Awaitable[Response]:
         """The file, or what its folder has to say."""
         key: Key = request.params["name"]
@@ -206,7 +208,7 @@ class Files:
         page: _Page = opened.prepared
         fields = request.headers.folded()
         if "\r\nif-" in fields or "\r\nrange:" in fields:
-            return self._answer_if(request, page)
+            return self._answer_if(request, page, fields)
         variant = page.plain
         if page.offered and (coding := self._choose(request, page.offered)) != "identity":
             variant = page.coded[coding]
@@ -214,17 +216,19 @@ class Files:
             return Response(200, variant.data, variant.ok)
         return self._whole(request, page, variant)
 
-    def _answer_if(self, request: Request, page: _Page) -> Response | Awaitable[Response]:
-        """The same for a request with conditions or ranges."""
+    def _answer_if(
+        self, request: Request, page: _Page, fields: str
+    ) -> Response | Awaitable[Response]:
+        """The same for a request with conditions or ranges; `fields` are its own, folded."""
         headers = request.headers
         variant = page.plain
         # Ranges are of the file as it is; with HEAD they mean nothing (RFC 9110, section 14.2).
-        ranged = headers.has_prefix("range:") and request.method == "GET"
+        ranged = "\r\nrange:" in fields and request.method == "GET"
         if page.offered and not ranged:
             coding = self._choose(request, page.offered)
             if coding != "identity":
                 variant = page.coded[coding]
-        if headers.has_prefix("if-"):
+        if "\r\nif-" in fields:
             now = self._wall()
             status = check_read(headers, variant.tag, page.modified, now)
             if status == 304:

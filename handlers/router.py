@@ -1,161 +1,224 @@
-"""From a method and a path to an endpoint.
+"""From a path to what belongs there.
 
-Patterns are paths whose segments may be parameters: `/echo/{text}` takes one segment, and
-`/files/{name:path}` all that are left, as a tuple. They lie in a tree of segments, so matching
-costs as much as the path is long, however many routes there are.
+Patterns are paths whose segments may be parameters: `/echo/{text}` takes one segment,
+`/user/{id:int}` one that is a number, and `/files/{name:path}` all that are left (the kinds are in
+converters.py). They lie in a tree of segments, so matching costs as much as the path is long,
+however many routes there are. A literal segment comes before a parameter, a narrow kind before a
+wide one, and a parameter before all the rest; what leads nowhere is left again.
 
 The target is split at "/" before anything is decoded, and each segment is decoded once: an encoded
 slash is part of a name and never a way into another folder (RFC 3986, section 2.2).
 
-An endpoint that is `async def` pulls the request's body itself. A plain one is called when all of
-it is there, in `request.content`.
+It knows methods as words and what it stores not at all; who answers is the business of
+application.py.
 """
 
-import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from types import MappingProxyType
-from typing import Any, Final, TypeAlias
-from urllib.parse import unquote_to_bytes
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
+from urllib.parse import quote, unquote_to_bytes
 
-from reactor import ProtocolError, Request, Response
+from handlers.converters import CONVERTERS, Converter
+from reactor import ProtocolError
 
-Answer: TypeAlias = Response | Awaitable[Response]
-Endpoint: TypeAlias = Callable[[Request], Answer]
-
-_HEX: Final = frozenset("0123456789abcdefABCDEF")
-
-
-class _Route:
-    """An endpoint, and whether it wants its request's body read for it."""
-
-    __slots__ = ("endpoint", "reads")
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        self.reads = not inspect.iscoroutinefunction(endpoint)
-
-
-Methods: TypeAlias = dict[str, _Route]
-Found: TypeAlias = tuple[Methods, Mapping[str, Any]]  # of a path: what there is, and its parameters
-
-NOTHING: Final[tuple[Methods, dict[str, Any]]] = ({}, {})
 SHORT: Final = 128  # characters of a path that is remembered once it is found
 
+_HEX: Final = frozenset("0123456789abcdefABCDEF")
+_UNQUOTED: Final = ":@!$&'()*+,;=~"  # what may stand in a segment as it is (RFC 3986, section 3.3)
 
-class _Node:
+T = TypeVar("T")
+
+
+class RouteError(ValueError):
+    """A pattern that is none, or routes that cannot stand beside each other."""
+
+
+class Parameter(NamedTuple):
+    """A part of a pattern that is no literal."""
+
+    name: str
+    converter: Converter
+
+
+class Target(NamedTuple, Generic[T]):
+    """What is stored for a method: the names of its parameters, and where it came from."""
+
+    names: tuple[str, ...]
+    value: T
+    route: str  # for people
+
+
+Leaf: TypeAlias = dict[str, Target[T]]  # by method
+Found: TypeAlias = tuple[Leaf[T], tuple[Any, ...]]  # what there is, and the parameters' values
+
+
+class _Node(Generic[T]):
     """What may follow one segment."""
 
-    __slots__ = ("children", "methods", "parameter", "rest", "rest_methods")
+    __slots__ = ("children", "leaf", "parameters", "rests")
 
     def __init__(self) -> None:
-        self.children: dict[str, _Node] = {}
-        self.methods: Methods = {}  # of the path that ends here
-        self.parameter: tuple[str, _Node] | None = None
-        self.rest = ""  # the name of a parameter for all that is left
-        self.rest_methods: Methods = {}
+        self.children: dict[str, _Node[T]] = {}
+        self.leaf: Leaf[T] = {}  # of the path that ends here
+        # In the order in which they are tried; the routes that came first, for people.
+        self.parameters: list[tuple[Converter, _Node[T], str]] = []
+        self.rests: list[tuple[Converter, Leaf[T], str]] = []
 
 
-class Router:
-    """A handler that calls the endpoint of a route; 404, 405, HEAD and OPTIONS by itself."""
+class Router(Generic[T]):
+    """Values by method and path."""
 
-    def __init__(self) -> None:
-        self._root = _Node()
-        self._methods = {"OPTIONS"}
-        # Many clients ask for the same. No method of this object: that would be a circle of
-        # references, and what endpoints hold open would stay so until it is found.
-        self._find_short = lru_cache(maxsize=256)(partial(_find, self._root))
+    def __init__(self, converters: Mapping[str, Converter] = CONVERTERS) -> None:
+        self._converters = converters
+        self._root: _Node[T] = _Node()
+        # `find` of short paths, since many clients ask for the same. No method of this object:
+        # that would be a circle of references, and what values hold open would stay so until it
+        # is found.
+        self.find_short = lru_cache(maxsize=256)(partial(_find, self._root))
 
-    def add(self, method: str, pattern: str, endpoint: Endpoint) -> None:
-        """Call `endpoint` for `method` on what `pattern` describes; GET answers HEAD as well.
+    def add(self, method: str, pattern: str, value: T, place: str = "") -> Leaf[T]:
+        """Store the value; all that is stored for paths like this. `place` says who wants it.
 
-        Raises ValueError for a pattern that is none, and for one that is there already.
+        Raises RouteError for a pattern that is none, for one that is there already, and where it
+        would be a matter of luck which of two is meant.
         """
-        methods = self._leaf(pattern)
-        if method in methods:
-            raise ValueError(f"{method} {pattern} is there already")
-        methods[method] = _Route(endpoint)
-        self._find_short.cache_clear()
-        self._methods.update(_allowed(methods))
+        route = f"{method} {pattern}{place and f' ({place})'}"
+        parts = parse_pattern(pattern, self._converters)
+        leaf = self._leaf(parts, route)
+        if method in leaf:
+            raise RouteError(f"{route} is there already, as {leaf[method].route}")
+        names = tuple(part.name for part in parts if isinstance(part, Parameter))
+        leaf[method] = Target(names, value, route)
+        self.find_short.cache_clear()
+        return leaf
 
-    def __call__(self, request: Request) -> Answer:
-        path = request.path
-        found, request.params = (
-            self._find_short(path) if len(path) <= SHORT else _find(self._root, path)
-        )
-        if not found:
-            if path == "*":
-                return _allow(self._methods)
-            raise ProtocolError(404, "There is nothing here.")
-        route = found.get(request.method)
-        if route is None:
-            if request.method != "HEAD" or "GET" not in found:
-                return _other_method(request, found)
-            route = found["GET"]
-        if request.length == 0 or not route.reads:
-            return route.endpoint(request)
-        return _read_and_call(route.endpoint, request)
+    def find(self, path: str) -> Found[T] | None:
+        """What belongs to the path, before all else. Raises ProtocolError(400): see `segments`."""
+        return self.find_short(path) if len(path) <= SHORT else _find(self._root, path)
 
-    def _leaf(self, pattern: str) -> Methods:
-        """The methods at the end of the pattern, whose nodes are made where they are missing."""
-        if not pattern.startswith("/"):
-            raise ValueError(f"a pattern begins with a slash: {pattern!r}")
+    def find_all(self, path: str) -> Iterator[Found[T]]:
+        """Everything that fits, in the order of `find`."""
+        return _every(self._root, segments(path), 1, ())
+
+    def _leaf(self, parts: Sequence[str | Parameter], route: str) -> Leaf[T]:
+        """What is stored at the end of a pattern, whose nodes are made where they are missing."""
         node = self._root
-        segments = pattern[1:].split("/")
-        for place, segment in enumerate(segments, 1):
-            if not segment.startswith("{"):
-                node = node.children.setdefault(segment, _Node())
-                continue
-            name, _, kind = segment[1:-1].partition(":")
-            if not segment.endswith("}") or not name.isidentifier() or kind not in ("", "path"):
-                raise ValueError(f"no parameter: {segment!r} in {pattern!r}")
-            if kind == "path":
-                if place < len(segments) or node.rest not in ("", name):
-                    raise ValueError(f"{segment!r} must come last, and alone, in {pattern!r}")
-                node.rest = name
-                return node.rest_methods
-            if node.parameter is None:
-                node.parameter = (name, _Node())
-            elif node.parameter[0] != name:
-                raise ValueError(f"{pattern!r} calls {node.parameter[0]!r} {name!r}")
-            node = node.parameter[1]
-        return node.methods
+        for part in parts:
+            if isinstance(part, str):
+                node = node.children.setdefault(part, _Node())
+            elif part.converter.takes_rest:
+                return _branch(node.rests, part.converter, {}, route)
+            else:
+                node = _branch(node.parameters, part.converter, _Node(), route)
+        return node.leaf
 
 
-def _find(root: _Node, path: str) -> Found:
-    """Raises ProtocolError(400) for a path that cannot be decoded."""
-    segments = path.split("/")
-    if "%" in path:
-        segments = [decode_segment(segment) for segment in segments]
-    methods, params = _descend(root, segments, 1)
-    return methods, MappingProxyType(params)  # it is remembered, and shared
+B = TypeVar("B")
 
 
-def _descend(node: _Node, segments: list[str], place: int) -> tuple[Methods, dict[str, Any]]:
-    """What is at the end of a path, and its parameters; nothing where there is no such path.
+def _branch(
+    branches: list[tuple[Converter, B, str]], converter: Converter, new: B, route: str
+) -> B:
+    """What follows a parameter of this kind; `new` where there was none."""
+    for known, branch, other in branches:
+        if known == converter:
+            return branch
+        if known.rank == converter.rank:
+            raise RouteError(
+                f"{route} and {other} fit the same paths: "
+                f"neither of {converter.kind!r} and {known.kind!r} comes first"
+            )
+    branches.append((converter, new, route))
+    branches.sort(key=lambda one: one[0].rank)
+    return new
 
-    A literal segment comes before a parameter, and a parameter before all the rest.
+
+def parse_pattern(
+    pattern: str, converters: Mapping[str, Converter] = CONVERTERS
+) -> list[str | Parameter]:
+    """The segments of a pattern. Raises RouteError."""
+    if not pattern.startswith("/"):
+        raise RouteError(f"a pattern begins with a slash: {pattern!r}")
+    parts = [_parse_part(segment, pattern, converters) for segment in pattern[1:].split("/")]
+    parameters = [part for part in parts if isinstance(part, Parameter)]
+    for part in parameters:
+        if part.converter.takes_rest and part is not parts[-1]:
+            raise RouteError(f"{part.name!r} takes all the rest and must come last in {pattern!r}")
+    if len({part.name for part in parameters}) < len(parameters):
+        raise RouteError(f"two parameters have one name in {pattern!r}")
+    return parts
+
+
+def _parse_part(
+    segment: str, pattern: str, converters: Mapping[str, Converter]
+) -> "str | Parameter":
+    if "{" not in segment and "}" not in segment:
+        return segment
+    name, colon, kind = segment[1:-1].partition(":")
+    if segment[0] != "{" or segment[-1] != "}" or not name.isidentifier():
+        raise RouteError(f"no parameter: {segment!r} in {pattern!r}")
+    converter = converters.get(kind if colon else "str")
+    if converter is None:
+        raise RouteError(f"there is no kind {kind!r} of parameters: {segment!r} in {pattern!r}")
+    return Parameter(name, converter)
+
+
+def build_path(parts: Sequence[str | Parameter], values: Mapping[str, Any]) -> str:
+    """The path of a pattern with these parameters. Raises ValueError for one that does not fit."""
+    written: list[str] = []
+    for part in parts:
+        if isinstance(part, str):
+            written.append(part)
+            continue
+        value = part.converter.write(values[part.name])
+        written += value if part.converter.takes_rest else [value]
+    return "/" + "/".join(quote(segment, _UNQUOTED) for segment in written)
+
+
+# --- finding -------------------------------------------------------------------------------------
+
+
+def _find(root: _Node[T], path: str) -> Found[T] | None:
+    return next(_every(root, segments(path), 1, ()), None)
+
+
+def segments(path: str) -> list[str]:
+    """The decoded segments of a path, the first of them empty.
+
+    Raises ProtocolError(400) for a path that cannot be decoded.
     """
+    found = path.split("/")
+    return [decode_segment(segment) for segment in found] if "%" in path else found
+
+
+def _every(
+    node: _Node[T], segments: list[str], place: int, values: tuple[Any, ...]
+) -> Iterator[Found[T]]:
     while place < len(segments):
         segment = segments[place]
-        place += 1
         child = node.children.get(segment)
-        if node.parameter is None and not node.rest:
+        if not node.parameters and not node.rests:
             if child is None:
-                return NOTHING
-            node = child
+                return
+            node, place = child, place + 1
             continue
-        if child is not None and (found := _descend(child, segments, place))[0]:
-            return found
-        if node.parameter is not None and segment:
-            name, child = node.parameter
-            methods, params = _descend(child, segments, place)
-            if methods:
-                return methods, {name: segment, **params}
-        if node.rest:
-            return node.rest_methods, {node.rest: tuple(segments[place - 1 :])}
-        return NOTHING
-    return node.methods, {}
+        if child is not None:
+            yield from _every(child, segments, place + 1, values)
+        if segment:
+            for converter, after, _ in node.parameters:
+                try:
+                    value = converter.read(segment)
+                except ValueError:
+                    continue
+                yield from _every(after, segments, place + 1, (*values, value))
+        for converter, leaf, _ in node.rests:
+            try:
+                yield leaf, (*values, converter.read(segments[place:]))
+            except ValueError:
+                continue
+        return
+    if node.leaf:
+        yield node.leaf, values
 
 
 def decode_segment(segment: str) -> str:
@@ -168,25 +231,3 @@ def decode_segment(segment: str) -> str:
         return unquote_to_bytes(segment).decode() if escapes else before
     except UnicodeDecodeError:
         raise ProtocolError(400, "The path is not UTF-8.") from None
-
-
-async def _read_and_call(endpoint: Endpoint, request: Request) -> Response:
-    """A plain endpoint is called when all of the body is there."""
-    request.content = await request.body.read()
-    answer = endpoint(request)
-    return answer if isinstance(answer, Response) else await answer
-
-
-def _other_method(request: Request, found: Methods) -> Response:
-    if request.method == "OPTIONS":
-        return _allow(_allowed(found))
-    allow = ", ".join(sorted(_allowed(found)))
-    raise ProtocolError(405, f"Here the methods are {allow}.", [("Allow", allow)])
-
-
-def _allowed(methods: Methods) -> set[str]:
-    return {*methods, "OPTIONS", *(("HEAD",) if "GET" in methods else ())}
-
-
-def _allow(methods: set[str]) -> Response:
-    return Response(204, headers=[("Allow", ", ".join(sorted(methods)))])

@@ -19,12 +19,13 @@ from fnmatch import translate
 from typing import Any, Final
 from urllib.parse import unquote
 
+from handlers.application import Application
 from handlers.demo import demo
 from handlers.files import Files, Mount
 from handlers.mediatypes import media_types
+from handlers.middleware import Answer, Endpoint
 from handlers.receiving import Receiver
 from handlers.resumable import Resumable
-from handlers.router import Answer, Endpoint, Router
 from handlers.safepath import Place, Root
 from handlers.uploads import sweep
 from reactor import Fields, Limits, Request, Response, plain_response, sleep
@@ -66,7 +67,7 @@ class Site:
         self._root: Root | None = None  # that takes uploads
         self._resumable: Resumable | None = None
         replaced = plan.application is not None or plan.static
-        self._router = Router() if replaced else demo()
+        self._router = Application() if replaced else demo()
         for prefix, directory in plan.static:
             self._mount(prefix, directory, spa=plan.spa)
         if plan.spa and not any(_has(one.root, plan.spa) for one in self._mounted):
@@ -122,7 +123,7 @@ class Site:
         except OSError as error:
             raise Unusable(f"cannot use the directory {directory!r}: {error.strerror}") from error
         self._mounted.append(files)
-        self._router.add("GET", prefix + "{name:path}", files.get)
+        self._router.add("GET", prefix + "{name:segments}", files.get)
         if prefix != "/":
             self._router.add("GET", prefix[:-1], _to_mount(mount))
         return files
@@ -153,7 +154,7 @@ class Site:
             endpoints["OPTIONS"] = lambda request: Response(204, headers=fields)
             self._add_resumable(self._resumable)
         for method, endpoint in endpoints.items():
-            self._router.add(method, UPLOADS + "{name:path}", endpoint)
+            self._router.add(method, UPLOADS + "{name:segments}", endpoint)
 
     def _add_resumable(self, resumable: Resumable) -> None:
         for method, endpoint in (
@@ -197,7 +198,9 @@ async def _expire(resumable: Resumable) -> None:
 class _Beside:
     """Mounts, and an application for all that is not below one of their prefixes."""
 
-    def __init__(self, router: Router, prefixes: tuple[str, ...], application: Endpoint) -> None:
+    def __init__(
+        self, router: Application, prefixes: tuple[str, ...], application: Endpoint
+    ) -> None:
         self._router = router
         self._prefixes = prefixes
         self._application = application

@@ -205,9 +205,13 @@ class Request:
     `path` and `query` are the target's parts as they came, still percent-encoded; `host` is the
     Host field or, before it, the authority of an absolute target. `content` is the body's bytes
     where something has read them for a plain handler, `params` what a router found in the path.
+    `_state` is for whoever makes a class of its own of this one, and not there until it is set.
     """
 
+    _state: dict[str, Any]
+
     __slots__ = (
+        "_state",
         "body",
         "client",
         "client_closed",

@@ -98,7 +98,7 @@ class _Arriving(Future[bytes]):
 
     __slots__ = ("_piece",)
 
-    def __init__(self, piece: bytes | Exception) -> None:
+    def __init__(self, piece: bytes | BaseException) -> None:
         super().__init__()
         self._piece = piece
 
@@ -113,7 +113,7 @@ class _Arriving(Future[bytes]):
 class Feed:
     """A body's source: its pieces, and at the end an error or b"". Every other one is late."""
 
-    def __init__(self, *pieces: bytes | Exception) -> None:
+    def __init__(self, *pieces: bytes | BaseException) -> None:
         self._pieces = [*pieces, b""]
         self.pulls = 0
         self.informed: list[tuple[Any, ...]] = []  # the 1xx answers: status and fields

@@ -25,10 +25,10 @@ from typing import Any, Protocol
 import pytest
 
 from handlers import openfiles
+from handlers.application import Application
 from handlers.codedfiles import STREAMED_BYTES
 from handlers.files import Files, Mount
 from handlers.mediatypes import media_types
-from handlers.router import Router
 from handlers.safepath import Root
 from handlers.site import Plan, Site
 from reactor import Limits, Response, http_date
@@ -75,9 +75,9 @@ def start(serve: Serve) -> Iterator[Start]:
             Limits(**limits),
             wall=lambda: time.time() + 100,
         )
-        router = Router()
+        router = Application()
         router.add("GET", "/ping", lambda request: Response(200, b"pong"))
-        router.add("GET", mount["prefix"] + "{name:path}", files.get)
+        router.add("GET", mount["prefix"] + "{name:segments}", files.get)
         started.append((serve(router, **limits), files))
         return started[-1]
 

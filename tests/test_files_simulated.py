@@ -19,10 +19,10 @@ from typing import Any, cast
 import pytest
 
 from handlers import openfiles
+from handlers.application import Application
 from handlers.files import Files, Mount
 from handlers.mediatypes import media_types
 from handlers.openfiles import SIBLINGS, Found, Stored, Version
-from handlers.router import Router
 from handlers.safepath import Place, Root
 from handlers.validators import entity_tag, uncoded_tag
 from reactor import Limits, Response
@@ -177,9 +177,9 @@ class World:
             clock=self.network.clock,
             wall=lambda: EPOCH + self.network.time,
         )
-        router = Router()
+        router = Application()
         router.add("GET", "/ping", lambda request: Response(200, b"pong"))
-        router.add("GET", "/{name:path}", self.files.get)
+        router.add("GET", "/{name:segments}", self.files.get)
         faults = Faults(job_seconds=lambda: self.chance.random() * seconds)
         self.world = SimWorld(self.network, router, limits, faults)
         self.visitors: list[tuple[SimClient, list[Asked], bool]] = []

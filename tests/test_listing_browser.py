@@ -13,9 +13,10 @@ from urllib.parse import unquote
 
 import pytest
 
+from handlers.application import Application
 from handlers.listing import Look, list_folder
+from handlers.middleware import Answer
 from handlers.receiving import Receiver
-from handlers.router import Answer, Router
 from handlers.safepath import Root
 from handlers.site import Plan, Site
 from reactor import Limits, ProtocolError, Request, Response
@@ -120,7 +121,7 @@ def start(serve: Serve, folder: Path) -> Iterator[Start]:
         running.call(close)
 
 
-def without_resuming(root: Root) -> Router:
+def without_resuming(root: Root) -> Application:
     """A folder that takes plain PUTs only."""
     receiver = Receiver(root, Limits(), lambda place: None)
     look = Look(prefix="/files/", uploads=True)
@@ -128,9 +129,9 @@ def without_resuming(root: Root) -> Router:
     async def get(request: Request) -> Response:
         return await list_folder(request, root, request.params["name"][:-1], look)
 
-    router = Router()
-    router.add("GET", "/files/{name:path}", get)
-    router.add("PUT", "/files/{name:path}", receiver.put)
+    router = Application()
+    router.add("GET", "/files/{name:segments}", get)
+    router.add("PUT", "/files/{name:segments}", receiver.put)
     return router
 
 

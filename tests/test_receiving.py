@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from handlers import uploads
+from handlers.application import Application
 from handlers.locks import try_lock
 from handlers.receiving import FIELD_BYTES, PIECE_BYTES, Receiver
-from handlers.router import Router
 from handlers.safepath import Place, Root, place_in
 from handlers.uploads import Upload
 from handlers.validators import coded_tag, entity_tag, last_modified
@@ -994,15 +994,15 @@ def test_others_have_their_turn_during_a_form(site: Path, cut: int) -> None:
 # --- over a real socket --------------------------------------------------------------------------
 
 
-def handler_of(site: Path, **options: Any) -> Router:
+def handler_of(site: Path, **options: Any) -> Application:
     receiver = Receiver(Root(site), Limits(), lambda place: None, **options)
-    router = Router()
+    router = Application()
     for method, endpoint in (
         ("PUT", receiver.put),
         ("POST", receiver.post),
         ("DELETE", receiver.delete),
     ):
-        router.add(method, "/files/{name:path}", endpoint)
+        router.add(method, "/files/{name:segments}", endpoint)
     return router
 
 

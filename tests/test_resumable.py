@@ -23,9 +23,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from handlers.application import Application
 from handlers.receiving import Receiver
 from handlers.resumable import PIECE_BYTES, SYNC_BYTES, Resumable
-from handlers.router import Router
 from handlers.safepath import Place, Root
 from handlers.unfinished import Unfinished
 from handlers.validators import entity_tag
@@ -54,7 +54,7 @@ class Reply(NamedTuple):
 class Source(Feed):
     """A body that notes what it was told."""
 
-    def __init__(self, *pieces: bytes | Exception) -> None:
+    def __init__(self, *pieces: bytes | BaseException) -> None:
         super().__init__(*pieces)
         self.told: list[tuple[int, dict[str, str]]] = []
 
@@ -63,7 +63,7 @@ class Source(Feed):
         return True
 
 
-class Cut(Exception):
+class Cut(BaseException):
     """The connection is gone."""
 
 
@@ -85,9 +85,11 @@ class Bench:
             root, "/files/", self.limits, self.forgotten.append, lambda: self.now
         )
         self.receiver = Receiver(root, self.limits, self.forgotten.append, resumable=self.resumable)
-        self.router = Router()
+        self.router = Application()
         for method in ("PUT", "POST"):
-            self.router.add(method, "/files/{name:path}", getattr(self.receiver, method.lower()))
+            self.router.add(
+                method, "/files/{name:segments}", getattr(self.receiver, method.lower())
+            )
         for method, endpoint in (
             ("HEAD", self.resumable.head),
             ("PATCH", self.resumable.append),
@@ -100,7 +102,7 @@ class Bench:
         self,
         method: str,
         path: str,
-        *pieces: bytes | Exception,
+        *pieces: bytes | BaseException,
         chunked: bool = False,
         minor: int = 1,
         **fields: object,
@@ -110,14 +112,14 @@ class Bench:
         request.host = "example.com"
         size = sum(len(piece) for piece in pieces if isinstance(piece, bytes))
         if pieces or chunked:
-            broken = any(isinstance(piece, Exception) for piece in pieces)
+            broken = any(isinstance(piece, BaseException) for piece in pieces)
             request.length = None if chunked else size + 1000 * broken
             source = Source(*pieces)
             self.told = source.told
             request.body = Body(source, request.length, 0, MemoryBudget(0))
         return request
 
-    def ask(self, method: str, path: str, *pieces: bytes | Exception, **fields: Any) -> Reply:
+    def ask(self, method: str, path: str, *pieces: bytes | BaseException, **fields: Any) -> Reply:
         """What the connection would answer."""
         self.told = []
         request = self.request(method, path, *pieces, **fields)
@@ -133,7 +135,7 @@ class Bench:
         headers = {name.title(): value for name, value in response.headers}
         return Reply(response.status, headers, response.body)
 
-    def create(self, name: str, *pieces: bytes | Exception, **fields: Any) -> Reply:
+    def create(self, name: str, *pieces: bytes | BaseException, **fields: Any) -> Reply:
         fields.setdefault("Upload_Complete", "?0")
         return self.ask("PUT", f"/files/{name}", *pieces, **fields)
 
@@ -145,7 +147,12 @@ class Bench:
         return reply.location
 
     def append(
-        self, path: str, offset: int, *pieces: bytes | Exception, end: bool = False, **fields: Any
+        self,
+        path: str,
+        offset: int,
+        *pieces: bytes | BaseException,
+        end: bool = False,
+        **fields: Any,
     ) -> Reply:
         fields.setdefault("Content_Type", PARTIAL)
         fields.setdefault("Upload_Complete", f"?{int(end)}")
@@ -576,7 +583,7 @@ def test_ids_that_are_none(bench: Bench, ident: str) -> None:
         ("no/such/folder.bin", 409),
         ("folder", 409),
         (".hidden", 404),
-        (".uploads/x", 405),
+        (".uploads/x", 404),
         ("a%2fb", 404),
         ("..", 404),
         ("link", 404),
@@ -710,8 +717,7 @@ def test_an_error_that_is_nobodys_stays_one(bench: Bench, monkeypatch: pytest.Mo
     path = bench.begun("a.bin", b"abc")
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", fails_with(5))
-        with pytest.raises(OSError, match="Input/output"):
-            bench.append(path, 3, b"def")
+        assert bench.append(path, 3, b"def").status == 500
     assert bench.offset(path) == 3
 
 
@@ -1396,15 +1402,15 @@ PROGRAM = """
 import sys
 from handlers.receiving import Receiver
 from handlers.resumable import Resumable
-from handlers.router import Router
+from handlers.application import Application
 from handlers.safepath import Root
 from reactor import Limits, Server
 
 root, limits = Root(sys.argv[1]), Limits()
 resumable = Resumable(root, "/files/", limits, lambda place: None)
 receiver = Receiver(root, limits, lambda place: None, resumable=resumable)
-router = Router()
-router.add("PUT", "/files/{name:path}", receiver.put)
+router = Application()
+router.add("PUT", "/files/{name:segments}", receiver.put)
 for method, endpoint in (("HEAD", resumable.head), ("PATCH", resumable.append)):
     router.add(method, "/files/.uploads/{id}", endpoint)
 server = Server(router, limits)

@@ -1,0 +1,503 @@
+"""An application: routes, middlewares and error handlers, put together into one handler.
+
+    app = Application()
+
+    @app.get("/hello/{name}")
+    def hello(request, name):
+        return f"Hello, {name}!"
+
+Everything is collected first and composed once, when a server takes the application (`prepare`) or
+at its first request: each route's middlewares become one callable (see middleware.py), and what
+cannot stand together is refused then, with both places named. After that a request costs a look-up
+and a call.
+
+A Group is a part of an application: a prefix, middlewares and routes of its own; it may stand in
+another module and be included. A whole application, or any other handler, can be mounted.
+
+What the paths leave open is answered here: HEAD by GET, OPTIONS and 405 with the methods that there
+are, 404, and a redirect where only a slash is different, if that is wanted. It knows no socket and
+no bytes of the protocol.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from urllib.parse import quote, urlencode
+
+from handlers.converters import CONVERTERS, Converter
+from handlers.errors import ErrorHandler, Errors
+from handlers.middleware import (
+    Answer,
+    CompositionError,
+    Endpoint,
+    Inner,
+    compose,
+    is_asynchronous,
+    name_of,
+    reader,
+)
+from handlers.requests import Request
+from handlers.responses import respond
+from handlers.router import (
+    SHORT,
+    Leaf,
+    Parameter,
+    RouteError,
+    Router,
+    build_path,
+    parse_pattern,
+    segments,
+)
+from reactor import ProtocolError, Response, plain_response
+
+ANY: Final = "*"  # the method of a route that takes them all
+
+ErrorAnswer: TypeAlias = Callable[[Request, Exception], Response]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Route(NamedTuple):
+    """One entry of the table, as it was added."""
+
+    methods: tuple[str, ...]
+    pattern: str
+    endpoint: Callable[..., Any]
+    name: str
+    middlewares: tuple[Any, ...]
+    errors: Errors | None  # None: those of the application that it is added to
+
+
+class Group:
+    """Routes under one prefix, with middlewares that only they have, the outermost first."""
+
+    def __init__(self, prefix: str = "", *middlewares: Any, name: str = "") -> None:
+        """`name`, with a dot behind it, begins the names of its routes. Raises RouteError."""
+        if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
+            raise RouteError(f"a prefix begins with a slash and does not end in one: {prefix!r}")
+        self._prefix = prefix
+        self._name = f"{name}." if name else ""
+        self._middlewares = list(middlewares)
+        self._parts: list[Route | Group] = []
+
+    def add(
+        self, methods: str | Sequence[str], pattern: str, endpoint: Callable[..., Any], *,
+        name: str = "", middlewares: Sequence[Any] = (),
+    ) -> None:  # fmt: skip
+        """Call `endpoint` for these methods on what `pattern` describes (see router.py).
+
+        `endpoint(request)` returns what an answer can be made of (see responses.py), as a `def`, an
+        `async def` or a generator. Parameters of the path that it names are handed to it as
+        keyword arguments; all are in `request.params`. Its `name`, by default the function's, is
+        for `Application.url`.
+        """
+        methods = (methods,) if isinstance(methods, str) else tuple(methods)
+        name = name or getattr(endpoint, "__name__", "")
+        self._parts.append(Route(methods, pattern, endpoint, name, tuple(middlewares), None))
+
+    def route(
+        self, pattern: str, methods: str | Sequence[str] = "GET", *, name: str = "",
+        middlewares: Sequence[Any] = (),
+    ) -> Callable[[F], F]:  # fmt: skip
+        """`add` as a decorator."""
+
+        def decorate(endpoint: F) -> F:
+            self.add(methods, pattern, endpoint, name=name, middlewares=middlewares)
+            return endpoint
+
+        return decorate
+
+    def get(self, pattern: str, **options: Any) -> Callable[[F], F]:
+        return self.route(pattern, "GET", **options)
+
+    def post(self, pattern: str, **options: Any) -> Callable[[F], F]:
+        return self.route(pattern, "POST", **options)
+
+    def put(self, pattern: str, **options: Any) -> Callable[[F], F]:
+        return self.route(pattern, "PUT", **options)
+
+    def patch(self, pattern: str, **options: Any) -> Callable[[F], F]:
+        return self.route(pattern, "PATCH", **options)
+
+    def delete(self, pattern: str, **options: Any) -> Callable[[F], F]:
+        return self.route(pattern, "DELETE", **options)
+
+    def use(self, middleware: F) -> F:
+        """Add a middleware, further in than those before it; also as a decorator."""
+        self._middlewares.append(middleware)
+        return middleware
+
+    def group(self, prefix: str = "", *middlewares: Any, name: str = "") -> "Group":
+        """A new group in this one."""
+        return self.include(Group(prefix, *middlewares, name=name))
+
+    def include(self, group: "Group") -> "Group":
+        """Add a group that was made elsewhere."""
+        self._parts.append(group)
+        return group
+
+    def routes(self) -> Iterator[Route]:
+        """All that is in it, with its prefix and its middlewares."""
+        for part in self._parts:
+            inner = (part,) if isinstance(part, Route) else part.routes()
+            for route in inner:
+                yield route._replace(
+                    pattern=self._prefix + route.pattern,
+                    name=self._name + route.name,
+                    middlewares=(*self._middlewares, *route.middlewares),
+                )
+
+
+class _Inside(Group):
+    """A mounted application: its routes, whose errors are its own business first."""
+
+    def __init__(self, prefix: str, application: "Application") -> None:
+        super().__init__(prefix)
+        self._application = application
+
+    def routes(self) -> Iterator[Route]:
+        self._parts = [
+            route._replace(errors=route.errors or self._application.errors)
+            for route in self._application.routes()
+        ]
+        return super().routes()
+
+
+class Application(Group):
+    """A handler for a Server, made of routes."""
+
+    def __init__(self, *middlewares: Any, redirect_slashes: bool = False) -> None:
+        """`redirect_slashes`: a path that is there with a slash at its end, or without, is told."""
+        super().__init__("", *middlewares)
+        self.errors = Errors()
+        self._redirects = redirect_slashes
+        self._converters: dict[str, Converter] = dict(CONVERTERS)
+        self._mounted: list[Any] = []
+        self._router: Router[Endpoint] | None = None  # once it is composed
+        self._nowhere: Endpoint  # there once there is a router
+
+    # --- what it is made of ----------------------------------------------------------------------
+
+    @property
+    def debug(self) -> bool:
+        """Whether an answer to a failure shows how it came about. Not for the public."""
+        return self.errors.debug
+
+    @debug.setter
+    def debug(self, on: bool) -> None:
+        self.errors.debug = on
+
+    def add(self, *arguments: Any, **options: Any) -> None:
+        super().add(*arguments, **options)
+        self._router = None  # it is composed anew
+
+    def converter(
+        self, kind: str, read: Callable[[str], Any], write: Callable[[Any], str] = str
+    ) -> None:
+        """Let `{name:kind}` stand for a segment that `read` takes without a ValueError.
+
+        `read` is pure and its values do not change: they are shared between requests.
+        """
+        if kind in self._converters:
+            raise RouteError(f"the kind {kind!r} of parameters is there already")
+        self._converters[kind] = Converter(kind, read, write)
+
+    def error(self, what: int | type[Exception]) -> Callable[[ErrorHandler], ErrorHandler]:
+        """A decorator: have `handler(request, error)` answer this status or exception."""
+
+        def decorate(handler: ErrorHandler) -> ErrorHandler:
+            self.errors.add(what, handler)
+            return handler
+
+        return decorate
+
+    def mount(self, prefix: str, handler: Any) -> None:
+        """Leave all paths below the prefix to an application, or to any other handler.
+
+        An application's routes become routes here, with its middlewares and error handlers, and
+        its own error handlers go first. Any other handler gets requests as they came, with the
+        body unread, and what is left of the path in `request.params["rest"]`.
+        """
+        if isinstance(handler, Application):
+            handler.errors.around = self.errors
+            self.include(_Inside(prefix, handler))
+        else:
+            for pattern in (prefix, f"{prefix}/{{rest:segments}}"):
+                if pattern:
+                    self._parts.append(Route((ANY,), pattern, _Mounted(handler), "", (), None))
+        self._mounted.append(handler)
+
+    def url(self, name: str, /, query: Mapping[str, Any] | None = None, **values: Any) -> str:
+        """The path of the route of this name, with these parameters, and a query.
+
+        Raises LookupError where there is no such name or more than one route has it, or where a
+        parameter is missing; ValueError for a parameter that does not fit.
+        """
+        patterns = {route.pattern for route in self.routes() if route.name == name}
+        if len(patterns) != 1:
+            raise LookupError(f"{len(patterns) or 'no'} routes are called {name!r}")
+        parts = parse_pattern(patterns.pop(), self._all_converters())
+        wanted = {part.name for part in parts if isinstance(part, Parameter)}
+        if wanted != values.keys():
+            raise LookupError(f"the parameters of {name!r} are {sorted(wanted)}")
+        path = build_path(parts, values)
+        return f"{path}?{urlencode(query, doseq=True)}" if query else path
+
+    # --- putting it together ---------------------------------------------------------------------
+
+    def prepare(self, server: Any = None) -> None:
+        """Compose everything; a server that takes the application calls this before it serves.
+
+        Raises RouteError or CompositionError, both of them ValueErrors, for what is wrong with
+        its routes and middlewares.
+        """
+        self._compose()
+        for handler in self._mounted:
+            if not isinstance(handler, Application) and hasattr(handler, "prepare"):
+                handler.prepare(server)
+
+    def _compose(self) -> Router[Endpoint]:
+        converters = self._all_converters()
+        router: Router[Endpoint] = Router(converters)
+        names: dict[str, Route] = {}
+        leaves: dict[int, tuple[Leaf[Endpoint], Route]] = {}
+        for route in self.routes():
+            _check_name(names, route)
+            errors = route.errors or self.errors
+            call = _composed(route, _inner(route, converters, errors), errors)
+            for method in route.methods:
+                leaf = router.add(method, route.pattern, call, name_of(route.endpoint))
+                leaves.setdefault(id(leaf), (leaf, route))
+        for leaf, route in leaves.values():
+            _add_automatic(leaf, route, route.errors or self.errors)
+        methods = {method for leaf, _ in leaves.values() for method in leaf} - {ANY}
+        nowhere = _Nowhere(router, self.errors, methods, self._redirects)
+        self._nowhere = compose(self._middlewares, Inner(nowhere, "404"), self.errors)
+        self._router = router
+        return router
+
+    def _all_converters(self) -> dict[str, Converter]:
+        found = self._converters
+        for handler in self._mounted:
+            if isinstance(handler, Application):
+                found = {**handler._all_converters(), **found}
+        return found
+
+    # --- a request -------------------------------------------------------------------------------
+
+    def __call__(self, request: Any) -> Answer:
+        request.__class__ = Request
+        try:
+            router = self._router or self._compose()
+            path = request.path
+            found = router.find_short(path) if len(path) <= SHORT else router.find(path)
+            if found is not None:
+                target = found[0].get(request.method)
+                if target is not None:
+                    if found[1]:
+                        request.params = dict(zip(target.names, found[1], strict=True))
+                    return target.value(request)
+            return self._elsewhere(request)
+        except Exception as error:
+            return self.errors.answer(request, error)
+
+    def _elsewhere(self, request: Request) -> Answer:
+        """A route that is not the first for its path; a mounted handler; nothing."""
+        assert self._router is not None
+        for leaf, values in self._router.find_all(request.path):
+            target = leaf.get(request.method) or leaf.get(ANY)
+            if target is not None:
+                request.params = dict(zip(target.names, values, strict=True))
+                return target.value(request)
+        return self._nowhere(request)
+
+
+class _Nowhere:
+    """The answer where there is no route."""
+
+    def __init__(
+        self, router: Router[Endpoint], errors: Errors, methods: set[str], redirects: bool
+    ) -> None:
+        self._router = router
+        self._errors = errors
+        self._methods = methods
+        self._redirects = redirects
+
+    def __call__(self, request: Request) -> Response:
+        try:
+            return self._answer(request)
+        except ProtocolError as error:
+            return self._errors.answer(request, error)
+
+    def _answer(self, request: Request) -> Response:
+        """Raises ProtocolError: 405, 404."""
+        path = request.path
+        if path == ANY:  # RFC 9110, section 9.3.7
+            return _allow(self._methods)
+        methods = {method for leaf, _ in self._router.find_all(path) for method in leaf}
+        if methods:
+            allow = ", ".join(sorted(methods))
+            raise ProtocolError(405, f"Here the methods are {allow}.", [("Allow", allow)])
+        if self._redirects and (other := self._with_other_slash(path)):
+            location = f"{other}?{request.query}" if request.query else other
+            return plain_response(308, f"It is at {location}", (("Location", location),))
+        raise ProtocolError(404, "There is nothing here.")
+
+    def _with_other_slash(self, path: str) -> str:
+        """The path with a slash more or less at its end, if that leads anywhere; otherwise ""."""
+        other = path[:-1] if path.endswith("/") else path + "/"
+        if path == "/" or next(self._router.find_all(other), None) is None:
+            return ""
+        # Made anew of its segments: two slashes would begin another server's name.
+        written = "/".join(quote(segment, safe="") for segment in segments(other))
+        return "/" + written.lstrip("/")
+
+
+def _composed(route: Route, inner: Inner, errors: Errors) -> Endpoint:
+    try:
+        return compose(route.middlewares, inner, errors)
+    except CompositionError as error:
+        raise CompositionError(f"{' '.join(route.methods)} {route.pattern}: {error}") from None
+
+
+def _add_automatic(leaf: Leaf[Endpoint], route: Route, errors: Errors) -> None:
+    """HEAD and OPTIONS, with the middlewares that the path has otherwise."""
+    if ANY in leaf:
+        return
+    if "GET" in leaf:
+        leaf.setdefault("HEAD", leaf["GET"])
+    if "OPTIONS" not in leaf:
+        answer = partial(_allow, frozenset(leaf))
+        call = _composed(route, Inner(lambda request: answer(), "OPTIONS"), errors)
+        leaf["OPTIONS"] = next(iter(leaf.values()))._replace(value=call)
+
+
+def _allow(methods: Set[str]) -> Response:
+    return Response(204, b"", (("Allow", ", ".join(sorted({*methods, "OPTIONS"}))),))
+
+
+class _Mounted:
+    """A handler that is no endpoint: it reads the body itself, and may wait."""
+
+    may_wait = True
+
+    def __init__(self, handler: Any) -> None:
+        self.handler = handler
+
+    def __call__(self, request: Request) -> Any:
+        return self.handler(request)
+
+
+def _check_name(names: dict[str, Route], route: Route) -> None:
+    """A name that was given to two paths would be a matter of luck; a function's own may recur."""
+    known = names.setdefault(route.name, route)
+    given = route.name.rpartition(".")[2] != getattr(route.endpoint, "__name__", "")
+    if given and known.pattern != route.pattern:
+        raise RouteError(f"{route.pattern} and {known.pattern} have the same name, {route.name!r}")
+
+
+def _inner(route: Route, converters: Mapping[str, Converter], errors: Errors) -> Inner:
+    """The step that calls the endpoint and makes a Response of what it returns or raises.
+
+    Raises RouteError for an endpoint that wants what the path does not have.
+    """
+    endpoint = route.endpoint
+    name = name_of(endpoint)
+    parts = parse_pattern(route.pattern, converters)
+    there = frozenset(part.name for part in parts if isinstance(part, Parameter))
+    call = _with_arguments(endpoint, _wanted_of(route, there), there)
+    # Where there is a middleware, it may want to catch what nobody has expected.
+    told = errors.expected if route.middlewares else errors.answer
+    if is_asynchronous(endpoint):
+        return Inner(_awaiting(call, told), name, waits=True)
+    if isinstance(endpoint, _Mounted):
+        return Inner(_either(call, told, None), name, waits=True)
+    waits = getattr(endpoint, "may_wait", False)
+    make = _either if waits else _plain
+    with_body = make(call, told, None)
+    return Inner(with_body, name, waits, make(call, told, reader(with_body, errors)))
+
+
+def _wanted_of(route: Route, there: frozenset[str]) -> frozenset[str]:
+    """The parameters of the path that the endpoint wants as arguments. Raises RouteError."""
+    first, *others = inspect.signature(route.endpoint).parameters.values() or (None,)
+    if first is None or first.kind in (first.KEYWORD_ONLY, first.VAR_KEYWORD):
+        raise RouteError(f"{name_of(route.endpoint)} takes no request")
+    named = [one for one in others if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    for one in named:
+        if one.name not in there and one.default is one.empty:
+            raise RouteError(
+                f"{name_of(route.endpoint)} wants {one.name!r}, which {route.pattern!r} has not"
+            )
+    if any(one.kind is one.VAR_KEYWORD for one in others):
+        return there
+    return there.intersection(one.name for one in named)
+
+
+def _with_arguments(
+    endpoint: Callable[..., Any], wanted: frozenset[str], there: frozenset[str]
+) -> Callable[[Request], Any]:
+    """One that is called with the request alone."""
+
+    def with_all(request: Request) -> Any:
+        return endpoint(request, **request.params)
+
+    def with_some(request: Request) -> Any:
+        return endpoint(request, **{name: request.params[name] for name in wanted})
+
+    if not wanted:
+        return endpoint
+    return with_all if wanted == there else with_some
+
+
+def _plain(
+    endpoint: Callable[[Request], Any], told: ErrorAnswer, read_and_call: Endpoint | None
+) -> Endpoint:
+    """`read_and_call` does the same, for when the body is not there yet; None: it always is."""
+
+    def call(request: Request) -> Answer:
+        if read_and_call is not None and request.length != 0:
+            return read_and_call(request)
+        try:
+            answer = endpoint(request)
+            return answer if isinstance(answer, Response) else respond(answer)
+        except Exception as error:
+            return told(request, error)
+
+    return call
+
+
+def _either(
+    endpoint: Callable[[Request], Any], told: ErrorAnswer, read_and_call: Endpoint | None
+) -> Endpoint:
+    """The same for an endpoint whose answer may have to be awaited."""
+
+    async def finish(request: Request, awaitable: Awaitable[Any]) -> Response:
+        try:
+            return respond(await awaitable)
+        except Exception as error:
+            return told(request, error)
+
+    def call(request: Request) -> Answer:
+        if read_and_call is not None and request.length != 0:
+            return read_and_call(request)
+        try:
+            answer = endpoint(request)
+            if isinstance(answer, Response):
+                return answer
+            return finish(request, answer) if inspect.isawaitable(answer) else respond(answer)
+        except Exception as error:
+            return told(request, error)
+
+    return call
+
+
+def _awaiting(endpoint: Callable[[Request], Any], told: ErrorAnswer) -> Endpoint:
+    async def call(request: Request) -> Response:
+        try:
+            answer = await endpoint(request)
+            return answer if isinstance(answer, Response) else respond(answer)
+        except Exception as error:
+            return told(request, error)
+
+    return call

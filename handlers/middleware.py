@@ -1,0 +1,263 @@
+"""What stands between a request and its endpoint, put together once, at the start.
+
+A middleware is `middleware(request, next)`; `next(request)` goes on, and what it returns is the
+answer of all that is further in. There are four kinds:
+
+    plain        a `def`, which gets a Response from `next` and may change it;
+    asynchronous an `async def`, which awaits `next`;
+    before-only  a `def` marked so: it answers by itself or returns what `next` returns, unseen;
+    hooks        a Middleware with `before` and `after`, which fits everywhere.
+
+A chain is composed from the inside out. Where all of it is plain it stays plain: one Python call
+for each middleware. A plain one above anything that has to be awaited would get a coroutine in
+place of a Response, so that is refused when the chain is composed, and the error names both.
+
+What `next` returns is a Response also where a ProtocolError was raised further in, or an exception
+that the application has an error handler for. Any other exception passes through, to be caught by
+who likes, as far as the first hooks or the application; there it becomes an answer.
+
+A plain endpoint is called when all of its request's body is there. The body is read where the
+plain part of its chain begins, so whatever is further out can refuse the request before a byte of
+the body has come.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
+
+from reactor import ProtocolError, Request, Response
+
+Answer: TypeAlias = Response | Awaitable[Response]
+Endpoint: TypeAlias = Callable[[Any], Answer]  # of a Request
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class CompositionError(ValueError):
+    """Middlewares that cannot stand in this order."""
+
+
+class Kind(Enum):
+    PLAIN = "plain"
+    ASYNCHRONOUS = "async"
+    BEFORE_ONLY = "before-only"
+    HOOKS = "hooks"
+
+
+class Middleware:
+    """Two hooks; a subclass has either or both. They do not wait, and fit above everything."""
+
+    def before(self, request: Any) -> Response | None:
+        """The answer, or None: go on."""
+        return None
+
+    def after(self, request: Any, response: Response) -> Response:
+        """What becomes of the answer of all that is further in."""
+        return response
+
+
+def before_only(middleware: F) -> F:
+    """Mark a plain middleware that never looks at what `next` returns, only returns it."""
+    middleware.is_before_only = True  # type: ignore[attr-defined]
+    return middleware
+
+
+def may_wait(endpoint: F) -> F:
+    """Mark a plain endpoint that returns a Response where it can, and otherwise an awaitable."""
+    endpoint.may_wait = True  # type: ignore[attr-defined]
+    return endpoint
+
+
+class ErrorAnswers(Protocol):
+    """What becomes of exceptions."""
+
+    def expected(self, request: Any, error: Exception) -> Response:
+        """The answer; raises the error where nobody has expected it."""
+
+    def answer(self, request: Any, error: Exception) -> Response: ...
+
+
+class Inner(NamedTuple):
+    """The innermost step: an endpoint whose answers are Responses, whatever it returns itself."""
+
+    call: Endpoint
+    name: str
+    waits: bool = False  # its answer may have to be awaited
+    reading: Endpoint | None = None  # the same, where `call` is for when the body is there
+
+
+def kind_of(middleware: Any) -> Kind:
+    """Raises CompositionError for what is no middleware."""
+    if isinstance(middleware, Middleware):
+        return Kind.HOOKS
+    if not callable(middleware):
+        raise CompositionError(f"a middleware is callable, and {middleware!r} is not")
+    if is_asynchronous(middleware):
+        return Kind.ASYNCHRONOUS
+    return Kind.BEFORE_ONLY if getattr(middleware, "is_before_only", False) else Kind.PLAIN
+
+
+def is_asynchronous(function: Any) -> bool:
+    """Whether calling it makes a coroutine."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004
+    )
+
+
+def name_of(function: Any) -> str:
+    """What it is called, and where it is."""
+    function = getattr(inspect.unwrap(function), "__func__", function)
+    code = getattr(function, "__code__", None)
+    name = getattr(function, "__qualname__", None) or type(function).__name__
+    return f"{name} ({code.co_filename}, line {code.co_firstlineno})" if code else name
+
+
+def compose(middlewares: Sequence[Any], inner: Inner, errors: ErrorAnswers) -> Endpoint:
+    """One callable of all of them, which raises nothing; the first middleware is the outermost.
+
+    Raises CompositionError.
+    """
+    kinds = [kind_of(middleware) for middleware in middlewares]
+    begin = _begin_of_plain_part(middlewares, kinds, inner)
+    call = inner.call
+    if inner.reading is not None and begin == len(middlewares):
+        call = inner.reading
+    for place in range(len(middlewares) - 1, -1, -1):
+        call = _MAKERS[kinds[place]](middlewares[place], call, errors)
+        if inner.reading is not None and place == begin:
+            call = _reading(call, errors)
+    if not middlewares:
+        return call
+    waits = inner.waits or inner.reading is not None or Kind.ASYNCHRONOUS in kinds
+    return _guarded(call, errors) if waits else call
+
+
+def _begin_of_plain_part(middlewares: Sequence[Any], kinds: Sequence[Kind], inner: Inner) -> int:
+    """The outermost plain middleware, above which the body is read; none: the endpoint."""
+    waits = inner.name if inner.waits else ""
+    begin = len(middlewares)
+    for place in range(len(middlewares) - 1, -1, -1):
+        if kinds[place] is Kind.ASYNCHRONOUS:
+            waits = name_of(middlewares[place])
+        elif kinds[place] is Kind.PLAIN:
+            if waits:
+                raise CompositionError(
+                    f"the middleware {name_of(middlewares[place])} is plain, and what is below it "
+                    f"has to be awaited: {waits}; make it `async def`, or mark it @before_only"
+                )
+            begin = place
+    return begin
+
+
+def _guarded(call: Endpoint, errors: ErrorAnswers) -> Endpoint:
+    """What raises while it is awaited; what raises at once is caught by who calls."""
+
+    async def finish(request: Request, awaitable: Awaitable[Response]) -> Response:
+        try:
+            return await awaitable
+        except Exception as error:
+            return errors.answer(request, error)
+
+    def guarded(request: Request) -> Answer:
+        answer = call(request)
+        return answer if isinstance(answer, Response) else finish(request, answer)
+
+    return guarded
+
+
+def reader(call: Endpoint, errors: ErrorAnswers) -> Callable[[Any], Awaitable[Response]]:
+    """What brings in a request's body before it goes on."""
+
+    async def read_and_call(request: Request) -> Response:
+        try:
+            request.content = await request.body.read()
+        except ProtocolError as error:
+            return errors.answer(request, error)
+        answer = call(request)
+        return answer if isinstance(answer, Response) else await answer
+
+    return read_and_call
+
+
+def _reading(call: Endpoint, errors: ErrorAnswers) -> Endpoint:
+    read_and_call = reader(call, errors)
+
+    def reading(request: Request) -> Answer:
+        return call(request) if request.length == 0 else read_and_call(request)
+
+    return reading
+
+
+def _plain(middleware: Any, following: Endpoint, errors: ErrorAnswers) -> Endpoint:
+    def plain(request: Request) -> Answer:
+        try:
+            answer: Answer = middleware(request, following)
+        except Exception as error:
+            return errors.expected(request, error)
+        return answer
+
+    return plain
+
+
+def _asynchronous(middleware: Any, following: Endpoint, errors: ErrorAnswers) -> Endpoint:
+    async def awaited(request: Request) -> Response:
+        answer = following(request)
+        return answer if isinstance(answer, Response) else await answer
+
+    next_step: Endpoint = following if is_asynchronous(following) else awaited
+
+    async def asynchronous(request: Request) -> Response:
+        try:
+            answer: Response = await middleware(request, next_step)
+        except Exception as error:
+            return errors.expected(request, error)
+        return answer
+
+    return asynchronous
+
+
+def _hooks(middleware: Middleware, following: Endpoint, errors: ErrorAnswers) -> Endpoint:
+    before = _own(middleware, "before")
+    after = _own(middleware, "after")
+
+    def on_the_way_in(request: Request) -> Answer:
+        try:
+            answer = middleware.before(request)
+        except Exception as error:
+            return errors.answer(request, error)
+        return following(request) if answer is None else answer
+
+    async def finish(request: Request, awaitable: Awaitable[Response]) -> Response:
+        try:
+            answer = await awaitable
+        except Exception as error:
+            answer = errors.answer(request, error)
+        return middleware.after(request, answer)
+
+    inside = following if before is None else on_the_way_in
+
+    def around(request: Request) -> Answer:
+        try:
+            answer = inside(request)
+        except Exception as error:
+            answer = errors.answer(request, error)
+        if isinstance(answer, Response):
+            return middleware.after(request, answer)
+        return finish(request, answer)
+
+    return on_the_way_in if after is None else around
+
+
+def _own(middleware: Middleware, hook: str) -> Any:
+    """The hook, unless it is the one that does nothing."""
+    found = getattr(type(middleware), hook)
+    return None if found is getattr(Middleware, hook) else found
+
+
+_MAKERS: Final[dict[Kind, Callable[[Any, Endpoint, ErrorAnswers], Endpoint]]] = {
+    Kind.PLAIN: _plain,
+    Kind.ASYNCHRONOUS: _asynchronous,
+    Kind.BEFORE_ONLY: _plain,
+    Kind.HOOKS: _hooks,
+}
