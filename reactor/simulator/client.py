@@ -6,7 +6,7 @@ apart: an answer that is whole, one that is visibly cut, and one that was never 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from reactor.simulator.network import Action, Script, SimNetwork
 from reactor.simulator.sockets import LATENCY, SimListener, SimSocket
@@ -36,7 +36,9 @@ class SimClient:
         listener: SimListener,
         name: str,
         buffers: tuple[int, int, int, int] = BUFFERS,
+        peer: tuple[Any, ...] | None = None,
     ) -> None:
+        """`peer`: the address that the server sees; without it, the name."""
         self.name = name
         self.received = bytearray()
         self.end = ""  # "fin", "reset", "refused"; or "left", by itself
@@ -46,10 +48,11 @@ class SimClient:
         self._network = network
         self._listener = listener
         self._buffers = buffers
+        self._peer = peer or (name, 0)
         self.socket: SimSocket | None = None
 
     def connect(self) -> bool:
-        self.socket = self._listener.connect(self.name, self._buffers)
+        self.socket = self._listener.connect(self.name, self._buffers, self._peer)
         if self.socket is None:
             self._ended("refused")
         return self.socket is not None

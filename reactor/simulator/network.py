@@ -75,6 +75,11 @@ class SimNetwork:
         self.time = max(self.time, until)
         return False
 
+    @property
+    def idle(self) -> bool:
+        """Nothing is on the agenda."""
+        return not self._agenda
+
     def tick(self) -> None:
         """A turn takes its time, and the world does not wait for it."""
         self.time += TICK

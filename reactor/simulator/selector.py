@@ -24,6 +24,7 @@ class SimSelector(selectors.BaseSelector):
     """`empty_interest`: whether it knows one (epoll), or raises ValueError (kqueue, select)."""
 
     def __init__(self, network: SimNetwork, empty_interest: bool = True) -> None:
+        self.spin_turns = SPIN_TURNS
         self.has_wakeup: Callable[[], bool] = lambda: False  # whether a thread has left something
         self._network = network
         self._empty_interest = empty_interest
@@ -74,6 +75,10 @@ class SimSelector(selectors.BaseSelector):
         """What is waited for there; -1: it is not registered."""
         return self._keys[descriptor][0].events if descriptor in self._keys else -1
 
+    def is_ready(self) -> bool:
+        """Whether `select` would report something without waiting."""
+        return bool(self._ready())
+
     def select(self, timeout: float | None = None) -> Ready:
         network = self._network
         network.tick()
@@ -119,5 +124,5 @@ class SimSelector(selectors.BaseSelector):
                 raise Violation(f"spin: {end} is ready again and again, and no byte moves")
         moves, self._moves = self._moves, self._network.moves
         self._hasty = self._hasty + 1 if moves == self._network.moves else 0
-        if self._hasty > SPIN_TURNS:
+        if self._hasty > self.spin_turns:
             raise Violation("spin: the loop turns without waiting, and nothing moves")

@@ -242,18 +242,20 @@ class SimListener:
         self.descriptor: int | None = network.allocate(self)
         self._abortion = abortion  # how probably a client has gone again when it is accepted
         self._network = network
-        self._waiting: deque[tuple[SimSocket, str]] = deque()
+        self._waiting: deque[tuple[SimSocket, tuple[Any, ...]]] = deque()
         self.writable = self.hung_up = False
 
     def __repr__(self) -> str:
         return self.name
 
-    def connect(self, name: str, buffers: tuple[int, int, int, int]) -> SimSocket | None:
-        """A client's end of a new connection; None: refused."""
+    def connect(
+        self, name: str, buffers: tuple[int, int, int, int], peer: tuple[Any, ...]
+    ) -> SimSocket | None:
+        """A client's end of a new connection; None: refused. `peer` is its address."""
         if self.closed:
             return None
         client, server = connected_pair(self._network, (name, f"{name}'s server"), buffers)
-        self._waiting.append((server, name))
+        self._waiting.append((server, peer))
         self._network.changed = True
         return client
 
@@ -263,7 +265,7 @@ class SimListener:
             raise BlockingIOError
         if self._network.time < self.exhausted_until:
             raise OSError(errno.EMFILE, "simulated: too many open files")
-        server, name = self._waiting.popleft()
+        server, peer = self._waiting.popleft()
         self._network.moves += 1
         self.barren = 0
         if self._network.chance(self._abortion):
@@ -272,7 +274,7 @@ class SimListener:
         server.adopt()
         server.flawed = True
         self._network.note(server.name, "accepted")
-        return server, (name, 0)
+        return server, peer
 
     @property
     def readable(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 from reactor.connection import Handler
 from reactor.dates import WallClock
 from reactor.limits import Limits
-from reactor.loop import Reactor, Waker
+from reactor.loop import NEVER, Reactor, Waker
 from reactor.regions import FileRegion
 from reactor.server import Server
 from reactor.simulator.disk import SimFile, SimPool
@@ -38,9 +38,11 @@ class SimTransport(Transport):
         return cast(SimSocket, self._socket).unacknowledged()
 
     def _sendfile(self, region: FileRegion, count: int) -> int:
+        """A file that is none of the simulator's is a real one, and is read: it is in memory."""
         file = region.file
-        assert isinstance(file, SimFile)
-        data = file.stretch(region.offset, count)
+        count = max(1, min(count, cast(SimSocket, self._socket).outgoing.room))
+        stretch = file.stretch if isinstance(file, SimFile) else file.load
+        data = stretch(region.offset, count)
         if not data:
             raise OSError("the file has become shorter")
         return self._socket.send(data)
@@ -78,7 +80,9 @@ class SimWorld:
         handler: Handler,
         limits: Limits | None = None,
         faults: Faults | None = None,
+        epoch: float = EPOCH,
     ) -> None:
+        """`epoch`: the time of day when it begins, in seconds since 1970."""
         limits = limits or Limits(connections=CONNECTIONS)
         faults = faults or Faults()
         self.network = network
@@ -102,7 +106,7 @@ class SimWorld:
             limits,
             reactor=self.reactor,
             pool=self.pool,
-            wall=WallClock(lambda: EPOCH + network.time),
+            wall=WallClock(lambda: epoch + network.time),
             transport=SimTransport,
         )
         self.listener = SimListener(network, faults.abortion)
@@ -124,6 +128,20 @@ class SimWorld:
                 raise Violation(f"after {longest:g} s it has not come true")
             self.reactor.run_once(longest)
         return self.network.time - begin
+
+    @property
+    def stuck(self) -> bool:
+        """The server waits, and nothing will ever happen unless a client does something."""
+        reactor = self.reactor
+        busy = reactor._soon or reactor._foreign or reactor.unflushed or not self.network.idle
+        return not (
+            busy
+            or any(
+                when == timer.armed and timer.deadline != NEVER
+                for when, _, timer in reactor._timers
+            )
+            or self.selector.is_ready()
+        )
 
     def check_end(self) -> None:
         """After `server.close`: no descriptor is left. Raises Violation."""
