@@ -42,6 +42,16 @@ RANKS = (
     ("reactor.simulator.world",),
     ("reactor.simulator",),
     (
+        "reactor.testing.answers",
+        "reactor.testing.cookies",
+        "reactor.testing.encoding",
+        "reactor.testing.world",
+    ),
+    ("reactor.testing.exchange",),
+    ("reactor.testing.responses",),
+    ("reactor.testing.client",),
+    ("reactor.testing",),
+    (
         "handlers",
         "handlers.codings",
         "handlers.converters",
@@ -131,6 +141,7 @@ SENDERS = {
     "reactor.simulator.client": "",
     "reactor.simulator.disk": "",
     "reactor.simulator.world": "SimTransport._sendfile",
+    "reactor.testing.exchange": "Exchange._send",
 }
 
 

@@ -1,0 +1,40 @@
+"""A client for tests: in process, through the real connection code, in simulated time.
+
+    from reactor.testing import Client
+
+    def test_hello() -> None:
+        with Client(app) as client:
+            assert client.get("/hello", params={"name": "x"}).json() == {"hello": "x"}
+
+    client     requests, redirects, and what a browser keeps between them
+    cookies    the jar, as RFC 6265 has it
+    encoding   from what a test asks for to a request
+    exchange   one request and its answer on one connection
+    answers    from bytes to an answer
+    responses  an answer as a test looks at it
+    world      the simulated world, its time, and what has failed in it
+
+An answer is what a real client would have got, byte for byte; what a test may be sure of besides is
+that nothing waits for real, and that the same requests give the same answers.
+"""
+
+from reactor.simulator import Violation
+from reactor.testing.answers import AnswerHead, AnswerHeaders, BadAnswer, IncompleteAnswer
+from reactor.testing.client import Client, TooManyRedirects
+from reactor.testing.cookies import Cookie, CookieJar
+from reactor.testing.responses import Response
+from reactor.testing.world import Deadlock
+
+__all__ = [
+    "AnswerHead",
+    "AnswerHeaders",
+    "BadAnswer",
+    "Client",
+    "Cookie",
+    "CookieJar",
+    "Deadlock",
+    "IncompleteAnswer",
+    "Response",
+    "TooManyRedirects",
+    "Violation",
+]
