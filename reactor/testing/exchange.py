@@ -150,11 +150,14 @@ class Exchange:
 
     def _receive(self, client: SimClient) -> bool:
         """Feed the parser; whether there was anything."""
-        if client.end or client.read() is None:
+        if client.end:
+            return False
+        count = client.read()
+        if count is None:
             return False
         self._parser.feed(bytes(client.received))
         client.received.clear()
-        if client.end:
+        if count == 0:
             self._parser.feed_end(client.end)
         return True
 

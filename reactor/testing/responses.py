@@ -112,9 +112,11 @@ class Response:
         rest, after_cr = "", False
         for piece in self.iter_bytes():
             text = decoder.decode(piece)
-            if after_cr and text:
+            if not text:
+                continue
+            if after_cr:
                 text = text.removeprefix("\n")  # of a CRLF between two pieces
-            after_cr = text.endswith("\r") if text else after_cr
+            after_cr = text.endswith("\r")
             *lines, rest = _LINE_END.split(rest + text)
             yield from lines
         rest += decoder.decode(b"", final=True)
