@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias, TypedDict, Unpack
 
 from reactor.connection import Handler
 from reactor.limits import Limits
+from reactor.server import Server
 from reactor.testing.cookies import CookieJar
 from reactor.testing.encoding import (
     Body,
@@ -108,7 +109,7 @@ class Client:
         """Shut the server down. Raises what fails then, and Violation if a descriptor is left."""
         self._world.close()
 
-    # --- time ------------------------------------------------------------------------------------
+    # --- time and the server ----------------------------------------------------------------------
 
     @property
     def now(self) -> float:
@@ -119,6 +120,11 @@ class Client:
     def wall(self) -> float:
         """The simulated time of day, in seconds since 1970."""
         return self._world.wall
+
+    @property
+    def server(self) -> Server:
+        """The server under test, to look at or to shut down; it is the real one."""
+        return self._world.server
 
     def advance(self, seconds: float) -> None:
         """Let so much simulated time pass. Raises what fails in the server meanwhile."""

@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import get_ident
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any, Final, TypeAlias
 
 from reactor.connection import BODY, DRAIN, HANDLER, PRODUCE, Handler, HttpConnection
 from reactor.limits import Limits
+from reactor.server import Server
 from reactor.simulator import SimClient, SimNetwork, SimWorld
 from reactor.simulator.world import CONNECTIONS
 
@@ -85,6 +86,10 @@ class World:
         """The simulated time of day, in seconds since 1970."""
         return self._epoch + self._network.time
 
+    @property
+    def server(self) -> Server:
+        return self._world.server
+
     # --- time ------------------------------------------------------------------------------------
 
     @contextmanager
@@ -131,11 +136,12 @@ class World:
 
     def raise_failures(self) -> None:
         """Raise what has failed in the server; what failed after it is noted on it."""
-        errors, self._failures.errors = self._failures.errors, []
-        if errors:
-            for later in errors[1:]:
-                errors[0].add_note(f"and after that: {later!r}")
-            raise errors[0]
+        failed, self._failures.errors = self._failures.errors, []
+        if failed:
+            error, traceback = failed[0]
+            for later, _ in failed[1:]:
+                error.add_note(f"and after that: {later!r}")
+            raise error.with_traceback(traceback)
 
     # --- connections -----------------------------------------------------------------------------
 
@@ -227,13 +233,13 @@ class _Failures(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
-        self.errors: list[BaseException] = []
+        # With its traceback, which an error loses once it is logged: it would be a cycle.
+        self.errors: list[tuple[BaseException, TracebackType | None]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        error = record.exc_info[1] if record.exc_info else None
-        if error is not None and record.exc_info and record.thread == get_ident():
-            # What a task has raised loses its traceback once it is logged: it would be a cycle.
-            self.errors.append(error.with_traceback(record.exc_info[2]))
+        _, error, traceback = record.exc_info or (None, None, None)
+        if error is not None and record.thread == get_ident():
+            self.errors.append((error, traceback))
 
 
 def _where(connection: HttpConnection) -> FrameType | None:
