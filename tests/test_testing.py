@@ -31,7 +31,14 @@ from reactor import (
     in_pool,
     sleep,
 )
-from reactor.testing import BadAnswer, Client, Deadlock, IncompleteAnswer, TooManyRedirects
+from reactor.testing import (
+    BadAnswer,
+    Client,
+    Deadlock,
+    IncompleteAnswer,
+    TooManyRedirects,
+    Violation,
+)
 from reactor.testing.exchange import CONTINUE_SECONDS
 from tests.conftest import Serve
 
@@ -723,6 +730,18 @@ def test_many_short_naps_are_no_spin() -> None:
 
     with Client(naps) as client:
         assert client.get("/").text == "done"
+
+
+def test_a_handler_that_spins_is_a_violation() -> None:
+    async def spin(request: Request) -> Response:
+        while True:
+            await sleep(0)
+
+    with Client(App(spin=spin, index=hello)) as client:
+        with pytest.raises(Violation, match="spin") as caught:
+            client.get("/spin")
+        assert "in test_a_handler_that_spins" in caught.value.__notes__[0]
+        assert client.get("/").text == "hello"
 
 
 def test_work_beside_the_connections_goes_on() -> None:
@@ -1447,7 +1466,7 @@ def test_a_descriptor_that_is_left_is_told() -> None:
     client = Client(hello)
     network = client._world._network
     network.allocate("something")
-    with pytest.raises(BaseException, match="1 descriptors are open"):
+    with pytest.raises(Violation, match="1 descriptors are open"):
         client.close()
 
 

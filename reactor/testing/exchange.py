@@ -9,7 +9,7 @@ real sockets. Whatever raises in here gives the connection up by a reset.
 from collections.abc import Callable, Generator
 from typing import Final, TypeVar
 
-from reactor.simulator import SimClient
+from reactor.simulator import SimClient, Violation
 from reactor.simulator.client import READ_BYTES
 from reactor.testing.answers import AnswerHead, AnswerHeaders, AnswerParser, BadAnswer
 from reactor.testing.encoding import Body, Url, encode_head
@@ -106,7 +106,9 @@ class Exchange:
             self.give_up()
             self._world.raise_failures()  # which is why the answer is cut, or does not come
             raise
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Violation):
+                error.add_note(f"{self.name}: {self._world.describe(client)}")
             self.give_up()
             raise
         return got
