@@ -15,11 +15,11 @@ from urllib.parse import unquote
 
 import pytest
 
+from handlers.application import Application
 from handlers.demo import demo
 from handlers.files import Files, Mount
 from handlers.mediatypes import media_types
 from handlers.receiving import Receiver
-from handlers.router import Router
 from reactor import (
     Cancelled,
     Future,
@@ -1492,12 +1492,12 @@ def site(tmp_path: Path) -> Iterator[Client]:
     limits = Limits()
     files = Files(Mount(str(tmp_path), "/", media_types({}), uploads=True, deletes=True), limits)
     receiver = Receiver(files.root, limits, files.forget, deletes=True)
-    router = Router()
+    router = Application()
     for method, endpoint in (
         *(("GET", files.get), ("PUT", receiver.put)),
         *(("POST", receiver.post), ("DELETE", receiver.delete)),
     ):
-        router.add(method, "/{name:path}", endpoint)
+        router.add(method, "/{name:segments}", endpoint)
     with Client(router) as client:
         yield client
 
