@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from handlers.site import Plan, Site, Unusable
-from reactor.application import LoadError, load
 from reactor.config import UPLOADS, Config, configure_logging, parse_arguments
 from reactor.dates import WallClock
+from reactor.loader import LoadError, load
 from reactor.server import Server
 
 PATIENCE_AFTER_SECOND_SIGNAL: Final = 0.8  # seconds

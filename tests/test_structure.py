@@ -31,7 +31,7 @@ RANKS = (
     ("reactor.server",),
     (
         "reactor",
-        "reactor.application",
+        "reactor.loader",
         "reactor.config",
         "reactor.simulator.network",
         "reactor.simulator.swimlane",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reactor.application import LoadError, load
+from reactor.loader import LoadError, load
 
 
 @pytest.fixture
