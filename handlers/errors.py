@@ -60,9 +60,9 @@ class Errors:
 
     def answer(self, request: Request, error: Exception) -> Response:
         """Never raises: an error handler that fails is a 500 of its own."""
-        if not isinstance(error, ProtocolError):
-            log.error("%r failed", request, exc_info=error)
         handler = self._find(error)
+        if not isinstance(error, ProtocolError) and not self._is_expected(error):
+            log.error("%r failed", request, exc_info=error)
         if handler is not None:
             try:
                 return respond(handler(request, error))
@@ -86,6 +86,12 @@ class Errors:
         if found is None and self.around is not None:
             found = self.around._find(error)
         return found
+
+    def _is_expected(self, error: Exception) -> bool:
+        """Whether an error handler is for just this kind of error, and not for whatever happens."""
+        kinds = type(error).__mro__[: -len(Exception.__mro__)]
+        around = self.around is not None and self.around._is_expected(error)
+        return around or any(kind in self._by_type for kind in kinds)
 
     def _debugs(self) -> bool:
         return self.debug or (self.around is not None and self.around._debugs())
