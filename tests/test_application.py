@@ -174,7 +174,8 @@ def test_own_converters_and_urls() -> None:
         assert url == "/files/a%20b/%C3%BC%3F?x=1&x=2&y=%C3%A4%26"
         assert client.get(url).text == "a b/ü?"
     assert app.url("color", value=255) == "/color/ff"
-    for name, values in (("no", {}), ("color", {}), ("color", {"a": 1})):
+    wrong: tuple[tuple[str, dict[str, Any]], ...] = (("no", {}), ("color", {}), ("color", {"a": 1}))
+    for name, values in wrong:
         with pytest.raises(LookupError):
             app.url(name, **values)
 
@@ -640,7 +641,7 @@ def test_debugging_shows_what_happened_and_hides_secrets() -> None:
 
     @app.get("/")
     def fails(request: Request) -> str:
-        password, shown = request.args["p"], "<script>"
+        password, shown = request.cookies["a"], "<script>"
         try:
             raise KeyError(password)
         except KeyError:
@@ -649,15 +650,15 @@ def test_debugging_shows_what_happened_and_hides_secrets() -> None:
     with served(app) as client:
         secret = "".join(["hun", "ter"])
         headers = {"Accept": "text/html", "Cookie": f"a={secret}"}
-        answer = client.get(f"/?p={secret}", headers=headers)
+        answer = client.get("/", headers=headers)
         assert answer.status == 500
         assert answer.headers.get("content-type") == "text/html; charset=utf-8"
         assert "ValueError: &lt;b&gt;&lt;script&gt;" in answer.text
         assert "<script>" not in answer.text
         assert "(hidden)" in answer.text
-        assert answer.text.count(secret) == 1, "in the target, which is no secret"
+        assert secret not in answer.text
         assert "def fails(request: Request)" in answer.text
-        answer = client.get("/?p=x")
+        answer = client.get("/", headers={"Cookie": "a=b"})
         assert answer.headers.get("content-type") == TEXT
         assert answer.text.startswith("Traceback")
         assert client.get("/none").text == "There is nothing here.\n"
