@@ -10,18 +10,22 @@ a Response, a coroutine or a Future of one:
     server.run()
 """
 
+from reactor.channels import Channel, Subscription
 from reactor.dates import http_date
-from reactor.errors import Cancelled, PoolFull, ProtocolError
+from reactor.errors import Cancelled, PoolFull, ProtocolError, TooSlow
 from reactor.futures import Future, Lane, in_pool, sleep
 from reactor.limits import Limits
 from reactor.messages import Body, Fields, Headers, Request, Response, plain_response
 from reactor.protocol.heads import FieldBlock
 from reactor.regions import File, FileRegion, Parts
 from reactor.server import Server
+from reactor.ticking import Ticking
+from reactor.together import gather, timeout
 
 __all__ = [
     "Body",
     "Cancelled",
+    "Channel",
     "FieldBlock",
     "Fields",
     "File",
@@ -36,8 +40,13 @@ __all__ = [
     "Request",
     "Response",
     "Server",
+    "Subscription",
+    "Ticking",
+    "TooSlow",
+    "gather",
     "http_date",
     "in_pool",
     "plain_response",
     "sleep",
+    "timeout",
 ]

@@ -37,3 +37,7 @@ class Cancelled(BaseException):
 
 class PoolFull(Exception):
     """The thread pool has no room for another job of this kind."""
+
+
+class TooSlow(Exception):
+    """What was published has not been taken in time, and its subscriber was dropped."""

@@ -7,7 +7,8 @@ runtime (see tasks.py). So a coroutine never looks for a loop by itself, and the
 on the reactor, in the simulator and on a thread of its own.
 """
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextvars import Context
 from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -21,13 +22,28 @@ class Lane(Enum):
     COMPRESSION = "compression"  # at most two threads at a time, so that files never wait for it
 
 
+class TimerLike(Protocol):
+    """A call that is to come."""
+
+    def cancel(self) -> None: ...
+
+
 class RuntimeLike(Protocol):
     """What carries out a coroutine's wishes."""
+
+    def now(self) -> float:
+        """Seconds of a clock that never goes back; as old as this turn of the loop."""
 
     def sleep(self, seconds: float) -> "Future[None]": ...
     def submit(
         self, lane: Lane, function: Callable[..., Any], *arguments: Any
     ) -> "Future[Any]": ...
+    def spawn(
+        self, coroutine: Coroutine[Any, Any, T], context: Context | None = None
+    ) -> "Cancellable[T]": ...
+    def call_later(
+        self, seconds: float, callback: Callable[..., object], *arguments: Any
+    ) -> TimerLike: ...
 
 
 class Future(Generic[T]):
@@ -51,6 +67,10 @@ class Future(Generic[T]):
         if not self.done:
             raise RuntimeError("the result of this future is not there yet")
         return cast(T, self._result)
+
+    def exception(self) -> BaseException | None:
+        """What `result` would raise, if anything. Only once it is `done`."""
+        return self._error
 
     def set_result(self, result: T) -> None:
         """Nothing happens when the future is done: who waited may have given up."""
@@ -81,9 +101,9 @@ class Future(Generic[T]):
         return self
 
     def __await__(self) -> Generator[Any, None, T]:
-        if not self.done:
-            yield self
         try:
+            if not self.done:
+                yield self
             return self.result()
         finally:
             self = None  # type: ignore[assignment]  # as in `result`
@@ -95,7 +115,17 @@ class Future(Generic[T]):
             callback(self)
 
 
-class _Wish(Generic[T]):
+class Cancellable(Future[T]):
+    """The future of something that is under way and can be given up."""
+
+    __slots__ = ()
+
+    def cancel(self) -> None:
+        """Give it up; it ends soon, though not always at once."""
+        raise NotImplementedError
+
+
+class Wish(Generic[T]):
     """An awaitable that its task turns into a Future."""
 
     __slots__ = ()
@@ -107,7 +137,7 @@ class _Wish(Generic[T]):
         return (yield self).result()  # no name for it: error, frame and future would be a cycle
 
 
-class _Sleep(_Wish[None]):
+class _Sleep(Wish[None]):
     __slots__ = ("_seconds",)
 
     def __init__(self, seconds: float) -> None:
@@ -117,7 +147,7 @@ class _Sleep(_Wish[None]):
         return runtime.sleep(self._seconds)
 
 
-class _Job(_Wish[T]):
+class _Job(Wish[T]):
     __slots__ = ("_arguments", "_function", "_lane")
 
     def __init__(self, lane: Lane, function: Callable[..., T], arguments: tuple[Any, ...]) -> None:

@@ -15,7 +15,7 @@ from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
 from reactor.errors import Cancelled
-from reactor.futures import Future, Lane
+from reactor.futures import Cancellable, Future, Lane
 from reactor.loop import Reactor, Timer
 from reactor.threadpool import ThreadPool
 
@@ -33,6 +33,9 @@ class Runtime:
         self.cancel_timeout = cancel_timeout
         self.call_soon = reactor.call_soon
         self.call_later = reactor.call_later
+
+    def now(self) -> float:
+        return self.reactor.now
 
     def sleep(self, seconds: float) -> Future[None]:
         return _Nap(self.reactor, seconds)
@@ -76,7 +79,7 @@ class _Nap(Future[None]):
         self.set_result(None)
 
 
-class Task(Future[T]):
+class Task(Cancellable[T]):
     """A running coroutine, and the future of what it returns."""
 
     __slots__ = ("_awaited", "_context", "_coroutine", "_last_call", "_runtime")
@@ -159,6 +162,7 @@ class Task(Future[T]):
     def _end(self) -> None:
         if self._last_call is not None:
             self._last_call.cancel()
+            self._last_call = None  # it knows the task: a cycle
 
     def _close(self) -> None:
         """The time to clean up is over."""
@@ -169,6 +173,7 @@ class Task(Future[T]):
             self._coroutine.close()
         except Exception:
             log.exception("%r did not let itself be closed", self._coroutine)
+        self._last_call = None
         self.set_exception(Cancelled())
 
 

@@ -6,10 +6,12 @@ says so and in the order that the test wants. A Feed is where a request's body c
 
 import os
 from collections.abc import Callable, Coroutine, Sequence
+from contextvars import Context
 from typing import Any, TypeVar
 
 from reactor import Body, Fields, Future, Headers, Lane, Request
 from reactor.budgets import MemoryBudget
+from reactor.futures import Cancellable, TimerLike
 
 T = TypeVar("T")
 
@@ -20,6 +22,19 @@ class Stage:
     def __init__(self) -> None:
         self.holding = False
         self.jobs: list[Callable[[], None]] = []
+
+    def now(self) -> float:
+        return 0.0
+
+    def spawn(
+        self, coroutine: Coroutine[Any, Any, T], context: Context | None = None
+    ) -> Cancellable[T]:
+        raise NotImplementedError("there are no tasks on a stage: it takes a Runtime")
+
+    def call_later(
+        self, seconds: float, callback: Callable[..., object], *arguments: Any
+    ) -> TimerLike:
+        raise NotImplementedError("there is no time on a stage: it takes a Runtime")
 
     def sleep(self, seconds: float) -> Future[None]:
         future: Future[None] = Future()

@@ -25,8 +25,14 @@ RANKS = (
     ("reactor.loop", "reactor.futures", "reactor.regions", "reactor.dates", "reactor.values"),
     ("reactor.budgets", "reactor.buffers", "reactor.threadpool"),
     ("reactor.messages", "reactor.tasks", "reactor.protocol.chunked"),
-    ("reactor.protocol.http1", "reactor.protocol.heads", "reactor.transport"),
-    ("reactor.outgoing", "reactor.accesslog"),
+    (
+        "reactor.channels",
+        "reactor.protocol.http1",
+        "reactor.protocol.heads",
+        "reactor.together",
+        "reactor.transport",
+    ),
+    ("reactor.outgoing", "reactor.accesslog", "reactor.ticking"),
     ("reactor.connection",),
     ("reactor.server",),
     (
