@@ -17,7 +17,7 @@ from handlers.codedstreams import PieceSource, close_source, encode_stream
 from handlers.codings import IDENTITY, INLINE_BYTES, LEAST_BYTES, MADE, encode, shrinks
 from handlers.negotiation import choose_coding
 from handlers.validators import coded_tag
-from reactor import Lane, PoolFull, ProtocolError, Request, Response, in_pool
+from reactor import Fields, Lane, PoolFull, ProtocolError, Request, Response, Trailed, in_pool
 
 # Of a handler's streams: a zstd encoder holds a MiB and more, and they may be many and long.
 _MADE_OF_STREAMS: Final = ("gzip",)
@@ -67,7 +67,7 @@ def compress(
     if coding == IDENTITY:
         return answer.plain()
     if not isinstance(body, bytes | memoryview):
-        return answer.coded(encode_stream(body, coding), coding)
+        return answer.coded(_with_trailers(response.body, encode_stream(body, coding)), coding)
     if len(body) > INLINE_BYTES:
         return _compress_long(answer, body, coding)
     return answer.smaller(body, encode(body, coding), coding)
@@ -75,12 +75,28 @@ def compress(
 
 def _codable(body: Any) -> _Body | None:
     """The body; None for one that is left to others: files, and what is no body at all."""
+    if isinstance(body, Trailed):
+        return body.pieces
     if isinstance(body, memoryview):
         return body.cast("B")
     if isinstance(body, bytes) or hasattr(body, "__next__") or hasattr(body, "__anext__"):
         found: bytes | PieceSource = body
         return found
     return None
+
+
+def _with_trailers(body: Any, coded: AsyncIterator[bytes]) -> AsyncIterator[bytes] | Trailed:
+    """The coded stream with the trailers of the plain one, but for what they say of its bytes."""
+    if not isinstance(body, Trailed):
+        return coded
+
+    of_the_bytes = {*_OF_THE_BYTES, "etag"}
+
+    def trailers() -> Fields:
+        return [field for field in body.trailers() if field[0].lower() not in of_the_bytes]
+
+    names = [name for name in body.announced if name.lower() not in of_the_bytes]
+    return Trailed(coded, trailers, announce=names)
 
 
 async def _compress_long(answer: "_Answer", body: bytes | memoryview, coding: str) -> Response:
@@ -175,7 +191,7 @@ class _Answer:
             return self.coded(coded, coding)
         return self.plain()
 
-    def coded(self, body: bytes | AsyncIterator[bytes], coding: str) -> Response:
+    def coded(self, body: bytes | AsyncIterator[bytes] | Trailed, coding: str) -> Response:
         headers = [("Content-Encoding", coding)]
         for name, value in self._response.headers:
             folded = name.lower()

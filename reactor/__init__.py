@@ -15,7 +15,7 @@ from reactor.dates import http_date
 from reactor.errors import Cancelled, PoolFull, ProtocolError, TooSlow
 from reactor.futures import Future, Lane, in_pool, sleep
 from reactor.limits import Limits
-from reactor.messages import Body, Fields, Headers, Request, Response, plain_response
+from reactor.messages import Body, Fields, Headers, Request, Response, Trailed, plain_response
 from reactor.protocol.heads import FieldBlock
 from reactor.regions import File, FileRegion, Parts
 from reactor.server import Server
@@ -43,6 +43,7 @@ __all__ = [
     "Subscription",
     "Ticking",
     "TooSlow",
+    "Trailed",
     "gather",
     "http_date",
     "in_pool",

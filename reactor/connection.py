@@ -29,7 +29,7 @@ from reactor.limits import Limits
 from reactor.loop import NEVER
 from reactor.messages import Body, Fields, Headers, Request, Response, plain_response
 from reactor.outgoing import Outgoing, Piece, at_hand
-from reactor.protocol.heads import encode_head, encode_informational
+from reactor.protocol.heads import encode_head, encode_informational, takes_trailers
 from reactor.protocol.http1 import RequestParser
 from reactor.regions import FileRegion
 from reactor.tasks import Runtime, Task
@@ -359,7 +359,8 @@ class HttpConnection:
         else:
             transport.write(head)
             chunked = length is None and request.minor > 0
-            self._outgoing = Outgoing(body, length, chunked, service.runtime)
+            trailed = takes_trailers(request, body)
+            self._outgoing = Outgoing(body, length, chunked, service.runtime, trailed)
             self._status = response.status
             self._begin_output()
 

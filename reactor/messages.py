@@ -8,7 +8,7 @@ A Response is a status, a body and fields. How it is framed (Content-Length, chu
 is the connection's business; a handler only says what it knows.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
@@ -19,9 +19,7 @@ from reactor.futures import Future
 from reactor.regions import FileRegion, Parts
 
 Fields: TypeAlias = Sequence[tuple[str, str]]
-ResponseBody: TypeAlias = (
-    bytes | memoryview | FileRegion | Parts | Iterator[bytes] | AsyncIterator[bytes]
-)
+Pieces: TypeAlias = Iterator[bytes] | AsyncIterator[bytes]
 
 PIECE_BYTES = 64 * 1024  # what one recv brings at most, and what a pull asks for by default
 
@@ -254,13 +252,42 @@ class Request:
         return f"<{self.method} {self.target} HTTP/1.{self.minor}>"
 
 
+class Trailed:
+    """A body of pieces, and the fields that are known when the last of them is made: a digest.
+
+    They are sent where the client has said `TE: trailers` and the body goes out chunked, and are
+    dropped, `trailers` not even called, everywhere else (RFC 9110, section 6.5): whoever depends on
+    them is told elsewhere. A field that frames, routes, authenticates or describes what came before
+    it is refused (section 6.5.1), and a body whose trailers are refused, or cannot be made, is cut.
+    """
+
+    __slots__ = ("announced", "pieces", "trailers")
+
+    def __init__(
+        self, pieces: Pieces, trailers: Callable[[], Fields], *, announce: Iterable[str] = ()
+    ) -> None:
+        """`announce`: names for the `Trailer` field (section 6.6.2).
+
+        Raises TypeError where the body is not an iterator or asynchronous iterator.
+        """
+        if not hasattr(pieces, "__next__") and not hasattr(pieces, "__anext__"):
+            raise TypeError(f"a body with trailers is an iterator, not {type(pieces).__name__}")
+        self.pieces = pieces
+        self.trailers = trailers
+        self.announced = tuple(announce)
+
+
+ResponseBody: TypeAlias = bytes | memoryview | FileRegion | Parts | Pieces | Trailed
+
+
 class Response:
     """An answer: status, body, fields.
 
-    The body is bytes, a FileRegion, Parts of both, or an iterator or async iterator of bytes that
-    is pulled as the client reads and closed if it leaves. An iterator whose length is known is
-    given a Content-Length, and must keep it; otherwise it goes out chunked. `Date`,
-    `Content-Length` of bytes and regions, `Transfer-Encoding` and `Connection` are written for you.
+    The body is bytes, a FileRegion, Parts of both, or an iterator or async iterator of bytes, with
+    trailers where it is Trailed, that is pulled as the client reads and closed if it leaves. An
+    iterator whose length is known is given a Content-Length, and must keep it; otherwise it goes
+    out chunked. `Date`, `Content-Length` of bytes and regions, `Transfer-Encoding` and `Connection`
+    are written for you.
     """
 
     __slots__ = ("body", "headers", "status")

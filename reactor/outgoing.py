@@ -6,15 +6,16 @@ generator, on a disk, nowhere. An Outgoing puts the frame around the pieces and 
 the length that its head has promised.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextvars import Context, copy_context
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 from reactor.buffers import JOIN_BYTES
 from reactor.errors import ResponseError
 from reactor.futures import Future, Lane
-from reactor.messages import ResponseBody
-from reactor.protocol.chunked import LAST_CHUNK, encode_chunk
+from reactor.messages import Fields, ResponseBody, Trailed
+from reactor.protocol.chunked import LAST_CHUNK, encode_chunk, last_chunk
+from reactor.protocol.heads import encode_trailers
 from reactor.regions import SCRATCH, WINDOW_BYTES, File, FileRegion, Parts
 from reactor.tasks import Runtime, Task
 
@@ -202,12 +203,25 @@ def _take(region: FileRegion, count: int, data: bytes | memoryview = b"") -> Pie
 class Outgoing:
     """A body and its frame. A piece may be b"", which sends nothing."""
 
-    __slots__ = ("_chunked", "_source", "length", "sent")
+    __slots__ = ("_chunked", "_source", "_trailers", "length", "sent")
 
     def __init__(
-        self, body: ResponseBody, length: int | None, chunked: bool, runtime: Runtime
+        self,
+        body: ResponseBody,
+        length: int | None,
+        chunked: bool,
+        runtime: Runtime,
+        with_trailers: bool = False,
     ) -> None:
-        """`length` as the head has promised; None: until the last chunk, or until close."""
+        """`length` as the head has promised; None: until the last chunk, or until close.
+
+        `with_trailers`: the client takes those of a body that has some; else they are dropped.
+        """
+        self._trailers: Callable[[], Fields] | None = None
+        if isinstance(body, Trailed):
+            if chunked and with_trailers:
+                self._trailers = body.trailers
+            body = body.pieces
         self._source = _source(body, runtime)
         self.length = length
         self._chunked = chunked
@@ -228,7 +242,7 @@ class Outgoing:
         if piece is None:
             if self.length is not None and self.sent != self.length:
                 raise ResponseError(f"a body of {self.sent} bytes in place of {self.length}")
-            return (LAST_CHUNK,) if self._chunked else ()
+            return (self._last_chunk(),) if self._chunked else ()
         if not isinstance(piece, bytes | memoryview | FileRegion):
             raise ResponseError(f"a piece of a body is bytes, not {type(piece).__name__}")
         size = piece.length if isinstance(piece, FileRegion) else len(piece)
@@ -247,6 +261,15 @@ class Outgoing:
         """Let go of the source, finished or not."""
         self._source.close()
 
+    def _last_chunk(self) -> bytes:
+        """A client must not take for whole what its trailers are missing from."""
+        if self._trailers is None:
+            return LAST_CHUNK
+        try:
+            return last_chunk(encode_trailers(self._trailers()))
+        except (Exception, SystemExit) as error:
+            raise ResponseError("the trailers of a body cannot be sent") from error
+
 
 def _source(body: ResponseBody, runtime: Runtime) -> Source:
     if isinstance(body, bytes):
@@ -259,4 +282,4 @@ def _source(body: ResponseBody, runtime: Runtime) -> Source:
         return _InOrder(body, runtime)
     if hasattr(body, "__anext__"):
         return _Awaited(cast(AsyncIterator[bytes], body), runtime)
-    return _Iterated(body)
+    return _Iterated(cast(Iterator[bytes], body))

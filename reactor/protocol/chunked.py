@@ -147,6 +147,11 @@ def _trailers_too_large() -> ProtocolError:
     return ProtocolError(431, "The trailers of the body are too large.")
 
 
+def last_chunk(trailers: bytes) -> bytes:
+    """The last chunk with these field lines behind it, each with its CRLF (section 7.1.2)."""
+    return b"0\r\n%b\r\n" % trailers
+
+
 def encode_chunk(piece: bytes) -> bytes:
     """`piece` as one chunk; it must not be empty, since that would be the last."""
     return b"%x\r\n%b\r\n" % (len(piece), piece)

@@ -12,7 +12,7 @@ from itertools import starmap
 from typing import Final, NamedTuple
 
 from reactor.errors import ResponseError
-from reactor.messages import Request, Response
+from reactor.messages import Fields, Request, Response, ResponseBody, Trailed
 from reactor.protocol.grammar import TOKEN, VALUE
 from reactor.regions import FileRegion, Parts
 
@@ -27,6 +27,19 @@ _PHRASES: Final = {
 }
 _FIELD = re.compile(rb"(%b++): (%b*+)\r\n" % (TOKEN, VALUE))
 _FRAMING_NAMES: Final = {"content-length", "transfer-encoding", "connection", "date"}
+# What must be known before the content (RFC 9110, section 6.5.1): framing, routing, modifiers and
+# controls, authentication (cookies are of that kind). Those that begin with `content-` describe
+# its format; a digest does not, and may come behind it (RFC 9530, section 2).
+_NO_TRAILERS: Final = {
+    *_FRAMING_NAMES,
+    *("trailer", "te", "upgrade", "keep-alive", "proxy-connection"),
+    *("host", "max-forwards", "via", "location", "forwarded"),
+    *("cache-control", "pragma", "expires", "age", "vary", "warning", "retry-after"),
+    *("expect", "range", "accept-ranges", "if-match", "if-none-match", "if-range"),
+    *("if-modified-since", "if-unmodified-since"),
+    *("authorization", "proxy-authorization", "www-authenticate", "proxy-authenticate"),
+    *("cookie", "set-cookie"),
+}
 
 
 class Declared(NamedTuple):
@@ -132,6 +145,8 @@ def encode_head(
         framing = b""
     elif request.minor:
         framing = CHUNKED
+        if isinstance(body, Trailed) and status != 304 and takes_trailers(request, body):
+            framing += _announcement(body.announced) if body.announced else b""
     else:
         framing = b""
         keep_alive = False  # its end is the end (RFC 9112, section 6.3)
@@ -152,13 +167,52 @@ def encode_informational(status: int, headers: Sequence[tuple[str, str]] = ()) -
     return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, _PHRASES.get(status, b""), fields)
 
 
+def takes_trailers(request: Request, body: ResponseBody) -> bool:
+    """Whether there are trailers, and the client has said that it wants them.
+
+    `TE: trailers` (RFC 9110, section 10.1.4): a member of a list, without a weight.
+    """
+    if not isinstance(body, Trailed):
+        return False
+    members = request.headers.get("te").lower().split(",")
+    return any(member.strip(" \t") == "trailers" for member in members)
+
+
+def encode_trailers(fields: Fields) -> bytes:
+    """Field lines. Raises ResponseError for what is no field, or no trailer."""
+    try:
+        return b"".join(starmap(_trailer_line, fields))
+    except TypeError:
+        raise ResponseError(f"trailer fields are pairs of strings: {fields!r}") from None
+
+
+def _trailer_line(name: str, value: str) -> bytes:
+    _check_trailer(name)
+    return _checked_line(name, value)
+
+
+@lru_cache(maxsize=64)
+def _announcement(names: tuple[str, ...]) -> bytes:
+    for name in names:
+        _check_trailer(name)
+        _checked_line(name, "")
+    return _checked_line("Trailer", ", ".join(names))
+
+
+def _check_trailer(name: str) -> None:
+    folded = name.lower() if isinstance(name, str) else ""
+    described = folded.startswith("content-") and folded != "content-digest"
+    if folded in _NO_TRAILERS or described or not folded:
+        raise ResponseError(f"this field must not come as a trailer: {name!r}")
+
+
 def _size(body: object) -> int | None:
     """The length of a body in bytes; None for an iterator, whose length nobody knows yet."""
     if isinstance(body, (FileRegion, Parts)):  # a union would take five times as long
         return body.length
     if isinstance(body, memoryview) and body.c_contiguous:
         return body.nbytes
-    if hasattr(body, "__next__") or hasattr(body, "__anext__"):
+    if hasattr(body, "__next__") or hasattr(body, "__anext__") or isinstance(body, Trailed):
         return None
     raise ResponseError(
         f"a body is bytes, a FileRegion, Parts or an iterator, not {type(body).__name__}"
