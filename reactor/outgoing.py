@@ -95,8 +95,9 @@ class _Awaited:
 
     def close(self) -> None:
         """Cancel what it waits for, and close it; that may wait in turn, for a while."""
-        if self._task is not None and not self._task.done:
-            self._task.cancel()
+        task, self._task = self._task, None  # its error's frames know us: a cycle
+        if task is not None and not task.done:
+            task.cancel()
         if isinstance(self._iterator, AsyncGenerator):
             self._runtime.close_generator(self._iterator)
 

@@ -24,9 +24,10 @@ T = TypeVar("T")
 class Ticking(Generic[T]):
     """The items of an asynchronous iterator, and None whenever none has come for `seconds`.
 
-    The source must not give None. A reader that is cancelled loses nothing: what was waited for is
-    there for the next. All steps of the source are made in one context. Closing gives up the step
-    that is under way, and leaves the source itself to be closed by its owner.
+    A reader that is cancelled loses nothing: what was waited for is there for the next. All steps
+    of the source are made in one context. A step raises what the source raises, and TypeError where
+    that gives None itself. Closing gives up the step that is under way, and leaves the source to be
+    closed by its owner.
     """
 
     __slots__ = ("_began", "_context", "_news", "_seconds", "_source", "_step", "_timer")
@@ -59,9 +60,12 @@ class Ticking(Generic[T]):
             return None
         self._step = None
         try:
-            return step.result()
+            item = step.result()
         finally:
             del step  # or error, frame and step are a cycle
+        if item is None:
+            raise TypeError("the source has given None, which is a tick")
+        return item
 
     async def aclose(self) -> None:
         """Cancel the step that is under way, and wait until it has cleaned up."""

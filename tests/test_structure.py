@@ -80,6 +80,7 @@ RANKS = (
     (
         "handlers.codedfiles",
         "handlers.compression",
+        "handlers.events",
         "handlers.folders",
         "handlers.forms",
         "handlers.ondisk",

@@ -166,6 +166,14 @@ def test_an_error_of_the_source_is_raised(world: World, error: BaseException, pa
         next_of(world, ticking)
 
 
+def test_a_source_that_gives_ticks_itself(world: World) -> None:
+    async def source() -> AsyncIterator[None]:
+        yield None
+
+    with pytest.raises(TypeError, match="tick"):
+        next_of(world, Ticking(source(), 10))
+
+
 def test_closing_gives_up_the_step_and_waits_for_it(world: World) -> None:
     async def source() -> AsyncIterator[int]:
         try:
