@@ -8,7 +8,7 @@ DIRECTORY ?= files
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check sim bench-cost bench-files bench-memory clean
+.PHONY: help run test check sim bench-cost bench-files bench-routes bench-memory clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,9 @@ bench-cost: $(VENV)/bench ## CPU per request beside a raw loop, nginx and uvicor
 
 bench-files: $(VENV)/bench ## CPU per file beside nginx, and what bystanders notice
 	$(BIN)/python -m loadtest.files
+
+bench-routes: $(VENV)/bench ## CPU per request of an application, beside Starlette and itself
+	$(BIN)/python -m loadtest.routes
 
 bench-memory: $(VENV)/bench ## memory of idle, slow and very large transfers
 	$(BIN)/python -m loadtest.memory

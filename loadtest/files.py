@@ -20,7 +20,6 @@ pinned, since its threads are part of what is measured.
     python -m loadtest.files --rounds 5 --seconds 3 --only hot-1k --json FILE
 """
 
-import argparse
 import os
 import random
 import sys
@@ -33,7 +32,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from handlers.codings import encode
-from loadtest import machine
+from loadtest import bench, machine
 from loadtest.client import MARK
 from loadtest.cost import NGINX_FRAME, nginx_at, read_wrk, run_generator
 from loadtest.machine import ADDRESS, MeasurementError
@@ -45,9 +44,8 @@ from loadtest.memory import (
     Figures,
     latencies_between,
     subject,
-    write_json,
 )
-from loadtest.report import percentile, table
+from loadtest.report import percentile
 
 WARM_UP_SECONDS: Final = 1
 LOAD_SECONDS: Final = int(CALM_SECONDS) + 2  # of a crowd
@@ -313,30 +311,7 @@ def run(figures: Figures, cases: Sequence[str], rounds: int, seconds: int) -> No
 
 
 def main() -> int:
-    every = [*comparisons(""), *CROWDS]
-    parser = argparse.ArgumentParser(description="What files cost.")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=3, help="of one load (default: 3)")
-    parser.add_argument("--only", action="append", choices=every, metavar="CASE")
-    parser.add_argument("--json", type=Path, help="write every value to this file")
-    arguments = parser.parse_args()
-    machine.end_on_sigterm()
-    about = machine.described()
-    print(machine.introduction(about))
-    figures = Figures()
-    interrupted = False
-    try:
-        run(figures, arguments.only or every, arguments.rounds, arguments.seconds)
-    except KeyboardInterrupt:
-        interrupted = True
-        print("interrupted: what follows is what was measured until then")
-    header = ["case", "what", "median (least-largest)", "unit", "target", "verdict"]
-    print(table(header, [line.row() for line in figures.lines.values()]))
-    for failure in figures.failures:
-        print(f"failed: {failure}")
-    if arguments.json:
-        write_json(arguments.json, about, figures)
-    return 130 if interrupted else 0
+    return bench.main("What files cost.", [*comparisons(""), *CROWDS], run)
 
 
 if __name__ == "__main__":
