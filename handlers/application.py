@@ -22,7 +22,7 @@ no bytes of the protocol.
 import inspect
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 from handlers.converters import CONVERTERS, Converter
@@ -31,6 +31,7 @@ from handlers.middleware import (
     Answer,
     CompositionError,
     Endpoint,
+    ErrorAnswer,
     Inner,
     compose,
     is_asynchronous,
@@ -53,7 +54,6 @@ from reactor import ProtocolError, Response, plain_response
 
 ANY: Final = "*"  # the method of a route that takes them all
 
-ErrorAnswer: TypeAlias = Callable[[Request, Exception], Response]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -290,7 +290,7 @@ class Application(Group):
         try:
             router = self._router or self._compose()
             path = request.path
-            found = router.find_short(path) if len(path) <= SHORT else router.find(path)
+            found = router.find_short(path) if len(path) <= SHORT else router.find_long(path)
             if found is not None:
                 target = found[0].get(request.method)
                 if target is not None:
@@ -405,17 +405,19 @@ def _inner(route: Route, converters: Mapping[str, Converter], errors: Errors) ->
     name = name_of(endpoint)
     parts = parse_pattern(route.pattern, converters)
     there = frozenset(part.name for part in parts if isinstance(part, Parameter))
-    call = _with_arguments(endpoint, _wanted_of(route, there), there)
+    wanted = _wanted_of(route, there)
+    call = endpoint if not wanted or wanted == there else _with_some(endpoint, wanted)
     # Where there is a middleware, it may want to catch what nobody has expected.
     told = errors.expected if route.middlewares else errors.answer
     if is_asynchronous(endpoint):
-        return Inner(_awaiting(call, told), name, waits=True)
+        return Inner(_awaiting(call, bool(wanted), told), name, waits=True)
     if isinstance(endpoint, _Mounted):
-        return Inner(_either(call, told, None), name, waits=True)
+        return Inner(_either(call, False, told, None), name, waits=True)
     waits = getattr(endpoint, "may_wait", False)
     make = _either if waits else _plain
-    with_body = make(call, told, None)
-    return Inner(with_body, name, waits, make(call, told, reader(with_body, errors)))
+    with_body = make(call, bool(wanted), told, None)
+    read_and_call = reader(with_body, told)
+    return Inner(with_body, name, waits, make(call, bool(wanted), told, read_and_call))
 
 
 def _wanted_of(route: Route, there: frozenset[str]) -> frozenset[str]:
@@ -434,32 +436,28 @@ def _wanted_of(route: Route, there: frozenset[str]) -> frozenset[str]:
     return there.intersection(one.name for one in named)
 
 
-def _with_arguments(
-    endpoint: Callable[..., Any], wanted: frozenset[str], there: frozenset[str]
-) -> Callable[[Request], Any]:
-    """One that is called with the request alone."""
+def _with_some(endpoint: Callable[..., Any], wanted: frozenset[str]) -> Callable[..., Any]:
+    """The endpoint, with those arguments of all that it wants."""
 
-    def with_all(request: Request) -> Any:
-        return endpoint(request, **request.params)
+    def with_some(request: Request, **params: Any) -> Any:
+        return endpoint(request, **{name: params[name] for name in wanted})
 
-    def with_some(request: Request) -> Any:
-        return endpoint(request, **{name: request.params[name] for name in wanted})
-
-    if not wanted:
-        return endpoint
-    return with_all if wanted == there else with_some
+    return with_some
 
 
 def _plain(
-    endpoint: Callable[[Request], Any], told: ErrorAnswer, read_and_call: Endpoint | None
+    endpoint: Callable[..., Any], params: bool, told: ErrorAnswer, read_and_call: Endpoint | None
 ) -> Endpoint:
-    """`read_and_call` does the same, for when the body is not there yet; None: it always is."""
+    """`params`: whether it is handed them as arguments.
+
+    `read_and_call` does the same, for when the body is not there yet; None: it always is.
+    """
 
     def call(request: Request) -> Answer:
         if read_and_call is not None and request.length != 0:
             return read_and_call(request)
         try:
-            answer = endpoint(request)
+            answer = endpoint(request, **request.params) if params else endpoint(request)
             return answer if isinstance(answer, Response) else respond(answer)
         except Exception as error:
             return told(request, error)
@@ -468,7 +466,7 @@ def _plain(
 
 
 def _either(
-    endpoint: Callable[[Request], Any], told: ErrorAnswer, read_and_call: Endpoint | None
+    endpoint: Callable[..., Any], params: bool, told: ErrorAnswer, read_and_call: Endpoint | None
 ) -> Endpoint:
     """The same for an endpoint whose answer may have to be awaited."""
 
@@ -482,7 +480,7 @@ def _either(
         if read_and_call is not None and request.length != 0:
             return read_and_call(request)
         try:
-            answer = endpoint(request)
+            answer = endpoint(request, **request.params) if params else endpoint(request)
             if isinstance(answer, Response):
                 return answer
             return finish(request, answer) if inspect.isawaitable(answer) else respond(answer)
@@ -492,10 +490,11 @@ def _either(
     return call
 
 
-def _awaiting(endpoint: Callable[[Request], Any], told: ErrorAnswer) -> Endpoint:
+def _awaiting(endpoint: Callable[..., Any], params: bool, told: ErrorAnswer) -> Endpoint:
     async def call(request: Request) -> Response:
         try:
-            answer = await endpoint(request)
+            called = endpoint(request, **request.params) if params else endpoint(request)
+            answer = await called
             return answer if isinstance(answer, Response) else respond(answer)
         except Exception as error:
             return told(request, error)

@@ -26,10 +26,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from reactor import ProtocolError, Request, Response
+from reactor import Request, Response
 
 Answer: TypeAlias = Response | Awaitable[Response]
 Endpoint: TypeAlias = Callable[[Any], Answer]  # of a Request
+ErrorAnswer: TypeAlias = Callable[[Any, Exception], Response]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -120,17 +121,15 @@ def compose(middlewares: Sequence[Any], inner: Inner, errors: ErrorAnswers) -> E
     """
     kinds = [kind_of(middleware) for middleware in middlewares]
     begin = _begin_of_plain_part(middlewares, kinds, inner)
+    waits = inner.waits or Kind.ASYNCHRONOUS in kinds
     call = inner.call
     if inner.reading is not None and begin == len(middlewares):
-        call = inner.reading
+        call, waits = inner.reading, True
     for place in range(len(middlewares) - 1, -1, -1):
         call = _MAKERS[kinds[place]](middlewares[place], call, errors)
         if inner.reading is not None and place == begin:
-            call = _reading(call, errors)
-    if not middlewares:
-        return call
-    waits = inner.waits or inner.reading is not None or Kind.ASYNCHRONOUS in kinds
-    return _guarded(call, errors) if waits else call
+            call = _reading(call, errors.expected if waits else errors.answer)
+    return _guarded(call, errors) if waits and middlewares else call
 
 
 def _begin_of_plain_part(middlewares: Sequence[Any], kinds: Sequence[Kind], inner: Inner) -> int:
@@ -166,22 +165,22 @@ def _guarded(call: Endpoint, errors: ErrorAnswers) -> Endpoint:
     return guarded
 
 
-def reader(call: Endpoint, errors: ErrorAnswers) -> Callable[[Any], Awaitable[Response]]:
-    """What brings in a request's body before it goes on."""
+def reader(call: Endpoint, told: ErrorAnswer) -> Callable[[Any], Awaitable[Response]]:
+    """What brings in a request's body before it goes on; errors become what is `told`."""
 
     async def read_and_call(request: Request) -> Response:
         try:
             request.content = await request.body.read()
-        except ProtocolError as error:
-            return errors.answer(request, error)
-        answer = call(request)
-        return answer if isinstance(answer, Response) else await answer
+            answer = call(request)
+            return answer if isinstance(answer, Response) else await answer
+        except Exception as error:
+            return told(request, error)
 
     return read_and_call
 
 
-def _reading(call: Endpoint, errors: ErrorAnswers) -> Endpoint:
-    read_and_call = reader(call, errors)
+def _reading(call: Endpoint, told: ErrorAnswer) -> Endpoint:
+    read_and_call = reader(call, told)
 
     def reading(request: Request) -> Answer:
         return call(request) if request.length == 0 else read_and_call(request)

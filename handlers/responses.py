@@ -91,7 +91,7 @@ def respond(value: Any) -> Response:
     if isinstance(value, Response):
         return value
     if isinstance(value, str):
-        return text(value)
+        return Response(200, value.encode(), _TEXT)
     if isinstance(value, dict | list):
         return json(value)
     if isinstance(value, bytes):

@@ -499,6 +499,20 @@ def test_a_middleware_can_catch_what_nobody_expected() -> None:
     assert len(caught) == 2
 
 
+@pytest.mark.parametrize("middlewares", [[], [before], [Hooks()], [plain], [asynchronous]])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_whatever_fails_has_the_applications_answer(middlewares: list[Any], method: str) -> None:
+    def fails(request: Any) -> Any:
+        raise ZeroDivisionError
+
+    app = Application(*middlewares)
+    app.add(method, "/", fails)
+    app.error(500)(lambda request, error: (500, f"ours: {type(error).__name__}"))
+    with served(app) as client:
+        answer = client.request(method, "/", content=b"x" if method == "POST" else None)
+        assert (answer.status, answer.text) == (500, "ours: ZeroDivisionError")
+
+
 @pytest.mark.parametrize("kind", ["plain", "async"])
 def test_an_error_that_nobody_catches_passes_hooks_as_an_answer(kind: str) -> None:
     def fails(request: Any) -> Any:

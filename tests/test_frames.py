@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import reactor.regions
+from handlers.application import Application
 from handlers.demo import demo
 from handlers.site import Plan, Site
 from reactor import Request, Response, sleep
@@ -37,6 +38,8 @@ FRAMES = 24  # of one keep-alive GET at most, the line in the access log include
 SMALL_FRAMES = 35  # of a file that is open and in memory, of 1 KiB
 UNCHANGED_FRAMES = 32  # of a 304
 LARGE_FRAMES = 44  # of 100 KiB
+APPLICATION_FRAMES = 30  # of a GET with a parameter that was never seen, the endpoint not counted
+MIDDLEWARES = 3
 REQUESTS = 100
 
 
@@ -162,6 +165,28 @@ def test_frames_of_a_keep_alive_get(bench: Callable[[Handler], Bench]) -> None:
         listed = "\n".join(f"{number:4} {frame}" for number, frame in enumerate(single, 1))
         assert len(frames) / REQUESTS <= FRAMES, f"one request enters:\n{listed}"
         assert len(single) > 8, f"too few to be true:\n{listed}"
+    finally:
+        client.close()
+
+
+def test_frames_of_an_application(bench: Callable[[Handler], Bench]) -> None:
+    """A parameter in the path and middlewares, each of which is one Python call."""
+    app = Application(*[lambda request, next: next(request)] * MIDDLEWARES)
+
+    @app.get("/hello/{name}")
+    def hello(request: Request, name: str) -> str:
+        return f"Hello, {name}!"
+
+    one = bench(app)
+    client = one.connect()
+    try:
+        data = [request(f"/hello/{number:0200}") for number in range(REQUESTS + 1)]
+        for _ in range(3):
+            assert one.ask(client, data[0]).endswith(b"!")
+        single = entered(lambda: one.ask(client, data[0]))
+        frames = entered(lambda: [one.ask(client, each) for each in data[1:]])
+        listed = "\n".join(f"{number:4} {frame}" for number, frame in enumerate(single, 1))
+        assert len(frames) / REQUESTS <= APPLICATION_FRAMES, f"one request enters:\n{listed}"
     finally:
         client.close()
 
