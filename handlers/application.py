@@ -19,27 +19,24 @@ are, 404, and a redirect where only a slash is different, if that is wanted. It 
 no bytes of the protocol.
 """
 
-import inspect
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 from handlers.converters import CONVERTERS, Converter
+from handlers.endpoints import Mounted, innermost
 from handlers.errors import ErrorHandler, Errors
 from handlers.middleware import (
     Answer,
     CompositionError,
     Endpoint,
-    ErrorAnswer,
     Inner,
     compose,
-    is_asynchronous,
     name_of,
-    reader,
 )
 from handlers.requests import Request
-from handlers.responses import respond
 from handlers.router import (
     SHORT,
     Leaf,
@@ -50,6 +47,7 @@ from handlers.router import (
     parse_pattern,
     segments,
 )
+from handlers.statics import StaticFiles
 from reactor import ProtocolError, Response, plain_response
 
 ANY: Final = "*"  # the method of a route that takes them all
@@ -224,8 +222,18 @@ class Application(Group):
         else:
             for pattern in (prefix, f"{prefix}/{{rest:segments}}"):
                 if pattern:
-                    self._parts.append(Route((ANY,), pattern, _Mounted(handler), "", (), None))
+                    self._parts.append(Route((ANY,), pattern, Mounted(handler), "", (), None))
         self._mounted.append(handler)
+
+    def static(self, prefix: str, directory: str | os.PathLike[str], **options: Any) -> None:
+        """Serve what is below a directory, to be read, with all that the file server can.
+
+        The options are those of StaticFiles (see statics.py). Raises OSError for a directory that
+        is none.
+        """
+        files = StaticFiles(f"{prefix}/", directory, **options)
+        self.add("GET", f"{prefix}/{{name:segments}}", files)
+        self._mounted.append(files)
 
     def url(self, name: str, /, query: Mapping[str, Any] | None = None, **values: Any) -> str:
         """The path of the route of this name, with these parameters, and a query.
@@ -264,7 +272,7 @@ class Application(Group):
         for route in self.routes():
             _check_name(names, route)
             errors = route.errors or self.errors
-            call = _composed(route, _inner(route, converters, errors), errors)
+            call = _composed(route, _inner_of(route, converters, errors), errors)
             for method in route.methods:
                 leaf = router.add(method, route.pattern, call, name_of(route.endpoint))
                 leaves.setdefault(id(leaf), (leaf, route))
@@ -353,6 +361,17 @@ class _Nowhere:
         return "/" + written.lstrip("/")
 
 
+def _inner_of(route: Route, converters: Mapping[str, Converter], errors: Errors) -> Inner:
+    parts = parse_pattern(route.pattern, converters)
+    there = frozenset(part.name for part in parts if isinstance(part, Parameter))
+    # Where there is a middleware, it may want to catch what nobody has expected.
+    told = errors.expected if route.middlewares else errors.answer
+    try:
+        return innermost(route.endpoint, there, told)
+    except RouteError as error:
+        raise RouteError(f"{' '.join(route.methods)} {route.pattern}: {error}") from None
+
+
 def _composed(route: Route, inner: Inner, errors: Errors) -> Endpoint:
     try:
         return compose(route.middlewares, inner, errors)
@@ -376,127 +395,9 @@ def _allow(methods: Set[str]) -> Response:
     return Response(204, b"", (("Allow", ", ".join(sorted({*methods, "OPTIONS"}))),))
 
 
-class _Mounted:
-    """A handler that is no endpoint: it reads the body itself, and may wait."""
-
-    may_wait = True
-
-    def __init__(self, handler: Any) -> None:
-        self.handler = handler
-
-    def __call__(self, request: Request) -> Any:
-        return self.handler(request)
-
-
 def _check_name(names: dict[str, Route], route: Route) -> None:
     """A name that was given to two paths would be a matter of luck; a function's own may recur."""
     known = names.setdefault(route.name, route)
     given = route.name.rpartition(".")[2] != getattr(route.endpoint, "__name__", "")
     if given and known.pattern != route.pattern:
         raise RouteError(f"{route.pattern} and {known.pattern} have the same name, {route.name!r}")
-
-
-def _inner(route: Route, converters: Mapping[str, Converter], errors: Errors) -> Inner:
-    """The step that calls the endpoint and makes a Response of what it returns or raises.
-
-    Raises RouteError for an endpoint that wants what the path does not have.
-    """
-    endpoint = route.endpoint
-    name = name_of(endpoint)
-    parts = parse_pattern(route.pattern, converters)
-    there = frozenset(part.name for part in parts if isinstance(part, Parameter))
-    wanted = _wanted_of(route, there)
-    call = endpoint if not wanted or wanted == there else _with_some(endpoint, wanted)
-    # Where there is a middleware, it may want to catch what nobody has expected.
-    told = errors.expected if route.middlewares else errors.answer
-    if is_asynchronous(endpoint):
-        return Inner(_awaiting(call, bool(wanted), told), name, waits=True)
-    if isinstance(endpoint, _Mounted):
-        return Inner(_either(call, False, told, None), name, waits=True)
-    waits = getattr(endpoint, "may_wait", False)
-    make = _either if waits else _plain
-    with_body = make(call, bool(wanted), told, None)
-    read_and_call = reader(with_body, told)
-    return Inner(with_body, name, waits, make(call, bool(wanted), told, read_and_call))
-
-
-def _wanted_of(route: Route, there: frozenset[str]) -> frozenset[str]:
-    """The parameters of the path that the endpoint wants as arguments. Raises RouteError."""
-    first, *others = inspect.signature(route.endpoint).parameters.values() or (None,)
-    if first is None or first.kind in (first.KEYWORD_ONLY, first.VAR_KEYWORD):
-        raise RouteError(f"{name_of(route.endpoint)} takes no request")
-    named = [one for one in others if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
-    for one in named:
-        if one.name not in there and one.default is one.empty:
-            raise RouteError(
-                f"{name_of(route.endpoint)} wants {one.name!r}, which {route.pattern!r} has not"
-            )
-    if any(one.kind is one.VAR_KEYWORD for one in others):
-        return there
-    return there.intersection(one.name for one in named)
-
-
-def _with_some(endpoint: Callable[..., Any], wanted: frozenset[str]) -> Callable[..., Any]:
-    """The endpoint, with those arguments of all that it wants."""
-
-    def with_some(request: Request, **params: Any) -> Any:
-        return endpoint(request, **{name: params[name] for name in wanted})
-
-    return with_some
-
-
-def _plain(
-    endpoint: Callable[..., Any], params: bool, told: ErrorAnswer, read_and_call: Endpoint | None
-) -> Endpoint:
-    """`params`: whether it is handed them as arguments.
-
-    `read_and_call` does the same, for when the body is not there yet; None: it always is.
-    """
-
-    def call(request: Request) -> Answer:
-        if read_and_call is not None and request.length != 0:
-            return read_and_call(request)
-        try:
-            answer = endpoint(request, **request.params) if params else endpoint(request)
-            return answer if isinstance(answer, Response) else respond(answer)
-        except Exception as error:
-            return told(request, error)
-
-    return call
-
-
-def _either(
-    endpoint: Callable[..., Any], params: bool, told: ErrorAnswer, read_and_call: Endpoint | None
-) -> Endpoint:
-    """The same for an endpoint whose answer may have to be awaited."""
-
-    async def finish(request: Request, awaitable: Awaitable[Any]) -> Response:
-        try:
-            return respond(await awaitable)
-        except Exception as error:
-            return told(request, error)
-
-    def call(request: Request) -> Answer:
-        if read_and_call is not None and request.length != 0:
-            return read_and_call(request)
-        try:
-            answer = endpoint(request, **request.params) if params else endpoint(request)
-            if isinstance(answer, Response):
-                return answer
-            return finish(request, answer) if inspect.isawaitable(answer) else respond(answer)
-        except Exception as error:
-            return told(request, error)
-
-    return call
-
-
-def _awaiting(endpoint: Callable[..., Any], params: bool, told: ErrorAnswer) -> Endpoint:
-    async def call(request: Request) -> Response:
-        try:
-            called = endpoint(request, **request.params) if params else endpoint(request)
-            answer = await called
-            return answer if isinstance(answer, Response) else respond(answer)
-        except Exception as error:
-            return told(request, error)
-
-    return call

@@ -13,7 +13,7 @@ It knows methods as words and what it stores not at all; who answers is the busi
 application.py.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import quote, unquote_to_bytes
@@ -52,6 +52,9 @@ Leaf: TypeAlias = dict[str, Target[T]]  # by method
 Found: TypeAlias = tuple[Leaf[T], tuple[Any, ...]]  # what there is, and the parameters' values
 
 
+Finder: TypeAlias = Callable[[str], Found[T] | None]
+
+
 class _Node(Generic[T]):
     """What may follow one segment."""
 
@@ -74,8 +77,8 @@ class Router(Generic[T]):
         # `find` of long and of short paths, of which many clients ask for the same. No methods of
         # this object: that would be a circle of references, and what values hold open would stay
         # so until it is found.
-        self.find_long = partial(_find, self._root)
-        self.find_short = lru_cache(maxsize=256)(self.find_long)
+        self.find_long: Finder[T] = partial(_find, self._root)
+        self.find_short: Finder[T] = lru_cache(maxsize=256)(self.find_long)
 
     def add(self, method: str, pattern: str, value: T, place: str = "") -> Leaf[T]:
         """Store the value; all that is stored for paths like this. `place` says who wants it.
@@ -90,7 +93,7 @@ class Router(Generic[T]):
             raise RouteError(f"{route} is there already, as {leaf[method].route}")
         names = tuple(part.name for part in parts if isinstance(part, Parameter))
         leaf[method] = Target(names, value, route)
-        self.find_short.cache_clear()
+        self.find_short = lru_cache(maxsize=256)(self.find_long)
         return leaf
 
     def find(self, path: str) -> Found[T] | None:

@@ -27,12 +27,12 @@ from handlers.middleware import Answer, Endpoint
 from handlers.receiving import Receiver
 from handlers.resumable import Resumable
 from handlers.safepath import Place, Root
+from handlers.statics import close_idle
 from handlers.uploads import sweep
 from reactor import Fields, Limits, Request, Response, plain_response, sleep
 
 UPLOADS: Final = "/files/"  # where a plan's directory is
 EXPIRY_SECONDS: Final = 600.0  # between two looks for uploads that were given up
-IDLE_SECONDS: Final = 10.0  # between two looks for files that nobody asks for any more
 
 
 class Unusable(Exception):
@@ -78,7 +78,7 @@ class Site:
 
     def housekeeping(self) -> list[Coroutine[Any, Any, None]]:
         """What is to run beside the connections, each by itself, for as long as they are served."""
-        works = [_close_idle(self._mounted)] if self._mounted else []
+        works = [close_idle(self._mounted)] if self._mounted else []
         if self._root is not None:
             works.append(_sweep(self._root))
         if self._resumable is not None:
@@ -174,13 +174,6 @@ def _teller(mounted: Sequence[Files]) -> Callable[[Place], None]:
             files.forget(place)
 
     return forget
-
-
-async def _close_idle(mounted: Sequence[Files]) -> None:
-    while True:
-        await sleep(IDLE_SECONDS)
-        for files in mounted:
-            files.close_idle()
 
 
 async def _sweep(root: Root) -> None:

@@ -4,6 +4,7 @@ Everything goes through the real connection code (reactor.testing).
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -14,8 +15,9 @@ from handlers.middleware import CompositionError, Middleware, before_only, may_w
 from handlers.requests import Request
 from handlers.responses import json, redirect, stream, text
 from handlers.router import RouteError
-from reactor import ProtocolError, Response, sleep
+from reactor import Headers, ProtocolError, Response, sleep
 from reactor.testing import Client
+from tests.drive import drive
 
 
 def served(app: Application, **options: Any) -> Client:
@@ -720,3 +722,38 @@ def test_a_stream_is_closed_when_its_client_leaves() -> None:
             with client.stream("GET", path) as answer:
                 assert next(iter(answer.iter_bytes()))[:1] == b"x"
     assert closed == ["later", "now"]
+
+
+# --- directories ---------------------------------------------------------------------------------
+
+
+def test_a_directory_in_an_application(tmp_path: Path) -> None:
+    (tmp_path / "a b.txt").write_text("text " * 1000)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / ".secret").write_text("no")
+    notes: list[str] = []
+    app = Application(Notes("app", notes))
+    app.static("/assets", tmp_path, cache_control="max-age=60", headers=[("X-A", "b")])
+    app.add("GET", "/assets/mine", lambda request: "mine")
+    with Client(app) as client:
+        for _ in range(2):
+            answer = client.get("/assets/a%20b.txt", headers={"Range": "bytes=5-8"})
+            assert (answer.status, answer.content) == (206, b"text")
+        assert answer.headers.get("cache-control") == "max-age=60"
+        assert answer.headers.get("x-a") == "b"
+        assert client.get("/assets/mine").text == "mine"
+        assert client.get("/assets/.secret").status == 404
+        assert client.get("/assets/folder/").status == 404, "a listing is to be asked for"
+        assert client.get("/assets/folder").headers.get("location") == "/assets/folder/"
+        assert client.get("/assets/..%2f..%2fetc%2fpasswd").status == 404
+        assert client.put("/assets/new", content="x").status == 405
+    assert notes.count("app in") == notes.count("app out 206") + 6
+    with pytest.raises(OSError):
+        app.static("/none", tmp_path / "none")
+    request = Request("GET", "/assets/a%20b.txt", "/assets/a%20b.txt", "", 1, Headers())
+    alone = Application()
+    alone.static("/assets", tmp_path)
+    later: Any = alone(request)
+    found = drive(later)
+    found.body.release()
+    assert found.status == 200, "without a server, too"

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from handlers.site import EXPIRY_SECONDS, IDLE_SECONDS, Plan, Site, Unusable, cache_rules
+from handlers.site import EXPIRY_SECONDS, Plan, Site, Unusable, cache_rules
+from handlers.statics import IDLE_SECONDS
 from reactor import Future, Limits, Request, Response
 from tests.client import Answer, Client, request
 from tests.conftest import Running, Serve

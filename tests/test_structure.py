@@ -91,7 +91,7 @@ RANKS = (
     ("handlers.ledger",),
     ("handlers.resumable",),
     ("handlers.files", "handlers.debugpage", "handlers.requests", "handlers.responses"),
-    ("handlers.errors",),
+    ("handlers.endpoints", "handlers.errors", "handlers.statics"),
     ("handlers.application",),
     ("handlers.demo",),
     ("handlers.site",),

@@ -1,0 +1,67 @@
+"""Directories in an application: the file server (see files.py) as an endpoint of a route.
+
+What the file server needs of the server, its limits, is there when the application is prepared; one
+that is used without a server has the default limits.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+
+from handlers.files import Files, Mount
+from handlers.mediatypes import media_types
+from handlers.middleware import Answer
+from handlers.safepath import Root
+from reactor import Fields, Limits, Request, sleep
+
+IDLE_SECONDS: Final = 10.0  # between two looks for files that nobody asks for any more
+
+
+class StaticFiles:
+    """GET of what is below a directory; the path below it is the parameter `name`."""
+
+    may_wait = True
+
+    def __init__(
+        self,
+        prefix: str,
+        directory: str | os.PathLike[str],
+        *,
+        listing: bool = False,
+        spa: str = "",
+        headers: Fields = (),
+        cache_control: str = "",
+        types: Mapping[str, str] | None = None,
+    ) -> None:
+        """`prefix` begins and ends with a slash. Raises OSError for a directory that is none."""
+        self.root = Root(directory)
+        self._mount = Mount(
+            directory=os.path.abspath(directory),
+            prefix=prefix,
+            media_type=media_types(types or {}),
+            headers=tuple(headers),
+            cache_control=lambda path: cache_control,
+            listing=listing,
+            spa=spa,
+        )
+        self._files: Files | None = None
+
+    def prepare(self, server: Any) -> None:
+        """Open nothing yet; files that nobody asks for any more are closed while it serves."""
+        self._files = Files(self._mount, server.limits if server is not None else Limits())
+        if server is not None:
+            server.spawn(close_idle([self._files]))
+
+    def __call__(self, request: Request) -> Answer:
+        if self._files is None:
+            self.prepare(None)
+        assert self._files is not None
+        return self._files.get(request)
+
+
+async def close_idle(mounted: list[Files]) -> None:
+    """For as long as a server serves, now and then."""
+    while True:
+        await sleep(IDLE_SECONDS)
+        for files in mounted:
+            files.close_idle()
