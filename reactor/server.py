@@ -168,20 +168,7 @@ class Server:
 
     def listen(self, host: str = "127.0.0.1", port: int = 4221) -> tuple[Any, ...]:
         """Bind every address that `host` stands for; the first one bound. Raises OSError."""
-        found = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        sockets: list[socket.socket] = []
-        try:
-            for family, _, _, _, address in dict.fromkeys(found):
-                # Port 0 is any, but the same one for all.
-                chosen = sockets[0].getsockname()[1] if sockets else port
-                sockets.append(self._bind(family, (address[0], chosen, *address[2:])))
-        except OSError:
-            for bound in sockets:
-                bound.close()
-            raise
-        for bound in sockets:
+        for bound in bind(host, port, self.limits.backlog):
             self.listen_on(bound)
         return self._listeners[0].address
 
@@ -228,8 +215,12 @@ class Server:
         finally:
             self.close()
 
-    def shut_down(self) -> None:
+    def shut_down(self, grace: float = 0.0) -> None:
         """Stop listening, let running requests finish up to `shutdown_timeout`, then stop.
+
+        An idle connection is closed after `grace` seconds. A request that is on its way to it is
+        answered in that time, and the client told by `Connection: close` to ask elsewhere from then
+        on (RFC 9112, section 9.6): where another process goes on accepting, none is lost.
 
         A second call ends everything now. From a thread or a signal handler, through
         `reactor.call_soon_threadsafe`.
@@ -241,8 +232,10 @@ class Server:
         self._close_listeners()
         for task in tuple(self._tasks.values()):
             task.cancel()
-        for connection in tuple(self._connections):
-            connection.shut_down()
+        if grace > 0 and self._connections:
+            self.reactor.call_later(grace, self._shut_connections_down)
+        else:
+            self._shut_connections_down()
         self.reactor.call_later(self.limits.shutdown_timeout, self._abort_all)
         self._stop_if_done()
 
@@ -258,22 +251,6 @@ class Server:
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _bind(self, family: int, address: tuple[Any, ...]) -> socket.socket:
-        """A listening socket; what is set here, the accepted ones inherit (tcp(7))."""
-        bound = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            limit_unsent(bound, NOTSENT_LOWAT_BYTES)
-            if family == socket.AF_INET6:
-                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            bound.bind(address)
-            bound.listen(self.limits.backlog)
-        except OSError:
-            bound.close()
-            raise
-        return bound
-
     def _task_ended(self, task: Future[None]) -> None:
         self._tasks.pop(task, None)
         try:
@@ -286,6 +263,10 @@ class Server:
     def _closed(self, connection: HttpConnection) -> None:
         self._connections.pop(connection, None)
         self._stop_if_done()
+
+    def _shut_connections_down(self) -> None:
+        for connection in tuple(self._connections):
+            connection.shut_down()
 
     def _stop_if_done(self) -> None:
         if self._service.draining and not self._connections:
@@ -300,6 +281,39 @@ class Server:
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             listener.close()
+
+
+def bind(host: str, port: int, backlog: int) -> list[socket.socket]:
+    """Listening sockets, one for every address that `host` stands for. Raises OSError."""
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    try:
+        for family, _, _, _, address in dict.fromkeys(found):
+            # Port 0 is any, but the same one for all.
+            chosen = sockets[0].getsockname()[1] if sockets else port
+            sockets.append(_bind(family, (address[0], chosen, *address[2:]), backlog))
+    except OSError:
+        for bound in sockets:
+            bound.close()
+        raise
+    return sockets
+
+
+def _bind(family: int, address: tuple[Any, ...], backlog: int) -> socket.socket:
+    """A listening socket; what is set here, the accepted ones inherit (tcp(7))."""
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        limit_unsent(bound, NOTSENT_LOWAT_BYTES)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(address)
+        bound.listen(backlog)
+    except (OSError, OverflowError):
+        bound.close()
+        raise
+    return bound
 
 
 def affordable_connections() -> int:

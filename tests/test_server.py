@@ -973,6 +973,38 @@ def test_idle_connections_are_closed_at_once_when_the_server_ends(serve: Serve) 
         assert client.ended()  # by a FIN, not by a reset
 
 
+def test_idle_connections_may_have_a_grace(serve: Serve) -> None:
+    """What is on its way when the server ends is answered; who says nothing is closed then."""
+    running = serve(hello)
+    clients = [running.connect() for _ in range(3)]
+    assert clients[0].ask().body == b"hello"  # kept alive; the others have not said a word
+    running.wait_for_connections(3)
+    began = time.monotonic()
+    running.server.reactor.call_soon_threadsafe(running.server.shut_down, 1.0)
+    running.wait_until(lambda: running.server._service.draining)
+    with pytest.raises(ConnectionRefusedError):
+        Client(running.address)
+    for client in clients[:2]:
+        answer = client.ask()
+        assert (answer.body, answer.get("connection")) == (b"hello", "close")
+        assert client.ended()
+        client.close()
+    assert clients[2].ended()
+    assert time.monotonic() - began >= 1
+    assert running.join()
+
+
+def test_the_end_does_not_wait_for_the_grace_where_nobody_is_there(serve: Serve) -> None:
+    running = serve(hello)
+    with running.connect() as client:
+        client.ask()
+    running.wait_for_connections(0)
+    began = time.monotonic()
+    running.server.reactor.call_soon_threadsafe(running.server.shut_down, 100.0)
+    assert running.join()
+    assert time.monotonic() - began < 2
+
+
 def test_an_answer_that_is_just_out_does_not_hold_up_the_end(serve: Serve) -> None:
     """The client's kernel may acknowledge late what it has long received."""
     for _ in range(2):

@@ -111,8 +111,8 @@ OSERRORS = {
     },
     "reactor.server": {
         "Listener.on_events",  # an accept that fails
-        "Server.listen",  # what is bound already must be closed
-        "Server._bind",
+        "bind",  # what is bound already must be closed
+        "_bind",
         "affordable_connections",  # a limit that cannot be raised is taken as it is
     },
     "reactor.regions": {"File.look"},  # "not in memory", which is an answer
