@@ -22,7 +22,15 @@ RANKS = (
         "reactor.protocol",
         "reactor.protocol.grammar",
     ),
-    ("reactor.loop", "reactor.futures", "reactor.regions", "reactor.dates", "reactor.values"),
+    (
+        "reactor.dates",
+        "reactor.futures",
+        "reactor.imports",
+        "reactor.loop",
+        "reactor.regions",
+        "reactor.values",
+        "reactor.watch",
+    ),
     ("reactor.budgets", "reactor.buffers", "reactor.threadpool"),
     ("reactor.messages", "reactor.tasks", "reactor.protocol.chunked"),
     (
@@ -116,6 +124,7 @@ OSERRORS = {
         "affordable_connections",  # a limit that cannot be raised is taken as it is
     },
     "reactor.regions": {"File.look"},  # "not in memory", which is an answer
+    "reactor.watch": {"mark"},  # "there is no such file", which is an answer
     "reactor.accesslog": {"AccessLog._write"},  # a log that cannot be written ends no server
     "reactor.__main__": {  # each becomes a sentence
         "main",
