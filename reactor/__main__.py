@@ -3,6 +3,7 @@
 python -m reactor site
 python -m reactor --port 4221 --directory files
 python -m reactor --static /assets/=assets package.module:handler
+python -m reactor --reload package.module:handler
 """
 
 import errno
@@ -10,22 +11,46 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from handlers.site import Plan, Site, Unusable
 from reactor.config import UPLOADS, Config, configure_logging, parse_arguments
 from reactor.dates import WallClock
-from reactor.loader import LoadError, load
-from reactor.server import Server
+from reactor.handover import GRACE, Child
+from reactor.loader import LoadError, load, trace
+from reactor.reload import Supervisor
+from reactor.server import Server, bind
 
 PATIENCE_AFTER_SECOND_SIGNAL: Final = 0.8  # seconds
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; the exit status."""
-    config = parse_arguments(sys.argv[1:] if arguments is None else arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    config = parse_arguments(arguments)
     configure_logging(config.log_level)
+    if not config.reload:
+        return _serve(config, None)
+    child = Child.inherited()
+    if child is None:
+        return _supervise(config, arguments)
+    child.begin(config.application, config.limits.shutdown_timeout)
+    status = _serve(config, child)
+    child.ended(status)
+    return status
+
+
+def _supervise(config: Config, arguments: Sequence[str]) -> int:
+    """As the parent of processes with the same arguments."""
+    try:
+        listening = bind(config.host, config.port, config.limits.backlog)
+    except (OSError, OverflowError, UnicodeError) as error:
+        return _cannot_listen(config, error)
+    return Supervisor(arguments, listening, config.limits.shutdown_timeout).run()
+
+
+def _serve(config: Config, child: Child | None) -> int:
     try:
         access_log = _open_access_log(config.access_log)
     except OSError as error:
@@ -33,7 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         site = Site(_plan(config), config.limits)
     except LoadError as error:
-        return _complain(str(error), 2)
+        status = _complain(str(error), 2)
+        if child is not None:  # somebody works on it
+            print(trace(error), end="", file=sys.stderr, flush=True)
+        return status
     except Unusable as error:
         return _complain(str(error))
     server = Server(
@@ -43,14 +71,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         access_log=access_log,
     )
     try:
-        address = server.listen(config.host, config.port)
+        address = child.listen(server) if child else server.listen(config.host, config.port)
     except (OSError, OverflowError, UnicodeError) as error:  # a backlog, a name beyond any
-        where = f"{config.host}, port {config.port}"
-        return _complain(f"cannot listen on {where}: {getattr(error, 'strerror', None) or error}")
-    _end_on_signals(server)
-    _tell(config, server, address)
+        return _cannot_listen(config, error)
+    if child is None:
+        _end_on_signals(server)
+    else:
+        _end_on_signals(server, (signal.SIGTERM,), GRACE)
+    if child is None or child.first:
+        _tell(config, server, address)
     for work in site.housekeeping():
         server.spawn(work)
+    if child is not None:
+        child.ready()
     server.run()
     return 0
 
@@ -113,21 +146,30 @@ def _shown(directory: str) -> str:
     return path if path.isprintable() else repr(path)
 
 
-def _end_on_signals(server: Server) -> None:
+def _end_on_signals(
+    server: Server,
+    numbers: Collection[int] = (signal.SIGINT, signal.SIGTERM),
+    grace: float = 0.0,
+) -> None:
     """The first signal drains, the second ends; also where the loop or a disk hangs."""
     signals = 0
 
     def on_signal(number: int, frame: Any) -> None:
         nonlocal signals
         signals += 1
-        server.reactor.call_soon_threadsafe(server.shut_down)
+        server.reactor.call_soon_threadsafe(server.shut_down, grace)
         if signals == 2:
             watchdog = threading.Timer(PATIENCE_AFTER_SECOND_SIGNAL, os._exit, (1,))
             watchdog.daemon = True
             watchdog.start()
 
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
+    for one in numbers:
+        signal.signal(one, on_signal)
+
+
+def _cannot_listen(config: Config, error: Exception) -> int:
+    where = f"{config.host}, port {config.port}"
+    return _complain(f"cannot listen on {where}: {getattr(error, 'strerror', None) or error}")
 
 
 def _complain(sentence: str, status: int = 1) -> int:

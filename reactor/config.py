@@ -33,6 +33,7 @@ class Config:
     directory: str | None  # at /files/
     static: tuple[tuple[str, str], ...]  # prefix with its slashes, directory
     application: str  # "package.module:name"; "": none
+    reload: bool  # the application, when its files change
     types: tuple[tuple[str, str], ...]  # extension in lower case without its dot, media type
     headers: tuple[tuple[str, str], ...]
     cache_control: tuple[tuple[str, str], ...]  # pattern, value; the first that matches counts
@@ -68,6 +69,7 @@ def parse_arguments(arguments: Sequence[str]) -> Config:
         directory=options.directory,
         static=static,
         application=application,
+        reload=options.reload,
         types=tuple(options.type),
         headers=tuple(options.header),
         cache_control=tuple(options.cache_control),
@@ -111,6 +113,8 @@ def _mounts(
             parser.error(f"two directories at {prefix}: one prefix has room for one")
     if application and "/" in prefixes:
         parser.error("argument --static: at / it leaves nothing to the application")
+    if options.reload and not application:
+        parser.error("argument --reload: it needs an application, package.module:name")
     if options.spa and not static:
         parser.error("argument --spa: there is no static mount that it could answer for")
     return application, tuple(static)
@@ -143,6 +147,12 @@ def _add_what(parser: _Parser) -> None:
         metavar="DIR | package.module:name",
         help="a directory, as in --static /=DIR (./a:b is one in any case); or an application: "
         "the name of a callable, handler(request), in a module, looked for here first",
+    )
+    add(
+        "--reload",
+        action="store_true",
+        help="restart the application when a file that it has imported changes; what cannot be "
+        "loaded is told, and what was loaded before goes on",
     )
     add(
         "--static",

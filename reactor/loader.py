@@ -10,7 +10,7 @@ import os
 import pkgutil
 import sys
 from operator import attrgetter
-from traceback import extract_tb
+from traceback import FrameSummary, StackSummary, TracebackException, extract_tb
 from typing import Any, cast
 
 from reactor.connection import Handler
@@ -39,6 +39,22 @@ def load(where: str) -> Handler:
     return cast(Handler, found)
 
 
+def trace(error: LoadError) -> str:
+    """Its way through the application, as Python shows it; "" where it never began to run.
+
+    Of a SyntaxError the line that is wrong.
+    """
+    cause = error.__cause__
+    if cause is None:
+        return ""
+    shown = TracebackException.from_exception(cause)
+    frames = [frame for frame in shown.stack if not _imports(frame)]
+    if frames:
+        shown.stack = StackSummary.from_list(frames)
+        return "".join(shown.format())
+    return "".join(shown.format_exception_only()) if isinstance(cause, SyntaxError) else ""
+
+
 def _import(name: str) -> Any:
     here = os.path.abspath(os.curdir)
     if here not in sys.path:
@@ -62,9 +78,13 @@ def _is_part(missing: str | None, name: str) -> bool:
 def _place(error: BaseException) -> str:
     """Where in the application it happened; nothing where it never began to run."""
     last = extract_tb(error.__traceback__)[-1]
-    if last.filename.startswith("<frozen") or last.filename in _IMPORTING:
+    if _imports(last):
         return ""
     return f" ({last.filename}, line {last.lineno})"
+
+
+def _imports(frame: FrameSummary) -> bool:
+    return frame.filename.startswith("<frozen") or frame.filename in _IMPORTING
 
 
 _IMPORTING = {__file__, pkgutil.__file__, importlib.__file__}

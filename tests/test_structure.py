@@ -103,6 +103,8 @@ RANKS = (
     ("handlers.application",),
     ("handlers.demo",),
     ("handlers.site",),
+    ("reactor.handover",),
+    ("reactor.reload",),
     ("reactor.__main__",),
 )
 
@@ -125,10 +127,18 @@ OSERRORS = {
     },
     "reactor.regions": {"File.look"},  # "not in memory", which is an answer
     "reactor.watch": {"mark"},  # "there is no such file", which is an answer
+    "reactor.handover": {"Child._tell"},  # the parent is gone, and so are we in a moment
+    "reactor.reload": {
+        "Version._read",  # there is no more
+        "Supervisor._start",  # a process that cannot be started becomes a sentence
+        "Supervisor._spawn",
+        "_say",  # to nobody
+    },
     "reactor.accesslog": {"AccessLog._write"},  # a log that cannot be written ends no server
     "reactor.__main__": {  # each becomes a sentence
         "main",
         "_open_access_log",
+        "_supervise",
     },
     "handlers.files": None,  # a file system's errors are its daily bread, and become a status
     "handlers.folders": {"_Reader._look", "_Reader._follow"},  # what cannot be looked at is hidden
