@@ -30,7 +30,7 @@ from reactor.server import Server
 from reactor.watch import Mark, mark
 
 VARIABLE: Final = "_REACTOR_RELOAD"
-GRACE: Final = 0.3  # seconds that an idle connection stays open after others have taken over
+GRACE: Final = 0.5  # seconds that an idle connection stays open after others have taken over
 MARGIN: Final = 2.0  # seconds after `shutdown_timeout` in which a process has to end
 REPORT_BYTES: Final = 1 << 20  # a longer line is none of ours
 
@@ -152,7 +152,7 @@ class Child:
 def _parse(line: bytes) -> Report | None:
     try:
         report = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     match report:
         case ["file", str(path), None]:

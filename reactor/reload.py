@@ -115,7 +115,7 @@ class Supervisor:
         listening: Sequence[socket.socket],
         shutdown_timeout: float,
     ) -> None:
-        """The sockets are bound, and closed when `run` ends."""
+        """The sockets are bound, and closed at the first signal."""
         self.reactor = Reactor()
         self._command = _command(arguments)
         self._listening = listening
@@ -140,8 +140,6 @@ class Supervisor:
         self.reactor.close()
         for descriptor in (self._lifeline, mine):
             os.close(descriptor)
-        for listening in self._listening:
-            listening.close()
         return self._status
 
     def take(self, version: Version, report: Seen | Ready | Ended) -> None:
@@ -199,8 +197,6 @@ class Supervisor:
         for number in version.missed:
             version.process.send_signal(number)
         self._watch.keep(version.files)
-        if old is not None:
-            self._dismiss(old)
         if self._first:
             _say(f"{self._watch.count()} files are watched for changes")
         elif version.changes:
@@ -208,6 +204,8 @@ class Supervisor:
         else:
             _say("started again")
         self._first = False
+        if old is not None:
+            self._dismiss(old)
 
     def _dismiss(self, version: Version) -> None:
         """Let it drain; the time for that is bounded, and so is how many do."""
@@ -303,6 +301,8 @@ class Supervisor:
     def _end(self) -> None:
         """The first signal drains, the second ends, and a third does not wait for that."""
         self._signals += 1
+        for listening in self._listening:
+            listening.close()  # a child does the same when it drains
         _cancel(self._look_timer)
         _cancel(self._crash_timer)
         for version in self._versions:

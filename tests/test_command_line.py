@@ -396,7 +396,7 @@ def test_help_is_whole() -> None:
     assert done.stderr == ""
     for option in (
         *("DIR | package.module:name", "--directory", "--static", "--read-only", "--allow-delete"),
-        *("--no-listing", "--spa", "--type", "--header", "--cache-control"),
+        *("--reload", "--no-listing", "--spa", "--type", "--header", "--cache-control"),
         *("--host", "--port", "--access-log", "--log-level"),
     ):
         assert option in done.stdout
@@ -428,6 +428,7 @@ def complaint(done: subprocess.CompletedProcess[str], status: int) -> str:
         (["no_such_module:x"], "no_such_module"),
         (["reactor:no_such"], "no_such"),
         (["reactor:__doc__"], "callable"),
+        (["--reload"], "--reload: it needs an application"),
     ],
 )
 def test_a_wrong_option_is_one_sentence_and_status_2(arguments: list[str], named: str) -> None:

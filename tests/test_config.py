@@ -114,6 +114,11 @@ def test_what_may_be_done() -> None:
         (["1", "2"], "2"),
         (["1", "2\n3"], "2 3"),
         (["--no-listing=1"], "--no-listing"),
+        (["--reload"], "--reload"),
+        (["--reload", "site"], "--reload"),
+        (["--reload", "--static", "/x=1"], "--reload"),
+        (["--reload", "--directory", "1"], "--reload"),
+        (["--reload=a:b"], "--reload"),
         (["--stat", "/a=1"], "--stat"),
     ],
 )
@@ -147,6 +152,11 @@ def test_what_contradicts_itself(refusal: Refusal, arguments: list[str], named: 
 )
 def test_a_value_that_is_wrong(refusal: Refusal, arguments: list[str], named: str) -> None:
     assert named in refusal(*arguments)
+
+
+def test_an_application_may_be_reloaded() -> None:
+    assert parsed("--reload", "a:b").reload
+    assert not parsed("a:b").reload
 
 
 def test_overlapping_prefixes_and_unfinished_uploads_that_are_none() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reactor.loader import LoadError, load
+from reactor.loader import LoadError, load, trace
 
 
 @pytest.fixture
@@ -114,3 +114,35 @@ def test_what_cannot_be_called(here: Path) -> None:
 def test_an_import_error_without_a_name(here: Path) -> None:
     write(here / "eleventh_app.py", "raise ModuleNotFoundError('gone')")
     assert "ModuleNotFoundError: gone" in complaint("eleventh_app:x")
+
+
+def way(where: str) -> str:
+    """What is shown of a failed import."""
+    with pytest.raises(LoadError) as caught:
+        load(where)
+    return trace(caught.value)
+
+
+def test_the_way_through_the_application(here: Path) -> None:
+    write(here / "twelfth_app.py", "import twelfth_part")
+    write(here / "twelfth_part.py", "def run():\n    return 1 / 0\nrun()")
+    shown = way("twelfth_app:x")
+    files = [line.split('"')[1] for line in shown.splitlines() if line.startswith("  File")]
+    part = f"{here}/twelfth_part.py"
+    assert files == [f"{here}/twelfth_app.py", part, part]
+    assert shown.endswith("\nZeroDivisionError: division by zero\n")
+
+
+def test_the_line_that_is_no_python(here: Path) -> None:
+    write(here / "thirteenth_app.py", "handler = 1\nhandler = (")
+    assert way("thirteenth_app:x").splitlines()[:2] == [
+        f'  File "{here}/thirteenth_app.py", line 2',
+        "    handler = (",
+    ]
+
+
+def test_no_way_where_nothing_ran(here: Path) -> None:
+    write(here / "fourteenth_app.py", "number = 7")
+    assert way("no_app:x") == ""
+    assert way("fourteenth_app:number") == ""
+    assert way("fourteenth_app:none") == ""

@@ -136,7 +136,7 @@ OSERRORS = {
     },
     "reactor.accesslog": {"AccessLog._write"},  # a log that cannot be written ends no server
     "reactor.__main__": {  # each becomes a sentence
-        "main",
+        "_serve",
         "_open_access_log",
         "_supervise",
     },
