@@ -126,12 +126,13 @@ class Supervisor:
         self._crash_timer: Timer | None = None
         self._crashes = 0  # one after the other
         self._signals = 0
+        self._last: Version | None = None  # that served when the first of them came
         self._status = 0
         self._first = True  # none has served yet
         self._broken = False  # what is on the disk could not be loaded
 
     def run(self) -> int:
-        """Until SIGINT or SIGTERM; the exit status: 0 if all children have ended in order."""
+        """Until SIGINT or SIGTERM; the exit status: 0 if what served has ended in order."""
         self._lifeline, mine = os.pipe()  # `mine` is never used, and closed by our end
         self._obey_signals()
         self._look()
@@ -231,8 +232,7 @@ class Supervisor:
 
     def _ended(self, version: Version) -> None:
         if self._signals:
-            # It may have been told before it had a handler for that.
-            if version.process.returncode not in (0, -signal.SIGTERM):
+            if version is self._last and version.process.returncode != 0:
                 self._status = 1
             self._stop_if_done()
         elif version.state is LOADING:
@@ -301,6 +301,7 @@ class Supervisor:
     def _end(self) -> None:
         """The first signal drains, the second ends, and a third does not wait for that."""
         self._signals += 1
+        self._last = self._last or self._one(SERVING)
         for listening in self._listening:
             listening.close()  # a child does the same when it drains
         _cancel(self._look_timer)

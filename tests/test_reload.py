@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from reactor import reload
 from reactor.reload import LEAVING_MOST, NAMES_MOST
 from tests.client import TIMEOUT, Client, request
 
@@ -68,13 +69,15 @@ class Program:
         self._seen = 0  # lines that `wait_for` has passed
         self._more = threading.Condition()
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = dict(os.environ)
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is kept compiled can be wrong
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "reactor", "--port", "0", "--reload", "app:handler"),
                 *options,
             ],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            env=environment | {"PYTHONPATH": os.pathsep.join(paths)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -223,6 +226,20 @@ def gone(pid: int) -> bool:
         return True
     stat = Path(f"/proc/{pid}/stat")  # where there is no init, nobody reaps an orphan
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_a_child_is_started_as_its_parent_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["--reload", "-m", "a:b"]
+    with_options = ["python", "-X", "dev", "-m", "reactor", *arguments]
+    for original, options in (
+        (with_options, ["-X", "dev"]),
+        (["python", "-m", "reactor", *arguments], []),
+        (["python", "/usr/bin/reactor", *arguments], []),
+        (["python", "-c", "..."], []),  # called from another program
+    ):
+        monkeypatch.setattr(sys, "orig_argv", original)
+        expected = [sys.executable, *options, "-m", "reactor", *arguments]
+        assert reload._command(arguments) == expected
 
 
 # --- what is good --------------------------------------------------------------------------------
