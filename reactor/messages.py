@@ -8,6 +8,7 @@ A Response is a status, a body and fields. How it is framed (Content-Length, chu
 is the connection's business; a handler only says what it knows.
 """
 
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
@@ -96,7 +97,7 @@ class Body:
     (413); that is then the answer, whatever the handler does.
     """
 
-    __slots__ = ("_budget", "_held", "_most", "_room", "_source", "length")
+    __slots__ = ("_budget", "_come", "_held", "_limit", "_most", "_room", "_source", "length")
 
     def __init__(
         self, source: BodySource | None, length: int | None, most: int, budget: MemoryBudget
@@ -104,6 +105,8 @@ class Body:
         self.length = length  # None where it is chunked
         self._source = source
         self._most = most
+        self._limit = sys.maxsize
+        self._come = 0  # bytes that were pulled
         self._budget = budget
         self._held = 0
         self._room: Future[int] | None = None  # memory that is waited for
@@ -120,8 +123,25 @@ class Body:
             return await self._read_all()
         if most == 0 or self.length == 0:
             return b""
-        piece = self._source.pull(most)
-        return piece if isinstance(piece, bytes) else await piece
+        if self._come > self._limit:
+            raise _too_large(self._limit)
+        # One byte more than there may be tells that there are too many.
+        pulled = self._source.pull(min(most, self._limit - self._come + 1))
+        piece = pulled if isinstance(pulled, bytes) else await pulled
+        self._come += len(piece)
+        if self._come > self._limit:
+            raise _too_large(self._limit)
+        return piece
+
+    def limit(self, most: int) -> None:
+        """Have all of it be no more than `most` bytes: a pull that finds more raises 413.
+
+        For who knows what a handler needs, which may be less than what the server takes. A limit
+        can be lowered, never raised.
+        """
+        if self.length != 0:  # one that is not there is shared
+            self._limit = min(self._limit, most)
+            self._most = min(self._most, most)
 
     def inform(self, status: int, headers: Fields = ()) -> bool:
         """Send an informational answer (RFC 9110, section 15.2) before the final one, now.
@@ -154,7 +174,7 @@ class Body:
 
     async def _read_all(self) -> bytes:
         if self.length is not None and self.length > self._most:
-            raise self._too_large()
+            raise _too_large(self._most)
         # Room for the whole is taken before any of it is read: what waits for room waits in the
         # kernel, and no two bodies that are half read wait for each other.
         room = self._most if self.length is None else self.length
@@ -164,7 +184,7 @@ class Body:
         while piece := await self.read(PIECE_BYTES):
             size += len(piece)
             if size > self._most:
-                raise self._too_large()
+                raise _too_large(self._most)
             pieces.append(piece)
         self._held -= room - size
         self._budget.give(room - size)
@@ -177,8 +197,9 @@ class Body:
             self._room = None
         self._held += count
 
-    def _too_large(self) -> ProtocolError:
-        return ProtocolError(413, f"This body may have {self._most} bytes at most.")
+
+def _too_large(most: int) -> ProtocolError:
+    return ProtocolError(413, f"This body may have {most} bytes at most.")
 
 
 class _NoBody:
