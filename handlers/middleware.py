@@ -47,13 +47,17 @@ class Kind(Enum):
 
 
 class Middleware:
-    """Two hooks; a subclass has either or both. They do not wait, and fit above everything."""
+    """Two hooks; a subclass has either or both. They do not wait, and fit above everything.
+
+    An `after` that may have to wait is `async def`, or marked with `may_wait`; then the middlewares
+    above it cannot be plain.
+    """
 
     def before(self, request: Any) -> Response | None:
         """The answer, or None: go on."""
         return None
 
-    def after(self, request: Any, response: Response) -> Response:
+    def after(self, request: Any, response: Response) -> Answer:
         """What becomes of the answer of all that is further in."""
         return response
 
@@ -65,7 +69,7 @@ def before_only(middleware: F) -> F:
 
 
 def may_wait(endpoint: F) -> F:
-    """Mark a plain endpoint that returns a Response where it can, and otherwise an awaitable."""
+    """Mark a plain endpoint, or hook, that returns a Response where it can, else an awaitable."""
     endpoint.may_wait = True  # type: ignore[attr-defined]
     return endpoint
 
@@ -91,6 +95,8 @@ class Inner(NamedTuple):
 def kind_of(middleware: Any) -> Kind:
     """Raises CompositionError for what is no middleware."""
     if isinstance(middleware, Middleware):
+        if is_asynchronous(middleware.before):
+            raise CompositionError(f"the hook {name_of(middleware.before)} cannot be `async def`")
         return Kind.HOOKS
     if not callable(middleware):
         raise CompositionError(f"a middleware is callable, and {middleware!r} is not")
@@ -104,6 +110,13 @@ def is_asynchronous(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004
     )
+
+
+def waits_after(middleware: Any) -> bool:
+    """Whether these are hooks, and the one on the way out may have to be awaited."""
+    if not isinstance(middleware, Middleware):
+        return False
+    return getattr(middleware.after, "may_wait", False) or is_asynchronous(middleware.after)
 
 
 def name_of(function: Any) -> str:
@@ -121,7 +134,7 @@ def compose(middlewares: Sequence[Any], inner: Inner, errors: ErrorAnswers) -> E
     """
     kinds = [kind_of(middleware) for middleware in middlewares]
     begin = _begin_of_plain_part(middlewares, kinds, inner)
-    waits = inner.waits or Kind.ASYNCHRONOUS in kinds
+    waits = inner.waits or Kind.ASYNCHRONOUS in kinds or any(map(waits_after, middlewares))
     call = inner.call
     if inner.reading is not None and begin == len(middlewares):
         call, waits = inner.reading, True
@@ -137,7 +150,7 @@ def _begin_of_plain_part(middlewares: Sequence[Any], kinds: Sequence[Kind], inne
     waits = inner.name if inner.waits else ""
     begin = len(middlewares)
     for place in range(len(middlewares) - 1, -1, -1):
-        if kinds[place] is Kind.ASYNCHRONOUS:
+        if kinds[place] is Kind.ASYNCHRONOUS or waits_after(middlewares[place]):
             waits = name_of(middlewares[place])
         elif kinds[place] is Kind.PLAIN:
             if waits:
@@ -232,7 +245,11 @@ def _hooks(middleware: Middleware, following: Endpoint, errors: ErrorAnswers) ->
             answer = await awaitable
         except Exception as error:
             answer = errors.answer(request, error)
-        return middleware.after(request, answer)
+        try:
+            changed = middleware.after(request, answer)
+            return changed if isinstance(changed, Response) else await changed
+        except Exception as error:
+            return errors.answer(request, error)
 
     inside = following if before is None else on_the_way_in
 
@@ -241,11 +258,16 @@ def _hooks(middleware: Middleware, following: Endpoint, errors: ErrorAnswers) ->
             answer = inside(request)
         except Exception as error:
             answer = errors.answer(request, error)
-        if isinstance(answer, Response):
+        if not isinstance(answer, Response):
+            return finish(request, answer)
+        try:
             return middleware.after(request, answer)
-        return finish(request, answer)
+        except Exception as error:
+            return errors.answer(request, error)
 
-    return on_the_way_in if after is None else around
+    if after is None:
+        return on_the_way_in
+    return _guarded(around, errors) if waits_after(middleware) else around
 
 
 def _own(middleware: Middleware, hook: str) -> Any:
