@@ -99,8 +99,25 @@ RANKS = (
     ("handlers.ledger",),
     ("handlers.resumable",),
     ("handlers.files", "handlers.debugpage", "handlers.requests", "handlers.responses"),
-    ("handlers.endpoints", "handlers.errors", "handlers.statics"),
-    ("handlers.application",),
+    (
+        "handlers.endpoints",
+        "handlers.errors",
+        "handlers.middlewares.answers",
+        "handlers.statics",
+    ),
+    (
+        "handlers.middlewares.basicauth",
+        "handlers.middlewares.bodylimit",
+        "handlers.middlewares.compression",
+        "handlers.middlewares.cors",
+        "handlers.middlewares.ratelimit",
+        "handlers.middlewares.requestid",
+        "handlers.middlewares.securityheaders",
+        "handlers.middlewares.sessions",
+        "handlers.middlewares.timelimit",
+        "handlers.middlewares.trustedhosts",
+    ),
+    ("handlers.application", "handlers.middlewares"),
     ("handlers.demo",),
     ("handlers.site",),
     ("reactor.handover",),
@@ -151,6 +168,7 @@ OSERRORS = {
     "handlers.unfinished": None,
     "handlers.ledger": {"Ledger.finish"},  # how an upload has ended does not depend on older ones
     "handlers.resumable": {"Resumable.expire"},  # what cannot be tidied up is told in the log
+    "handlers.middlewares.timelimit": {"TimeLimit.__call__", "_told_apart"},  # TimeoutError is one
     "handlers.site": {"Site._mount", "_has"},  # each becomes a sentence
     "reactor.simulator.client": None,  # it is a client
     "reactor.simulator.sockets": None,
