@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
+from weakref import ref
 
 from handlers.converters import CONVERTERS, Converter
 from handlers.endpoints import Mounted, innermost
@@ -53,6 +54,7 @@ from reactor import ProtocolError, Response, plain_response
 ANY: Final = "*"  # the method of a route that takes them all
 
 F = TypeVar("F", bound=Callable[..., Any])
+M = TypeVar("M")
 
 
 class Route(NamedTuple):
@@ -77,6 +79,7 @@ class Group:
         self._name = f"{name}." if name else ""
         self._middlewares = list(middlewares)
         self._parts: list[Route | Group] = []
+        self._around: list[ref[Group]] = []  # that it is included in, and has to tell of changes
 
     def add(
         self, methods: str | Sequence[str], pattern: str, endpoint: Callable[..., Any], *,
@@ -92,6 +95,7 @@ class Group:
         methods = (methods,) if isinstance(methods, str) else tuple(methods)
         name = name or getattr(endpoint, "__name__", "")
         self._parts.append(Route(methods, pattern, endpoint, name, tuple(middlewares), None))
+        self._changed()
 
     def route(
         self, pattern: str, methods: str | Sequence[str] = "GET", *, name: str = "",
@@ -120,9 +124,10 @@ class Group:
     def delete(self, pattern: str, **options: Any) -> Callable[[F], F]:
         return self.route(pattern, "DELETE", **options)
 
-    def use(self, middleware: F) -> F:
+    def use(self, middleware: M) -> M:
         """Add a middleware, further in than those before it; also as a decorator."""
         self._middlewares.append(middleware)
+        self._changed()
         return middleware
 
     def group(self, prefix: str = "", *middlewares: Any, name: str = "") -> "Group":
@@ -132,7 +137,16 @@ class Group:
     def include(self, group: "Group") -> "Group":
         """Add a group that was made elsewhere."""
         self._parts.append(group)
+        group._around.append(ref(self))
+        self._changed()
         return group
+
+    def _changed(self) -> None:
+        """What was composed of it is to be composed anew."""
+        for reference in self._around:
+            around = reference()
+            if around is not None:
+                around._changed()
 
     def routes(self) -> Iterator[Route]:
         """All that is in it, with its prefix and its middlewares."""
@@ -152,6 +166,7 @@ class _Inside(Group):
     def __init__(self, prefix: str, application: "Application") -> None:
         super().__init__(prefix)
         self._application = application
+        application._around.append(ref(self))
 
     def routes(self) -> Iterator[Route]:
         self._parts = [
@@ -185,9 +200,9 @@ class Application(Group):
     def debug(self, on: bool) -> None:
         self.errors.debug = on
 
-    def add(self, *arguments: Any, **options: Any) -> None:
-        super().add(*arguments, **options)
-        self._router = None  # it is composed anew
+    def _changed(self) -> None:
+        self._router = None
+        super()._changed()
 
     def converter(
         self, kind: str, read: Callable[[str], Any], write: Callable[[Any], str] = str
@@ -199,6 +214,7 @@ class Application(Group):
         if kind in self._converters:
             raise RouteError(f"the kind {kind!r} of parameters is there already")
         self._converters[kind] = Converter(kind, read, write)
+        self._changed()
 
     def error(self, what: int | type[Exception]) -> Callable[[ErrorHandler], ErrorHandler]:
         """A decorator: have `handler(request, error)` answer this status or exception."""
@@ -222,7 +238,7 @@ class Application(Group):
         else:
             for pattern in (prefix, f"{prefix}/{{rest:segments}}"):
                 if pattern:
-                    self._parts.append(Route((ANY,), pattern, Mounted(handler), "", (), None))
+                    self.add(ANY, pattern, Mounted(handler))
         self._mounted.append(handler)
 
     def static(self, prefix: str, directory: str | os.PathLike[str], **options: Any) -> None:

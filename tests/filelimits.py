@@ -131,7 +131,7 @@ def open_file_idle(serve: Serve, folder: Path) -> None:
     for name in ("idle", "asked for"):
         (folder / name).write_bytes(b"content")
     with (
-        patch("handlers.site.IDLE_SECONDS", 0.05),
+        patch("handlers.statics.IDLE_SECONDS", 0.05),
         site(serve, folder, open_file_idle=0.6, open_file_age=0.1) as (running, _),
     ):
         client = running.connect()

@@ -252,6 +252,23 @@ def test_groups_have_prefixes_names_and_middlewares_of_their_own() -> None:
         assert notes[:3] == ["app in", "api in", "users in"], "a preflight is for all of them"
 
 
+def test_what_is_added_later_counts_from_then_on() -> None:
+    inner, group, app = Application(), Group("/g"), Application()
+    deep = group.group("/d")
+    app.include(group)
+    app.mount("/m", inner)
+    with Client(app) as client:
+        for number, (table, path) in enumerate(
+            ((app, "/x"), (group, "/g/x"), (deep, "/g/d/x"), (inner, "/m/x"))
+        ):
+            assert client.get(path).status == 404
+            table.add("GET", "/x", lambda request, number=number: str(number))
+            assert client.get(path).text == str(number)
+        deep.use(Hooks())
+        assert client.get("/g/d/x").headers.get("x-hooks") == "1"
+        assert "x-hooks" not in client.get("/g/x").headers
+
+
 @pytest.mark.parametrize("prefix", ["api", "/api/", "/"])
 def test_a_prefix_that_is_none(prefix: str) -> None:
     with pytest.raises(RouteError):
