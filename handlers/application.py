@@ -37,7 +37,7 @@ from handlers.middleware import (
     compose,
     name_of,
 )
-from handlers.requests import Request
+from handlers.requests import Request, with_limits
 from handlers.router import (
     SHORT,
     Leaf,
@@ -186,6 +186,7 @@ class Application(Group):
         self._redirects = redirect_slashes
         self._converters: dict[str, Converter] = dict(CONVERTERS)
         self._mounted: list[Any] = []
+        self._request_class = Request
         self._router: Router[Endpoint] | None = None  # once it is composed
         self._nowhere: Endpoint  # there once there is a router
 
@@ -272,10 +273,12 @@ class Application(Group):
     def prepare(self, server: Any = None) -> None:
         """Compose everything; a server that takes the application calls this before it serves.
 
-        Raises RouteError or CompositionError, both of them ValueErrors, for what is wrong with
-        its routes and middlewares.
+        Its limits are then those of the requests, `request.limits`. Raises RouteError or
+        CompositionError, both of them ValueErrors, for what is wrong with routes and middlewares.
         """
         self._compose()
+        if server is not None:
+            self._request_class = with_limits(server.limits)
         for handler in self._mounted:
             if not isinstance(handler, Application) and hasattr(handler, "prepare"):
                 handler.prepare(server)
@@ -310,7 +313,7 @@ class Application(Group):
     # --- a request -------------------------------------------------------------------------------
 
     def __call__(self, request: Any) -> Answer:
-        request.__class__ = Request
+        request.__class__ = self._request_class
         try:
             router = self._router or self._compose()
             path = request.path

@@ -71,7 +71,7 @@ def boundary_of(content_type: str) -> bytes | None:
     kind, semicolon, rest = content_type.partition(";")
     if kind.strip(" \t").lower() != "multipart/form-data":
         return None
-    parameters = _parameters(semicolon + rest)
+    parameters = parse_parameters(semicolon + rest)
     if parameters is None or not _BOUNDARY.fullmatch(parameters.get("boundary", "")):
         raise ProtocolError(400, "The form's Content-Type has no boundary, or not a proper one.")
     return parameters["boundary"].encode()
@@ -234,14 +234,17 @@ def _read_disposition(value: str) -> dict[str, str]:
     except UnicodeDecodeError:
         raise _malformed("A Content-Disposition is not UTF-8.") from None
     kind, semicolon, rest = value.partition(";")
-    parameters = _parameters(semicolon + rest)
+    parameters = parse_parameters(semicolon + rest)
     if kind.strip(" \t").lower() != "form-data" or not parameters or "name" not in parameters:
         raise _malformed("A Content-Disposition is not 'form-data' with a name.")
     return parameters
 
 
-def _parameters(text: str) -> dict[str, str] | None:
-    """Each begun by a semicolon, names in lower case; None for what is malformed or comes twice."""
+def parse_parameters(text: str) -> dict[str, str] | None:
+    """What follows a type: each parameter begun by a semicolon, names in lower case.
+
+    None for what is malformed or comes twice.
+    """
     found: dict[str, str] = {}
     text = text.rstrip(" \t")
     at = 0

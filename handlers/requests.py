@@ -7,27 +7,41 @@ place that middlewares may leave things in as well, `state`.
 A body is read once, whole, into `content`, and bounded by `Limits.memory_body_bytes`. Whoever is
 `async def` says `await request.json()`; a plain endpoint is called when `content` is there, and
 says `json_of(request)`. What cannot be read is the client's fault, and told in a sentence: 415 for
-a type or an encoding that is none of ours, 400 for what is malformed in one that is.
+a type or an encoding that is none of ours, before a byte of it is read, and 400 for what is
+malformed in one that is.
+
+Whatever comes out of a body can be written again, as UTF-8 or as JSON: what could not is refused
+with the rest. The limits are those of the server that the application was prepared for.
 """
 
-import codecs
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from math import isinf
+from typing import Any, ClassVar, Final
 from urllib.parse import unquote_plus
 
 import reactor
-from handlers.forms import FormParser, Part, boundary_of
+from handlers.forms import FormParser, Part, boundary_of, parse_parameters
 from reactor import Limits, ProtocolError
 
-FORM_FIELDS: Final = 1000  # of a query or of a form that is no multipart
 PIECE_BYTES: Final = 64 * 1024
 
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
-_CHARSET: Final = re.compile(r';[ \t]*charset="?([A-Za-z0-9_.:-]+)"?', re.IGNORECASE)
-_LIMITS: Final = Limits()
+# Those of browsers (Encoding Standard, section 4.2), and no other codec of Python: some of them
+# are slow with bytes that are made for it (punycode, idna), some are no charsets; and Python
+# remembers every name that it was asked for in vain.
+_CHARSETS: Final = frozenset(
+    (
+        *("utf-8", "utf8", "us-ascii", "ascii", "latin1", "macintosh", "koi8-r", "koi8-u"),
+        *(f"iso-8859-{number}" for number in range(1, 17) if number != 12),
+        *(f"windows-{number}" for number in range(1250, 1259)),
+        *("utf-16", "utf-16le", "utf-16be", "utf-32", "utf-32le", "utf-32be"),
+        *("shift_jis", "euc-jp", "iso-2022-jp", "euc-kr", "gb2312", "gbk", "gb18030", "big5"),
+    )
+)
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")  # an escape in JSON; mostly one of a pair
 
 
 class Arguments:
@@ -62,7 +76,7 @@ class Arguments:
         return len(self._pairs)
 
     def __repr__(self) -> str:
-        return f"Arguments({self._pairs!r})"
+        return f"{type(self).__name__}({self._pairs!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +107,8 @@ class Request(reactor.Request):
 
     __slots__ = ()
 
+    limits: ClassVar[Limits] = Limits()
+
     @property
     def state(self) -> dict[str, Any]:
         """A place for middlewares to leave things, for as long as the request lasts."""
@@ -103,11 +119,23 @@ class Request(reactor.Request):
         return state
 
     @property
+    def url(self) -> str:
+        """The whole URL that was asked for (RFC 9110, section 7.1), by the client's word for host.
+
+        Raises ProtocolError(400) where a client of HTTP/1.0 has named no host.
+        """
+        if not self.host:
+            raise ProtocolError(400, "The request does not say which host it is for.")
+        path = "" if self.path == "*" else self.path
+        return f"{self.scheme}://{self.host}{path}{'?' if self.query else ''}{self.query}"
+
+    @property
     def args(self) -> Arguments:
-        """The arguments in the query."""
+        """The arguments in the query, `Limits.form_parts` at most: ProtocolError(414) beyond."""
         found: Arguments | None = self.state.get("reactor.args")
         if found is None:
-            found = self.state["reactor.args"] = Arguments(parse_pairs(self.query))
+            pairs = parse_pairs(self.query, self.limits.form_parts, 414)
+            found = self.state["reactor.args"] = Arguments(pairs)
         return found
 
     @property
@@ -126,12 +154,13 @@ class Request(reactor.Request):
         return self.content
 
     async def text(self) -> str:
-        """The body as text, of the charset that its type says, or UTF-8."""
+        """The body as text, of the charset that its type says, or UTF-8, without a BOM."""
+        charset_of(self)
         await self.read()
         return text_of(self)
 
     async def json(self) -> Any:
-        """What the body says as JSON (RFC 8259)."""
+        """What the body says as JSON; see `json_of`."""
         check_json_type(self)
         await self.read()
         return json_of(self)
@@ -142,65 +171,96 @@ class Request(reactor.Request):
         await self.read()
         return form_of(self)
 
-    def parts(self, limits: Limits = _LIMITS) -> "AsyncIterator[Part | bytes]":
+    def parts(self) -> "AsyncIterator[Part | bytes]":
         """A form (multipart/form-data) as it comes: each Part, then its content piece by piece.
 
         Nothing is held but one piece; a part may be as long as `Limits.upload_bytes` lets the body
-        be. Only `form_parts` and `form_head_bytes` of the limits count.
+        be. `form_parts` and `form_head_bytes` bound the rest: ProtocolError(413).
         """
+        check_coding(self)
         boundary = boundary_of(self.headers.get("content-type"))
         if boundary is None:
             raise _wrong_type("multipart/form-data")
-        return _stream_parts(self, FormParser(boundary, limits.form_parts, limits.form_head_bytes))
+        return _stream_parts(self, _form_parser(self, boundary))
+
+
+def with_limits(limits: Limits) -> type[Request]:
+    """The class of the requests of one server: an attribute of each request would cost."""
+    made: type[Request] = type("Request", (Request,), {"__slots__": (), "limits": limits})
+    return made
+
+
+def limits_of(request: reactor.Request) -> Limits:
+    """The limits of a request that may have no application."""
+    return request.limits if isinstance(request, Request) else Request.limits
 
 
 async def _stream_parts(request: Request, parser: FormParser) -> AsyncIterator[Part | bytes]:
-    while piece := await request.body.read(PIECE_BYTES):
+    piece = request.content  # it may have been read before, by a middleware
+    while piece or (piece := await request.body.read(PIECE_BYTES)):
         parser.feed(piece)
         while (event := parser.next_event()) is not None:
             if isinstance(event, Part | bytes):
                 yield event
+        piece = b""
     parser.end()
+
+
+def _form_parser(request: reactor.Request, boundary: bytes) -> FormParser:
+    limits = limits_of(request)
+    return FormParser(boundary, limits.form_parts, limits.form_head_bytes)
 
 
 # --- of what is there, for plain endpoints -------------------------------------------------------
 
 
 def text_of(request: reactor.Request) -> str:
-    """`content` as text. Raises ProtocolError: 415, 400."""
-    _check_coding(request)
-    match = _CHARSET.search(request.headers.get("content-type"))
-    charset = match[1] if match else "utf-8"
+    """`content` as text, without a BOM. Raises ProtocolError: 415, 400."""
+    charset = charset_of(request)
     try:
-        codec = codecs.lookup(charset)
-        if not codec._is_text_encoding:  # base64 and its like
-            raise LookupError
-        return request.content.decode(codec.name)
-    except LookupError:
-        raise ProtocolError(415, f"The charset {charset!a} is not known here.") from None
+        return request.content.decode(charset).removeprefix("\ufeff")
     except UnicodeError:
         raise ProtocolError(400, f"The body is not {charset}.") from None
 
 
 def json_of(request: reactor.Request) -> Any:
-    """`content` as JSON. Raises ProtocolError: 415, 400."""
+    """`content` as JSON (RFC 8259). Raises ProtocolError: 415, 400.
+
+    Of several members of one name the last counts. What another implementation might not take
+    back is refused: NaN and Infinity, in words or in digits, a whole number of more than 4,300
+    digits, half a surrogate pair, and some hundreds of levels.
+    """
     check_json_type(request)
+    text = text_of(request)
     try:
-        return json.loads(text_of(request), parse_constant=_refuse_constant)
+        value = _DECODER.decode(text)
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise ProtocolError(400, f"The body is no JSON: {error.msg} at {place}.") from None
-    except (ValueError, RecursionError) as error:
-        raise ProtocolError(400, f"The body is no JSON: {_sentence(error)}") from None
+        raise _no_json(f"{error.msg} at {place}.") from None
+    except RecursionError:
+        raise _no_json("It is nested too deeply.") from None
+    except UnicodeEncodeError:
+        raise _no_json("It has one half of a surrogate pair.") from None
+    except ValueError:  # of int()
+        raise _no_json("A number in it has too many digits.") from None
+    return value
 
 
 def form_of(request: reactor.Request) -> Form:
     """`content` as a form. Raises ProtocolError: 415, 400, 413."""
-    if form_type(request) == _FORM_TYPE:
-        return Form(parse_pairs(text_of(request)), [])
-    boundary = boundary_of(request.headers.get("content-type"))
-    assert boundary is not None
-    return _multipart(request.content, boundary)
+    if form_type(request) != _FORM_TYPE:
+        boundary = boundary_of(request.headers.get("content-type"))
+        assert boundary is not None
+        return _multipart(request.content, _form_parser(request, boundary))
+    # It is UTF-8, whatever its type says: it has no parameters (HTML, section "URL-encoded form
+    # data", and the type's registration).
+    try:
+        text = request.content.decode()
+    except UnicodeDecodeError:
+        raise _not_utf8() from None
+    return Form(parse_pairs(text, limits_of(request).form_parts), [])
 
 
 def check_json_type(request: reactor.Request) -> None:
@@ -208,7 +268,28 @@ def check_json_type(request: reactor.Request) -> None:
     kind = _media_type(request)
     if kind and kind != "application/json" and not kind.endswith("+json"):
         raise _wrong_type("application/json")
-    _check_coding(request)
+    charset_of(request)
+
+
+def check_coding(request: reactor.Request) -> None:
+    """Raise ProtocolError(415) for a body that is compressed (RFC 9110, section 8.4)."""
+    coding = request.headers.get("content-encoding").lower()
+    if coding not in ("", "identity"):
+        accept = [("Accept-Encoding", "identity")]  # section 12.5.3
+        raise ProtocolError(415, f"A body in the coding {coding!a} is not taken here.", accept)
+
+
+def charset_of(request: reactor.Request) -> str:
+    """What its text is written in. Raises ProtocolError: 415 for what is not known, 400."""
+    check_coding(request)
+    _, semicolon, rest = request.headers.get("content-type").partition(";")
+    parameters = parse_parameters(semicolon + rest)
+    if parameters is None:
+        raise ProtocolError(400, "The parameters of the Content-Type are malformed.")
+    charset = parameters.get("charset", "utf-8").lower()
+    if charset not in _CHARSETS:
+        raise ProtocolError(415, f"The charset {charset!a} is not known here.")
+    return charset
 
 
 def form_type(request: reactor.Request) -> str:
@@ -216,12 +297,11 @@ def form_type(request: reactor.Request) -> str:
     kind = _media_type(request)
     if kind not in (_FORM_TYPE, "multipart/form-data"):
         raise _wrong_type(f"{_FORM_TYPE} or multipart/form-data")
-    _check_coding(request)
+    check_coding(request)
     return kind
 
 
-def _multipart(content: bytes, boundary: bytes) -> Form:
-    parser = FormParser(boundary, _LIMITS.form_parts, _LIMITS.form_head_bytes)
+def _multipart(content: bytes, parser: FormParser) -> Form:
     parser.feed(content)
     found: list[tuple[Part, list[bytes]]] = []
     while (event := parser.next_event()) is not None:
@@ -250,16 +330,16 @@ def _field_text(name: str, data: bytes) -> str:
 # --- pure functions ------------------------------------------------------------------------------
 
 
-def parse_pairs(text: str) -> list[tuple[str, str]]:
-    """`a=1&b=2` (URL Standard, section 5.1). Raises ProtocolError: 400 for what is no UTF-8."""
-    if not text:
-        return []
-    pairs = text.split("&")
-    if len(pairs) > FORM_FIELDS:
-        raise ProtocolError(413, f"There may be {FORM_FIELDS} fields at most.")
+def parse_pairs(text: str, most: int, too_many: int = 413) -> list[tuple[str, str]]:
+    """`a=1&b=2` (URL Standard, section 5.1); a % that encodes nothing stands for itself.
+
+    Raises ProtocolError: 400 for what is no UTF-8, `too_many` where there are more than `most`.
+    """
+    if text.count("&") >= most:
+        raise ProtocolError(too_many, f"There may be {most} fields at most.")
     return [
         (_unquote(name), _unquote(value))
-        for name, _, value in (pair.partition("=") for pair in pairs if pair)
+        for name, _, value in (pair.partition("=") for pair in text.split("&") if pair)
     ]
 
 
@@ -269,16 +349,23 @@ def _unquote(text: str) -> str:
     try:
         return unquote_plus(text, errors="strict")
     except UnicodeDecodeError:
-        raise ProtocolError(400, "The fields are not UTF-8.") from None
+        raise _not_utf8() from None
 
 
 def parse_cookies(value: str) -> dict[str, str]:
-    """A Cookie field (RFC 6265, section 4.2.1); pieces without a name are passed over."""
+    """A Cookie field (RFC 6265, section 4.2.1); pieces without a name are passed over.
+
+    Quotes around a value are no part of it. What is beyond ASCII is UTF-8, as browsers send it.
+    """
     found: dict[str, str] = {}
+    if not value.isascii():
+        value = value.encode("latin-1").decode(errors="replace")
     for pair in value.split(";"):
-        name, equals, text = pair.strip(" \t").partition("=")
+        name, equals, text = pair.partition("=")
+        name, text = name.strip(" \t"), text.strip(" \t")
         if equals and name and name not in found:
-            found[name] = text.strip('"')
+            quoted = len(text) > 1 and text[0] == text[-1] == '"'
+            found[name] = text[1:-1] if quoted else text
     return found
 
 
@@ -286,22 +373,28 @@ def _media_type(request: reactor.Request) -> str:
     return request.headers.get("content-type").partition(";")[0].strip(" \t").lower()
 
 
-def _check_coding(request: reactor.Request) -> None:
-    coding = request.headers.get("content-encoding").lower()
-    if coding not in ("", "identity"):
-        accept = [("Accept-Encoding", "identity")]
-        raise ProtocolError(415, f"A body in the coding {coding!a} is not taken here.", accept)
-
-
 def _wrong_type(wanted: str) -> ProtocolError:
     return ProtocolError(415, f"The body's Content-Type is to be {wanted}.")
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no value.")
+def _not_utf8() -> ProtocolError:
+    return ProtocolError(400, "The fields are not UTF-8.")
 
 
-def _sentence(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "It is nested too deeply."
-    return str(error)
+def _no_json(sentence: str) -> ProtocolError:
+    return ProtocolError(400, f"The body is no JSON: {sentence}")
+
+
+def _refuse_constant(name: str) -> float:
+    raise _no_json(f"{name} is no value.")
+
+
+def _finite(digits: str) -> float:
+    """`1e999` would be another way of saying Infinity (RFC 8259, section 6)."""
+    number = float(digits)
+    if isinf(number):
+        raise _no_json("A number in it is too large.")
+    return number
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)

@@ -55,7 +55,7 @@ class Limits:
     coded_bytes: int = _limit(64 * 1024 * 1024, "compressed files kept in memory")
     ranges: int = _limit(32, "ranges in one request; more: the whole file")
     listing_entries: int = _limit(100_000, "names in the page of a folder; the rest is left out")
-    form_parts: int = _limit(1000, "parts of a form; more: 413")
+    form_parts: int = _limit(1000, "parts of a form, or arguments of a query; more: 413, 414")
     form_head_bytes: int = _limit(8 * 1024, "the fields of a form's part; longer: 413")
     resumable_uploads: int = _limit(1000, "uploads that can be resumed, at a time; more: 507")
     resumable_bytes: int = _limit(16 * 1024**3, "all of these together; more: 507")

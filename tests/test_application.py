@@ -5,6 +5,7 @@ Everything goes through the real connection code (reactor.testing).
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from handlers.middleware import CompositionError, Middleware, before_only, may_w
 from handlers.requests import Request
 from handlers.responses import json, redirect, stream, text
 from handlers.router import RouteError
-from reactor import Headers, ProtocolError, Response, sleep
+from reactor import Headers, Limits, ProtocolError, Response, sleep
 from reactor.testing import Client
 from tests.drive import drive
 
@@ -337,8 +338,9 @@ def test_what_is_mounted_is_prepared_too() -> None:
     handler = Handler()
     app = Application()
     app.mount("/x", handler)
-    app.prepare("the server")
-    assert handler.prepared == "the server"
+    server = SimpleNamespace(limits=Limits())
+    app.prepare(server)
+    assert handler.prepared is server
 
 
 # --- what is there for free ----------------------------------------------------------------------
