@@ -183,7 +183,8 @@ def reader(call: Endpoint, told: ErrorAnswer) -> Callable[[Any], Awaitable[Respo
 
     async def read_and_call(request: Request) -> Response:
         try:
-            request.content = await request.body.read()
+            if not request.content:  # a middleware may have read it
+                request.content = await request.body.read()
             answer = call(request)
             return answer if isinstance(answer, Response) else await answer
         except Exception as error:
