@@ -98,7 +98,8 @@ RANKS = (
     ("handlers.listing", "handlers.openfiles", "handlers.receiving", "handlers.unfinished"),
     ("handlers.ledger",),
     ("handlers.resumable",),
-    ("handlers.files", "handlers.debugpage", "handlers.requests", "handlers.responses"),
+    ("handlers.files", "handlers.requests"),
+    ("handlers.debugpage", "handlers.responses"),
     (
         "handlers.endpoints",
         "handlers.errors",
