@@ -66,7 +66,6 @@ RANKS = (
     ("reactor.testing.client",),
     ("reactor.testing",),
     (
-        "handlers",
         "handlers.codings",
         "handlers.converters",
         "handlers.mediatypes",
@@ -119,6 +118,7 @@ RANKS = (
         "handlers.middlewares.trustedhosts",
     ),
     ("handlers.application", "handlers.middlewares"),
+    ("handlers",),
     ("handlers.demo",),
     ("handlers.site",),
     ("reactor.handover",),

@@ -1,0 +1,53 @@
+"""The names that applications are written with, in one place, and what it costs to have them."""
+
+import subprocess
+import sys
+from typing import Any
+
+import handlers
+import reactor
+from handlers import Application, Request, file, json, redirect, set_cookie, text
+from reactor import Response
+from reactor.testing import Client
+
+LOADED = "import {}, sys; print(*sys.modules)"
+
+
+def loaded_by(module: str) -> set[str]:
+    command = [sys.executable, "-c", LOADED.format(module)]
+    return set(subprocess.run(command, capture_output=True, check=True, text=True).stdout.split())
+
+
+def test_an_application_needs_one_import() -> None:
+    app = Application()
+
+    @app.get("/")
+    async def index(request: Request) -> Any:
+        if "file" in request.args:
+            return await file(request, __file__)
+        return redirect("/x") if "redirect" in request.args else json({"a": 1})
+
+    @app.get("/x")
+    def other(request: Request) -> Response:
+        return set_cookie(text("x"), "a", "b")
+
+    with Client(app) as client:
+        assert client.get("/").json() == {"a": 1}
+        assert client.get("/?file").text.startswith('"""The names')
+        assert client.get("/?redirect", follow_redirects=True).text == "x"
+
+
+def test_the_names_are_all_there_and_mean_one_thing() -> None:
+    assert sorted(handlers.__all__) == handlers.__all__
+    for name in handlers.__all__:
+        found = getattr(handlers, name)
+        assert f"handlers.{name}" not in sys.modules, "it hides a module"
+        if hasattr(reactor, name):  # an application's request is a request
+            assert issubclass(found, getattr(reactor, name))
+
+
+def test_they_bring_nothing_along_that_applications_do_not_need() -> None:
+    loaded = loaded_by("handlers")
+    assert "handlers.application" in loaded
+    assert not {"handlers.receiving", "handlers.resumable", "reactor.testing"} & loaded
+    assert not {"asyncio", "email", "http.client", "http.cookies", "unittest"} & loaded
