@@ -19,10 +19,12 @@ from reactor.messages import Body, Fields, Headers, Request, Response, Trailed, 
 from reactor.protocol.heads import FieldBlock
 from reactor.regions import File, FileRegion, Parts
 from reactor.server import Server
+from reactor.statistics import DURATIONS, Statistics
 from reactor.ticking import Ticking
 from reactor.together import gather, timeout
 
 __all__ = [
+    "DURATIONS",
     "Body",
     "Cancelled",
     "Channel",
@@ -40,6 +42,7 @@ __all__ = [
     "Request",
     "Response",
     "Server",
+    "Statistics",
     "Subscription",
     "Ticking",
     "TooSlow",

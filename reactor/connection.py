@@ -16,23 +16,20 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from enum import IntEnum
 from functools import partial
-from inspect import isroutine
-from typing import Final, TypeAlias
+from typing import Final
 
-from reactor.accesslog import AccessLog
-from reactor.budgets import MemoryBudget, Patience
+from reactor.budgets import Patience
 from reactor.buffers import JOIN_BYTES
-from reactor.dates import WallClock
 from reactor.errors import Cancelled, ProtocolError, ResponseError
 from reactor.futures import Future
-from reactor.limits import Limits
 from reactor.loop import NEVER
 from reactor.messages import Body, Fields, Headers, Request, Response, plain_response
 from reactor.outgoing import Outgoing, Piece, at_hand
 from reactor.protocol.heads import encode_head, encode_informational, takes_trailers
 from reactor.protocol.http1 import RequestParser
 from reactor.regions import FileRegion
-from reactor.tasks import Runtime, Task
+from reactor.service import Service
+from reactor.tasks import Task
 from reactor.transport import ENDED, INPUT_OPEN, TURN_BYTES, Transport
 
 REQUESTS_PER_TURN: Final = 16  # pipelined ones; the rest waits for its next turn
@@ -40,7 +37,6 @@ PIECES_PER_TURN: Final = 16  # of a body that is made as it is sent
 SHUTDOWN_LINGER: Final = 1.0  # seconds that a client's FIN is waited for when the server ends
 LITTLE_BYTES: Final = 64 * 1024  # unsent, and the next request may begin
 
-Handler: TypeAlias = Callable[[Request], "Response | Awaitable[Response]"]
 
 log = logging.getLogger("reactor")
 
@@ -72,36 +68,11 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
 }
 
 
-class Service:
-    """What all connections of a server share."""
-
-    def __init__(
-        self,
-        handler: Handler,
-        limits: Limits,
-        runtime: Runtime,
-        wall: WallClock,
-        access_log: AccessLog | None,
-        closed: Callable[["HttpConnection"], None],
-    ) -> None:
-        # Calling an instance costs three times as much as calling a bound method of it.
-        if not isroutine(handler):
-            handler = handler.__call__  # type: ignore[operator]
-        self.handler = handler
-        self.limits = limits
-        self.runtime = runtime
-        self.reactor = runtime.reactor
-        self.wall = wall
-        self.access_log = access_log
-        self.closed = closed  # told of each connection that is lost
-        self.memory = MemoryBudget(limits.memory_bodies_bytes)
-        self.draining = False  # no request after the one that runs
-
-
 class HttpConnection:
     """HTTP/1.x on one transport."""
 
     __slots__ = (
+        "_answer",
         "_body_error",
         "_keep_alive",
         "_last_deadline",
@@ -111,7 +82,6 @@ class HttpConnection:
         "_pull",
         "_request",
         "_service",
-        "_status",
         "_task",
         "_transport",
         "state",
@@ -130,7 +100,7 @@ class HttpConnection:
         self._pull: tuple[Future[bytes], int] | None = None  # who waits for how much of the body
         self._body_error: ProtocolError | None = None
         self._outgoing: Outgoing | None = None
-        self._status = 0
+        self._answer: tuple[int, Fields] = (0, ())  # status and fields, once they have left
         self._patience: Patience | None = None
         transport.open(self)
         transport.set_deadline(service.reactor.now + service.limits.idle_timeout)
@@ -183,7 +153,7 @@ class HttpConnection:
         if request is not None:
             request.client_closed = True
             if outgoing is not None:
-                self._log(request, self._status, outgoing.sent)
+                self._observe(request, outgoing.sent)
             if request.length != 0:
                 request.body.close()
         if isinstance(task, Task):
@@ -195,6 +165,15 @@ class HttpConnection:
     def abort(self) -> None:
         """Reset the connection: an error got as far as the loop."""
         self._transport.abort()
+
+    def describe(self) -> str:
+        """The request that it works for, or has answered in this turn; or else its state."""
+        latest = self._service.latest
+        if self._request is not None:
+            return repr(self._request)
+        if latest is not None and latest.started == self._service.reactor.now:
+            return repr(latest)
+        return f"<{self.state.name} {self._transport.peer[0]}>"
 
     def shut_down(self) -> None:
         """The server ends: an idle connection does at once, another with its answer."""
@@ -255,6 +234,8 @@ class HttpConnection:
         """Call the handler, and make an answer of what it returns."""
         self._request = request
         transport, service = self._transport, self._service
+        service.latest = request
+        request.started = service.reactor.now
         request.client = transport.peer
         if transport.input is ENDED:
             request.client_closed = True
@@ -319,6 +300,7 @@ class HttpConnection:
         method = "HEAD" if line.startswith("HEAD ") else ""  # whose answers have no body
         request = Request(method, line, "", "", 1, Headers())
         request.client = self._transport.peer
+        request.started = self._service.reactor.now
         request.keep_alive = False
         self._request = request
         self._respond(request, self._answer_to(error))
@@ -353,15 +335,15 @@ class HttpConnection:
         elif isinstance(body, FileRegion):
             size = self._write_at_hand(head, body)
         if size is not None:
-            if service.access_log is not None:
-                service.access_log.write(request, response.status, size)
+            if service.observe is not None:
+                service.observe(request, response.status, response.headers, size)
             self._end_answer(request)
         else:
             transport.write(head)
             chunked = length is None and request.minor > 0
             trailed = takes_trailers(request, body)
             self._outgoing = Outgoing(body, length, chunked, service.runtime, trailed)
-            self._status = response.status
+            self._answer = (response.status, response.headers)
             self._begin_output()
 
     def _write_at_hand(self, head: bytes, region: FileRegion) -> int | None:
@@ -568,7 +550,7 @@ class HttpConnection:
         request, self._outgoing = self._request, None
         assert request is not None
         self._close_outgoing(outgoing)
-        self._log(request, self._status, outgoing.sent)
+        self._observe(request, outgoing.sent)
         self._end_answer(request)
 
     def _fail_output(self, error: BaseException) -> None:
@@ -657,9 +639,10 @@ class HttpConnection:
     def _abort(self) -> None:
         self._transport.abort()
 
-    def _log(self, request: Request, status: int, size: int) -> None:
-        if self._service.access_log is not None:
-            self._service.access_log.write(request, status, size)
+    def _observe(self, request: Request, size: int) -> None:
+        """An answer that was made as it was sent has ended, well or not."""
+        if self._service.observe is not None:
+            self._service.observe(request, *self._answer, size)
 
 
 _READING: Final = frozenset({IDLE, HEAD, BODY, LINGER})

@@ -36,6 +36,12 @@ def log_date(seconds: float) -> str:
     )
 
 
+def log_time(seconds: float) -> str:
+    """`seconds` since the epoch as RFC 3339 has it, in UTC: up to the second, without its zone."""
+    t = time.gmtime(seconds)
+    return f"{t.tm_year:04}-{t.tm_mon:02}-{t.tm_mday:02}T{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02}"
+
+
 class WallClock:
     """What is made of the time of day, each until the second `expires` (of the loop's clock)."""
 
@@ -50,6 +56,7 @@ class WallClock:
         self._with_date = with_date
         self.expires = float("-inf")
         self.log_date = ""
+        self.log_time = ""
         self.status_lines: dict[int, bytes] = {}
 
     def refresh(self, now: float) -> None:
@@ -57,6 +64,7 @@ class WallClock:
         wall = self._wall()
         self.expires = now + 1.0 - wall % 1.0
         self.log_date = log_date(wall)
+        self.log_time = log_time(wall)
         date = f"Date: {http_date(wall)}\r\n" if self._with_date else ""
         self._common = f"{date}{self._server}"
         self.status_lines.clear()

@@ -1,7 +1,8 @@
 """Every limit and every timeout, in one place.
 
 The suffix of a name is its unit: `_timeout`, `_age` and `_idle` are in seconds, `_bytes` in bytes,
-`_rate` in bytes per second; a plural without one of these is a count. The command line makes an
+`_rate` in bytes per second; a plural without one of these is a count. `slow_callback` is a time,
+too. The command line makes an
 option of each field (`idle_timeout` is `--idle-timeout`), the README a row of its table, from the
 metadata here.
 
@@ -60,6 +61,9 @@ class Limits:
     resumable_uploads: int = _limit(1000, "uploads that can be resumed, at a time; more: 507")
     resumable_bytes: int = _limit(16 * 1024**3, "all of these together; more: 507")
     resumable_age: float = _limit(86400.0, "such an upload is kept when nothing more comes")
+    slow_callback: float = _limit(
+        0.1, "what holds the loop longer (in seconds) is named in the log; 0: nothing"
+    )
     log_bytes: int = _limit(4 * 1024 * 1024, "log lines held while their disk is slow; then lost")
 
     def __post_init__(self) -> None:
@@ -76,4 +80,5 @@ _MAY_BE_ZERO = {
     "handler_timeout",
     "min_rate",
     "shutdown_timeout",
+    "slow_callback",
 }

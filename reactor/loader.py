@@ -13,7 +13,7 @@ from operator import attrgetter
 from traceback import FrameSummary, StackSummary, TracebackException, extract_tb
 from typing import Any, cast
 
-from reactor.connection import Handler
+from reactor.service import Handler
 
 log = logging.getLogger("reactor")
 

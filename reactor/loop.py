@@ -24,8 +24,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from selectors import EVENT_READ
+from selectors import EVENT_READ, SelectorKey
 from typing import Any, Final, Protocol, TypeAlias
+
+from reactor.naming import name_of
 
 SLICE: Final = 64  # sockets, timers or callbacks that have their turn before others are looked at
 NEVER: Final = float("inf")
@@ -88,6 +90,9 @@ class Timer(Deadline):
     def deadline_passed(self) -> None:
         self._callback(*self._arguments)
 
+    def describe(self) -> str:
+        return name_of(self._callback)
+
 
 class Waker:
     """Makes `wait` return from another thread or a signal: a byte through a socket pair."""
@@ -136,10 +141,14 @@ class Reactor:
         waker: Waker | None = None,
     ) -> None:
         self.selector = selector or selectors.DefaultSelector()
+        # Who times it puts itself in its place.
+        self.wait: Callable[[float | None], list[tuple[SelectorKey, int]]] = self.selector.select
         self.clock = clock
         self.now = clock()  # read once a turn
         self.ready = 0  # how many sockets were, in this turn
         self.behind = False  # more is ready than this slice
+        self.received = 0  # bytes, and
+        self.sent = 0  # through all sockets; their transports count
         self.unflushed: list[Output] = []  # who queued output outside its own turn
         self.urgent: list[EventHandler] = []  # looked at between slices, ready or not
         self._timers: list[tuple[float, int, Deadline]] = []
@@ -206,7 +215,7 @@ class Reactor:
         elif self._timers:
             until = min(max(0.0, self._timers[0][0] - self.clock()), LONGEST_WAIT)
             longest = until if longest is None else min(until, longest)
-        ready = self.selector.select(longest)
+        ready = self.wait(longest)
         self.now = self.clock()
         self.ready = len(ready)
         if self.ready > SLICE:
@@ -228,21 +237,18 @@ class Reactor:
 
     def look(self, handler: EventHandler) -> None:
         """Give it a turn out of turn, ready or not."""
-        try:
-            handler.on_events(EVENT_READ)
-        except Exception:
-            self._blame(handler)
+        self._call(handler.on_events, (EVENT_READ,))
 
     # --- the phases ------------------------------------------------------------------------------
 
-    def _run_events(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
+    def _run_events(self, ready: list[tuple[SelectorKey, int]]) -> None:
         for key, mask in ready:
             try:
                 key.data.on_events(mask)
             except Exception:
                 self._blame(key.data)
 
-    def _run_in_slices(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
+    def _run_in_slices(self, ready: list[tuple[SelectorKey, int]]) -> None:
         """A backlog is worked in the order in which it came, and no newcomer waits for its end."""
         self.behind = True
         for start in range(0, len(ready), SLICE):
@@ -270,10 +276,7 @@ class Reactor:
                     self._push(timer)
             else:
                 timer.armed = timer.deadline = NEVER
-                try:
-                    timer.deadline_passed()
-                except Exception:
-                    self._blame(timer)
+                self._call(timer.deadline_passed)
             timers = self._timers  # it may have been rebuilt
 
     def _run_soon(self) -> None:
@@ -282,11 +285,7 @@ class Reactor:
         while foreign:
             soon.append(foreign.popleft())
         for _ in range(min(len(soon), SLICE)):
-            callback, arguments = soon.popleft()
-            try:
-                callback(*arguments)
-            except Exception:
-                self._blame(getattr(callback, "__self__", callback))
+            self._call(*soon.popleft())
         self._flush()
 
     def _flush(self) -> None:
@@ -297,6 +296,13 @@ class Reactor:
                 output.end_turn()
             except Exception:
                 self._blame(output)
+
+    def _call(self, callback: Callback, arguments: tuple[Any, ...] = ()) -> None:
+        """What it raises costs its owner its life, and nobody else."""
+        try:
+            callback(*arguments)
+        except Exception:
+            self._blame(getattr(callback, "__self__", callback))
 
     def _push(self, timer: Deadline) -> None:
         self._serial += 1

@@ -225,6 +225,10 @@ class Request:
     Host field or, before it, the authority of an absolute target. `content` is the body's bytes
     where something has read them for a plain handler, `params` what a router found in the path.
     `_state` is for whoever makes a class of its own of this one, and not there until it is set.
+
+    For the logs: `started` is when it was served, in seconds of the reactor's clock; who makes an
+    identifier for the request sets `id`; and where `logged` is set to False the access log has no
+    line of it.
     """
 
     _state: dict[str, Any]
@@ -238,14 +242,17 @@ class Request:
         "expects_continue",
         "headers",
         "host",
+        "id",
         "keep_alive",
         "length",
+        "logged",
         "method",
         "minor",
         "params",
         "path",
         "query",
         "scheme",
+        "started",
         "target",
     )
 
@@ -268,6 +275,9 @@ class Request:
         self.params: Mapping[str, Any] = _NO_PARAMS
         self.client: tuple[Any, ...] = ("", 0)
         self.client_closed = False  # it sends no more; it may still read
+        self.started = 0.0
+        self.id = ""
+        self.logged = True
 
     def __repr__(self) -> str:
         return f"<{self.method} {self.target} HTTP/1.{self.minor}>"

@@ -20,15 +20,21 @@ from dataclasses import replace
 from selectors import EVENT_READ
 from typing import Any, Final
 
-from reactor.accesslog import AccessLog
-from reactor.connection import Handler, HttpConnection, Service
+from reactor.accesslog import Observer, check_format, line_writer
+from reactor.connection import HttpConnection
 from reactor.dates import WallClock
+from reactor.errorlog import ErrorLog
 from reactor.errors import Cancelled, ProtocolError
 from reactor.futures import Future
 from reactor.limits import Limits
+from reactor.logwriter import LogFile, LogWriter
 from reactor.loop import Reactor
+from reactor.messages import Fields, Request
+from reactor.service import Handler, Service
+from reactor.statistics import Statistics
 from reactor.tasks import Runtime, Task
 from reactor.threadpool import ThreadPool
+from reactor.timing import TimedReactor
 from reactor.transport import NOTSENT_LOWAT_BYTES, Transport, limit_unsent
 
 ACCEPTS_PER_TURN: Final = 256
@@ -126,6 +132,10 @@ class Server:
 
     Everything it touches is an argument: the reactor (selector and clock), the thread pool, the
     wall clock and the transport's class, so that a simulator can stand in for the world.
+
+    A handler that has a method `prepare` is told of its server before anything is served, by
+    `handler.prepare(server)`, for what it needs of it: its limits, its statistics, coroutines to
+    `spawn`. What that raises, the making of the server raises.
     """
 
     def __init__(
@@ -137,14 +147,22 @@ class Server:
         pool: ThreadPool | None = None,
         wall: WallClock | None = None,
         transport: type[Transport] = Transport,
-        access_log: int | None = None,
+        access_log: int | LogFile | None = None,
+        access_log_format: str = "common",
+        error_log: ErrorLog | None = None,
     ) -> None:
-        """`access_log` is a descriptor, or None. Raises nothing and opens nothing yet."""
+        """`access_log` is a descriptor, or a file that can be opened anew, or None.
+
+        `error_log` is written without waiting while the server runs. Opens nothing yet. Raises
+        ValueError for a wrong format (see accesslog.py), and what the handler's `prepare` raises.
+        """
+        check_format(access_log_format)
         limits = limits or Limits()
         if not limits.connections:
             limits = replace(limits, connections=affordable_connections())
         self.limits = limits
-        self.reactor = reactor or Reactor()
+        slow = limits.slow_callback
+        self.reactor = reactor or (TimedReactor(slow) if slow else Reactor())
         self.pool = pool or ThreadPool(
             self.reactor, limits.pool_threads, limits.pool_jobs, limits.pool_timeout
         )
@@ -152,17 +170,28 @@ class Server:
         runtime.adopt_generators()
         wall = wall or WallClock()
         wall.refresh(self.reactor.now)
-        self._log = (
-            AccessLog(access_log, wall, runtime, limits.log_bytes)
-            if access_log is not None
-            else None
-        )
-        self._service = Service(handler, limits, runtime, wall, self._log, self._closed)
+        self._logs: dict[str, LogWriter] = {}
+        self._error_log = error_log
+        observe: Observer | None = None
+        if access_log is not None:
+            file = LogFile(access_log) if isinstance(access_log, int) else access_log
+            writer = self._logs["access"] = LogWriter(file, runtime, limits.log_bytes)
+            observe = line_writer(access_log_format, writer.write, wall, self.reactor)
+        self._service = Service(handler, limits, runtime, wall, observe, self._closed)
         self._transport = transport
         self._listeners: list[Listener] = []
-        self._connections: dict[HttpConnection, None] = {}  # a set that keeps their order
+        self._connections: dict[HttpConnection, float] = {}  # since when, in their order
         self._newcomers = Newcomers(self.reactor)
         self._tasks: dict[Future[None], Task[None]] = {}
+        self._statistics: Statistics | None = None
+        prepare = getattr(handler, "prepare", None)
+        if prepare is not None:
+            try:
+                prepare(self)
+            except Exception:
+                if reactor is None:
+                    self.reactor.close()
+                raise
 
     # --- listening -------------------------------------------------------------------------------
 
@@ -185,7 +214,8 @@ class Server:
             return
         transport = self._transport(self.reactor, client, peer)
         connection = HttpConnection(transport, self._service)
-        self._connections[connection] = None
+        self._connections[connection] = self.reactor.now
+        self._service.accepted += 1
         if open_connections >= self.limits.connections:
             connection.refuse(ProtocolError(503, "Too many connections.", [("Retry-After", "1")]))
         else:
@@ -195,6 +225,19 @@ class Server:
     def connections(self) -> int:
         """How many are open."""
         return len(self._connections)
+
+    @property
+    def draining(self) -> bool:
+        """It shuts down: what has begun is answered, and no more."""
+        return self._service.draining
+
+    @property
+    def statistics(self) -> Statistics:
+        """What it does, in numbers; counting begins when they are asked for the first time."""
+        if self._statistics is None:
+            self._statistics = Statistics(self._service, self.pool, self._connections, self._logs)
+            self._service.observe = _both(self._service.observe, self._statistics.count)
+        return self._statistics
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run the coroutine beside the connections; it is cancelled when the server shuts down.
@@ -210,6 +253,11 @@ class Server:
     def run(self) -> None:
         """Serve until `shut_down` has ended."""
         sys.setswitchinterval(SWITCH_SECONDS)
+        if self._error_log is not None:
+            limit = self.limits.log_bytes
+            writer = LogWriter(self._error_log.file, self._runtime, limit, delay=0.0)
+            self._logs["error"] = writer
+            self._error_log.attach(writer)
         try:
             self.reactor.run()
         finally:
@@ -239,14 +287,24 @@ class Server:
         self.reactor.call_later(self.limits.shutdown_timeout, self._abort_all)
         self._stop_if_done()
 
+    def reopen_logs(self) -> None:
+        """Open the files of the logs anew, where they have been renamed. On the loop's thread.
+
+        Nothing is lost: what cannot be opened goes on as it is, and the error log says so.
+        """
+        for writer in self._logs.values():
+            writer.reopen()
+
     def close(self) -> None:
-        """Close what is open, and write the last lines of the log. The loop has ended."""
+        """Close what is open, and write the last lines of the logs. The loop has ended."""
         self._close_listeners()
         for connection in tuple(self._connections):
             connection.abort()
         self.pool.close()
-        if self._log is not None:
-            self._log.close()
+        if self._error_log is not None:
+            self._error_log.detach()
+        for writer in self._logs.values():
+            writer.close()
         self.reactor.close()
 
     # --- inside ----------------------------------------------------------------------------------
@@ -281,6 +339,18 @@ class Server:
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             listener.close()
+
+
+def _both(first: Observer | None, second: Observer) -> Observer:
+    if first is None:
+        return second
+    told = first
+
+    def observe(request: Request, status: int, fields: Fields, size: int) -> None:
+        told(request, status, fields, size)
+        second(request, status, fields, size)
+
+    return observe
 
 
 def bind(host: str, port: int, backlog: int) -> list[socket.socket]:

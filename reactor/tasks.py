@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from reactor.errors import Cancelled
 from reactor.futures import Cancellable, Future, Lane
 from reactor.loop import Reactor, Timer
+from reactor.naming import name_of
 from reactor.threadpool import ThreadPool
 
 T = TypeVar("T")
@@ -109,6 +110,10 @@ class Task(Cancellable[T]):
         """Let it go on for `cancel_timeout`; then it is closed."""
         if not self.done:
             self._last_call = self._runtime.call_later(self._runtime.cancel_timeout, self._close)
+
+    def describe(self) -> str:
+        """Its coroutine, and where that waits."""
+        return name_of(self._coroutine)
 
     def _resume(self, future: Future[Any]) -> None:
         self._runtime.call_soon(self._step_if_waiting, future)

@@ -11,7 +11,7 @@ made when they are needed: one that hangs on a dead disk does not keep the proce
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from reactor.errors import PoolFull, ProtocolError
 from reactor.futures import Future, Lane
@@ -35,6 +35,16 @@ class _Job:
         self.arguments = arguments
         self.future: Future[Any] = Future()
         self.timer: Timer | None = None
+
+
+class PoolLoad(NamedTuple):
+    """What a pool has to do at one moment."""
+
+    threads: int
+    idle: int  # of these
+    files: int  # jobs in the queues, and
+    compressions: int
+    outside: int  # file jobs that wait for a place in theirs
 
 
 class ThreadPool:
@@ -69,6 +79,11 @@ class ThreadPool:
             job.timer = self._reactor.call_later(self._timeout, self._give_up, job)
             self._outside.append(job)
         return job.future
+
+    def load(self) -> PoolLoad:
+        """A look at it from the loop; the threads go on meanwhile."""
+        files, compressions = (len(self._queues[lane]) for lane in Lane)
+        return PoolLoad(self._threads, self._idle, files, compressions, len(self._outside))
 
     def close(self) -> None:
         """Let idle threads end; a busy one is left to itself."""

@@ -22,6 +22,7 @@ from typing import Any, Final, Protocol
 from reactor.buffers import Item, SendQueue
 from reactor.loop import Deadline, Reactor
 from reactor.messages import PIECE_BYTES
+from reactor.naming import name_of
 from reactor.regions import WINDOW_BYTES, FileRegion
 
 TURN_BYTES: Final = 256 * 1024  # sent for one connection in one turn
@@ -137,6 +138,7 @@ class Transport(Deadline):
                 self.abort()
             else:
                 if data:
+                    self._reactor.received += len(data)
                     protocol.data_received(data)
                 else:
                     self.input = ENDED
@@ -198,7 +200,7 @@ class Transport(Deadline):
     def flush(self) -> None:
         """Send what the kernel takes, TURN_BYTES at most."""
         queue = self._queue
-        room = TURN_BYTES if self.window == WINDOW_BYTES else self._fast_turn()
+        room = most = TURN_BYTES if self.window == WINDOW_BYTES else self._fast_turn()
         try:
             while queue and room > 0:
                 item = queue.first() if len(queue) > 1 else queue[0]
@@ -223,6 +225,7 @@ class Transport(Deadline):
             pass
         except OSError:
             self._break()
+        self._reactor.sent += most - room
         self._blocked = bool(queue)
         if queue:
             self._blocked_since = self._reactor.now
@@ -284,6 +287,10 @@ class Transport(Deadline):
     def deadline_passed(self) -> None:
         if self.protocol is not None:
             self.protocol.deadline_passed()
+
+    def describe(self) -> str:
+        """What its owner is doing, for the log."""
+        return "a connection that has ended" if self.protocol is None else name_of(self.protocol)
 
     # --- inside ----------------------------------------------------------------------------------
 

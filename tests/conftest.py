@@ -10,9 +10,9 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 
-from reactor.connection import Handler
 from reactor.limits import Limits
 from reactor.server import Server
+from reactor.service import Handler
 from tests.client import TIMEOUT, Client
 from tests.drive import open_descriptors
 
@@ -22,10 +22,17 @@ T = TypeVar("T")
 class Running:
     """A server that runs on a thread of its own."""
 
-    def __init__(self, handler: Handler, access_log: int | None, limits: Limits) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        access_log: int | None,
+        limits: Limits,
+        access_log_format: str = "common",
+    ) -> None:
         self.clients: list[Client] = []
         self._handler = handler
         self._access_log = access_log
+        self._format = access_log_format
         self._limits = limits
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="server")
@@ -34,7 +41,12 @@ class Running:
 
     def _run(self) -> None:
         """All of it on this thread, as a program does: hooks for generators belong to a thread."""
-        self.server = Server(self._handler, self._limits, access_log=self._access_log)
+        self.server = Server(
+            self._handler,
+            self._limits,
+            access_log=self._access_log,
+            access_log_format=self._format,
+        )
         self.address = self.server.listen("127.0.0.1", 0)
         self._ready.set()
         self.server.run()
@@ -86,7 +98,12 @@ class Running:
 
 class Serve(Protocol):
     def __call__(
-        self, handler: Handler, *, access_log: int | None = None, **limits: Any
+        self,
+        handler: Handler,
+        *,
+        access_log: int | None = None,
+        access_log_format: str = "common",
+        **limits: Any,
     ) -> Running: ...
 
 
@@ -116,8 +133,14 @@ def serve(no_leaks: None, caplog: pytest.LogCaptureFixture) -> Iterator[Serve]:
     """
     running: list[Running] = []
 
-    def start(handler: Handler, *, access_log: int | None = None, **limits: Any) -> Running:
-        running.append(Running(handler, access_log, Limits(**limits)))
+    def start(
+        handler: Handler,
+        *,
+        access_log: int | None = None,
+        access_log_format: str = "common",
+        **limits: Any,
+    ) -> Running:
+        running.append(Running(handler, access_log, Limits(**limits), access_log_format))
         return running[-1]
 
     with caplog.at_level(logging.WARNING, logger="reactor"):

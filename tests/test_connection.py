@@ -31,11 +31,11 @@ from reactor.connection import (
     PRODUCE,
     REQUESTS_PER_TURN,
     TRANSITIONS,
-    Handler,
     HttpConnection,
     State,
 )
 from reactor.regions import WINDOW_BYTES
+from reactor.service import Handler
 from reactor.simulator import Answer, Faults, SimClient, SimFile, SimNetwork, SimWorld, simulation
 from reactor.simulator.client import BUFFERS
 from reactor.transport import PAUSED

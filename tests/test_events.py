@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from handlers.compression import compress
 from handlers.events import HEARTBEAT_SECONDS, Event, events, last_event_id
 from reactor import Channel, ProtocolError, Request, Response, sleep
-from reactor.connection import Handler
+from reactor.service import Handler
 from reactor.simulator import SimClient, simulation
 from reactor.simulator.client import parse_answers
 from tests.client import request as request_bytes

@@ -23,11 +23,11 @@ from handlers.application import Application
 from handlers.demo import demo
 from handlers.site import Plan, Site
 from reactor import Request, Response, sleep
-from reactor.connection import Handler
 from reactor.limits import Limits
 from reactor.loop import Reactor
 from reactor.regions import File
 from reactor.server import Server
+from reactor.service import Handler
 from reactor.threadpool import ThreadPool
 from tests.client import request
 

@@ -496,7 +496,41 @@ def log_bytes(serve: Serve) -> None:
         os.close(writer)
 
 
+def slow_callback(serve: Serve) -> None:
+    """Who takes longer is named, who does not is not; 0 turns it off."""
+
+    def handler(request: Request) -> Response:
+        time.sleep(float(request.path[1:]))
+        return hello(request)
+
+    told = Told()
+    log = logging.getLogger("reactor")
+    log.addHandler(told)
+    try:
+        for limit in (0.2, 0.0):
+            client = serve(handler, slow_callback=limit).connect()
+            for seconds in ("0.01", "0.3"):
+                assert client.ask(f"/{seconds}").status == 200
+    finally:
+        log.removeHandler(told)
+    assert [line.split(" held ")[0] for line in told.lines] == ["<GET /0.3 HTTP/1.1>"]
+    assert 0.3 <= float(told.lines[0].split("for ")[1].split()[0]) < 15
+
+
+class Told(logging.Handler):
+    """What was logged of slow callbacks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "held the loop" in record.getMessage():
+            self.lines.append(record.getMessage())
+
+
 CASES: list[Callable[[Serve], None]] = [
+    slow_callback,
     connections,
     backlog,
     idle_timeout,
@@ -542,7 +576,8 @@ def test_every_limit_has_a_unit_and_a_meaning() -> None:
     for one in fields(Limits):
         assert one.metadata["meaning"]
         if isinstance(one.default, float):
-            assert one.name.endswith(("_timeout", "_rate", "_age", "_idle")), one.name
+            suffixes = ("_timeout", "_rate", "_age", "_idle", "slow_callback")
+            assert one.name.endswith(suffixes), one.name
 
 
 @pytest.mark.parametrize("name", [one.name for one in fields(Limits)])
@@ -561,7 +596,7 @@ def test_zero_only_where_it_means_something() -> None:
             continue
         allowed.add(one.name)
     without_time = {"handler_timeout", "min_rate", "shutdown_timeout"}
-    assert allowed == {"connections", "small_file_bytes", *without_time}
+    assert allowed == {"connections", "small_file_bytes", "slow_callback", *without_time}
 
 
 # --- each error reaches a client that is still sending -------------------------------------------

@@ -18,6 +18,7 @@ RANKS = (
     (
         "reactor.errors",
         "reactor.limits",
+        "reactor.naming",
         "reactor.pagecache",
         "reactor.protocol",
         "reactor.protocol.grammar",
@@ -31,7 +32,7 @@ RANKS = (
         "reactor.values",
         "reactor.watch",
     ),
-    ("reactor.budgets", "reactor.buffers", "reactor.threadpool"),
+    ("reactor.budgets", "reactor.buffers", "reactor.threadpool", "reactor.timing"),
     ("reactor.messages", "reactor.tasks", "reactor.protocol.chunked"),
     (
         "reactor.channels",
@@ -40,8 +41,11 @@ RANKS = (
         "reactor.together",
         "reactor.transport",
     ),
-    ("reactor.outgoing", "reactor.accesslog", "reactor.ticking"),
+    ("reactor.outgoing", "reactor.logwriter", "reactor.ticking"),
+    ("reactor.accesslog", "reactor.errorlog"),
+    ("reactor.service",),
     ("reactor.connection",),
+    ("reactor.statistics",),
     ("reactor.server",),
     (
         "reactor",
@@ -152,7 +156,10 @@ OSERRORS = {
         "Supervisor._spawn",
         "_say",  # to nobody
     },
-    "reactor.accesslog": {"AccessLog._write"},  # a log that cannot be written ends no server
+    "reactor.logwriter": {  # a log that cannot be written or opened ends no server
+        "LogFile.write",
+        "LogWriter._reopened",
+    },
     "reactor.__main__": {  # each becomes a sentence
         "_serve",
         "_open_access_log",

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from reactor.connection import Handler
 from reactor.dates import WallClock
 from reactor.limits import Limits
 from reactor.loop import NEVER, Reactor, Waker
 from reactor.regions import FileRegion
 from reactor.server import Server
+from reactor.service import Handler
 from reactor.simulator.disk import SimFile, SimPool
 from reactor.simulator.invariants import Invariants
 from reactor.simulator.network import SimNetwork, Violation

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, TypeAlias, TypedDict, Unpack
 
-from reactor.connection import Handler
 from reactor.limits import Limits
 from reactor.server import Server
+from reactor.service import Handler
 from reactor.testing.cookies import CookieJar
 from reactor.testing.encoding import (
     Body,
