@@ -24,12 +24,13 @@ from handlers.demo import demo
 from handlers.files import Files, Mount
 from handlers.mediatypes import media_types
 from handlers.middleware import Answer, Endpoint
+from handlers.monitoring import Monitoring
 from handlers.receiving import Receiver
 from handlers.resumable import Resumable
 from handlers.safepath import Place, Root
 from handlers.statics import close_idle
 from handlers.uploads import sweep
-from reactor import Fields, Limits, Request, Response, plain_response, sleep
+from reactor import Fields, Limits, Request, Response, Server, plain_response, sleep
 
 UPLOADS: Final = "/files/"  # where a plan's directory is
 EXPIRY_SECONDS: Final = 600.0  # between two looks for uploads that were given up
@@ -53,6 +54,8 @@ class Plan:
     listing: bool = True
     uploads: bool = True
     deletes: bool = False
+    health: bool = False  # /healthz and /readyz
+    metrics: bool = False  # /metrics
 
 
 class Site:
@@ -75,6 +78,8 @@ class Site:
         if plan.directory is not None:
             self._mount_uploads(plan.directory)
         self.handler = self._make_handler()
+        if plan.health or plan.metrics:
+            self.handler = Monitoring(self.handler, health=plan.health, metrics=plan.metrics)
 
     def housekeeping(self) -> list[Coroutine[Any, Any, None]]:
         """What is to run beside the connections, each by itself, for as long as they are served."""
@@ -197,6 +202,13 @@ class _Beside:
         self._router = router
         self._prefixes = prefixes
         self._application = application
+
+    def prepare(self, server: Server) -> None:
+        """The application is told of its server as if there were nothing beside it."""
+        self._router.prepare(server)
+        prepare = getattr(self._application, "prepare", None)
+        if prepare is not None:
+            prepare(server)
 
     def __call__(self, request: Request) -> Answer:
         path = request.path

@@ -7,6 +7,7 @@ python -m reactor --reload package.module:handler
 """
 
 import errno
+import logging
 import os
 import signal
 import sys
@@ -17,26 +18,35 @@ from typing import Any, Final
 from handlers.site import Plan, Site, Unusable
 from reactor.config import UPLOADS, Config, configure_logging, parse_arguments
 from reactor.dates import WallClock
+from reactor.errorlog import ErrorLog
 from reactor.handover import GRACE, Child
 from reactor.loader import LoadError, load, trace
+from reactor.logwriter import LogFile
 from reactor.reload import Supervisor
+from reactor.report import report
 from reactor.server import Server, bind
 
 PATIENCE_AFTER_SECOND_SIGNAL: Final = 0.8  # seconds
+
+log = logging.getLogger("reactor")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     config = parse_arguments(arguments)
-    configure_logging(config.log_level)
+    try:
+        error_log = ErrorLog(_open_error_log(config.error_log))
+    except OSError as error:
+        return _complain(f"cannot write the error log {config.error_log!r}: {error.strerror}")
+    configure_logging(config.log_level, error_log)
     if not config.reload:
-        return _serve(config, None)
+        return _serve(config, error_log, None)
     child = Child.inherited()
     if child is None:
         return _supervise(config, arguments)
     child.begin(config.application, config.limits.shutdown_timeout)
-    status = _serve(config, child)
+    status = _serve(config, error_log, child)
     child.ended(status)
     return status
 
@@ -50,7 +60,7 @@ def _supervise(config: Config, arguments: Sequence[str]) -> int:
     return Supervisor(arguments, listening, config.limits.shutdown_timeout).run()
 
 
-def _serve(config: Config, child: Child | None) -> int:
+def _serve(config: Config, error_log: ErrorLog, child: Child | None) -> int:
     try:
         access_log = _open_access_log(config.access_log)
     except OSError as error:
@@ -64,12 +74,18 @@ def _serve(config: Config, child: Child | None) -> int:
         return status
     except Unusable as error:
         return _complain(str(error))
-    server = Server(
-        site.handler,
-        config.limits,
-        wall=WallClock(server=config.server_header, with_date=config.date_header),
-        access_log=access_log,
-    )
+    try:
+        server = Server(
+            site.handler,
+            config.limits,
+            wall=WallClock(server=config.server_header, with_date=config.date_header),
+            access_log=access_log,
+            access_log_format=config.access_log_format,
+            error_log=error_log,
+        )
+    except ValueError as error:  # an application's routes, told when it is prepared
+        log.debug("the application could not be prepared", exc_info=error)
+        return _complain(str(error), 2)
     try:
         address = child.listen(server) if child else server.listen(config.host, config.port)
     except (OSError, OverflowError, UnicodeError) as error:  # a backlog, a name beyond any
@@ -78,6 +94,7 @@ def _serve(config: Config, child: Child | None) -> int:
         _end_on_signals(server)
     else:
         _end_on_signals(server, (signal.SIGTERM,), GRACE)
+    _report_on_signals(server)
     if child is None or child.first:
         _tell(config, server, address)
     for work in site.housekeeping():
@@ -88,14 +105,21 @@ def _serve(config: Config, child: Child | None) -> int:
     return 0
 
 
-def _open_access_log(where: str) -> int | None:
+def _open_access_log(where: str) -> LogFile | None:
     if where == "off":
         return None
     if where == "-":
         if sys.stdout is None:
             raise OSError(errno.EBADF, "standard output is closed")
-        return sys.stdout.fileno()
-    return os.open(where, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return LogFile(sys.stdout.fileno())
+    return LogFile.open(where)
+
+
+def _open_error_log(where: str) -> LogFile:
+    if where != "-":
+        return LogFile.open(where)
+    # Where standard error is closed its number may be that of anything else by now.
+    return LogFile(sys.stderr.fileno()) if sys.stderr is not None else LogFile.open(os.devnull)
 
 
 def _plan(config: Config) -> Plan:
@@ -111,6 +135,8 @@ def _plan(config: Config) -> Plan:
         listing=config.listing,
         uploads=not config.read_only,
         deletes=config.allow_delete,
+        health=config.health,
+        metrics=config.metrics,
     )
 
 
@@ -170,6 +196,27 @@ def _end_on_signals(
 def _cannot_listen(config: Config, error: Exception) -> int:
     where = f"{config.host}, port {config.port}"
     return _complain(f"cannot listen on {where}: {getattr(error, 'strerror', None) or error}")
+
+
+def _report_on_signals(server: Server) -> None:
+    """SIGUSR1: files of logs were renamed. SIGUSR2: say what the server is doing.
+
+    An application that has a handler of its own for one of them keeps it.
+    """
+
+    def tell() -> None:
+        """Whatever the level of the log: somebody has asked."""
+        place = (__file__, 0, report(server), (), None)
+        log.handle(log.makeRecord(log.name, logging.INFO, *place))
+
+    def on_signal(number: int, frame: Any) -> None:
+        server.reactor.call_soon_threadsafe(
+            server.reopen_logs if number == signal.SIGUSR1 else tell
+        )
+
+    for one in (signal.SIGUSR1, signal.SIGUSR2):
+        if not callable(signal.getsignal(one)):
+            signal.signal(one, on_signal)
 
 
 def _complain(sentence: str, status: int = 1) -> int:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final, NoReturn
 
 from reactor import values
+from reactor.accesslog import check_format
 from reactor.limits import Limits
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
@@ -41,7 +42,11 @@ class Config:
     listing: bool
     read_only: bool
     allow_delete: bool
+    health: bool  # /healthz and /readyz
+    metrics: bool  # /metrics
     access_log: str  # "-": standard output; "off"; otherwise a path
+    access_log_format: str
+    error_log: str  # "-": standard error; otherwise a path
     log_level: str
     date_header: bool
     server_header: str
@@ -77,7 +82,11 @@ def parse_arguments(arguments: Sequence[str]) -> Config:
         listing=not options.no_listing,
         read_only=options.read_only,
         allow_delete=options.allow_delete and not options.read_only,
+        health=options.health,
+        metrics=options.metrics,
         access_log=options.access_log,
+        access_log_format=options.access_log_format,
+        error_log=options.error_log,
         log_level=options.log_level,
         date_header=not options.no_date_header,
         server_header=options.server_header.strip(),
@@ -209,7 +218,28 @@ def _add_server(parser: _Parser) -> None:
         default="-",
         help="where a line for each request goes (%(default)s: standard output)",
     )
-    add("--log-level", choices=LOG_LEVELS, default="info", help="of the error log, on stderr")
+    add(
+        "--access-log-format",
+        metavar="FORMAT",
+        type=_checked(check_format),
+        default="common",
+        help="common, combined, json, or a text with gunicorn's atoms, as in "
+        "'%%(h)s \"%%(r)s\" %%(s)s %%(D)s' (%(default)s)",
+    )
+    add(
+        "--error-log",
+        metavar="-|PATH",
+        default="-",
+        help="where errors and warnings go (%(default)s: standard error); files of both logs are "
+        "opened anew on SIGUSR1, and SIGUSR2 writes the server's state into this one",
+    )
+    add("--log-level", choices=LOG_LEVELS, default="info", help="of the error log (%(default)s)")
+    add(
+        "--health",
+        action="store_true",
+        help="answer /healthz (200), and /readyz (200, and 503 while the server shuts down)",
+    )
+    add("--metrics", action="store_true", help="answer /metrics, for Prometheus and for everybody")
     add("--no-date-header", action="store_true", help="for a machine without a clock")
     add("--server-header", metavar="VALUE", default="reactor", help="empty: none (%(default)s)")
     add("-h", "--help", action="help", help="show this and end")
@@ -252,8 +282,6 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def configure_logging(level: str) -> None:
-    """The error log: times, levels, sentences, on stderr."""
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+def configure_logging(level: str, error_log: logging.Handler) -> None:
+    """What all loggers have to say from this level on goes into the error log."""
+    logging.basicConfig(level=level.upper(), handlers=[error_log])

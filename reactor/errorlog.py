@@ -29,7 +29,7 @@ class ErrorLog(logging.Handler):
         self.file = file
         self._writer: LogWriter | None = None
         self._thread = 0  # the loop's
-        self.setFormatter(_Formatter("%(levelname)s %(name)s: %(message)s"))
+        self.setFormatter(RecordFormatter("%(levelname)s %(name)s: %(message)s"))
 
     def attach(self, writer: LogWriter) -> None:
         """From now on through the writer; this is the loop's thread."""
@@ -62,7 +62,9 @@ class ErrorLog(logging.Handler):
             writer.write_now(line)
 
 
-class _Formatter(logging.Formatter):
+class RecordFormatter(logging.Formatter):
+    """One record as its lines, for any handler."""
+
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
         first, *others = _CONTROL.sub(_escaped, text).split("\n")

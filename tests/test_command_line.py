@@ -397,7 +397,8 @@ def test_help_is_whole() -> None:
     for option in (
         *("DIR | package.module:name", "--directory", "--static", "--read-only", "--allow-delete"),
         *("--reload", "--no-listing", "--spa", "--type", "--header", "--cache-control"),
-        *("--host", "--port", "--access-log", "--log-level"),
+        *("--host", "--port", "--access-log", "--access-log-format", "--error-log", "--log-level"),
+        *("--health", "--metrics"),
     ):
         assert option in done.stdout
     for one in fields(Limits):
@@ -621,6 +622,139 @@ def test_the_access_log_is_appended_to_a_file(start: Start, tmp_path: Path) -> N
     assert '"GET /echo/one HTTP/1.1" 200 3' in line
     assert program.process.stdout is not None
     assert program.process.stdout.read() == ""
+
+
+def test_the_access_log_has_the_format_that_was_asked_for(start: Start) -> None:
+    program = start("--access-log-format", "%(m)s {%(U)s} %(s)s %({server}o)s")
+    with program.connect() as client:
+        client.ask("/echo/one?x")
+    program.signal()
+    assert program.wait()[0] == 0
+    assert program.process.stdout is not None
+    assert program.process.stdout.read() == "GET {/echo/one} 200 -\n"
+
+
+FAILING = """
+    import logging, time
+
+    def app(request):
+        if request.path == "/slow":
+            time.sleep(0.2)
+        logging.getLogger("mine").info("a word")
+        raise ValueError("first\\n2026-01-01T00:00:00.000Z ERROR reactor: forged")
+"""
+
+
+def test_the_error_log_goes_to_standard_error(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "failing.py").write_text(textwrap.dedent(FAILING))
+    program = start("failing:app", cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    with program.connect() as client:
+        assert client.ask("/slow", "X-Request-Id: r1").status == 500
+    program.signal()
+    assert program.wait()[0] == 0
+    records = [line for line in program.error_log().splitlines() if not line.startswith("    ")]
+    assert [record.partition(" ")[2] for record in records[:2]] == [
+        "INFO mine: a word",
+        "ERROR reactor: <GET /slow HTTP/1.1> failed [r1]",
+    ]
+    assert re.search(
+        r"WARNING reactor: <GET /slow HTTP/1.1> held the loop for 0.[0-9]+ s", records[2]
+    )
+    assert len(records) == 3, "nothing is forged"
+
+
+def test_the_error_log_is_appended_to_a_file(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "failing.py").write_text(textwrap.dedent(FAILING))
+    (tmp_path / "log").write_text("before\n")
+    program = start(
+        *("failing:app", "--error-log", "log", "--log-level", "error", "--slow-callback", "0"),
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    with program.connect() as client:
+        assert client.ask("/slow").status == 500
+    program.signal()
+    assert program.wait()[0] == 0
+    text = (tmp_path / "log").read_text()
+    assert text.startswith("before\n")
+    assert text.count("\n20") == 1
+    assert "\n    ValueError: first\n    2026-01-01" in text
+    assert program.error_log() == ""
+
+
+def test_an_application_that_cannot_be_prepared_is_a_sentence(tmp_path: Path) -> None:
+    source = """
+        from handlers.application import Application
+
+        app = Application()
+        for _ in range(2):
+            app.get("/twice")(lambda request: "x")
+    """
+    (tmp_path / "twice.py").write_text(textwrap.dedent(source))
+    done = run("twice:app", "--port", "0", env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    assert "/twice" in complaint(done, 2)
+
+
+def test_an_error_log_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    done = run("--error-log", str(tmp_path / "nowhere/log"))
+    assert "cannot write the error log" in complaint(done, 1)
+
+
+def test_files_of_logs_are_opened_anew_on_sigusr1(start: Start, tmp_path: Path) -> None:
+    """Each line is in one of the files, whole, while they are renamed under load."""
+    access, errors = tmp_path / "access.log", tmp_path / "error.log"
+    program = start(
+        *("--access-log", str(access), "--access-log-format", "%(U)s"),
+        *("--error-log", str(errors), "--slow-callback", "0"),
+    )
+    with program.connect() as client:
+        for turn in range(5):
+            for number in range(100):
+                client.ask(f"/echo/{turn * 100 + number}")
+            for path in (access, errors):
+                path.rename(path.with_suffix(f".{turn}"))
+            program.signal(signal.SIGUSR1)
+            until = time.monotonic() + TIMEOUT
+            while not (access.exists() and errors.exists()):
+                assert time.monotonic() < until
+                client.ask("/")
+        program.signal(signal.SIGUSR2)
+        client.ask("/")
+    program.signal()
+    assert program.wait()[0] == 0
+    files = [*(access.with_suffix(f".{turn}") for turn in range(5)), access]
+    lines = [line for path in files for line in path.read_text().splitlines()]
+    assert [line for line in lines if line != "/"] == [f"/echo/{n}" for n in range(500)]
+    assert errors.read_text().count("state of the server:") == 1
+    assert program.error_log() == ""
+
+
+def test_sigusr2_tells_what_the_server_is_doing(start: Start) -> None:
+    """Whatever the level of the log, and without a break in the service."""
+    program = start("--log-level", "critical")
+    with program.connect() as client:
+        client.ask("/")
+        program.signal(signal.SIGUSR2)
+        client.ask("/")
+        program.signal()
+        assert program.wait()[0] == 0
+    first, *lines = program.error_log().splitlines()
+    assert first.endswith("INFO reactor: state of the server:")
+    assert all(line.startswith("    ") for line in lines)
+    for word in ("loop: ", "connections: 1 open", "127.0.0.1 IDLE", "timers: ", "pool: "):
+        assert any(line.strip().startswith(word) for line in lines), word
+
+
+def test_health_and_metrics_are_there_when_they_are_asked_for(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "healthz").write_text("a file")
+    paths = ("/healthz", "/readyz", "/metrics")
+    with start(str(tmp_path)).connect() as client:
+        assert [client.ask(path).status for path in paths] == [200, 404, 404]
+        assert client.ask("/healthz").body == b"a file"
+    with start(str(tmp_path), "--health", "--metrics").connect() as client:
+        assert [client.ask(path).status for path in paths] == [200, 200, 200]
+        assert client.ask("/healthz").body == b"ok\n"
+        assert b"reactor_requests_total" in client.ask("/metrics").body
 
 
 def test_the_access_log_may_be_off(start: Start) -> None:

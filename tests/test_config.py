@@ -84,6 +84,17 @@ def test_what_comes_more_than_once() -> None:
     assert config.cache_control == (("*", "a"), ("*", "b"))
 
 
+def test_logs_and_what_operators_ask_for() -> None:
+    config = parsed()
+    assert (config.access_log, config.access_log_format, config.error_log) == ("-", "common", "-")
+    assert not config.health
+    assert not config.metrics
+    config = parsed("--health", "--metrics", "--error-log", "e", "--access-log-format", "%(h)s %%")
+    assert config.health
+    assert config.metrics
+    assert (config.access_log_format, config.error_log) == ("%(h)s %%", "e")
+
+
 def test_what_may_be_done() -> None:
     assert parsed("--allow-delete").allow_delete
     config = parsed("--allow-delete", "--read-only")
@@ -105,6 +116,9 @@ def test_what_may_be_done() -> None:
         (["--spa", "index.html", "a:b"], "--spa"),
         (["--spa", "/index.html", "x"], "--spa"),
         (["--spa", "", "x"], "--spa"),
+        (["--access-log-format", "xml"], "'xml'"),
+        (["--access-log-format", "%(h)s %(z)s"], "'%(z)s'"),
+        (["--access-log-format", ""], "--access-log-format"),
         (["--static", "/a"], "--static"),
         (["--static"], "--static"),
         (["--type", "x"], "--type"),

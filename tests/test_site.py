@@ -11,7 +11,7 @@ import pytest
 
 from handlers.site import EXPIRY_SECONDS, Plan, Site, Unusable, cache_rules
 from handlers.statics import IDLE_SECONDS
-from reactor import Future, Limits, Request, Response
+from reactor import Future, Limits, Request, Response, Server
 from tests.client import Answer, Client, request
 from tests.conftest import Running, Serve
 from tests.drive import Play, Stage, open_descriptors
@@ -343,6 +343,29 @@ def test_a_page_that_is_not_there(folder: Path, name: str) -> None:
 
 def test_an_application_alone_is_the_handler() -> None:
     assert Site(Plan(application=echo), Limits()).handler is echo
+
+
+@pytest.mark.parametrize("mounts", [[], ["/assets/"]])
+@pytest.mark.parametrize("health", [False, True])
+def test_an_application_is_told_of_its_server(
+    run: Run, folder: Path, mounts: list[str], health: bool
+) -> None:
+    """Whatever stands before it."""
+    told: list[Server] = []
+
+    class Prepared:
+        def prepare(self, server: Server) -> None:
+            told.append(server)
+
+        def __call__(self, request: Request) -> Response:
+            return Response(200, b"application")
+
+    static = [(prefix, str(folder)) for prefix in mounts]
+    running = run(application=Prepared(), static=static, health=health)
+    assert told == [running.server]
+    client = running.connect()
+    assert client.ask("/x").body == b"application"
+    assert (client.ask("/healthz").body == b"ok\n") is health
 
 
 def test_an_application_gets_what_no_mount_has(start: Start, folder: Path) -> None:

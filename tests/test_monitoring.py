@@ -1,0 +1,62 @@
+"""What operators ask for comes first; all else goes to what is served, as it came."""
+
+from typing import Any
+
+import pytest
+
+from handlers.monitoring import Monitoring
+from reactor import Request, Response, Server
+from tests.conftest import Serve
+
+
+class Application:
+    """Answers with what it was asked, and knows its server."""
+
+    server: Server | None = None
+
+    def prepare(self, server: Server) -> None:
+        self.server = server
+
+    async def __call__(self, request: Request) -> Response:
+        body = await request.body.read()
+        return Response(200, f"{request.method} {request.target} ".encode() + body)
+
+
+@pytest.mark.parametrize(
+    ("options", "taken"),
+    [
+        ({"health": True, "metrics": True}, {"/healthz", "/readyz", "/metrics"}),
+        ({"health": True, "metrics": False}, {"/healthz", "/readyz"}),
+        ({"health": False, "metrics": True}, {"/metrics"}),
+        ({"health": False, "metrics": False}, set()),
+    ],
+)
+def test_only_what_was_asked_for_is_taken(
+    serve: Serve, options: dict[str, Any], taken: set[str]
+) -> None:
+    client = serve(Monitoring(Application(), **options)).connect()
+    for path in (
+        *("/healthz", "/readyz", "/metrics", "/", "/metricsx", "/metrics/", "/x/metrics"),
+        *("//metrics", "/Metrics", "/%6detrics"),
+    ):
+        answer = client.ask(path, method="POST", body=b"abc")
+        if path in taken:
+            assert (answer.status, answer.get("allow")) == (405, "GET, HEAD")
+            client.close()
+            client = serve(Monitoring(Application(), **options)).connect()
+            assert client.ask(path).status == 200
+        else:
+            assert answer.body == f"POST {path} abc".encode()
+
+
+def test_both_are_told_of_the_server(serve: Serve) -> None:
+    application = Application()
+    running = serve(Monitoring(application, health=True, metrics=False))
+    assert application.server is running.server
+    assert running.server._statistics is None, "who wants no metrics does not pay for them"
+
+
+def test_an_application_need_not_be_told(serve: Serve) -> None:
+    client = serve(Monitoring(lambda request: Response(418), health=True, metrics=True)).connect()
+    assert client.ask("/").status == 418
+    assert client.ask("/healthz").status == 200
