@@ -5,7 +5,8 @@ import re
 import pytest
 
 from handlers.middlewares import RequestId
-from reactor import Response
+from reactor import Request, Response
+from reactor.errorlog import RecordFormatter
 from reactor.testing import Client
 from tests.middlewares import PATHS, SHARED, STATUSES, application, served
 
@@ -78,3 +79,17 @@ def test_an_answer_keeps_the_one_that_it_has() -> None:
 def test_what_is_no_name_of_a_field(name: str) -> None:
     with pytest.raises(ValueError, match="no name of a field"):
         RequestId(name)
+
+
+def test_the_logs_know_it(caplog: pytest.LogCaptureFixture) -> None:
+    """The server's own request has it, so what is logged of the request is found by it."""
+
+    def fail(request: Request) -> Response:
+        raise ValueError
+
+    app = application(RequestId())
+    app.add("GET", "/fail", fail)
+    with Client(app, raise_server_exceptions=False) as client:
+        given = client.get("/fail").headers["x-request-id"]
+    said = RecordFormatter().format(caplog.records[-1])
+    assert said.split("\n")[0].endswith(f" [{given}]")

@@ -22,7 +22,7 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class RequestId(Middleware):
-    """Leaves an id in `request.state["request_id"]` and in a field of the answer.
+    """Leaves an id in `request.state["request_id"]`, for the logs, and in a field of the answer.
 
     An answer that has the field already keeps it.
     """
@@ -42,7 +42,7 @@ class RequestId(Middleware):
     def before(self, request: Request) -> None:
         given = request.headers.get(self._header) if self._trust else ""
         known = given if _SAFE.fullmatch(given) else os.urandom(ID_BYTES).hex()
-        request.state["request_id"] = known
+        request.state["request_id"] = request.id = known
 
     def after(self, request: Request, response: Response) -> Response:
         if has_field(response, self._folded):
