@@ -75,7 +75,7 @@ class Errors:
             return problem(request, error)
         if self._debugs():
             return debug_response(request, error)
-        return problem(request, ProtocolError(500, _FAILED))
+        return problem(request, ProtocolError(500, _failed(request)))
 
     def _find(self, error: Exception) -> ErrorHandler | None:
         for kind in type(error).__mro__:
@@ -95,6 +95,11 @@ class Errors:
 
     def _debugs(self) -> bool:
         return self.debug or (self.around is not None and self.around._debugs())
+
+
+def _failed(request: Request) -> str:
+    """What the client is told, and may tell: with its id, the failure is found in the log."""
+    return f"{_FAILED} Its id is {request.id}." if request.id else _FAILED
 
 
 def problem(request: Request, error: ProtocolError) -> Response:

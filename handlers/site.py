@@ -54,6 +54,7 @@ class Plan:
     listing: bool = True
     uploads: bool = True
     deletes: bool = False
+    debug: bool = False
     health: bool = False  # /healthz and /readyz
     metrics: bool = False  # /metrics
 
@@ -78,8 +79,17 @@ class Site:
         if plan.directory is not None:
             self._mount_uploads(plan.directory)
         self.handler = self._make_handler()
+        if plan.debug:
+            self._debug(plan.application)
         if plan.health or plan.metrics:
             self.handler = Monitoring(self.handler, health=plan.health, metrics=plan.metrics)
+
+    def _debug(self, application: Endpoint | None) -> None:
+        self._router.debug = True
+        if isinstance(application, Application):
+            application.debug = True
+        elif application is not None:
+            raise Unusable("--debug: only an Application (handlers.application) has such pages")
 
     def housekeeping(self) -> list[Coroutine[Any, Any, None]]:
         """What is to run beside the connections, each by itself, for as long as they are served."""

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from handlers.site import Plan, Site, Unusable
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if child is None:
         return _supervise(config, arguments)
     child.begin(config.application, config.limits.shutdown_timeout)
+    # Its successor takes the new clients, so there is nothing to wait for.
+    config = replace(config, limits=replace(config.limits, shutdown_delay=0.0))
     status = _serve(config, error_log, child)
     child.ended(status)
     return status
@@ -135,6 +138,7 @@ def _plan(config: Config) -> Plan:
         listing=config.listing,
         uploads=not config.read_only,
         deletes=config.allow_delete,
+        debug=config.debug,
         health=config.health,
         metrics=config.metrics,
     )

@@ -34,6 +34,7 @@ class Config:
     directory: str | None  # at /files/
     static: tuple[tuple[str, str], ...]  # prefix with its slashes, directory
     application: str  # "package.module:name"; "": none
+    debug: bool  # an answer to a failure shows how it came about
     reload: bool  # the application, when its files change
     types: tuple[tuple[str, str], ...]  # extension in lower case without its dot, media type
     headers: tuple[tuple[str, str], ...]
@@ -74,6 +75,7 @@ def parse_arguments(arguments: Sequence[str]) -> Config:
         directory=options.directory,
         static=static,
         application=application,
+        debug=options.debug,
         reload=options.reload,
         types=tuple(options.type),
         headers=tuple(options.header),
@@ -156,6 +158,11 @@ def _add_what(parser: _Parser) -> None:
         metavar="DIR | package.module:name",
         help="a directory, as in --static /=DIR (./a:b is one in any case); or an application: "
         "the name of a callable, handler(request), in a module, looked for here first",
+    )
+    add(
+        "--debug",
+        action="store_true",
+        help="an answer to a failure shows how it came about; not for the public",
     )
     add(
         "--reload",

@@ -1,10 +1,9 @@
 """Every limit and every timeout, in one place.
 
-The suffix of a name is its unit: `_timeout`, `_age` and `_idle` are in seconds, `_bytes` in bytes,
-`_rate` in bytes per second; a plural without one of these is a count. `slow_callback` is a time,
-too. The command line makes an
-option of each field (`idle_timeout` is `--idle-timeout`), the README a row of its table, from the
-metadata here.
+The suffix of a name is its unit: `_timeout`, `_delay`, `_age` and `_idle` are in seconds, `_bytes`
+in bytes, `_rate` in bytes per second; a plural without one of these is a count. `slow_callback` is
+a time, too. The command line makes an option of each field (`idle_timeout` is `--idle-timeout`),
+the README a row of its table, from the metadata here.
 
 What only the mechanism cares about (how much one connection may do within one turn of the loop) is
 a named constant beside the code that needs it.
@@ -34,6 +33,7 @@ class Limits:
     linger_timeout: float = _limit(2.0, "for the client's FIN, after its last byte")
     linger_total_timeout: float = _limit(30.0, "for the client's FIN, in all")
     cancel_timeout: float = _limit(1.0, "a cancelled handler has to clean up")
+    shutdown_delay: float = _limit(0.0, "new clients are taken after SIGTERM; /readyz says 503")
     shutdown_timeout: float = _limit(10.0, "running requests go on after SIGTERM")
 
     request_line_bytes: int = _limit(8 * 1024, "a request line; longer: 414")
@@ -79,6 +79,7 @@ _MAY_BE_ZERO = {
     "connections",
     "handler_timeout",
     "min_rate",
+    "shutdown_delay",
     "shutdown_timeout",
     "slow_callback",
 }

@@ -184,6 +184,7 @@ class Server:
         self._newcomers = Newcomers(self.reactor)
         self._tasks: dict[Future[None], Task[None]] = {}
         self._statistics: Statistics | None = None
+        self._leaving = False
         prepare = getattr(handler, "prepare", None)
         if prepare is not None:
             try:
@@ -228,8 +229,8 @@ class Server:
 
     @property
     def draining(self) -> bool:
-        """It shuts down: what has begun is answered, and no more."""
-        return self._service.draining
+        """It shuts down, or will when `shutdown_delay` is over."""
+        return self._leaving
 
     @property
     def statistics(self) -> Statistics:
@@ -266,6 +267,9 @@ class Server:
     def shut_down(self, grace: float = 0.0) -> None:
         """Stop listening, let running requests finish up to `shutdown_timeout`, then stop.
 
+        All of that begins after `shutdown_delay`, until which everything goes on, but for what asks
+        whether it is `draining`: a balancer has that long to notice.
+
         An idle connection is closed after `grace` seconds. A request that is on its way to it is
         answered in that time, and the client told by `Connection: close` to ask elsewhere from then
         on (RFC 9112, section 9.6): where another process goes on accepting, none is lost.
@@ -273,9 +277,16 @@ class Server:
         A second call ends everything now. From a thread or a signal handler, through
         `reactor.call_soon_threadsafe`.
         """
-        if self._service.draining:
+        if self._leaving:
             self._abort_all()
             return
+        self._leaving = True
+        if self.limits.shutdown_delay:
+            self.reactor.call_later(self.limits.shutdown_delay, self._drain, grace)
+        else:
+            self._drain(grace)
+
+    def _drain(self, grace: float) -> None:
         self._service.draining = True
         self._close_listeners()
         for task in tuple(self._tasks.values()):

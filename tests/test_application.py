@@ -13,6 +13,7 @@ import pytest
 
 from handlers.application import Application, Group
 from handlers.middleware import CompositionError, Middleware, before_only, may_wait
+from handlers.middlewares import RequestId
 from handlers.requests import Request
 from handlers.responses import json, redirect, stream, text
 from handlers.router import RouteError
@@ -776,3 +777,16 @@ def test_a_directory_in_an_application(tmp_path: Path) -> None:
     found = drive(later)
     found.body.release()
     assert found.status == 200, "without a server, too"
+
+
+def test_a_failure_tells_its_id_to_who_has_one() -> None:
+    app = Application(RequestId())
+
+    @app.get("/")
+    def fails(request: Request) -> str:
+        raise ZeroDivisionError
+
+    with served(app) as client:
+        answer = client.get("/")
+        identifier = answer.headers["X-Request-Id"]
+        assert answer.text.endswith(f" Its id is {identifier}.\n")

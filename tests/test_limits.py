@@ -284,6 +284,20 @@ def shutdown_timeout(serve: Serve) -> None:
         client.read_to_end()
 
 
+def shutdown_delay(serve: Serve) -> None:
+    running = serve(lambda request: Response(200), shutdown_delay=0.3)
+    before = running.connect()
+    assert before.ask("/").status == 200
+    began = time.monotonic()
+    running.shut_down()
+    running.wait_until(lambda: running.server.draining)
+    assert running.connect().ask("/").status == 200
+    answer = before.ask("/")
+    assert (answer.status, answer.get("connection")) == (200, None)
+    assert running.join()
+    took(began, 0.3)
+
+
 # --- sizes ---------------------------------------------------------------------------------------
 
 
@@ -542,6 +556,7 @@ CASES: list[Callable[[Serve], None]] = [
     linger_timeout,
     linger_total_timeout,
     cancel_timeout,
+    shutdown_delay,
     shutdown_timeout,
     request_line_bytes,
     head_bytes,
@@ -576,7 +591,7 @@ def test_every_limit_has_a_unit_and_a_meaning() -> None:
     for one in fields(Limits):
         assert one.metadata["meaning"]
         if isinstance(one.default, float):
-            suffixes = ("_timeout", "_rate", "_age", "_idle", "slow_callback")
+            suffixes = ("_timeout", "_delay", "_rate", "_age", "_idle", "slow_callback")
             assert one.name.endswith(suffixes), one.name
 
 
@@ -595,7 +610,7 @@ def test_zero_only_where_it_means_something() -> None:
         except ValueError:
             continue
         allowed.add(one.name)
-    without_time = {"handler_timeout", "min_rate", "shutdown_timeout"}
+    without_time = {"handler_timeout", "min_rate", "shutdown_delay", "shutdown_timeout"}
     assert allowed == {"connections", "small_file_bytes", "slow_callback", *without_time}
 
 

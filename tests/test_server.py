@@ -1138,6 +1138,15 @@ def test_a_second_shut_down_ends_everything(serve: Serve) -> None:
         client.read_to_end()
 
 
+def test_a_second_shut_down_does_not_wait_for_the_delay(serve: Serve) -> None:
+    running = serve(lambda request: Response(200), shutdown_delay=1000)
+    running.shut_down()
+    running.wait_until(lambda: running.server.draining)
+    assert running.connect().ask("/").status == 200
+    running.shut_down()
+    assert running.join()
+
+
 def test_a_hung_thread_does_not_hold_up_the_end(serve: Serve, tmp_path: object) -> None:
     fifo = f"{tmp_path}/fifo"
     os.mkfifo(fifo)

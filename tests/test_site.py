@@ -9,9 +9,11 @@ from typing import Any, Protocol
 
 import pytest
 
+from handlers.application import Application
 from handlers.site import EXPIRY_SECONDS, Plan, Site, Unusable, cache_rules
 from handlers.statics import IDLE_SECONDS
 from reactor import Future, Limits, Request, Response, Server
+from reactor.testing import Client as InProcess
 from tests.client import Answer, Client, request
 from tests.conftest import Running, Serve
 from tests.drive import Play, Stage, open_descriptors
@@ -493,3 +495,18 @@ def test_files_that_nobody_asks_for_are_closed(serve: Serve, folder: Path) -> No
     time.sleep(0.01)
     upkeep(site, 2)  # nobody has asked since
     assert hello not in open_descriptors().values()
+
+
+def test_debugging_is_for_applications() -> None:
+    app = Application()
+
+    @app.get("/")
+    def fails(request: Request) -> Response:
+        raise ZeroDivisionError
+
+    site = Site(Plan(application=app, debug=True), Limits())
+    with InProcess(site.handler, raise_server_exceptions=False) as client:
+        answer = client.get("/", headers={"Accept": "text/html"})
+        assert (answer.status, "ZeroDivisionError" in answer.text) == (500, True)
+    with pytest.raises(Unusable, match="--debug"):
+        Site(Plan(application=lambda request: Response(200), debug=True), Limits())
