@@ -46,4 +46,10 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_there_are_pages() -> None:
-    assert {page.stem for page in PAGES} >= {"routing", "middlewares", "streaming", "testing"}
+    assert {page.stem for page in PAGES} >= {
+        "routing",
+        "middlewares",
+        "streaming",
+        "testing",
+        "logging",
+    }
