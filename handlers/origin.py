@@ -6,24 +6,32 @@ says about the page, in two fields that no script can set: Sec-Fetch-Site (Fetch
 Headers, section 2.3) and Origin (RFC 6454, section 7). A client that sends neither is no browser,
 and nobody's page can use it.
 
-Schemes are not compared: behind a proxy that ends TLS, the page is https and the request is http.
+Sec-Fetch-Site is the browser's own verdict, over the address that it asked for. Where there is one
+it counts alone: a proxy that rewrites Host makes any Origin look foreign, and a page may hide its
+own ("null", by Referrer-Policy). Where there is none, as from a browser over plain HTTP, the origin
+has to be that of the Host. Schemes are not compared: behind a proxy that ends TLS, the page is
+https and the request is http.
 """
 
 from typing import Final
 
 from reactor import ProtocolError, Request
 
+# "none" is the user: what is typed or dropped into the browser (section 2.3 there).
+_OURS: Final = frozenset(("same-origin", "none"))
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
 def refuse_foreign(request: Request) -> None:
     """Raise ProtocolError(403) for a request that another site's page has a browser send."""
     sites = request.headers.get_all("Sec-Fetch-Site")
-    if any(site.lower() == "cross-site" for site in sites):
-        raise _refusal()
-    for origin in request.headers.get_all("Origin"):
-        if not _is_of_host(origin, request.host):
-            raise _refusal()
+    if sites:
+        allowed = all(site.lower() in _OURS for site in sites)
+    else:
+        origins = request.headers.get_all("Origin")
+        allowed = all(_is_of_host(origin, request.host) for origin in origins)
+    if not allowed:
+        raise ProtocolError(403, "A page of another site may not do this.")
 
 
 def _is_of_host(origin: str, host: str) -> bool:
@@ -33,7 +41,3 @@ def _is_of_host(origin: str, host: str) -> bool:
     if port is None or not host:
         return False
     return authority.removesuffix(port) == host.lower().removesuffix(port)
-
-
-def _refusal() -> ProtocolError:
-    return ProtocolError(403, "A page of another site may not do this.")

@@ -20,6 +20,11 @@ def ask(host: str, *fields: str) -> Request:
         ("Sec-Fetch-Site: Cross-Site",),
         ("Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: cross-site"),
         ("Sec-Fetch-Site: cross-site", "Origin: http://example.com"),
+        ("Sec-Fetch-Site: same-site", "Origin: http://example.com"),
+        ("Sec-Fetch-Site: same-site",),
+        ("Sec-Fetch-Site: ",),
+        ("Sec-Fetch-Site: same-origin, cross-site",),
+        ("Sec-Fetch-Site: nonesuch", "Origin: http://example.com"),
         ("Sec-Fetch-Site: same-site", "Origin: http://www.example.com"),
         ("Origin: http://evil.example",),
         ("Origin: null",),
@@ -59,6 +64,11 @@ def test_another_site(fields: tuple[str, ...]) -> None:
         ("[::1]:80", ("Origin: http://[::1]",)),
         ("example.com", ("Sec-Fetch-Site: same-origin", "Origin: http://example.com")),
         ("example.com", ("Sec-Fetch-Site: none",)),
+        ("example.com", ("Sec-Fetch-Site: Same-Origin",)),
+        # A proxy has put its own name for us into Host; a page does not tell where it is from.
+        ("backend:4221", ("Sec-Fetch-Site: same-origin", "Origin: https://example.com")),
+        ("example.com", ("Sec-Fetch-Site: same-origin", "Origin: null")),
+        ("example.com", ("Sec-Fetch-Site: none", "Origin: null")),
     ],
 )
 def test_our_own_site(host: str, fields: tuple[str, ...]) -> None:
