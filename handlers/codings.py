@@ -52,6 +52,7 @@ _SHRINKING: Final = frozenset(
         *("application/ndjson", "application/x-ndjson", "application/json-seq"),
         *("application/yaml", "application/toml", "application/graphql", "application/rtf"),
         *("application/wasm", "application/vnd.ms-fontobject", "application/x-font-ttf"),
+        *("application/vnd.apple.mpegurl", "application/postscript", "application/x-subrip"),
         *("font/ttf", "font/otf", "font/collection", "font/sfnt"),
         *("image/bmp", "image/x-icon", "image/vnd.microsoft.icon"),
     }

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from handlers.codings import shrinks
 from handlers.mediatypes import _TYPES, media_type, media_types
 
 
@@ -25,6 +26,20 @@ from handlers.mediatypes import _TYPES, media_type, media_types
         ("a.xhtml", "application/xhtml+xml"),
         ("a.svg", "image/svg+xml"),
         ("a.png", "image/png"),
+        ("a.vtt", "text/vtt; charset=utf-8"),
+        ("a.m3u8", "application/vnd.apple.mpegurl"),
+        ("a.ts", "video/mp2t"),
+        ("a.yml", "application/yaml"),
+        ("a.toml", "application/toml"),
+        ("a.py", "text/x-python; charset=utf-8"),
+        ("a.log", "text/plain; charset=utf-8"),
+        ("a.conf", "text/plain; charset=utf-8"),
+        ("a.ini", "text/plain; charset=utf-8"),
+        ("a.rss", "application/rss+xml"),
+        ("a.docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
+        ("a.jsonl", "application/x-ndjson"),
+        ("a.cjs", "text/javascript; charset=utf-8"),
+        ("a.h", "text/x-c; charset=utf-8"),
         ("a\n.css", "text/css; charset=utf-8"),
         ("\udcff.css", "text/css; charset=utf-8"),
     ],
@@ -38,6 +53,12 @@ def test_the_table_is_of_types_in_lower_case() -> None:
     for extension, kind in _TYPES.items():
         assert re.fullmatch(r"[a-z0-9]+", extension)
         assert re.fullmatch(r"[a-z]+/[a-z0-9.+-]+", kind)
+    assert list(_TYPES) == sorted(_TYPES)
+
+
+@pytest.mark.parametrize("name", ["a.m3u8", "a.yaml", "a.toml", "a.jsonl", "a.atom", "a.eot"])
+def test_text_by_another_name_shrinks(name: str) -> None:
+    assert shrinks(media_type(name))
 
 
 @pytest.mark.parametrize(
