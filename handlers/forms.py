@@ -273,7 +273,7 @@ def _check_filename(name: str, filename: str) -> None:
     if not is_plain((filename,)):
         raise _malformed(f"The file of part {name!a} has a name that no file can have here.")
     if len(filename.encode()) > NAME_BYTES:
-        raise _malformed(f"The file of part {name!a} has a name that is too long.")
+        raise ProtocolError(414, f"The file of part {name!a} has a name that is too long.")
 
 
 def _malformed(sentence: str) -> ProtocolError:

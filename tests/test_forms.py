@@ -209,8 +209,6 @@ def test_encodings_that_are_none(encoding: str) -> None:
         ".hidden",
         "a/",
         "\\\\",
-        "x" * (NAME_BYTES + 1),
-        "ü" * 128,
     ],
 )
 def test_names_that_no_file_has(filename: str) -> None:
@@ -219,6 +217,15 @@ def test_names_that_no_file_has(filename: str) -> None:
     assert status == 400
     assert "'bad'" in reason
     assert "secret" not in reason
+
+
+@pytest.mark.parametrize("filename", ["x" * (NAME_BYTES + 1), "ü" * 128])
+def test_names_that_are_too_long(filename: str) -> None:
+    """As for a PUT to such a path."""
+    form = encode(("name=ok; filename=ok", b"1"), (f'name="bad"; filename="{filename}"', b"2"))
+    status, reason = refusal(form)
+    assert status == 414
+    assert "'bad'" in reason
 
 
 @pytest.mark.parametrize(

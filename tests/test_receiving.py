@@ -876,6 +876,7 @@ _BAD_PARTS = [
     (400, "name", file_part(".hidden", b"bad")),
     (400, "name", file_part("a\0b", b"bad")),
     (400, "name", part('name="f"; filename=""', b"bad")),
+    (414, "too long", file_part("n" * 256, b"bad")),
     (409, "folder", file_part("sub", b"bad")),
     (404, "link", file_part("link-out", b"bad")),
     (413, "field", part("name=field", b"x" * (FIELD_BYTES + 1))),
