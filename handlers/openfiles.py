@@ -28,6 +28,7 @@ from reactor import File, Future, in_pool
 
 SIBLINGS: Final = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}  # by coding
 DESCRIPTOR_SHARE: Final = 16  # one descriptor of the process in so many may be kept open here
+_SECOND: Final = 10**9  # ns
 
 Key: TypeAlias = tuple[str, ...]  # the segments of a path, as they were asked for
 
@@ -248,10 +249,18 @@ def _walk(root: Root, segments: Sequence[str], clock: Callable[[], float]) -> Fo
             sibling = _open(root, (*segments[:-1], segments[-1] + SIBLINGS[coding]), places)
         except OSError:
             continue  # nothing that may be served
-        # An older one was made of another file.
-        if sibling.version.modified >= plain.version.modified:
+        if _is_of(sibling.version.modified, plain.version.modified):
             siblings[coding] = sibling
     return Found(plain, siblings, frozenset(places), began)
+
+
+def _is_of(coded: int, plain: int) -> bool:
+    """Whether the one may have been made of the other, by their times: an older one was not.
+
+    Tools that give it the file's own time may leave out the fraction of the second. A time that
+    has one is compared as it is: both may have been written within one second.
+    """
+    return coded >= (plain if coded % _SECOND else plain - plain % _SECOND)
 
 
 def _present_siblings(root: Root, segments: Sequence[str], places: set[Place]) -> list[str]:
