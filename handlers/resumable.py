@@ -116,6 +116,8 @@ class Resumable:
     async def append(self, request: Request) -> Response:
         """Section 4.4: the content goes behind what is there."""
         refuse_foreign(request)
+        if "content-range" in request.headers:  # RFC 9110, section 14.5: of no meaning here
+            raise ProtocolError(400, "What is appended begins at Upload-Offset, not Content-Range.")
         name, (offset, complete) = _name(request), appended_at(request)
         return await self._in_turn(
             name, lambda claim: self._append(request, name, offset, complete, claim)
