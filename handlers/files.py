@@ -17,6 +17,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from errno import ENOENT
 from typing import Final
 from urllib.parse import quote
 
@@ -166,7 +167,7 @@ class Files:
         folder = key[-1] == ""
         segments = (*key[:-1], INDEX) if folder else key
         if not is_plain(segments):
-            raise self._error(*NOT_FOUND)
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT))
         opened = await self._open.find(key, segments)
         if opened.prepared is None or opened.prepared.young:
             # A tag is as good as the look that it comes from, which a slow disk makes an old one.

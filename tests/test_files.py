@@ -562,8 +562,21 @@ def test_what_is_there_is_not_the_applications(site: Path, clock: Clock) -> None
     assert served.ask("sub/small.txt").body == b"small"
     assert served.ask("sub").status == 301
     assert b"small.txt" in served.ask("sub/").body
-    for path in (".hidden", "sub/.none", ".", "..", "../secret.txt", "a%00", "a%5cb"):
-        assert served.ask(path).status == 404
+
+
+@pytest.mark.parametrize("listing", [True, False])
+def test_paths_that_no_file_has_are_the_applications(
+    site: Path, clock: Clock, listing: bool
+) -> None:
+    """Its own routes may have any form; what is hidden stays so."""
+    served = Served(site, clock, spa="page/index.html", listing=listing)
+    whole = served.ask("page/index.html")
+    for path in (
+        *("a//b", "a//", "/", "//", ".hid", ".hidden", ".hidden/", "sub/.none", "x%5cy", "x%2fy"),
+        *(".", "..", "../secret.txt", "a%00", ".well-known/x"),
+    ):
+        assert served.ask(path) == whole, path
+        assert Served(site, clock).ask(path).status == 404
 
 
 def test_without_listing_folders_are_the_applications(site: Path, clock: Clock) -> None:
