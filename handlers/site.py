@@ -224,7 +224,7 @@ class _Beside:
         path = request.path
         if "%" in path:  # prefixes are ASCII without "%": what is no UTF-8 is not below one
             path = "/".join(map(_unquoted, path.split("/")))
-        if path.startswith(self._prefixes):
+        if f"{path}/".startswith(self._prefixes):  # a prefix without its slash is redirected to it
             return self._router(request)
         return self._application(request)
 

@@ -244,7 +244,8 @@ def test_an_application_beside_directories(start_in: Start, folder: Path) -> Non
     assert told in program.line
     with program.connect() as client:
         assert client.ask("/").body == b"app: /"
-        assert client.ask("/s").body == b"app: /s"
+        assert client.ask("/s").get("location") == "/s/"
+        assert client.ask("/sx").body == b"app: /sx"
         assert client.ask("/s/hello.txt").body == b"hello"
         assert client.ask("/s/nothing").status == 404
         assert client.ask("/files/logo.new").body == b"logo"

@@ -377,7 +377,7 @@ def test_an_application_gets_what_no_mount_has(start: Start, folder: Path) -> No
         directory=str(folder),
     )
     for path in (
-        *("/", "/echo/x", "/assets", "/assetsx", "/a", "/a/b", "/a/bc/", "/files", "/filesx/y"),
+        *("/", "/echo/x", "/assetsx", "/a", "/a/bc", "/a/bc/", "/filesx", "/filesx/y"),
         *("//assets/x", "/assets%2Fhello.txt", "/%", "/%zz/assets/", "/%ff", "/a%2Fb/hello.txt"),
         *("/assets%zz/x", "/x?/assets/hello.txt", "/%2Fassets/x"),
     ):
@@ -387,6 +387,10 @@ def test_an_application_gets_what_no_mount_has(start: Start, folder: Path) -> No
         *("/a/%62/hello.txt", "/assets/hello.txt?x", "/assets/../x", "/assets//"),
     ):
         assert not from_application(client.ask(path)), path
+    for path in ("/assets", "/a/b", "/files", "/asset%73", "/assets?x"):
+        answer = client.ask(path)
+        location = answer.get("Location") or ""
+        assert (answer.status, location[-1:]) == (301, "x" if "?" in path else "/")
     assert client.ask("/assets/hello.txt").body == b"hello"
     assert client.ask("/%61ssets/hello.txt").body == b"hello"
     assert client.ask("/assets/nothing").status == 404  # it is the mount's, and not there
