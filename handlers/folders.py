@@ -213,7 +213,7 @@ class _Reader:
         try:
             descriptor, status = self._root.open_file(segments)
         except IsADirectoryError:
-            descriptor = self._root.open_folder(segments)
+            descriptor = self._root.find_folder(segments)
             status = os.fstat(descriptor)
         os.close(descriptor)
         return status

@@ -266,7 +266,7 @@ def _is_of(coded: int, plain: int) -> bool:
 def _present_siblings(root: Root, segments: Sequence[str], places: set[Place]) -> list[str]:
     """The codings whose sibling seems to be there: mostly none, at the price of one walk."""
     present = []
-    folder = root.open_folder(segments[:-1])
+    folder = root.find_folder(segments[:-1])
     try:
         for coding, suffix in SIBLINGS.items():
             name = (segments[-1] + suffix).encode()

@@ -294,7 +294,7 @@ def _check_folder(root: Root, segments: Sequence[str]) -> None:
 
 
 def _refuse_folder(root: Root, segments: Sequence[str]) -> None:
-    os.close(root.open_folder(segments))
+    os.close(root.find_folder(segments))
     raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
 
 

@@ -26,7 +26,10 @@ MOST_LINKS: Final = 40  # as many as the kernel follows (path_resolution(7))
 Place: TypeAlias = tuple[int, int, bytes]  # a name in a folder: its device, its inode, the name
 
 _NAME: Final = re.compile(rb"[^./\\\0][^/\\\0]*+")
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# To look names up in, which takes no more than the right to search a folder (its mode may be 0711)
+# where the system has descriptors for just that (O_PATH, open(2)).
+_FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READABLE: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # Should a FIFO or a terminal have taken the file's name since it was looked at, opening it neither
 # waits for a writer nor makes it the server's controlling terminal (open(2)).
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -45,12 +48,15 @@ class Root:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Raises OSError when there is no such directory or it cannot be read."""
+        """Raises OSError when there is no such directory or nothing can be looked up in it."""
         if not os.fspath(path):
             raise FileNotFoundError(errno.ENOENT, "its name is empty")  # not the current one
         self._path = os.path.join(os.getcwdb(), os.fsencode(path))
-        with _Walk(self._path, ()):
-            pass
+        folder = self.find_folder(())
+        try:
+            os.stat(".", dir_fd=folder)
+        finally:
+            os.close(folder)
 
     def open_file(self, segments: Sequence[str]) -> tuple[int, os.stat_result]:
         """The descriptor of a regular file, for reading, and its status.
@@ -69,7 +75,18 @@ class Root:
             return walk.to_file()
 
     def open_folder(self, segments: Sequence[str]) -> int:
-        """The descriptor of a folder; without segments, of the directory itself. Raises OSError."""
+        """The descriptor of a folder; without segments, of the directory itself. Raises OSError.
+
+        It is for reading: whoever lists the folder, locks it or puts it on the disk needs that.
+        """
+        found = self.find_folder(segments)
+        try:
+            return os.open(".", _READABLE, dir_fd=found)
+        finally:
+            os.close(found)
+
+    def find_folder(self, segments: Sequence[str]) -> int:
+        """The same, and all that can be done with it is to look up names."""
         with _Walk(self._path, segments) as walk:
             return walk.to_folder()
 

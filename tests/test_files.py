@@ -676,7 +676,8 @@ def nobody() -> Iterator[Path]:
         yield site
     finally:
         os.seteuid(user)
-        (outside / "site" / "sub").chmod(0o755)
+        for folder in ("", "sub", "page"):
+            (outside / "site" / folder).chmod(0o755)
         shutil.rmtree(outside)
 
 
@@ -706,6 +707,30 @@ def test_what_the_server_may_not_read(nobody: Path, clock: Clock) -> None:
         assert b"secret" not in seen.body
     seen = served.ask("text.txt", Accept_Encoding="gzip")
     assert gzip.decompress(seen.body) == TEXT  # made, since what is there may not be read
+
+
+def test_a_folder_that_may_be_searched_but_not_read(nobody: Path, clock: Clock) -> None:
+    user = os.geteuid()
+    if os.getuid() == 0:
+        os.seteuid(0)
+    (nobody / "sub" / "deep").mkdir()
+    (nobody / "sub" / "deep" / "b.txt").write_bytes(b"b")
+    (nobody / "sub" / "small.txt.gz").write_bytes(b"coded")
+    for folder in ("sub", "page", ""):
+        (nobody / folder).chmod(0o711)
+    os.seteuid(user)
+    if os.access(nobody / "sub", os.R_OK, effective_ids=True):
+        pytest.skip("this user may read everything")
+    served = Served(nobody, clock)
+    assert served.ask("sub/small.txt").body == b"small"
+    assert served.ask("sub/small.txt", Accept_Encoding="gzip").body == b"coded"
+    assert served.ask("sub/deep/b.txt").body == b"b"
+    assert b"b.txt" in served.ask("sub/deep/").body
+    assert served.ask("page/").body == b"<p>index"
+    for method in ("GET", "HEAD"):
+        assert served.ask("sub/", method).status == 403
+        assert served.ask("", method).status == 403
+    served.files._open.close()
 
 
 def test_cancelled_while_the_file_is_opened(served: Served) -> None:

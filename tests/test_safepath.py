@@ -1,6 +1,7 @@
 """Nothing leads out of the directory, nothing blocks, and nothing stays open."""
 
 import errno
+import fcntl
 import gc
 import os
 import socket
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from handlers import safepath
 from handlers.safepath import MOST_LINKS, Place, Root, is_plain, place_in
 from tests.drive import open_descriptors
 
@@ -59,6 +61,7 @@ def read(root: Root, *segments: str) -> str:
     return content.decode()
 
 
+@pytest.mark.usefixtures("flags")
 def test_files_at_any_depth(site: Path) -> None:
     root = Root(site)
     assert read(root, "a.txt") == "a"
@@ -282,6 +285,7 @@ def after_look(
     monkeypatch.setattr(os, call, raced)
 
 
+@pytest.mark.usefixtures("flags")
 def test_folder_that_becomes_a_link(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (site.parent / "site-2" / "b.txt").write_text("secret")
 
@@ -376,15 +380,33 @@ def test_folder_that_is_moved_out_while_a_link_climbs(
     assert read(Root(site), "sub", "deep", "link") == "harmless"
 
 
+@pytest.fixture(params=["O_PATH", "without"])
+def flags(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is here, and where there are no descriptors but those for reading."""
+    if request.param == "without":
+        everywhere = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        monkeypatch.setattr(safepath, "_FOLDER", everywhere)
+
+
+@pytest.mark.usefixtures("flags")
 def test_folders(site: Path) -> None:
+    (site / "link").symlink_to("sub/deep")
+    (site / "out").symlink_to("..")
     root = Root(site)
-    for segments in ((), ("sub",), ("sub", "deep")):
+    for segments in ((), ("sub",), ("sub", "deep"), ("link",)):
+        for find in (root.open_folder, root.find_folder):
+            descriptor = find(segments)
+            assert os.path.samestat(os.fstat(descriptor), site.joinpath(*segments).stat())
+            os.close(descriptor)
         descriptor = root.open_folder(segments)
-        assert os.path.samestat(os.fstat(descriptor), site.joinpath(*segments).stat())
+        assert os.listdir(descriptor)
+        os.fsync(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.close(descriptor)
-    for none in (("..",), (".git",), ("none",), ("a.txt",), ("sub", "..", "..")):
-        with pytest.raises(OSError):
-            root.open_folder(none)
+    for none in (("..",), (".git",), ("none",), ("a.txt",), ("sub", "..", ".."), ("out",)):
+        for find in (root.open_folder, root.find_folder):
+            with pytest.raises(OSError):
+                find(none)
 
 
 # --- the names that decide -----------------------------------------------------------------------
