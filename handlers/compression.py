@@ -156,8 +156,9 @@ class _Answer:
             if not self._varies and not self.refuses_identity():
                 return IDENTITY
             return choose_coding(self._accepted, made)
-        except ProtocolError:
+        except ProtocolError as error:
             if self.insists():
+                error.headers = (*error.headers, ("Vary", self._vary()))
                 raise
             return IDENTITY
 

@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 from handlers.codedfiles import STREAMED_BYTES, CodedFiles, stream
 from handlers.codings import LEAST_BYTES, MADE, shrinks
+from handlers.compression import compress
 from handlers.conditions import check_read, range_applies
 from handlers.listing import Look, list_folder
 from handlers.middleware import may_wait
@@ -182,7 +183,7 @@ class Files:
         answer = WHEN_READING.get(error.errno)
         if answer is NOT_FOUND and not key[-1] and self._mount.listing:
             try:
-                return await list_folder(request, self.root, key[:-1], self._look)
+                return await self._list(request, key)
             except OSError as other:
                 # Without a name for it: it knows this frame, and the two would be a cycle, which
                 # keeps open what the errors' other frames have.
@@ -194,6 +195,14 @@ class Files:
         if answer is None:
             raise error
         raise self._error(*answer) from error
+
+    async def _list(self, request: Request, key: Key) -> Response:
+        """Raises OSError."""
+        try:
+            answer = compress(request, await list_folder(request, self.root, key[:-1], self._look))
+            return answer if isinstance(answer, Response) else await answer
+        except ProtocolError as error:
+            raise self._error(error.status, error.reason, *error.headers) from None
 
     def _redirect(self, request: Request, key: Key) -> Response:
         """A folder's links are relative to its path, which ends with a slash."""

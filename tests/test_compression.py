@@ -374,6 +374,7 @@ def test_what_has_no_acceptable_form_is_406(
     with pytest.raises(ProtocolError) as caught:
         answer(Response(200, body, fields), accepts, method=method)
     assert caught.value.status == 406
+    assert dict(caught.value.headers) == {"Vary": "Accept-Encoding"}
 
 
 def test_a_body_that_is_refused_is_closed() -> None:

@@ -528,6 +528,31 @@ def test_listing(site: Path, clock: Clock) -> None:
     assert b'"small.txt"' in Served(site, clock).ask("sub/", Accept="application/json").body
 
 
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+def test_a_listing_is_compressed(site: Path, clock: Clock, accept: str) -> None:
+    served = Served(site, clock, headers=(("X-Own", "yes"), ("Vary", "Origin")))
+    plain = served.ask("sub/", Accept=accept)
+    coded = served.ask("sub/", Accept=accept, Accept_Encoding="gzip")
+    assert coded.get("content-encoding") == "gzip"
+    assert coded.get("content-type") == plain.get("content-type")
+    assert coded.get("vary") == "Accept, Accept-Encoding, Origin"
+    assert b"small.txt" in plain.body
+    assert gzip.decompress(coded.body) == plain.body
+    head = served.ask("sub/", "HEAD", Accept=accept, Accept_Encoding="gzip")
+    assert head.fields == coded.fields
+    only = served.ask("sub/", Accept=accept, Accept_Encoding="gzip, identity;q=0")
+    assert gzip.decompress(only.body) == plain.body
+    none = served.ask("sub/", Accept=accept, Accept_Encoding="identity;q=0")
+    assert (none.status, none.get("x-own")) == (406, "yes")
+    assert ("Vary", "Accept, Accept-Encoding, Origin") in none.fields
+    assert served.files._look.desk.held == 0
+
+
+def test_a_listing_that_is_not_to_be_transformed(site: Path, clock: Clock) -> None:
+    served = Served(site, clock, headers=(("Cache-Control", "no-transform"),))
+    assert served.ask("sub/", Accept_Encoding="gzip").get("content-encoding") is None
+
+
 # --- single-page applications --------------------------------------------------------------------
 
 
