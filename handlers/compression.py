@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 
 from handlers.codedstreams import PieceSource, close_source, encode_stream
 from handlers.codings import IDENTITY, INLINE_BYTES, LEAST_BYTES, MADE, encode, shrinks
-from handlers.negotiation import choose_coding
+from handlers.negotiation import choose_coding, refuses_identity
 from handlers.validators import coded_tag
 from reactor import Fields, Lane, PoolFull, ProtocolError, Request, Response, Trailed, in_pool
 
@@ -172,11 +172,7 @@ class _Answer:
 
     def refuses_identity(self) -> bool:
         """Whether the client does not want the plain bytes (`identity;q=0`)."""
-        try:
-            choose_coding(self._accepted, ())
-        except ProtocolError:
-            return True
-        return False
+        return refuses_identity(self._accepted)
 
     def plain(self) -> Response:
         """Not coded; another client might have got it coded."""

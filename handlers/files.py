@@ -27,7 +27,7 @@ from handlers.compression import compress
 from handlers.conditions import check_read, range_applies
 from handlers.listing import Look, list_folder
 from handlers.middleware import may_wait
-from handlers.negotiation import choose_coding
+from handlers.negotiation import choose_coding, refuses_identity
 from handlers.ondisk import NOT_FOUND, WHEN_READING
 from handlers.openfiles import SIBLINGS, Found, Key, Opened, OpenFiles, Stored
 from handlers.ranges import Unsatisfiable, content_range, multipart, parse_ranges
@@ -49,6 +49,7 @@ from reactor import (
 
 INDEX: Final = "index.html"
 _PREFERENCE: Final = tuple(SIBLINGS)  # of codings; the best one first
+_VARY: Final = ("Vary", "Accept-Encoding")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class _Variant:
 class _Page:
     """All the representations of one version of a file."""
 
-    __slots__ = ("coded", "media_type", "modified", "offered", "plain", "young")
+    __slots__ = ("coded", "media_type", "modified", "offered", "plain", "possible", "young")
 
     def __init__(self, plain: _Variant, media_type: str, modified: float) -> None:
         self.plain = plain
@@ -94,6 +95,7 @@ class _Page:
         self.modified = modified
         self.coded: dict[str, _Variant] = {}
         self.offered: tuple[str, ...] = ()
+        self.possible: tuple[str, ...] = ()  # for a small text, even those that save nothing
         self.young = False  # the tags are weak, and will be strong
 
 
@@ -217,28 +219,28 @@ class Files:
     def _answer(self, request: Request, opened: Opened) -> Response | Awaitable[Response]:
         page: _Page = opened.prepared
         fields = request.headers.folded()
-        if "\r\nif-" in fields or "\r\nrange:" in fields:
-            return self._answer_if(request, page, fields)
+        # Ranges are of the file as it is; with HEAD they mean nothing (RFC 9110, section 14.2).
+        ranged = "\r\nrange:" in fields and request.method == "GET"
         variant = page.plain
-        if page.offered and (coding := self._choose(request, page.offered)) != "identity":
-            variant = page.coded[coding]
+        # Without one of these words nobody refuses the file as it is.
+        if not ranged and (
+            page.offered
+            or ("identity" in fields or "*;" in fields or "* " in fields or "*\t" in fields)
+        ):
+            variant = self._choose(request, page)
+        conditional = "\r\nif-" in fields
+        if conditional or ranged:
+            return self._answer_if(request, page, variant, conditional, ranged)
         if variant.data is not None:
             return Response(200, variant.data, variant.ok)
         return self._whole(request, page, variant)
 
     def _answer_if(
-        self, request: Request, page: _Page, fields: str
+        self, request: Request, page: _Page, variant: _Variant, conditional: bool, ranged: bool
     ) -> Response | Awaitable[Response]:
-        """The same for a request with conditions or ranges; `fields` are its own, folded."""
+        """The same for a request with conditions or ranges."""
         headers = request.headers
-        variant = page.plain
-        # Ranges are of the file as it is; with HEAD they mean nothing (RFC 9110, section 14.2).
-        ranged = "\r\nrange:" in fields and request.method == "GET"
-        if page.offered and not ranged:
-            coding = self._choose(request, page.offered)
-            if coding != "identity":
-                variant = page.coded[coding]
-        if "\r\nif-" in fields:
+        if conditional:
             now = self._wall()
             status = check_read(headers, variant.tag, page.modified, now)
             if status == 304:
@@ -310,18 +312,23 @@ class Files:
             data = await self._coded.make(file, version, variant.coding)
             if data is not None:
                 return Response(200, data, variant.ok)
-            self._choose(request, ())  # is it acceptable as it is?
+            if refuses_identity(request.headers.get("accept-encoding")):
+                raise self._error(503, "The server is too busy to encode this answer.", _VARY)
             return _stored_whole(page.plain, stored)
         finally:
             file.release()
 
-    def _choose(self, request: Request, offered: tuple[str, ...]) -> str:
-        """Of the codings, "identity" among them, the one to send."""
+    def _choose(self, request: Request, page: _Page) -> _Variant:
+        """The one to send. For who refuses the file as it is, a coding need not save anything."""
+        accepted = request.headers.get("accept-encoding")
         try:
-            return choose_coding(request.headers.get("accept-encoding"), offered)
+            try:
+                coding = choose_coding(accepted, page.offered)
+            except ProtocolError:
+                coding = choose_coding(accepted, page.possible)
         except ProtocolError as error:
-            vary = ("Vary", "Accept-Encoding")
-            raise self._error(error.status, error.reason, *error.headers, vary) from None
+            raise self._error(error.status, error.reason, *error.headers, _VARY) from None
+        return page.plain if coding == "identity" else page.coded[coding]
 
     def _content(self, file: File) -> bytes | None:
         """All of a small file that is in memory."""
@@ -336,12 +343,14 @@ class Files:
         status = found.plain.status
         media_type = mount.media_type(segments[-1])
         modified = last_modified(status, now)
-        offered = list(found.siblings)
+        possible = offered = list(found.siblings)
         cache_control = mount.cache_control("/".join(segments))
         may_be_coded = "no-transform" not in cache_control.lower()
-        if may_be_coded and shrinks(media_type) and status.st_size >= LEAST_BYTES:
-            offered += [coding for coding in MADE if coding not in offered]
-        common = [("Vary", "Accept-Encoding")] if offered else []
+        if may_be_coded and shrinks(media_type):
+            possible = [*offered, *(coding for coding in MADE if coding not in offered)]
+            if status.st_size >= LEAST_BYTES:
+                offered = possible
+        common = []
         if cache_control:
             common.append(("Cache-Control", cache_control))
         common += mount.headers
@@ -351,20 +360,21 @@ class Files:
             ("Last-Modified", http_date(modified)),
         ]
         tag = entity_tag(status, now)
-        plain = _Variant("identity", tag, found.plain, common)
+        plain = _Variant("identity", tag, found.plain, [_VARY, *common] if offered else common)
         if not tag.startswith("W/"):  # a young one may be written again, and look the same
             plain.data = self._content(found.plain.file)
         plain.ok = FieldBlock([*content, ("Accept-Ranges", "bytes"), *plain.not_modified])
         page = _Page(plain, media_type, modified)
         page.young = tag.startswith("W/")
-        for coding in offered:
+        for coding in possible:
             stored = found.siblings.get(coding)
             tag_of_coded = _tag_of_coded(tag, coding, stored, now)
             page.young = page.young or tag_of_coded.startswith("W/")
-            variant = _Variant(coding, tag_of_coded, stored, common)
+            variant = _Variant(coding, tag_of_coded, stored, [_VARY, *common])
             variant.ok = FieldBlock([*content, ("Content-Encoding", coding), *variant.not_modified])
             page.coded[coding] = variant
         page.offered = tuple(sorted(offered, key=_PREFERENCE.index))
+        page.possible = tuple(sorted(possible, key=_PREFERENCE.index))
         return page
 
     def _error(self, status: int, sentence: str, *fields: tuple[str, str]) -> ProtocolError:

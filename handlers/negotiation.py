@@ -47,6 +47,15 @@ def choose_coding(accept_encoding: str, offered: tuple[str, ...]) -> str:
     return _choose(accept_encoding, offered)
 
 
+def refuses_identity(accept_encoding: str) -> bool:
+    """Whether the plain bytes are not wanted (`identity;q=0`, or `*;q=0` alone)."""
+    try:
+        choose_coding(accept_encoding, ())
+    except ProtocolError:
+        return True
+    return False
+
+
 def prefers_json(accept: str) -> bool:
     """Whether JSON is wanted rather than HTML (section 12.5.1).
 

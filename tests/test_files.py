@@ -1317,7 +1317,13 @@ def test_range_and_coding(served: Served, site: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "accept", "status"),
     [
-        ("data", "identity;q=0", 200),  # it has no other form, and none is negotiated
+        *(("data", f"gzip, {one}", 406) for one in ("identity;q=0", "*;q=0", "* ; q=0.0")),
+        ("data", "identity;q=0.1", 200),
+        ("data", "gzip, *\t;q=0", 406),
+        ("data", "*;q=0, identity", 200),
+        ("sub/small.txt", "identity;q=0", 406),
+        ("sub/small.txt", "identity;q=0, br", 406),
+        ("sub/small.txt", "gzip, identity", 200),
         ("text.txt", "identity;q=0", 406),  # what is not named is not acceptable
         ("text.txt", "identity;q=0, gzip;q=0", 406),
         ("text.txt", "*;q=0", 406),
@@ -1332,6 +1338,40 @@ def test_nothing_acceptable(
     assert seen.status == status
     if status == 406:
         assert seen.get("vary") == "Accept-Encoding"
+
+
+@pytest.mark.parametrize("path", ["sub/small.txt", "empty.txt", "page/"])
+@pytest.mark.parametrize("accept", ["gzip, identity;q=0", "gzip, *;q=0", "gzip,* ;q=0"])
+def test_small_text_for_who_refuses_it_as_it_is(
+    served: Served, site: Path, path: str, accept: str
+) -> None:
+    (site / "empty.txt").touch()
+    plain = served.ask(path, Accept_Encoding="gzip")
+    assert (plain.get("content-encoding"), plain.get("vary")) == (None, None)
+    seen = served.ask(path, Accept_Encoding=accept)
+    assert (seen.get("content-encoding"), seen.get("vary")) == ("gzip", "Accept-Encoding")
+    assert gzip.decompress(seen.body) == plain.body
+    assert seen.get("etag") == (plain.get("etag") or "")[:-1] + '-gzip"'
+    head = served.ask(path, "HEAD", Accept_Encoding=accept)
+    assert head.fields == seen.fields
+    again = {"Accept_Encoding": accept, "If_None_Match": seen.get("etag") or ""}
+    assert served.ask(path, **again).status == 304
+    assert served.ask(path, Accept_Encoding=accept, If_Match='"x"').status == 412
+    assert served.see(served.request(path, Accept_Encoding=accept), _FullStage()).status == 200
+
+
+def test_a_stored_coding_that_is_refused_with_the_file(served: Served, site: Path) -> None:
+    (site / "sub/small.txt.br").write_bytes(b"br")
+    seen = served.ask("sub/small.txt", Accept_Encoding="gzip, identity;q=0")
+    assert gzip.decompress(seen.body) == b"small"
+    seen = served.ask("sub/small.txt", Accept_Encoding="gzip, br")
+    assert seen.body == b"br"
+
+
+def test_small_text_that_is_not_to_be_transformed(site: Path, clock: Clock) -> None:
+    served = Served(site, clock, cache_control=lambda path: "no-transform")
+    assert served.ask("sub/small.txt", Accept_Encoding="gzip, identity;q=0").status == 406
+    assert served.ask("sub/small.txt", Accept_Encoding="gzip").body == b"small"
 
 
 class _FullStage(Stage):
@@ -1350,7 +1390,8 @@ def test_pool_that_is_full(served: Served) -> None:
     seen = served.see(request, _FullStage())
     assert (seen.status, seen.fields, seen.body) == (plain.status, plain.fields, plain.body)
     request = served.request("text.txt", Accept_Encoding="gzip, identity;q=0")
-    assert served.see(request, _FullStage()).status == 406
+    seen = served.see(request, _FullStage())
+    assert (seen.status, seen.get("vary")) == (503, "Accept-Encoding")
     assert gzip.decompress(served.ask("text.txt", Accept_Encoding="gzip").body) == TEXT
 
 
