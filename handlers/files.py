@@ -145,7 +145,7 @@ class Files:
         opened = self._open.fresh(key)
         if opened is None:
             return self._find_and_answer(request, key)
-        return self._answer(request, opened)
+        return self._answer(request, key, opened)
 
     def forget(self, place: Place) -> None:
         """This name in this folder has changed: nobody is served what was there before."""
@@ -158,11 +158,12 @@ class Files:
     # --- from a path to a file -------------------------------------------------------------------
 
     async def _find_and_answer(self, request: Request, key: Key) -> Response:
+        began = self._clock()
         try:
             opened = await self._find(key)
         except OSError as error:
             return await self._without_file(request, key, error)
-        answer = self._answer(request, opened)
+        answer = self._answer(request, key, opened, new=opened.checked >= began)
         return answer if isinstance(answer, Response) else await answer
 
     async def _find(self, key: Key) -> Opened:
@@ -216,7 +217,10 @@ class Files:
 
     # --- from a file to an answer ----------------------------------------------------------------
 
-    def _answer(self, request: Request, opened: Opened) -> Response | Awaitable[Response]:
+    def _answer(
+        self, request: Request, key: Key, opened: Opened, *, new: bool = False
+    ) -> Response | Awaitable[Response]:
+        """`new`: the file was opened for this request."""
         page: _Page = opened.prepared
         fields = request.headers.folded()
         # Ranges are of the file as it is; with HEAD they mean nothing (RFC 9110, section 14.2).
@@ -228,6 +232,9 @@ class Files:
             or ("identity" in fields or "*;" in fields or "* " in fields or "*\t" in fields)
         ):
             variant = self._choose(request, page)
+        # A part is put together with others of the version that its tag says.
+        if ranged and not new and self._open.changed(key, opened):
+            return self._find_and_answer(request, key)
         conditional = "\r\nif-" in fields
         if conditional or ranged:
             return self._answer_if(request, page, variant, conditional, ranged)

@@ -121,6 +121,21 @@ class OpenFiles:
         opened.used = True
         return opened
 
+    def changed(self, key: Key, opened: Opened) -> bool:
+        """Whether the file has been written to since it was opened; then the entry is dropped.
+
+        What is there in its name's place now, a new walk tells.
+        """
+        try:
+            now = _version(os.fstat(opened.found.plain.file.descriptor))
+        except OSError:
+            now = None
+        if now == opened.found.plain.version:
+            return False
+        if self._entries.get(key) is opened:
+            self._drop(key)
+        return True
+
     async def find(self, key: Key, segments: Sequence[str]) -> Opened:
         """Where `segments` lead, to be remembered under `key`. Raises OSError.
 
@@ -283,7 +298,10 @@ def _present_siblings(root: Root, segments: Sequence[str], places: set[Place]) -
 
 def _open(root: Root, segments: Sequence[str], places: set[Place]) -> Stored:
     descriptor, status = root.find_file(segments, places)
-    version = Version(
+    return Stored(File(descriptor, status.st_size), status, _version(status))
+
+
+def _version(status: os.stat_result) -> Version:
+    return Version(
         status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
     )
-    return Stored(File(descriptor, status.st_size), status, version)

@@ -29,6 +29,7 @@ from handlers.codedfiles import STREAMED_BYTES
 from handlers.codings import LEAST_BYTES
 from handlers.files import Files, Mount
 from handlers.mediatypes import media_types
+from handlers.openfiles import OpenFiles
 from handlers.receiving import Receiver
 from handlers.router import decode_segment
 from handlers.safepath import Root
@@ -1064,6 +1065,45 @@ def test_no_range_of_the_file(served: Served, value: str) -> None:
 def test_what_is_no_range(served: Served, value: str) -> None:
     seen = served.ask("data", Range=value)
     assert (seen.status, seen.body) == (200, bytes(range(256)))
+
+
+@pytest.mark.parametrize("how", ["in place", "longer", "replaced", "later"])
+@pytest.mark.parametrize("parts", ["bytes=1-2", "bytes=1-2,5-6"])
+def test_parts_are_of_one_version(
+    served: Served, site: Path, clock: Clock, how: str, parts: str
+) -> None:
+    """Another program writes to the file while it is served without another look at its name."""
+    first = served.ask("data", Range=parts)
+    tag = first.get("etag") or ""
+    assert (first.status, tag[:1]) == (206, '"')
+    new = bytes(range(255, -1, -1)) + b"x" * (how == "longer")
+    if how == "replaced":
+        replace(site / "data", new)
+    else:
+        (site / "data").write_bytes(new)
+    if how == "later":
+        os.utime(site / "data", ns=(0, (site / "data").stat().st_mtime_ns + 1))
+    mixed = served.ask("data", Range=parts, If_Range=tag)
+    assert (mixed.status, mixed.body) == (200, new)
+    part = served.ask("data", Range="bytes=1-2")
+    assert (part.status, part.body) == (206, new[1:3])
+    assert part.get("etag") not in (tag, None)
+    assert served.ask("data", Range=parts, If_Match=tag).status == 412
+
+
+def test_a_part_of_a_file_that_is_deleted(served: Served, site: Path) -> None:
+    served.ask("data")
+    (site / "data").unlink()
+    assert served.ask("data", Range="bytes=1-2").status == 404
+
+
+def test_a_part_of_a_file_that_never_rests(
+    served: Served, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was opened for the request is as new as anything can be."""
+    served.ask("data")
+    monkeypatch.setattr(OpenFiles, "changed", lambda *_: True)
+    assert served.ask("data", Range="bytes=1-2").status == 206
 
 
 def multipart(seen: Seen) -> list[tuple[dict[str, str], bytes]]:
