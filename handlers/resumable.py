@@ -170,24 +170,39 @@ class Resumable:
         precondition = _precondition(record, self._wall)
         await on_disk(WHEN_WRITING, _check_target, self._root, record.segments, precondition)
         self._ledger.reserve(name, length or 0)
+        part = None
         try:
             part = await on_disk(WHEN_WRITING, self._uploads.create, name, record, self._wall())
-        except Exception:
-            self._ledger.drop(name)
-            raise
-        return await self._with(part, self._begin(request, part, claim))
+            return await self._with(part, self._begin(request, part, claim))
+        finally:
+            if part is None or not part.kept:
+                self._ledger.drop(name)
 
     async def _begin(self, request: Request, part: Part, claim: Claim) -> Response:
-        resource = (
-            ("Location", f"{self._prefix}{FOLDER}/{part.name}"),
-            self._limit(self._age),
-        )
+        """The part is kept from when its client is told where it is."""
+        location = ("Location", f"{self._prefix}{FOLDER}/{part.name}")
+        resource = (location, self._limit(self._age))
         if hears_104(request):
-            request.body.inform(104, (*resource, INTEROP_FIELD))
-        await self._receive(request, part, claim)
-        if is_complete(request.headers) is not False:
-            return await self._end(part)
-        return Response(201, headers=(*resource, *_so_far(part)))
+            part.kept = request.body.inform(104, (*resource, INTEROP_FIELD))
+        try:
+            await self._receive(request, part, claim)
+            answer = None
+            if is_complete(request.headers) is not False:
+                answer = await self._end(part)
+        except ProtocolError as error:
+            if part.kept and not part.closed:  # section 4.2.2: the client may go on with it
+                error.headers = (*error.headers, location, *await self._progress(part))
+            raise
+        part.kept = True
+        return answer or Response(201, headers=(*resource, *_so_far(part)))
+
+    async def _progress(self, part: Part) -> Fields:
+        """What an error says of an upload that goes on all the same."""
+        try:
+            await on_disk(WHEN_WRITING, part.sync, self._wall())
+        except (OSError, ProtocolError):
+            return (written_complete(False),)  # how much there is can be asked for
+        return written_complete(False), written_offset(part.size)
 
     async def _append(
         self, request: Request, name: str, offset: int, complete: bool, claim: Claim

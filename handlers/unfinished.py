@@ -44,6 +44,7 @@ FOLDER: Final = ".uploads"
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{22}")  # 128 bits, as secrets.token_urlsafe writes them
 _FILE: Final = re.compile(r"([A-Za-z0-9_-]{22})\.(?:part|json|new)")
 
+_KINDS: Final = ("json", "new", "part")  # of files that an upload may have
 _NO_LINKS: Final = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK))
 
 
@@ -83,9 +84,15 @@ class Part:
         self.changed = status.st_mtime
         self.unsynced = 0  # bytes written since the last `sync`
         self.place: Place | None = None  # known once it ends
+        self.kept = True  # False: nobody can come back to it, and closing it leaves nothing
         self._lock = Lock()  # a cancelled request's job may still run when `close` comes
         self._folder: int | None = folder
         self._file: int | None = file
+
+    @property
+    def closed(self) -> bool:
+        """For good, or because nothing is left of it."""
+        return self._file is None
 
     @property
     def room(self) -> int:
@@ -174,6 +181,9 @@ class Part:
     def _close(self) -> None:
         folder, self._folder = self._folder, None
         file, self._file = self._file, None
+        if folder is not None and not self.kept:
+            for kind in _KINDS:
+                tidy(f"{self.name}.{kind}", folder)
         for descriptor in (file, folder):
             if descriptor is not None:
                 os.close(descriptor)
@@ -186,7 +196,7 @@ class Unfinished:
         self._root = root
 
     def create(self, name: str, record: Record, now: float) -> Part:
-        """A new upload without bytes, on the disk. Raises OSError."""
+        """A new upload without bytes, on the disk. It is not `kept` yet. Raises OSError."""
         folder = self._open_folder(make=True)
         assert folder is not None
         try:
@@ -196,7 +206,9 @@ class Unfinished:
                     raise InUse
                 set_time(file, now)
                 write_record(folder, name, record, now)
-                return Part(name, record, folder, file)
+                part = Part(name, record, folder, file)
+                part.kept = False
+                return part
             except BaseException:
                 tidy(f"{name}.part", folder)
                 os.close(file)
@@ -330,7 +342,7 @@ def _remove_old(name: str, folder: int) -> bool:
 
 def _remove(name: str, folder: int) -> None:
     """The record first: bytes without a record are nothing, a record alone could be a success."""
-    for kind in ("json", "new", "part"):
+    for kind in _KINDS:
         unlink(f"{name}.{kind}", folder)
 
 

@@ -262,7 +262,7 @@ class Uploads:
         while answer.status == 104:
             answer = client.read_answer()
         location = answer.get("location")
-        return answer.status if location is None else location
+        return location if location is not None and answer.status == 201 else answer.status
 
     def append(self, path: str, offset: int, body: bytes, *, complete: bool) -> int:
         media_type = "Content-Type: application/partial-upload"

@@ -182,7 +182,10 @@ OSERRORS = {
     "handlers.records": None,
     "handlers.unfinished": None,
     "handlers.ledger": {"Ledger.finish"},  # how an upload has ended does not depend on older ones
-    "handlers.resumable": {"Resumable.expire"},  # what cannot be tidied up is told in the log
+    "handlers.resumable": {
+        "Resumable.expire",  # what cannot be tidied up is told in the log
+        "Resumable._progress",  # what is not on the disk is not told
+    },
     "handlers.middlewares.timelimit": {"TimeLimit.__call__", "_told_apart"},  # TimeoutError is one
     "handlers.site": {"Site._mount", "_has"},  # each becomes a sentence
     "reactor.simulator.client": None,  # it is a client

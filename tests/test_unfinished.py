@@ -38,6 +38,13 @@ def no_descriptors_left() -> Any:
     assert open_descriptors() == before
 
 
+def created(uploads: Unfinished, name: str, record: Record, now: float) -> Part:
+    """One that its client knows."""
+    part = uploads.create(name, record, now)
+    part.kept = True
+    return part
+
+
 def reopened(uploads: Unfinished) -> Part:
     part = uploads.open(NAME)
     assert isinstance(part, Part)
@@ -49,7 +56,7 @@ def kept(uploads: Unfinished, now: float = NOW, age: float = 100.0) -> list[tupl
 
 
 def test_an_upload_is_found_again(uploads: Unfinished, tmp_path: Path) -> None:
-    part = uploads.create(NAME, Record(("ä", "b.bin"), 10, (("If-Match", '"é"'),)), NOW)
+    part = created(uploads, NAME, Record(("ä", "b.bin"), 10, (("If-Match", '"é"'),)), NOW)
     part.write(b"abc")
     part.write(b"de")
     assert (part.size, part.unsynced) == (5, 5)
@@ -67,7 +74,7 @@ def test_an_upload_is_found_again(uploads: Unfinished, tmp_path: Path) -> None:
 
 
 def test_one_who_only_asks_makes_it_no_younger(uploads: Unfinished) -> None:
-    uploads.create(NAME, RECORD, NOW).close()
+    created(uploads, NAME, RECORD, NOW).close()
     part = reopened(uploads)
     part.sync(NOW + 50)
     part.close()
@@ -75,7 +82,7 @@ def test_one_who_only_asks_makes_it_no_younger(uploads: Unfinished) -> None:
 
 
 def test_an_upload_is_its_users_alone(uploads: Unfinished) -> None:
-    part = uploads.create(NAME, RECORD, NOW)
+    part = created(uploads, NAME, RECORD, NOW)
     with pytest.raises(InUse) as caught:
         uploads.open(NAME)
     assert caught.value.status == 503
@@ -84,12 +91,26 @@ def test_an_upload_is_its_users_alone(uploads: Unfinished) -> None:
 
 
 def test_a_part_closes_itself(uploads: Unfinished) -> None:
-    uploads.create(NAME, RECORD, NOW)
+    created(uploads, NAME, RECORD, NOW)
     reopened(uploads)
 
 
-def test_a_closed_part_does_nothing(uploads: Unfinished) -> None:
+@pytest.mark.parametrize("closes", [True, False])
+def test_one_that_nobody_knows_leaves_nothing(
+    uploads: Unfinished, tmp_path: Path, closes: bool
+) -> None:
     part = uploads.create(NAME, RECORD, NOW)
+    assert not part.kept
+    part.write(b"abc")
+    if closes:
+        part.close()
+        assert part.closed
+    del part
+    assert os.listdir(tmp_path / ".uploads") == []
+
+
+def test_a_closed_part_does_nothing(uploads: Unfinished) -> None:
+    part = created(uploads, NAME, RECORD, NOW)
     part.close()
     part.close()
     with pytest.raises(RuntimeError):
@@ -102,7 +123,7 @@ def test_a_closed_part_does_nothing(uploads: Unfinished) -> None:
 
 def test_it_becomes_its_file(uploads: Unfinished, tmp_path: Path) -> None:
     root = Root(tmp_path)
-    part = uploads.create(NAME, RECORD, NOW)
+    part = created(uploads, NAME, RECORD, NOW)
     part.write(b"0123456789")
     part.sync(NOW)
     part.save(Record(("a.bin",), 10, (), ending=True), NOW + 5)
@@ -124,7 +145,7 @@ def test_it_becomes_its_file(uploads: Unfinished, tmp_path: Path) -> None:
 
 def test_killed_before_it_took_its_name(uploads: Unfinished, tmp_path: Path) -> None:
     """The record says "ending", and the bytes are still here: it can end."""
-    part = uploads.create(NAME, RECORD, NOW)
+    part = created(uploads, NAME, RECORD, NOW)
     part.save(Record(("a.bin",), 10, (), ending=True), NOW)
     part.close()
     assert kept(uploads) == [(NAME, 10, False)]
@@ -140,7 +161,7 @@ def test_killed_after_it_took_its_name(
     def refuse(status: os.stat_result | None) -> None:
         raise ProtocolError(412, "There is one already.")
 
-    part = uploads.create(NAME, RECORD, NOW)
+    part = created(uploads, NAME, RECORD, NOW)
     part.write(b"0123456789")
     part.sync(NOW)
     part.save(Record(("a.bin",), 10, (), ending=True), NOW)
@@ -158,7 +179,7 @@ def test_killed_after_it_took_its_name(
 def test_killed_while_it_had_a_second_name(uploads: Unfinished, tmp_path: Path) -> None:
     """That name is one that the sweep of the folder knows."""
     (tmp_path / "sub").mkdir()
-    part = uploads.create(NAME, Record(("sub", "a"), None), NOW)
+    part = created(uploads, NAME, Record(("sub", "a"), None), NOW)
     names: list[str] = []
 
     def look(status: os.stat_result | None) -> None:
@@ -180,7 +201,7 @@ def test_a_condition_that_fails_leaves_the_bytes(uploads: Unfinished, tmp_path: 
         assert status is None
         raise ProtocolError(412, "no")
 
-    part = uploads.create(NAME, RECORD, NOW)
+    part = created(uploads, NAME, RECORD, NOW)
     with pytest.raises(ProtocolError):
         part.put(Root(tmp_path), refuse)
     part.close()
@@ -195,7 +216,7 @@ def test_bytes_that_have_to_be_copied(
     def link(*_: object, **__: object) -> None:
         raise OSError(error, os.strerror(error))
 
-    part = uploads.create(NAME, Record(("a.bin",), 10, (), ending=True), NOW)
+    part = created(uploads, NAME, Record(("a.bin",), 10, (), ending=True), NOW)
     monkeypatch.setattr(os, "link", link)
     assert part.put(Root(tmp_path), None) is None
     assert part.place is not None
@@ -205,7 +226,7 @@ def test_bytes_that_have_to_be_copied(
 
 
 def test_a_removed_upload_leaves_nothing(uploads: Unfinished, tmp_path: Path) -> None:
-    part = uploads.create(NAME, RECORD, NOW)
+    part = created(uploads, NAME, RECORD, NOW)
     (tmp_path / f".uploads/{NAME}.new").write_bytes(b"half")
     part.remove()
     assert os.listdir(tmp_path / ".uploads") == []
@@ -216,7 +237,7 @@ def test_a_record_goes_before_the_bytes(
     uploads: Unfinished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or a server that is killed in between would call an upload finished that was cancelled."""
-    part = uploads.create(NAME, Record(("a",), 0, (), ending=True), NOW)
+    part = created(uploads, NAME, Record(("a",), 0, (), ending=True), NOW)
     gone: list[str] = []
     real = os.unlink
 
@@ -309,7 +330,7 @@ def test_deep_brackets_are_no_record() -> None:
 def test_a_damaged_upload_is_not_there(
     uploads: Unfinished, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
-    uploads.create(NAME, RECORD, NOW).close()
+    created(uploads, NAME, RECORD, NOW).close()
     damage(tmp_path / ".uploads")
     assert uploads.open(NAME) is None
     for file in (tmp_path / ".uploads").iterdir():
@@ -336,7 +357,7 @@ def test_a_record_is_on_the_disk_before_it_has_its_name(
         real_replace(*names, **options)
         steps.append("rename")
 
-    part = uploads.create(NAME, RECORD, NOW)
+    part = created(uploads, NAME, RECORD, NOW)
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "replace", replace)
     part.save(Record(("a.bin",), 11), NOW)
@@ -352,14 +373,14 @@ def test_a_record_that_cannot_be_written_leaves_nothing(
 
     monkeypatch.setattr(os, "replace", replace)
     with pytest.raises(OSError, match="full"):
-        uploads.create(NAME, RECORD, NOW)
+        created(uploads, NAME, RECORD, NOW)
     assert os.listdir(tmp_path / ".uploads") == []
 
 
 def test_a_record_that_cannot_be_replaced_stays(
     uploads: Unfinished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    part = uploads.create(NAME, RECORD, NOW)
+    part = created(uploads, NAME, RECORD, NOW)
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", lambda *_, **__: (_ for _ in ()).throw(OSError(5, "no")))
         with pytest.raises(OSError, match="no"):
@@ -375,7 +396,7 @@ def test_a_record_that_cannot_be_replaced_stays(
 def test_a_disk_that_becomes_full_keeps_what_it_took(
     uploads: Unfinished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    part = uploads.create(NAME, RECORD, NOW)
+    part = created(uploads, NAME, RECORD, NOW)
     real, room = os.pwrite, [4]
 
     def pwrite(file: int, data: memoryview, offset: int) -> int:
@@ -402,20 +423,20 @@ def test_a_disk_that_becomes_full_keeps_what_it_took(
 def test_how_long_an_upload_is_kept(
     uploads: Unfinished, tmp_path: Path, later: float, there: bool
 ) -> None:
-    uploads.create(NAME, RECORD, NOW).close()
+    created(uploads, NAME, RECORD, NOW).close()
     assert kept(uploads, NOW + later) == ([(NAME, 10, False)] if there else [])
     assert bool(os.listdir(tmp_path / ".uploads")) is there
 
 
 def test_what_is_in_use_is_kept(uploads: Unfinished) -> None:
-    part = uploads.create(NAME, RECORD, NOW)
+    part = created(uploads, NAME, RECORD, NOW)
     assert kept(uploads, NOW + 1000) == [(NAME, 10, False)]
     part.close()
     assert kept(uploads, NOW + 1000) == []
 
 
 def test_an_upload_without_a_length_counts_as_it_is(uploads: Unfinished) -> None:
-    part = uploads.create(NAME, Record(("a",), None), NOW)
+    part = created(uploads, NAME, Record(("a",), None), NOW)
     part.write(b"123")
     part.sync(NOW)
     part.close()
@@ -426,7 +447,7 @@ def test_what_cannot_be_removed_stops_nothing(
     uploads: Unfinished, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = secrets.token_urlsafe(16)
-    uploads.create(other, RECORD, NOW).close()
+    created(uploads, other, RECORD, NOW).close()
     (tmp_path / f".uploads/{NAME}.json").mkdir()
     os.utime(tmp_path / f".uploads/{NAME}.json", (NOW, NOW))
     assert kept(uploads, NOW + 1000) == []
@@ -435,7 +456,7 @@ def test_what_cannot_be_removed_stops_nothing(
 
 
 def test_files_that_are_not_ours_stay(uploads: Unfinished, tmp_path: Path) -> None:
-    uploads.create(NAME, RECORD, NOW).close()
+    created(uploads, NAME, RECORD, NOW).close()
     (tmp_path / ".uploads/notes.txt").write_bytes(b"mine")
     (tmp_path / ".uploads/short.part").write_bytes(b"mine")
     assert kept(uploads, NOW + 1000) == []
@@ -474,7 +495,7 @@ def test_a_link_in_the_place_of_the_folder(tmp_path: Path, target: str) -> None:
 def test_something_else_in_the_place_of_a_file(
     uploads: Unfinished, tmp_path: Path, kind: str, what: str
 ) -> None:
-    uploads.create(NAME, RECORD, NOW).close()
+    created(uploads, NAME, RECORD, NOW).close()
     place = tmp_path / f".uploads/{NAME}.{kind}"
     data = place.read_bytes()
     place.unlink()
@@ -496,7 +517,7 @@ def test_something_else_in_the_place_of_a_file(
     ["", "..", "a", "../" + "a" * 19, "a" * 21, "a" * 23, "a" * 21 + "\0", "ä" * 22, "." * 22],
 )
 def test_names_that_are_no_ids(uploads: Unfinished, name: str) -> None:
-    uploads.create(NAME, RECORD, NOW).close()
+    created(uploads, NAME, RECORD, NOW).close()
     assert uploads.open(name) is None
 
 
@@ -509,7 +530,7 @@ def test_nothing_is_made_by_asking(uploads: Unfinished, tmp_path: Path) -> None:
 
 
 def test_the_lock_is_one_among_processes(uploads: Unfinished, tmp_path: Path) -> None:
-    uploads.create(NAME, RECORD, NOW).close()
+    created(uploads, NAME, RECORD, NOW).close()
     with open(tmp_path / f".uploads/{NAME}.part", "rb") as other:
         fcntl.flock(other, fcntl.LOCK_SH)
         with pytest.raises(InUse):
@@ -522,7 +543,7 @@ def test_an_upload_that_is_removed_as_it_is_opened(
     uploads: Unfinished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process unlinks it between our open and our lock: try again, and find nothing."""
-    uploads.create(NAME, RECORD, NOW).close()
+    created(uploads, NAME, RECORD, NOW).close()
     real = hold
 
     def late(file: int) -> bool:
