@@ -84,7 +84,7 @@ class Resumable:
         self._most = min(limits.upload_bytes, limits.resumable_bytes)
         self._uploads = Unfinished(root)
         self._claims = Claims()
-        self._ledger = Ledger(self._uploads, limits.resumable_uploads, limits.resumable_bytes)
+        self._ledger = Ledger(self._uploads, self._claims, limits)
 
     @property
     def offers(self) -> Fields:
@@ -138,7 +138,7 @@ class Resumable:
         For the start, and now and then. An error is told in the log.
         """
         try:
-            await self._ledger.take_stock(self._claims, self._wall(), self._age)
+            await self._ledger.take_stock(self._wall(), self._age)
         except (OSError, ProtocolError) as error:
             log.warning("cannot look at the unfinished uploads of %s: %s", self._prefix, error)
 
@@ -148,7 +148,7 @@ class Resumable:
         self, name: str, work: Callable[[Claim], Coroutine[Any, Any, Response]]
     ) -> Response:
         if not self._ledger.counted:
-            await self._ledger.take_stock(self._claims, self._wall(), self._age)
+            await self._ledger.take_stock(self._wall(), self._age)
         claim = self._claims.enter(name)
         try:
             await claim.turn()
@@ -169,7 +169,7 @@ class Resumable:
         record = Record(tuple(segments), length, tuple(conditions))
         precondition = _precondition(record, self._wall)
         await on_disk(WHEN_WRITING, _check_target, self._root, record.segments, precondition)
-        self._ledger.reserve(name, length or 0)
+        await self._ledger.reserve(name, length or 0, self._wall())
         part = None
         try:
             part = await on_disk(WHEN_WRITING, self._uploads.create, name, record, self._wall())
@@ -222,7 +222,7 @@ class Resumable:
         self._check_size(length, offset + (request.length or 0))
         if length != part.record.length:
             assert length is not None  # one that is known does not become unknown
-            self._ledger.reserve(part.name, length)
+            await self._ledger.reserve(part.name, length, self._wall())
             record = replace(part.record, length=length)
             await on_disk(WHEN_WRITING, part.save, record, self._wall())
         await self._receive(request, part, claim)
@@ -247,7 +247,7 @@ class Resumable:
         size, length = part.size + count, part.record.length
         if length is None:
             self._check_size(size, 0)
-            self._ledger.reserve(part.name, size)
+            await self._ledger.reserve(part.name, size, self._wall())
         elif size > length:  # the upload is invalid from now on (section 4.4.2)
             await self._remove(part)
             raise inconsistent_length()
@@ -324,7 +324,7 @@ class Resumable:
         if isinstance(upload, Finished):
             await self._ledger.finish(name)
         else:  # it may be new to us: another process has made it
-            self._ledger.note(name, upload.room)
+            self._ledger.note(upload)
         return upload
 
     async def _with(self, part: Part, work: Awaitable[T]) -> T:
@@ -334,7 +334,7 @@ class Resumable:
         try:
             result = await work
         except GeneratorExit:
-            self._tell_change(part)
+            self._settle(part)
             raise  # nothing can be awaited any more: Part.__del__ closes it
         except BaseException:
             await self._close(part)
@@ -349,9 +349,10 @@ class Resumable:
         except ProtocolError:
             pass  # the pool is full: Part.__del__ does it
         finally:
-            self._tell_change(part)
+            self._settle(part)
 
-    def _tell_change(self, part: Part) -> None:
+    def _settle(self, part: Part) -> None:
+        self._ledger.see(part, self._wall())
         if part.place is not None:
             self._forget(part.place)
 

@@ -68,6 +68,7 @@ class Kept(NamedTuple):
 
     name: str
     size: int
+    empty: bool  # no byte is there
     finished: bool
     changed: float
 
@@ -239,6 +240,22 @@ class Unfinished:
             finally:
                 os.close(folder)
 
+    def give_way(self, name: str, now: float, idle: float) -> bool:
+        """Remove it if it has no bytes, or none has come for so long; whether it takes no room now.
+
+        Raises InUse, OSError.
+        """
+        upload = self.open(name)
+        if not isinstance(upload, Part):
+            return True
+        try:
+            if upload.size and abs(now - upload.changed) <= idle:
+                return False
+            upload.remove()
+            return True
+        finally:
+            upload.close()
+
     def names(self) -> list[str]:
         """What is there, finished or not, whole or not. Raises OSError."""
         folder = self._open_folder()
@@ -319,9 +336,9 @@ def _inspect(name: str, folder: int, now: float, age: float) -> Kept | None:
     record = read_record(name, folder)
     if part is None:
         finished = record is not None and record.ending
-        return Kept(name, 0, True, changed) if finished else None
+        return Kept(name, 0, True, True, changed) if finished else None
     size = part.st_size if record is None or record.length is None else record.length
-    return Kept(name, size, False, changed)
+    return Kept(name, size, part.st_size == 0, False, changed)
 
 
 def _remove_old(name: str, folder: int) -> bool:

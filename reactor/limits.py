@@ -61,6 +61,9 @@ class Limits:
     resumable_uploads: int = _limit(1000, "uploads that can be resumed, at a time; more: 507")
     resumable_bytes: int = _limit(16 * 1024**3, "all of these together; more: 507")
     resumable_age: float = _limit(86400.0, "such an upload is kept when nothing more comes")
+    resumable_idle: float = _limit(
+        3600.0, "such an upload keeps its room when nothing more comes and others need it"
+    )
     slow_callback: float = _limit(
         0.1, "what holds the loop longer (in seconds) is named in the log; 0: nothing"
     )

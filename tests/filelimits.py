@@ -279,15 +279,15 @@ def resumable_uploads(serve: Serve, folder: Path) -> None:
     """Those that are finished, or given up, make room."""
     with site(serve, folder, resumable_uploads=2) as (running, _):
         uploads = Uploads(running)
-        first, second = uploads.begin(), uploads.begin()
+        first, second = uploads.begin(body=b"x"), uploads.begin(body=b"x")
         assert isinstance(first, str)
         assert isinstance(second, str)
         assert uploads.begin() == 507
         assert uploads.ask(first, "DELETE") == 204
-        assert isinstance(uploads.begin(), str)
+        assert isinstance(uploads.begin(body=b"x"), str)
         assert uploads.begin() == 507
-        assert uploads.append(second, 0, b"whole", complete=True) < 300
-        assert isinstance(uploads.begin(), str)
+        assert uploads.append(second, 1, b"whole", complete=True) < 300
+        assert isinstance(uploads.begin(body=b"x"), str)
         assert uploads.begin() == 507
 
 
@@ -296,20 +296,40 @@ def resumable_bytes(serve: Serve, folder: Path) -> None:
     with site(serve, folder, resumable_bytes=10_000) as (running, _):
         uploads = Uploads(running)
         assert uploads.begin(length=10_001) == 413  # there will never be room
-        first = uploads.begin(length=6000)
+        first = uploads.begin(length=6000, body=b"x")
         assert isinstance(first, str)
         assert uploads.begin(length=4001) == 507
-        second = uploads.begin(length=4000)
+        second = uploads.begin(length=4000, body=b"x")
         assert isinstance(second, str)
         assert uploads.begin(length=1) == 507
         assert uploads.begin(body=b"x") == 507
-        assert uploads.append(first, 0, bytes(6000), complete=True) < 300
+        assert uploads.append(first, 1, bytes(5999), complete=True) < 300
         third = uploads.begin(body=bytes(5000))
         assert isinstance(third, str)
         assert uploads.append(third, 5000, bytes(1000), complete=False) < 300
         assert uploads.append(third, 6000, b"x", complete=False) == 507
         assert uploads.ask(second, "DELETE") == 204
         assert uploads.append(third, 6000, b"x", complete=False) < 300
+
+
+def resumable_idle(serve: Serve, folder: Path) -> None:
+    """It begins anew with each byte that comes, and matters only where there is no room."""
+    with site(serve, folder, resumable_uploads=2, resumable_idle=0.8) as (running, _):
+        uploads = Uploads(running)
+        kept, left = uploads.begin(body=b"x"), uploads.begin(body=b"x")
+        began = time.monotonic()
+        assert isinstance(kept, str)
+        assert isinstance(left, str)
+        count = 1
+        while (new := uploads.begin()) == 507:
+            assert time.monotonic() - began < 10
+            assert uploads.append(kept, count, b"x", complete=False) < 300
+            count += 1
+            time.sleep(0.05)
+        assert time.monotonic() - began > 0.6
+        assert isinstance(new, str)
+        assert uploads.ask(left, "HEAD") == 404
+        assert uploads.append(kept, count, b"end", complete=True) < 300
 
 
 def resumable_age(serve: Serve, folder: Path) -> None:
@@ -347,4 +367,5 @@ FILE_CASES: list[Callable[[Serve, Path], None]] = [
     resumable_uploads,
     resumable_bytes,
     resumable_age,
+    resumable_idle,
 ]

@@ -898,24 +898,24 @@ def test_the_largest_upload(tmp_path: Path) -> None:
 
 def test_the_number_of_uploads(tmp_path: Path) -> None:
     bench = Bench(tmp_path, resumable_uploads=2)
-    first, second = bench.begun("a"), bench.begun("b")
+    first, second = bench.begun("a", b"1"), bench.begun("b", b"2")
     assert bench.create("c").status == 507
     bench.restart()
     assert bench.create("c").status == 507
-    bench.append(first, 0, b"x", end=True)  # what is finished takes no room
-    third = bench.begun("c")
+    bench.append(first, 1, b"x", end=True)  # what is finished takes no room
+    third = bench.begun("c", b"3")
     assert bench.create("d").status == 507
     bench.ask("DELETE", second)
-    bench.begun("d")
+    bench.begun("d", b"4")
     assert bench.create("e").status == 507
     assert bench.head(third).status == 204
 
 
 def test_the_bytes_of_all_uploads(tmp_path: Path) -> None:
     bench = Bench(tmp_path, resumable_bytes=100)
-    first = bench.begun("a", Upload_Length=60)
+    first = bench.begun("a", b"x", Upload_Length=60)
     assert bench.create("b", Upload_Length=41).status == 507
-    second = bench.begun("b", Upload_Length=30)
+    second = bench.begun("b", b"x", Upload_Length=30)
     bench.restart()
     assert bench.create("c", Upload_Length=11).status == 507
     third = bench.begun("c")  # of unknown length: as far as it goes
@@ -926,14 +926,14 @@ def test_the_bytes_of_all_uploads(tmp_path: Path) -> None:
     assert bench.offset(third) == 10
     bench.ask("DELETE", second)
     assert bench.append(third, 10, b"y" * 30).status == 204
-    assert bench.append(first, 0, b"x" * 60, end=True).status == 201
+    assert bench.append(first, 1, b"x" * 59, end=True).status == 201
     assert bench.append(third, 40, b"y" * 60).status == 204
     assert bench.append(third, 100, b"y").status == 413
 
 
 def test_a_length_that_is_told_late_needs_room(tmp_path: Path) -> None:
     bench = Bench(tmp_path, resumable_bytes=100)
-    bench.begun("a", Upload_Length=60)
+    bench.begun("a", b"x", Upload_Length=60)
     second = bench.begun("b")
     assert bench.append(second, 0, b"x", Upload_Length=41).status == 507
     assert bench.head(second).upload_length is None
@@ -978,7 +978,7 @@ def test_age(bench: Bench) -> None:
 
 def test_what_is_old_makes_room(tmp_path: Path) -> None:
     bench = Bench(tmp_path, resumable_uploads=1, resumable_age=10.0)
-    bench.begun("a", Upload_Length=5)
+    bench.begun("a", b"x", Upload_Length=5)
     bench.now += 11
     assert bench.create("b").status == 507
     bench.expire()
@@ -988,7 +988,7 @@ def test_what_is_old_makes_room(tmp_path: Path) -> None:
 def test_uploads_of_another_process_count_from_the_next_look_on(tmp_path: Path) -> None:
     bench, other = Bench(tmp_path, resumable_uploads=2), Bench(tmp_path, resumable_uploads=2)
     bench.expire()
-    paths = [other.begun("a"), other.begun("b")]
+    paths = [other.begun("a", b"1"), other.begun("b", b"2")]
     bench.expire()
     assert bench.create("c").status == 507
     other.ask("DELETE", paths[0])
@@ -1041,6 +1041,146 @@ def test_an_old_record_that_cannot_be_forgotten_spoils_no_upload(
     assert "cannot forget" in caplog.text
 
 
+# --- who gives way -------------------------------------------------------------------------------
+
+
+def statuses(bench: Bench, *paths: str) -> list[int]:
+    return [bench.head(path).status for path in paths]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_declared_room_shuts_nobody_out(tmp_path: Path, restarted: bool) -> None:
+    bench = Bench(tmp_path)
+    paths = []
+    for number in range(16):
+        paths.append(bench.begun(f"a{number}", Upload_Length=1024**3))
+        bench.now += 1
+    if restarted:
+        bench.restart()
+    new = bench.begun("b", b"x", Upload_Length=2 * 1024**2)
+    assert statuses(bench, new, *paths) == [204, 404] + [204] * 15  # the oldest
+    assert len(bench.left()) == 2 * 16
+
+
+def test_the_oldest_of_the_empty_ones_gives_way_and_no_more_than_needed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, resumable_uploads=4)
+    full = bench.begun("full", b"x")
+    empty = []
+    for number in range(3):
+        bench.now += 1
+        empty.append(bench.begun(f"empty{number}", Upload_Length=5))
+    bench.ask("HEAD", empty[0])  # to be asked for makes it no younger
+    new = bench.begun("new", b"x")
+    assert statuses(bench, full, new, *empty) == [204, 204, 404, 204, 204]
+
+
+def test_bytes_are_needed_and_no_place(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, resumable_bytes=100)
+    unknown = bench.begun("unknown")
+    bench.now += 1
+    known = bench.begun("known", Upload_Length=90)
+    new = bench.begun("new", Upload_Length=20)
+    assert statuses(bench, unknown, known, new) == [204, 404, 204]
+
+
+def test_nobody_gives_way_in_vain(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, resumable_bytes=100)
+    full = bench.begun("full", b"x", Upload_Length=60)
+    empty = bench.begun("empty", Upload_Length=40)
+    assert bench.create("new", Upload_Length=41).status == 507
+    assert statuses(bench, full, empty) == [204, 204]
+
+
+def test_those_that_have_bytes_wait_for_a_time(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, resumable_uploads=3, resumable_idle=100.0)
+    first = bench.begun("first", b"x")
+    bench.now += 10
+    second = bench.begun("second", b"x")
+    bench.append(first, 1, b"y")
+    bench.now += 100
+    empty = bench.begun("empty")
+    assert bench.create("new", b"x", **INTEROP).status == 201
+    assert statuses(bench, first, second, empty) == [204, 204, 404]
+    assert bench.create("newer").status == 507
+    bench.now += 0.5
+    newer = bench.begun("newer", b"x")
+    assert sorted(statuses(bench, first, second)) == [204, 404]  # both had waited as long
+    assert bench.head(newer).status == 204
+
+
+def test_who_needs_room_for_what_comes_has_others_give_way(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, resumable_bytes=100)
+    empty = bench.begun("empty", Upload_Length=95)
+    mine = bench.begun("mine")
+    assert bench.append(mine, 0, b"x" * 5).status == 204
+    assert bench.append(mine, 5, b"x" * 5, b"y", chunked=True).status == 204
+    assert statuses(bench, empty, mine) == [404, 204]
+    other = bench.begun("other", Upload_Length=89)
+    assert bench.append(mine, 11, b"z", Upload_Length=12).status == 204
+    assert statuses(bench, other, mine) == [404, 204]
+
+
+def test_who_is_at_work_does_not_give_way(tmp_path: Path) -> None:
+    """Nor one that another process has; nor does anybody wait for that."""
+    bench = Bench(tmp_path, resumable_uploads=2)
+    mine, others = bench.begun("mine"), bench.begun("others")
+    part = Unfinished(Root(tmp_path)).open(others.rpartition("/")[2])
+    fields: dict[str, Any] = {"Upload_Offset": 0, "Upload_Complete": "?1"}
+    request = bench.request("PATCH", mine, b"a", b"b", Content_Type=PARTIAL, **fields)
+    play = Play(bench.router(request), Stage())  # type: ignore[arg-type]
+    play.step()
+    assert bench.create("new").status == 507
+    assert part is not None
+    del part
+    while play.wish is not None:
+        play.step()
+    assert play.result.status == 201
+    assert statuses(bench, mine, others) == [204, 204]
+
+
+def test_bytes_that_came_by_another_process_count(tmp_path: Path) -> None:
+    bench, other = Bench(tmp_path, resumable_uploads=1), Bench(tmp_path)
+    path = bench.begun("a")
+    assert other.append(path, 0, b"x").status == 204
+    assert bench.create("b").status == 507
+    assert bench.offset(path) == 1
+    assert other.append(path, 1, b"x", end=True).status == 201
+    bench.now += 3601
+    assert bench.create("b").status == 201  # what is finished takes no room
+    assert bench.head(path).upload_complete == "?1"
+
+
+def test_one_that_cannot_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(tmp_path, resumable_uploads=2)
+    paths = bench.begun("a"), bench.begun("b")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", fails_with(5))
+        assert bench.create("c").status == 507
+    assert "cannot give way" in caplog.text
+    assert statuses(bench, *paths) == [204, 204]
+
+
+def test_who_comes_for_one_that_is_giving_way(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, resumable_uploads=1)
+    path = bench.begun("a")
+    stage = Stage()
+    new = Play(bench.router(bench.request("PUT", "/files/b", Upload_Complete="?0")), stage)  # type: ignore[arg-type]
+    while bench.left() and path.rpartition("/")[2] not in bench.resumable._claims:
+        new.step()
+    asking = Play(bench.router(bench.request("HEAD", path)), stage)  # type: ignore[arg-type]
+    turn = asking.wish
+    while new.wish is not None:
+        new.step()
+    assert new.result.status == 201
+    assert turn.done
+    asking.resume(turn)
+    while asking.wish is not None:
+        asking.step()
+    assert asking.result.status == 404
+
+
 # --- against a plain model -----------------------------------------------------------------------
 
 
@@ -1064,7 +1204,7 @@ class Modelled:
 class Exchange(RuleBasedStateMachine):
     """Anything in any order, by clients that err; three uploads of 20 bytes, 45 in all."""
 
-    MOST, SIZE, TOTAL, AGE = 3, 20, 45, 100
+    MOST, SIZE, TOTAL, AGE, IDLE = 3, 20, 45, 100, 40
 
     def __init__(self) -> None:
         super().__init__()
@@ -1077,6 +1217,7 @@ class Exchange(RuleBasedStateMachine):
             resumable_uploads=self.MOST,
             resumable_bytes=self.TOTAL,
             resumable_age=float(self.AGE),
+            resumable_idle=float(self.IDLE),
         )
         self.uploads: list[Modelled] = []
         self.files: dict[str, bytes] = {}
@@ -1110,10 +1251,28 @@ class Exchange(RuleBasedStateMachine):
             self.look()
 
     def has_room(self, it: Modelled | None, size: int) -> bool:
-        others = [other for other in self.open if other is not it]
-        if it is None and len(others) >= self.MOST:
+        """Others give way for it, if that is of use."""
+        staying = [other for other in self.open if other is not it]
+        idle = [other for other in staying if not other.data]
+        idle.sort(key=age_of)
+        waiting = [other for other in staying if other.data]
+        idle += sorted(
+            (other for other in waiting if self.bench.now - other.touched > self.IDLE), key=age_of
+        )
+        going: list[Modelled] = []
+        for other in idle:
+            many = len(staying) >= self.MOST
+            much = sum(one.room for one in staying) + size > self.TOTAL
+            if (it is None and many) or (much and other.room):
+                staying.remove(other)
+                going.append(other)
+        if it is None and len(staying) >= self.MOST:
             return False
-        return sum(other.room for other in others) + size <= self.TOTAL
+        if sum(other.room for other in staying) + size > self.TOTAL:
+            return False
+        for other in going:
+            other.state = "gone"
+        return True
 
     def receive(self, it: Modelled, pieces: list[bytes]) -> int:
         for piece in pieces:
@@ -1175,6 +1334,7 @@ class Exchange(RuleBasedStateMachine):
     )
     def create(self, name: str, length: int | None, exclusive: bool, first: bytes) -> None:
         self.first_look()
+        self.bench.now += 1  # so that it is known which is the oldest
         fields: dict[str, Any] = {} if length is None else {"Upload_Length": length}
         if exclusive:
             fields["If_None_Match"] = "*"
@@ -1211,6 +1371,7 @@ class Exchange(RuleBasedStateMachine):
         chunked: bool, end: bool,
     ) -> None:  # fmt: skip
         self.first_look()
+        self.bench.now += 1
         it = data.draw(st.sampled_from(self.uploads))
         offset = max(0, len(it.data) + wrong)
         fields: dict[str, Any] = {} if declared is None else {"Upload_Length": declared}
@@ -1227,6 +1388,7 @@ class Exchange(RuleBasedStateMachine):
     @rule(data=st.data(), pieces=st.lists(st.binary(min_size=1, max_size=5), max_size=2))
     def lose_the_connection(self, data: st.DataObject, pieces: list[bytes]) -> None:
         self.first_look()
+        self.bench.now += 1
         if not self.open:
             return  # too old, all of them
         it = data.draw(st.sampled_from(self.open))

@@ -181,7 +181,10 @@ OSERRORS = {
     "handlers.processfigures": {"_open_descriptors", "_read"},  # where there is no /proc
     "handlers.records": None,
     "handlers.unfinished": None,
-    "handlers.ledger": {"Ledger.finish"},  # how an upload has ended does not depend on older ones
+    "handlers.ledger": {
+        "Ledger.finish",  # how an upload has ended does not depend on older ones
+        "Ledger._send_away",  # then somebody is told that there is no room
+    },
     "handlers.resumable": {
         "Resumable.expire",  # what cannot be tidied up is told in the log
         "Resumable._progress",  # what is not on the disk is not told
