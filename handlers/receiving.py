@@ -46,7 +46,7 @@ class Resumes(Protocol):
 
     def asks(self, request: Request) -> bool: ...
 
-    async def create(self, request: Request, segments: Sequence[str]) -> Response: ...
+    async def create(self, request: Request, segments: Sequence[str]) -> Response | None: ...
 
 
 class Receiver:
@@ -99,7 +99,9 @@ class Receiver:
     async def _receive(self, request: Request, segments: tuple[str, ...]) -> Response:
         resumable = self._resumable
         if resumable is not None and resumable.asks(request):
-            return await resumable.create(request, segments)
+            response = await resumable.create(request, segments)
+            if response is not None:  # otherwise it comes as a whole, and could not be resumed here
+                return response
         upload = Upload(self._root, segments, precondition_of(request.headers, time.time))
         try:
             stored = await _store(upload, request.body)

@@ -26,7 +26,7 @@ from handlers.claims import Claim, Claims, TakenOver
 from handlers.ledger import Ledger
 from handlers.ondisk import WHEN_WRITING, on_disk
 from handlers.origin import refuse_foreign
-from handlers.receiving import give_up, precondition_of
+from handlers.placing import PIECE_BYTES, check_target, precondition_of_record, put_part
 from handlers.records import Record
 from handlers.safepath import Place, Root
 from handlers.unfinished import FOLDER, Finished, Part, Unfinished
@@ -46,10 +46,8 @@ from handlers.uploadfields import (
     written_complete,
     written_offset,
 )
-from handlers.uploads import Precondition, Stored, Upload
-from reactor import Headers, Limits, ProtocolError, Request, Response, in_pool
+from reactor import Limits, ProtocolError, Request, Response, in_pool
 
-PIECE_BYTES: Final = 256 * 1024  # of a body, pulled and written at a time
 SYNC_BYTES: Final = 8 * 1024 * 1024  # written before they are on the disk for sure, and told
 
 _CONDITIONS: Final = ("If-Match", "If-None-Match", "If-Unmodified-Since")
@@ -58,6 +56,14 @@ _PATH: Final = ":@!$&'()*+,;=~"  # what may stand in a segment as it is (RFC 398
 T = TypeVar("T")
 
 log = logging.getLogger("reactor")
+
+
+class _NoResource(Exception):
+    """None could be made; `error` says why."""
+
+    def __init__(self, error: ProtocolError) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class Resumable:
@@ -103,10 +109,22 @@ class Resumable:
 
     # --- the endpoints ---------------------------------------------------------------------------
 
-    async def create(self, request: Request, segments: Sequence[str]) -> Response:
-        """Section 4.2. What any upload is refused for has been looked at before."""
+    async def create(self, request: Request, segments: Sequence[str]) -> Response | None:
+        """Section 4.2. What any upload is refused for has been looked at before.
+
+        None, with nothing read or told, where there can be no resource but all of the file comes:
+        the ordinary way may well have room, and may write where the folder of resources is not.
+        """
         name = secrets.token_urlsafe(16)
-        return await self._in_turn(name, lambda claim: self._create(request, segments, name, claim))
+        try:
+            await _needed(self._count())
+            return await self._in_turn(
+                name, lambda claim: self._create(request, segments, name, claim)
+            )
+        except _NoResource as refusal:
+            if is_complete(request.headers) is False:
+                raise refusal.error from None
+            return None
 
     async def head(self, request: Request) -> Response:
         """Section 4.3: how far the upload is."""
@@ -142,13 +160,17 @@ class Resumable:
         except (OSError, ProtocolError) as error:
             log.warning("cannot look at the unfinished uploads of %s: %s", self._prefix, error)
 
+    async def _count(self) -> None:
+        """What there is, once."""
+        if not self._ledger.counted:
+            await self._ledger.take_stock(self._wall(), self._age)
+
     # --- what they do in their turn --------------------------------------------------------------
 
     async def _in_turn(
         self, name: str, work: Callable[[Claim], Coroutine[Any, Any, Response]]
     ) -> Response:
-        if not self._ledger.counted:
-            await self._ledger.take_stock(self._wall(), self._age)
+        await self._count()
         claim = self._claims.enter(name)
         try:
             await claim.turn()
@@ -167,16 +189,19 @@ class Resumable:
         self._check_size(length, request.length or 0)
         conditions = [(it, request.headers.get(it)) for it in _CONDITIONS if it in request.headers]
         record = Record(tuple(segments), length, tuple(conditions))
-        precondition = _precondition(record, self._wall)
-        await on_disk(WHEN_WRITING, _check_target, self._root, record.segments, precondition)
-        await self._ledger.reserve(name, length or 0, self._wall())
+        precondition = precondition_of_record(record, self._wall)
+        await on_disk(WHEN_WRITING, check_target, self._root, record.segments, precondition)
         part = None
         try:
-            part = await on_disk(WHEN_WRITING, self._uploads.create, name, record, self._wall())
+            part = await _needed(self._make(name, record))
             return await self._with(part, self._begin(request, part, claim))
         finally:
             if part is None or not part.kept:
                 self._ledger.drop(name)
+
+    async def _make(self, name: str, record: Record) -> Part:
+        await self._ledger.reserve(name, record.length or 0, self._wall())
+        return await on_disk(WHEN_WRITING, self._uploads.create, name, record, self._wall())
 
     async def _begin(self, request: Request, part: Part, claim: Claim) -> Response:
         """The part is kept from when its client is told where it is."""
@@ -258,8 +283,9 @@ class Resumable:
             raise inconsistent_length()
         record = replace(part.record, length=part.size, ending=True)
         await on_disk(WHEN_WRITING, part.save, record, self._wall())
+        precondition = precondition_of_record(record, self._wall)
         try:
-            stored = await self._put(part)
+            stored = await put_part(part, self._root, precondition)
         except ProtocolError as error:
             if error.status >= 500:
                 raise  # this may pass: it can end once more (section 4.4.1)
@@ -271,25 +297,6 @@ class Resumable:
         if stored.replaced:
             return Response(204, headers=headers)
         return Response(201, headers=(("Location", self._path(record)), *headers))
-
-    async def _put(self, part: Part) -> Stored:
-        precondition = _precondition(part.record, self._wall)
-        stored = await on_disk(WHEN_WRITING, part.put, self._root, precondition)
-        return await self._copy(part, precondition) if stored is None else stored
-
-    async def _copy(self, part: Part, precondition: Precondition | None) -> Stored:
-        """Another file system: the file is made there, piece by piece, like any other."""
-        upload = Upload(self._root, part.record.segments, precondition)
-        try:
-            await on_disk(WHEN_WRITING, upload.begin)
-            while upload.size < part.size:
-                await on_disk(WHEN_WRITING, _copy_piece, part, upload)
-            return await on_disk(WHEN_WRITING, _commit_copy, part, upload)
-        except GeneratorExit:
-            raise
-        except BaseException:
-            await give_up(upload)
-            raise
 
     async def _tell(self, name: str) -> Response:
         upload = await self._open(name)
@@ -377,6 +384,14 @@ class Resumable:
         return self._prefix + "/".join(quote(segment, _PATH) for segment in record.segments)
 
 
+async def _needed(work: Awaitable[T]) -> T:
+    """A step without which there is no resource."""
+    try:
+        return await work
+    except ProtocolError as error:
+        raise _NoResource(error) from error
+
+
 def _name(request: Request) -> str:
     name: str = request.params["id"]
     return name
@@ -384,31 +399,6 @@ def _name(request: Request) -> str:
 
 def _so_far(part: Part) -> Fields:
     return written_complete(False), written_offset(part.size), NO_STORE
-
-
-def _precondition(record: Record, wall: Callable[[], float]) -> Precondition | None:
-    """What the first request has asked for."""
-    fields = "".join(f"\r\n{name}: {value}" for name, value in record.conditions)
-    return precondition_of(Headers(fields), wall)
-
-
-def _check_target(root: Root, segments: Sequence[str], precondition: Precondition | None) -> None:
-    """What is wrong with the name is told before a byte has come. Raises OSError, ProtocolError."""
-    upload = Upload(root, segments, precondition)
-    try:
-        upload.begin()
-    finally:
-        upload.discard()
-
-
-def _copy_piece(part: Part, upload: Upload) -> None:
-    upload.write(part.read(upload.size, PIECE_BYTES))
-
-
-def _commit_copy(part: Part, upload: Upload) -> Stored:
-    stored = upload.commit()
-    part.drop_bytes()
-    return stored
 
 
 async def _refuse_finished(

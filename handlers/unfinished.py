@@ -283,7 +283,7 @@ class Unfinished:
 
     def _open_folder(self, *, make: bool = False) -> int | None:
         """A folder of ours or nothing: a link in its place would lead anywhere."""
-        root = self._root.open_folder(())
+        root = self._root.open_folder(()) if make else self._root.find_folder(())
         try:
             if make:
                 try:

@@ -409,12 +409,48 @@ def test_refusals_are_put_into_words(start: Start, folder: Path, mine: Path, pag
         507: "no room",
         418: "answer was 418",
     }
-    served.recorder.refusals = [*refusals]
+    # Where the server makes no resource for it, the file is sent as a whole.
+    served.recorder.refusals = [403, 403, 409, 414, 507, 507, 418]
     page.choose_files("input", make(mine, "file", 1000))
     for words in refusals.values():
         page.wait_until(f"{SAID}[0].includes({json.dumps(words)})")
         click(page, "Retry")
     wait_for_files(page, "file")
+
+
+@pytest.mark.parametrize("status", [403, 507])
+def test_an_upload_that_cannot_be_resumed_is_sent_whole(
+    start: Start, folder: Path, mine: Path, page: Page, status: int
+) -> None:
+    served = start()
+    served.recorder.refusals = [status]
+    (folder / "taken").write_bytes(b"old")
+    path = make(mine, "file", 300_000)
+    page.go(served.url)
+    page.choose_files("input", path)
+    page.wait_until(f"{SAID}[0]?.startsWith('Uploaded')")
+    wait_for_files(page, "file", "taken")
+    assert (folder / "file").read_bytes() == path.read_bytes()
+    assert served.recorder.uploads() == ["PUT file", "PUT file"]
+    assert page.evaluate("Object.keys(localStorage)") == []
+    served.recorder.refusals = [status]
+    page.choose_files("input", make(mine, "taken", 10))
+    page.wait_until(f"{SAID}.at(-1) == 'There is a file of this name already.'")
+    assert (folder / "taken").read_bytes() == b"old"
+
+
+def test_without_room_for_resumable_uploads_files_are_stored(
+    start: Start, folder: Path, mine: Path, page: Page
+) -> None:
+    served = start(resumable_bytes=1000)
+    with served.running.connect() as client:
+        begun = ("Upload-Complete: ?0", "Upload-Length: 900")
+        assert client.ask("/files/other", *begun, method="PUT", body=b"x").status == 201
+    path = make(mine, "file", 800)
+    page.go(served.url)
+    page.choose_files("input", path)
+    wait_for_files(page, "file")
+    assert (folder / "file").read_bytes() == path.read_bytes()
 
 
 def test_a_file_that_is_too_large(start: Start, folder: Path, mine: Path, page: Page) -> None:

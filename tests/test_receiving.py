@@ -293,6 +293,20 @@ def test_resumable(site: Path) -> None:
     assert len(seen) == 2
 
 
+def test_what_cannot_be_resumed_comes_as_a_whole(site: Path) -> None:
+    class Resumes:
+        def asks(self, request: Request) -> bool:
+            return True
+
+        async def create(self, request: Request, segments: Sequence[str]) -> None:
+            return None
+
+    desk = Desk(site, resumable=Resumes())
+    assert desk.put("a", b"abc", Upload_Complete="?1").status == 201
+    assert (site / "a").read_bytes() == b"abc"
+    assert len(desk.forgotten) == 1
+
+
 # --- what is refused, and in which order ---------------------------------------------------------
 
 _READ_ONLY = {"uploads": False}

@@ -23,9 +23,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from handlers import unfinished
 from handlers.application import Application
+from handlers.placing import PIECE_BYTES
 from handlers.receiving import Receiver
-from handlers.resumable import PIECE_BYTES, SYNC_BYTES, Resumable
+from handlers.resumable import SYNC_BYTES, Resumable
 from handlers.safepath import Place, Root
 from handlers.unfinished import Unfinished
 from handlers.validators import entity_tag
@@ -713,6 +715,49 @@ def test_names_that_no_upload_can_have(bench: Bench, name: str, status: int) -> 
     assert bench.left() == []
 
 
+@pytest.mark.parametrize("why", ["full", "no place", "no folder", "no room on the disk"])
+def test_what_comes_as_a_whole_needs_no_resource(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    bench = Bench(tmp_path, resumable_bytes=100, resumable_uploads=1 if why == "no place" else 9)
+    (tmp_path / "sub").mkdir()
+    if why == "no folder":
+        (tmp_path / ".uploads").write_bytes(b"")
+    elif why == "no room on the disk":
+        monkeypatch.setattr(unfinished, "write_record", fails_with(28))
+    else:
+        bench.begun("other", b"x", Upload_Length=60)
+    left = bench.left() if why != "no folder" else []
+    status = 403 if why == "no folder" else 507
+    assert bench.create("sub/a", b"x" * 50, Upload_Length=50).status == status
+    reply = bench.create("sub/a", b"x" * 50, Upload_Complete="?1", **INTEROP)
+    assert (reply.status, reply.location, reply.upload_complete) == (201, "/files/sub/a", None)
+    assert bench.told == []
+    assert bench.content("sub/a") == b"x" * 50
+    assert why == "no folder" or bench.left() == left
+    again = bench.create("sub/a", b"y", Upload_Complete="?1", If_None_Match="*", **INTEROP)
+    assert again.status == 412
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("mode", [0o755, 0o711])
+def test_a_folder_below_one_that_cannot_be_written(mode: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        (path / "sub").mkdir()
+        os.chown(path / "sub", 65534, -1)
+        path.chmod(mode)
+        os.seteuid(65534)
+        try:
+            bench = Bench(path)
+            assert bench.create("sub/a", b"abc").status == 403
+            reply = bench.create("sub/a", b"abc", Upload_Complete="?1", **INTEROP)
+        finally:
+            os.seteuid(0)
+        assert reply.status == 201
+        assert bench.content("sub/a") == b"abc"
+
+
 @pytest.mark.parametrize("what", ["outside", "file"])
 def test_a_link_in_the_place_of_the_uploads(tmp_path: Path, what: str) -> None:
     (tmp_path / "outside").mkdir()
@@ -1333,8 +1378,8 @@ class Exchange(RuleBasedStateMachine):
         first=st.binary(max_size=6),
     )
     def create(self, name: str, length: int | None, exclusive: bool, first: bytes) -> None:
-        self.first_look()
         self.bench.now += 1  # so that it is known which is the oldest
+        self.first_look()
         fields: dict[str, Any] = {} if length is None else {"Upload_Length": length}
         if exclusive:
             fields["If_None_Match"] = "*"
@@ -1370,8 +1415,8 @@ class Exchange(RuleBasedStateMachine):
         self, data: st.DataObject, wrong: int, pieces: list[bytes], declared: int | None,
         chunked: bool, end: bool,
     ) -> None:  # fmt: skip
-        self.first_look()
         self.bench.now += 1
+        self.first_look()
         it = data.draw(st.sampled_from(self.uploads))
         offset = max(0, len(it.data) + wrong)
         fields: dict[str, Any] = {} if declared is None else {"Upload_Length": declared}
@@ -1387,10 +1432,11 @@ class Exchange(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule(data=st.data(), pieces=st.lists(st.binary(min_size=1, max_size=5), max_size=2))
     def lose_the_connection(self, data: st.DataObject, pieces: list[bytes]) -> None:
-        self.first_look()
         self.bench.now += 1
-        if not self.open:
-            return  # too old, all of them
+        self.first_look()
+        if not self.open:  # too old, all of them
+            self.bench.expire()
+            return
         it = data.draw(st.sampled_from(self.open))
         try:
             self.bench.append(it.path, len(it.data), *pieces, Cut(), end=True, chunked=True)

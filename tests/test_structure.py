@@ -104,7 +104,7 @@ RANKS = (
     ),
     ("handlers.records",),
     ("handlers.listing", "handlers.openfiles", "handlers.receiving", "handlers.unfinished"),
-    ("handlers.ledger",),
+    ("handlers.ledger", "handlers.placing"),
     ("handlers.resumable",),
     ("handlers.files", "handlers.requests"),
     ("handlers.debugpage", "handlers.responses"),

@@ -172,6 +172,7 @@
           if (this.place === null) {
             if (begun++ > 3) throw new Failure("The server lost this upload again and again.");
             this.place = await this.create();
+            if (this.place === null) return await this.sendWhole();
             offset = 0;
           }
           offset ??= await this.askOffset();
@@ -197,11 +198,13 @@
       this.forget();
     }
 
-    // The address of a new resource for the bytes.
+    // The address of a new resource for the bytes; null where there can be none: the file itself may
+    // be allowed, or have room, all the same.
     async create() {
       const fields = {"Upload-Complete": "?0", "Upload-Length": String(this.file.size)};
       const answer = await this.ask("PUT", this.url, {...fields, ...this.conditions()}, null, 0);
       const location = answer.getResponseHeader("Location");
+      if (answer.status === 403 || answer.status === 507) return null;
       if (answer.status !== 201 || !location) throw this.problem(answer);
       const place = new URL(location, this.url).href;
       records.set(this.key, place);
