@@ -14,7 +14,7 @@ from reactor.limits import Limits
 from reactor.server import Server
 from reactor.service import Handler
 from tests.client import TIMEOUT, Client
-from tests.drive import open_descriptors
+from tests.drive import open_descriptors, opened_since
 
 T = TypeVar("T")
 
@@ -107,6 +107,15 @@ class Serve(Protocol):
     ) -> Running: ...
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What is collected stays, so that no search for garbage goes through it once more.
+
+    Many tests have garbage looked for, and each search takes as long as there are objects.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def no_leaks() -> Iterator[None]:
     """No descriptor and no thread more than before, a moment after the test."""
@@ -116,7 +125,7 @@ def no_leaks() -> Iterator[None]:
     yield
     until = time.monotonic() + 10
     while True:
-        left = {number: it for number, it in open_descriptors().items() if before.get(number) != it}
+        left = opened_since(before)
         alive = set(threading.enumerate()) - threads
         if not left and not alive:
             return

@@ -168,3 +168,10 @@ def open_descriptors() -> dict[str, str]:
         except FileNotFoundError:
             pass  # the listing's own
     return found
+
+
+def opened_since(before: dict[str, str]) -> dict[str, str]:
+    """The descriptors that are open now and were not; what somebody else has let go is nobody's."""
+    return {
+        number: path for number, path in open_descriptors().items() if before.get(number) != path
+    }

@@ -16,7 +16,7 @@ import pytest
 
 from handlers import locks
 from handlers.locks import FolderBusy, hold, in_order, patiently, try_lock
-from tests.drive import drive, open_descriptors
+from tests.drive import drive, open_descriptors, opened_since
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -26,7 +26,7 @@ def _no_leaks() -> Iterator[None]:
     before = open_descriptors()
     yield
     gc.collect()
-    assert open_descriptors() == before
+    assert not opened_since(before)
     assert not locks._folder_locks
 
 

@@ -19,7 +19,7 @@ from handlers.safepath import Root
 from handlers.unfinished import Finished, InUse, Part, Unfinished
 from handlers.uploads import Stored, sweep
 from reactor import ProtocolError
-from tests.drive import drive, open_descriptors
+from tests.drive import drive, open_descriptors, opened_since
 
 NOW = 1_900_000_000.0
 NAME = "A-bcdefghijklmnopqrst_"
@@ -35,7 +35,7 @@ def uploads(tmp_path: Path) -> Unfinished:
 def no_descriptors_left() -> Any:
     before = open_descriptors()
     yield
-    assert open_descriptors() == before
+    assert not opened_since(before)
 
 
 def created(uploads: Unfinished, name: str, record: Record, now: float) -> Part:
