@@ -321,8 +321,13 @@ class Application(Group):
             if found is not None:
                 target = found[0].get(request.method)
                 if target is not None:
-                    if found[1]:
-                        request.params = dict(zip(target.names, found[1], strict=True))
+                    if values := found[1]:
+                        names = target.names  # mostly there is one, and zip is slow to begin
+                        request.params = (
+                            {names[0]: values[0]}
+                            if len(values) == 1
+                            else dict(zip(names, values, strict=True))
+                        )
                     return target.value(request)
             return self._elsewhere(request)
         except Exception as error:

@@ -28,6 +28,7 @@ from handlers.ranges import content_range, multipart, parse_ranges
 from handlers.requests import limits_of
 from handlers.validators import entity_tag, last_modified
 from reactor import (
+    FieldBlock,
     Fields,
     File,
     FileRegion,
@@ -41,10 +42,10 @@ from reactor import (
 Stream: TypeAlias = Iterator[bytes | str] | AsyncIterator[bytes | str]
 GivenFields: TypeAlias = Fields | Mapping[str, str]
 
-_TEXT: Final = (("Content-Type", "text/plain; charset=utf-8"),)
-_HTML: Final = (("Content-Type", "text/html; charset=utf-8"),)
-_JSON: Final = (("Content-Type", "application/json"),)
-_BYTES: Final = (("Content-Type", "application/octet-stream"),)
+_TEXT: Final = FieldBlock([("Content-Type", "text/plain; charset=utf-8")])
+_HTML: Final = FieldBlock([("Content-Type", "text/html; charset=utf-8")])
+_JSON: Final = FieldBlock([("Content-Type", "application/json")])
+_BYTES: Final = FieldBlock([("Content-Type", "application/octet-stream")])
 
 _encode: Final = jsons.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":")
