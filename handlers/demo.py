@@ -9,15 +9,11 @@ from handlers.codings import IDENTITY, INLINE_BYTES, MADE, encode
 from handlers.compression import compress
 from handlers.middleware import Answer, may_wait
 from handlers.negotiation import choose_coding
-from reactor import Request, Response
+from reactor import FieldBlock, Request, Response
 
-_TEXT: Final = (
-    ("Content-Type", "text/plain"),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Vary", "Accept-Encoding"),
-)
-_CODED_TEXT: Final = {coding: (*_TEXT, ("Content-Encoding", coding)) for coding in MADE}
-_AGENT: Final = (("Content-Type", "text/plain"), ("X-Content-Type-Options", "nosniff"))
+_AGENT: Final = FieldBlock([("Content-Type", "text/plain"), ("X-Content-Type-Options", "nosniff")])
+_TEXT: Final = FieldBlock([*_AGENT, ("Vary", "Accept-Encoding")])
+_CODED_TEXT: Final = {coding: FieldBlock([*_TEXT, ("Content-Encoding", coding)]) for coding in MADE}
 _HTML: Final = (
     ("Content-Type", "text/html; charset=utf-8"),
     ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:"),
