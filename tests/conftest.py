@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 
+from handlers import uploads
 from reactor.limits import Limits
 from reactor.server import Server
 from reactor.service import Handler
@@ -131,6 +132,25 @@ def no_leaks() -> Iterator[None]:
             return
         assert time.monotonic() < until, f"left over: {left}, {alive}"
         time.sleep(0.01)
+
+
+@pytest.fixture
+def closes_files() -> Iterator[None]:
+    """Every file that the test has opened is closed when it ends."""
+    before = open_descriptors()
+    yield
+    gc.collect()  # an exception that is caught is a cycle
+    assert not opened_since(before)
+
+
+@pytest.fixture(params=["nameless", "named"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways to hide an unfinished file, whichever this machine's file system would have."""
+    if request.param == "named":
+        monkeypatch.setattr(uploads, "_NAMELESS", 0)
+    elif not uploads._NAMELESS:
+        pytest.skip("this machine has no nameless files")
+    return str(request.param)
 
 
 @pytest.fixture

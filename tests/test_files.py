@@ -6,7 +6,6 @@ them to be young.
 """
 
 import errno
-import gc
 import gzip
 import os
 import re
@@ -49,21 +48,12 @@ from reactor import (
     http_date,
     plain_response,
 )
-from tests.drive import Feed, Play, Stage, drive, make_request, open_descriptors, opened_since
+from tests.drive import Feed, Play, Stage, drive, make_request, open_descriptors
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("closes_files")]
 
 TEXT = b"".join(b"line %d of a text that shrinks\n" % number for number in range(200))
 LATER = 100.0  # seconds after a file was made, when it is looked at
-
-
-@pytest.fixture(autouse=True)
-def _no_leaks() -> Iterator[None]:
-    before = open_descriptors()
-    yield
-    if opened_since(before):
-        gc.collect()  # an exception that is caught is a cycle
-    assert not opened_since(before)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import shutil
 import socket
 import tempfile
 from collections import OrderedDict, deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import copy_context
 from itertools import count
@@ -29,23 +29,14 @@ from handlers.openfiles import DESCRIPTOR_SHARE, Opened, OpenFiles
 from handlers.safepath import Place, Root, place_in
 from reactor import Cancelled, Future, Lane, ProtocolError
 from reactor.tasks import Runtime, Task
-from tests.drive import open_descriptors, opened_since
+from tests.drive import open_descriptors
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("closes_files")]
 
 T = TypeVar("T")
 
 AGE = 1.0
 IDLE = 60.0
-
-
-@pytest.fixture(autouse=True)
-def _no_leaks() -> Iterator[None]:
-    before = open_descriptors()
-    yield
-    if opened_since(before):
-        gc.collect()  # an exception that is caught is a cycle
-    assert not opened_since(before)
 
 
 class Clock:

@@ -9,13 +9,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from handlers import uploads
 from handlers.application import Application
 from handlers.locks import try_lock
 from handlers.receiving import FIELD_BYTES, PIECE_BYTES, Receiver
@@ -27,19 +26,11 @@ from reactor.dates import http_date
 from tests.client import Client
 from tests.client import request as encode
 from tests.conftest import Running, Serve
-from tests.drive import Feed, Play, Stage, drive, make_request, open_descriptors, opened_since
+from tests.drive import Feed, Play, Stage, drive, make_request
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("closes_files")]
 
 LEFT = ".0123456789abcdef.part"
-
-
-@pytest.fixture(autouse=True)
-def _no_leaks() -> Iterator[None]:
-    before = open_descriptors()
-    yield
-    gc.collect()
-    assert not opened_since(before)
 
 
 @pytest.fixture
@@ -48,16 +39,6 @@ def site(tmp_path: Path) -> Path:
     (site / "sub").mkdir(parents=True)
     (tmp_path / "secret.txt").write_text("secret")
     return site
-
-
-@pytest.fixture(params=["nameless", "named"])
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways to hide an unfinished file, whichever this machine's file system would have."""
-    if request.param == "named":
-        monkeypatch.setattr(uploads, "_NAMELESS", 0)
-    elif not uploads._NAMELESS:
-        pytest.skip("this machine has no nameless files")
-    return str(request.param)
 
 
 class Desk:

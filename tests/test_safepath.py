@@ -2,10 +2,8 @@
 
 import errno
 import fcntl
-import gc
 import os
 import socket
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,23 +14,14 @@ from hypothesis import strategies as st
 
 from handlers import safepath
 from handlers.safepath import MOST_LINKS, Place, Root, is_plain, place_in
-from tests.drive import open_descriptors, opened_since
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = [pytest.mark.timeout(30), pytest.mark.usefixtures("closes_files")]
 
 _PARTS = st.sampled_from(["", ".", "..", "sub", "deep", "a.txt", "l0", "l1", "l2", "site"])
 _TARGETS = st.tuples(
     st.sampled_from(["", "/", "{site}/", "{site}/../", "../", "../../"]),
     st.lists(_PARTS, min_size=1, max_size=5),
 )
-
-
-@pytest.fixture(autouse=True)
-def _no_leaks() -> Iterator[None]:
-    before = open_descriptors()
-    yield
-    gc.collect()
-    assert not opened_since(before)
 
 
 @pytest.fixture

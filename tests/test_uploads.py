@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import gc
 import logging
 import os
 import shutil
@@ -10,7 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +20,11 @@ from handlers.locks import FolderBusy, hold, try_lock
 from handlers.safepath import Root, place_in
 from handlers.uploads import Upload, put_in_place, remove_file, sweep
 from reactor import Cancelled, Future, Lane, ProtocolError
-from tests.drive import Play, Stage, drive, open_descriptors, opened_since
+from tests.drive import Play, Stage, drive
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("closes_files")]
 
 LEFT = ".0123456789abcdef.part"
-
-
-@pytest.fixture(autouse=True)
-def _no_leaks() -> Iterator[None]:
-    before = open_descriptors()
-    yield
-    gc.collect()
-    assert not opened_since(before)
 
 
 @pytest.fixture
@@ -41,16 +32,6 @@ def site(tmp_path: Path) -> Path:
     site = tmp_path / "site"
     (site / "sub").mkdir(parents=True)
     return site
-
-
-@pytest.fixture(params=["nameless", "named"])
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways to hide an unfinished file, whichever this machine's file system would have."""
-    if request.param == "named":
-        monkeypatch.setattr(uploads, "_NAMELESS", 0)
-    elif not uploads._NAMELESS:
-        pytest.skip("this machine has no nameless files")
-    return str(request.param)
 
 
 def tree(folder: Path) -> dict[str, bytes]:

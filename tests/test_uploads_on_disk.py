@@ -4,7 +4,6 @@ import errno
 import gc
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,7 @@ from handlers.uploads import Upload
 from reactor import Cancelled, FileRegion, Limits, ProtocolError, Request, Response
 from tests.drive import Feed, Play, Stage, drive, make_request, open_descriptors, opened_since
 
-pytestmark = pytest.mark.timeout(30)
-
-
-@pytest.fixture(autouse=True)
-def _no_leaks() -> Iterator[None]:
-    before = open_descriptors()
-    yield
-    gc.collect()
-    assert not opened_since(before)
+pytestmark = [pytest.mark.timeout(30), pytest.mark.usefixtures("closes_files")]
 
 
 @pytest.fixture
@@ -35,16 +26,6 @@ def site(tmp_path: Path) -> Path:
     site = tmp_path / "site"
     (site / "sub").mkdir(parents=True)
     return site
-
-
-@pytest.fixture(params=["nameless", "named"])
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways to hide an unfinished file, whichever this machine's file system would have."""
-    if request.param == "named":
-        monkeypatch.setattr(uploads, "_NAMELESS", 0)
-    elif not uploads._NAMELESS:
-        pytest.skip("this machine has no nameless files")
-    return str(request.param)
 
 
 class Both:
