@@ -1,14 +1,40 @@
-"""The command line that benchmarks of several cases share, and how they tell what they measured."""
+"""What benchmarks of several cases share: a load, a command line, and how they tell the outcome."""
 
 import argparse
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from loadtest import machine
+from loadtest.cost import read_wrk, run_generator
+from loadtest.machine import MeasurementError
 from loadtest.memory import Figures, write_json
 from loadtest.report import table
 
 Run = Callable[[Figures, Sequence[str], int, int], None]  # cases, rounds, seconds of one load
+
+
+WARM_UP_SECONDS: Final = 1
+
+
+def cpu_per_request(pid: int, name: str, options: Sequence[str], seconds: int) -> float:
+    """Microseconds of a server's CPU time for each request of wrk, which has these options."""
+    _, core = machine.cores()
+    with tempfile.TemporaryDirectory(prefix="loadtest-") as folder:
+        log = Path(folder) / "wrk.log"
+
+        def run(duration: int) -> int:
+            run_generator(["wrk", "-t1", f"-d{duration}s", *options], duration, core, log)
+            outcome = read_wrk(log.read_text())
+            if outcome.errors or not outcome.requests:
+                raise MeasurementError(f"{name}: {outcome.requests}, {outcome.errors}")
+            return outcome.requests
+
+        run(WARM_UP_SECONDS)
+        used = machine.cpu_seconds(pid)
+        requests = run(seconds)
+        return (machine.cpu_seconds(pid) - used) / requests * 1e6
 
 
 def main(description: str, every: Sequence[str], run: Run) -> int:

@@ -34,7 +34,7 @@ from typing import Final, NamedTuple
 from handlers.codings import encode
 from loadtest import bench, machine
 from loadtest.client import MARK
-from loadtest.cost import NGINX_FRAME, nginx_at, read_wrk, run_generator
+from loadtest.cost import NGINX_FRAME, nginx_at
 from loadtest.machine import ADDRESS, MeasurementError
 from loadtest.memory import (
     CALM_SECONDS,
@@ -47,7 +47,6 @@ from loadtest.memory import (
 )
 from loadtest.report import percentile
 
-WARM_UP_SECONDS: Final = 1
 LOAD_SECONDS: Final = int(CALM_SECONDS) + 2  # of a crowd
 BEFORE_SECONDS: Final = 2.0
 YOUNG_SECONDS: Final = 1.1  # a file's tag is weak for a second
@@ -164,24 +163,9 @@ def reactor(directory: Path) -> Iterator[tuple[int, int]]:
 
 def cost(pid: int, port: int, load: Load, seconds: int) -> float:
     """Microseconds of the server's CPU time per request."""
-    _, core = machine.cores()
     fields = [part for one in load.fields for part in ("-H", one)]
-    url = f"http://{ADDRESS}:{port}{load.target}"
-    with tempfile.TemporaryDirectory(prefix="loadtest-") as name:
-        log = Path(name) / "wrk.log"
-
-        def run(duration: int) -> int:
-            command = ["wrk", "-t1", f"-c{load.connections}", f"-d{duration}s", *fields, url]
-            run_generator(command, duration, core, log)
-            outcome = read_wrk(log.read_text())
-            if outcome.errors or not outcome.requests:
-                raise MeasurementError(f"{load.target}: {outcome.requests}, {outcome.errors}")
-            return outcome.requests
-
-        run(WARM_UP_SECONDS)
-        used = machine.cpu_seconds(pid)
-        requests = run(seconds)
-        return (machine.cpu_seconds(pid) - used) / requests * 1e6
+    options = [f"-c{load.connections}", *fields, f"http://{ADDRESS}:{port}{load.target}"]
+    return bench.cpu_per_request(pid, load.target, options, seconds)
 
 
 def compare(figures: Figures, case: str, directory: Path, seconds: int, number: int) -> None:

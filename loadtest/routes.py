@@ -27,12 +27,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from loadtest import bench, machine
-from loadtest.cost import read_wrk, run_generator
 from loadtest.machine import ADDRESS, MeasurementError
 from loadtest.memory import Figures
 
 CONNECTIONS: Final = 64
-WARM_UP_SECONDS: Final = 1
 LISTENERS: Final = 1000
 LISTEN_SECONDS: Final = 10.0
 SCRIPT: Final = machine.PROJECT / "loadtest" / "paths.lua"
@@ -107,23 +105,10 @@ def serving(arm: Arm) -> Iterator[tuple[int, int]]:
 
 def cost(arm: Arm, seconds: int) -> float:
     """Microseconds of the server's CPU time per request."""
-    _, core = machine.cores()
-    with serving(arm) as (pid, port), tempfile.TemporaryDirectory(prefix="loadtest-") as name:
-        log = Path(name) / "wrk.log"
-
-        def run(duration: int) -> int:
-            url = f"http://{ADDRESS}:{port}{arm.prefix}"
-            command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{duration}s", "-s", str(SCRIPT), url]
-            run_generator(command, duration, core, log)
-            outcome = read_wrk(log.read_text())
-            if outcome.errors or not outcome.requests:
-                raise MeasurementError(f"{arm.name}: {outcome.requests}, {outcome.errors}")
-            return outcome.requests
-
-        run(WARM_UP_SECONDS)
-        used = machine.cpu_seconds(pid)
-        requests = run(seconds)
-        return (machine.cpu_seconds(pid) - used) / requests * 1e6
+    with serving(arm) as (pid, port):
+        url = f"http://{ADDRESS}:{port}{arm.prefix}"
+        options = [f"-c{CONNECTIONS}", "-s", str(SCRIPT), url]
+        return bench.cpu_per_request(pid, arm.name, options, seconds)
 
 
 def compare(figures: Figures, case: str, seconds: int, number: int) -> None:
