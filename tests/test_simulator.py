@@ -262,3 +262,15 @@ def test_half_a_connection_can_be_closed() -> None:
     assert second.recv(10) == b""
     second.send(b"still here")
     assert first.recv(10) == b"still here"
+
+
+def test_a_peer_that_is_gone_has_room_for_everything() -> None:
+    """A file is sent in pieces as large as the room; in small ones it would look like a spin."""
+    network = SimNetwork(1)
+    ours, theirs = connected_pair(network, ("ours", "theirs"), (100, 0, 100, 0))
+    for end in (ours, theirs):
+        end.adopt()
+    assert ours.room == 100
+    theirs.close()
+    assert ours.room >= 2**40
+    assert ours.send(b"x" * 5000) == 5000

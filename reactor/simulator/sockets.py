@@ -10,6 +10,7 @@ Clients hold the other end, which is of the same class but has no descriptor and
 
 import errno
 import socket
+import sys
 from collections import deque
 from typing import Any, Final
 
@@ -191,6 +192,12 @@ class SimSocket:
     def _enter_kernel(self) -> None:
         self._check_open()
         self._network.preempt()
+
+    @property
+    def room(self) -> int:
+        """Bytes that a send would take; a peer that is gone takes all, until its reset comes."""
+        gone = self.other is None or self.other.closed
+        return sys.maxsize if gone else self.outgoing.room
 
     def _is_false_alarm(self) -> bool:
         """It was ready, and would block all the same: for the server, on TCP, now and then."""

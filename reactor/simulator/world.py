@@ -40,7 +40,7 @@ class SimTransport(Transport):
     def _sendfile(self, region: FileRegion, count: int) -> int:
         """A file that is none of the simulator's is a real one, and is read: it is in memory."""
         file = region.file
-        count = max(1, min(count, cast(SimSocket, self._socket).outgoing.room))
+        count = max(1, min(count, cast(SimSocket, self._socket).room))
         stretch = file.stretch if isinstance(file, SimFile) else file.load
         data = stretch(region.offset, count)
         if not data:
