@@ -21,7 +21,6 @@ no bytes of the protocol.
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 from weakref import ref
@@ -68,14 +67,20 @@ class Route(NamedTuple):
     errors: Errors | None  # None: those of the application that it is added to
 
 
+class Scope(NamedTuple):
+    """A prefix, and what stands around the paths below it."""
+
+    prefix: str
+    middlewares: tuple[Any, ...]
+    errors: Errors | None
+
+
 class Group:
     """Routes under one prefix, with middlewares that only they have, the outermost first."""
 
     def __init__(self, prefix: str = "", *middlewares: Any, name: str = "") -> None:
         """`name`, with a dot behind it, begins the names of its routes. Raises RouteError."""
-        if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
-            raise RouteError(f"a prefix begins with a slash and does not end in one: {prefix!r}")
-        self._prefix = prefix
+        self._prefix = _checked_prefix(prefix)
         self._name = f"{name}." if name else ""
         self._middlewares = list(middlewares)
         self._parts: list[Route | Group] = []
@@ -141,6 +146,18 @@ class Group:
         self._changed()
         return group
 
+    def scopes(self) -> Iterator["Scope"]:
+        """What stands around paths that lead nowhere: its own, and that of each group in it."""
+        yield Scope(self._prefix, tuple(self._middlewares), None)
+        for part in self._parts:
+            if isinstance(part, Group):
+                for scope in part.scopes():
+                    yield Scope(
+                        self._prefix + scope.prefix,
+                        (*self._middlewares, *scope.middlewares),
+                        scope.errors,
+                    )
+
     def _changed(self) -> None:
         """What was composed of it is to be composed anew."""
         for reference in self._around:
@@ -175,6 +192,11 @@ class _Inside(Group):
         ]
         return super().routes()
 
+    def scopes(self) -> Iterator[Scope]:
+        for scope in self._application.scopes():
+            errors = scope.errors or self._application.errors
+            yield Scope(self._prefix + scope.prefix, scope.middlewares, errors)
+
 
 class Application(Group):
     """A handler for a Server, made of routes."""
@@ -188,7 +210,9 @@ class Application(Group):
         self._mounted: list[Any] = []
         self._request_class = Request
         self._router: Router[Endpoint] | None = None  # once it is composed
-        self._nowhere: Endpoint  # there once there is a router
+        # Of paths that lead nowhere, by prefix, the longest first; there once there is a router.
+        self._nowhere: list[tuple[str, Endpoint]] = []
+        self._placed: dict[tuple[int, str], StaticFiles] = {}
 
     # --- what it is made of ----------------------------------------------------------------------
 
@@ -233,6 +257,7 @@ class Application(Group):
         its own error handlers go first. Any other handler gets requests as they came, with the
         body unread, and what is left of the path in `request.params["rest"]`.
         """
+        _checked_prefix(prefix)
         if isinstance(handler, Application):
             handler.errors.around = self.errors
             self.include(_Inside(prefix, handler))
@@ -248,9 +273,8 @@ class Application(Group):
         The options are those of StaticFiles (see statics.py). Raises OSError for a directory that
         is none.
         """
-        files = StaticFiles(f"{prefix}/", directory, **options)
+        files = StaticFiles(f"{_checked_prefix(prefix)}/", directory, **options)
         self.add("GET", f"{prefix}/{{name:segments}}", files)
-        self._mounted.append(files)
 
     def url(self, name: str, /, query: Mapping[str, Any] | None = None, **values: Any) -> str:
         """The path of the route of this name, with these parameters, and a query.
@@ -279,9 +303,19 @@ class Application(Group):
         self._compose()
         if server is not None:
             self._request_class = with_limits(server.limits)
-        for handler in self._mounted:
-            if not isinstance(handler, Application) and hasattr(handler, "prepare"):
+        for files in self._placed.values():
+            files.prepare(server)
+        for handler in self._foreign():
+            if hasattr(handler, "prepare"):
                 handler.prepare(server)
+
+    def _foreign(self) -> Iterator[Any]:
+        """The handlers that are mounted, here and further in, and are no applications."""
+        for handler in self._mounted:
+            if isinstance(handler, Application):
+                yield from handler._foreign()
+            else:
+                yield handler
 
     def _compose(self) -> Router[Endpoint]:
         converters = self._all_converters()
@@ -291,23 +325,40 @@ class Application(Group):
         for route in self.routes():
             _check_name(names, route)
             errors = route.errors or self.errors
+            if isinstance(route.endpoint, StaticFiles):
+                route = route._replace(endpoint=self._place(route.endpoint, route.pattern))
             call = _composed(route, _inner_of(route, converters, errors), errors)
             for method in route.methods:
                 leaf = router.add(method, route.pattern, call, name_of(route.endpoint))
                 leaves.setdefault(id(leaf), (leaf, route))
         for leaf, route in leaves.values():
-            _add_automatic(leaf, route, route.errors or self.errors)
+            _add_automatic(router, leaf, route, route.errors or self.errors)
         methods = {method for leaf, _ in leaves.values() for method in leaf} - {ANY}
-        nowhere = _Nowhere(router, self.errors, methods, self._redirects)
-        self._nowhere = compose(self._middlewares, Inner(nowhere, "404"), self.errors)
+        self._nowhere = []
+        for scope in self.scopes():
+            nowhere = _Nowhere(router, scope.errors or self.errors, methods, self._redirects)
+            inner = Inner(nowhere, "404")
+            chain = compose(scope.middlewares, inner, scope.errors or self.errors)
+            if not any(prefix == scope.prefix for prefix, _ in self._nowhere):
+                self._nowhere.append((scope.prefix, chain))
+        self._nowhere.sort(key=lambda one: -len(one[0]))
         self._router = router
         return router
+
+    def _place(self, files: StaticFiles, pattern: str) -> StaticFiles:
+        """The directory where the whole of its pattern puts it."""
+        prefix = pattern.partition("{")[0]
+        return self._placed.setdefault((id(files), prefix), files.at(prefix))
 
     def _all_converters(self) -> dict[str, Converter]:
         found = self._converters
         for handler in self._mounted:
             if isinstance(handler, Application):
-                found = {**handler._all_converters(), **found}
+                others = handler._all_converters()
+                clash = [kind for kind in others if found.get(kind, others[kind]) != others[kind]]
+                if clash:
+                    raise RouteError(f"two applications mean different things by {clash}")
+                found = {**others, **found}
         return found
 
     # --- a request -------------------------------------------------------------------------------
@@ -341,7 +392,11 @@ class Application(Group):
             if target is not None:
                 request.params = dict(zip(target.names, values, strict=True))
                 return target.value(request)
-        return self._nowhere(request)
+        path = request.path
+        for prefix, nowhere in self._nowhere:
+            if not prefix or path == prefix or path.startswith(f"{prefix}/"):
+                return nowhere(request)
+        raise AssertionError("the application's own prefix is none")
 
 
 class _Nowhere:
@@ -366,7 +421,7 @@ class _Nowhere:
         path = request.path
         if path == ANY:  # RFC 9110, section 9.3.7
             return _allow(self._methods)
-        methods = {method for leaf, _ in self._router.find_all(path) for method in leaf}
+        methods = _methods_of(self._router, path)
         if methods:
             allow = ", ".join(sorted(methods))
             raise ProtocolError(405, f"Here the methods are {allow}.", [("Allow", allow)])
@@ -403,16 +458,33 @@ def _composed(route: Route, inner: Inner, errors: Errors) -> Endpoint:
         raise CompositionError(f"{' '.join(route.methods)} {route.pattern}: {error}") from None
 
 
-def _add_automatic(leaf: Leaf[Endpoint], route: Route, errors: Errors) -> None:
+def _add_automatic(
+    router: Router[Endpoint], leaf: Leaf[Endpoint], route: Route, errors: Errors
+) -> None:
     """HEAD and OPTIONS, with the middlewares that the path has otherwise."""
     if ANY in leaf:
         return
     if "GET" in leaf:
         leaf.setdefault("HEAD", leaf["GET"])
     if "OPTIONS" not in leaf:
-        answer = partial(_allow, frozenset(leaf))
-        call = _composed(route, Inner(lambda request: answer(), "OPTIONS"), errors)
+
+        def answer(request: Request) -> Response:
+            return _allow(_methods_of(router, request.path))
+
+        call = _composed(route, Inner(answer, "OPTIONS"), errors)
         leaf["OPTIONS"] = next(iter(leaf.values()))._replace(value=call)
+
+
+def _methods_of(router: Router[Endpoint], path: str) -> set[str]:
+    """Of everything that fits the path."""
+    return {method for leaf, _ in router.find_all(path) for method in leaf}
+
+
+def _checked_prefix(prefix: str) -> str:
+    """Raises RouteError for what is no prefix."""
+    if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
+        raise RouteError(f"a prefix begins with a slash and does not end in one: {prefix!r}")
+    return prefix
 
 
 def _allow(methods: Set[str]) -> Response:

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
 from typing import Any, Final, TypeAlias, cast
 
 from handlers.codings import INLINE_BYTES, Encoder, encoder
-from reactor import Lane, PoolFull, in_pool, sleep
+from reactor import FileRegion, Lane, Parts, PoolFull, Response, Trailed, in_pool, sleep
 
 RETRY_SECONDS: Final = 0.05  # until a full pool is asked again
 RETRIES: Final = 200  # and then the connection is given up: it has waited for ten seconds
@@ -97,3 +97,14 @@ async def close_source(pieces: PieceSource) -> None:
         await close()
     elif (close := getattr(pieces, "close", None)) is not None:
         close()
+
+
+def discard(response: Response) -> None:
+    """Close a body that will not be sent. What would have to wait in doing so is not waited for."""
+    body = response.body
+    if isinstance(body, FileRegion | Parts):
+        body.release()
+    elif not isinstance(body, bytes | memoryview):
+        closing = close_source(body.pieces if isinstance(body, Trailed) else body).__await__()
+        next(closing, None)
+        closing.close()

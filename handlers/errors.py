@@ -65,7 +65,7 @@ class Errors:
             log.error("%r failed", request, exc_info=error)
         if handler is not None:
             try:
-                return respond(handler(request, error))
+                return _with_required(respond(handler(request, error)), error)
             except ProtocolError as other:
                 return problem(request, other)
             except Exception as other:
@@ -78,11 +78,14 @@ class Errors:
         return problem(request, ProtocolError(500, _failed(request)))
 
     def _find(self, error: Exception) -> ErrorHandler | None:
-        for kind in type(error).__mro__:
+        """By the narrower types, then by status; one for every Exception is for the unexpected."""
+        for kind in type(error).__mro__[: -len(Exception.__mro__)]:
             if kind in self._by_type:
                 return self._by_type[kind]
-        status = error.status if isinstance(error, ProtocolError) else 500
-        found = self._by_status.get(status)
+        expected = isinstance(error, ProtocolError)
+        found = self._by_status.get(error.status if isinstance(error, ProtocolError) else 500)
+        if found is None and not expected:
+            found = self._by_type.get(Exception)
         if found is None and self.around is not None:
             found = self.around._find(error)
         return found
@@ -95,6 +98,15 @@ class Errors:
 
     def _debugs(self) -> bool:
         return self.debug or (self.around is not None and self.around._debugs())
+
+
+def _with_required(answer: Response, error: Exception) -> Response:
+    """A 401 has to say how to log in, a 405 what may be asked (RFC 9110, 11.6.1 and 15.5.6)."""
+    if not isinstance(error, ProtocolError) or answer.status != error.status:
+        return answer
+    there = {name.lower() for name, _ in answer.headers}
+    missing = [field for field in error.headers if field[0].lower() not in there]
+    return Response(answer.status, answer.body, (*answer.headers, *missing)) if missing else answer
 
 
 def _failed(request: Request) -> str:

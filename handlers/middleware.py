@@ -26,6 +26,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
+from handlers.codedstreams import discard
 from reactor import Request, Response
 
 Answer: TypeAlias = Response | Awaitable[Response]
@@ -250,6 +251,7 @@ def _hooks(middleware: Middleware, following: Endpoint, errors: ErrorAnswers) ->
             changed = middleware.after(request, answer)
             return changed if isinstance(changed, Response) else await changed
         except Exception as error:
+            discard(answer)
             return errors.answer(request, error)
 
     inside = following if before is None else on_the_way_in
@@ -264,6 +266,7 @@ def _hooks(middleware: Middleware, following: Endpoint, errors: ErrorAnswers) ->
         try:
             return middleware.after(request, answer)
         except Exception as error:
+            discard(answer)
             return errors.answer(request, error)
 
     if after is None:

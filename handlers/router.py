@@ -176,6 +176,9 @@ def build_path(parts: Sequence[str | Parameter], values: Mapping[str, Any]) -> s
             continue
         value = part.converter.write(values[part.name])
         written += value if part.converter.takes_rest else [value]
+    if (not written[0] and len(written) > 1) or not {".", ".."}.isdisjoint(written):
+        # It would begin with another server's name, or be another path for who resolves it.
+        raise ValueError(f"no path of one's own can be made of {dict(values)!r}")
     return "/" + "/".join(quote(segment, _UNQUOTED) for segment in written)
 
 

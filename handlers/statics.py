@@ -6,6 +6,8 @@ that is used without a server has the default limits.
 
 import os
 from collections.abc import Mapping
+from copy import copy
+from dataclasses import replace
 from typing import Any, Final
 
 from handlers.files import Files, Mount
@@ -45,6 +47,13 @@ class StaticFiles:
             spa=spa,
         )
         self._files: Files | None = None
+
+    def at(self, prefix: str) -> "StaticFiles":
+        """The same directory at another prefix, as in an application that is mounted."""
+        placed = copy(self)
+        placed._mount = replace(self._mount, prefix=prefix)
+        placed._files = None
+        return placed
 
     def prepare(self, server: Any) -> None:
         """Open nothing yet; files that nobody asks for any more are closed while it serves."""

@@ -248,6 +248,9 @@ def test_groups_have_prefixes_names_and_middlewares_of_their_own() -> None:
         assert notes == ["app in", "app out 200"]
         notes.clear()
         assert client.get("/api/users/x").status == 404
+        assert notes[:3] == ["app in", "api in", "users in"], "it is below all of them"
+        notes.clear()
+        assert client.get("/apis").status == 404
         assert notes == ["app in", "app out 404"]
         notes.clear()
         assert client.options("/api/users/7").headers.get("allow") == "GET, HEAD, OPTIONS"
@@ -790,3 +793,144 @@ def test_a_failure_tells_its_id_to_who_has_one() -> None:
         answer = client.get("/")
         identifier = answer.headers["X-Request-Id"]
         assert answer.text.endswith(f" Its id is {identifier}.\n")
+
+
+# --- what is mounted is at home there ------------------------------------------------------------
+
+
+def guarded_part() -> Application:
+    inner = Application(Hooks())
+    inner.add("GET", "/x", lambda request: "x")
+    inner.error(404)(lambda request, error: (404, "inner 404"))
+    inner.error(405)(lambda request, error: (405, "inner 405"))
+    return inner
+
+
+def test_what_leads_nowhere_below_a_mount_is_its_own_business() -> None:
+    app = Application()
+    app.mount("/sub", guarded_part())
+    app.error(404)(lambda request, error: (404, "outer 404"))
+    app.group("/sub/deeper", asynchronous)
+    with Client(app) as client:
+        for path, text in (
+            ("/sub/nope", "inner 404"),
+            ("/sub", "inner 404"),
+            ("/submarine", "outer 404"),
+            ("/nope", "outer 404"),
+        ):
+            answer = client.get(path)
+            assert (answer.status, answer.text) == (404, text)
+            assert ("x-hooks" in answer.headers) is (text == "inner 404")
+        answer = client.post("/sub/x")
+        assert (answer.status, answer.text) == (405, "inner 405")
+        assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
+        assert answer.headers["X-Hooks"] == "1"
+        assert client.get("/sub/deeper/x").headers["X-Async"] == "1"
+        assert client.get("/sub/nope?hook").status == 403, "nobody learns what there is"
+
+
+def test_a_directory_of_a_mounted_application(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.txt").write_text("a")
+    inner, app = Application(), Application()
+    inner.static("/assets", tmp_path, listing=True)
+    app.mount("/sub", inner)
+    app.mount("/other", inner)
+    app.static("", tmp_path, listing=True)
+    with Client(app) as client:
+        for place in ("/sub/assets", "/other/assets", ""):
+            answer = client.get(f"{place}/folder")
+            assert answer.headers["Location"] == f"{place}/folder/"
+            listed = client.get(f"{place}/folder/", headers={"Accept": "application/json"})
+            assert listed.json()["path"] == f"{place}/folder/"
+        assert all(files._files is not None for files in app._placed.values())
+
+
+@pytest.mark.parametrize("prefix", ["/", "/x/", "x"])
+def test_a_prefix_of_a_mount_that_is_none(prefix: str, tmp_path: Path) -> None:
+    app = Application()
+    with pytest.raises(RouteError):
+        app.static(prefix, tmp_path)
+    for handler in (lambda request: Response(200), Application()):
+        with pytest.raises(RouteError):
+            app.mount(prefix, handler)
+
+
+def test_two_applications_that_mean_different_things() -> None:
+    app = Application()
+    for name in ("a", "b"):
+        inner = Application()
+        inner.converter("kind", lambda value, name=name: name + value)  # type: ignore[misc]
+        inner.add("GET", "/{x:kind}", lambda request: request.params["x"])
+        app.mount(f"/{name}", inner)
+    with pytest.raises(RouteError, match="kind"):
+        app.prepare()
+
+
+def test_options_tell_what_is_allowed_by_all_patterns() -> None:
+    app = Application()
+    app.add("PUT", "/x/{n:int}", lambda request: "")
+    app.add("GET", "/x/{n}", lambda request: "")
+    with Client(app) as client:
+        assert client.options("/x/5").headers["Allow"] == "GET, HEAD, OPTIONS, PUT"
+
+
+# --- more of errors ------------------------------------------------------------------------------
+
+
+def test_a_handler_for_every_exception_is_for_the_unexpected() -> None:
+    app = failing_application()
+    app.error(Exception)(lambda request, error: (500, "oops"))
+    app.error(ProtocolError)(lambda request, error: (error.status, "told"))
+    with served(app) as client:
+        assert client.get("/key").text == "oops"
+        assert (client.get("/none/x").status, client.get("/none/x").text) == (404, "told")
+    app = failing_application()
+    app.error(Exception)(lambda request, error: (500, "oops"))
+    with served(app) as client:
+        assert client.get("/none/x").text == "There is nothing here.\n"
+
+
+def test_an_answer_of_ones_own_has_the_fields_that_it_must_have() -> None:
+    app = Application()
+    app.add("GET", "/", lambda request: "")
+    app.error(405)(lambda request, error: (405, "no"))
+    with Client(app) as client:
+        answer = client.post("/")
+        assert (answer.text, answer.headers["Allow"]) == ("no", "GET, HEAD, OPTIONS")
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_a_body_is_closed_when_a_hook_fails(kind: str) -> None:
+    closed: list[str] = []
+
+    class Pieces:
+        def __iter__(self) -> Any:
+            return self
+
+        def __next__(self) -> bytes:
+            return b"x"
+
+        def close(self) -> None:
+            closed.append(kind)
+
+    class Fails(Middleware):
+        def after(self, request: Any, response: Response) -> Response:
+            raise ValueError
+
+    async def later(request: Any) -> Any:
+        return Response(200, Pieces())
+
+    app = Application(Fails())
+    app.add("GET", "/", later if kind == "async" else lambda request: Response(200, Pieces()))
+    with served(app) as client:
+        assert client.get("/").status == 500
+    assert closed == [kind]
+
+
+@pytest.mark.parametrize("value", ["/evil.example", "..", "a/../b", "."])
+def test_a_url_that_leads_elsewhere(value: str) -> None:
+    app = Application()
+    app.add("GET", "/{p:path}", generated, name="p")
+    with pytest.raises(ValueError):
+        app.url("p", p=value)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from handlers.codedstreams import Pieces
-from handlers.middlewares.answers import discard, has_field, varying, with_fields
+from handlers.codedstreams import Pieces, discard
+from handlers.middlewares.answers import has_field, varying, with_fields
 from reactor import File, FileRegion, Parts, Response, Trailed, sleep
 
 

@@ -196,7 +196,7 @@ def test_the_narrow_kind_comes_before_the_wide_one(path: str, kind: str, value: 
 @given(
     st.lists(
         st.one_of(
-            st.text("abc%/ \u00e9.", min_size=1),
+            st.text("abc%/ \u00e9.", min_size=1).filter(lambda text: text not in (".", "..")),
             st.integers(0, 10**18 - 1),
             st.uuids(),
             st.floats(0, 1e15, allow_subnormal=False).map(lambda number: round(number, 3)),

@@ -74,7 +74,6 @@ RANKS = (
         "handlers.codings",
         "handlers.converters",
         "handlers.mediatypes",
-        "handlers.middleware",
         "handlers.negotiation",
         "handlers.health",
         "handlers.origin",
@@ -92,6 +91,7 @@ RANKS = (
         "handlers.safepath",
         "handlers.uploadfields",
     ),
+    ("handlers.middleware",),
     (
         "handlers.codedfiles",
         "handlers.compression",

@@ -1,11 +1,10 @@
-"""What several middlewares do with an answer: fields that are added, and a body that nobody sends.
+"""What several middlewares do with an answer: fields that are added.
 
 An answer is never changed in place. An endpoint may return the same Response again and again, and
 would find all that was added to it before; a new one costs a fifth of a microsecond.
 """
 
-from handlers.codedstreams import close_source
-from reactor import FileRegion, Parts, Response, Trailed
+from reactor import Response
 
 
 def with_fields(response: Response, *fields: tuple[str, str]) -> Response:
@@ -27,14 +26,3 @@ def varying(response: Response, name: str) -> Response:
     others = (field for field in response.headers if field[0].lower() != "vary")
     fields = (*others, ("Vary", ", ".join((*values, name))))
     return Response(response.status, response.body, fields)
-
-
-def discard(response: Response) -> None:
-    """Close a body that will not be sent. What would have to wait in doing so is not waited for."""
-    body = response.body
-    if isinstance(body, FileRegion | Parts):
-        body.release()
-    elif not isinstance(body, bytes | memoryview):
-        closing = close_source(body.pieces if isinstance(body, Trailed) else body).__await__()
-        next(closing, None)
-        closing.close()

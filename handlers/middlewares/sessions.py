@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any, Final, Literal
 
 from handlers.middleware import Middleware
-from handlers.middlewares.answers import discard, varying
+from handlers.middlewares.answers import varying
 from handlers.requests import Request
 from handlers.responses import delete_cookie, set_cookie
 from reactor import Response
@@ -125,20 +125,16 @@ class Sessions(Middleware):
         session = self._session_of(request)
         if not session.used:
             return response
-        try:
-            response = varying(response, "Cookie")
-            content = session.encoded()
-            if content == session.stored:
-                return response
-            # Another answer's field would be the same object's: set_cookie changes what it gets.
-            response = Response(response.status, response.body, response.headers)
-            secure = request.scheme == "https" if self._secure is None else self._secure
-            if content:
-                return self._write(response, content, secure)
-            return delete_cookie(response, self._cookie, path=self._path, secure=secure)
-        except (TypeError, ValueError):
-            discard(response)
-            raise
+        response = varying(response, "Cookie")
+        content = session.encoded()
+        if content == session.stored:
+            return response
+        # Another answer's field would be the same object's: set_cookie changes what it gets.
+        response = Response(response.status, response.body, response.headers)
+        secure = request.scheme == "https" if self._secure is None else self._secure
+        if content:
+            return self._write(response, content, secure)
+        return delete_cookie(response, self._cookie, path=self._path, secure=secure)
 
     def _session_of(self, request: Request) -> Session:
         """The session; or what a handler has put in its place, which replaces all of it."""
