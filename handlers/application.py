@@ -304,7 +304,7 @@ class Application(Group):
         if server is not None:
             self._request_class = with_limits(server.limits)
         for files in self._placed.values():
-            files.prepare(server)
+            files.prepare(server, len(self._placed))
         for handler in self._foreign():
             if hasattr(handler, "prepare"):
                 handler.prepare(server)
@@ -334,16 +334,20 @@ class Application(Group):
         for leaf, route in leaves.values():
             _add_automatic(router, leaf, route, route.errors or self.errors)
         methods = {method for leaf, _ in leaves.values() for method in leaf} - {ANY}
-        self._nowhere = []
-        for scope in self.scopes():
-            nowhere = _Nowhere(router, scope.errors or self.errors, methods, self._redirects)
-            inner = Inner(nowhere, "404")
-            chain = compose(scope.middlewares, inner, scope.errors or self.errors)
-            if not any(prefix == scope.prefix for prefix, _ in self._nowhere):
-                self._nowhere.append((scope.prefix, chain))
-        self._nowhere.sort(key=lambda one: -len(one[0]))
+        self._nowhere = self._compose_nowhere(router, methods)
         self._router = router
         return router
+
+    def _compose_nowhere(
+        self, router: Router[Endpoint], methods: set[str]
+    ) -> list[tuple[str, Endpoint]]:
+        """For each prefix what answers below it where no route does, the longest prefix first."""
+        chains: dict[str, Endpoint] = {}
+        for scope in self.scopes():
+            errors = scope.errors or self.errors
+            inner = Inner(_Nowhere(router, errors, methods, self._redirects), "404")
+            chains.setdefault(scope.prefix, compose(scope.middlewares, inner, errors))
+        return sorted(chains.items(), key=lambda one: -len(one[0]))
 
     def _place(self, files: StaticFiles, pattern: str) -> StaticFiles:
         """The directory where the whole of its pattern puts it."""

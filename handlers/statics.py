@@ -36,7 +36,7 @@ class StaticFiles:
         types: Mapping[str, str] | None = None,
     ) -> None:
         """`prefix` begins and ends with a slash. Raises OSError for a directory that is none."""
-        self.root = Root(directory)
+        Root(directory)  # each server opens its own; one that cannot be opened is told now
         self._mount = Mount(
             directory=os.path.abspath(directory),
             prefix=prefix,
@@ -55,9 +55,13 @@ class StaticFiles:
         placed._files = None
         return placed
 
-    def prepare(self, server: Any) -> None:
-        """Open nothing yet; files that nobody asks for any more are closed while it serves."""
-        self._files = Files(self._mount, server.limits if server is not None else Limits())
+    def prepare(self, server: Any, mounts: int = 1) -> None:
+        """Open nothing yet; files that nobody asks for any more are closed while it serves.
+
+        So many `mounts` of the server share its limits on what is kept open and in memory.
+        """
+        limits = server.limits if server is not None else Limits()
+        self._files = Files(self._mount, limits, mounts=mounts)
         if server is not None:
             server.spawn(close_idle([self._files]))
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
 from typing import Any, TypeVar
 
+import pytest
+
 from reactor import Body, Fields, Future, Headers, Lane, Request
 from reactor.budgets import MemoryBudget
 from reactor.futures import Cancellable, TimerLike
@@ -175,3 +177,16 @@ def opened_since(before: dict[str, str]) -> dict[str, str]:
     return {
         number: path for number, path in open_descriptors().items() if before.get(number) != path
     }
+
+
+def fail(call: str, code: int, monkeypatch: pytest.MonkeyPatch, after: int = 0) -> None:
+    """Have a call of the operating system fail, but not the first `after` times."""
+    real, left = getattr(os, call), [after]
+
+    def failing(*arguments: Any, **named: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            return real(*arguments, **named)
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, call, failing)

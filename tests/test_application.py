@@ -843,7 +843,9 @@ def test_a_directory_of_a_mounted_application(tmp_path: Path) -> None:
             assert answer.headers["Location"] == f"{place}/folder/"
             listed = client.get(f"{place}/folder/", headers={"Accept": "application/json"})
             assert listed.json()["path"] == f"{place}/folder/"
-        assert all(files._files is not None for files in app._placed.values())
+        placed = [files._files for files in app._placed.values()]
+        assert len(placed) == 3
+        assert {files._open._most for files in placed if files is not None} == {1024 // 3}
 
 
 @pytest.mark.parametrize("prefix", ["/", "/x/", "x"])

@@ -26,7 +26,7 @@ from reactor.dates import http_date
 from tests.client import Client
 from tests.client import request as encode
 from tests.conftest import Running, Serve
-from tests.drive import Feed, Play, Stage, drive, make_request
+from tests.drive import Feed, Play, Stage, drive, fail, make_request
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("closes_files")]
 
@@ -113,19 +113,6 @@ def place(path: Path) -> Place:
         return place_in(folder, os.fsencode(path.name))
     finally:
         os.close(folder)
-
-
-def fail(call: str, code: int, monkeypatch: pytest.MonkeyPatch, after: int = 0) -> None:
-    """Have a call of the operating system fail, but not the first `after` times."""
-    real, left = getattr(os, call), [after]
-
-    def failing(*arguments: Any, **named: Any) -> Any:
-        if left[0]:
-            left[0] -= 1
-            return real(*arguments, **named)
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr(os, call, failing)
 
 
 def part(parameters: str, content: bytes = b"", *lines: str) -> bytes:

@@ -20,7 +20,7 @@ from handlers.locks import FolderBusy, hold, try_lock
 from handlers.safepath import Root, place_in
 from handlers.uploads import Upload, put_in_place, remove_file, sweep
 from reactor import Cancelled, Future, Lane, ProtocolError
-from tests.drive import Play, Stage, drive
+from tests.drive import Play, Stage, drive, fail
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("closes_files")]
 
@@ -48,19 +48,6 @@ def begun(site: Path, name: str, content: bytes, condition: Any = None) -> Uploa
     upload.begin()
     upload.write(content)
     return upload
-
-
-def fail(call: str, code: int, monkeypatch: pytest.MonkeyPatch, after: int = 0) -> None:
-    """Have a call of the operating system fail, but not the first `after` times."""
-    real, left = getattr(os, call), [after]
-
-    def failing(*arguments: Any, **named: Any) -> Any:
-        if left[0]:
-            left[0] -= 1
-            return real(*arguments, **named)
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr(os, call, failing)
 
 
 def meanwhile(call: str, action: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
