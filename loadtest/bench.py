@@ -8,9 +8,9 @@ from typing import Final
 
 from loadtest import machine
 from loadtest.cost import read_wrk, run_generator
+from loadtest.figures import table
 from loadtest.machine import MeasurementError
 from loadtest.memory import Figures, write_json
-from loadtest.report import table
 
 Run = Callable[[Figures, Sequence[str], int, int], None]  # cases, rounds, seconds of one load
 

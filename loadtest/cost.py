@@ -40,8 +40,8 @@ from typing import Final, NamedTuple
 
 from loadtest import machine
 from loadtest.client import MARK, exchange
+from loadtest.figures import spread, table, verdict
 from loadtest.machine import ADDRESS, MeasurementError
-from loadtest.report import spread, table, verdict
 
 CONNECTIONS: Final = 64
 WARM_UP_SECONDS: Final = 1  # the least that wrk can be told

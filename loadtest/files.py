@@ -35,6 +35,7 @@ from handlers.codings import encode
 from loadtest import bench, machine
 from loadtest.client import MARK
 from loadtest.cost import NGINX_FRAME, nginx_at
+from loadtest.figures import percentile
 from loadtest.machine import ADDRESS, MeasurementError
 from loadtest.memory import (
     CALM_SECONDS,
@@ -45,7 +46,6 @@ from loadtest.memory import (
     latencies_between,
     subject,
 )
-from loadtest.report import percentile
 
 LOAD_SECONDS: Final = int(CALM_SECONDS) + 2  # of a crowd
 BEFORE_SECONDS: Final = 2.0

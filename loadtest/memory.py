@@ -32,8 +32,8 @@ from typing import Any, Final
 from loadtest import machine
 from loadtest.client import exchange
 from loadtest.crowd import connected, request
+from loadtest.figures import percentile, spread, table, verdict
 from loadtest.machine import Companion, MeasurementError
-from loadtest.report import percentile, spread, table, verdict
 
 SMALL_TARGET: Final = "/echo/hello-world!!"
 BIG_TARGET: Final = "/files/big"
