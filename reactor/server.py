@@ -108,7 +108,11 @@ class Listener:
 
 
 class Newcomers:
-    """Who came last. While the loop is behind they would wait for all who are ready before them."""
+    """Who came last and has said nothing yet.
+
+    While the loop is behind they would wait for all who are ready before them. Once heard they are
+    no newcomers any more: looked at again and again, they would be served before everybody else.
+    """
 
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
@@ -120,8 +124,12 @@ class Newcomers:
 
     def on_events(self, mask: int) -> None:
         """Between two slices: a look at each; one that has nothing costs a system call."""
-        for transport in tuple(self._latest):
+        for _ in range(len(self._latest)):
+            transport = self._latest.popleft()
+            received = self._reactor.received
             self._reactor.look(transport)
+            if transport.protocol is not None and self._reactor.received == received:
+                self._latest.append(transport)
 
     def abort(self) -> None:
         """There is nothing to give up: the transports answer for themselves."""

@@ -3,6 +3,7 @@
 All of it runs in a calm simulation: the real server, no chance, and minutes that take no time.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
@@ -497,6 +498,30 @@ def test_a_timer_and_a_new_client_are_served_within_a_backlog_of_5000() -> None:
     world.run_until(lambda: served == 5001)
     assert 500 <= timer_at[0] < 700
     assert 1000 < newcomer_at[0] < 1200
+
+
+def test_who_came_last_is_not_served_more_often_than_the_others() -> None:
+    """Each of 512 clients asks again as soon as it is heard, so that the loop is always behind."""
+    heard: Counter[str] = Counter()
+    crowd: dict[str, SimClient] = {}
+
+    def answer(request: Request) -> Response:
+        heard[request.target] += 1
+        if sum(heard.values()) < 8 * len(crowd):
+            crowd[request.target].send(GET.replace(b"/ ", request.target.encode() + b" "))
+        return Response(200, b"hello")
+
+    world = World(answer)
+    for number in range(512):
+        client = crowd[f"/{number}"] = SimClient(world.network, world.listener, f"client-{number}")
+        client.connect()
+    world.run_until(lambda: world.server.connections == len(crowd))
+    for target, client in crowd.items():
+        client.send(GET.replace(b"/ ", target.encode() + b" "))
+    world.reactor.after_turn = lambda: None
+    world.run_until(lambda: sum(heard.values()) >= 6 * len(crowd))
+    assert len(heard) == len(crowd)
+    assert max(heard.values()) <= 2 * min(heard.values())
 
 
 # --- bodies are pulled ---------------------------------------------------------------------------
