@@ -5,27 +5,38 @@ way and tells the same: whole answers within the time, and errors. It is Python 
 than a fast server, which then waits for it: CPU time per request stays meaningful, requests per
 second do not.
 
+Beyond that it knows what wrk does not tell: how many of its connections were served at all, and how
+evenly (Jain's index). A server that starves most of its connections has a fine median. For that,
+connections are made first, some at a time, since a full backlog is another experiment; then comes
+the window, in which the lost ones are made anew. `service` is from the sending of a request, or
+from the beginning of its connection where that is new. A closed loop has no unanswered requests,
+only some that have not ended: `longest_wait` is how long the oldest of them has waited.
+
 A head comes from a file in which sixteen `@` stand for sixteen digits that differ in every
-request. An answer needs a Content-Length. `exchange` is the blocking form of the same for a
-single request, which the benchmarks use to check that an answer is right.
+request. `exchange` is the blocking form for a single request, which the benchmarks use to check
+that an answer is right; that one needs a Content-Length.
 
     python -m loadtest.client --port 8000 --head FILE --seconds 3
 """
 
 import argparse
 import json
-import re
 import time
-from collections.abc import Iterator
+from array import array
+from collections import deque
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
-from selectors import EVENT_READ, DefaultSelector
-from socket import create_connection, socket
-from typing import Final, NamedTuple
+from socket import socket
+from typing import Any, Final, NamedTuple
+
+from loadtest.connection import LENGTH, RECV_BYTES, RIGHT, Connection, Tally, Turns, make_room
+from loadtest.histogram import Histogram
 
 MARK: Final = b"@" * 16
-LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+) *\r\n", re.IGNORECASE)
-RECV_BYTES: Final = 64 * 1024
+WAVE: Final = 200  # connections that are being made at a time
+CONNECT_SECONDS: Final = 15.0  # for all of them; then the window begins without the rest
+RETRY_SECONDS: Final = 0.1  # before a connection that failed is made anew
 
 
 class Answer(NamedTuple):
@@ -67,67 +78,107 @@ def heads(template: bytes, first: int) -> Iterator[bytes]:
 
 
 class Load:
-    """What all connections share: the requests to send and what came of them."""
+    """All connections, and what came of their requests within the window."""
 
-    def __init__(self, port: int, template: bytes, first: int) -> None:
-        self.port = port
+    def __init__(self, port: int, template: bytes, first: int = 0) -> None:
         self.requests = heads(template, first)
-        self.selector = DefaultSelector()
-        self.answers = 0
-        self.errors = 0
+        self.turns = Turns(port)
+        self.body_bytes = 0
+        self.tally = Tally()
+        self.service = array("d")
+        self.answers: list[int] = []  # right ones, of each connection
+        self.seconds = self.generator_share = self.longest_wait = 0.0
+        self._counting = False
+        self._opened = 0
+        self._opening: set[Connection] = set()
+        self._asking: set[Connection] = set()
+        self._to_open: deque[int] = deque()
+        self._to_retry: deque[tuple[float, int]] = deque()
 
-    def run(self, connections: int, seconds: float) -> float:
-        """Keep all connections busy; gives the time it took."""
-        start = time.monotonic()
-        for _ in range(connections):
-            Client(self)
-        end = start + seconds
-        while (now := time.monotonic()) < end:
-            for key, _ in self.selector.select(end - now):
-                key.data()
-        return now - start
+    def run(self, connections: int, seconds: float, warm_up: float = 0.0, wave: int = WAVE) -> None:
+        """Connect, `wave` connections at a time; then keep all of them busy, and count."""
+        self.answers = [0] * connections
+        self._to_open.extend(range(connections))
+        end = time.monotonic() + CONNECT_SECONDS
+        while (self._to_open or self._opening) and self.turns.now < end:
+            self._turn(end, wave)
+        self._run_until(time.monotonic() + warm_up, wave)
+        self._counting, self.body_bytes = True, 0
+        used, start = time.process_time(), time.monotonic()
+        self._run_until(start + seconds, wave)
+        self.seconds = time.monotonic() - start
+        self.generator_share = (time.process_time() - used) / self.seconds
+        end = time.monotonic()
+        waits = (end - one.sent for one in self._asking | self._opening)
+        self.longest_wait = max(waits, default=0.0)
+        self.turns.close()
 
+    def _run_until(self, end: float, wave: int) -> None:
+        while self.turns.now < end:
+            self._turn(end, wave)
 
-class Client:
-    """One connection."""
+    def _turn(self, until: float, wave: int) -> None:
+        while self._to_retry and self._to_retry[0][0] <= self.turns.now:
+            self._to_open.append(self._to_retry.popleft()[1])
+        while self._to_open and len(self._opening) < wave:
+            self._open(self._to_open.popleft())
+        self.turns.turn(min(until, self._to_retry[0][0]) if self._to_retry else until)
 
-    __slots__ = ("load", "received", "socket")
+    def _open(self, number: int) -> None:
+        connection = Connection(self, number, self._opened)
+        connection.sent = time.monotonic()
+        self._opened += 1
+        self._opening.add(connection)
 
-    def __init__(self, load: Load) -> None:
-        self.load = load
-        self.socket = create_connection(("127.0.0.1", load.port), 5.0)
-        self.socket.setblocking(False)
-        load.selector.register(self.socket, EVENT_READ, self.on_readable)
-        self.send()
+    def ready(self, connection: Connection) -> None:
+        self._opening.discard(connection)
+        self._asking.add(connection)
+        connection.ask(next(self.requests))
 
-    def send(self) -> None:
-        self.received = b""
-        self.socket.send(next(self.load.requests))  # a head is smaller than any socket's buffer
-
-    def on_readable(self) -> None:
-        try:
-            piece = self.socket.recv(RECV_BYTES)
-            if not piece:
-                raise ConnectionResetError
-            self.received += piece
-            self._next_if_whole()
-        except BlockingIOError:
+    def done(self, connection: Connection, kind: str) -> None:
+        now = self.turns.now
+        if self._counting:
+            self.tally.add(kind)
+            if kind == RIGHT:
+                self.answers[connection.number] += 1
+                self.service.append(now - connection.sent)
+        if connection.is_open:
+            connection.sent = time.monotonic()
+            connection.ask(next(self.requests))
             return
-        except OSError:
-            self._begin_again()
+        self._opening.discard(connection)
+        self._asking.discard(connection)
+        if kind == RIGHT:  # one request a connection, by agreement
+            self._to_open.append(connection.number)
+        else:
+            self._to_retry.append((now + RETRY_SECONDS, connection.number))
 
-    def _next_if_whole(self) -> None:
-        length = answer_length(self.received)
-        if length and len(self.received) >= length:
-            self.load.answers += 1
-            self.load.errors += self.received[9:12] != b"200"
-            self.send()
+    def gone(self, connection: Connection) -> None:
+        """Never: each is asked as soon as it was answered."""
 
-    def _begin_again(self) -> None:
-        self.load.errors += 1
-        self.load.selector.unregister(self.socket)
-        self.socket.close()
-        Client(self.load)
+
+def jain(answers: Sequence[int]) -> float:
+    """Jain's index of fairness: 1 where all got as many, 1/n where one of n got all; 0 of nothing.
+
+    (sum of x)^2 / (n * sum of x^2).
+    """
+    squares = sum(count * count for count in answers)
+    return sum(answers) ** 2 / (len(answers) * squares) if squares else 0.0
+
+
+def outcome(load: Load) -> dict[str, Any]:
+    return {
+        "requests": load.tally.right,
+        "seconds": load.seconds,
+        **load.tally.to_json(),
+        "connections": len(load.answers),
+        "served": sum(map(bool, load.answers)) / len(load.answers),
+        "jain": jain(load.answers),
+        "bytes": load.body_bytes,
+        "longest_wait": load.longest_wait,
+        "generator_share": load.generator_share,
+        "service": Histogram(load.service).to_json(),
+    }
 
 
 def main() -> None:
@@ -136,11 +187,15 @@ def main() -> None:
     parser.add_argument("--head", type=Path, required=True, help="a file with the request's head")
     parser.add_argument("--first", type=int, default=0, help="the first number in a head")
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--warm-up", type=float, default=0.0, help="seconds, not counted")
     parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--at-once", action="store_true", help="connect all, not some at a time")
     options = parser.parse_args()
+    make_room(options.connections)
     load = Load(options.port, options.head.read_bytes(), options.first)
-    seconds = load.run(options.connections, options.seconds)
-    print(json.dumps({"requests": load.answers, "seconds": seconds, "errors": load.errors}))
+    wave = options.connections if options.at_once else WAVE
+    load.run(options.connections, options.seconds, options.warm_up, wave)
+    print(json.dumps(outcome(load)), flush=True)
 
 
 if __name__ == "__main__":

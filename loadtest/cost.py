@@ -209,7 +209,7 @@ def client_command(workload: Workload, port: int, head: Path, seconds: int) -> l
 
 def read_client(output: str) -> Outcome:
     told = json.loads(output)
-    return Outcome(told["requests"], f"{told['errors']} errors" if told["errors"] else "")
+    return Outcome(told["requests"], "; ".join(f"{n} {kind}" for kind, n in told["kinds"].items()))
 
 
 def _first_number() -> int:

@@ -5,10 +5,11 @@ slow: many connections with a small receive buffer, each reading 4 KiB a second 
 bystander: one connection, a request each 10 ms, and how long each answer took.
 upload, download: one large body each way, every byte of it checked.
 
-None of them waits for readiness. The slow readers have always something to read, so they are read
-by the clock: a hundredth of them each 10 ms. The bystander's latency counts from when its request
-was due, so that a server which stalls for 100 ms is charged for all ten requests, not for one; it
-therefore includes what the client machine adds, a few hundredths of a millisecond.
+The slow readers have always something to read, so they do not wait for readiness: they are read by
+the clock, a hundredth of them each 10 ms. The bystander's latency counts from when its request was
+due, so that a server which stalls for 100 ms is charged for all ten requests, not for one; it
+therefore includes what the client machine adds, a tenth of a millisecond. It never ends by
+itself: who is refused, answered wrongly or not at all waited as well, and asks again.
 
 Connections come from several loopback addresses, as a crowd's do.
 
@@ -23,16 +24,27 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from itertools import count
+from math import inf
 from typing import Any, Final
 
 from loadtest.client import exchange
+from loadtest.connection import (
+    LATE,
+    RIGHT,
+    SERVER,
+    UNANSWERED,
+    Connection,
+    Tally,
+    Turns,
+    unconnected,
+)
+from loadtest.histogram import Histogram
 
-SERVER: Final = "127.0.0.1"
-SOURCES: Final = 20  # loopback addresses that a crowd connects from
-NO_PORT_YET: Final = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)  # 24 on Linux, see ip(7)
 SOCKET_TIMEOUT: Final = 20.0  # seconds for anything that waits
 WAVE: Final = 100  # idle connections whose answers are awaited together
 BYSTANDER_PERIOD: Final = 0.01  # seconds
+BYSTANDER_PATIENCE: Final = 5.0  # seconds that it waits for an answer
 SLOW_BUFFER: Final = 4096  # bytes asked of SO_RCVBUF; the kernel doubles it
 SLOW_READ: Final = 4096  # bytes
 SLOW_PERIOD: Final = 1.0  # seconds between a client's reads
@@ -43,13 +55,10 @@ BLOCK_BYTES: Final = 1024 * 1024
 
 def connected(port: int, number: int, receive_buffer: int = 0) -> socket.socket:
     """The crowd's `number`th connection. A buffer has to be set before: it decides the window."""
-    client = socket.socket()
+    client = unconnected(number)
     client.settimeout(SOCKET_TIMEOUT)
     if receive_buffer:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    # With the port left open until connect, the kernel may use one port for several servers.
-    client.setsockopt(socket.IPPROTO_IP, NO_PORT_YET, 1)
-    client.bind((f"127.0.0.{2 + number % SOURCES}", 0))
     client.connect((SERVER, port))
     return client
 
@@ -164,19 +173,79 @@ def _paced(period: float) -> Iterator[int]:
 # ---------------------------------------------------------------------------------- bystander
 
 
-def bystander(port: int, target: str) -> None:
-    asked = request("GET", target)
-    samples: list[tuple[float, float]] = []  # when due, and seconds from then to the answer
-    with connected(port, 0) as client:
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+class Bystander:
+    """Asks again and again, whatever it is answered; each request that was due has its sample."""
+
+    def __init__(self, port: int, target: str, patience: float) -> None:
+        self.turns = Turns(port, listens=True)
+        self.body_bytes = 0
+        self.tally = Tally()
+        self.samples: list[tuple[float, float]] = []  # when due, and seconds from then to the end
+        self._asked = request("GET", target)
+        self._patience = patience
+        self._connection: Connection | None = None
+        self._opened = 0
+        self._kind: str | None = None
+
+    def run(self) -> None:
+        """Until told to end; what was due before that may still be answered, within patience."""
         start = time.monotonic()
-        for turn in _paced(BYSTANDER_PERIOD):
-            status, _ = exchange(client, asked)
-            if status != 200:
-                raise SystemExit(f"the bystander was answered {status}")
-            due = start + turn * BYSTANDER_PERIOD
-            samples.append((due, time.monotonic() - due))
-    tell(samples=samples)
+        for number in count():
+            due = start + number * BYSTANDER_PERIOD
+            while self.turns.now < min(due, self.turns.end):
+                self.turns.turn(due)
+            if due > self.turns.end:
+                break
+            self.tally.add(self._outcome())
+            self.samples.append((due, self.turns.now - due))
+        self.turns.close()
+
+    def _outcome(self) -> str:
+        """Ask, and wait for what comes of it."""
+        until = time.monotonic() + self._patience
+        self._kind = None
+        if self.turns.now < self.turns.end + self._patience:
+            self._ask()
+        while self._kind is None and self.turns.now < self._bound(until):
+            self.turns.turn(self._bound(until))
+        if self._connection is not None and self._kind != RIGHT:
+            self._connection.close()
+            self._connection = None
+        return self._kind if self._kind is not None else self._without_answer()
+
+    def _bound(self, until: float) -> float:
+        return min(until, self.turns.end + self._patience)
+
+    def _without_answer(self) -> str:
+        return LATE if self.turns.end == inf else UNANSWERED
+
+    def _ask(self) -> None:
+        if self._connection is None:
+            self._connection = Connection(self, 0, self._opened)
+            self._opened += 1
+        else:
+            self._connection.ask(self._asked)
+
+    def ready(self, connection: Connection) -> None:
+        connection.ask(self._asked)
+
+    def done(self, connection: Connection, kind: str) -> None:
+        self._kind = kind
+        if not connection.is_open:
+            self._connection = None
+
+    def gone(self, connection: Connection) -> None:
+        self._connection = None
+
+
+def bystander(port: int, target: str, patience: float, as_histogram: bool) -> None:
+    one = Bystander(port, target, patience)
+    one.run()
+    if as_histogram:
+        latencies = Histogram(seconds for _, seconds in one.samples)
+        tell(**one.tally.to_json(), bystander=latencies.to_json())
+    else:
+        tell(**one.tally.to_json(), samples=one.samples)
 
 
 # ---------------------------------------------------------------------------------- large bodies
@@ -244,9 +313,11 @@ def main() -> None:
     parser.add_argument("--target", required=True)
     parser.add_argument("--count", type=int, default=1, help="connections of idle and slow")
     parser.add_argument("--size", type=int, default=1024**3, help="bytes of upload and download")
+    parser.add_argument("--patience", type=float, default=BYSTANDER_PATIENCE, help="in seconds")
+    parser.add_argument("--histogram", action="store_true", help="of a bystander, not its samples")
     options = parser.parse_args()
     if options.kind == "bystander":
-        bystander(options.port, options.target)
+        bystander(options.port, options.target, options.patience, options.histogram)
     elif options.kind in ("idle", "slow"):
         many = idle if options.kind == "idle" else slow
         many(options.port, options.target, options.count)

@@ -44,6 +44,7 @@ from loadtest.memory import (
     SMALL_TARGET,
     Figures,
     latencies_between,
+    samples_of,
     subject,
 )
 
@@ -261,7 +262,7 @@ def beside(figures: Figures, case: str) -> None:
                 end = time.monotonic()
                 process.wait(60)
             used = machine.cpu_seconds(server.pid) - used
-            samples = bystander.dismiss()["samples"]
+            samples = samples_of(bystander)
             said = (server.folder / "crowd.log").read_text().strip()
     before = percentile(latencies_between(samples, 0, came), 0.99)
     during = latencies_between(samples, start, end)

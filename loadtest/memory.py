@@ -123,7 +123,7 @@ class Subject:
         """Of a client that comes anew, in milliseconds."""
         with self.clients("bystander", SMALL_TARGET) as bystander:
             time.sleep(seconds)
-            return latencies_between(bystander.dismiss()["samples"], 0, float("inf"))
+            return latencies_between(samples_of(bystander), 0, float("inf"))
 
 
 @contextmanager
@@ -148,6 +148,15 @@ def warm_up(port: int) -> None:
                     raise MeasurementError(f"GET {SMALL_TARGET} was answered {status}")
     except OSError as error:
         raise MeasurementError(f"no answer: {error}") from error
+
+
+def samples_of(bystander: Companion) -> list[tuple[float, float]]:
+    """Dismiss it. Raises MeasurementError where not all of its requests were answered right."""
+    told = bystander.dismiss()
+    if told["right"] < len(told["samples"]):
+        raise MeasurementError(f"a bystander: {told['kinds']}")
+    samples: list[tuple[float, float]] = told["samples"]
+    return samples
 
 
 def latencies_between(
@@ -217,7 +226,7 @@ def slow_run(figures: Figures, count: int, body: str) -> None:
             end, used = time.monotonic(), machine.cpu_seconds(server.pid) - used
             peak = machine.peak_resident(server.pid)
             _, sockets_now, slab_now = kernel_and_own_memory(server.pid)
-            samples = bystander.dismiss()["samples"]
+            samples = samples_of(bystander)
             outcome = readers.dismiss()
     case = f"slow-{body}"
     report_readers(figures, case, count, outcome)

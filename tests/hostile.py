@@ -1,0 +1,128 @@
+"""Little servers that behave badly, and a real one as a process that can be frozen.
+
+A bad one takes connection after connection and does one thing to each; all are closed in the end.
+"""
+
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from loadtest import machine
+
+Behaviour = Callable[[socket.socket], bool]  # whether the connection is kept open
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+LAST = OK.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+
+
+@contextmanager
+def server(behaviour: Behaviour) -> Iterator[int]:
+    """Its port."""
+    kept: list[socket.socket] = []
+    listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+
+    def serve() -> None:
+        while True:
+            try:
+                accepted, _ = listener.accept()
+            except OSError:
+                return
+            accepted.settimeout(5.0)
+            kept.append(accepted)
+            with suppress(OSError):
+                if behaviour(accepted):
+                    continue
+            kept.pop().close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield int(listener.getsockname()[1])
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        listener.close()
+        for one in kept:
+            one.close()
+
+
+def close_at_once(accepted: socket.socket) -> bool:
+    return False
+
+
+def close_after_request(accepted: socket.socket) -> bool:
+    accepted.recv(4096)
+    return False
+
+
+def never_answer(accepted: socket.socket) -> bool:
+    return True
+
+
+def answer(text: bytes) -> Behaviour:
+    """Once, and close."""
+
+    def behave(accepted: socket.socket) -> bool:
+        accepted.recv(4096)
+        accepted.sendall(text)
+        return False
+
+    return behave
+
+
+def reset(accepted: socket.socket) -> bool:
+    accepted.recv(4096)
+    accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    return False
+
+
+@contextmanager
+def refusing() -> Iterator[int]:
+    """A port that nobody listens at, and nobody else can get."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield int(taken.getsockname()[1])
+
+
+# What is done, and the kind of its outcome.
+BAD: dict[str, tuple[Behaviour, str]] = {
+    "half a body": (answer(OK[:-2]), "cut"),
+    "half a head": (answer(OK[:20]), "cut"),
+    "closed after the request": (close_after_request, "closed"),
+    "reset": (reset, "reset"),
+    "503": (answer(b"HTTP/1.1 503 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"), "503"),
+    "404": (
+        answer(b"HTTP/1.1 404 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"),
+        "status 404",
+    ),
+    "too long": (answer(OK + b"!"), "too long"),
+    "no length": (answer(b"HTTP/1.1 200 OK\r\n\r\nhello"), "no length"),
+    "no HTTP": (answer(b"hello"), "no HTTP"),
+    "chunks without an end": (
+        answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"),
+        "cut",
+    ),
+}
+REFUSALS = {"refused", "reset", "503"}
+
+
+@contextmanager
+def reactor(folder: Path, *options: str) -> Iterator[tuple[int, int]]:
+    """The application under test in a process of its own: its process id and its port."""
+    port = machine.free_port()
+    command = [sys.executable, "-m", "reactor", "loadtest.target:app", "--access-log", "off"]
+    command += ["--port", str(port), *options]
+    with machine.serving(command, port, None, folder / "server.log") as pid:
+        yield pid, port
+
+
+@contextmanager
+def tool(folder: Path, module: str, port: int, *options: str) -> Iterator[machine.Companion]:
+    """One of the load generators in a process of its own."""
+    arguments = [*options, "--port", str(port)]
+    core = machine.cores()[1]
+    with machine.companion(f"loadtest.{module}", arguments, core, folder / "tool.log") as one:
+        yield one
