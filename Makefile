@@ -8,7 +8,7 @@ DIRECTORY ?= files
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check sim bench-cost bench-files bench-routes bench-memory clean
+.PHONY: help run test check sim bench-cost bench-files bench-routes bench-memory bench-selftest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,9 @@ bench-routes: $(VENV)/bench ## CPU per request of an application, beside Starlet
 
 bench-memory: $(VENV)/bench ## memory of idle, slow and very large transfers
 	$(BIN)/python -m loadtest.memory
+
+bench-selftest: $(VENV)/bench ## does the harness notice a server that is frozen for 2 s?
+	$(BIN)/python -m loadtest.selftest
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
