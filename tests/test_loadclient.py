@@ -374,8 +374,9 @@ def test_listeners_tell_of_events_and_of_their_end(tmp_path: Path) -> None:
     assert told["connected"] == 0
 
 
-def test_a_late_event_is_noticed_before_it_comes(tmp_path: Path) -> None:
-    """And after it came: the waiting of those who are still waiting counts."""
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_late_event_is_noticed(tmp_path: Path, comes: bool) -> None:
+    """When it has come, and when it has not: the waiting of who is still waiting counts."""
     options = ["events", "--target", "/events", "--count", "5"]
     with (
         hostile.reactor(tmp_path) as (pid, port),
@@ -385,11 +386,15 @@ def test_a_late_event_is_noticed_before_it_comes(tmp_path: Path) -> None:
         os.kill(pid, signal.SIGSTOP)
         try:
             time.sleep(2.0)
+            if comes:
+                os.kill(pid, signal.SIGCONT)
+                time.sleep(0.3)
             told = one.dismiss()
         finally:
             os.kill(pid, signal.SIGCONT)
     lateness = Histogram.from_json(told["lateness"])
     assert lateness.count >= 5
+    assert told["events"] >= (10 if comes else 5)
     assert lateness.percentile(0.9) >= 0.4
 
 
