@@ -30,7 +30,18 @@ from pathlib import Path
 from socket import socket
 from typing import Any, Final, NamedTuple
 
-from loadtest.connection import LENGTH, RECV_BYTES, RIGHT, Connection, Tally, Turns, make_room
+from loadtest.connection import (
+    LENGTH,
+    RECV_BYTES,
+    RIGHT,
+    Announce,
+    Connection,
+    Tally,
+    Turns,
+    add_announce,
+    make_room,
+    say_nothing,
+)
 from loadtest.histogram import Histogram
 
 MARK: Final = b"@" * 16
@@ -80,7 +91,10 @@ def heads(template: bytes, first: int) -> Iterator[bytes]:
 class Load:
     """All connections, and what came of their requests within the window."""
 
-    def __init__(self, port: int, template: bytes, first: int = 0) -> None:
+    def __init__(
+        self, port: int, template: bytes, first: int = 0, announce: Announce = say_nothing
+    ) -> None:
+        self._announce = announce
         self.requests = heads(template, first)
         self.turns = Turns(port)
         self.body_bytes = 0
@@ -103,11 +117,13 @@ class Load:
         while (self._to_open or self._opening) and self.turns.now < end:
             self._turn(end, wave)
         self._run_until(time.monotonic() + warm_up, wave)
+        self._announce("open")
         self._counting, self.body_bytes = True, 0
         used, start = time.process_time(), time.monotonic()
         self._run_until(start + seconds, wave)
         self.seconds = time.monotonic() - start
         self.generator_share = (time.process_time() - used) / self.seconds
+        self._announce("over")
         end = time.monotonic()
         waits = (end - one.sent for one in self._asking | self._opening)
         self.longest_wait = max(waits, default=0.0)
@@ -190,9 +206,10 @@ def main() -> None:
     parser.add_argument("--warm-up", type=float, default=0.0, help="seconds, not counted")
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--at-once", action="store_true", help="connect all, not some at a time")
+    add_announce(parser)
     options = parser.parse_args()
     make_room(options.connections)
-    load = Load(options.port, options.head.read_bytes(), options.first)
+    load = Load(options.port, options.head.read_bytes(), options.first, options.announce)
     wave = options.connections if options.at_once else WAVE
     load.run(options.connections, options.seconds, options.warm_up, wave)
     print(json.dumps(outcome(load)), flush=True)

@@ -16,17 +16,20 @@ is not charged for the time that our own Python takes for those before it. And t
 select(2), because the timeout of epoll has only milliseconds.
 """
 
+import argparse
+import json
 import select
 import socket
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from errno import ECONNABORTED, ECONNREFUSED, ECONNRESET, EINPROGRESS, EPIPE, errorcode
 from math import inf
 from re import IGNORECASE
 from re import compile as compiled
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from loadtest.machine import raise_descriptor_limit
 
@@ -74,6 +77,28 @@ def make_room(connections: int) -> None:
     limit = raise_descriptor_limit()
     if connections > limit - SPARE_DESCRIPTORS:
         raise SystemExit(f"{connections} connections need a higher limit than {limit} (ulimit -Hn)")
+
+
+Announce: TypeAlias = Callable[[str], None]
+
+
+def announce(what: str) -> None:
+    """For who reads the server's clocks meanwhile: the window opens, or is over."""
+    print(json.dumps({"window": what}), flush=True)
+
+
+def say_nothing(what: str) -> None:
+    """Nobody wants to know."""
+
+
+def add_announce(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--announce",
+        action="store_const",
+        const=announce,
+        default=say_nothing,
+        help="a line when the window opens, and one when it is over",
+    )
 
 
 class Tally:

@@ -2,14 +2,16 @@
 
 idle: many keep-alive connections, one request each, then silence.
 slow: many connections with a small receive buffer, each reading 4 KiB a second of a long body.
-bystander: one connection, a request each 10 ms, and how long each answer took.
+bystander: a request each 10 ms, and how long each answer took.
 upload, download: one large body each way, every byte of it checked.
 
 The slow readers have always something to read, so they do not wait for readiness: they are read by
 the clock, a hundredth of them each 10 ms. The bystander's latency counts from when its request was
 due, so that a server which stalls for 100 ms is charged for all ten requests, not for one; it
-therefore includes what the client machine adds, a tenth of a millisecond. It never ends by
-itself: who is refused, answered wrongly or not at all waited as well, and asks again.
+therefore includes what the client machine adds, a tenth of a millisecond. Nor does a request wait
+for the one before it: where no connection is free it takes a new one, since a hundred people would,
+and one who asks faster than it is answered would measure its own queue. It never ends by itself:
+who is refused, answered wrongly or not at all waited as well, and asks again.
 
 Connections come from several loopback addresses, as a crowd's do.
 
@@ -24,8 +26,6 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from itertools import count
-from math import inf
 from typing import Any, Final
 
 from loadtest.client import exchange
@@ -33,7 +33,6 @@ from loadtest.connection import (
     LATE,
     RIGHT,
     SERVER,
-    UNANSWERED,
     Connection,
     Tally,
     Turns,
@@ -174,7 +173,7 @@ def _paced(period: float) -> Iterator[int]:
 
 
 class Bystander:
-    """Asks again and again, whatever it is answered; each request that was due has its sample."""
+    """Asks each 10 ms, whatever became of the requests before; each has its sample."""
 
     def __init__(self, port: int, target: str, patience: float) -> None:
         self.turns = Turns(port, listens=True)
@@ -183,59 +182,63 @@ class Bystander:
         self.samples: list[tuple[float, float]] = []  # when due, and seconds from then to the end
         self._asked = request("GET", target)
         self._patience = patience
-        self._connection: Connection | None = None
+        self._free: list[Connection] = []
+        self._busy: dict[Connection, None] = {}  # the oldest first
         self._opened = 0
-        self._kind: str | None = None
 
     def run(self) -> None:
         """Until told to end; what was due before that may still be answered, within patience."""
-        start = time.monotonic()
-        for number in count():
-            due = start + number * BYSTANDER_PERIOD
-            while self.turns.now < min(due, self.turns.end):
-                self.turns.turn(due)
-            if due > self.turns.end:
-                break
-            self.tally.add(self._outcome())
-            self.samples.append((due, self.turns.now - due))
+        due = time.monotonic()
+        while self.turns.now < self.turns.end:
+            while due <= min(time.monotonic(), self.turns.end):
+                self._ask(due)
+                due += BYSTANDER_PERIOD
+            self._give_up()
+            self.turns.turn(due)
+        while self._busy:
+            self.turns.turn(self._oldest.due + self._patience)
+            self._give_up()
+        self.samples.sort()
         self.turns.close()
 
-    def _outcome(self) -> str:
-        """Ask, and wait for what comes of it."""
-        until = time.monotonic() + self._patience
-        self._kind = None
-        if self.turns.now < self.turns.end + self._patience:
-            self._ask()
-        while self._kind is None and self.turns.now < self._bound(until):
-            self.turns.turn(self._bound(until))
-        if self._connection is not None and self._kind != RIGHT:
-            self._connection.close()
-            self._connection = None
-        return self._kind if self._kind is not None else self._without_answer()
-
-    def _bound(self, until: float) -> float:
-        return min(until, self.turns.end + self._patience)
-
-    def _without_answer(self) -> str:
-        return LATE if self.turns.end == inf else UNANSWERED
-
-    def _ask(self) -> None:
-        if self._connection is None:
-            self._connection = Connection(self, 0, self._opened)
-            self._opened += 1
+    def _ask(self, due: float) -> None:
+        if self._free:
+            connection = self._free.pop()
+            connection.ask(self._asked)
         else:
-            self._connection.ask(self._asked)
+            connection = Connection(self, 0, self._opened)
+            self._opened += 1
+        connection.due = due
+        self._busy[connection] = None
+
+    @property
+    def _oldest(self) -> Connection:
+        return next(iter(self._busy))
+
+    def _give_up(self) -> None:
+        """What has waited for too long."""
+        while self._busy and self._oldest.due + self._patience <= self.turns.now:
+            late = self._oldest
+            late.close()
+            self._end(late, LATE)
+
+    def _end(self, connection: Connection, kind: str) -> None:
+        del self._busy[connection]
+        self.tally.add(kind)
+        self.samples.append((connection.due, self.turns.now - connection.due))
 
     def ready(self, connection: Connection) -> None:
         connection.ask(self._asked)
 
     def done(self, connection: Connection, kind: str) -> None:
-        self._kind = kind
-        if not connection.is_open:
-            self._connection = None
+        self._end(connection, kind)
+        if connection.is_open and kind == RIGHT:
+            self._free.append(connection)
+        else:
+            connection.close()
 
     def gone(self, connection: Connection) -> None:
-        self._connection = None
+        self._free.remove(connection)
 
 
 def bystander(port: int, target: str, patience: float, as_histogram: bool) -> None:

@@ -30,7 +30,17 @@ from itertools import chain
 from math import inf
 from typing import Any, Final, NamedTuple
 
-from loadtest.connection import RIGHT, UNANSWERED, Connection, Tally, Turns, make_room
+from loadtest.connection import (
+    RIGHT,
+    UNANSWERED,
+    Announce,
+    Connection,
+    Tally,
+    Turns,
+    add_announce,
+    make_room,
+    say_nothing,
+)
 from loadtest.crowd import request, tell
 from loadtest.histogram import Histogram, merged
 
@@ -78,7 +88,10 @@ def schedule(stages: Sequence[Stage], seed: int | None = None) -> Iterator[float
 class OpenLoop:
     """A pool of connections, the requests that wait for one, and what came of all."""
 
-    def __init__(self, port: int, asked: bytes, connections: int) -> None:
+    def __init__(
+        self, port: int, asked: bytes, connections: int, announce: Announce = say_nothing
+    ) -> None:
+        self._announce = announce
         self.turns = Turns(port)
         self.body_bytes = 0
         self.tally = Tally()
@@ -101,11 +114,13 @@ class OpenLoop:
         start = time.monotonic() + START_SECONDS
         self._from, self._until = start + warm_up, start + warm_up + seconds
         number = self._run_until(self._from, dues, 0, start)
+        self._announce("open")
         before = self.body_bytes
         used, since = time.process_time(), time.monotonic()
         number = self._run_until(self._until, dues, number, start)
         self.generator_share = (time.process_time() - used) / (time.monotonic() - since)
         self.window_bytes = self.body_bytes - before
+        self._announce("over")
         number = self._run_until(self._until + patience, dues, number, start)
         self._give_up([start + due for due in dues[number:]])
         self.turns.close()
@@ -249,6 +264,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--arrivals", choices=["constant", "poisson"], default="constant")
     parser.add_argument("--seed", type=int, default=1, help="of arrivals by chance")
     parser.add_argument("--warm-up", type=float, default=0.0, help="seconds, not counted")
+    add_announce(parser)
     parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds, at the end")
     return parser.parse_args()
 
@@ -261,7 +277,8 @@ def main() -> None:
     warm_up = [Stage(stages[0].rate, options.warm_up)] if options.warm_up > 0 else []
     seed = options.seed if options.arrivals == "poisson" else None
     dues = array("d", schedule([*warm_up, *stages], seed))
-    loop = OpenLoop(options.port, request("GET", options.target), options.connections)
+    asked = request("GET", options.target)
+    loop = OpenLoop(options.port, asked, options.connections, options.announce)
     loop.run(dues, options.warm_up, seconds, options.patience)
     tell(**outcome(loop, seconds, bool(options.stages)))
 

@@ -21,7 +21,15 @@ from itertools import count
 from math import inf
 from typing import Any, Final
 
-from loadtest.connection import CLOSED, UNANSWERED, Connection, Tally, Turns, make_room
+from loadtest.connection import (
+    CLOSED,
+    UNANSWERED,
+    Connection,
+    Tally,
+    Turns,
+    add_announce,
+    make_room,
+)
 from loadtest.crowd import request, tell
 from loadtest.histogram import Histogram
 
@@ -84,7 +92,9 @@ class Burst:
 def burst(options: argparse.Namespace) -> None:
     fields = "" if options.keep_alive else "Connection: close\r\n"
     one = Burst(options.port, request("GET", options.target, fields))
+    options.announce("open")
     one.run(options.count, options.patience)
+    options.announce("over")
     all_ended = not one.tally.unanswered
     tell(
         connections=options.count,
@@ -278,6 +288,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000, help="connections")
     parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds")
     parser.add_argument("--keep-alive", action="store_true", help="of a burst's connections")
+    add_announce(parser)
     options = parser.parse_args()
     make_room(options.count)
     kinds[options.kind](options)
