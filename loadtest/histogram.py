@@ -27,11 +27,11 @@ class Histogram:
         for value in seconds:
             self.record(value)
 
-    def record(self, seconds: float) -> None:
+    def record(self, seconds: float, count: int = 1) -> None:
         bucket = bucket_of(int(seconds * 1e6) if seconds > 0.0 else 0)
-        self.counts[bucket] = self.counts.get(bucket, 0) + 1
-        self.count += 1
-        self.total += seconds
+        self.counts[bucket] = self.counts.get(bucket, 0) + count
+        self.count += count
+        self.total += seconds * count
         if seconds > self.longest:
             self.longest = seconds
 

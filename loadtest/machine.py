@@ -22,12 +22,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 ADDRESS: Final = "127.0.0.1"
@@ -44,8 +44,12 @@ class MeasurementError(Exception):
 # ---------------------------------------------------------------------------------- processes
 
 
+@cache
 def cores() -> tuple[int, int]:
-    """The server's core and its clients' core: the same one where there is only one."""
+    """The server's core and its clients' core: the same one where there is only one.
+
+    Once told it stays, also when this process is confined to one of them.
+    """
     usable = sorted(os.sched_getaffinity(0))
     return usable[0], usable[-1]
 
@@ -148,20 +152,59 @@ def raise_descriptor_limit() -> int:
 # ---------------------------------------------------------------------------------- companions
 
 
+class Lines:
+    """What a process prints, line by line, as it comes."""
+
+    def __init__(self, process: Process) -> None:
+        assert process.stdout is not None
+        self._descriptor = process.stdout.fileno()
+        self._rest = b""
+
+    def next(self, timeout: float) -> str | None:
+        """The next line; "" at the end, None after so many seconds."""
+        end = time.monotonic() + timeout
+        while b"\n" not in self._rest:
+            left = max(0.0, end - time.monotonic())
+            ready, _, _ = select.select([self._descriptor], [], [], left)
+            if not ready:
+                return None
+            piece = os.read(self._descriptor, 65536)
+            if not piece:
+                line, self._rest = self._rest, b""
+                return line.decode(errors="replace")
+            self._rest += piece
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line.decode(errors="replace") or " "
+
+    def until(self, text: str, timeout: float) -> None:
+        """Wait for a line that has this text. Raises MeasurementError."""
+        end, line = time.monotonic() + timeout, ""
+        while text not in line:
+            last, line = line, self.next(end - time.monotonic()) or ""
+            if not line:
+                raise MeasurementError(f"it did not say {text!r}, but {last.strip()!r}")
+
+    def rest(self, timeout: float) -> str:
+        """All that comes until the end."""
+        end, lines = time.monotonic() + timeout, []
+        while line := self.next(end - time.monotonic()):
+            lines.append(line)
+        return "\n".join(lines)
+
+
 class Companion:
     """A process of ours that tells what it did in lines of JSON, until its stdin is closed."""
 
     def __init__(self, process: Process, log: Path) -> None:
         self.process = process
+        self._lines = Lines(process)
         self._log = log
 
     def hear(self, timeout: float) -> dict[str, Any]:
-        """Its next line, the only one so far. Raises MeasurementError after `timeout` seconds."""
-        assert self.process.stdout is not None
-        ready, _, _ = select.select([self.process.stdout], [], [], timeout)
-        line = self.process.stdout.readline() if ready else ""
+        """Its next line. Raises MeasurementError after `timeout` seconds, or at its end."""
+        line = self._lines.next(timeout)
         if not line:
-            why = last_line(self._log) if ready else f"nothing heard in {timeout:g} s"
+            why = f"nothing heard in {timeout:g} s" if line is None else last_line(self._log)
             raise MeasurementError(f"{self._log.stem}: {why}")
         news: dict[str, Any] = json.loads(line)
         return news
@@ -206,25 +249,43 @@ def cpu_seconds(pid: int) -> float:
     return _sum_over_family(pid, _ticks) / os.sysconf("SC_CLK_TCK")
 
 
+def cpu_seconds_of(pids: Iterable[int]) -> float:
+    """The same of these processes alone: where there are ten thousand threads, to look for children
+    of each would cost more than what is measured."""
+    total = 0.0
+    for pid in pids:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            total += _ticks(pid)
+    return total / os.sysconf("SC_CLK_TCK")
+
+
 def _ticks(pid: int) -> float:
     # The name in parentheses may have spaces; after it come fields 3 and on, see proc(5).
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(map(int, fields[11:15]))  # utime, stime, and both of waited-for children
 
 
+def has_ended(pid: int) -> bool:
+    """It is gone, or only waits for its parent to look."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
 def private_dirty(pid: int) -> float:
     """Bytes that only this process has and has written: its heap and stacks, no program text."""
-    return _sum_over_family(pid, lambda one: _field(f"/proc/{one}/smaps_rollup", "Private_Dirty"))
+    return _sum_over_family(pid, lambda one: field_of(f"/proc/{one}/smaps_rollup", "Private_Dirty"))
 
 
 def resident(pid: int) -> float:
     """Bytes of memory in use, shared ones included (VmRSS)."""
-    return _sum_over_family(pid, lambda one: _field(f"/proc/{one}/status", "VmRSS"))
+    return _sum_over_family(pid, lambda one: field_of(f"/proc/{one}/status", "VmRSS"))
 
 
 def peak_resident(pid: int) -> float:
     """The most that `resident` was since `forget_peak` (VmHWM, which the kernel keeps)."""
-    return _sum_over_family(pid, lambda one: _field(f"/proc/{one}/status", "VmHWM"))
+    return _sum_over_family(pid, lambda one: field_of(f"/proc/{one}/status", "VmHWM"))
 
 
 def forget_peak(pid: int) -> None:
@@ -242,14 +303,30 @@ def socket_memory() -> float:
 
 def slab_memory() -> float:
     """Bytes of the kernel's own objects: sockets, files, epoll items; of all processes."""
-    return _field("/proc/meminfo", "Slab")
+    return field_of("/proc/meminfo", "Slab")
 
 
-def _field(path: str, name: str) -> float:
+def field_of(path: str, name: str) -> float:
+    """Bytes, of a file that has a line "Name:  N kB" for each."""
     for line in Path(path).read_text().splitlines():
         if line.startswith(f"{name}:"):
             return float(line.split()[1]) * 1024  # always in kB
     return 0.0
+
+
+class Times(NamedTuple):
+    """What all cores have done since the start, in ticks."""
+
+    busy: int
+    stolen: int  # by the host of a virtual machine
+    total: int
+
+
+def machine_times() -> Times:
+    fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+    user, nice, system, idle, waiting, interrupts, soft, stolen = map(int, fields)
+    busy = user + nice + system + interrupts + soft
+    return Times(busy, stolen, busy + idle + waiting + stolen)
 
 
 def described() -> dict[str, Any]:
