@@ -28,6 +28,13 @@ check: $(VENV)/test $(VENV)/check ## linter, formatter, strict types
 sim: $(VENV)/test ## the simulator over many seeds (SEEDS=10000)
 	$(BIN)/python -m tests.simulate --seeds $(SEEDS)
 
+.PHONY: locust bench-locust
+locust: $(VENV)/bench ## locust's page at http://127.0.0.1:8089/, on both servers (Ctrl-C stops all)
+	@exec $(BIN)/python -m loadtest.scenarios.web
+
+bench-locust: $(VENV)/bench ## locust without its page on both servers, about a minute
+	$(BIN)/python -m loadtest.scenarios.bench
+
 bench-cost: $(VENV)/bench ## CPU per request beside a raw loop, nginx and uvicorn
 	$(BIN)/python -m loadtest.cost
 

@@ -88,7 +88,7 @@ def started(
 def serving(command: Sequence[str], port: int, core: int | None, log: Path) -> Iterator[int]:
     """A server that accepts connections at `port`; gives its process id."""
     with started(command, core, log) as process:
-        _wait_for_port(process, port, log)
+        wait_for_port(process, port, log)
         yield process.pid
 
 
@@ -115,7 +115,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_for_port(process: Process, port: int, log: Path) -> None:
+def wait_for_port(process: Process, port: int, log: Path) -> None:
     end = time.monotonic() + START_TIMEOUT
     while time.monotonic() < end:
         if process.poll() is not None:

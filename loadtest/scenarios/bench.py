@@ -1,0 +1,184 @@
+"""`make bench-locust`: the scenarios on both servers, without a page, and a table at the end.
+
+Each server is a fresh process for each load: first all kinds of users in growing steps (a closed
+loop, in which a slow server is asked less), then the open loop at the same rates on both. CPU time
+is that of the server over the whole run, for each request that was sent. A generator that was busy
+for more than 80 % of its core measured itself: that line says so. CSV, HTML and JSON of each run
+are left in `loadtest/report/locust/`, and the status is 1 if a run broke its limits.
+
+    python -m loadtest.scenarios.bench --rates 200,500 --seconds 5
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from loadtest import machine
+from loadtest.figures import table
+from loadtest.histogram import Histogram
+from loadtest.machine import PROJECT, MeasurementError
+from loadtest.scenarios.run import Outcome, locust, open_loop, read
+from loadtest.scenarios.servers import SERVERS, make_files, serving
+from loadtest.scenarios.stages import STAGES, duration
+
+REPORT: Final = PROJECT / "loadtest" / "report" / "locust"
+GENERATOR_BOUND: Final = 0.8  # of a core
+GRACE_SECONDS: Final = 20  # after which a run that should have ended is given up
+HEADER: Final = (
+    *("load", "server", "requests", "failed", "p50 ms", "p99 ms"),
+    *("p99 intended ms", "CPU µs/request", "generator"),
+)
+
+
+@dataclass
+class Load:
+    """What locust is told, and how long it takes."""
+
+    name: str
+    options: list[str]
+    seconds: float
+
+
+@dataclass
+class Result:
+    """One load on one server."""
+
+    load: str
+    server: str
+    outcome: Outcome
+    server_cpu: float  # seconds
+    generator_share: float  # of its core
+    status: int  # locust's own: 0 if the limits were met
+
+    def row(self) -> list[str]:
+        outcome = self.outcome
+        bound = " (bound)" if self.generator_share > GENERATOR_BOUND else ""
+        return [
+            *(self.load, self.server, f"{outcome.requests:,}", f"{outcome.failures:.2%}"),
+            *(_ms(outcome.service, 0.5), _ms(outcome.service, 0.99), _ms(outcome.intended, 0.99)),
+            f"{self.server_cpu / outcome.sent * 1e6:.0f}" if outcome.sent else "-",
+            f"{self.generator_share:.0%}{bound}",
+        ]
+
+
+def _ms(latencies: Histogram, share: float) -> str:
+    return f"{latencies.percentile(share) * 1000:.1f}" if latencies.count else "-"
+
+
+def loads(options: argparse.Namespace) -> list[Load]:
+    speed = duration(options.shape) / options.shape_seconds
+    users = ["-u", str(options.users), "--shape", options.shape, "--shape-speed", f"{speed:g}"]
+    planned = [Load(f"users-{options.shape}", users, options.shape_seconds)]
+    for rate in options.rates:
+        offered = open_loop(rate, options.seconds)
+        planned.append(Load(f"open-{rate:g}", offered, options.seconds))
+    return planned
+
+
+def measure(load: Load, server: str, report: Path, limits: Sequence[str]) -> Result:
+    """A fresh server, one run. Raises MeasurementError."""
+    _, core = machine.cores()
+    port = machine.free_port()
+    left = report / f"{load.name}-{server}"
+    files = ["--csv", str(left), "--html", f"{left}.html", "--json-file", str(left)]
+    with tempfile.TemporaryDirectory(prefix="loadtest-") as name:
+        folder = Path(name)
+        make_files(folder)
+        output = report / f"{load.name}-{server}.outcome.json"
+        output.unlink(missing_ok=True)
+        told = ["--only-summary", *files, *limits, "--outcome", str(output)]
+        with serving(server, folder, port, folder / "server.log") as pid:
+            before, used = machine.cpu_seconds(pid), _children_cpu()
+            start = time.monotonic()
+            command = locust(port, *load.options, *told)
+            status = _run(command, core, left.with_suffix(".log"), load.seconds + GRACE_SECONDS)
+            seconds = time.monotonic() - start
+            cpu = machine.cpu_seconds(pid) - before
+            share = (_children_cpu() - used) / seconds
+        return Result(load.name, server, _outcome(output), cpu, share, status)
+
+
+def _run(command: Sequence[str], core: int, log: Path, seconds: float) -> int:
+    with machine.started(command, core, log) as process:
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise MeasurementError(f"locust did not end within {seconds:g} s") from None
+
+
+def _outcome(path: Path) -> Outcome:
+    try:
+        return read(path)
+    except (OSError, ValueError) as error:
+        raise MeasurementError(f"locust left no outcome: {error}") from error
+
+
+def _children_cpu() -> float:
+    """Of those that have ended: the generator, as the server still runs."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def run(options: argparse.Namespace) -> int:
+    report: Path = options.report
+    report.mkdir(parents=True, exist_ok=True)
+    limits = [
+        "--most-failures",
+        f"{options.most_failures:g}",
+        "--most-p99",
+        f"{options.most_p99:g}",
+    ]
+    results, failures = [], []
+    for load in loads(options):
+        for server in SERVERS:
+            print(f"{load.name} on {server}, {load.seconds:g} s", file=sys.stderr, flush=True)
+            try:
+                results.append(measure(load, server, report, limits))
+            except MeasurementError as failure:
+                failures.append(f"{load.name} on {server}: {failure}")
+    tell(results, failures, report)
+    return 1 if failures or any(result.status for result in results) else 0
+
+
+def tell(results: Sequence[Result], failures: Sequence[str], report: Path) -> None:
+    print(table(HEADER, [result.row() for result in results]))
+    for result in results:
+        for message, count in result.outcome.messages.items():
+            print(f"{result.load} on {result.server}: {count} x {message}")
+        if result.status:
+            print(f"{result.load} on {result.server}: the limits were not met")
+    for failure in failures:
+        print(f"not measured: {failure}")
+    print(f"CSV, HTML and JSON: {report}")
+
+
+def _rates(text: str) -> list[float]:
+    return [float(one) for one in text.split(",") if one]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="The scenarios on both servers.")
+    parser.add_argument("--users", type=int, default=30, help="at the shape's peak")
+    parser.add_argument("--shape", choices=list(STAGES), default="steps")
+    parser.add_argument("--shape-seconds", type=float, default=10.0, help="all of it")
+    parser.add_argument("--rates", type=_rates, default=[200.0, 500.0], help="requests a second")
+    parser.add_argument("--seconds", type=int, default=5, help="of an open loop")
+    parser.add_argument("--most-failures", type=float, default=0.01, help="0 to 1")
+    parser.add_argument("--most-p99", type=float, default=1.0, help="seconds")
+    parser.add_argument("--report", type=Path, default=REPORT, help="a folder")
+    machine.end_on_sigterm()
+    try:
+        return run(parser.parse_args())
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,36 @@
+"""The servers that are compared: this one, and the same with a thread for each connection.
+
+Both run `loadtest.target` with the same files and options, each on the server's core.
+"""
+
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from loadtest import machine
+from loadtest.scenarios.checks import SIZES
+
+SERVERS: Final = {
+    "reactor": ("reactor",),
+    "threads": ("loadtest.threaded", "--model", "each"),
+}
+
+
+def make_files(directory: Path) -> None:
+    """Those that the scenarios ask for."""
+    for path, size in SIZES.items():
+        (directory / Path(path).name).write_bytes(random.Random(path).randbytes(size))
+
+
+@contextmanager
+def serving(name: str, directory: Path, port: int, log: Path) -> Iterator[int]:
+    """One of SERVERS; gives its process id. Raises MeasurementError if it does not come up."""
+    module, *model = SERVERS[name]
+    options = ["--directory", str(directory), "--port", str(port), "--access-log", "off"]
+    command = [sys.executable, "-m", module, *model, "loadtest.target:app", *options]
+    core, _ = machine.cores()
+    with machine.serving(command, port, core, log) as pid:
+        yield pid

@@ -1,0 +1,84 @@
+"""`make locust`: locust's page in the browser, and both servers to choose from.
+
+The page asks for a host: those of the servers are printed. Its picker has all users, OpenLoop
+among them, and the shapes. Ctrl-C, or SIGTERM, stops everything that was started.
+
+    python -m loadtest.scenarios.web --web-port 8089
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Final
+
+from loadtest import machine
+from loadtest.machine import ADDRESS, PROJECT, MeasurementError
+from loadtest.scenarios.servers import SERVERS, make_files, serving
+
+WEB_PORT: Final = 8089  # locust's own
+FIRST_PORT: Final = 4231
+
+
+def page(host: str, port: int) -> list[str]:
+    """locust with its page, on this machine only."""
+    file = str(PROJECT / "loadtest" / "locustfile.py")
+    where = ["--web-host", ADDRESS, "--web-port", str(port), "--class-picker"]
+    return [sys.executable, "-m", "locust", "-f", file, "--host", host, *where]
+
+
+def start_servers(stack: ExitStack, folder: Path, ports: Sequence[int]) -> list[str]:
+    """Those that can be started, until `stack` is closed; gives and prints their addresses."""
+    directory = folder / "files"
+    directory.mkdir()
+    make_files(directory)
+    hosts = []
+    for name, port in zip(SERVERS, ports, strict=True):
+        try:
+            stack.enter_context(serving(name, directory, port, folder / f"{name}.log"))
+        except MeasurementError as failure:
+            print(f"{name} is left out: {failure}", flush=True)
+            continue
+        hosts.append(f"http://{ADDRESS}:{port}")
+        print(f"{name:8} {hosts[-1]}", flush=True)
+    return hosts
+
+
+def run(web_port: int, ports: Sequence[int]) -> int:
+    _, core = machine.cores()
+    with tempfile.TemporaryDirectory(prefix="loadtest-") as name, ExitStack() as stack:
+        folder = Path(name)
+        hosts = start_servers(stack, folder, ports)
+        if not hosts:
+            return 1
+        log = folder / "locust.log"
+        process = stack.enter_context(machine.started(page(hosts[0], web_port), core, log))
+        machine.wait_for_port(process, web_port, log)
+        print(f"{'locust':8} http://{ADDRESS}:{web_port}/   (Ctrl-C stops all of them)", flush=True)
+        with suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
+            process.wait()
+            print(f"locust ended: {machine.last_line(log)}")
+            return 1
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="locust's page, on both servers.")
+    parser.add_argument("--web-port", type=int, default=WEB_PORT)
+    parser.add_argument("--first-port", type=int, default=FIRST_PORT, help="of the servers")
+    options = parser.parse_args()
+    machine.end_on_sigterm()
+    try:
+        return run(options.web_port, range(options.first_port, options.first_port + len(SERVERS)))
+    except MeasurementError as failure:
+        print(f"locust did not start: {failure}")
+        return 1
+    except KeyboardInterrupt:
+        return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
