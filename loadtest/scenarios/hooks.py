@@ -48,17 +48,14 @@ def add_options(parser: LocustArgumentParser) -> None:
     add("--shape-speed", type=float, default=1.0, help="how many times as fast")
     add("--most-failures", type=float, default=MOST_FAILURES, help="share of requests, 0 to 1")
     add("--most-p99", type=float, default=MOST_P99, help="seconds")
-    add("--outcome", type=Path, help="write histograms to this file", include_in_web_ui=False)
+    add("--outcome", help="write histograms to this file", include_in_web_ui=False)
 
 
 def on_init(environment: Environment, **others: Any) -> None:
-    options = environment.parsed_options
-    assert options is not None
     if not isinstance(environment.runner, WorkerRunner):  # which runs whom its master names
         _choose_users(environment)
         _choose_shape(environment)
-    if options.outcome:
-        _record(environment, options.outcome)
+    _record(environment)
 
 
 def _choose_users(environment: Environment) -> None:
@@ -103,22 +100,24 @@ def seed(environment: Environment, **others: Any) -> None:
     random.seed(f"{options.seed} {getattr(environment.runner, 'worker_index', 0)}")
 
 
-def _record(environment: Environment, path: Path) -> None:
-    """In every process; only who has no master writes."""
+def _record(environment: Environment) -> None:
+    """In every worker, as only its master knows who wants it; else where there is a file for it."""
     options = environment.parsed_options
     assert options is not None
-    recorder = Recorder(options.open_seconds, OpenLoop in environment.user_classes)
-    began = time.monotonic()
-
-    def write(environment: Environment, **others: Any) -> None:
-        recorder.write(path, time.monotonic() - began)
-
-    environment.events.request.add_listener(recorder.on_request)
+    recorder = Recorder()
+    hooks = environment.events
     if isinstance(environment.runner, WorkerRunner):
-        environment.events.report_to_master.add_listener(recorder.on_report_to_master)
-    else:
-        environment.events.worker_report.add_listener(recorder.on_worker_report)
-        environment.events.quitting.add_listener(write)
+        hooks.request.add_listener(recorder.on_request)
+        hooks.report_to_master.add_listener(recorder.on_report_to_master)
+    elif options.outcome:
+        path, began = Path(options.outcome), time.monotonic()
+
+        def write(**others: Any) -> None:
+            recorder.write(path, time.monotonic() - began, options.open_seconds)
+
+        hooks.request.add_listener(recorder.on_request)
+        hooks.worker_report.add_listener(recorder.on_worker_report)
+        hooks.quitting.add_listener(write)
 
 
 def judge(environment: Environment, **others: Any) -> None:

@@ -12,7 +12,7 @@ request goes out up to a millisecond late, as the event loop's clock has no fine
 """
 
 import time
-from collections.abc import Iterator
+from math import inf
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -66,11 +66,15 @@ class OpenLoop(User):
     @task
     def offer(self) -> None:
         """All of the schedule, and then nothing more."""
+        options = self.environment.parsed_options
+        assert options is not None
+        seconds = options.open_seconds or inf
         self._start = time.perf_counter()
         try:
-            for due in self._schedule():
-                gevent.sleep(max(self._start + due.at - time.perf_counter(), 0.0))
+            for due in schedule(options.rate, seconds, options.seed, options.arrivals):
+                self._sleep_until(due.at)
                 self._running.start(gevent.Greenlet(self._send, due))
+            self._sleep_until(seconds)
             self._drain()
         finally:  # the run may end before the schedule does
             self._drain()
@@ -85,11 +89,9 @@ class OpenLoop(User):
         if alone and options.headless and isinstance(runner, LocalRunner):
             gevent.spawn(runner.quit)
 
-    def _schedule(self) -> Iterator[Due]:
-        options = self.environment.parsed_options
-        assert options is not None
-        seconds = options.open_seconds or float("inf")
-        return schedule(options.rate, seconds, options.seed, options.arrivals)
+    def _sleep_until(self, at: float) -> None:
+        """Others run meanwhile, even if it is late already."""
+        gevent.sleep(max(self._start + at - time.perf_counter(), 0.0))
 
     def _drain(self) -> None:
         """Wait for what is under way; what has no answer then is reported as a failure."""

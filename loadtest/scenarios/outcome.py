@@ -1,8 +1,8 @@
 """What came of a run, request by request, in histograms: locust rounds and cannot be merged.
 
 A Recorder listens to locust's `request` event. Where an open loop ran, it counts what the open loop
-sent within the window, that is without the warm-up, and each request by the moment when it was due;
-otherwise it counts every request that was reported. What was not answered rightly is an error or
+sent within the window, that is what was due after the warm-up; otherwise every request that was
+reported. What was not answered rightly is an error or
 was refused, and has no latency. Workers send what they have counted to their master, which adds it
 up. Nothing here imports locust.
 """
@@ -10,7 +10,6 @@ up. Nothing here imports locust.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,11 +81,9 @@ class Outcome:
 class Recorder:
     """Counts the requests of one process, or on a master those of all workers."""
 
-    def __init__(self, seconds: float, open_loop: bool) -> None:
-        """`seconds` is how long the open loop sends, warm-up included; 0: as long as it runs."""
-        self._end = seconds or inf
-        self._open_loop = open_loop
-        self.outcome = Outcome()
+    def __init__(self) -> None:
+        self.opened = Outcome()  # of the open loop
+        self.closed = Outcome()  # of all others
 
     def on_request(
         self,
@@ -96,49 +93,62 @@ class Recorder:
         **others: Any,
     ) -> None:
         """locust's event; `response_time` in milliseconds."""
-        seconds = response_time / 1000
-        self.outcome.sent += not self._open_loop or (context or {}).get(SINCE) == INTENDED
-        if not self._open_loop:
-            self._count(exception)
-            if exception is None:
-                self.outcome.service.record(seconds)
-        elif context and WARM_UP_SECONDS <= context.get(DUE, -1.0) < self._end:
-            self._on_open(seconds, exception, context[SINCE])
+        since = context.get(SINCE) if context else None
+        if since is None:
+            self.closed.sent += 1
+            _count(self.closed, exception)
+            _record(self.closed.service, response_time, exception)
+        elif context is not None:
+            self._on_open(since, context[DUE], response_time, exception)
 
-    def _on_open(self, seconds: float, exception: BaseException | None, since: str) -> None:
+    def _on_open(
+        self, since: str, due: float, response_time: float, exception: BaseException | None
+    ) -> None:
         """Each request is reported twice, and counted once."""
-        if since == INTENDED:
-            self._count(exception)
-        if exception is None:
-            latencies = self.outcome.intended if since == INTENDED else self.outcome.service
-            latencies.record(seconds)
-
-    def _count(self, exception: BaseException | None) -> None:
-        if exception is None:
-            self.outcome.requests += 1
+        self.opened.sent += since == INTENDED
+        if due < WARM_UP_SECONDS:
             return
-        if isinstance(exception, Refused | ConnectionError):
-            self.outcome.refused += 1
+        if since == INTENDED:
+            _count(self.opened, exception)
+            _record(self.opened.intended, response_time, exception)
         else:
-            self.outcome.errors += 1
-        self.outcome.note(f"{type(exception).__name__}: {exception}")
+            _record(self.opened.service, response_time, exception)
 
     def on_report_to_master(self, data: dict[str, Any], **others: Any) -> None:
         """What was counted since the last report goes along with it."""
-        data["outcome"] = self.outcome.to_json()
-        self.outcome = Outcome()
+        data["outcome"] = [self.opened.to_json(), self.closed.to_json()]
+        self.opened, self.closed = Outcome(), Outcome()
 
     def on_worker_report(self, data: Mapping[str, Any], **others: Any) -> None:
-        self.outcome.merge(Outcome.from_json(data["outcome"]))
+        opened, closed = data["outcome"]
+        self.opened.merge(Outcome.from_json(opened))
+        self.closed.merge(Outcome.from_json(closed))
 
-    def write(self, path: Path, seconds: float) -> None:
-        """As JSON, for `read`; `seconds` is how long the run was."""
-        outcome = self.outcome
-        outcome.seconds = seconds
-        if self._open_loop:
-            outcome.seconds = max(min(self._end, seconds) - WARM_UP_SECONDS, 0.0)
-            outcome.offered = outcome.due / outcome.seconds if outcome.seconds else 0.0
+    def write(self, path: Path, run_seconds: float, open_seconds: float) -> None:
+        """As JSON, for `read`. The open loop was to send for `open_seconds`; 0: all the time."""
+        outcome = self.closed
+        outcome.seconds = run_seconds
+        if self.opened.sent:
+            outcome = self.opened
+            outcome.seconds = (open_seconds or run_seconds) - WARM_UP_SECONDS
+            outcome.offered = outcome.due / outcome.seconds if outcome.seconds > 0.0 else 0.0
         path.write_text(json.dumps(outcome.to_json()) + "\n")
+
+
+def _count(outcome: Outcome, exception: BaseException | None) -> None:
+    if exception is None:
+        outcome.requests += 1
+        return
+    if isinstance(exception, Refused | ConnectionError):
+        outcome.refused += 1
+    else:
+        outcome.errors += 1
+    outcome.note(f"{type(exception).__name__}: {exception}")
+
+
+def _record(latencies: Histogram, response_time: float, exception: BaseException | None) -> None:
+    if exception is None:
+        latencies.record(response_time / 1000)
 
 
 def read(path: Path) -> Outcome:
