@@ -127,24 +127,38 @@ def _children_cpu() -> float:
 
 
 def run(options: argparse.Namespace) -> int:
-    report: Path = options.report
-    report.mkdir(parents=True, exist_ok=True)
+    """Measure and tell; Ctrl-C tells what was measured until then. Gives the exit status."""
+    results: list[Result] = []
+    failures: list[str] = []
+    options.report.mkdir(parents=True, exist_ok=True)
+    try:
+        for load in loads(options):
+            for server in options.servers:
+                _try(load, server, options, results, failures)
+    except KeyboardInterrupt:
+        failures.append("the rest: interrupted")
+    tell(results, failures, options.report)
+    return 1 if failures or any(result.status for result in results) else 0
+
+
+def _try(
+    load: Load,
+    server: str,
+    options: argparse.Namespace,
+    results: list[Result],
+    failures: list[str],
+) -> None:
     limits = [
         "--most-failures",
         f"{options.most_failures:g}",
         "--most-p99",
         f"{options.most_p99:g}",
     ]
-    results, failures = [], []
-    for load in loads(options):
-        for server in SERVERS:
-            print(f"{load.name} on {server}, {load.seconds:g} s", file=sys.stderr, flush=True)
-            try:
-                results.append(measure(load, server, report, limits))
-            except MeasurementError as failure:
-                failures.append(f"{load.name} on {server}: {failure}")
-    tell(results, failures, report)
-    return 1 if failures or any(result.status for result in results) else 0
+    print(f"{load.name} on {server}, {load.seconds:g} s", file=sys.stderr, flush=True)
+    try:
+        results.append(measure(load, server, options.report, limits))
+    except MeasurementError as failure:
+        failures.append(f"{load.name} on {server}: {failure}")
 
 
 def tell(results: Sequence[Result], failures: Sequence[str], report: Path) -> None:
@@ -163,6 +177,14 @@ def _rates(text: str) -> list[float]:
     return [float(one) for one in text.split(",") if one]
 
 
+def _servers(text: str) -> list[str]:
+    """Raises ValueError, as does `_rates`: argparse says what it was."""
+    names = text.split(",")
+    if not SERVERS.keys() >= set(names):
+        raise ValueError(text)
+    return names
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="The scenarios on both servers.")
     parser.add_argument("--users", type=int, default=30, help="at the shape's peak")
@@ -172,12 +194,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=5, help="of an open loop")
     parser.add_argument("--most-failures", type=float, default=0.01, help="0 to 1")
     parser.add_argument("--most-p99", type=float, default=1.0, help="seconds")
+    parser.add_argument("--servers", type=_servers, default=list(SERVERS), help="as in reactor")
     parser.add_argument("--report", type=Path, default=REPORT, help="a folder")
     machine.end_on_sigterm()
-    try:
-        return run(parser.parse_args())
-    except KeyboardInterrupt:
-        return 130
+    return run(parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+import gevent
 from locust import User, events
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
@@ -52,6 +53,9 @@ def add_options(parser: LocustArgumentParser) -> None:
 
 
 def on_init(environment: Environment, **others: Any) -> None:
+    # Timers count from when the loop last looked at its clock, which was before the imports: the
+    # run would end too early by as long as they took.
+    gevent.get_hub().loop.update_now()
     if not isinstance(environment.runner, WorkerRunner):  # which runs whom its master names
         _choose_users(environment)
         _choose_shape(environment)

@@ -57,7 +57,11 @@ class OpenLoop(User):
         self._free = BoundedSemaphore(CONNECTIONS)
         self._running = Group()
         self._drained_by = 0.0
-        self._fields = {kind.name: self._fields_of(kind) for kind in MIX}
+        try:
+            self._fields = {kind.name: self._fields_of(kind) for kind in MIX}
+        except StopTest:  # for locust, a user that ends by itself is no reason to end the run
+            self._end_the_run()
+            raise
 
     def on_stop(self) -> None:
         self._client.close()
@@ -90,8 +94,10 @@ class OpenLoop(User):
             gevent.spawn(runner.quit)
 
     def _sleep_until(self, at: float) -> None:
-        """Others run meanwhile, even if it is late already."""
-        gevent.sleep(max(self._start + at - time.perf_counter(), 0.0))
+        """Others run meanwhile, even if it is late already; gevent's timers may come early."""
+        gevent.sleep(0)
+        while (left := self._start + at - time.perf_counter()) > 0.0:
+            gevent.sleep(left)
 
     def _drain(self) -> None:
         """Wait for what is under way; what has no answer then is reported as a failure."""

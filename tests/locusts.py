@@ -1,0 +1,94 @@
+"""Runs locust as a process of its own, against servers that are processes too.
+
+No test imports locust: it patches sockets, threads and time of the process that does.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from loadtest import machine
+from loadtest.scenarios import run
+from loadtest.scenarios.servers import make_files, serving
+
+PATIENCE: Final = 60.0  # seconds
+
+
+class Target(NamedTuple):
+    pid: int
+    port: int
+
+
+@contextmanager
+def target(folder: Path) -> Iterator[Target]:
+    """The reactor with the application and its files."""
+    files = folder / "files"
+    files.mkdir()
+    make_files(files)
+    port = machine.free_port()
+    with serving("reactor", files, port, folder / "server.log") as pid:
+        yield Target(pid, port)
+
+
+class Run(NamedTuple):
+    """A run that has ended."""
+
+    status: int
+    said: str
+    rows: dict[str, dict[str, Any]]  # of its statistics: "GET /page" and what locust knows of it
+
+    @property
+    def requests(self) -> int:
+        return sum(row["num_requests"] for row in self.rows.values())
+
+    @property
+    def failures(self) -> int:
+        return sum(row["num_failures"] for row in self.rows.values())
+
+
+def locust(port: int, folder: Path, *options: str) -> Run:
+    """To its end, started in a folder that is not the project's."""
+    left = folder / "stats"
+    told = ["--only-summary", "--json-file", str(left)]
+    done = subprocess.run(
+        run.locust(port, *options, *told),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    return ended(done.returncode, done.stdout + done.stderr, left.with_suffix(".json"))
+
+
+def ended(status: int, said: str, left: Path) -> Run:
+    rows = json.loads(left.read_text()) if left.exists() else []
+    return Run(status, said, {f"{row['method']} {row['name']}": row for row in rows})
+
+
+def python(program: str) -> Any:
+    """What a program prints, as JSON; it may import locust."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=machine.PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def wait_for_clients(pid: int) -> None:
+    """Until somebody has connected to the server."""
+    before = len(os.listdir(f"/proc/{pid}/fd"))
+    until = time.monotonic() + PATIENCE
+    while len(os.listdir(f"/proc/{pid}/fd")) <= before:
+        assert time.monotonic() < until, "nobody came"
+        time.sleep(0.01)
