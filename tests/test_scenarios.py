@@ -137,7 +137,7 @@ class Liar(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:  # http.server's name
         self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        body = b"All is well.\n"
+        body = b"data: 7 times well\n\n" if self.path == "/events" else b"All is well.\n"
         self.send_response(self.status)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("ETag", '"well"')
