@@ -116,6 +116,7 @@ def free_port() -> int:
 
 
 def wait_for_port(process: Process, port: int, log: Path) -> None:
+    """Until it accepts connections. Raises MeasurementError if it ends, or takes too long."""
     end = time.monotonic() + START_TIMEOUT
     while time.monotonic() < end:
         if process.poll() is not None:

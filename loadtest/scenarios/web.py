@@ -7,7 +7,6 @@ among them, and the shapes. Ctrl-C, or SIGTERM, stops everything that was starte
 """
 
 import argparse
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -58,7 +57,7 @@ def run(web_port: int, ports: Sequence[int]) -> int:
         process = stack.enter_context(machine.started(page(hosts[0], web_port), core, log))
         machine.wait_for_port(process, web_port, log)
         print(f"{'locust':8} http://{ADDRESS}:{web_port}/   (Ctrl-C stops all of them)", flush=True)
-        with suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
+        with suppress(KeyboardInterrupt):
             process.wait()
             print(f"locust ended: {machine.last_line(log)}")
             return 1
