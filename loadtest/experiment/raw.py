@@ -40,6 +40,8 @@ VALUES: Final = {
     "tables_bytes": "page tables, above the base",
     "sockets_bytes": "the kernel's socket buffers and objects, both ends, above the base",
     "done_seconds": "until the last of a burst was answered",
+    "late": "seconds that the generator itself was late, p99",
+    "bystander_errors": "answers to the bystander that were wrong, cut or did not come",
     "recovery_seconds": "after an overload until p99 was as before; the window's length if never",
 }
 
