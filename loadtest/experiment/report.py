@@ -1,0 +1,49 @@
+"""The report of a run, made from its raw data alone, and again whenever that is wished for.
+
+A folder has raw.jsonl, and previous.json where there was a run before. What is made of them lies
+beside: index.html for readers, report.json for programs, table.md for the README, and each plot as
+a file. The same input gives the same bytes. A plot that there is nothing to draw for has no file,
+and one of an older run is taken away, for it would be taken for this run's.
+"""
+
+from pathlib import Path
+
+from loadtest.experiment import raw
+from loadtest.experiment.changes import changes
+from loadtest.experiment.charts import charts
+from loadtest.experiment.export import exported
+from loadtest.experiment.markdown import markdown
+from loadtest.experiment.page import page
+from loadtest.experiment.plots import Plot
+from loadtest.experiment.summary import summarized
+
+PAGE = "index.html"
+FIGURES = "report.json"
+TABLE = "table.md"
+
+
+def write(folder: Path) -> None:
+    """Raises OSError where a file cannot be read or written, ValueError for bad raw data."""
+    path = folder / raw.FILE
+    try:
+        recorded = raw.read(path)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not of this make: {error}") from error
+    summary = summarized(recorded)
+    plots = charts(summary)
+    texts = {
+        PAGE: page(summary, plots, changes(summary, folder)),
+        FIGURES: exported(summary),
+        TABLE: markdown(summary),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    for plot in plots:
+        _write(folder / plot.file, plot)
+
+
+def _write(path: Path, plot: Plot) -> None:
+    if plot.svg:
+        path.write_text(plot.svg, encoding="utf-8")
+    else:
+        path.unlink(missing_ok=True)
