@@ -176,7 +176,7 @@ def memory(summary: Summary) -> Plot:
             _stack(axes, arm, [one for one in cells if one.arm(arm).memory() is not None])
             for axes, arm in zip(panels, arms, strict=True)
         ]
-        panels[0].set_ylim(0, max(total for total, _ in totals) / MIB * 1.05)
+        panels[0].set_ylim(0, (max(total for total, _ in totals) / MIB or 1.0) * 1.05)
         panels[0].set_ylabel("MiB")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)

@@ -71,6 +71,7 @@ STYLE: Final[Any] = {  # matplotlib's types want every key to be a literal
     "lines.linewidth": 1.8,
     "lines.markersize": 4.5,
     "path.simplify": False,
+    "text.parse_math": False,  # a dollar in a title is a dollar
 }
 
 

@@ -154,7 +154,8 @@ def samples_of(samples: Iterable[Sample], cell: str, arm: str) -> Sequence[Sampl
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    texts = path.read_text(encoding="utf-8").splitlines()
+    # Not splitlines: JSON lets a string have U+2028 and others that it takes for ends of lines.
+    texts = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     for number, text in enumerate(texts, 1):
         try:
             yield json.loads(text)
