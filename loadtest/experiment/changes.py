@@ -49,8 +49,8 @@ def changes(summary: Summary, folder: Path) -> Changes:
             one for pair in summary.outcomes for one in _of(pair[0].cell.name, pair[1], before)
         ]
         note = f"To the run of plan {before['plan']}, commit {before['commit'] or 'unknown'}."
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return Changes([], f"{FILE} cannot be compared with: {type(error).__name__}: {error}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Changes([], f"{FILE} is no report that this one can be compared with.")
     return Changes(found, note if found else f"{note} The two have no cell in common.")
 
 

@@ -6,7 +6,7 @@ rounds of the two do not overlap either, where there was more than one.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, isfinite, log
 from typing import Final, TypeAlias
 
 from loadtest.experiment.raw import BYSTANDER
@@ -43,7 +43,8 @@ class Behind:
 
 def order(first: float, second: float) -> int:
     """-1 where the first is less, 1 where it is more, 0 where the two are even."""
-    if abs(first - second) <= EVEN * max(abs(first), abs(second)):
+    near = abs(first - second) <= EVEN * max(abs(first), abs(second))
+    if first == second or (near and isfinite(first) and isfinite(second)):
         return 0
     return -1 if first < second else 1
 

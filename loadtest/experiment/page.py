@@ -21,7 +21,7 @@ from loadtest.experiment.raw import FILE
 from loadtest.experiment.summary import Measured, Summary
 from loadtest.experiment.targets import MET, NOT_MET, targets
 from loadtest.experiment.verdict import HOLDS, LOSES, SHORT, sentences
-from loadtest.experiment.wording import duration, number, percent, times
+from loadtest.experiment.wording import counted, duration, number, percent, times
 
 TITLE: Final = "One loop against a thread for each connection"
 STYLE: Final = Path(__file__).with_name("page.css")
@@ -80,8 +80,8 @@ def page(summary: Summary, plots: Sequence[Plot], changes: Changes) -> str:
 def _head(summary: Summary) -> Markup:
     run = summary.run
     when = datetime.fromtimestamp(run.started, UTC).strftime("%-d %B %Y, %H:%M UTC")
-    rounds = "1 round" if run.rounds == 1 else f"{run.rounds} rounds"
-    told = f"Plan {run.plan}, {len(summary.cells)} cells, {rounds}; {when}"
+    cells, rounds = counted(len(summary.cells), "cell"), counted(run.rounds, "round")
+    told = f"Plan {run.plan}, {cells}, {rounds}; {when}"
     told += f"; commit {run.commit}." if run.commit else "."
     parts = [tag("h1", TITLE), tag("p", told, class_="meta")]
     if not summary.ended:

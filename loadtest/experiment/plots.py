@@ -19,6 +19,7 @@ from typing import Any, Final
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from loadtest.experiment.summary import Summary
 from loadtest.experiment.wording import number
@@ -173,4 +174,4 @@ def label_ends(axes: Axes, figure: Figure, ends: Sequence[tuple[float, float, st
 def plain_ticks(axis: Any) -> None:
     """1,000 rather than 10³, and no ticks between."""
     axis.set_major_formatter(lambda value, _: number(value))
-    axis.set_minor_formatter(lambda value, _: "")
+    axis.set_minor_locator(NullLocator())

@@ -6,6 +6,7 @@ a file. The same input gives the same bytes. A plot that there is nothing to dra
 and one of an older run is taken away, for it would be taken for this run's.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from loadtest.experiment import raw
@@ -15,7 +16,7 @@ from loadtest.experiment.export import exported
 from loadtest.experiment.markdown import markdown
 from loadtest.experiment.page import page
 from loadtest.experiment.plots import Plot
-from loadtest.experiment.summary import summarized
+from loadtest.experiment.summary import Summary, summarized
 
 PAGE = "index.html"
 FIGURES = "report.json"
@@ -31,15 +32,19 @@ def write(folder: Path) -> None:
         raise ValueError(f"{path} is not of this make: {error}") from error
     summary = summarized(recorded)
     plots = charts(summary)
-    texts = {
+    for name, text in texts(summary, plots, folder).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    for plot in plots:
+        _write(folder / plot.file, plot)
+
+
+def texts(summary: Summary, plots: Sequence[Plot], folder: Path) -> dict[str, str]:
+    """What is written beside the plots, by the names of the files."""
+    return {
         PAGE: page(summary, plots, changes(summary, folder)),
         FIGURES: exported(summary),
         TABLE: markdown(summary),
     }
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    for plot in plots:
-        _write(folder / plot.file, plot)
 
 
 def _write(path: Path, plot: Plot) -> None:
