@@ -201,8 +201,6 @@ def everything(rounds: int = 3) -> Data:
     data = Data(rounds, "full")
     for name, workload, xs in (
         ("mix", "mix", (100, 200)),
-        ("block", "block", (1, 64)),
-        ("burn", "burn", (5, 200)),
         ("keepalive", "keepalive", (8, 64, 4096, 10_000)),
         ("open", "open", (20, 80, 120)),
         ("idle", "idle", (0, 100, 10_000)),
@@ -211,6 +209,8 @@ def everything(rounds: int = 3) -> Data:
         ("rest", "files", (1024, 104857600)),
         *(("rest", other, (16,)) for other in ("gzip", "pipelining", "burst", "overload")),
         *(("rest", other, (16,)) for other in ("connect", "events", "a-new-one")),
+        ("burn", "burn", (5, 200)),
+        ("block", "block", (1, 64)),
     ):
         for x in xs:
             cell = data.cell(workload, x, ALL)
@@ -486,6 +486,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     one.server = one.generator = ["serve", HOSTILE]
     data.add(cell, HOSTILE, steady(0.001), cpu_us=50)
     data.fail(cell, "reactor", HOSTILE)
+    data.add(data.cell(f'"><script>{HOSTILE}', 1), "reactor", steady(0.001))
     data.run.machine[HOSTILE] = HOSTILE
     data.run.versions[HOSTILE] = HOSTILE
     data.run = replace(data.run, commit=HOSTILE, plan=HOSTILE)
@@ -689,9 +690,12 @@ def test_flat_cpu(costs: dict[float, float], verdict: str) -> None:
         (4000, (1.0, 1.0, 1.0), "not measured"),
     ],
 )
-def test_fairness(x: float, values: tuple[float, ...], verdict: str) -> None:
+@pytest.mark.parametrize("workload", ["keepalive", "fairness"])
+def test_fairness(x: float, values: tuple[float, ...], verdict: str, workload: str) -> None:
     data = Data(rounds=3)
-    cell = data.cell("keepalive", x)
+    if workload != "keepalive":
+        data.add(data.cell("keepalive", 4096), "reactor", cpu_us=50)  # which does not count them
+    cell = data.cell(workload, x)
     for jain in values:
         data.add(cell, "reactor", jain=jain)
     assert verdict_of(data, "Jain") == verdict
@@ -705,6 +709,13 @@ def test_a_pool_out_of_service(pool: list[float], verdict: str) -> None:
     data = slow(0.001, 0.001, pool)
     assert verdict_of(data, "pool of 32") == verdict
     assert verdict_of(data, "the reactor's bystander") == "met"
+
+
+@pytest.mark.parametrize(("errors", "verdict"), [(99, "not met"), (100, "met")])
+def test_more_errors_than_answers_are_out_of_service(errors: float, verdict: str) -> None:
+    data = slow(0.001, 0.001, [0.001] * 100)
+    data.samples[-1].values["bystander_errors"] = errors
+    assert verdict_of(data, "pool of 32") == verdict
 
 
 @pytest.mark.parametrize(("ours", "verdict"), [(0.02, "met"), (0.021, "not met")])
@@ -794,9 +805,9 @@ def test_the_mix_comes_first_and_then_the_losses() -> None:
     rows = [line.split("|")[1].strip() for line in table.splitlines() if line[:1] == "|"]
     assert rows[:8] == [
         *("offered/s", "---", "100", "200"),
-        *("", "---", "block 1", "block 64"),
+        *("", "---", "burn 5", "burn 200"),
     ]
-    assert rows[8:10] == ["burn 5", "burn 200"]
+    assert rows[8:10] == ["block 1", "block 64"]
 
 
 def test_a_table_has_room_for_every_loss_and_every_workload() -> None:

@@ -77,7 +77,7 @@ def _against_connections(
         return Plot(name, title)
     ours, theirs = lines.get(OURS, []), lines.get(THREADS, [])
     words = crossing_words(ours, theirs, better, worse)
-    caveats = _caveats(cells) if name == "p99" else ""
+    caveats = _caveats(cells, summary.of("fairness") or cells) if name == "p99" else ""
     caption = (
         f"Keep-alive connections that all ask as fast as they are answered; {unit}, both axes "
         f"logarithmic. Beside a thread each the reactor is {words}.{caveats}"
@@ -91,12 +91,12 @@ def _against_connections(
         return finished(figure, name, title, caption)
 
 
-def _caveats(cells: Sequence[Measured]) -> str:
+def _caveats(cells: Sequence[Measured], counted: Sequence[Measured]) -> str:
     """What a line of latencies does not show by itself."""
     text = ""
     if any(outcome.generator_bound for one in cells for outcome in one.outcomes.values()):
         text = " Points where the generator was the limit are left out."
-    shares = {arm: outcome.median("served") for arm, outcome in cells[-1].outcomes.items()}
+    shares = {arm: outcome.median("served") for arm, outcome in counted[-1].outcomes.items()}
     told = [
         f"{name_of(arm)} answered only {percent(share)} of its connections"
         for arm, share in shares.items()
@@ -104,7 +104,7 @@ def _caveats(cells: Sequence[Measured]) -> str:
     ]
     if told:
         text += " A line can be fine because most are never served: at "
-        text += f"{number(cells[-1].cell.x)} {listed(told)}."
+        text += f"{number(counted[-1].cell.x)} {listed(told)}."
     return text
 
 

@@ -95,9 +95,10 @@ def _look(outcome: Outcome) -> tuple[str, str, str]:
 
 def _caption(rows: list[Measured], arms: list[str]) -> str:
     lost = [sum(one.arm(arm).out_of_service for one in rows) for arm in arms]
-    told = ", ".join(f"{arm} {count}" for arm, count in zip(arms, lost, strict=True))
+    told = ", ".join(f"{arm} in {count}" for arm, count in zip(arms, lost, strict=True))
     return (
         "p99 in ms of one client that asks for a small page every 10 ms while the load goes on, "
-        "timed from when it was due; darker is slower, on a logarithmic scale. Cells in which it "
-        f"had no answer, or waited over a second half of the time: {told}."
+        "timed from when it was due; darker is slower, on a logarithmic scale. Out of service, "
+        "that is with no more answers than errors or over a second of waiting half of the time: "
+        f"{told}."
     )

@@ -34,6 +34,7 @@ WORKLOADS: Final = {
     "block": "A handler that blocks its thread for 20 ms",
     "burn": "A handler that burns CPU",
     "keepalive": "Keep-alive connections that ask as fast as they are answered",
+    "fairness": "How evenly connections are served",
     "open": "Open loop: a share of the reactor's capacity is offered to everybody",
     "connect": "A connection for each request",
     "idle": "Idle connections",

@@ -131,11 +131,12 @@ class Outcome:
 
     @property
     def out_of_service(self) -> bool:
-        """The bystander had no answer, or waited longer than a second half of the time."""
+        """The bystander had no more answers than errors, or half of the time waited too long."""
         if BYSTANDER not in self.latencies or self.generator_bound:
             return False
         beside = self.latencies[BYSTANDER]
-        return beside.count == 0 or beside.percentile(0.5) > OUT_OF_SERVICE
+        errors = self.total("bystander_errors") or 0.0
+        return beside.count <= errors or beside.percentile(0.5) > OUT_OF_SERVICE
 
     def memory(self, names: Iterable[str] = OWN_MEMORY) -> float | None:
         """Bytes above the base, those of `names` that were measured; None without the first."""

@@ -92,7 +92,7 @@ def _rounds(outcome: Outcome) -> Markup:
 
 
 def _round(sample: Sample, values: Sequence[str], latencies: Sequence[str]) -> list[str]:
-    row = [str(sample.round)]
+    row = [str(sample.round + 1)]
     for name in values:
         hidden = name in PACED and sample.generator_bound
         row.append(bound() if hidden else number(sample.values.get(name)))
