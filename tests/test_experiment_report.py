@@ -759,6 +759,14 @@ def test_where_it_is_not_behind(change: Callable[[int], tuple[float, float]]) ->
     assert comparing.behind(rounds_of(change).summary()) == []
 
 
+def test_it_is_not_ahead_where_it_was_not_compared(tmp_path: Path) -> None:
+    text = keepalive({8: 50, 64: 50}, {8: 60}).told(tmp_path).text
+    assert "Of 1 other cell measured of both there is none where the reactor is worse" in text
+    text = keepalive({8: 50}, {64: 60}).told(tmp_path).text
+    assert "No other cell was measured of both" in text
+    assert "there is none" not in text
+
+
 def test_less_requests_are_behind_but_not_where_all_get_the_same_offer() -> None:
     data = Data()
     for workload in ("gzip", "open"):
@@ -808,6 +816,18 @@ def test_the_mix_comes_first_and_then_the_losses() -> None:
         *("", "---", "burn 5", "burn 200"),
     ]
     assert rows[8:10] == ["block 1", "block 64"]
+
+
+def test_figures_stand_where_their_arm_has_its_place() -> None:
+    data = Data()
+    for x, arms in ((1, BOTH), (2, ["threads"]), (3, ["reactor"]), (4, ["nginx"])):
+        cell = data.cell("gzip", x, arms)
+        for cost, arm in enumerate(arms, 5 * x):
+            data.add(cell, arm, cpu_us=cost)
+    table = markdown.markdown(data.summary())
+    assert "In each column reactor / threads;" in table
+    found = re.findall(r"^\| gzip \d \| (.*?) \|", table, re.M)
+    assert found == ["5 / 6", "– / 10", "15", "–"]
 
 
 def test_a_table_has_room_for_every_loss_and_every_workload() -> None:

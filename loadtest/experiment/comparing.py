@@ -94,8 +94,16 @@ def crossing_words(first: Points, second: Points, better: str, worse: str) -> st
 
 def behind(summary: Summary) -> list[Behind]:
     """Every cell beside the known losses where a thread each does better, by a known margin."""
-    others = [one for one in summary.cells if one.cell.workload not in LOSSES]
-    return [finding for one in others for finding in _behind(one)]
+    return [finding for one in comparable(summary) for finding in _behind(one)]
+
+
+def comparable(summary: Summary) -> list[Measured]:
+    """The cells beside the known losses that both came to numbers in."""
+    return [
+        one
+        for one in summary.cells
+        if one.cell.workload not in LOSSES and one.arm(OURS).measured and one.arm(THREADS).measured
+    ]
 
 
 def _behind(one: Measured) -> Iterator[Behind]:

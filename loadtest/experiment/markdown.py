@@ -40,9 +40,12 @@ def markdown(summary: Summary) -> str:
 
 
 def _introduction(cells: Sequence[Measured]) -> str:
-    pool = any(POOL in one.outcomes for one in cells)
-    arms = f"{OURS} / {THREADS}" + (f" / {POOL}" if pool else "")
+    arms = " / ".join(_arms_of(cells))
     return f"In each column {arms}; errors and refused are of all rounds:"
+
+
+def _arms_of(cells: Sequence[Measured]) -> list[str]:
+    return [arm for arm in ARMS if any(arm in one.outcomes for one in cells)]
 
 
 def fitting(summary: Summary, rows: int) -> list[Measured]:
@@ -85,15 +88,19 @@ def _others(cells: Sequence[Measured]) -> str:
         "bystander p99 ms": _beside,
         "errors + refused": _wrong,
     }
+    arms = _arms_of(cells)
     if any(_memory(outcome) != NOTHING for one in cells for outcome in one.outcomes.values()):
         figures["memory each"] = _memory
-    rows = [[one.cell.title, *(_arms(one, read) for read in figures.values())] for one in cells]
+    rows = [
+        [one.cell.title, *(_arms(one, arms, read) for read in figures.values())] for one in cells
+    ]
     return table(["", *figures], rows)
 
 
-def _arms(one: Measured, read: Read) -> str:
-    """`reactor / threads / pool-32`, those that are in the cell; once where all say the same."""
-    said = [_read(one, arm, read) for arm in ARMS if arm in one.outcomes]
+def _arms(one: Measured, arms: Sequence[str], read: Read) -> str:
+    """`reactor / threads / pool-32`, to the last that is in the cell; once where all are alike."""
+    last = max((at for at, arm in enumerate(arms) if arm in one.outcomes), default=-1)
+    said = [_read(one, arm, read) for arm in arms[: last + 1]]
     alike = len(set(said)) == 1 and not said[0][:1].isdigit()
     return said[0] if alike else " / ".join(said) or NOTHING
 

@@ -13,14 +13,14 @@ from typing import Any, Final
 
 from loadtest.experiment import tables
 from loadtest.experiment.changes import Change, Changes
-from loadtest.experiment.comparing import LOSSES, Behind, behind
+from loadtest.experiment.comparing import LOSSES, Behind, behind, comparable
 from loadtest.experiment.lessons import LESSONS
 from loadtest.experiment.markup import Markup, details, joined, table, tag
 from loadtest.experiment.plots import Plot
 from loadtest.experiment.raw import FILE
 from loadtest.experiment.summary import Measured, Summary
 from loadtest.experiment.targets import MET, NOT_MET, targets
-from loadtest.experiment.verdict import HOLDS, LOSES, SHORT, sentences
+from loadtest.experiment.verdict import HOLDS, LOSES, SHORT, UNKNOWN, sentences
 from loadtest.experiment.wording import counted, duration, number, percent, times
 
 TITLE: Final = "One loop against a thread for each connection"
@@ -102,7 +102,8 @@ def _verdict(summary: Summary) -> Markup:
     items = []
     for one in sentences(summary):
         standing = tag("span", one.standing, class_=classes.get(one.standing, "faint"))
-        items.append(tag("li", tag("b", f"{one.topic}: the reactor ", standing), one.text))
+        subject = "" if one.standing == UNKNOWN else "the reactor "
+        items.append(tag("li", tag("b", f"{one.topic}: {subject}", standing), one.text))
     return tag("ol", *items, class_="verdict")
 
 
@@ -127,7 +128,11 @@ def _elsewhere(summary: Summary, found: Sequence[Behind]) -> Markup:
         "; with one round that may be chance" if summary.run.rounds == 1 else ""
     )
     if not found:
-        text = f"In none of the other cells that were measured is the reactor {rule}."
+        count = len(comparable(summary))
+        cells = counted(count, "other cell")
+        text = f"Of {cells} measured of both there is none where the reactor is {rule}."
+        if not count:
+            text = "No other cell was measured of both."
         return joined([title, tag("p", text)])
     rows = [
         [one.cell.cell.title, one.figure, one.ours, one.theirs, times(one.ratio)] for one in found
