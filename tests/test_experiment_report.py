@@ -744,7 +744,11 @@ def test_where_else_it_is_behind(tmp_path: Path) -> None:
     data = rounds_of(lambda turn: (80 + turn, 60 + turn))
     (found,) = comparing.behind(data.summary())
     assert (found.figure, found.ours, found.theirs) == ("CPU µs/request", "81", "61")
-    assert "gzip 1 CPU µs/request 81 61 1.3 ×" in data.told(tmp_path).text
+    text = data.told(tmp_path).text
+    assert "gzip 1 CPU µs/request 81 61 1.3 ×" in text
+    assert "may be chance" not in text
+    del data.samples[2:]  # interrupted in the second of three rounds
+    assert "Where there was one round that may be chance" in data.told(tmp_path).text
 
 
 @pytest.mark.parametrize(

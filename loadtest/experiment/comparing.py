@@ -39,6 +39,7 @@ class Behind:
     ours: str
     theirs: str
     ratio: float
+    rounds: int  # that both have: with one it may be chance
 
 
 def order(first: float, second: float) -> int:
@@ -115,8 +116,9 @@ def _behind(one: Measured) -> Iterator[Behind]:
         worse = order(mine.median, other.median) == (1 if more_is_worse else -1)
         if worse and mine.apart_from(other) and min(mine.median, other.median) > 0:
             ratio = max(mine.median, other.median) / min(mine.median, other.median)
+            rounds = min(len(mine.values), len(other.values))
             form = duration if "p99" in figure else number
-            yield Behind(one, figure, form(mine.median), form(other.median), ratio)
+            yield Behind(one, figure, form(mine.median), form(other.median), ratio, rounds)
 
 
 def _pairs(

@@ -124,9 +124,7 @@ def _losses(summary: Summary) -> Markup:
 
 def _elsewhere(summary: Summary, found: Sequence[Behind]) -> Markup:
     title = tag("h3", "Elsewhere behind a thread each")
-    rule = "worse by more than a twentieth, and in every round" + (
-        "; with one round that may be chance" if summary.run.rounds == 1 else ""
-    )
+    rule = "worse by more than a twentieth, and in every round"
     if not found:
         count = len(comparable(summary))
         cells = counted(count, "other cell")
@@ -138,7 +136,10 @@ def _elsewhere(summary: Summary, found: Sequence[Behind]) -> Markup:
         [one.cell.cell.title, one.figure, one.ours, one.theirs, times(one.ratio)] for one in found
     ]
     heads = ["", "figure", "reactor", "a thread each", "behind"]
-    return joined([title, tag("p", f"All other cells where it is {rule}."), table(heads, rows)])
+    text = f"All other cells where it is {rule}."
+    if any(one.rounds == 1 for one in found):
+        text += " Where there was one round that may be chance."
+    return joined([title, tag("p", text), table(heads, rows)])
 
 
 def _mix(summary: Summary) -> Markup:
