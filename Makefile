@@ -8,7 +8,7 @@ DIRECTORY ?= files
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check sim bench-cost bench-files bench-routes bench-memory bench-selftest clean
+.PHONY: help run test check sim bench-quick bench bench-full bench-report bench-cost bench-files bench-routes bench-memory bench-selftest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,18 @@ bench-memory: $(VENV)/bench ## memory of idle, slow and very large transfers
 
 bench-selftest: $(VENV)/bench ## does the harness notice a server that is frozen for 2 s?
 	$(BIN)/python -m loadtest.selftest
+
+bench-quick: $(VENV)/bench ## reactor and threads, 6 cells in 2 minutes: loadtest/report/index.html
+	$(BIN)/python -m loadtest.experiment quick
+
+bench: $(VENV)/bench ## reactor and threads, a dozen cells in 15 minutes: loadtest/report/index.html
+	$(BIN)/python -m loadtest.experiment bench
+
+bench-full: $(VENV)/bench ## every cell, peers as well; says first how long it takes
+	$(BIN)/python -m loadtest.experiment full
+
+bench-report: $(VENV)/bench ## the report again, from its raw data
+	$(BIN)/python -m loadtest.experiment report
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,154 @@
+"""Load generators that others have written, and how what they print is read.
+
+h2load gives most: it holds its connections through a warm-up that does not count, says when that is
+over, and logs every request. wrk is there for connections of one request each, which h2load does
+not make. Both are C, so that one core of theirs can keep one of ours busy. They know no intended
+times: what they say of latency is of closed loops, where a client that waits does not ask.
+
+A browser's head is sent, since that is what a server gets: ten fields, about 500 bytes.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from loadtest import machine
+from loadtest.experiment.raw import SERVICE
+from loadtest.experiment.setting import Outcome, Setting
+from loadtest.histogram import Histogram
+from loadtest.machine import Lines, MeasurementError
+
+GRACE_SECONDS: Final = 15.0  # for a generator to end after its time
+CONNECTS_PER_SECOND: Final = 4000  # so many are sure to be there when a warm-up ends
+WARM_UP_SECONDS: Final = 1.0
+BROWSER: Final = (
+    "cache-control: max-age=0",
+    "upgrade-insecure-requests: 1",
+    "user-agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/126.0.0.0 Safari/537.36",
+    "accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+    "accept-encoding: gzip, deflate",
+    "accept-language: en-US,en;q=0.9",
+    "cookie: theme=dark; session=5a1f6cb20e7d49a3; seen=1719830400",
+)
+SCRIPT: Final = machine.PROJECT / "loadtest" / "experiment" / "wrk.lua"
+
+
+# ---------------------------------------------------------------------------------- h2load
+
+
+def h2load(
+    setting: Setting,
+    target: str,
+    connections: int,
+    *,
+    depth: int = 1,
+    fields: Sequence[str] = BROWSER,
+) -> Outcome:
+    """A closed loop: each connection asks again when it has its answer (or `depth` of them)."""
+    warm_up = WARM_UP_SECONDS + connections / CONNECTS_PER_SECOND
+    log = setting.folder / "requests.log"
+    command = ["h2load", "--h1", "-t1", f"-c{connections}", f"-m{depth}"]
+    times = [f"-D{setting.seconds * 1000:.0f}ms", f"--warm-up-time={warm_up * 1000:.0f}ms"]
+    command += [*times, f"--log-file={log}"]
+    for field in fields:
+        command += ["-H", field]
+    command.append(setting.url(target))
+    buffered = ["stdbuf", "-oL", *command]
+    with machine.started(buffered, setting.core, setting.log("h2load"), pipes=True) as process:
+        lines = Lines(process)
+        lines.until("duration is started", warm_up + GRACE_SECONDS)
+        window = setting.window(process.pid)
+        lines.until("duration is over", setting.seconds + GRACE_SECONDS)
+        window.close()
+        text = lines.rest(GRACE_SECONDS)
+    outcome = Outcome(window.seconds, command, read_h2load(text, window.seconds))
+    outcome.values["connections"] = connections
+    outcome.latencies[SERVICE] = read_log(log)
+    return setting.finish(outcome, window)
+
+
+def read_h2load(text: str, seconds: float) -> dict[str, float]:
+    """From its summary. Raises MeasurementError where there is none."""
+    counts = re.search(
+        r"requests: \d+ total, \d+ started, (\d+) done, (\d+) succeeded, (\d+) failed, "
+        r"(\d+) errored, (\d+) timeout",
+        text,
+    )
+    codes = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", text)
+    if counts is None or codes is None:
+        raise MeasurementError(f"h2load said: {' '.join(text.split())[-200:]}")
+    done, _, failed, errored, timeout = map(int, counts.groups())
+    right = int(codes[1])
+    values = {
+        "requests": float(right),
+        "errors": float(max(done - right, failed + errored) + timeout),
+        "rate": right / seconds,
+    }
+    if data := re.search(r"traffic: .*, \S+ \((\d+)\) data", text):
+        values["bytes_rate"] = int(data[1]) / seconds
+    rates = re.search(r"req/s\s*: +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)", text)
+    if rates and float(rates[3]):
+        least, _, mean, deviation = map(float, rates.groups())
+        values["jain"] = 1 / (1 + (deviation / mean) ** 2)
+        if least > 0:
+            values["served"] = 1.0
+    return values
+
+
+def read_log(path: Path) -> Histogram:
+    """Of its log: when it was sent, the status (or -1), and how long it took, in microseconds."""
+    counts: Counter[int] = Counter()
+    with path.open() as lines:
+        for line in lines:
+            _, status, taken = line.split("\t")
+            if status.startswith("2"):
+                counts[int(taken)] += 1
+    histogram = Histogram()
+    for microseconds, count in counts.items():
+        histogram.record(microseconds / 1e6, count)
+    return histogram
+
+
+# ---------------------------------------------------------------------------------- wrk
+
+
+def wrk_closing(setting: Setting, target: str, connections: int) -> Outcome:
+    """A connection for each request; the server closes."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{setting.seconds:.0f}s", "--timeout", "10s"]
+    command += ["-s", str(SCRIPT), "-H", "Connection: close", setting.url(target)]
+    with machine.started(command, setting.core, setting.log("wrk"), pipes=True) as process:
+        window = setting.window(process.pid)
+        text = Lines(process).rest(setting.seconds + GRACE_SECONDS)
+        window.close()  # it has ended and nobody has waited for it, so its CPU time is still there
+    outcome = read_wrk(text, command, window.seconds)
+    outcome.values["connections"] = connections
+    return setting.finish(outcome, window)
+
+
+def read_wrk(text: str, command: Sequence[str], seconds: float) -> Outcome:
+    """From what it prints with the script. Raises MeasurementError."""
+    requests = re.search(r"(\d+) requests in", text)
+    latencies = re.search(r"^latencies (.*)$", text, re.MULTILINE)
+    if requests is None or latencies is None:
+        raise MeasurementError(f"wrk said: {' '.join(text.split())[-200:]}")
+    histogram = Histogram()
+    for pair in latencies[1].split():
+        microseconds, _, count = pair.partition(":")
+        histogram.record(int(microseconds) / 1e6, int(count))
+    connect, read, write, timeout = (
+        int(found[1]) if (found := re.search(rf"Socket errors:.*{kind} (\d+)", text)) else 0
+        for kind in ("connect", "read", "write", "timeout")
+    )
+    wrong = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    wrong_answers = int(wrong[1]) if wrong else 0
+    right = int(requests[1]) - wrong_answers
+    values = {
+        "requests": float(right),
+        "errors": float(wrong_answers + read + write + timeout),
+        "refused": float(connect),
+        "rate": right / seconds,
+    }
+    return Outcome(seconds, command, values, {SERVICE: histogram})

@@ -1,0 +1,127 @@
+"""A running server, and what a workload may ask about it: one sample's surroundings.
+
+The window is the time that counts. Whatever has to happen before (connections made, caches warm,
+threads started) has happened when it opens, and the server's CPU time is read at its two ends, not
+at those of a generator. The bystander is a client of its own that asks for /hello each 10 ms from
+before the load until after it; of its answers those count that were due within the window.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from loadtest import machine
+from loadtest.experiment.raw import BYSTANDER
+from loadtest.histogram import Histogram
+from loadtest.machine import Companion
+
+SMALL_TARGET: Final = "/hello"
+BYSTANDER_PATIENCE: Final = 5.0  # seconds for an answer, then it counts as an error
+DISMISS_SECONDS: Final = 30.0
+
+
+@dataclass
+class Outcome:
+    """What a workload has found."""
+
+    seconds: float
+    generator: Sequence[str]  # its command
+    values: dict[str, float] = field(default_factory=dict)
+    latencies: dict[str, Histogram] = field(default_factory=dict)
+
+
+class Window:
+    """The time that counts, and the CPU time of server and generator in it."""
+
+    def __init__(self, server: Sequence[int], generator: int) -> None:
+        self._server = server
+        self._generator = (generator,)
+        self._server_before = machine.cpu_seconds_of(server)
+        self._generator_before = machine.cpu_seconds_of(self._generator)
+        self.start = self.end = time.monotonic()
+        self.server_cpu = 0.0  # seconds, as is the next
+        self.generator_cpu = 0.0
+
+    def close(self) -> None:
+        self.end = time.monotonic()
+        self.server_cpu = machine.cpu_seconds_of(self._server) - self._server_before
+        self.generator_cpu = machine.cpu_seconds_of(self._generator) - self._generator_before
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.start
+
+    def shares(self) -> dict[str, float]:
+        """Of a core."""
+        return {
+            "server_share": self.server_cpu / self.seconds,
+            "generator_share": self.generator_cpu / self.seconds,
+        }
+
+
+class Setting:
+    """One server, freshly started and warmed up, on a core; its clients are on the other."""
+
+    def __init__(self, pid: int, port: int, folder: Path, seconds: float, capacity: float) -> None:
+        self.pid = pid
+        self.port = port
+        self.folder = folder
+        self.seconds = seconds  # of a window
+        self.capacity = capacity  # requests of /page a second that the reactor answers at most
+        self.family = machine.descendants(pid)  # a peer may have processes
+        self.core = machine.cores()[1]
+        self._bystander: Companion | None = None
+        self.outside = 0  # answers to the bystander within the window, for the CPU time's sake
+
+    def url(self, target: str) -> str:
+        return f"http://{machine.ADDRESS}:{self.port}{target}"
+
+    def log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def window(self, generator: int) -> Window:
+        """From now on, until its `close`."""
+        return Window(self.family, generator)
+
+    @contextmanager
+    def companion(self, module: str, *arguments: str) -> Iterator[Companion]:
+        """A generator of ours that tells what it did."""
+        options = [*arguments, "--port", str(self.port)]
+        log = self.log(module.rpartition(".")[2])
+        with machine.companion(module, options, self.core, log) as companion:
+            yield companion
+
+    @contextmanager
+    def bystander(self) -> Iterator[None]:
+        """Somebody who asks for little, beside whatever else happens in this block."""
+        patience = f"{BYSTANDER_PATIENCE:g}"
+        options = ("bystander", "--target", SMALL_TARGET, "--patience", patience)
+        with self.companion("loadtest.crowd", *options) as companion:
+            self._bystander = companion
+            yield
+
+    def finish(self, outcome: Outcome, window: Window, answers: float | None = None) -> Outcome:
+        """With what the bystander has noticed, and the server's CPU time for each answer.
+
+        `answers` are those within the window, where not all of them count as requests.
+        """
+        if self._bystander is not None:
+            told = self._bystander.dismiss(DISMISS_SECONDS)
+            self._add_bystander(outcome, window, told)
+        outcome.values |= window.shares()
+        requests = outcome.values.get("requests", 0.0) if answers is None else answers
+        if requests:
+            outcome.values["cpu_us"] = window.server_cpu / (requests + self.outside) * 1e6
+        return outcome
+
+    def _add_bystander(self, outcome: Outcome, window: Window, told: dict[str, Any]) -> None:
+        latencies = [
+            seconds for due, seconds in told["samples"] if window.start <= due < window.end
+        ]
+        self.outside = len(latencies)
+        outcome.latencies[BYSTANDER] = Histogram(latencies)
+        if told.get("errors"):
+            outcome.values["bystander_errors"] = told["errors"]

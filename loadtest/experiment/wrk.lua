@@ -1,0 +1,11 @@
+-- For wrk: every latency that it has counted, instead of a few percentiles: a line of
+-- microseconds and counts, which read_wrk in generators.py understands.
+
+function done(summary, latency, requests)
+  local pairs_of = {}
+  for index = 1, #latency do
+    local value, count = latency(index)
+    pairs_of[index] = value .. ":" .. count
+  end
+  io.write("latencies ", table.concat(pairs_of, " "), "\n")
+end
