@@ -1,22 +1,27 @@
-"""Load generators that others have written, and how what they print is read.
+"""Closed loops: load generators that others have written, and how what they print is read.
 
 h2load gives most: it holds its connections through a warm-up that does not count, says when that is
 over, and logs every request. wrk is there for connections of one request each, which h2load does
-not make. Both are C, so that one core of theirs can keep one of ours busy. They know no intended
-times: what they say of latency is of closed loops, where a client that waits does not ask.
+not make. Both are C, so that one core of theirs can keep one of ours busy; where one is missing our
+own client takes its place, and is mostly the slower end. They know no intended times: what they say
+of latency is of closed loops, where a client that waits does not ask (wrk adds what it takes to
+have been left out).
 
 A browser's head is sent, since that is what a server gets: ten fields, about 500 bytes.
 """
 
 import re
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from loadtest import machine
+from loadtest.client import CONNECT_SECONDS
+from loadtest.crowd import request
 from loadtest.experiment.raw import SERVICE
-from loadtest.experiment.setting import Outcome, Setting
+from loadtest.experiment.setting import Outcome, Setting, counted
 from loadtest.histogram import Histogram
 from loadtest.machine import Lines, MeasurementError
 
@@ -36,18 +41,36 @@ BROWSER: Final = (
 SCRIPT: Final = machine.PROJECT / "loadtest" / "experiment" / "wrk.lua"
 
 
-# ---------------------------------------------------------------------------------- h2load
-
-
-def h2load(
+def closed_loop(
     setting: Setting,
     target: str,
     connections: int,
     *,
     depth: int = 1,
+    closing: bool = False,
     fields: Sequence[str] = BROWSER,
 ) -> Outcome:
-    """A closed loop: each connection asks again when it has its answer (or `depth` of them)."""
+    """Each connection asks again when it has its answer, or `depth` of them.
+
+    With `closing`, again is on another connection. Raises MeasurementError.
+    """
+    if closing and shutil.which("wrk"):
+        return wrk_closing(setting, target, connections)
+    if not closing and shutil.which("h2load") and shutil.which("stdbuf"):
+        return h2load(setting, target, connections, depth, fields)
+    if depth > 1:
+        raise MeasurementError("only h2load pipelines, and it is not installed")
+    if closing:
+        fields = ("Connection: close",)
+    return own_client(setting, target, connections, fields, setting.seconds)
+
+
+# ---------------------------------------------------------------------------------- h2load
+
+
+def h2load(
+    setting: Setting, target: str, connections: int, depth: int, fields: Sequence[str]
+) -> Outcome:
     warm_up = WARM_UP_SECONDS + connections / CONNECTS_PER_SECOND
     log = setting.folder / "requests.log"
     command = ["h2load", "--h1", "-t1", f"-c{connections}", f"-m{depth}"]
@@ -152,3 +175,29 @@ def read_wrk(text: str, command: Sequence[str], seconds: float) -> Outcome:
         "rate": right / seconds,
     }
     return Outcome(seconds, command, values, {SERVICE: histogram})
+
+
+# ---------------------------------------------------------------------------------- our own
+
+
+def own_client(
+    setting: Setting, target: str, connections: int, fields: Sequence[str], seconds: float
+) -> Outcome:
+    """It counts the answers of each connection, and so knows who was served, and how evenly."""
+    head = setting.folder / "head"
+    head.write_bytes(request("GET", target, "".join(f"{field}\r\n" for field in fields)))
+    options = ("--head", str(head), "--connections", str(connections), "--announce")
+    amount = ("--seconds", f"{seconds:g}", "--warm-up", f"{WARM_UP_SECONDS:g}")
+    with setting.companion("loadtest.client", *options, *amount) as client:
+        window, told = setting.announced(client, seconds + CONNECT_SECONDS + GRACE_SECONDS)
+        outcome = Outcome(told["seconds"], setting.command(client))
+        outcome.values = counted(told) | {
+            "requests": told["requests"],
+            "rate": told["requests"] / told["seconds"],
+            "bytes_rate": told["bytes"] / told["seconds"],
+            "connections": connections,
+            "served": told["served"],
+            "jain": told["jain"],
+        }
+        outcome.latencies[SERVICE] = Histogram.from_json(told["service"])
+        return setting.finish(outcome, window)

@@ -36,7 +36,8 @@ WARM_UP_REQUESTS: Final = 50
 LOOK_SECONDS: Final = 0.2  # at a machine that should have nothing to do
 BUSY_BEFORE: Final = 0.1  # of all cores: above it, somebody else is at work
 STOLEN: Final = 0.02  # of all cores, by the host
-CAPACITY_SECONDS: Final = 3.0
+CAPACITY_SECONDS: Final = 2.0
+CAPACITY_TRIES: Final = 3
 FILES: Final = (("1k.bin", 1024), ("100k.bin", 100 * 1024), ("100m.bin", 100 * 1024 * 1024))
 
 
@@ -107,7 +108,13 @@ class Harness:
                 return planned.workload.measure(setting, planned.cell.x)
 
     def _measured_capacity(self) -> float:
-        """Of ours, for /page: what all arms are offered shares of. Raises MeasurementError."""
+        """Of ours, for /page: what all arms are offered shares of. Raises MeasurementError.
+
+        The best of some tries, since all that can happen to one is that it is disturbed.
+        """
+        return max(self._capacity_once() for _ in range(CAPACITY_TRIES))
+
+    def _capacity_once(self) -> float:
         with tempfile.TemporaryDirectory(prefix="loadtest-") as name:
             folder, port = Path(name), machine.free_port()
             command = ARMS[OURS].command(port, self._files, folder)

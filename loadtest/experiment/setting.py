@@ -33,6 +33,14 @@ class Outcome:
     latencies: dict[str, Histogram] = field(default_factory=dict)
 
 
+def counted(told: dict[str, Any]) -> dict[str, float]:
+    """What ended badly: an answer that never came is as bad as a wrong one."""
+    return {
+        "errors": told.get("errors", 0) + told.get("unanswered", 0),
+        "refused": told.get("refused", 0),
+    }
+
+
 class Window:
     """The time that counts, and the CPU time of server and generator in it."""
 
@@ -94,6 +102,17 @@ class Setting:
         with machine.companion(module, options, self.core, log) as companion:
             yield companion
 
+    def announced(self, companion: Companion, timeout: float) -> tuple[Window, dict[str, Any]]:
+        """The window as its generator announces it, and what it tells then."""
+        companion.hear(timeout)
+        window = self.window(companion.process.pid)
+        companion.hear(self.seconds + timeout)
+        window.close()
+        return window, companion.hear(timeout)
+
+    def command(self, companion: Companion) -> list[str]:
+        return [str(part) for part in companion.process.args]  # type: ignore[union-attr]
+
     @contextmanager
     def bystander(self) -> Iterator[None]:
         """Somebody who asks for little, beside whatever else happens in this block."""
@@ -123,5 +142,4 @@ class Setting:
         ]
         self.outside = len(latencies)
         outcome.latencies[BYSTANDER] = Histogram(latencies)
-        if told.get("errors"):
-            outcome.values["bystander_errors"] = told["errors"]
+        outcome.values["bystander_errors"] = sum(counted(told).values())

@@ -11,14 +11,13 @@ measure it raises as MeasurementError; a client that was not served is no such t
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from loadtest import machine
-from loadtest.crowd import request
-from loadtest.experiment.generators import h2load, wrk_closing
+from loadtest.experiment.generators import closed_loop, own_client
 from loadtest.experiment.memory import above, memory_of
 from loadtest.experiment.raw import INTENDED, SERVICE
-from loadtest.experiment.setting import SMALL_TARGET, Outcome, Setting, Window
+from loadtest.experiment.setting import SMALL_TARGET, Outcome, Setting, counted
 from loadtest.histogram import Histogram
 from loadtest.machine import Companion, MeasurementError
 from loadtest.openloop import recovery
@@ -42,7 +41,7 @@ CALM_SHARE: Final = 0.3  # of capacity, before and after an overload
 
 def capacity_of(setting: Setting) -> float:
     """Requests of /page per second, at most. Raises MeasurementError."""
-    return h2load(setting, "/page", 64).values["rate"]
+    return closed_loop(setting, "/page", 64).values["rate"]
 
 
 # ---------------------------------------------------------------------------------- closed loops
@@ -50,37 +49,37 @@ def capacity_of(setting: Setting) -> float:
 
 def keepalive(setting: Setting, x: float) -> Outcome:
     with setting.bystander():
-        return h2load(setting, SMALL_TARGET, int(x))
+        return closed_loop(setting, SMALL_TARGET, int(x))
 
 
 def block(setting: Setting, x: float) -> Outcome:
     with setting.bystander():
-        return h2load(setting, f"/block?ms={BLOCK_MILLISECONDS}", int(x))
+        return closed_loop(setting, f"/block?ms={BLOCK_MILLISECONDS}", int(x))
 
 
 def burn(setting: Setting, x: float) -> Outcome:
     with setting.bystander():
-        return h2load(setting, f"/burn?ms={x:g}", BURNERS)
+        return closed_loop(setting, f"/burn?ms={x:g}", BURNERS)
 
 
 def connect(setting: Setting, x: float) -> Outcome:
     with setting.bystander():
-        return wrk_closing(setting, SMALL_TARGET, int(x))
+        return closed_loop(setting, SMALL_TARGET, int(x), closing=True)
 
 
 def files(setting: Setting, x: float) -> Outcome:
     with setting.bystander():
-        return h2load(setting, f"/files/{FILE_NAMES[int(x)]}.bin", FILE_CLIENTS[int(x)])
+        return closed_loop(setting, f"/files/{FILE_NAMES[int(x)]}.bin", FILE_CLIENTS[int(x)])
 
 
 def gzip(setting: Setting, x: float) -> Outcome:
     with setting.bystander():
-        return h2load(setting, "/text", int(x))
+        return closed_loop(setting, "/text", int(x))
 
 
 def pipelining(setting: Setting, x: float) -> Outcome:
     with setting.bystander():
-        return h2load(setting, SMALL_TARGET, 64, depth=int(x))
+        return closed_loop(setting, SMALL_TARGET, 64, depth=int(x))
 
 
 # ---------------------------------------------------------------------------------- held open
@@ -101,7 +100,7 @@ def idle(setting: Setting, x: float) -> Outcome:
             window.close()
             open_ones = crowd.dismiss(GRACE_SECONDS)["still_open"]
         values |= {"connections": x, "refused": x - open_ones}
-        return setting.finish(Outcome(window.seconds, _command(crowd), values), window)
+        return setting.finish(Outcome(window.seconds, setting.command(crowd), values), window)
 
 
 def slow_readers(setting: Setting, x: float) -> Outcome:
@@ -125,10 +124,10 @@ def _held(setting: Setting, module: str, kind: str, target: str, count: int) -> 
             values = above(base, memory_of(setting.family))
             window.close()
             told = crowd.dismiss(GRACE_SECONDS)
-        values |= _counted(told) | {"connections": count}
+        values |= counted(told) | {"connections": count}
         if "answered" in told:
             values["served"] = told["answered"] / count
-        return setting.finish(Outcome(window.seconds, _command(crowd), values), window)
+        return setting.finish(Outcome(window.seconds, setting.command(crowd), values), window)
 
 
 def _arrived(crowd: Companion) -> None:
@@ -150,9 +149,9 @@ def events(setting: Setting, x: float) -> Outcome:
             time.sleep(setting.seconds)
             window.close()
             told = crowd.dismiss(GRACE_SECONDS)
-        outcome = Outcome(window.seconds, _command(crowd))
+        outcome = Outcome(window.seconds, setting.command(crowd))
         heard = x - told["silent"]  # the first event of each came before the window
-        outcome.values = _counted(told) | {
+        outcome.values = counted(told) | {
             "requests": max(0.0, told["events"] - heard),
             "connections": x,
             "served": heard / x,
@@ -161,38 +160,14 @@ def events(setting: Setting, x: float) -> Outcome:
         return setting.finish(outcome, window)
 
 
-def _counted(told: dict[str, Any]) -> dict[str, float]:
-    """What ended badly: an answer that never came is as bad as a wrong one."""
-    return {
-        "errors": told.get("errors", 0) + told.get("unanswered", 0),
-        "refused": told.get("refused", 0),
-    }
-
-
-def _command(companion: Companion) -> list[str]:
-    return [str(part) for part in companion.process.args]  # type: ignore[union-attr]
-
-
 # ---------------------------------------------------------------------------------- our generators
 
 
 def fairness(setting: Setting, x: float) -> Outcome:
     """Who is served, and how evenly: our own client counts each connection's answers."""
-    head = setting.folder / "head"
-    head.write_bytes(request("GET", SMALL_TARGET))
-    options = ("--head", str(head), "--connections", f"{x:.0f}", "--announce")
-    amount = ("--seconds", f"{setting.seconds + FAIRNESS_SECONDS:g}", "--warm-up", "1")
-    with setting.bystander(), setting.companion("loadtest.client", *options, *amount) as client:
-        window, told = _announced(setting, client, CROWD_TIMEOUT)
-        values = _counted(told) | {
-            "requests": told["requests"],
-            "rate": told["requests"] / told["seconds"],
-            "connections": x,
-            "served": told["served"],
-            "jain": told["jain"],
-        }
-        latencies = {SERVICE: Histogram.from_json(told["service"])}
-        return setting.finish(Outcome(told["seconds"], _command(client), values, latencies), window)
+    with setting.bystander():
+        seconds = setting.seconds + FAIRNESS_SECONDS
+        return own_client(setting, SMALL_TARGET, int(x), (), seconds)
 
 
 def open_loop(setting: Setting, x: float) -> Outcome:
@@ -213,8 +188,8 @@ def overload(setting: Setting, x: float) -> Outcome:
 def _open(setting: Setting, *options: str) -> Outcome:
     shared = ("--target", "/page", "--connections", str(OPEN_CONNECTIONS), "--announce")
     with setting.bystander(), setting.companion("loadtest.openloop", *shared, *options) as loop:
-        window, told = _announced(setting, loop, GRACE_SECONDS)
-        values = _counted(told) | {
+        window, told = setting.announced(loop, GRACE_SECONDS)
+        values = counted(told) | {
             "requests": told["requests"],
             "offered": told["offered"],
             "rate": told["achieved"],
@@ -228,15 +203,17 @@ def _open(setting: Setting, *options: str) -> Outcome:
             )
             values["recovery_seconds"] = recovery(slices, before, after)
         latencies = {name: Histogram.from_json(told[name]) for name in (SERVICE, INTENDED)}
-        return setting.finish(Outcome(told["seconds"], _command(loop), values, latencies), window)
+        return setting.finish(
+            Outcome(told["seconds"], setting.command(loop), values, latencies), window
+        )
 
 
 def burst(setting: Setting, x: float) -> Outcome:
     """So many connections at the same moment; a latency counts from the first of them."""
     options = ("burst", "--target", SMALL_TARGET, "--count", f"{x:.0f}", "--announce")
     with setting.bystander(), setting.companion("loadtest.pressure", *options) as crowd:
-        window, told = _announced(setting, crowd, CROWD_TIMEOUT)
-        values = _counted(told) | {
+        window, told = setting.announced(crowd, CROWD_TIMEOUT)
+        values = counted(told) | {
             "requests": told["right"],
             "rate": told["right"] / max(told["done_seconds"], 1e-3),
             "connections": x,
@@ -244,18 +221,9 @@ def burst(setting: Setting, x: float) -> Outcome:
             "done_seconds": told["done_seconds"],
         }
         latencies = {INTENDED: Histogram.from_json(told["intended"])}
-        return setting.finish(Outcome(window.seconds, _command(crowd), values, latencies), window)
-
-
-def _announced(
-    setting: Setting, companion: Companion, timeout: float
-) -> tuple[Window, dict[str, Any]]:
-    """The window as its generator announces it, and what it tells then."""
-    companion.hear(timeout)
-    window = setting.window(companion.process.pid)
-    companion.hear(setting.seconds + timeout)
-    window.close()
-    return window, companion.hear(timeout)
+        return setting.finish(
+            Outcome(window.seconds, setting.command(crowd), values, latencies), window
+        )
 
 
 # ---------------------------------------------------------------------------------- locust
