@@ -5,10 +5,13 @@ PYTHON ?= python3
 PORT ?= 4221
 SEEDS ?= 10000
 DIRECTORY ?= files
+MODEL ?= each
+THREADS ?= 32
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check sim bench-quick bench bench-full bench-report bench-cost bench-files bench-routes bench-memory bench-selftest clean
+.PHONY: help run run-threaded test check sim clean locust bench-locust bench-quick bench bench-full \
+  bench-report bench-cost bench-files bench-routes bench-memory bench-selftest
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -16,6 +19,11 @@ help: ## list the targets
 run: ## serve the demo at http://127.0.0.1:4221/ (PORT=..., DIRECTORY=...)
 	@mkdir -p $(DIRECTORY)
 	@exec $(PYTHON) -m reactor --port $(PORT) --directory $(DIRECTORY)
+
+run-threaded: ## the same with threads in place of the loop (MODEL=each|pool, THREADS=32)
+	@mkdir -p $(DIRECTORY)
+	@exec $(PYTHON) -m loadtest.threaded --model $(MODEL) --threads $(THREADS) \
+	  --port $(PORT) --directory $(DIRECTORY)
 
 test: $(VENV)/test ## every test: protocol, simulator, real sockets
 	$(BIN)/python -m pytest
@@ -28,7 +36,6 @@ check: $(VENV)/test $(VENV)/check ## linter, formatter, strict types
 sim: $(VENV)/test ## the simulator over many seeds (SEEDS=10000)
 	$(BIN)/python -m tests.simulate --seeds $(SEEDS)
 
-.PHONY: locust bench-locust
 locust: $(VENV)/bench ## locust's page at http://127.0.0.1:8089/, on both servers (Ctrl-C stops all)
 	@exec $(BIN)/python -m loadtest.scenarios.web
 

@@ -37,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     config = parse_arguments(arguments)
     try:
-        error_log = ErrorLog(_open_error_log(config.error_log))
+        error_log = ErrorLog(open_error_log(config.error_log))
     except OSError as error:
-        return _complain(f"cannot write the error log {config.error_log!r}: {error.strerror}")
+        return complain(f"cannot write the error log {config.error_log!r}: {error.strerror}")
     configure_logging(config.log_level, error_log)
     if not config.reload:
         return _serve(config, error_log, None)
@@ -65,18 +65,18 @@ def _supervise(config: Config, arguments: Sequence[str]) -> int:
 
 def _serve(config: Config, error_log: ErrorLog, child: Child | None) -> int:
     try:
-        access_log = _open_access_log(config.access_log)
+        access_log = open_access_log(config.access_log)
     except OSError as error:
-        return _complain(f"cannot write the access log {config.access_log!r}: {error.strerror}")
+        return complain(f"cannot write the access log {config.access_log!r}: {error.strerror}")
     try:
-        site = Site(_plan(config), config.limits)
+        site = Site(plan(config), config.limits)
     except LoadError as error:
-        status = _complain(str(error), 2)
+        status = complain(str(error), 2)
         if child is not None:  # somebody works on it
             print(trace(error), end="", file=sys.stderr, flush=True)
         return status
     except Unusable as error:
-        return _complain(str(error))
+        return complain(str(error))
     try:
         server = Server(
             site.handler,
@@ -88,7 +88,7 @@ def _serve(config: Config, error_log: ErrorLog, child: Child | None) -> int:
         )
     except ValueError as error:  # an application's routes, told when it is prepared
         log.debug("the application could not be prepared", exc_info=error)
-        return _complain(str(error), 2)
+        return complain(str(error), 2)
     try:
         address = child.listen(server) if child else server.listen(config.host, config.port)
     except (OSError, OverflowError, UnicodeError) as error:  # a backlog, a name beyond any
@@ -108,7 +108,7 @@ def _serve(config: Config, error_log: ErrorLog, child: Child | None) -> int:
     return 0
 
 
-def _open_access_log(where: str) -> LogFile | None:
+def open_access_log(where: str) -> LogFile | None:
     if where == "off":
         return None
     if where == "-":
@@ -118,14 +118,14 @@ def _open_access_log(where: str) -> LogFile | None:
     return LogFile.open(where)
 
 
-def _open_error_log(where: str) -> LogFile:
+def open_error_log(where: str) -> LogFile:
     if where != "-":
         return LogFile.open(where)
     # Where standard error is closed its number may be that of anything else by now.
     return LogFile(sys.stderr.fileno()) if sys.stderr is not None else LogFile.open(os.devnull)
 
 
-def _plan(config: Config) -> Plan:
+def plan(config: Config) -> Plan:
     """Raises LoadError for an application that cannot be loaded."""
     return Plan(
         directory=config.directory,
@@ -147,14 +147,14 @@ def _plan(config: Config) -> Plan:
 def _tell(config: Config, server: Server, address: tuple[Any, ...]) -> None:
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
     print(
-        f"reactor: http://{host}:{address[1]}/ serves {_served(config)}; "
+        f"reactor: http://{host}:{address[1]}/ serves {served(config)}; "
         f"{server.limits.connections} connections at most; Ctrl-C ends it",
         file=sys.stderr,
         flush=True,
     )
 
 
-def _served(config: Config) -> str:
+def served(config: Config) -> str:
     """What is served where, in one line."""
     served = [f"{_shown(directory)} at {prefix}" for prefix, directory in config.static]
     if config.application:
@@ -199,7 +199,7 @@ def _end_on_signals(
 
 def _cannot_listen(config: Config, error: Exception) -> int:
     where = f"{config.host}, port {config.port}"
-    return _complain(f"cannot listen on {where}: {getattr(error, 'strerror', None) or error}")
+    return complain(f"cannot listen on {where}: {getattr(error, 'strerror', None) or error}")
 
 
 def _report_on_signals(server: Server) -> None:
@@ -223,7 +223,7 @@ def _report_on_signals(server: Server) -> None:
             signal.signal(one, on_signal)
 
 
-def _complain(sentence: str, status: int = 1) -> int:
+def complain(sentence: str, status: int = 1) -> int:
     print(f"reactor: {' '.join(sentence.split())}", file=sys.stderr)
     return status
 

@@ -600,7 +600,7 @@ class HttpConnection:
         self.state = state
         transport = self._transport
         transport.set_deadline(_DEADLINES[state](self, self._service.reactor.now))
-        if state in _READING:
+        if state in READING:
             transport.resume()
 
     def _time_out_head(self) -> None:
@@ -645,7 +645,7 @@ class HttpConnection:
             self._service.observe(request, *self._answer, size)
 
 
-_READING: Final = frozenset({IDLE, HEAD, BODY, LINGER})
+READING: Final = frozenset({IDLE, HEAD, BODY, LINGER})
 _WITHOUT_CONTENT: Final = frozenset({204, 304})  # as with HEAD (RFC 9110, section 6.4.1)
 
 

@@ -46,7 +46,7 @@ NEWCOMERS: Final = 64  # clients that came last, looked at directly while the lo
 # has passed. By default that is 5 ms, which every step of the loop would have to wait.
 SWITCH_SECONDS: Final = 0.0005
 ACCEPT_PAUSE: Final = 0.1  # seconds without accepting, after running out of descriptors
-_OUT_OF_RESOURCES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+OUT_OF_RESOURCES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 log = logging.getLogger("reactor")
 
@@ -73,7 +73,7 @@ class Listener:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                if error.errno in _OUT_OF_RESOURCES:
+                if error.errno in OUT_OF_RESOURCES:
                     self._pause(error)
                     return
                 continue  # ECONNABORTED and its like: that client has gone again (accept(2))

@@ -42,7 +42,7 @@ NOTSENT_LOWAT_BYTES: Final = 128 * 1024
 FAST_LOWAT_BYTES: Final = 2**31 - 1  # as much as fits into its buffer
 _NOTSENT_LOWAT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 UNREGISTERED: Final = -1
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
+RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
 
 
 class Input(IntEnum):
@@ -257,7 +257,7 @@ class Transport(Deadline):
         """Close by a reset: the peer must not take what it has for the whole."""
         if self._output is not CLOSED:
             try:
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             except OSError:
                 pass
             self._close()

@@ -168,7 +168,7 @@ OSERRORS = {
     "reactor.__main__": {  # each becomes a sentence
         "main",
         "_serve",
-        "_open_access_log",
+        "open_access_log",
         "_supervise",
     },
     "handlers.files": None,  # a file system's errors are its daily bread, and become a status

@@ -1,0 +1,247 @@
+"""One connection on a thread of its own: what stands in for the loop and for its transports.
+
+A ThreadLoop is a Reactor without its first word: there is nothing to wait for but this connection.
+Where that wants bytes, `recv` waits for them, no longer than SO_RCVTIMEO; where it wants a timer or
+another thread's word, the thread sleeps. Timers, what was queued for soon, and what a turn is are
+the Reactor's. The transport sends until all is sent, so nobody ever waits for it to drain. A reader
+that is slow is given up by the same Patience, looked at whenever a send has come to an end by
+SO_SNDTIMEO.
+
+A timeout of a socket is set where it is another one than before, so a request on a kept connection
+costs two system calls: recv and send.
+
+What this design cannot do: a thread that waits for its handler, or that sends, does not see what
+its client does meanwhile. So a client that has left is noticed with the next send; one that reads
+and sends at once may stand still; and who waits for a body's bytes hears another thread's word when
+they come, or do not come in time.
+"""
+
+import socket
+import struct
+import time
+from collections import deque
+from contextlib import suppress
+from threading import Lock
+from typing import Any, Final
+
+from reactor.budgets import Patience
+from reactor.connection import READING, HttpConnection
+from reactor.limits import Limits
+from reactor.loop import LONGEST_WAIT, NEVER, Callback, Reactor
+from reactor.messages import PIECE_BYTES
+from reactor.regions import FileRegion
+from reactor.transport import (
+    ENDED,
+    FAST_WINDOW_BYTES,
+    FINISHING,
+    INPUT_OPEN,
+    ConnectionProtocol,
+    Transport,
+)
+
+FIRST_SEND_SECONDS: Final = 1.0  # that a send may take before the peer is held to be slow
+SAME_SECONDS: Final = 0.001  # timeouts that differ by less are one
+AFTERLIFE_SECONDS: Final = 1.0  # beyond cancel_timeout, for what is left when a connection has gone
+_TIME: Final = struct.Struct("ll")  # timeval: seconds and microseconds
+
+
+class ThreadLoop(Reactor):
+    """The loop of a thread. Another thread may `call_soon`, and nothing else."""
+
+    def __init__(self, limits: Limits) -> None:
+        # Without the Reactor's own, which makes what tells sockets that are ready from others.
+        self.limits = limits
+        self.clock = time.monotonic
+        self.now = self.clock()
+        self.ready = 1
+        self.behind = False
+        self.received = self.sent = 0
+        self.unflushed = []
+        self._timers = []
+        self._serial = self._stale = 0
+        self._soon = deque()
+        self._foreign = deque()
+        self._resting = False
+        self._alarm = Lock()  # let go of by who wakes the thread
+        self._alarm.acquire()
+
+    def call_soon(self, callback: Callback, *arguments: Any) -> None:
+        self._soon.append((callback, arguments))
+        if self._resting:
+            with suppress(RuntimeError):  # two may do it at once
+                self._alarm.release()
+
+    call_soon_threadsafe = call_soon
+
+    def serve(self, transport: "BlockingTransport", connection: HttpConnection) -> None:
+        """Until the connection has gone."""
+        while transport.protocol is not None:
+            if self._soon or self.unflushed:
+                self.now = self.clock()
+                self._run_soon()
+            elif transport.input is INPUT_OPEN and connection.state in READING:
+                until = transport.deadline
+                if self._timers:
+                    until = min(until, self._timers[0][0])
+                self._call(transport.receive, (until,))
+            else:
+                self._rest(transport.deadline)
+            if self._timers and self._timers[0][0] <= self.now:
+                self._run_timers()
+            if transport.deadline <= self.now:
+                transport.deadline = NEVER
+                self._call(transport.deadline_passed)
+
+    def finish(self) -> None:
+        """Let handlers that were cancelled clean up, and forget what is left after that."""
+        self.run(self.clock() + self.limits.cancel_timeout + AFTERLIFE_SECONDS)
+        self._timers.clear()
+        self._soon.clear()
+
+    def run(self, until: float = NEVER) -> None:
+        """What is to come without a connection: to its end, or until that time."""
+        while self.now < until and (self._soon or self._awaits_timer() or until == NEVER):
+            if self._soon:
+                self._run_soon()
+            else:
+                self._rest(until)
+            self.now = self.clock()
+            self._run_timers()
+
+    def _awaits_timer(self) -> bool:
+        return any(when == timer.armed for when, _, timer in self._timers)
+
+    def _rest(self, until: float) -> None:
+        """Until then, or the next timer, or until another thread has something for this one."""
+        if self._timers:
+            until = min(until, self._timers[0][0])
+        self._resting = True
+        if not self._soon:
+            self._alarm.acquire(timeout=min(max(0.0, until - self.clock()), LONGEST_WAIT))
+        self._resting = False
+        self.now = self.clock()
+
+
+class BlockingTransport(Transport):
+    """A connected socket whose calls wait."""
+
+    __slots__ = ("_clock", "_loop", "_patience", "_receive_seconds", "_send_seconds")
+
+    _reactor: ThreadLoop
+
+    def __init__(
+        self, reactor: ThreadLoop, connected: socket.socket, peer: tuple[Any, ...]
+    ) -> None:
+        super().__init__(reactor, connected, peer)
+        self.window = FAST_WINDOW_BYTES
+        self._loop = reactor
+        self._clock = reactor.clock
+        self._patience: Patience | None = None  # once a send was slow
+        self._receive_seconds = NEVER
+        self._send_seconds = NEVER
+        self._limit_send(min(FIRST_SEND_SECONDS, reactor.limits.min_rate_timeout))
+
+    def open(self, protocol: ConnectionProtocol) -> None:
+        self.protocol = protocol
+
+    def receive(self, until: float) -> None:
+        """One turn: wait for bytes, have them handled, and send what came of it."""
+        seconds = until - self._loop.now
+        if seconds != self._receive_seconds and not (
+            abs(seconds - self._receive_seconds) < SAME_SECONDS
+        ):
+            self._receive_seconds = seconds
+            self._set_timeout(socket.SO_RCVTIMEO, seconds)
+        try:
+            data = self._socket.recv(PIECE_BYTES)
+        except (BlockingIOError, InterruptedError):
+            self._loop.now = self._clock()
+            return
+        except OSError:
+            self._loop.now = self._clock()
+            self.abort()
+            return
+        self._loop.now = self._clock()
+        self._turn_open = True
+        assert self.protocol is not None
+        if data:
+            self._loop.received += len(data)
+            self.protocol.data_received(data)
+        else:
+            self.input = ENDED
+            self.protocol.eof_received()
+        self.end_turn()
+
+    def end_turn(self) -> None:
+        self._turn_open = False
+        if self._queue:
+            self.flush()
+        if self._output is FINISHING:
+            self._send_fin()
+
+    def flush(self) -> None:
+        """Send all of it, or find that the peer does not read."""
+        queue = self._queue
+        if self._patience is not None and queue:
+            self._begin_to_wait(self._patience)
+        while queue:
+            item = queue.first() if len(queue) > 1 else queue[0]
+            size = len(item)
+            try:
+                if isinstance(item, FileRegion):
+                    count = self._sendfile(item, size)
+                else:
+                    count = self._socket.send(item)
+            except (BlockingIOError, InterruptedError):
+                count = 0
+            except OSError:
+                self._break()
+                return
+            self._loop.sent += count
+            if count:
+                queue.sent(count)
+            if count < size and not self._may_wait():
+                self._break()
+                return
+        if self._patience is not None:
+            self._may_wait()
+
+    def set_deadline(self, when: float) -> None:
+        self.deadline = when  # the thread looks at it by itself
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _update_interest(self) -> None:
+        """Nobody asks."""
+
+    def _begin_to_wait(self, patience: Patience) -> None:
+        now = self._clock()
+        patience.level = self.unsent + self.unacknowledged()
+        self._limit_send(patience.begin(now) - now)
+
+    def _may_wait(self) -> bool:
+        """Whether the peer has kept the rate so far, by what it has acknowledged."""
+        if self._patience is None:
+            limits = self._loop.limits
+            self._patience = Patience(limits.min_rate, limits.min_rate_timeout)
+            self._begin_to_wait(self._patience)
+            return True
+        patience, now = self._patience, self._clock()
+        level = self.unsent + self.unacknowledged()
+        moved, patience.level = patience.level - level, level
+        seconds = patience.moved(now, max(0, moved)) - now
+        self._limit_send(seconds)
+        return seconds > 0
+
+    def _limit_send(self, seconds: float) -> None:
+        if seconds != self._send_seconds and not abs(seconds - self._send_seconds) < SAME_SECONDS:
+            self._send_seconds = seconds
+            self._set_timeout(socket.SO_SNDTIMEO, seconds)
+
+    def _set_timeout(self, option: int, seconds: float) -> None:
+        """No time is for ever, to the kernel."""
+        seconds = 0.0 if seconds == NEVER else max(seconds, SAME_SECONDS)
+        whole = int(seconds)
+        time_value = _TIME.pack(whole, int((seconds - whole) * 1e6))
+        with suppress(OSError):  # its peer is lost, which the next call tells
+            self._socket.setsockopt(socket.SOL_SOCKET, option, time_value)
