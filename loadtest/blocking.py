@@ -100,13 +100,16 @@ class ThreadLoop(Reactor):
 
     def run(self, until: float = NEVER) -> None:
         """What is to come without a connection: to its end, or until that time."""
-        while self.now < until and (self._soon or self._awaits_timer() or until == NEVER):
-            if self._soon:
+        while self.now < until and (until == NEVER or self._has_work() or self._awaits_timer()):
+            if self._has_work():
                 self._run_soon()
             else:
                 self._rest(until)
             self.now = self.clock()
             self._run_timers()
+
+    def _has_work(self) -> bool:
+        return bool(self._soon or self.unflushed)
 
     def _awaits_timer(self) -> bool:
         return any(when == timer.armed for when, _, timer in self._timers)
@@ -198,6 +201,9 @@ class BlockingTransport(Transport):
                 self._break()
                 return
             self._loop.sent += count
+            if count == size and not isinstance(item, FileRegion):  # nearly always
+                del queue[0]
+                continue
             if count:
                 queue.sent(count)
             if count < size and not self._may_wait():
