@@ -1,5 +1,5 @@
-# `make` alone lists the targets. `run` needs Python 3.11+ and nothing else; the others make their
-# own environment in .venv first.
+# `make` alone lists the targets. `run` and `run-threaded` need Python 3.11+ and nothing else; the
+# others make their own environment in .venv first.
 
 PYTHON ?= python3
 PORT ?= 4221

@@ -34,7 +34,7 @@ import base64, os, random, secrets, sys
 from {module} import main
 chance = random.Random(7)
 os.urandom = chance.randbytes
-secrets.token_urlsafe = lambda count: base64.urlsafe_b64encode(chance.randbytes(count))[:22].decode()
+secrets.token_urlsafe = lambda n: base64.urlsafe_b64encode(chance.randbytes(n)).decode()[:22]
 sys.exit(main())
 """
 APP: Final = "tests.twinsite:app"
