@@ -9,8 +9,7 @@ The last part and the kernel's stacks are known for the whole machine only, so t
 between two moments, and wrong by what else happens in between.
 """
 
-import resource
-import threading
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,7 +18,8 @@ from loadtest import machine
 from loadtest.machine import MeasurementError
 
 KIB: Final = 1024
-DEFAULT_STACK: Final = 8 * 1024 * KIB  # where the limit is unlimited (pthread_create(3))
+GUARD_BYTES: Final = 64 * KIB
+_HEADER: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+ *(.*)")
 
 
 class Memory(NamedTuple):
@@ -35,10 +35,9 @@ def memory_of(pids: Sequence[int]) -> Memory:
     """Of these processes, and of the kernel for all."""
     stacks = written = tables = 0.0
     for pid in pids:
-        for size, dirty, is_main_stack in _mappings(pid):
+        for dirty, is_stack in _mappings(pid):
             written += dirty
-            if is_main_stack or size == _stack_bytes():
-                stacks += dirty
+            stacks += dirty if is_stack else 0.0
         tables += machine.field_of(f"/proc/{pid}/status", "VmPTE")
     kernel_stacks = machine.field_of("/proc/meminfo", "KernelStack")
     sockets = machine.socket_memory() + machine.slab_memory()
@@ -53,28 +52,23 @@ def above(base: Memory, now: Memory) -> dict[str, float]:
     }
 
 
-def _mappings(pid: int) -> Iterator[tuple[float, float, bool]]:
-    """Of each mapping: its size, what only this process has written, whether it is the first stack.
+def _mappings(pid: int) -> Iterator[tuple[float, bool]]:
+    """Of each mapping: what only this process has written, and whether it is a stack.
 
-    See proc(5), smaps.
+    The first thread's has a name. One of another thread follows its guard, pages that nobody may
+    touch, of GUARD_BYTES at most (pthread_attr_setguardsize(3)); see proc(5), smaps.
     """
-    size, is_main_stack = 0.0, False
+    end_of_guard, is_stack = "", False
     try:
         lines = Path(f"/proc/{pid}/smaps").read_text().splitlines()
     except OSError as error:
         raise MeasurementError(f"the server's memory cannot be read: {error}") from error
     for line in lines:
-        name, _, value = line.partition(":")
-        if name == "Size":
-            size = int(value.split()[0]) * KIB
-        elif name == "Private_Dirty":
-            yield size, int(value.split()[0]) * KIB, is_main_stack
-        elif "-" in name and " " in name:  # a header: the addresses, the rights, the file
-            is_main_stack = line.endswith("[stack]")
-
-
-def _stack_bytes() -> float:
-    """Of a thread that nobody has given another size (a server inherits our limit)."""
-    asked = threading.stack_size()
-    soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
-    return asked or (DEFAULT_STACK if soft == resource.RLIM_INFINITY else soft)
+        if line.startswith("Private_Dirty:"):
+            yield int(line.split()[1]) * KIB, is_stack
+        elif header := _HEADER.match(line):
+            start, end, rights, name = header.groups()
+            is_stack = name == "[stack]" or (start == end_of_guard and not name)
+            is_guard = rights == "---p" and not name
+            small = int(end, 16) - int(start, 16) <= GUARD_BYTES
+            end_of_guard = end if is_guard and small else ""
