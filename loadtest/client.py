@@ -7,8 +7,9 @@ second do not.
 
 Beyond that it knows what wrk does not tell: how many of its connections were served at all, and how
 evenly (Jain's index). A server that starves most of its connections has a fine median. For that,
-connections are made first, some at a time, since a full backlog is another experiment; then comes
-the window, in which the lost ones are made anew. `service` is from the sending of a request, or
+connections are made first, some at a time and none of them asking, since a full backlog is another
+experiment, as is a server that has no time to accept; then comes the window, in which the lost ones
+are made anew. `service` is from the sending of a request, or
 from the beginning of its connection where that is new. A closed loop has no unanswered requests,
 only some that have not ended: `longest_wait` is how long the oldest of them has waited.
 
@@ -105,6 +106,7 @@ class Load:
         self._counting = False
         self._opened = 0
         self._opening: set[Connection] = set()
+        self._held: set[Connection] | None = set()  # connected before all others were; then None
         self._asking: set[Connection] = set()
         self._to_open: deque[int] = deque()
         self._to_retry: deque[tuple[float, int]] = deque()
@@ -116,6 +118,7 @@ class Load:
         end = time.monotonic() + CONNECT_SECONDS
         while (self._to_open or self._opening) and self.turns.now < end:
             self._turn(end, wave)
+        self._let_ask()
         self._run_until(time.monotonic() + warm_up, wave)
         self._announce("open")
         self._counting, self.body_bytes = True, 0
@@ -128,6 +131,13 @@ class Load:
         waits = (end - one.sent for one in self._asking | self._opening)
         self.longest_wait = max(waits, default=0.0)
         self.turns.close()
+
+    def _let_ask(self) -> None:
+        """Everybody who waits for it; from now on nobody does."""
+        held, self._held = self._held or set(), None
+        for connection in held:
+            connection.sent = time.monotonic()
+            self.ready(connection)
 
     def _run_until(self, end: float, wave: int) -> None:
         while self.turns.now < end:
@@ -148,6 +158,9 @@ class Load:
 
     def ready(self, connection: Connection) -> None:
         self._opening.discard(connection)
+        if self._held is not None:
+            self._held.add(connection)
+            return
         self._asking.add(connection)
         connection.ask(next(self.requests))
 
@@ -170,7 +183,10 @@ class Load:
             self._to_retry.append((now + RETRY_SECONDS, connection.number))
 
     def gone(self, connection: Connection) -> None:
-        """Never: each is asked as soon as it was answered."""
+        """It had not asked yet; later, each asks as soon as it was answered."""
+        if self._held is not None:
+            self._held.discard(connection)
+        self._to_retry.append((self.turns.now + RETRY_SECONDS, connection.number))
 
 
 def jain(answers: Sequence[int]) -> float:
