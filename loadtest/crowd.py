@@ -10,8 +10,10 @@ the clock, a hundredth of them each 10 ms. The bystander's latency counts from w
 due, so that a server which stalls for 100 ms is charged for all ten requests, not for one; it
 therefore includes what the client machine adds, a tenth of a millisecond. Nor does a request wait
 for the one before it: where no connection is free it takes a new one, since a hundred people would,
-and one who asks faster than it is answered would measure its own queue. It never ends by itself:
-who is refused, answered wrongly or not at all waited as well, and asks again.
+and one who asks faster than it is answered would measure its own queue. Every other request comes
+on a new connection in any case, since who was let in before may be served for ever while nobody
+else is. It never ends by itself: who is refused, answered wrongly or not at all waited as well, and
+asks again.
 
 Connections come from several loopback addresses, as a crowd's do.
 
@@ -180,7 +182,10 @@ class Bystander:
         self.body_bytes = 0
         self.tally = Tally()
         self.samples: list[tuple[float, float]] = []  # when due, and seconds from then to the end
+        self.failed: list[float] = []  # when those were due that were not answered rightly
         self._asked = request("GET", target)
+        self._asked_once = request("GET", target, "Connection: close\r\n")
+        self._comes_anew = False
         self._patience = patience
         self._free: list[Connection] = []
         self._busy: dict[Connection, None] = {}  # the oldest first
@@ -202,12 +207,14 @@ class Bystander:
         self.turns.close()
 
     def _ask(self, due: float) -> None:
-        if self._free:
+        """On a connection that was there before and on a new one, in turn."""
+        if self._free and not self._comes_anew:
             connection = self._free.pop()
             connection.ask(self._asked)
         else:
-            connection = Connection(self, 0, self._opened)
+            connection = Connection(self, int(self._comes_anew), self._opened)
             self._opened += 1
+        self._comes_anew = not self._comes_anew
         connection.due = due
         self._busy[connection] = None
 
@@ -226,9 +233,11 @@ class Bystander:
         del self._busy[connection]
         self.tally.add(kind)
         self.samples.append((connection.due, self.turns.now - connection.due))
+        if kind != RIGHT:
+            self.failed.append(connection.due)
 
     def ready(self, connection: Connection) -> None:
-        connection.ask(self._asked)
+        connection.ask(self._asked_once if connection.number else self._asked)
 
     def done(self, connection: Connection, kind: str) -> None:
         self._end(connection, kind)
@@ -248,7 +257,7 @@ def bystander(port: int, target: str, patience: float, as_histogram: bool) -> No
         latencies = Histogram(seconds for _, seconds in one.samples)
         tell(**one.tally.to_json(), bystander=latencies.to_json())
     else:
-        tell(**one.tally.to_json(), samples=one.samples)
+        tell(**one.tally.to_json(), samples=one.samples, failed=one.failed)
 
 
 # ---------------------------------------------------------------------------------- large bodies

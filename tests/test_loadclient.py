@@ -268,6 +268,31 @@ def test_a_bystander_that_is_never_answered(tmp_path: Path) -> None:
     assert all(seconds >= 0.3 for _, seconds in told["samples"])
 
 
+def test_a_bystander_comes_anew_every_other_time(tmp_path: Path) -> None:
+    """A server that lets two in and nobody else: one of them is kept and served again and again."""
+    let_in = 0
+
+    def behave(accepted: socket.socket) -> bool:
+        nonlocal let_in
+        let_in += 1
+        if let_in > 2:
+            return True
+
+        def serve() -> None:
+            with suppress(OSError):
+                while accepted.recv(4096):
+                    accepted.sendall(hostile.OK)
+
+        threading.Thread(target=serve, daemon=True).start()
+        return True
+
+    with hostile.server(behave) as port:
+        told = bystander(tmp_path, port, 1.0, "--patience", "0.3")
+    assert told["kinds"].keys() == {"late"}
+    assert told["right"] == pytest.approx(told["errors"], abs=5)
+    assert len(told["failed"]) == told["errors"]
+
+
 def test_a_bystander_does_not_queue_behind_itself(tmp_path: Path) -> None:
     """Each answer takes 0.2 s, in which twenty more requests are due: none of them waits for it."""
 

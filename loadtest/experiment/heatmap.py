@@ -97,8 +97,8 @@ def _caption(rows: list[Measured], arms: list[str]) -> str:
     lost = [sum(one.arm(arm).out_of_service for one in rows) for arm in arms]
     told = ", ".join(f"{arm} in {count}" for arm, count in zip(arms, lost, strict=True))
     return (
-        "p99 in ms of one client that asks for a small page every 10 ms while the load goes on, "
-        "timed from when it was due; darker is slower, on a logarithmic scale. Out of service, "
-        "that is with no more answers than errors or over a second of waiting half of the time: "
-        f"{told}."
+        "p99 in ms of somebody who asks for a small page every 10 ms beside the load, in turn "
+        "on a connection that is there and on a new one, timed from when it was due; darker is "
+        "slower, on a logarithmic scale. Out of service, that is where a quarter of these requests "
+        f"were not answered, or not within a second: {told}."
     )

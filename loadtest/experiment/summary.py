@@ -27,7 +27,8 @@ PERCENTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "p99.
 PACED: Final = frozenset({"rate", "bytes_rate", "done_seconds", "recovery_seconds"})
 OWN_MEMORY: Final = ("process_bytes", "stacks_bytes", "tables_bytes")
 MEMORY: Final = (*OWN_MEMORY, "sockets_bytes")
-OUT_OF_SERVICE: Final = 1.0  # seconds: half of those who come wait longer
+OUT_OF_SERVICE: Final = 1.0  # seconds: so long nobody waits who is served
+TURNED_AWAY: Final = 0.25  # of those who come: without an answer, or after so long
 
 
 @dataclass(frozen=True)
@@ -131,12 +132,17 @@ class Outcome:
 
     @property
     def out_of_service(self) -> bool:
-        """The bystander had no more answers than errors, or half of the time waited too long."""
+        """A quarter of the bystander's requests had no right answer, or waited too long for it.
+
+        Half of them come on new connections: a server that lets nobody in any more is out of
+        service, however well it serves those who are in.
+        """
         if BYSTANDER not in self.latencies or self.generator_bound:
             return False
         beside = self.latencies[BYSTANDER]
         errors = self.total("bystander_errors") or 0.0
-        return beside.count <= errors or beside.percentile(0.5) > OUT_OF_SERVICE
+        turned_away = errors >= TURNED_AWAY * beside.count
+        return turned_away or beside.percentile(1 - TURNED_AWAY) > OUT_OF_SERVICE
 
     def memory(self, names: Iterable[str] = OWN_MEMORY) -> float | None:
         """Bytes above the base, those of `names` that were measured; None without the first."""
