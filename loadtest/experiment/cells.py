@@ -55,7 +55,7 @@ FULL: Final = [
     *_planned("mix", 500, 1000, 2000, arms=ALL),
     *_planned("keepalive", 1, 8, arms=ALL),
     *_planned("keepalive", 64, arms=PEERED),
-    *_planned("keepalive", 512),
+    *_planned("keepalive", 512, arms=PEERED),
     *_planned("keepalive", 4096, 10_000),
     *_planned("fairness", 4096, arms=ALL),
     *_planned("open", 20, 50, 80, 100, 120),

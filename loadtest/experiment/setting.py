@@ -82,6 +82,7 @@ class Setting:
         self.family = machine.descendants(pid)  # a peer may have processes
         self.core = machine.cores()[1]
         self._bystander: Companion | None = None
+        self._noticed: dict[str, Any] | None = None  # by the bystander
         self.outside = 0  # answers to the bystander within the window, for the CPU time's sake
 
     def url(self, target: str) -> str:
@@ -122,14 +123,20 @@ class Setting:
             self._bystander = companion
             yield
 
+    def dismiss_bystander(self) -> None:
+        """While the load is still there: who waits for its end must not be served by it."""
+        if self._bystander is not None:
+            self._noticed = self._bystander.dismiss(DISMISS_SECONDS)
+            self._bystander = None
+
     def finish(self, outcome: Outcome, window: Window, answers: float | None = None) -> Outcome:
         """With what the bystander has noticed, and the server's CPU time for each answer.
 
         `answers` are those within the window, where not all of them count as requests.
         """
-        if self._bystander is not None:
-            told = self._bystander.dismiss(DISMISS_SECONDS)
-            self._add_bystander(outcome, window, told)
+        self.dismiss_bystander()
+        if self._noticed is not None:
+            self._add_bystander(outcome, window, self._noticed)
         outcome.values |= window.shares()
         requests = outcome.values.get("requests", 0.0) if answers is None else answers
         if requests:

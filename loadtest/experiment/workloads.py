@@ -94,10 +94,11 @@ def idle(setting: Setting, x: float) -> Outcome:
         with setting.companion("loadtest.crowd", *options) as crowd:
             crowd.hear(CROWD_TIMEOUT)
             time.sleep(SETTLE_SECONDS)
-            window = setting.window(crowd.process.pid)
             values = above(base, memory_of(setting.family))
+            window = setting.window(crowd.process.pid)
             time.sleep(setting.seconds)
             window.close()
+            setting.dismiss_bystander()
             open_ones = crowd.dismiss(GRACE_SECONDS)["still_open"]
         values |= {"connections": x, "refused": x - open_ones}
         return setting.finish(Outcome(window.seconds, setting.command(crowd), values), window)
@@ -121,8 +122,9 @@ def _held(setting: Setting, module: str, kind: str, target: str, count: int) -> 
             _arrived(crowd)
             window = setting.window(crowd.process.pid)
             time.sleep(setting.seconds)
-            values = above(base, memory_of(setting.family))
             window.close()
+            setting.dismiss_bystander()
+            values = above(base, memory_of(setting.family))
             told = crowd.dismiss(GRACE_SECONDS)
         values |= counted(told) | {"connections": count}
         if "answered" in told:
@@ -148,6 +150,7 @@ def events(setting: Setting, x: float) -> Outcome:
             window = setting.window(crowd.process.pid)
             time.sleep(setting.seconds)
             window.close()
+            setting.dismiss_bystander()
             told = crowd.dismiss(GRACE_SECONDS)
         outcome = Outcome(window.seconds, setting.command(crowd))
         heard = x - told["silent"]  # the first event of each came before the window
