@@ -60,7 +60,11 @@ def connected(port: int, number: int, receive_buffer: int = 0) -> socket.socket:
     client.settimeout(SOCKET_TIMEOUT)
     if receive_buffer:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    client.connect((SERVER, port))
+    try:
+        client.connect((SERVER, port))
+    except OSError:
+        client.close()
+        raise
     return client
 
 

@@ -6,7 +6,7 @@ process with all its children, and nothing left running afterwards. All of that 
 
 CPU time is user plus system time of /proc/PID/stat: of all the process's threads, of its living
 descendants, and of the children it has waited for. The unit is a clock tick (10 ms), which is
-0.3 % of a load of three seconds.
+0.3 % of a load of three seconds; where a load is light, `cpu_seconds_of` has a finer clock.
 
 Every process is started in a session of its own, so that Ctrl-C reaches only the benchmark, which
 then stops what it started, by process id, on its way out.
@@ -94,7 +94,6 @@ def serving(command: Sequence[str], port: int, core: int | None, log: Path) -> I
 
 def stop(process: Process) -> None:
     """SIGTERM, and SIGKILL for the process and its children if that does not do."""
-    family = descendants(process.pid)
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             with suppress(OSError):
@@ -103,10 +102,10 @@ def stop(process: Process) -> None:
     try:
         process.wait(STOP_TIMEOUT)
     except subprocess.TimeoutExpired:
-        # Children first: while their parent lives, their numbers cannot be somebody else's.
-        for pid in reversed(family):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        # All of the group that it has begun. As it has not been waited for, that is still its own;
+        # numbers of its children may be somebody else's by now.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -205,16 +204,33 @@ class Companion:
         """Its next line. Raises MeasurementError after `timeout` seconds, or at its end."""
         line = self._lines.next(timeout)
         if not line:
-            why = f"nothing heard in {timeout:g} s" if line is None else last_line(self._log)
-            raise MeasurementError(f"{self._log.stem}: {why}")
-        news: dict[str, Any] = json.loads(line)
-        return news
+            raise self._silent(line, timeout)
+        return self._news(line)
 
     def dismiss(self, timeout: float = 30.0) -> dict[str, Any]:
-        """Close its stdin and hear its last line."""
+        """Close its stdin and hear its last line, whatever it had to say before. Raises
+        MeasurementError if it has not ended after `timeout` seconds, or says nothing any more."""
         assert self.process.stdin is not None
         self.process.stdin.close()
-        return self.hear(timeout)
+        end, last = time.monotonic() + timeout, ""
+        while line := self._lines.next(end - time.monotonic()):
+            last = line
+        if line is None or not last:
+            raise self._silent(line, timeout)
+        return self._news(last)
+
+    def _silent(self, line: str | None, timeout: float) -> MeasurementError:
+        why = f"nothing heard in {timeout:g} s" if line is None else last_line(self._log)
+        return MeasurementError(f"{self._log.stem}: {why}")
+
+    def _news(self, line: str) -> dict[str, Any]:
+        try:
+            news = json.loads(line)
+        except ValueError:
+            news = None
+        if not isinstance(news, dict):
+            raise MeasurementError(f"{self._log.stem} said {line[:200]!r}")
+        return news
 
 
 @contextmanager
@@ -251,19 +267,28 @@ def cpu_seconds(pid: int) -> float:
 
 
 def cpu_seconds_of(pids: Iterable[int]) -> float:
-    """The same of these processes alone: where there are ten thousand threads, to look for children
-    of each would cost more than what is measured."""
+    """The same of these processes alone, by their own clocks, so to the microsecond: where there
+    are ten thousand threads, to look for children of each would cost more than what is measured."""
     total = 0.0
     for pid in pids:
-        with suppress(FileNotFoundError, ProcessLookupError):
-            total += _ticks(pid)
-    return total / os.sysconf("SC_CLK_TCK")
+        with suppress(OSError):  # it is gone
+            total += cpu_clock(pid)
+    return total
 
 
 def _ticks(pid: int) -> float:
     # The name in parentheses may have spaces; after it come fields 3 and on, see proc(5).
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(map(int, fields[11:15]))  # utime, stime, and both of waited-for children
+
+
+def cpu_clock(pid: int) -> float:
+    """The process's own CPU time in seconds, to the microsecond and without its children.
+
+    Raises OSError when it is gone.
+    """
+    # The id of another process's clock, as clock_getcpuclockid(3) makes it.
+    return time.clock_gettime((~pid << 3) | 2)
 
 
 def has_ended(pid: int) -> bool:

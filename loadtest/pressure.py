@@ -140,7 +140,7 @@ class Crowd:
             self.tick(number)
             ready = self.count_ready()
             if not told and (ready == self.count or self.turns.now > start + self._patience):
-                tell(at=self.turns.now, ready=ready)
+                tell(at=self.turns.now, ready=ready, **self.so_far())
                 told = True
 
     def open(self, number: int, source: int) -> None:
@@ -151,6 +151,10 @@ class Crowd:
 
     def count_ready(self) -> int:
         return len(self.there)
+
+    def so_far(self) -> dict[str, Any]:
+        """What else is to be told when all are there."""
+        return {}
 
     def ready(self, connection: Connection) -> None:
         self.there[connection.number] = connection
@@ -235,6 +239,9 @@ class Listeners(Crowd):
 
     def count_ready(self) -> int:
         return len(self._listening)
+
+    def so_far(self) -> dict[str, Any]:
+        return {"events": self.events}
 
     def heard(self, listener: Listener, events: int) -> None:
         """The first of them was waited for; the others, if any, came with it."""

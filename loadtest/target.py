@@ -126,6 +126,7 @@ def pid(request: Request) -> str:
 def _milliseconds(request: Request, default: int) -> int:
     """Raises ProtocolError(400) for what is no number, or too large a one."""
     value = request.args.get("ms", str(default))
-    if not (value.isascii() and value.isdigit() and int(value[:6]) <= MOST_MILLISECONDS):
+    short = len(value) <= len(str(MOST_MILLISECONDS))
+    if not (short and value.isascii() and value.isdigit() and int(value) <= MOST_MILLISECONDS):
         raise ProtocolError(400, f"ms is a whole number up to {MOST_MILLISECONDS}.")
     return int(value)

@@ -52,13 +52,17 @@ def main() -> int:
 
 def _run(options: argparse.Namespace, plan: Sequence[Planned], rounds: int) -> int:
     folder: Path = options.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "report.json").exists():
-        shutil.copyfile(folder / "report.json", folder / PREVIOUS)
     about = _about(options.plan, plan, rounds)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "report.json").exists():
+            shutil.copyfile(folder / "report.json", folder / PREVIOUS)
+        recorder = Recorder(folder / FILE, about)
+    except OSError as error:
+        print(f"no report can be written: {error}", file=sys.stderr)
+        return 2
     confine()
     status = 0
-    recorder = Recorder(folder / FILE, about)
     try:
         with tempfile.TemporaryDirectory(prefix="loadtest-files-") as directory:
             make_files(Path(directory))
@@ -132,7 +136,8 @@ def _parsed() -> argparse.Namespace:
     )
     parser.add_argument("--list", action="store_true", help="the cells and the time, no more")
     options = parser.parse_args()
-    if (options.rounds or 1) < 1 or not 1 <= options.seconds <= 600:
+    rounds = 1 if options.rounds is None else options.rounds
+    if rounds < 1 or not 1 <= options.seconds <= 600:
         parser.error("at least one round, and windows of 1 to 600 seconds")
     return options
 

@@ -115,12 +115,16 @@ PLANS: Final = {"quick": QUICK, "bench": BENCH, "full": FULL}
 
 
 def available(plan: Sequence[Planned]) -> tuple[list[Planned], dict[str, str]]:
-    """The plan without the arms that are not installed, and what these lack."""
+    """The plan without the arms that are not installed, and what these lack.
+
+    A cell for none of the others is left out.
+    """
     lacking = {name: what for name, arm in ARMS.items() if (what := arm.missing())}
     left = []
     for planned in plan:
         arms = [arm for arm in planned.cell.arms if arm not in lacking]
-        left.append(Planned(Cell(**{**vars(planned.cell), "arms": arms}), planned.workload))
+        if arms:
+            left.append(Planned(Cell(**{**vars(planned.cell), "arms": arms}), planned.workload))
     used = {arm for planned in plan for arm in planned.cell.arms}
     return left, {arm: what for arm, what in lacking.items() if arm in used}
 

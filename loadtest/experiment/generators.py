@@ -31,6 +31,8 @@ WARM_UP_SECONDS: Final = 1.0
 # h2load asks as soon as it is connected, and a server that is kept busy by it may have no time to
 # accept the rest; then it never ends. With so many our own client is not the slower end.
 MANY_CONNECTIONS: Final = 2000
+UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0}  # in which h2load tells a time, in seconds
+ROUNDED: Final = 0.005  # requests per second that h2load's two decimals may have lost
 BROWSER: Final = (
     "cache-control: max-age=0",
     "upgrade-insecure-requests: 1",
@@ -84,55 +86,83 @@ def h2load(
         command += ["-H", field]
     command.append(setting.url(target))
     buffered = ["stdbuf", "-oL", *command]
-    with machine.started(buffered, setting.core, setting.log("h2load"), pipes=True) as process:
+    own_log = setting.log("h2load")
+    with machine.started(buffered, setting.core, own_log, pipes=True) as process:
         lines = Lines(process)
-        lines.until("duration is started", warm_up + GRACE_SECONDS)
-        window = setting.window(process.pid)
-        lines.until("duration is over", setting.seconds + GRACE_SECONDS)
+        try:
+            lines.until("duration is started", warm_up + GRACE_SECONDS)
+            window = setting.window(process.pid)
+            lines.until("duration is over", setting.seconds + GRACE_SECONDS)
+        except MeasurementError as error:
+            raise MeasurementError(f"h2load: {error}; {machine.last_line(own_log)}") from error
         window.close()
         text = lines.rest(GRACE_SECONDS)
-    outcome = Outcome(window.seconds, command, read_h2load(text, window.seconds))
-    outcome.values["connections"] = connections
+    outcome = Outcome(window.seconds, command, read_h2load(text, window.seconds, connections))
     outcome.latencies[SERVICE] = read_log(log)
     return setting.finish(outcome, window)
 
 
-def read_h2load(text: str, seconds: float) -> dict[str, float]:
+def read_h2load(text: str, seconds: float, connections: int) -> dict[str, float]:
     """From its summary. Raises MeasurementError where there is none.
 
-    What it calls succeeded has a status of 2xx or 3xx, and what failed has errors and all others.
+    What it calls succeeded has a status of 2xx or 3xx. What failed has all others, and errors, and
+    among these timeouts.
     """
-    counts = re.search(r"(\d+) succeeded, (\d+) failed, \d+ errored, (\d+) timeout", text)
+    counts = re.search(r"(\d+) succeeded, (\d+) failed, \d+ errored, \d+ timeout", text)
     if counts is None:
         raise MeasurementError(f"h2load said: {' '.join(text.split())[-200:]}")
-    right, failed, timeout = map(int, counts.groups())
+    right, failed = map(int, counts.groups())
     values = {
         "requests": float(right),
-        "errors": float(failed + timeout),
+        "errors": float(failed),
         "rate": right / seconds,
+        "connections": float(connections),
     }
-    if data := re.search(r"traffic: .*, \S+ \((\d+)\) data", text):
-        values["bytes_rate"] = int(data[1]) / seconds
-    rates = re.search(r"req/s\s*: +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)", text)
-    if rates and float(rates[3]):
-        least, _, mean, deviation = map(float, rates.groups())
-        values["jain"] = 1 / (1 + (deviation / mean) ** 2)
-        if least > 0:
-            values["served"] = 1.0
-    return values
+    data = re.search(r"traffic: .*, \S+ \((\d+)\) data", text)
+    whole = re.search(r"^finished in ([\d.]+)(us|ms|s),", text, re.MULTILINE)
+    if data and whole and float(whole[1]):  # unlike requests, bytes count in the warm-up as well
+        values["bytes_rate"] = int(data[1]) / (float(whole[1]) * UNITS[whole[2]])
+    return values | _fairness(text, connections)
+
+
+def _fairness(text: str, connections: int) -> dict[str, float]:
+    """From each connection's requests per second: the least, most, mean, and deviation.
+
+    h2load leaves out the connections that it has lost, and counts no errors for them: a server that
+    turns most of its clients away would look fair. How many are left is the rate of all by the mean
+    rate of one; that has two decimals, so a few cannot be told from all.
+    """
+    whole = re.search(r"^finished in \S+, ([\d.]+) req/s", text, re.MULTILINE)
+    rates = re.search(r"^req/s\s*: +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)", text, re.MULTILINE)
+    if whole is None or rates is None:
+        return {}
+    least, _, mean, deviation = map(float, rates.groups())
+    if not mean:
+        return {"served": 0.0, "jain": 0.0} if not float(whole[1]) else {}
+    jain = 1 / (1 + (deviation / mean) ** 2)
+    if float(whole[1]) / max(mean - ROUNDED, ROUNDED) < connections - 0.5:
+        left = round(float(whole[1]) / mean)
+        return {"refused": float(connections - left), "jain": jain * left / connections}
+    return {"jain": jain, "served": 1.0} if least > 0 else {"jain": jain}
 
 
 def read_log(path: Path) -> Histogram:
     """Of its log: when it was sent, the status, and how long it took, in microseconds.
 
     A status of 0 is one that came before the window, and of which the body came in it; -1 is none.
+    Raises MeasurementError.
     """
     counts: Counter[int] = Counter()
-    with path.open() as lines:
-        for line in lines:
-            _, status, taken = line.split("\t")
-            if status.startswith("2") or status == "0":
-                counts[int(taken)] += 1
+    try:
+        with path.open() as lines:
+            for line in lines:
+                _, status, taken = line.split("\t")
+                if status.startswith("2") or status == "0":
+                    counts[int(taken)] += 1
+    except OSError as error:
+        raise MeasurementError(f"h2load left no log: {error}") from error
+    except ValueError as error:
+        raise MeasurementError(f"h2load's log has {line[:80]!r}") from error
     histogram = Histogram()
     for microseconds, count in counts.items():
         histogram.record(microseconds / 1e6, count)
@@ -150,6 +180,8 @@ def wrk_closing(setting: Setting, target: str, connections: int) -> Outcome:
         window = setting.window(process.pid)
         text = Lines(process).rest(setting.seconds + GRACE_SECONDS)
         window.close()  # it has ended and nobody has waited for it, so its CPU time is still there
+    if not text:
+        raise MeasurementError(f"wrk said: {machine.last_line(setting.log('wrk'))}")
     outcome = read_wrk(text, command, window.seconds)
     outcome.values["connections"] = connections
     return setting.finish(outcome, window)

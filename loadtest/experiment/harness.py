@@ -12,6 +12,7 @@
 """
 
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from socket import socket
 from typing import Final
 
 from loadtest import machine
@@ -33,11 +35,14 @@ from loadtest.experiment.workloads import capacity_of
 from loadtest.machine import MeasurementError
 
 WARM_UP_REQUESTS: Final = 50
+SMALL_REQUESTS: Final = 200  # after those: what one costs
 LOOK_SECONDS: Final = 0.2  # at a machine that should have nothing to do
 BUSY_BEFORE: Final = 0.1  # of all cores: above it, somebody else is at work
 STOLEN: Final = 0.02  # of all cores, by the host
 CAPACITY_SECONDS: Final = 2.0
 CAPACITY_TRIES: Final = 3
+# What a generator or a server that breaks may do to who reads it; a sample fails, the run goes on.
+BROKEN: Final = (OSError, ValueError, LookupError, subprocess.SubprocessError)
 FILES: Final = (("1k.bin", 1024), ("100k.bin", 100 * 1024), ("100m.bin", 100 * 1024 * 1024))
 
 
@@ -84,7 +89,9 @@ class Harness:
         try:
             outcome = self._measured(planned, arm, sample)
         except MeasurementError as failure:
-            sample.failure = " ".join(str(failure).split())
+            sample.failure = " ".join(str(failure).split()) or "it could not be measured"
+        except BROKEN as error:
+            sample.failure = " ".join(f"{type(error).__name__}: {error}".split())
         else:
             sample.seconds = outcome.seconds
             sample.generator = _as_typed(outcome.generator)
@@ -103,9 +110,11 @@ class Harness:
             core, _ = machine.cores()
             with machine.serving(command, port, core, folder / "server.log") as pid:
                 check_identity(pid, port)
-                warm_up(port)
-                setting = Setting(pid, port, folder, self._options.seconds, self._capacity)
-                return planned.workload.measure(setting, planned.cell.x)
+                cost = warm_up(pid, port)
+                setting = Setting(pid, port, folder, self._options.seconds, self._capacity, cost)
+                outcome = planned.workload.measure(setting, planned.cell.x)
+                check_alive(pid, folder / "server.log")
+                return outcome
 
     def _measured_capacity(self) -> float:
         """Of ours, for /page: what all arms are offered shares of. Raises MeasurementError.
@@ -120,7 +129,8 @@ class Harness:
             command = ARMS[OURS].command(port, self._files, folder)
             core, _ = machine.cores()
             with machine.serving(command, port, core, folder / "server.log") as pid:
-                warm_up(port)
+                check_identity(pid, port)
+                warm_up(pid, port)
                 return capacity_of(Setting(pid, port, folder, CAPACITY_SECONDS, 0.0))
 
 
@@ -129,23 +139,45 @@ def check_identity(pid: int, port: int) -> None:
     try:
         with connected(port, 0) as client:
             status, body = exchange(client, request("GET", "/pid"))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise MeasurementError(f"no answer: {error}") from error
     if status != 200 or not body.strip().isdigit():
         raise MeasurementError(f"asked for its process, it answered {status} {body[:40]!r}")
-    if int(body) not in machine.descendants(pid):
-        raise MeasurementError(f"process {int(body)} answered, and {pid} was started")
+    answering = body.strip().decode()
+    if answering not in map(str, machine.descendants(pid)):
+        raise MeasurementError(f"process {answering[:20]} answered, and {pid} was started")
 
 
-def warm_up(port: int) -> None:
+def check_alive(pid: int, log: Path) -> None:
+    """Some generators do not notice that nobody is there any more."""
+    if machine.has_ended(pid):
+        raise MeasurementError(f"the server ended meanwhile: {machine.last_line(log)}")
+
+
+def warm_up(pid: int, port: int) -> float:
+    """Ask for little, one by one; gives the seconds of CPU time that an answer costs then.
+
+    As the bystander does: on a connection that stays and on a new one, in turn.
+    """
+    family = machine.descendants(pid)
     try:
         with connected(port, 0) as client:
             for _ in range(WARM_UP_REQUESTS):
-                status, _ = exchange(client, request("GET", SMALL_TARGET))
-                if status != 200:
-                    raise MeasurementError(f"GET {SMALL_TARGET} was answered {status}")
-    except OSError as error:
+                _ask(client)
+            before = sum(map(machine.cpu_clock, family))
+            for number in range(SMALL_REQUESTS // 2):
+                _ask(client)
+                with connected(port, number) as another:
+                    _ask(another, "Connection: close\r\n")
+            return (sum(map(machine.cpu_clock, family)) - before) / SMALL_REQUESTS
+    except (OSError, ValueError) as error:
         raise MeasurementError(f"no answer: {error}") from error
+
+
+def _ask(client: socket, fields: str = "") -> None:
+    status, _ = exchange(client, request("GET", SMALL_TARGET, fields))
+    if status != 200:
+        raise MeasurementError(f"GET {SMALL_TARGET} was answered {status}")
 
 
 def make_files(directory: Path) -> None:
@@ -177,9 +209,11 @@ def _as_typed(command: Sequence[str]) -> list[str]:
 def _short(part: str) -> str:
     if part == sys.executable:
         return "python"
+    if part.startswith(f"{machine.PROJECT}{os.sep}"):
+        return part.removeprefix(f"{machine.PROJECT}{os.sep}")
     if part.startswith(f"{tempfile.gettempdir()}{os.sep}"):
         return f"DIR{os.sep}{os.path.basename(part)}"
-    return part.removeprefix(f"{machine.PROJECT}{os.sep}")
+    return part
 
 
 class _Progress:

@@ -11,7 +11,7 @@ measure it raises as MeasurementError; a client that was not served is no such t
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from loadtest import machine
 from loadtest.experiment.generators import closed_loop, own_client
@@ -21,6 +21,7 @@ from loadtest.experiment.setting import SMALL_TARGET, Outcome, Setting, counted
 from loadtest.histogram import Histogram
 from loadtest.machine import Companion, MeasurementError
 from loadtest.openloop import recovery
+from loadtest.pressure import PATIENCE
 from loadtest.scenarios import run as locust
 
 BLOCK_MILLISECONDS: Final = 20
@@ -30,7 +31,7 @@ FILE_NAMES: Final = {1024: "1k", 100 * 1024: "100k", 100 * 1024 * 1024: "100m"}
 OPEN_CONNECTIONS: Final = 512  # that an open loop may have at a time
 SETTLE_SECONDS: Final = 1.0
 CROWD_TIMEOUT: Final = 90.0  # seconds for all of a crowd to be there
-ARRIVAL_TIMEOUT: Final = 10.0  # for slow clients, who may never be served
+ARRIVAL_TIMEOUT: Final = PATIENCE + 2.0  # for slow clients, who may never be served
 GRACE_SECONDS: Final = 20.0
 FAIRNESS_SECONDS: Final = 2.0  # more than a window, so that each connection has its turns
 LOCUST_SECONDS: Final = 30.0  # for it to start and to end
@@ -124,21 +125,26 @@ def _held(setting: Setting, module: str, kind: str, target: str, count: int) -> 
             time.sleep(setting.seconds)
             window.close()
             setting.dismiss_bystander()
+            # Not before: to read of thousands of threads takes the clients' core for a while.
             values = above(base, memory_of(setting.family))
             told = crowd.dismiss(GRACE_SECONDS)
         values |= counted(told) | {"connections": count}
         if "answered" in told:
-            values["served"] = told["answered"] / count
+            values |= {"served": told["answered"] / count, "errors": told["cut"]}
         return setting.finish(Outcome(window.seconds, setting.command(crowd), values), window)
 
 
-def _arrived(crowd: Companion) -> None:
-    """Wait for them, but not for ever: a server that does not serve them is what we look for."""
+def _arrived(crowd: Companion) -> dict[str, Any]:
+    """Wait for them, but not for ever: a server that does not serve them is what we look for.
+
+    Gives what they tell then, or nothing.
+    """
     try:
-        crowd.hear(ARRIVAL_TIMEOUT)
+        return crowd.hear(ARRIVAL_TIMEOUT)
     except MeasurementError:
         if crowd.process.poll() is not None:
             raise
+        return {}
 
 
 def events(setting: Setting, x: float) -> Outcome:
@@ -146,18 +152,18 @@ def events(setting: Setting, x: float) -> Outcome:
     with setting.bystander():
         options = ("events", "--target", "/events", "--count", f"{x:.0f}")
         with setting.companion("loadtest.pressure", *options) as crowd:
-            _arrived(crowd)
+            before = _arrived(crowd).get("events", 0)
             window = setting.window(crowd.process.pid)
             time.sleep(setting.seconds)
             window.close()
             setting.dismiss_bystander()
+            lasted = time.monotonic() - window.start  # longer than the window, where it had to wait
             told = crowd.dismiss(GRACE_SECONDS)
         outcome = Outcome(window.seconds, setting.command(crowd))
-        heard = x - told["silent"]  # the first event of each came before the window
         outcome.values = counted(told) | {
-            "requests": max(0.0, told["events"] - heard),
+            "requests": (told["events"] - before) * window.seconds / lasted,
             "connections": x,
-            "served": heard / x,
+            "served": (x - told["silent"]) / x,
         }
         outcome.latencies[SERVICE] = Histogram.from_json(told["lateness"])
         return setting.finish(outcome, window)
