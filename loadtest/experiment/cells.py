@@ -52,7 +52,7 @@ def _planned(workload: str, *sizes: float, arms: Sequence[str] = BOTH) -> list[P
 FULL: Final = [
     *_planned("block", 64, arms=ALL),
     *_planned("burn", 5, 50, 200),
-    *_planned("mix", 500, 1000, 2000, arms=ALL),
+    *_planned("mix", 500, 1000, 2000, 4000, arms=ALL),
     *_planned("keepalive", 1, 8, arms=ALL),
     *_planned("keepalive", 64, arms=PEERED),
     *_planned("keepalive", 512, arms=PEERED),

@@ -7,7 +7,7 @@ own client takes its place, and is mostly the slower end. They know no intended 
 of latency is of closed loops, where a client that waits does not ask (wrk adds what it takes to
 have been left out).
 
-A browser's head is sent, since that is what a server gets: ten fields, about 500 bytes.
+A browser's head is sent, since that is what a server gets: a dozen lines, about 500 bytes.
 """
 
 import re

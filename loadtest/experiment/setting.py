@@ -139,20 +139,18 @@ class Setting:
             self._noticed = self._bystander.dismiss(DISMISS_SECONDS)
             self._bystander = None
 
-    def finish(self, outcome: Outcome, window: Window, answers: float | None = None) -> Outcome:
+    def finish(self, outcome: Outcome, window: Window) -> Outcome:
         """With what the bystander has noticed, and the server's CPU time for each answer.
 
-        `answers` are those within the window, where not all of them count as requests. What the
-        bystander has cost is taken off, and its answers are not among them: beside thirty large
-        files its three hundred small ones would make the files look cheap. As that is only known
-        roughly, nothing is said where it is most of all.
+        What the bystander has cost is taken off, and its answers are not among them: beside thirty
+        large files its three hundred small ones would make the files look cheap. As that is only
+        known roughly, nothing is said where it is most of all.
         """
         self.dismiss_bystander()
         if self._noticed is not None:
             self._add_bystander(outcome, window, self._noticed)
         outcome.values |= window.shares()
-        requests = outcome.values.get("requests", 0.0) if answers is None else answers
-        if requests:
+        if requests := outcome.values.get("requests", 0.0):
             beside = self.outside * self.small_cost
             if beside < MOST_BESIDE * window.server_cpu:
                 outcome.values["cpu_us"] = (window.server_cpu - beside) / requests * 1e6

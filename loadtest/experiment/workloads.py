@@ -41,8 +41,11 @@ CALM_SHARE: Final = 0.3  # of capacity, before and after an overload
 
 
 def capacity_of(setting: Setting) -> float:
-    """Requests of /page per second, at most. Raises MeasurementError."""
-    return closed_loop(setting, "/page", 64).values["rate"]
+    """Requests of /page per second, at most, with the head that an open loop sends.
+
+    Raises MeasurementError.
+    """
+    return closed_loop(setting, "/page", 64, fields=()).values["rate"]
 
 
 # ---------------------------------------------------------------------------------- closed loops
@@ -244,14 +247,22 @@ def mix(setting: Setting, x: float) -> Outcome:
     output = setting.folder / "locust.json"
     command = locust.command(setting.port, x, seconds, output)
     with setting.bystander():
-        with machine.started(command, setting.core, setting.log("locust")) as process:
-            window = setting.window(process.pid)
-            _wait(process, seconds + LOCUST_SECONDS)
+        log = setting.log("locust")
+        with machine.started(command, setting.core, log, pipes=True) as process:
+            lines = machine.Lines(process)
+            try:
+                lines.until('"open"', LOCUST_SECONDS)
+                window = setting.window(process.pid)
+                lines.until('"over"', seconds + LOCUST_SECONDS)
+            except MeasurementError as error:
+                raise MeasurementError(f"locust: {error}; {machine.last_line(log)}") from error
             window.close()
+            setting.dismiss_bystander()
+            lines.rest(LOCUST_SECONDS)
         try:
             found = locust.read(output)
         except (OSError, ValueError) as error:
-            last = machine.last_line(setting.log("locust"))
+            last = machine.last_line(log)
             raise MeasurementError(f"locust left no outcome: {error}; {last}") from error
         values = {
             "requests": found.requests,
@@ -261,17 +272,7 @@ def mix(setting: Setting, x: float) -> Outcome:
             "rate": found.requests / found.seconds if found.seconds else 0.0,
         }
         latencies = {SERVICE: found.service, INTENDED: found.intended}
-        outcome = Outcome(found.seconds, command, values, latencies)
-        return setting.finish(outcome, window, answers=found.sent)
-
-
-def _wait(process: machine.Process, timeout: float) -> None:
-    """Until it has ended, though not so that its CPU time is gone."""
-    end = time.monotonic() + timeout
-    while not machine.has_ended(process.pid):
-        if time.monotonic() > end:
-            raise MeasurementError("the generator did not end")
-        time.sleep(0.05)
+        return setting.finish(Outcome(found.seconds, command, values, latencies), window)
 
 
 # ---------------------------------------------------------------------------------- the table

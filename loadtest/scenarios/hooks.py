@@ -49,6 +49,12 @@ def add_options(parser: LocustArgumentParser) -> None:
     add("--shape-speed", type=float, default=1.0, help="how many times as fast")
     add("--most-failures", type=float, default=MOST_FAILURES, help="share of requests, 0 to 1")
     add("--most-p99", type=float, default=MOST_P99, help="seconds")
+    add(
+        "--announce",
+        action="store_true",
+        help="OpenLoop: a line when what counts begins, and when it is over",
+        include_in_web_ui=False,
+    )
     add("--outcome", help="write histograms to this file", include_in_web_ui=False)
 
 

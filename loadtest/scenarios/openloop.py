@@ -25,10 +25,11 @@ from locust import User, tag, task
 from locust.exception import StopTest, StopUser
 from locust.runners import LocalRunner
 
+from loadtest import connection
 from loadtest.scenarios import checks
 from loadtest.scenarios.checks import Refused, Unanswered, Wrong
 from loadtest.scenarios.mix import MIX, Due, Kind, schedule
-from loadtest.scenarios.outcome import DUE, INTENDED, SENT, SINCE
+from loadtest.scenarios.outcome import DUE, INTENDED, SENT, SINCE, WARM_UP_SECONDS
 
 CONNECTIONS: Final = 256  # at most; a request that finds none free waits, and its time goes on
 TIMEOUT: Final = 10.0  # seconds without a byte, or until a connection is made
@@ -73,14 +74,18 @@ class OpenLoop(User):
         options = self.environment.parsed_options
         assert options is not None
         seconds = options.open_seconds or inf
+        announce = connection.announce if options.announce else connection.say_nothing
         self._start = time.perf_counter()
+        opening = gevent.spawn_later(WARM_UP_SECONDS, announce, "open")
         try:
             for due in schedule(options.rate, seconds, options.seed, options.arrivals):
                 self._sleep_until(due.at)
                 self._running.start(gevent.Greenlet(self._send, due))
             self._sleep_until(seconds)
+            announce("over")
             self._drain()
         finally:  # the run may end before the schedule does
+            opening.kill()
             self._drain()
         self._end_the_run()
         raise StopUser

@@ -34,7 +34,10 @@ def open_loop(rate: float, seconds: int, seed: int = SEED) -> list[str]:
 
 
 def command(port: int, rate: float, seconds: int, output: Path) -> list[str]:
-    """To be run; it writes its outcome to `output`, for `read`."""
+    """To be run; it writes its outcome to `output`, for `read`.
+
+    It says when the window opens and when it is over, in a line each (see connection.announce).
+    """
     unlimited = ["--most-failures", "1", "--most-p99", "inf"]
-    quiet = ["--only-summary", "--loglevel", "WARNING"]
+    quiet = ["--only-summary", "--loglevel", "WARNING", "--announce"]
     return locust(port, *open_loop(rate, seconds), *unlimited, *quiet, "--outcome", str(output))
