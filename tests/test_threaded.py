@@ -589,6 +589,16 @@ def test_options_that_make_no_sense(capsys: pytest.CaptureFixture[str]) -> None:
         assert arguments[0] in capsys.readouterr().err or arguments[0] == "--model"
 
 
+@pytest.mark.parametrize("interval", ["0", "-1", "1.5", "nan", "inf"])
+def test_switch_intervals_that_make_no_sense(
+    interval: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sys.getswitchinterval()
+    assert main([f"--switch-interval={interval}"]) == 2
+    assert "--switch-interval" in capsys.readouterr().err
+    assert sys.getswitchinterval() == before
+
+
 def test_unknown_options(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (["--model", "none"], ["--no-such-option"], ["--threads", "x"]):
         with pytest.raises(SystemExit) as ended:

@@ -1,8 +1,9 @@
 """Who is measured: ours, the threads that it replaces, and others where they are installed.
 
-The three of ours are one program but for who waits: the same application, directory, options, log
-and protocol code. They can do every workload. The peers answer /hello and /pid and nothing else, so
-they are only in the cells that need no more.
+Those of ours are one program but for who waits: the same application, directory, options, log and
+protocol code. They can do every workload. Where threads share the processor with one that computes
+they are there a second time, with a switch interval that serves them better. The peers answer
+/hello and /pid and nothing else, so they are only in the cells that need no more.
 
 An arm is a command. It listens at the port that it is given, and what it writes goes to a folder of
 its own, which is gone with it.
@@ -24,6 +25,8 @@ from loadtest.peers import BODY
 POOL_THREADS: Final = 32
 OURS: Final = "reactor"
 THREADS: Final = "threads"
+QUICK_SWITCH: Final = 0.0005  # seconds: what the reactor sets for itself
+QUICK_THREADS: Final = f"threads-{QUICK_SWITCH * 1000:g}ms"
 POOL: Final = f"pool-{POOL_THREADS}"
 PEERS: Final = ("nginx", "uvicorn", "tornado", "waitress", "http.server")
 
@@ -94,6 +97,10 @@ ARMS: Final = {
     for arm in (
         Arm(OURS, _ours("reactor")),
         Arm(THREADS, _ours("loadtest.threaded", "--model", "each")),
+        Arm(
+            QUICK_THREADS,
+            _ours("loadtest.threaded", "--model", "each", "--switch-interval", f"{QUICK_SWITCH:g}"),
+        ),
         Arm(POOL, _ours("loadtest.threaded", "--model", "pool", "--threads", str(POOL_THREADS))),
         Arm("nginx", _nginx, _no_nginx),
         Arm("uvicorn", _uvicorn, _packages("uvicorn", "httptools", "uvloop")),

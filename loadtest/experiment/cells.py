@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from loadtest.experiment.arms import ARMS, OURS, PEERS, POOL, THREADS
+from loadtest.experiment.arms import ARMS, OURS, PEERS, POOL, QUICK_THREADS, THREADS
 from loadtest.experiment.raw import Cell
 from loadtest.experiment.workloads import WORKLOADS, Workload
 
@@ -51,11 +51,11 @@ def _planned(workload: str, *sizes: float, arms: Sequence[str] = BOTH) -> list[P
 
 FULL: Final = [
     *_planned("block", 64, arms=ALL),
-    *_planned("burn", 5, 50, 200),
+    *_planned("burn", 5, 50, 200, arms=(*BOTH, QUICK_THREADS)),
     *_planned("mix", 500, 1000, 2000, 4000, arms=ALL),
     *_planned("keepalive", 1, 8, arms=ALL),
-    *_planned("keepalive", 64, arms=PEERED),
-    *_planned("keepalive", 512, arms=PEERED),
+    *_planned("keepalive", 64, arms=(*ALL, QUICK_THREADS, *PEERS)),
+    *_planned("keepalive", 512, arms=(*ALL, QUICK_THREADS, *PEERS)),
     *_planned("keepalive", 4096, 10_000),
     *_planned("fairness", 4096, arms=ALL),
     *_planned("open", 20, 50, 80, 100, 120),

@@ -11,7 +11,12 @@ BOUND: Final = "generator-bound"
 UNITS: Final = ("B", "KiB", "MiB", "GiB")
 Form: TypeAlias = Callable[[float], str]
 
-NAMES: Final = {"reactor": "the reactor", "threads": "a thread each", "pool-32": "a pool of 32"}
+NAMES: Final = {
+    "reactor": "the reactor",
+    "threads": "a thread each",
+    "pool-32": "a pool of 32",
+    "threads-0.5ms": "threads that switch every 0.5 ms",
+}
 
 
 def name_of(arm: str) -> str:
