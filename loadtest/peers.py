@@ -82,6 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/plain")
         self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")  # it would close without a word
         self.end_headers()
         self.wfile.write(body)
         self.wfile.flush()

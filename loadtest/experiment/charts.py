@@ -153,9 +153,9 @@ def _ring(axes: Axes, x: float, y: float) -> None:
     axes.annotate(
         f"they cross near {rounded(x)}",
         (x, y),
-        (0, -20),
+        (10, 8),
         textcoords="offset points",
-        ha="center",
+        ha="left",
         color=plots.INK,
     )
 
@@ -170,12 +170,14 @@ def memory(summary: Summary) -> Plot:
     ]
     if not arms:
         return Plot("memory", title)
+    measured = {arm: [one for one in cells if one.arm(arm).memory() is not None] for arm in arms}
+    farthest = max(of_arm[-1].cell.x for of_arm in measured.values())
+    drawn = [arm for arm in arms if measured[arm][-1].cell.x == farthest]  # others are only told
     with paper(height=3.4) as figure:
-        panels = figure.subplots(1, len(arms), sharey=True, squeeze=False)[0]
-        totals = [
-            _stack(axes, arm, [one for one in cells if one.arm(arm).memory() is not None])
-            for axes, arm in zip(panels, arms, strict=True)
-        ]
+        panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
+        for axes, arm in zip(panels, drawn, strict=True):
+            _stack(axes, arm, measured[arm])
+        totals = [_total(arm, measured[arm][-1]) for arm in arms]
         panels[0].set_ylim(0, (max(total for total, _ in totals) / MIB or 1.0) * 1.05)
         panels[0].set_ylabel("MiB")
         handles, labels = panels[0].get_legend_handles_labels()
@@ -187,8 +189,14 @@ def memory(summary: Summary) -> Plot:
         return finished(figure, "memory", title, f"{caption}.")
 
 
-def _stack(axes: Axes, arm: str, cells: Sequence[Measured]) -> tuple[float, float]:
-    """Draws one panel; answers the bytes of all parts, and at how many connections."""
+def _total(arm: str, one: Measured) -> tuple[float, float]:
+    """The bytes of all parts, and at how many connections."""
+    outcome = one.arm(arm)
+    return sum(max(0.0, outcome.median(name) or 0.0) for name in PARTS), one.cell.x
+
+
+def _stack(axes: Axes, arm: str, cells: Sequence[Measured]) -> None:
+    """Draws one panel."""
     across = [0.0, *(one.cell.x for one in cells if one.cell.x > 0)]
     measured = [one.arm(arm) for one in cells if one.cell.x > 0]
     # It grows from nothing, and memory that was given back is none.
@@ -202,7 +210,6 @@ def _stack(axes: Axes, arm: str, cells: Sequence[Measured]) -> tuple[float, floa
     axes.set_xlim(0, across[-1])
     axes.xaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(lambda value, _: number(value))
-    return sum(part[-1] for part in parts), across[-1]
 
 
 def latency(summary: Summary) -> Plot:

@@ -73,7 +73,7 @@ def crossings(first: Points, second: Points) -> list[Crossing]:
 
 def rounded(x: float) -> str:
     """To two digits: where lines cross between two points is not known better."""
-    return number(float(f"{x:.2g}"))
+    return f"{x:.2g}" if x < 10 else number(float(f"{x:.2g}"))
 
 
 def crossing_words(first: Points, second: Points, better: str, worse: str) -> str:

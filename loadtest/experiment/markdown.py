@@ -2,7 +2,7 @@
 
 A README is read on a phone, so a figure is one column and the arms stand within it, divided by
 slashes; and there are ROWS lines at most. Where there are more cells than lines, the workload with
-the most gives up one in its middle, and the losses keep theirs longest.
+the most gives up one in its middle; the losses and what the pictures show keep theirs longest.
 """
 
 from collections import Counter
@@ -18,6 +18,7 @@ from loadtest.experiment.wording import BOUND, NOTHING, milliseconds, number, si
 ROWS: Final = 35  # lines of both tables together, heads and rules among them
 HEADS: Final = 4  # of those, the lines of heads and rules
 ARMS: Final = (OURS, THREADS, POOL)
+KEPT: Final = (*LOSSES, "keepalive")  # workloads
 Read: TypeAlias = Callable[[Outcome], str]
 
 
@@ -59,7 +60,7 @@ def fitting(summary: Summary, rows: int) -> list[Measured]:
 
 def _least_missed(cells: Sequence[Measured]) -> Measured:
     counts = Counter(one.cell.workload for one in cells)
-    most = max(counts, key=lambda name: (name not in LOSSES and counts[name] > 1, counts[name]))
+    most = max(counts, key=lambda name: (name not in KEPT and counts[name] > 1, counts[name]))
     family = [one for one in cells if one.cell.workload == most]
     return family[len(family) // 2] if len(family) > 2 else family[0]
 

@@ -20,7 +20,7 @@ from loadtest.experiment.plots import Plot
 from loadtest.experiment.raw import FILE
 from loadtest.experiment.summary import Measured, Summary
 from loadtest.experiment.targets import MET, NOT_MET, targets
-from loadtest.experiment.verdict import HOLDS, LOSES, SHORT, UNKNOWN, sentences
+from loadtest.experiment.verdict import ALIKE, HOLDS, LOSES, SHORT, UNKNOWN, sentences
 from loadtest.experiment.wording import counted, duration, number, percent, times
 
 TITLE: Final = "One loop against a thread for each connection"
@@ -102,7 +102,7 @@ def _verdict(summary: Summary) -> Markup:
     items = []
     for one in sentences(summary):
         standing = tag("span", one.standing, class_=classes.get(one.standing, "faint"))
-        subject = "" if one.standing == UNKNOWN else "the reactor "
+        subject = {UNKNOWN: "", ALIKE: "the reactor is "}.get(one.standing, "the reactor ")
         items.append(tag("li", tag("b", f"{one.topic}: {subject}", standing), one.text))
     return tag("ol", *items, class_="verdict")
 

@@ -294,7 +294,8 @@ class Workload:
 
     def title(self, x: float) -> str:
         sizes = {1024: "1 KiB", 100 * 1024: "100 KiB", 100 * 1024 * 1024: "100 MiB"}
-        return self.describe.format(x=sizes[int(x)] if self.unit == "bytes" else f"{x:,g}")
+        text = self.describe.format(x=sizes[int(x)] if self.unit == "bytes" else f"{x:,g}")
+        return text.replace("connections", "connection") if x == 1 else text
 
     def expected(self, seconds: float, x: float) -> float:
         return seconds + self.extra + self.extra_each * x
