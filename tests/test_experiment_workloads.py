@@ -91,13 +91,14 @@ def test_a_workload(kind: str, samples: dict[str, Sample]) -> None:
     assert sample.generator[:2] == ["python", "-m"]
     assert 0.0 < sample.seconds < 20.0
     assert values["server_share"] >= 0
-    assert 0 <= values["generator_share"] < 1.5
+    assert values["generator_share"] >= 0
     assert values.get("errors", 0) == values.get("refused", 0) == 0
     assert values["bystander_errors"] == 0
     if kind != "burst":  # a small one is over before the bystander asks again
         # It asks each 10 ms; a window that is waited for on a busy machine is longer.
         assert sample.seconds >= 1.0
         assert sample.latencies["bystander"].count >= 90
+        assert values["generator_share"] < 1.5  # of a window of milliseconds it is no figure
         assert 0 < sample.latencies["bystander"].percentile(0.5) < 5.0
     if kind not in IDLE:
         assert values["requests"] > 0
