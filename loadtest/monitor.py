@@ -22,7 +22,7 @@ import threading
 import time
 import types
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from functools import wraps
 from inspect import iscoroutine, iscoroutinefunction
 from typing import Any, Final, TypeVar, cast
@@ -74,7 +74,11 @@ def share() -> None:
 
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, which has the monitor to itself; so has each step of its coroutine."""
+    """The same function, which has the monitor to itself; so has each step of its coroutine.
+
+    The first step of a coroutine that a plain call has made belongs to that call, as it does on the
+    loop, where a task begins at once: a file that the call has found may be closed a moment later.
+    """
     if iscoroutinefunction(function):
 
         @wraps(function)
@@ -87,28 +91,43 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any, **named: Any) -> Any:
         with MONITOR:
             result = function(*arguments, **named)
-        return _guarded_coroutine(result) if iscoroutine(result) else result
+            if not iscoroutine(result):
+                return result
+            try:
+                wish = result.send(None)
+            except StopIteration as stop:
+                return stop.value
+        return _begun(result, wish)
 
     return call
 
 
-async def _guarded_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
-    return await _stepped(coroutine)
+async def _begun(coroutine: Coroutine[Any, Any, T], wish: Any) -> T:
+    return await _stepped(coroutine, [wish])
 
 
 @types.coroutine
-def _stepped(coroutine: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
-    """Step the coroutine under the monitor, and wait for its wishes outside."""
+def _stepped(
+    coroutine: Coroutine[Any, Any, T], first: Sequence[Any] = ()
+) -> Generator[Any, Any, T]:
+    """Step the coroutine under the monitor, and wait for its wishes outside.
+
+    `first` has its first wish, where it has made its first step already.
+    """
     step: Callable[[Any], Any] = coroutine.send
     news: Any = None
+    begun = list(first)
     try:
         while True:
-            with MONITOR:
-                try:
-                    wish = step(news)
-                except StopIteration as stop:
-                    result: T = stop.value
-                    return result
+            if begun:
+                wish = begun.pop()
+            else:
+                with MONITOR:
+                    try:
+                        wish = step(news)
+                    except StopIteration as stop:
+                        result: T = stop.value
+                        return result
             try:
                 news = yield wish if isinstance(wish, _Guarded) else _Guarded(wish)
                 step = coroutine.send
