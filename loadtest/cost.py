@@ -25,7 +25,6 @@ import gzip
 import json
 import random
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -143,9 +142,12 @@ def nginx_at(folder: Path, text: str) -> list[str]:
     """The command for a configuration, which is written into the folder."""
     configuration = folder / "nginx.conf"
     configuration.write_text(text)
-    # It is mostly in a folder for the administrator's programs, which not every PATH has.
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/local/sbin:/usr/sbin")
-    return [program or "nginx", "-e", "stderr", "-c", str(configuration)]
+    return [nginx_program() or "nginx", "-e", "stderr", "-c", str(configuration)]
+
+
+def nginx_program() -> str | None:
+    """It is mostly in a folder for the administrator's programs, which not every PATH has."""
+    return shutil.which("nginx") or shutil.which("nginx", path="/usr/local/sbin:/usr/sbin")
 
 
 def uvicorn_command(python: str) -> Command:
@@ -310,15 +312,13 @@ class Plan:
 
 def run_generator(command: Sequence[str], seconds: int, core: int, log: Path) -> float:
     """Run it to its end, which is to come after so many seconds; its CPU time in seconds."""
-    # Only children that have ended are counted, and the server has not.
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = machine.children_cpu_seconds()
     with machine.started(command, core, log) as process:
         try:
             process.wait(seconds + 15)
         except subprocess.TimeoutExpired:
             raise MeasurementError(f"{command[0]} did not end") from None
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return machine.children_cpu_seconds() - before
 
 
 def check(port: int, head: bytes) -> None:

@@ -200,6 +200,10 @@ class Companion:
         self._lines = Lines(process)
         self._log = log
 
+    @property
+    def command(self) -> list[str]:
+        return [str(part) for part in self.process.args]  # type: ignore[union-attr]
+
     def hear(self, timeout: float) -> dict[str, Any]:
         """Its next line. Raises MeasurementError after `timeout` seconds, or at its end."""
         line = self._lines.next(timeout)
@@ -289,6 +293,12 @@ def cpu_clock(pid: int) -> float:
     """
     # The id of another process's clock, as clock_getcpuclockid(3) makes it.
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def children_cpu_seconds() -> float:
+    """Of our children that have ended: of a generator, as the server still runs."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def has_ended(pid: int) -> bool:

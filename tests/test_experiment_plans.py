@@ -14,10 +14,11 @@ from loadtest.client import exchange
 from loadtest.crowd import connected, request
 from loadtest.experiment import cells
 from loadtest.experiment.__main__ import ROUNDS, SECONDS
-from loadtest.experiment.arms import ARMS, OURS, PEERS, POOL, POOL_THREADS, THREADS, Arm, versions
+from loadtest.experiment.arms import ARMS, PEERS, Arm, versions
 from loadtest.experiment.cells import FULL, PLANS, Planned, available, expected_seconds, narrowed
 from loadtest.experiment.generators import BROWSER
 from loadtest.experiment.harness import check_identity, warm_up
+from loadtest.experiment.raw import OURS, POOL, POOL_THREADS, THREADS
 from loadtest.experiment.workloads import FILE_CLIENTS, FILE_NAMES, WORKLOADS
 from tests import alive
 

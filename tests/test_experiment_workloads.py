@@ -13,10 +13,9 @@ import pytest
 
 from loadtest import machine
 from loadtest.experiment import harness, workloads
-from loadtest.experiment.arms import OURS
 from loadtest.experiment.cells import Planned
 from loadtest.experiment.harness import Harness, Options
-from loadtest.experiment.raw import VALUES, Cell, Recorder, Run, Sample
+from loadtest.experiment.raw import OURS, VALUES, Cell, Recorder, Run, Sample
 from loadtest.experiment.workloads import WORKLOADS
 from loadtest.machine import MeasurementError
 from loadtest.pressure import PATIENCE

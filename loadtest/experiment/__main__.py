@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Final
 
 from loadtest import machine
+from loadtest.experiment import changes
 from loadtest.experiment.arms import ARMS, versions
 from loadtest.experiment.cells import PLANS, Planned, available, expected_seconds, narrowed
 from loadtest.experiment.harness import Harness, Options, confine, make_files
 from loadtest.experiment.raw import FILE, Recorder, Run
-from loadtest.experiment.report import write
+from loadtest.experiment.report import FIGURES, write
 from loadtest.machine import MeasurementError
 
 ROUNDS: Final = {"quick": 1, "bench": 5, "full": 5}
 SECONDS: Final = 3.0  # of a window
 FOLDER: Final = machine.PROJECT / "loadtest" / "report"
-PREVIOUS: Final = "previous.json"
 
 
 def main() -> int:
@@ -55,8 +55,8 @@ def _run(options: argparse.Namespace, plan: Sequence[Planned], rounds: int) -> i
     about = _about(options.plan, plan, rounds)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "report.json").exists():
-            shutil.copyfile(folder / "report.json", folder / PREVIOUS)
+        if (folder / FIGURES).exists():
+            shutil.copyfile(folder / FIGURES, folder / changes.FILE)
         recorder = Recorder(folder / FILE, about)
     except OSError as error:
         print(f"no report can be written: {error}", file=sys.stderr)

@@ -12,22 +12,18 @@ its own, which is gone with it.
 import importlib.metadata
 import importlib.util
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from loadtest.cost import NGINX_FRAME, nginx_at
+from loadtest.cost import NGINX_FRAME, nginx_at, nginx_program
+from loadtest.experiment.raw import OURS, POOL, POOL_THREADS, THREADS
 from loadtest.peers import BODY
 
-POOL_THREADS: Final = 32
-OURS: Final = "reactor"
-THREADS: Final = "threads"
 QUICK_SWITCH: Final = 0.0005  # seconds: what the reactor sets for itself
 QUICK_THREADS: Final = f"threads-{QUICK_SWITCH * 1000:g}ms"
-POOL: Final = f"pool-{POOL_THREADS}"
 PEERS: Final = ("nginx", "uvicorn", "tornado", "waitress", "http.server")
 
 _LOCATIONS: Final = """
@@ -85,11 +81,7 @@ def _packages(*names: str) -> Callable[[], str]:
 
 
 def _no_nginx() -> str:
-    return "" if _nginx_program() else "nginx"
-
-
-def _nginx_program() -> str | None:
-    return shutil.which("nginx") or shutil.which("nginx", path="/usr/local/sbin:/usr/sbin")
+    return "" if nginx_program() else "nginx"
 
 
 ARMS: Final = {
@@ -120,7 +112,7 @@ def versions(names: set[str]) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     for name, command in (
-        ("nginx", [_nginx_program() or "nginx", "-v"]),
+        ("nginx", [nginx_program() or "nginx", "-v"]),
         ("h2load", ["h2load", "--version"]),
         ("wrk", ["wrk", "-v"]),
     ):

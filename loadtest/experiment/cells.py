@@ -5,12 +5,12 @@ length of a plan is known before it begins. The order is that of the report: wha
 comes first.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-from loadtest.experiment.arms import ARMS, OURS, PEERS, POOL, QUICK_THREADS, THREADS
-from loadtest.experiment.raw import Cell
+from loadtest.experiment.arms import ARMS, PEERS, QUICK_THREADS
+from loadtest.experiment.raw import OURS, POOL, THREADS, Cell
 from loadtest.experiment.workloads import WORKLOADS, Workload
 
 BOTH: Final = (OURS, THREADS)
@@ -25,6 +25,11 @@ class Planned:
 
     cell: Cell
     workload: Workload
+
+    def among(self, arms: Container[str]) -> "Planned":
+        """The same for those of its arms that are among these."""
+        having = [arm for arm in self.cell.arms if arm in arms]
+        return replace(self, cell=replace(self.cell, arms=having))
 
     def expected(self, seconds: float) -> float:
         """How long a sample takes."""
@@ -54,8 +59,7 @@ FULL: Final = [
     *_planned("burn", 5, 50, 200, arms=(*BOTH, QUICK_THREADS)),
     *_planned("mix", 500, 1000, 2000, 4000, arms=ALL),
     *_planned("keepalive", 1, 8, arms=ALL),
-    *_planned("keepalive", 64, arms=(*ALL, QUICK_THREADS, *PEERS)),
-    *_planned("keepalive", 512, arms=(*ALL, QUICK_THREADS, *PEERS)),
+    *_planned("keepalive", 64, 512, arms=(*ALL, QUICK_THREADS, *PEERS)),
     *_planned("keepalive", 4096, 10_000),
     *_planned("fairness", 4096, arms=ALL),
     *_planned("open", 20, 50, 80, 100, 120),
@@ -79,22 +83,23 @@ FULL: Final = [
 _BY_NAME: Final = {planned.cell.name: planned for planned in FULL}
 
 
-def _chosen(names: Sequence[str], arms: Sequence[str]) -> list[Planned]:
-    """These cells, with those of the arms that they have in the full plan."""
-    chosen = []
-    for name in names:
-        planned = _BY_NAME[name]
-        having = [arm for arm in planned.cell.arms if arm in arms]
-        cell = Cell(**{**vars(planned.cell), "arms": having})
-        chosen.append(Planned(cell, planned.workload))
-    return chosen
+def narrowed(plan: Sequence[Planned], names: Sequence[str], arms: Sequence[str]) -> list[Planned]:
+    """Of the plan, these cells and these arms; all of them where none is named.
+
+    A cell that is named and not of this plan is taken from the full one. One for none of the arms
+    is left out.
+    """
+    chosen = [_BY_NAME[name] for name in names] if names else list(plan)
+    return [left for one in chosen if (left := one.among(arms or ARMS)).cell.arms]
 
 
-QUICK: Final = _chosen(
+QUICK: Final = narrowed(
+    FULL,
     ["block-64", "mix-1000", "keepalive-64", "keepalive-4096", "idle-1000", "slow-readers-500"],
     BOTH,
 )
-BENCH: Final = _chosen(
+BENCH: Final = narrowed(
+    FULL,
     [
         "block-64",
         "burn-50",
@@ -120,11 +125,7 @@ def available(plan: Sequence[Planned]) -> tuple[list[Planned], dict[str, str]]:
     A cell for none of the others is left out.
     """
     lacking = {name: what for name, arm in ARMS.items() if (what := arm.missing())}
-    left = []
-    for planned in plan:
-        arms = [arm for arm in planned.cell.arms if arm not in lacking]
-        if arms:
-            left.append(Planned(Cell(**{**vars(planned.cell), "arms": arms}), planned.workload))
+    left = narrowed(plan, (), [arm for arm in ARMS if arm not in lacking])
     used = {arm for planned in plan for arm in planned.cell.arms}
     return left, {arm: what for arm, what in lacking.items() if arm in used}
 
@@ -132,18 +133,3 @@ def available(plan: Sequence[Planned]) -> tuple[list[Planned], dict[str, str]]:
 def expected_seconds(plan: Sequence[Planned], rounds: int, seconds: float) -> float:
     """Of a run."""
     return rounds * sum(planned.expected(seconds) * len(planned.cell.arms) for planned in plan)
-
-
-def narrowed(plan: Sequence[Planned], names: Sequence[str], arms: Sequence[str]) -> list[Planned]:
-    """Of the plan, these cells (all: nothing is named) and these arms.
-
-    A cell that is named and not of this plan is taken from the full one.
-    """
-    chosen = [_BY_NAME[name] for name in names] if names else list(plan)
-    if arms:
-        chosen = [
-            Planned(Cell(**{**vars(one.cell), "arms": having}), one.workload)
-            for one in chosen
-            if (having := [arm for arm in one.cell.arms if arm in arms])
-        ]
-    return chosen

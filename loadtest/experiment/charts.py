@@ -23,8 +23,8 @@ from loadtest.experiment.comparing import (
 )
 from loadtest.experiment.heatmap import heatmap
 from loadtest.experiment.plots import Plot, colour_of, drawn_arms, finished, paper
-from loadtest.experiment.raw import INTENDED, SERVICE
-from loadtest.experiment.summary import MEMORY, OURS, THREADS, Measured, Summary, known
+from loadtest.experiment.raw import INTENDED, OURS, SERVICE, THREADS
+from loadtest.experiment.summary import MEMORY, Measured, Summary, known
 from loadtest.experiment.wording import duration, listed, name_of, number, percent, size
 
 MIB: Final = 1024 * 1024

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from math import exp, isfinite, log
 from typing import Final, TypeAlias
 
-from loadtest.experiment.raw import BYSTANDER
-from loadtest.experiment.summary import OURS, THREADS, Measured, Outcome, Spread, Summary
+from loadtest.experiment.raw import BYSTANDER, OURS, THREADS
+from loadtest.experiment.summary import Measured, Outcome, Spread, Summary
 from loadtest.experiment.wording import duration, number
 
 EVEN: Final = 0.05  # of the larger one

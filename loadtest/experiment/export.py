@@ -12,7 +12,6 @@ from loadtest.experiment.comparing import behind
 from loadtest.experiment.summary import PERCENTILES, Measured, Outcome, Spread, Summary, known
 from loadtest.experiment.targets import targets
 from loadtest.experiment.verdict import sentences
-from loadtest.histogram import Histogram
 
 
 def exported(summary: Summary) -> str:
@@ -53,10 +52,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
         "out_of_service": outcome.out_of_service,
         "failures": outcome.failures,
         "values": {name: _spread(outcome.recorded(name)) for name in names},
-        "latencies": {
-            name: _latencies(merged) | {"p99_of_rounds": _spread(_tails(outcome, name))}
-            for name, merged in outcome.latencies.items()
-        },
+        "latencies": {name: _latencies(outcome, name) for name in outcome.latencies},
     }
 
 
@@ -71,16 +67,12 @@ def _spread(spread: Spread | None) -> dict[str, Any] | None:
     }
 
 
-def _latencies(merged: Histogram) -> dict[str, Any]:
+def _latencies(outcome: Outcome, name: str) -> dict[str, Any]:
+    merged = outcome.latencies[name]
     return {
         "count": merged.count,
         "mean": merged.mean if merged.count else None,
-        **{name: known(merged, share) for name, share in PERCENTILES.items()},
+        **{place: known(merged, share) for place, share in PERCENTILES.items()},
         "longest": merged.longest,
+        "p99_of_rounds": _spread(outcome.recorded_of_rounds(name, 0.99)),
     }
-
-
-def _tails(outcome: Outcome, name: str) -> Spread | None:
-    found = [known(one.latencies[name], 0.99) for one in outcome.samples if name in one.latencies]
-    values = tuple(value for value in found if value is not None)
-    return Spread(values) if values else None

@@ -86,16 +86,10 @@ def h2load(
         command += ["-H", field]
     command.append(setting.url(target))
     buffered = ["stdbuf", "-oL", *command]
-    own_log = setting.log("h2load")
-    with machine.started(buffered, setting.core, own_log, pipes=True) as process:
-        lines = Lines(process)
-        try:
-            lines.until("duration is started", warm_up + GRACE_SECONDS)
-            window = setting.window(process.pid)
-            lines.until("duration is over", setting.seconds + GRACE_SECONDS)
-        except MeasurementError as error:
-            raise MeasurementError(f"h2load: {error}; {machine.last_line(own_log)}") from error
-        window.close()
+    phases = ("duration is started", "duration is over")
+    with machine.started(buffered, setting.core, setting.log("h2load"), pipes=True) as process:
+        start = warm_up + GRACE_SECONDS
+        window, lines = setting.printed(process, "h2load", phases, start, GRACE_SECONDS)
         text = lines.rest(GRACE_SECONDS)
     outcome = Outcome(window.seconds, command, read_h2load(text, window.seconds, connections))
     outcome.latencies[SERVICE] = read_log(log)
@@ -226,7 +220,7 @@ def own_client(
     amount = ("--seconds", f"{seconds:g}", "--warm-up", f"{WARM_UP_SECONDS:g}")
     with setting.companion("loadtest.client", *options, *amount) as client:
         window, told = setting.announced(client, seconds + CONNECT_SECONDS + GRACE_SECONDS)
-        outcome = Outcome(told["seconds"], setting.command(client))
+        outcome = Outcome(told["seconds"], client.command)
         outcome.values = counted(told) | {
             "requests": told["requests"],
             "rate": told["requests"] / told["seconds"],

@@ -16,8 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -27,11 +27,11 @@ from typing import Final
 from loadtest import machine
 from loadtest.client import exchange
 from loadtest.crowd import connected, request
-from loadtest.experiment.arms import ARMS, OURS
+from loadtest.experiment.arms import ARMS
 from loadtest.experiment.cells import Planned
-from loadtest.experiment.raw import Recorder, Sample
+from loadtest.experiment.raw import OURS, Recorder, Sample
 from loadtest.experiment.setting import SMALL_TARGET, Outcome, Setting
-from loadtest.experiment.workloads import capacity_of
+from loadtest.experiment.workloads import FILE_NAMES, capacity_of
 from loadtest.machine import MeasurementError
 
 WARM_UP_REQUESTS: Final = 50
@@ -43,7 +43,7 @@ CAPACITY_SECONDS: Final = 2.0
 CAPACITY_TRIES: Final = 3
 # What a generator or a server that breaks may do to who reads it; a sample fails, the run goes on.
 BROKEN: Final = (OSError, ValueError, LookupError, subprocess.SubprocessError)
-FILES: Final = (("1k.bin", 1024), ("100k.bin", 100 * 1024), ("100m.bin", 100 * 1024 * 1024))
+FILES: Final = tuple((f"{name}.bin", size) for size, name in FILE_NAMES.items())
 
 
 @dataclass
@@ -102,36 +102,38 @@ class Harness:
         return sample
 
     def _measured(self, planned: Planned, arm: str, sample: Sample) -> Outcome:
+        with self._setting(arm, self._options.seconds, sample.server) as setting:
+            return planned.workload.measure(setting, planned.cell.x)
+
+    @contextmanager
+    def _setting(self, arm: str, seconds: float, command: list[str]) -> Iterator[Setting]:
+        """A fresh server, warmed up, that is still there at the end; puts its command in `command`.
+
+        Raises MeasurementError.
+        """
         port = machine.free_port()
         with tempfile.TemporaryDirectory(prefix="loadtest-") as name:
             folder = Path(name)
-            command = ARMS[arm].command(port, self._files, folder)
-            sample.server = _as_typed(command)
+            log = folder / "server.log"
+            started = ARMS[arm].command(port, self._files, folder)
+            command += _as_typed(started)
             core, _ = machine.cores()
-            with machine.serving(command, port, core, folder / "server.log") as pid:
+            with machine.serving(started, port, core, log) as pid:
                 check_identity(pid, port)
                 cost = warm_up(pid, port)
-                setting = Setting(pid, port, folder, self._options.seconds, self._capacity, cost)
-                outcome = planned.workload.measure(setting, planned.cell.x)
-                check_alive(pid, folder / "server.log")
-                return outcome
+                yield Setting(pid, port, folder, seconds, self._capacity, cost)
+                check_alive(pid, log)
 
     def _measured_capacity(self) -> float:
         """Of ours, for /page: what all arms are offered shares of. Raises MeasurementError.
 
         The best of some tries, since all that can happen to one is that it is disturbed.
         """
-        return max(self._capacity_once() for _ in range(CAPACITY_TRIES))
-
-    def _capacity_once(self) -> float:
-        with tempfile.TemporaryDirectory(prefix="loadtest-") as name:
-            folder, port = Path(name), machine.free_port()
-            command = ARMS[OURS].command(port, self._files, folder)
-            core, _ = machine.cores()
-            with machine.serving(command, port, core, folder / "server.log") as pid:
-                check_identity(pid, port)
-                warm_up(pid, port)
-                return capacity_of(Setting(pid, port, folder, CAPACITY_SECONDS, 0.0))
+        best = 0.0
+        for _ in range(CAPACITY_TRIES):
+            with self._setting(OURS, CAPACITY_SECONDS, []) as setting:
+                best = max(best, capacity_of(setting))
+        return best
 
 
 def check_identity(pid: int, port: int) -> None:

@@ -11,8 +11,8 @@ from typing import Final, TypeAlias
 
 from loadtest.experiment.columns import DAGGER, DAGGER_SAYS
 from loadtest.experiment.comparing import LOSSES
-from loadtest.experiment.raw import BYSTANDER
-from loadtest.experiment.summary import OURS, POOL, THREADS, Measured, Outcome, Summary
+from loadtest.experiment.raw import BYSTANDER, OURS, POOL, THREADS
+from loadtest.experiment.summary import Measured, Outcome, Summary
 from loadtest.experiment.wording import BOUND, NOTHING, milliseconds, number, size
 
 ROWS: Final = 35  # lines of both tables together, heads and rules among them

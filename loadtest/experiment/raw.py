@@ -21,6 +21,12 @@ from loadtest.histogram import Histogram
 FILE: Final = "raw.jsonl"  # in the report's folder
 GENERATOR_BOUND: Final = 0.8  # of a core: a generator above it measures itself
 
+# The arms that a report compares.
+OURS: Final = "reactor"
+THREADS: Final = "threads"
+POOL_THREADS: Final = 32
+POOL: Final = f"pool-{POOL_THREADS}"
+
 # The names of a sample's values, and what they mean. All are optional.
 VALUES: Final = {
     "requests": "answers that were right, within the window",

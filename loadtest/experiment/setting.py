@@ -16,7 +16,7 @@ from typing import Any, Final
 from loadtest import machine
 from loadtest.experiment.raw import BYSTANDER
 from loadtest.histogram import Histogram
-from loadtest.machine import Companion
+from loadtest.machine import Companion, Lines, MeasurementError, Process
 
 SMALL_TARGET: Final = "/hello"
 BYSTANDER_PATIENCE: Final = 5.0  # seconds for an answer, then it counts as an error
@@ -121,8 +121,25 @@ class Setting:
         window.close()
         return window, companion.hear(timeout)
 
-    def command(self, companion: Companion) -> list[str]:
-        return [str(part) for part in companion.process.args]  # type: ignore[union-attr]
+    def printed(
+        self, process: Process, name: str, lines: tuple[str, str], start: float, grace: float
+    ) -> tuple[Window, Lines]:
+        """The window of a generator of others, from one of these lines to the other.
+
+        It opens after `start` seconds at most, and may take `grace` longer than it should. Raises
+        MeasurementError, with the last words of its log.
+        """
+        opens, over = lines
+        output = Lines(process)
+        try:
+            output.until(opens, start)
+            window = self.window(process.pid)
+            output.until(over, self.seconds + grace)
+        except MeasurementError as error:
+            last = machine.last_line(self.log(name))
+            raise MeasurementError(f"{name}: {error}; {last}") from error
+        window.close()
+        return window, output
 
     @contextmanager
     def bystander(self) -> Iterator[None]:

@@ -20,9 +20,6 @@ from typing import Final
 from loadtest.experiment.raw import BYSTANDER, INTENDED, SERVICE, Cell, Recorded, Run, Sample
 from loadtest.histogram import Histogram, merged
 
-OURS: Final = "reactor"
-THREADS: Final = "threads"
-POOL: Final = "pool-32"
 PERCENTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "p99.99": 0.9999}
 PACED: Final = frozenset({"rate", "bytes_rate", "done_seconds", "recovery_seconds"})
 OWN_MEMORY: Final = ("process_bytes", "stacks_bytes", "tables_bytes")
@@ -124,8 +121,10 @@ class Outcome:
 
     def of_rounds(self, name: str, share: float) -> Spread | None:
         """The percentile of each round by itself, to see how far the merged one can be trusted."""
-        if self.generator_bound:
-            return None
+        return None if self.generator_bound else self.recorded_of_rounds(name, share)
+
+    def recorded_of_rounds(self, name: str, share: float) -> Spread | None:
+        """The same, also where the generator was the limit."""
         found = [known(one.latencies[name], share) for one in self.samples if name in one.latencies]
         values = tuple(value for value in found if value is not None)
         return Spread(values) if values else None

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from loadtest.experiment.raw import BYSTANDER
-from loadtest.experiment.summary import MEMORY, OURS, POOL, THREADS, Measured, Outcome, Summary
+from loadtest.experiment.raw import BYSTANDER, OURS, POOL, THREADS
+from loadtest.experiment.summary import MEMORY, Measured, Outcome, Summary
 from loadtest.experiment.wording import BOUND, duration, number, size, spread, times
 
 MET: Final = "met"

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from loadtest.experiment.comparing import crossing_words, order, points
-from loadtest.experiment.summary import OURS, POOL, THREADS, Measured, Outcome, Summary
+from loadtest.experiment.raw import OURS, POOL, THREADS
+from loadtest.experiment.summary import Measured, Outcome, Summary
 from loadtest.experiment.targets import (
     BLOCKED_CLIENTS,
     CALM,

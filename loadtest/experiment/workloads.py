@@ -105,7 +105,7 @@ def idle(setting: Setting, x: float) -> Outcome:
             setting.dismiss_bystander()
             open_ones = crowd.dismiss(GRACE_SECONDS)["still_open"]
         values |= {"connections": x, "refused": x - open_ones}
-        return setting.finish(Outcome(window.seconds, setting.command(crowd), values), window)
+        return setting.finish(Outcome(window.seconds, crowd.command, values), window)
 
 
 def slow_readers(setting: Setting, x: float) -> Outcome:
@@ -134,7 +134,7 @@ def _held(setting: Setting, module: str, kind: str, target: str, count: int) -> 
         values |= counted(told) | {"connections": count}
         if "answered" in told:
             values |= {"served": told["answered"] / count, "errors": told["cut"]}
-        return setting.finish(Outcome(window.seconds, setting.command(crowd), values), window)
+        return setting.finish(Outcome(window.seconds, crowd.command, values), window)
 
 
 def _arrived(crowd: Companion) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def events(setting: Setting, x: float) -> Outcome:
             setting.dismiss_bystander()
             lasted = time.monotonic() - window.start  # longer than the window, where it had to wait
             told = crowd.dismiss(GRACE_SECONDS)
-        outcome = Outcome(window.seconds, setting.command(crowd))
+        outcome = Outcome(window.seconds, crowd.command)
         outcome.values = counted(told) | {
             "requests": (told["events"] - before) * window.seconds / lasted,
             "connections": x,
@@ -215,9 +215,7 @@ def _open(setting: Setting, *options: str) -> Outcome:
             )
             values["recovery_seconds"] = recovery(slices, before, after)
         latencies = {name: Histogram.from_json(told[name]) for name in (SERVICE, INTENDED)}
-        return setting.finish(
-            Outcome(told["seconds"], setting.command(loop), values, latencies), window
-        )
+        return setting.finish(Outcome(told["seconds"], loop.command, values, latencies), window)
 
 
 def burst(setting: Setting, x: float) -> Outcome:
@@ -233,9 +231,7 @@ def burst(setting: Setting, x: float) -> Outcome:
             "done_seconds": told["done_seconds"],
         }
         latencies = {INTENDED: Histogram.from_json(told["intended"])}
-        return setting.finish(
-            Outcome(window.seconds, setting.command(crowd), values, latencies), window
-        )
+        return setting.finish(Outcome(window.seconds, crowd.command, values, latencies), window)
 
 
 # ---------------------------------------------------------------------------------- locust
@@ -249,14 +245,8 @@ def mix(setting: Setting, x: float) -> Outcome:
     with setting.bystander():
         log = setting.log("locust")
         with machine.started(command, setting.core, log, pipes=True) as process:
-            lines = machine.Lines(process)
-            try:
-                lines.until('"open"', LOCUST_SECONDS)
-                window = setting.window(process.pid)
-                lines.until('"over"', seconds + LOCUST_SECONDS)
-            except MeasurementError as error:
-                raise MeasurementError(f"locust: {error}; {machine.last_line(log)}") from error
-            window.close()
+            phases, most = ('"open"', '"over"'), LOCUST_SECONDS
+            window, lines = setting.printed(process, "locust", phases, most, most)
             setting.dismiss_bystander()
             lines.rest(LOCUST_SECONDS)
         try:

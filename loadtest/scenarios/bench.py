@@ -10,7 +10,6 @@ are left in `loadtest/report/locust/`, and the status is 1 if a run broke its li
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from loadtest import machine
+from loadtest.experiment.raw import GENERATOR_BOUND
 from loadtest.figures import table
 from loadtest.histogram import Histogram
 from loadtest.machine import PROJECT, MeasurementError
@@ -29,7 +29,6 @@ from loadtest.scenarios.servers import SERVERS, make_files, serving
 from loadtest.scenarios.stages import STAGES, duration
 
 REPORT: Final = PROJECT / "loadtest" / "report" / "locust"
-GENERATOR_BOUND: Final = 0.8  # of a core
 GRACE_SECONDS: Final = 20  # after which a run that should have ended is given up
 HEADER: Final = (
     *("load", "server", "requests", "failed", "p50 ms", "p99 ms"),
@@ -95,13 +94,13 @@ def measure(load: Load, server: str, report: Path, limits: Sequence[str]) -> Res
         output.unlink(missing_ok=True)
         told = ["--only-summary", *files, *limits, "--outcome", str(output)]
         with serving(server, folder, port, folder / "server.log") as pid:
-            before, used = machine.cpu_seconds(pid), _children_cpu()
+            before, used = machine.cpu_seconds(pid), machine.children_cpu_seconds()
             start = time.monotonic()
             command = locust(port, *load.options, *told)
             status = _run(command, core, left.with_suffix(".log"), load.seconds + GRACE_SECONDS)
             seconds = time.monotonic() - start
             cpu = machine.cpu_seconds(pid) - before
-            share = (_children_cpu() - used) / seconds
+            share = (machine.children_cpu_seconds() - used) / seconds
         return Result(load.name, server, _outcome(output), cpu, share, status)
 
 
@@ -118,12 +117,6 @@ def _outcome(path: Path) -> Outcome:
         return read(path)
     except (OSError, ValueError) as error:
         raise MeasurementError(f"locust left no outcome: {error}") from error
-
-
-def _children_cpu() -> float:
-    """Of those that have ended: the generator, as the server still runs."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def run(options: argparse.Namespace) -> int:
