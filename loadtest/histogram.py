@@ -58,7 +58,7 @@ class Histogram:
         return self.total / self.count if self.count else float("nan")
 
     def cumulated(self) -> Iterator[tuple[float, float]]:
-        """Seconds, and the share of all values that do not exceed them; for a plot."""
+        """Seconds, and the share of all values that do not exceed them."""
         seen = 0
         for bucket, count in sorted(self.counts.items()):
             seen += count
