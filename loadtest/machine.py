@@ -21,6 +21,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -63,25 +64,50 @@ def started(
     With `pipes`, its stdin and stdout are.
     """
     usable = os.sched_getaffinity(0) if core is None else {core}
-    with log.open("w") as output:
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
-                stdout=subprocess.PIPE if pipes else output,
-                stderr=output,
-                cwd=PROJECT,
-                text=True,
-                start_new_session=True,
-                # Before exec, so that every thread and child of the program inherits it.
-                preexec_fn=partial(os.sched_setaffinity, 0, usable),
-            )
-        except OSError as error:
-            raise MeasurementError(f"{command[0]}: {error.strerror}") from error
+    process: Process | None = None
     try:
+        with log.open("w") as output, _undisturbed():
+            try:
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
+                    stdout=subprocess.PIPE if pipes else output,
+                    stderr=output,
+                    cwd=PROJECT,
+                    text=True,
+                    start_new_session=True,
+                    # Before exec, so that every thread and child of the program inherits it.
+                    preexec_fn=partial(os.sched_setaffinity, 0, usable),
+                )
+            except OSError as error:
+                raise MeasurementError(f"{command[0]}: {error.strerror}") from error
         yield process
     finally:
-        stop(process)
+        if process is not None:
+            stop(process)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Signals wait for the end of this block, if Python handles them and this is its main thread.
+
+    What a handler raises is lost where it interrupts a hook of a fork, and would leave a process
+    behind where that has begun and nobody knows it yet.
+    """
+    came: list[int] = []
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if callable(handler := signal.getsignal(number)):
+                handlers[number] = handler
+                signal.signal(number, lambda one, frame: came.append(one))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for late in came:
+            signal.raise_signal(late)
 
 
 @contextmanager

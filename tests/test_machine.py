@@ -6,8 +6,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -355,3 +356,31 @@ def test_the_memory_of_nobody() -> None:
         process.wait()
     with pytest.raises(MeasurementError, match="memory cannot be read"):
         memory_of([process.pid])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_within_a_start_is_neither_lost_nor_does_it_leave_a_process(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may come in a hook of a fork, and what is raised there is lost."""
+    begun: list[machine.Process] = []
+    original = subprocess.Popen
+
+    def popen(*arguments: Any, **options: Any) -> machine.Process:
+        process: machine.Process = original(*arguments, **options)
+        begun.append(process)
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(number)
+        return process
+
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(subprocess, "Popen", popen)
+            with pytest.raises(KeyboardInterrupt), running(tmp_path, "time.sleep(60)"):
+                pytest.fail("nobody has been interrupted")
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+    (process,) = begun
+    assert process.returncode is not None
