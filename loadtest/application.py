@@ -14,7 +14,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from reactor import File, FileRegion, Request, Response, Server
+from reactor import File, FileRegion, Response, Server
+from reactor.messages.request import Request
 
 BODY_BYTES: Final = 1024 * 1024
 PIECE_BYTES: Final = 8 * 1024

@@ -4,7 +4,7 @@ A ThreadLoop is a Reactor without its first word: there is nothing to wait for b
 Where that wants bytes, `recv` waits for them, no longer than SO_RCVTIMEO; where it wants a timer or
 another thread's word, the thread sleeps. Timers, what was queued for soon, and what a turn is are
 the Reactor's. The transport sends until all is sent, so nobody ever waits for it to drain. A reader
-that is slow is given up by the same Patience, looked at whenever a send has come to an end by
+that is slow is given up by the same MinimumRate, looked at whenever a send has come to an end by
 SO_SNDTIMEO.
 
 A timeout of a socket is set where it is another one than before, so a request on a kept connection
@@ -24,13 +24,14 @@ from contextlib import suppress
 from threading import Lock
 from typing import Any, Final
 
-from reactor.budgets import Patience
-from reactor.connection import READING, HttpConnection
+from reactor.files.region import FileRegion
+from reactor.http.connection import READING, HttpConnection
 from reactor.limits import Limits
-from reactor.loop import LONGEST_WAIT, NEVER, Callback, Reactor
-from reactor.messages import PIECE_BYTES
-from reactor.regions import FileRegion
-from reactor.transport import (
+from reactor.loop.reactor import LONGEST_WAIT, Reactor
+from reactor.loop.timers import NEVER, Callback
+from reactor.messages.body import PIECE_BYTES
+from reactor.net.min_rate import MinimumRate
+from reactor.net.transport import (
     ENDED,
     FAST_WINDOW_BYTES,
     FINISHING,
@@ -139,7 +140,7 @@ class BlockingTransport(Transport):
         self.window = FAST_WINDOW_BYTES
         self._loop = reactor
         self._clock = reactor.clock
-        self._patience: Patience | None = None  # once a send was slow
+        self._patience: MinimumRate | None = None  # once a send was slow
         self._receive_seconds = NEVER
         self._send_seconds = NEVER
         self._limit_send(min(FIRST_SEND_SECONDS, reactor.limits.min_rate_timeout))
@@ -220,7 +221,7 @@ class BlockingTransport(Transport):
     def _update_interest(self) -> None:
         """Nobody asks."""
 
-    def _begin_to_wait(self, patience: Patience) -> None:
+    def _begin_to_wait(self, patience: MinimumRate) -> None:
         now = self._clock()
         patience.level = self.unsent + self.unacknowledged()
         self._limit_send(patience.begin(now) - now)
@@ -229,7 +230,7 @@ class BlockingTransport(Transport):
         """Whether the peer has kept the rate so far, by what it has acknowledged."""
         if self._patience is None:
             limits = self._loop.limits
-            self._patience = Patience(limits.min_rate, limits.min_rate_timeout)
+            self._patience = MinimumRate(limits.min_rate, limits.min_rate_timeout)
             self._begin_to_wait(self._patience)
             return True
         patience, now = self._patience, self._clock()

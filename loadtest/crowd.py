@@ -31,15 +31,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from loadtest.client import exchange
-from loadtest.connection import (
-    LATE,
-    RIGHT,
-    SERVER,
-    Connection,
-    Tally,
-    Turns,
-    unconnected,
-)
+from loadtest.connection import LATE, RIGHT, SERVER, Connection, Tally, Turns, unconnected
 from loadtest.histogram import Histogram
 
 SOCKET_TIMEOUT: Final = 20.0  # seconds for anything that waits

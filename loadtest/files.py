@@ -31,7 +31,6 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from handlers.codings import encode
 from loadtest import bench, machine
 from loadtest.client import MARK
 from loadtest.cost import NGINX_FRAME, nginx_at
@@ -47,6 +46,7 @@ from loadtest.memory import (
     samples_of,
     subject,
 )
+from reactor.web.compression.encoders import encode
 
 LOAD_SECONDS: Final = int(CALM_SECONDS) + 2  # of a crowd
 BEFORE_SECONDS: Final = 2.0

@@ -27,20 +27,21 @@ from functools import wraps
 from inspect import iscoroutine, iscoroutinefunction
 from typing import Any, Final, TypeVar, cast
 
-from handlers.files import Files
-from handlers.folders import Contents
-from handlers.middlewares.ratelimit import RateLimit
-from handlers.resumable import Resumable
-from reactor import outgoing, regions
-from reactor.budgets import MemoryBudget
-from reactor.buffers import JOIN_BYTES
-from reactor.dates import WallClock
-from reactor.futures import Future, Lane
-from reactor.logwriter import BATCH_SECONDS, LogFile
-from reactor.loop import Reactor
-from reactor.regions import File
-from reactor.tasks import Runtime
-from reactor.threadpool import ThreadPool
+from reactor.files import region
+from reactor.files.file import File
+from reactor.http import response_body
+from reactor.http.wall_clock import WallClock
+from reactor.loop.reactor import Reactor
+from reactor.net.send_queue import JOIN_BYTES
+from reactor.observe.log_writer import BATCH_SECONDS, LogFile
+from reactor.tasks.futures import Future, Lane
+from reactor.tasks.semaphore import WeightedSemaphore
+from reactor.tasks.task import Runtime
+from reactor.tasks.thread_pool import ThreadPool
+from reactor.web.middlewares.rate_limit import RateLimit
+from reactor.web.static.directory_reader import Contents
+from reactor.web.static.file_server import Files
+from reactor.web.uploads.resumable import Resumable
 
 T = TypeVar("T")
 
@@ -55,7 +56,7 @@ _GUARDED: Final[tuple[tuple[type, tuple[str, ...]], ...]] = (
 )
 
 
-_SCRATCHES: Final = (regions, outgoing)  # modules that know the loop's
+_SCRATCHES: Final = (region, response_body)  # modules that know the loop's
 LINE_BYTES: Final = 100  # a line of the access log, about: by these lines its memory is limited
 
 
@@ -253,10 +254,10 @@ class ThreadRuntime(Runtime):
 # --- what connections share ----------------------------------------------------------------------
 
 
-class ThreadMemory(MemoryBudget):
+class ThreadMemory(WeightedSemaphore):
     """One thread's way to the memory that all share."""
 
-    def __init__(self, shared: MemoryBudget, loop: Reactor) -> None:
+    def __init__(self, shared: WeightedSemaphore, loop: Reactor) -> None:
         self._shared = shared
         self._loop = loop
 
@@ -275,7 +276,7 @@ class _Room(Relay):
 
     __slots__ = ("_memory",)
 
-    def __init__(self, loop: Reactor, shared: Future[Any], memory: MemoryBudget) -> None:
+    def __init__(self, loop: Reactor, shared: Future[Any], memory: WeightedSemaphore) -> None:
         super().__init__(loop, shared)
         self._memory = memory
 

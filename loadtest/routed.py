@@ -12,10 +12,10 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from handlers.application import Application
-from handlers.events import events
-from handlers.requests import Request
 from reactor import Response, sleep
+from reactor.web.app.application import Application
+from reactor.web.app.requests import Request
+from reactor.web.realtime.server_sent_events import events
 
 EVENT_SECONDS = 1.0
 

@@ -23,11 +23,10 @@ import time
 from collections.abc import AsyncIterator
 from typing import Final
 
-from handlers import Application, Request, html
-from handlers.compression import compress
-from handlers.events import events
-from handlers.middleware import Answer, may_wait
-from reactor import FieldBlock, ProtocolError, Response, sleep
+from reactor import Application, FieldBlock, ProtocolError, Request, Response, html, sleep
+from reactor.web.compression.responses import compress
+from reactor.web.endpoint import Answer, may_wait
+from reactor.web.realtime.server_sent_events import events
 
 HELLO: Final = b"hello-world!!"
 EVENT_SECONDS: Final = 1.0

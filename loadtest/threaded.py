@@ -32,28 +32,23 @@ from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any, Final
 
-from handlers.site import Site, Unusable
 from loadtest.blocking import BlockingTransport, ThreadLoop
 from loadtest.monitor import SHARED_CLOCK, SharedLog, SharedWall, ThreadMemory, ThreadRuntime, share
 from reactor.__main__ import complain, open_access_log, open_error_log, plan, served
-from reactor.accesslog import Observer, line_writer
-from reactor.budgets import MemoryBudget
-from reactor.config import Config, configure_logging, parse_arguments
-from reactor.connection import HttpConnection, State
-from reactor.errorlog import ErrorLog
 from reactor.errors import ProtocolError
+from reactor.http.connection import HttpConnection, State
+from reactor.http.context import Handler, Observer, ServerContext
 from reactor.limits import Limits
-from reactor.loader import LoadError
-from reactor.logwriter import LogFile
-from reactor.server import (
-    ACCEPT_PAUSE,
-    OUT_OF_RESOURCES,
-    REFUSALS,
-    affordable_connections,
-    bind,
-)
-from reactor.service import Handler, Service
-from reactor.transport import RESET_ON_CLOSE
+from reactor.net.listener import ACCEPT_PAUSE, OUT_OF_RESOURCES, bind
+from reactor.net.transport import RESET_ON_CLOSE
+from reactor.observe.access_log import line_writer
+from reactor.observe.error_log import ErrorLog
+from reactor.observe.log_writer import LogFile
+from reactor.process.loader import LoadError
+from reactor.server.admission import REFUSALS, affordable_connections
+from reactor.tasks.semaphore import WeightedSemaphore
+from reactor.web.site.command_line import Config, configure_logging, parse_arguments
+from reactor.web.site.site import Site, SiteError
 
 POOL_THREADS: Final = 32
 STACK_BYTES: Final = 512 * 1024  # of a thread; the C library keeps a few for the next ones
@@ -73,7 +68,7 @@ class Worker:
         limits = server.limits
         self.loop = ThreadLoop(limits)
         self.runtime = ThreadRuntime(self.loop, limits.cancel_timeout)
-        self.service = Service(
+        self.service = ServerContext(
             server.handler, limits, self.runtime, server.wall, server.observe, _nobody
         )
         self.service.memory = ThreadMemory(server.memory, self.loop)
@@ -123,7 +118,7 @@ class ThreadedServer:
         self.handler = handler
         self.draining = False
         self.wall = wall
-        self.memory = MemoryBudget(limits.memory_bodies_bytes)
+        self.memory = WeightedSemaphore(limits.memory_bodies_bytes)
         self.observe: Observer | None = None
         self._log = SharedLog(access_log, limits.log_bytes) if access_log is not None else None
         if self._log is not None:
@@ -337,8 +332,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             access_log=access_log,
             access_log_format=config.access_log_format,
         )
-    except (LoadError, Unusable, ValueError) as error:
-        return complain(str(error), 1 if isinstance(error, Unusable) else 2)
+    except (LoadError, SiteError, ValueError) as error:
+        return complain(str(error), 1 if isinstance(error, SiteError) else 2)
     try:
         listening = bind(config.host, config.port, config.limits.backlog)
     except (OSError, OverflowError, UnicodeError) as error:

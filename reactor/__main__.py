@@ -16,16 +16,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from handlers.site import Plan, Site, Unusable
-from reactor.config import UPLOADS, Config, configure_logging, parse_arguments
-from reactor.dates import WallClock
-from reactor.errorlog import ErrorLog
-from reactor.handover import GRACE, Child
-from reactor.loader import LoadError, load, trace
-from reactor.logwriter import LogFile
-from reactor.reload import Supervisor
-from reactor.report import report
-from reactor.server import Server, bind
+from reactor.http.wall_clock import WallClock
+from reactor.net.listener import bind
+from reactor.observe.error_log import ErrorLog
+from reactor.observe.log_writer import LogFile
+from reactor.process.child import GRACE, ReloadChild
+from reactor.process.loader import LoadError, load, trace
+from reactor.process.reloader import Supervisor
+from reactor.server.server import Server
+from reactor.server.state_dump import state_dump
+from reactor.web.site.command_line import UPLOADS, Config, configure_logging, parse_arguments
+from reactor.web.site.site import Site, SiteError, SiteOptions
 
 PATIENCE_AFTER_SECOND_SIGNAL: Final = 0.8  # seconds
 
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logging(config.log_level, error_log)
     if not config.reload:
         return _serve(config, error_log, None)
-    child = Child.inherited()
+    child = ReloadChild.inherited()
     if child is None:
         return _supervise(config, arguments)
     child.begin(config.application, config.limits.shutdown_timeout)
@@ -63,7 +64,7 @@ def _supervise(config: Config, arguments: Sequence[str]) -> int:
     return Supervisor(arguments, listening, config.limits.shutdown_timeout).run()
 
 
-def _serve(config: Config, error_log: ErrorLog, child: Child | None) -> int:
+def _serve(config: Config, error_log: ErrorLog, child: ReloadChild | None) -> int:
     try:
         access_log = open_access_log(config.access_log)
     except OSError as error:
@@ -75,7 +76,7 @@ def _serve(config: Config, error_log: ErrorLog, child: Child | None) -> int:
         if child is not None:  # somebody works on it
             print(trace(error), end="", file=sys.stderr, flush=True)
         return status
-    except Unusable as error:
+    except SiteError as error:
         return complain(str(error))
     try:
         server = Server(
@@ -125,9 +126,9 @@ def open_error_log(where: str) -> LogFile:
     return LogFile(sys.stderr.fileno()) if sys.stderr is not None else LogFile.open(os.devnull)
 
 
-def plan(config: Config) -> Plan:
+def plan(config: Config) -> SiteOptions:
     """Raises LoadError for an application that cannot be loaded."""
-    return Plan(
+    return SiteOptions(
         directory=config.directory,
         static=config.static,
         application=load(config.application) if config.application else None,
@@ -210,7 +211,7 @@ def _report_on_signals(server: Server) -> None:
 
     def tell() -> None:
         """Whatever the level of the log: somebody has asked."""
-        place = (__file__, 0, report(server), (), None)
+        place = (__file__, 0, state_dump(server), (), None)
         log.handle(log.makeRecord(log.name, logging.INFO, *place))
 
     def on_signal(number: int, frame: Any) -> None:

@@ -10,10 +10,10 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 
-from handlers import uploads
+from reactor.http.context import Handler
 from reactor.limits import Limits
-from reactor.server import Server
-from reactor.service import Handler
+from reactor.server.server import Server
+from reactor.web.uploads import atomic_file
 from tests.client import TIMEOUT, Client
 from tests.drive import open_descriptors, opened_since
 
@@ -147,8 +147,8 @@ def closes_files() -> Iterator[None]:
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways to hide an unfinished file, whichever this machine's file system would have."""
     if request.param == "named":
-        monkeypatch.setattr(uploads, "_NAMELESS", 0)
-    elif not uploads._NAMELESS:
+        monkeypatch.setattr(atomic_file, "_NAMELESS", 0)
+    elif not atomic_file._NAMELESS:
         pytest.skip("this machine has no nameless files")
     return str(request.param)
 

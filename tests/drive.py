@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from reactor import Body, Fields, Future, Headers, Lane, Request
-from reactor.budgets import MemoryBudget
-from reactor.futures import Cancellable, TimerLike
+from reactor import Body, Fields, Future, Headers, Lane
+from reactor.messages.request import Request
+from reactor.tasks.futures import Cancellable, TimerLike
+from reactor.tasks.semaphore import WeightedSemaphore
 
 T = TypeVar("T")
 
@@ -157,7 +158,7 @@ def make_request(method: str, path: str, feed: Feed | None = None, **headers: st
     request.host = "example.com"
     if feed is not None:
         request.length = None
-        request.body = Body(feed, None, 0, MemoryBudget(0))
+        request.body = Body(feed, None, 0, WeightedSemaphore(0))
     return request
 
 

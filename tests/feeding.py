@@ -17,8 +17,8 @@ from typing import Final
 
 from reactor.errors import ProtocolError
 from reactor.limits import Limits
-from reactor.messages import Request
-from reactor.protocol.http1 import RequestParser
+from reactor.messages.request import Request
+from reactor.protocol.request_parser import RequestParser
 
 LIMITS: Final = Limits()
 BEFORE: Final = b"POST /before HTTP/1.1\r\nHost: b\r\nContent-Length: 3\r\n\r\nabc"

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from handlers.codedfiles import ENTRY_BYTES, CodedFiles
-from handlers.site import Plan, Site
 from reactor import File, Limits
+from reactor.web.site.site import Site, SiteOptions
+from reactor.web.static.compressed_cache import ENTRY_BYTES, CodedFiles
 from tests.client import Client
 from tests.conftest import Running, Serve
 from tests.drive import open_descriptors
@@ -28,7 +28,7 @@ INTEROP = "Upload-Draft-Interop-Version: 8"
 @contextmanager
 def site(serve: Serve, folder: Path, **limits: Any) -> Iterator[tuple[Running, Site]]:
     """The folder at /files/, with uploads, and its upkeep; all of it ended afterwards."""
-    made = Site(Plan(directory=str(folder), deletes=True), Limits(**limits))
+    made = Site(SiteOptions(directory=str(folder), deletes=True), Limits(**limits))
     running = serve(made.handler, **limits)
     for work in made.housekeeping():
         running.call(partial(running.server.spawn, work))
@@ -65,7 +65,7 @@ def small_file_bytes(serve: Serve, folder: Path) -> None:
         client = running.connect()
         for name in ("small", "large"):
             get(client, name)
-        with patch("reactor.regions.File.look", side_effect=File.look, autospec=True) as look:
+        with patch("reactor.files.file.File.look", side_effect=File.look, autospec=True) as look:
             assert get(client, "small") == b"x" * 100
             assert look.call_count == 0
             assert get(client, "large") == b"x" * 101
@@ -94,7 +94,9 @@ def open_files(serve: Serve, folder: Path) -> None:
             assert get(client, name) == name.encode()
             assert len(kept_open(folder)) <= 3
     with (
-        patch("handlers.openfiles.resource.getrlimit", return_value=(64, 64)),  # a share: 4
+        patch(
+            "reactor.web.static.open_file_cache.resource.getrlimit", return_value=(64, 64)
+        ),  # a share: 4
         site(serve, folder, open_files=1000) as (running, _),
     ):
         client = running.connect()
@@ -131,7 +133,7 @@ def open_file_idle(serve: Serve, folder: Path) -> None:
     for name in ("idle", "asked for"):
         (folder / name).write_bytes(b"content")
     with (
-        patch("handlers.statics.IDLE_SECONDS", 0.05),
+        patch("reactor.web.static.mount.IDLE_SECONDS", 0.05),
         site(serve, folder, open_file_idle=0.6, open_file_age=0.1) as (running, _),
     ):
         client = running.connect()
@@ -335,7 +337,7 @@ def resumable_idle(serve: Serve, folder: Path) -> None:
 def resumable_age(serve: Serve, folder: Path) -> None:
     """It begins anew with each byte that comes."""
     with (
-        patch("handlers.site.EXPIRY_SECONDS", 0.05),
+        patch("reactor.web.site.site.EXPIRY_SECONDS", 0.05),
         site(serve, folder, resumable_age=0.8) as (running, _),
     ):
         uploads = Uploads(running)

@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
-from handlers.application import Application
-from handlers.requests import Request
-from handlers.responses import json, text
 from reactor import ProtocolError, Response, sleep
 from reactor.testing import Client
+from reactor.web.app.application import Application
+from reactor.web.app.requests import Request
+from reactor.web.app.responses import json, text
 
 STATUSES: Final = {  # of the paths below
     "/plain": 200,

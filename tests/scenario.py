@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from reactor import Limits
-from reactor.connection import LINGER
+from reactor.http.connection import LINGER
 from reactor.simulator import (
     Answer,
     Faults,

@@ -9,18 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from reactor import (
-    Cancelled,
-    FileRegion,
-    Lane,
-    Parts,
-    PoolFull,
-    Request,
-    Response,
-    in_pool,
-    sleep,
-)
-from reactor.regions import WINDOW_BYTES
+from reactor import Cancelled, FileRegion, Lane, MultiRegion, PoolFull, Response, in_pool, sleep
+from reactor.files.file import WINDOW_BYTES
+from reactor.messages.request import Request
 from reactor.simulator import SimFile, SimNetwork
 
 PATTERN: Final = random.Random(0).randbytes(400_000)
@@ -98,7 +89,7 @@ class Site:
         """Stretches of two files and bytes around them."""
         begin = self._region(file, at, n)
         end = self._region(other, k, min(k, n))
-        return Response(206, Parts([PATTERN[:k], begin, b"", PATTERN[:9], end, PATTERN[:1]]))
+        return Response(206, MultiRegion([PATTERN[:k], begin, b"", PATTERN[:9], end, PATTERN[:1]]))
 
     def _region(self, file: int, at: int, n: int) -> FileRegion:
         return FileRegion(self.files[file].hold(), at, n)

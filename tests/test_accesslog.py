@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactor import Headers, ProtocolError, Request, Response, Server, sleep
-from reactor.accesslog import Observer, check_format, escape, line_writer
-from reactor.dates import WallClock
-from reactor.loop import Reactor
+from reactor import Headers, ProtocolError, Response, Server, sleep
+from reactor.http.context import Observer
+from reactor.http.wall_clock import WallClock
+from reactor.loop.reactor import Reactor
+from reactor.messages.request import Request
+from reactor.observe.access_log import check_format, escape, line_writer
 from tests.client import request
 from tests.conftest import Serve
 from tests.pipelog import PipeLog

@@ -11,14 +11,15 @@ from uuid import UUID
 
 import pytest
 
-from handlers.application import Application, Group
-from handlers.middleware import CompositionError, Middleware, before_only, may_wait
-from handlers.middlewares import RequestId
-from handlers.requests import Request
-from handlers.responses import json, redirect, stream, text
-from handlers.router import RouteError
 from reactor import Headers, Limits, ProtocolError, Response, sleep
 from reactor.testing import Client
+from reactor.web.app.application import Application
+from reactor.web.app.group import Group
+from reactor.web.app.requests import Request
+from reactor.web.app.responses import json, redirect, stream, text
+from reactor.web.app.router import RouteError
+from reactor.web.endpoint import CompositionError, Middleware, before_only, may_wait
+from reactor.web.middlewares import RequestId
 from tests.drive import drive
 
 

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
-from reactor.budgets import MemoryBudget, Patience
 from reactor.errors import Cancelled, ProtocolError
-from reactor.futures import Future
-from reactor.loop import NEVER
-from reactor.messages import Body, Fields
+from reactor.loop.timers import NEVER
+from reactor.messages.body import Body
+from reactor.messages.headers import Fields
+from reactor.net.min_rate import MinimumRate
+from reactor.tasks.futures import Future
+from reactor.tasks.semaphore import WeightedSemaphore
 
 
 def done(future: Future[int] | None) -> bool:
@@ -17,14 +19,14 @@ def done(future: Future[int] | None) -> bool:
 
 
 def test_what_fits_is_there_at_once() -> None:
-    budget = MemoryBudget(100)
+    budget = WeightedSemaphore(100)
     assert budget.take(60) is None
     assert budget.take(40) is None
     assert budget.used == 100
 
 
 def test_what_does_not_fit_waits_first_come_first() -> None:
-    budget = MemoryBudget(100)
+    budget = WeightedSemaphore(100)
     budget.take(80)
     large, small = budget.take(50), budget.take(10)
     assert not done(large)
@@ -39,7 +41,7 @@ def test_what_does_not_fit_waits_first_come_first() -> None:
 
 def test_one_that_is_larger_than_all_has_it_alone() -> None:
     """Otherwise it would wait for ever."""
-    budget = MemoryBudget(100)
+    budget = WeightedSemaphore(100)
     assert budget.take(500) is None
     other = budget.take(1)
     assert other is not None
@@ -53,7 +55,7 @@ def test_one_that_is_larger_than_all_has_it_alone() -> None:
 
 
 def test_who_gave_up_is_passed_over() -> None:
-    budget = MemoryBudget(100)
+    budget = WeightedSemaphore(100)
     budget.take(100)
     gone, there = budget.take(100), budget.take(100)
     assert gone is not None
@@ -67,7 +69,7 @@ def test_who_gave_up_is_passed_over() -> None:
 
 
 def test_nothing_is_lost_over_time() -> None:
-    budget = MemoryBudget(1000)
+    budget = WeightedSemaphore(1000)
     held: list[int] = []
     waiting: list[Future[int]] = []
     for number in range(5000):
@@ -129,7 +131,7 @@ def begin(coroutine: Coroutine[Any, Any, bytes]) -> Any:
 
 
 def test_a_body_in_memory_is_paid_for_until_it_is_closed() -> None:
-    budget = MemoryBudget(100)
+    budget = WeightedSemaphore(100)
     body = Body(Source(b"12345", b"678"), 8, 50, budget)
     assert begin(body.read()) == b"12345678"
     assert budget.used == 8
@@ -142,14 +144,14 @@ def test_a_body_in_memory_is_paid_for_until_it_is_closed() -> None:
 
 
 def test_a_body_of_unknown_length_is_paid_for_by_what_came() -> None:
-    budget = MemoryBudget(100)
+    budget = WeightedSemaphore(100)
     body = Body(Source(b"12345"), None, 50, budget)
     assert begin(body.read()) == b"12345"
     assert budget.used == 5
 
 
 def test_a_body_that_is_too_large_is_413_and_pays_nothing() -> None:
-    budget = MemoryBudget(100)
+    budget = WeightedSemaphore(100)
     for body in (
         Body(Source(), 51, 50, budget),
         Body(Source(b"x" * 50, b"y"), None, 50, budget),
@@ -162,7 +164,7 @@ def test_a_body_that_is_too_large_is_413_and_pays_nothing() -> None:
 
 
 def test_bodies_wait_for_memory_before_they_hold_any() -> None:
-    budget = MemoryBudget(100)
+    budget = WeightedSemaphore(100)
     first, second = Body(Stuck(), 60, 80, budget), Body(Source(b"x" * 60), 60, 80, budget)
     begin(first.read())
     reading = second.read()
@@ -179,7 +181,7 @@ def test_bodies_wait_for_memory_before_they_hold_any() -> None:
 @pytest.mark.parametrize("granted", [False, True])
 def test_a_body_that_is_closed_while_it_waits_for_memory(granted: bool) -> None:
     """Also when it got its share in this very turn, and its task has not been stepped yet."""
-    budget = MemoryBudget(100)
+    budget = WeightedSemaphore(100)
     first, second = Body(Stuck(), 60, 80, budget), Body(Stuck(), 60, 80, budget)
     begin(first.read())
     reading = second.read()
@@ -197,12 +199,12 @@ def test_a_body_that_is_closed_while_it_waits_for_memory(granted: bool) -> None:
 
 
 def test_who_stops_has_the_time_that_was_promised() -> None:
-    patience = Patience(500, 20)
+    patience = MinimumRate(500, 20)
     assert patience.begin(100.0) == 120.0
 
 
 def test_who_keeps_the_rate_never_runs_out() -> None:
-    patience, now = Patience(500, 20), 0.0
+    patience, now = MinimumRate(500, 20), 0.0
     deadline = patience.begin(now)
     for _ in range(1000):
         now += 10
@@ -212,7 +214,7 @@ def test_who_keeps_the_rate_never_runs_out() -> None:
 
 @pytest.mark.parametrize(("count", "every"), [(1, 1.0), (400, 1.0), (1000, 3.0), (0, 0.5)])
 def test_who_falls_short_runs_out(count: int, every: float) -> None:
-    patience, now = Patience(500, 20), 0.0
+    patience, now = MinimumRate(500, 20), 0.0
     deadline = patience.begin(now)
     while now + every < deadline:
         now += every
@@ -222,20 +224,20 @@ def test_who_falls_short_runs_out(count: int, every: float) -> None:
 
 
 def test_a_burst_does_not_buy_more_than_the_promise() -> None:
-    patience = Patience(500, 20)
+    patience = MinimumRate(500, 20)
     patience.begin(0.0)
     assert patience.moved(1.0, 10**9) == 21.0
 
 
 def test_time_in_which_nobody_waited_is_not_counted() -> None:
     """A handler that does not pull for an hour is not the client's fault."""
-    patience = Patience(500, 20)
+    patience = MinimumRate(500, 20)
     patience.begin(0.0)
     patience.moved(5.0, 0)
     assert patience.begin(3605.0) == 3605.0 + 15.0
 
 
 def test_without_a_rate_there_is_no_end() -> None:
-    patience = Patience(0, 20)
+    patience = MinimumRate(0, 20)
     assert patience.begin(0.0) == NEVER
     assert patience.moved(10.0**9, 0) == NEVER

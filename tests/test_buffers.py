@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from reactor.buffers import JOIN_BYTES, SendQueue
-from reactor.regions import File, FileRegion
+from reactor.files.file import File
+from reactor.files.region import FileRegion
+from reactor.net.send_queue import JOIN_BYTES, SendQueue
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactor import Cancelled, Channel, Subscription, TooSlow, gather, sleep, timeout
-from reactor.channels import BACKLOG_ITEMS
+from reactor import Broadcast, Cancelled, Subscription, TooSlow, gather, sleep, timeout
+from reactor.tasks.broadcast import BACKLOG_ITEMS
 from tests.drive import Play, Stage
 from tests.test_frames import Cycles
 from tests.test_tasks import World, world
@@ -23,7 +23,7 @@ async def collect(subscription: Subscription[Any], into: list[Any]) -> None:
 
 
 def test_all_get_all_in_order_whether_they_wait_or_not(world: World) -> None:
-    channel: Channel[int] = Channel()
+    channel: Broadcast[int] = Broadcast()
     early, late = channel.subscribe(), channel.subscribe()
     got: tuple[list[int], list[int]] = ([], [])
     tasks = [world.spawn(collect(early, got[0]))]
@@ -43,7 +43,7 @@ def test_all_get_all_in_order_whether_they_wait_or_not(world: World) -> None:
 
 
 def test_who_comes_later_gets_what_comes_later(world: World) -> None:
-    channel: Channel[str] = Channel()
+    channel: Broadcast[str] = Broadcast()
     channel.publish("before")
     subscription = channel.subscribe()
     channel.publish("after")
@@ -59,7 +59,7 @@ def test_who_comes_later_gets_what_comes_later(world: World) -> None:
 
 def test_publishing_runs_no_reader(world: World) -> None:
     """It can be called from anywhere, also from a reader."""
-    channel: Channel[int] = Channel()
+    channel: Broadcast[int] = Broadcast()
     got: list[int] = []
     world.spawn(collect(channel.subscribe(), got))
     channel.publish(1)
@@ -69,7 +69,7 @@ def test_publishing_runs_no_reader(world: World) -> None:
 
 
 def test_the_slow_one_is_dropped_and_told_and_the_others_are_not(world: World) -> None:
-    channel: Channel[int] = Channel(backlog=3)
+    channel: Broadcast[int] = Broadcast(backlog=3)
     slow, quick = channel.subscribe(), channel.subscribe()
     got: list[int] = []
     reader = world.spawn(collect(quick, got))
@@ -89,7 +89,7 @@ def test_the_slow_one_is_dropped_and_told_and_the_others_are_not(world: World) -
 
 
 def test_a_backlog_can_be_taken_at_its_limit(world: World) -> None:
-    channel: Channel[int] = Channel()
+    channel: Broadcast[int] = Broadcast()
     subscription = channel.subscribe()
     for item in range(BACKLOG_ITEMS):
         channel.publish(item)
@@ -98,12 +98,12 @@ def test_a_backlog_can_be_taken_at_its_limit(world: World) -> None:
     world.spawn(collect(subscription, got)).result()
     assert got == list(range(BACKLOG_ITEMS))
     with pytest.raises(ValueError):
-        Channel(0)
+        Broadcast(0)
 
 
 def test_a_reader_that_is_cancelled_loses_nothing(world: World) -> None:
     """Also when the item came in the very turn."""
-    channel: Channel[int] = Channel()
+    channel: Broadcast[int] = Broadcast()
     subscription = channel.subscribe()
     reader = world.spawn(anext(subscription))
     channel.publish(1)
@@ -114,7 +114,7 @@ def test_a_reader_that_is_cancelled_loses_nothing(world: World) -> None:
 
 
 def test_a_reader_that_waits_no_longer_than_a_while(world: World) -> None:
-    channel: Channel[int] = Channel()
+    channel: Broadcast[int] = Broadcast()
 
     async def read() -> list[int]:
         got: list[int] = []
@@ -139,7 +139,7 @@ def test_a_reader_that_waits_no_longer_than_a_while(world: World) -> None:
 
 
 def test_several_readers_of_one_subscription_share_it(world: World) -> None:
-    channel: Channel[int] = Channel()
+    channel: Broadcast[int] = Broadcast()
     subscription = channel.subscribe()
     got: list[int] = []
     for _ in range(3):
@@ -154,7 +154,7 @@ def test_several_readers_of_one_subscription_share_it(world: World) -> None:
 
 @pytest.mark.parametrize("waiting", [True, False])
 def test_closing_ends_the_reader_and_the_subscription(world: World, waiting: bool) -> None:
-    channel: Channel[int] = Channel()
+    channel: Broadcast[int] = Broadcast()
     subscription = channel.subscribe()
     got: list[int] = []
     if waiting:
@@ -173,7 +173,7 @@ def test_closing_ends_the_reader_and_the_subscription(world: World, waiting: boo
 
 
 def test_who_leaves_or_comes_while_others_are_told(world: World) -> None:
-    channel: Channel[int] = Channel(backlog=1)
+    channel: Broadcast[int] = Broadcast(backlog=1)
     many = [channel.subscribe() for _ in range(5)]
     channel.publish(0)
     world.spawn(anext(many[2]))
@@ -185,7 +185,7 @@ def test_who_leaves_or_comes_while_others_are_told(world: World) -> None:
 @given(steps=st.lists(st.sampled_from(["publish", "read", "subscribe", "close"]), max_size=60))
 def test_against_a_model(steps: list[str]) -> None:
     """Each subscription is a list; a read never waits, since it is only tried."""
-    channel: Channel[int] = Channel(backlog=4)
+    channel: Broadcast[int] = Broadcast(backlog=4)
     open_ones: list[tuple[Subscription[int], list[int]]] = []
     for number, step in enumerate(steps):
         if step == "publish":
@@ -208,7 +208,7 @@ def test_against_a_model(steps: list[str]) -> None:
 
 
 def test_no_cyclic_garbage(world: World) -> None:
-    channel: Channel[int] = Channel(backlog=2)
+    channel: Broadcast[int] = Broadcast(backlog=2)
 
     async def read() -> None:
         with channel.subscribe() as news:
@@ -233,7 +233,7 @@ def test_no_cyclic_garbage(world: World) -> None:
 
 
 def test_a_generator_over_a_subscription_lets_go_of_it(world: World) -> None:
-    channel: Channel[int] = Channel()
+    channel: Broadcast[int] = Broadcast()
 
     async def doubled() -> AsyncGenerator[int, None]:
         with channel.subscribe() as news:

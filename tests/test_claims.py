@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers.claims import Claim, Claims, TakenOver
 from reactor import Body, Future, ProtocolError
-from reactor.budgets import MemoryBudget
+from reactor.tasks.semaphore import WeightedSemaphore
+from reactor.web.uploads.takeover import Claim, Leases, TakenOver
 from tests.drive import Play, Stage, drive
 
 
@@ -32,7 +32,7 @@ class Ready(Slow):
 
 
 def body_of(source: Slow) -> Body:
-    return Body(source, None, 0, MemoryBudget(0))
+    return Body(source, None, 0, WeightedSemaphore(0))
 
 
 def started(play: Play) -> Future[None]:
@@ -45,7 +45,7 @@ def is_done(future: Future[None]) -> bool:
 
 
 def test_the_first_has_its_turn_at_once() -> None:
-    claims = Claims()
+    claims = Leases()
     claim = claims.enter("a")
     drive(claim.turn())
     assert "a" in claims
@@ -54,13 +54,13 @@ def test_the_first_has_its_turn_at_once() -> None:
 
 
 def test_names_have_nothing_to_do_with_each_other() -> None:
-    claims = Claims()
+    claims = Leases()
     claims.enter("a")
     drive(claims.enter("b").turn())
 
 
 def test_the_second_waits_until_the_first_has_let_go() -> None:
-    claims = Claims()
+    claims = Leases()
     first = claims.enter("a")
     second = claims.enter("a")
     play = Play(second.turn(), Stage())
@@ -74,7 +74,7 @@ def test_the_second_waits_until_the_first_has_let_go() -> None:
 
 
 def test_one_that_gives_up_waiting_stands_for_the_one_before() -> None:
-    claims = Claims()
+    claims = Leases()
     first, second = claims.enter("a"), claims.enter("a")
     claims.leave("a", second)
     assert "a" in claims
@@ -112,7 +112,7 @@ def test_an_error_of_the_body_is_the_readers() -> None:
 
 
 def test_who_waits_for_bytes_is_told_of_the_next() -> None:
-    claims, source = Claims(), Slow()
+    claims, source = Leases(), Slow()
     first = claims.enter("a")
     play = Play(first.read(body_of(source), 9), Stage())
     future = started(play)
@@ -124,7 +124,7 @@ def test_who_waits_for_bytes_is_told_of_the_next() -> None:
 
 
 def test_who_has_lost_reads_no_more() -> None:
-    claims = Claims()
+    claims = Leases()
     first = claims.enter("a")
     claims.enter("a")
     with pytest.raises(TakenOver):
@@ -132,7 +132,7 @@ def test_who_has_lost_reads_no_more() -> None:
 
 
 def test_bytes_that_came_first_are_not_lost() -> None:
-    claims, source = Claims(), Slow()
+    claims, source = Leases(), Slow()
     first = claims.enter("a")
     play = Play(first.read(body_of(source), 9), Stage())
     future = started(play)
@@ -169,7 +169,7 @@ def test_a_cancelled_reader_leaves_nothing(begun: bool) -> None:
 @settings(deadline=None)
 def test_only_one_has_the_turn_and_the_newest_gets_it(steps: list[str]) -> None:
     """Whoever comes and goes, in whatever order."""
-    claims = Claims()
+    claims = Leases()
     waiting: list[tuple[Claim, Play]] = []
 
     def has_turn(play: Play) -> bool:

@@ -14,10 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers import codings
-from handlers.codedfiles import ENTRY_BYTES, STREAMED_BYTES, WINDOW_BYTES, CodedFiles, stream
-from handlers.codedstreams import Pieces
-from reactor import Cancelled, File, Future, Lane, PoolFull, ProtocolError, Request, Response
+from reactor import Cancelled, File, Future, Lane, PoolFull, ProtocolError, Response
+from reactor.messages.request import Request
+from reactor.web.compression import encoders
+from reactor.web.static.compressed_cache import (
+    ENTRY_BYTES,
+    STREAMED_BYTES,
+    WINDOW_BYTES,
+    CodedFiles,
+    stream,
+)
+from reactor.web.streams import BodyStream
 from tests import zstd_double
 from tests.conftest import Serve
 from tests.drive import Play, Stage, drive
@@ -30,8 +37,8 @@ VERSION = (1, 2, 3, 4, 5)
 @pytest.fixture(autouse=True, scope="module")
 def zstd() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
-    if codings._zstd is None:
-        patch.setattr(codings, "_zstd", zstd_double)
+    if encoders._zstd is None:
+        patch.setattr(encoders, "_zstd", zstd_double)
     yield
     patch.undo()
 
@@ -363,7 +370,7 @@ def test_what_was_not_asked_for_the_longest_goes_first() -> None:
 def test_a_result_of_more_than_an_eighth_is_given_but_not_kept(tmp_path: Path) -> None:
     noise = random.Random(1).randbytes(4000)
     file = WatchedFile(tmp_path / "file", noise)
-    size = len(codings.gzip_bytes(noise)) + ENTRY_BYTES
+    size = len(encoders.gzip_bytes(noise)) + ENTRY_BYTES
     for most, count in ((8 * size, 1), (8 * size - 1, 0)):
         files = CodedFiles(most)
         assert gzip.decompress(make(files, file)) == noise
@@ -407,7 +414,7 @@ def test_what_is_streamed() -> None:
     assert WINDOW_BYTES == 256 << 10
 
 
-def collect(pieces: Pieces, stage: Stage | None = None) -> list[bytes]:
+def collect(pieces: BodyStream, stage: Stage | None = None) -> list[bytes]:
     found: list[bytes] = []
     while True:
         try:

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers import codings
-from handlers.codedstreams import RETRIES, Pieces, PieceSource, close_source, encode_stream
-from handlers.codings import INLINE_BYTES
-from reactor import Cancelled, Future, Lane, PoolFull, Request, Response, sleep
+from reactor import Cancelled, Future, Lane, PoolFull, Response, sleep
+from reactor.messages.request import Request
+from reactor.web.compression import encoders
+from reactor.web.compression.encoders import INLINE_BYTES
+from reactor.web.compression.streams import RETRIES, encode_stream
+from reactor.web.streams import BodyStream, PieceSource, close_source
 from tests import zstd_double
 from tests.client import Client
 from tests.conftest import Serve
@@ -31,8 +33,8 @@ PIECES = st.lists(
 @pytest.fixture(autouse=True, scope="module")
 def zstd() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
-    if codings._zstd is None:
-        patch.setattr(codings, "_zstd", zstd_double)
+    if encoders._zstd is None:
+        patch.setattr(encoders, "_zstd", zstd_double)
     yield
     patch.undo()
 
@@ -96,7 +98,7 @@ class CountingStage(Stage):
         return super().submit(lane, function, *arguments)
 
 
-def step(stream: Pieces, stage: Stage | None = None) -> bytes:
+def step(stream: BodyStream, stage: Stage | None = None) -> bytes:
     """The next piece. Raises StopAsyncIteration at the end."""
     piece: bytes = play(anext(stream), stage or Stage())
     return piece
@@ -116,7 +118,7 @@ def play(awaitable: Any, stage: Stage) -> Any:
     return running.result
 
 
-def collect(stream: Pieces, stage: Stage | None = None) -> list[bytes]:
+def collect(stream: BodyStream, stage: Stage | None = None) -> list[bytes]:
     pieces = []
     while True:
         try:

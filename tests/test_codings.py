@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers import codings
-from handlers.codings import (
+from reactor.web.compression import encoders
+from reactor.web.compression.encoders import (
     INLINE_BYTES,
     LEAST_BYTES,
     MADE,
@@ -40,8 +40,8 @@ TEXTS = st.one_of(
 @pytest.fixture(autouse=True, scope="module")
 def zstd() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
-    if codings._zstd is None:
-        patch.setattr(codings, "_zstd", zstd_double)
+    if encoders._zstd is None:
+        patch.setattr(encoders, "_zstd", zstd_double)
     yield
     patch.undo()
 
@@ -189,25 +189,25 @@ def test_what_does_not(media_type: str) -> None:
 
 
 def test_zstd_comes_first_where_python_has_it() -> None:
-    expected = ("zstd", "gzip") if codings._module("compression.zstd") else ("gzip",)
+    expected = ("zstd", "gzip") if encoders._module("compression.zstd") else ("gzip",)
     assert expected == MADE
 
 
 def test_a_module_that_is_there_and_one_that_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert codings._module("zlib") is zlib
-    assert codings._module("no_such_package.zstd") is None
-    assert codings._module("zlib.zstd") is None
+    assert encoders._module("zlib") is zlib
+    assert encoders._module("no_such_package.zstd") is None
+    assert encoders._module("zlib.zstd") is None
     # A package as 3.14 has it, and one whose C library was missing when Python was built.
     package = ModuleType("compression_double")
     package.__path__ = []
     monkeypatch.setitem(sys.modules, "compression_double", package)
-    assert codings._module("compression_double.zstd") is None
+    assert encoders._module("compression_double.zstd") is None
     monkeypatch.setitem(sys.modules, "compression_double.zstd", zstd_double)
-    assert codings._module("compression_double.zstd") is zstd_double
+    assert encoders._module("compression_double.zstd") is zstd_double
 
 
 def test_without_the_module_zstd_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codings, "_zstd", None)
+    monkeypatch.setattr(encoders, "_zstd", None)
     with pytest.raises(ValueError):
         encode(b"", "zstd")
     with pytest.raises(ValueError):

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from reactor.config import parse_arguments
 from reactor.limits import Limits
+from reactor.web.site.command_line import parse_arguments
 from tests.client import TIMEOUT, Client, request
 
 ROOT = Path(__file__).parent.parent
@@ -685,7 +685,7 @@ def test_the_error_log_is_appended_to_a_file(start: Start, tmp_path: Path) -> No
 
 def test_an_application_that_cannot_be_prepared_is_a_sentence(tmp_path: Path) -> None:
     source = """
-        from handlers.application import Application
+        from reactor.web.app.application import Application
 
         app = Application()
         for _ in range(2):

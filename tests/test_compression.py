@@ -12,20 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers import codings, compression
-from handlers.codings import INLINE_BYTES, LEAST_BYTES, encode
-from handlers.compression import compress, encode_in_pool
-from reactor import (
-    File,
-    FileRegion,
-    Future,
-    Lane,
-    Parts,
-    PoolFull,
-    ProtocolError,
-    Request,
-    Response,
-)
+from reactor import File, FileRegion, Future, Lane, MultiRegion, PoolFull, ProtocolError, Response
+from reactor.messages.request import Request
+from reactor.web.compression import encoders, responses
+from reactor.web.compression.encoders import INLINE_BYTES, LEAST_BYTES, encode
+from reactor.web.compression.responses import compress, encode_in_pool
 from tests import zstd_double
 from tests.conftest import Serve
 from tests.drive import Play, Stage, drive, make_request
@@ -44,7 +35,7 @@ assert LEAST_BYTES < len(TEXT) <= INLINE_BYTES < len(LONG)
 def gzip_only() -> Iterator[None]:
     """So that the tests say the same on each Python; zstd has its own, below."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(compression, "MADE", ("gzip",))
+    patch.setattr(responses, "MADE", ("gzip",))
     yield
     patch.undo()
 
@@ -276,7 +267,7 @@ def test_but_not_what_must_not_be() -> None:
 
 def test_files_have_a_way_of_their_own() -> None:
     file = File(-1, 100)
-    for body in (FileRegion(file, 0, 100), Parts([TEXT])):
+    for body in (FileRegion(file, 0, 100), MultiRegion([TEXT])):
         assert_untouched(Response(200, body, PLAIN))
         assert_untouched(Response(200, body, PLAIN), "identity;q=0, gzip")
     file._holders = 0  # there is no such descriptor
@@ -457,9 +448,9 @@ def test_encode_in_pool() -> None:
 @pytest.fixture
 def zstd(monkeypatch: pytest.MonkeyPatch) -> None:
     """As from Python 3.14 on; before, with a double of its module (see test_codings.py)."""
-    monkeypatch.setattr(compression, "MADE", ("zstd", "gzip"))
-    if codings._zstd is None:
-        monkeypatch.setattr(codings, "_zstd", zstd_double)
+    monkeypatch.setattr(responses, "MADE", ("zstd", "gzip"))
+    if encoders._zstd is None:
+        monkeypatch.setattr(encoders, "_zstd", zstd_double)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers.conditions import check_read, check_write, has_conditions, range_applies
 from reactor import Headers
+from reactor.web.semantics.preconditions import (
+    check_read,
+    check_write,
+    has_conditions,
+    range_applies,
+)
 
 TAG = '"abc"'
 WEAK = 'W/"abc-w"'

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from reactor.config import Config, parse_arguments
+from reactor.web.site.command_line import Config, parse_arguments
 
 Refusal = Callable[..., str]
 

@@ -14,14 +14,14 @@ from reactor import (
     FileRegion,
     Future,
     Limits,
-    Parts,
+    MultiRegion,
     ProtocolError,
-    Request,
     Response,
     in_pool,
     sleep,
 )
-from reactor.connection import (
+from reactor.files.file import WINDOW_BYTES
+from reactor.http.connection import (
     BODY,
     DRAIN,
     HANDLER,
@@ -35,11 +35,11 @@ from reactor.connection import (
     HttpConnection,
     State,
 )
-from reactor.regions import WINDOW_BYTES
-from reactor.service import Handler
+from reactor.http.context import Handler
+from reactor.messages.request import Request
+from reactor.net.transport import PAUSED
 from reactor.simulator import Answer, Faults, SimClient, SimFile, SimNetwork, SimWorld, simulation
 from reactor.simulator.client import BUFFERS
-from reactor.transport import PAUSED
 
 GET = b"GET / HTTP/1.1\r\nHost: sim\r\n\r\n"
 SMALL_BUFFERS = (65536, 65536, 4096, 4096)
@@ -903,8 +903,8 @@ def test_a_file_comes_whole_hot_or_cold(coldness: float, size: int) -> None:
     assert file.holders == 1
 
 
-def parts(file: SimFile) -> Parts:
-    return Parts(
+def parts(file: SimFile) -> MultiRegion:
+    return MultiRegion(
         [
             b"begin ",
             FileRegion(file.hold(), 10, 100),

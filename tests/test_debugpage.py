@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
-from handlers.application import Application
-from handlers.debugpage import (
+from reactor import Headers, sleep
+from reactor.messages.request import Request
+from reactor.testing import Client
+from reactor.web.app.application import Application
+from reactor.web.app.debug_page import (
     EXCEPTIONS,
     FRAMES,
     MESSAGE_CHARACTERS,
@@ -20,9 +23,7 @@ from handlers.debugpage import (
     _repr,
     debug_response,
 )
-from handlers.requests import Arguments
-from reactor import Headers, Request, sleep
-from reactor.testing import Client
+from reactor.web.app.request_data import Arguments
 
 VOID = {"meta", "br"}
 LEFT_OPEN = {"html", "tr", "th", "td"}  # their ends may be left out

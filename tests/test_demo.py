@@ -6,9 +6,9 @@ from urllib.parse import quote
 
 import pytest
 
-from handlers.codings import MADE
-from handlers.demo import demo
 from reactor import Lane
+from reactor.web.compression.encoders import MADE
+from reactor.web.site.demo import demo
 from tests.client import Answer, Client
 from tests.conftest import Serve
 from tests.zstd_double import decode

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from reactor.errors import ProtocolError
 from reactor.limits import Limits
-from reactor.protocol.http1 import METHODS, RequestParser
+from reactor.protocol.request_parser import METHODS, RequestParser
 from tests.feeding import LIMITS, play, play_all_ways
 
 EXAMPLES: Final = int(os.environ.get("REACTOR_EXAMPLES", "400"))

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactor import Headers, Limits, Request, Response, Server, in_pool
-from reactor.errorlog import ErrorLog
-from reactor.logwriter import LogFile
+from reactor import Headers, Limits, Response, Server, in_pool
+from reactor.messages.request import Request
+from reactor.observe.error_log import ErrorLog
+from reactor.observe.log_writer import LogFile
 from tests.client import TIMEOUT, Client
 from tests.pipelog import PipeLog
 

@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.compression import compress
-from handlers.events import HEARTBEAT_SECONDS, Event, events, last_event_id
-from reactor import Channel, ProtocolError, Request, Response, sleep
-from reactor.service import Handler
+from reactor import Broadcast, ProtocolError, Response, sleep
+from reactor.http.context import Handler
+from reactor.messages.request import Request
 from reactor.simulator import SimClient, simulation
 from reactor.simulator.client import parse_answers
+from reactor.web.compression.responses import compress
+from reactor.web.realtime.server_sent_events import HEARTBEAT_SECONDS, Event, events, last_event_id
 from tests.client import request as request_bytes
 from tests.drive import make_request
 from tests.test_connection import SMALL_BUFFERS, World
@@ -293,7 +294,7 @@ def test_other_heartbeats(heartbeat: float, comments: int) -> None:
 @pytest.mark.parametrize("gzip", [True, False])
 def test_a_client_that_leaves_ends_the_source(how: str, heartbeat: float, gzip: bool) -> None:
     watched = Watched((0.5, "x"), (1000, "y"))
-    channel: Channel[str] = Channel()
+    channel: Broadcast[str] = Broadcast()
 
     def handler(request: Request) -> Any:
         source = watched.stream() if request.target == "/" else channel.subscribe()
@@ -315,7 +316,7 @@ def test_a_client_that_leaves_ends_the_source(how: str, heartbeat: float, gzip: 
 
 @simulated
 def test_a_stream_that_is_not_wanted_ends_its_source() -> None:
-    channel: Channel[str] = Channel()
+    channel: Broadcast[str] = Broadcast()
     closed: list[str] = []
 
     class Plain(Iterator[str]):
@@ -354,7 +355,7 @@ def test_a_reader_that_does_not_read_is_not_asked_for_and_dropped_by_its_channel
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.CRITICAL)
-    channel: Channel[Event] = Channel(backlog=10)
+    channel: Broadcast[Event] = Broadcast(backlog=10)
     world = World(lambda request: events(channel.subscribe()))
     world.client(ASK, reads=False, buffers=SMALL_BUFFERS)
     quick = world.client(ASK)
@@ -392,7 +393,7 @@ def test_each_event_is_read_at_once_even_compressed() -> None:
 
 @simulated
 def test_a_thousand_clients_and_an_event_a_second() -> None:
-    channel: Channel[Event] = Channel()
+    channel: Broadcast[Event] = Broadcast()
     world = World(lambda request: events(channel.subscribe()))
     clients = []
     for _ in range(1000):
@@ -420,7 +421,7 @@ EVENT_FRAMES = 80  # of an event for one client among many, its heartbeat looked
 
 def test_frames_and_system_calls_of_an_event(bench: Callable[[Handler], Bench]) -> None:
     """One send, one turn's share of Python, and no timer."""
-    channel: Channel[Event] = Channel()
+    channel: Broadcast[Event] = Broadcast()
     one = bench(lambda request: events(channel.subscribe()))
     clients = [one.connect() for _ in range(50)]
     try:
@@ -453,7 +454,7 @@ def test_frames_and_system_calls_of_an_event(bench: Callable[[Handler], Bench]) 
 
 
 def test_streams_leave_no_cyclic_garbage(bench: Callable[[Handler], Bench]) -> None:
-    channel: Channel[str] = Channel()
+    channel: Broadcast[str] = Broadcast()
     one = bench(lambda request: events(channel.subscribe()))
 
     def come_and_go() -> None:

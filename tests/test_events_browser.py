@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from handlers.compression import compress
-from handlers.events import Event, events, last_event_id
-from reactor import Request, Response, sleep
+from reactor import Response, sleep
+from reactor.messages.request import Request
+from reactor.web.compression.responses import compress
+from reactor.web.realtime.server_sent_events import Event, events, last_event_id
 from tests.chromium import PROGRAM, Browser, Page
 from tests.conftest import Serve
 

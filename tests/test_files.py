@@ -23,16 +23,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from handlers import codedfiles, codings, openfiles
-from handlers.codedfiles import STREAMED_BYTES
-from handlers.codings import LEAST_BYTES
-from handlers.files import Files, Mount
-from handlers.mediatypes import media_types
-from handlers.openfiles import OpenFiles
-from handlers.receiving import Receiver
-from handlers.router import decode_segment
-from handlers.safepath import Root
-from handlers.validators import parse_date
 from reactor import (
     Cancelled,
     File,
@@ -40,14 +30,25 @@ from reactor import (
     Future,
     Lane,
     Limits,
-    Parts,
+    MultiRegion,
     PoolFull,
     ProtocolError,
-    Request,
     Response,
     http_date,
     plain_response,
 )
+from reactor.messages.request import Request
+from reactor.web.app.router import decode_segment
+from reactor.web.compression import encoders
+from reactor.web.compression.encoders import LEAST_BYTES
+from reactor.web.semantics.media_types import media_types
+from reactor.web.semantics.validators import parse_date
+from reactor.web.static import compressed_cache, open_file_cache
+from reactor.web.static.compressed_cache import STREAMED_BYTES
+from reactor.web.static.file_server import Files, Mount
+from reactor.web.static.open_file_cache import OpenFiles
+from reactor.web.storage.safe_path import Root
+from reactor.web.uploads.receiver import Receiver
 from tests.drive import Feed, Play, Stage, drive, make_request, open_descriptors
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("closes_files")]
@@ -182,8 +183,8 @@ def take(body: Any) -> bytes:
     """All of it, as the connection takes it; then it is let go."""
     if isinstance(body, (bytes, memoryview)):
         return bytes(body)
-    if isinstance(body, (FileRegion, Parts)):
-        pieces = body.pieces if isinstance(body, Parts) else [body]
+    if isinstance(body, (FileRegion, MultiRegion)):
+        pieces = body.pieces if isinstance(body, MultiRegion) else [body]
         data = [
             one if isinstance(one, bytes) else one.file.load(one.offset, one.length)
             for one in pieces
@@ -989,9 +990,11 @@ def test_what_was_made_of_a_young_file_is_made_again(
 ) -> None:
     """Written twice within a tick of the file system's clock, it has the same version twice."""
     clock.ahead = 0.0
-    version = openfiles.Version
+    version = open_file_cache.Version
     monkeypatch.setattr(
-        openfiles, "Version", lambda device, inode, size, *_: version(device, inode, size, 0, 0)
+        open_file_cache,
+        "Version",
+        lambda device, inode, size, *_: version(device, inode, size, 0, 0),
     )
     served = Served(site, clock)
 
@@ -1117,7 +1120,7 @@ def test_several_ranges(site: Path, clock: Clock) -> None:
     whole = served.ask("text.txt")
     seen = served.ask("text.txt", Range="bytes=0-4, 100-109,-3", Accept_Encoding="gzip")
     assert seen.status == 206
-    assert seen.kind is Parts
+    assert seen.kind is MultiRegion
     size = len(TEXT)
     kind = "text/plain; charset=utf-8"
     assert [(fields, body) for fields, body in multipart(seen)] == [
@@ -1205,13 +1208,13 @@ def test_gzip(served: Served) -> None:
 
 def test_gzip_is_made_once(served: Served, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     made = count()
-    encode = codedfiles._encode_file
+    encode = compressed_cache._encode_file
 
     def spy(*arguments: Any) -> Any:
         next(made)
         return encode(*arguments)
 
-    monkeypatch.setattr(codedfiles, "_encode_file", spy)
+    monkeypatch.setattr(compressed_cache, "_encode_file", spy)
     first = served.ask("text.txt", Accept_Encoding="gzip")
     assert served.ask("text.txt", Accept_Encoding="gzip") == first
     clock.advance(5)
@@ -1459,7 +1462,7 @@ def test_cancelled_while_it_is_coded(served: Served) -> None:
 
 def test_head_of_what_is_not_coded_yet(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not coded for that: its length is left out (RFC 9110, section 8.6)."""
-    monkeypatch.setattr(codedfiles, "_encode_file", None)
+    monkeypatch.setattr(compressed_cache, "_encode_file", None)
     head = served.ask("text.txt", "HEAD", Accept_Encoding="gzip")
     assert head.status == 200
     assert head.kind is not bytes
@@ -1527,9 +1530,9 @@ def test_codings_that_only_some_pythons_make(
     site: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where zstd can be made it comes before gzip, and after a br that is stored."""
-    monkeypatch.setattr("handlers.files.MADE", ("zstd", "gzip"))
-    monkeypatch.setattr(codedfiles, "encode", lambda data, coding: coding.encode())
-    assert "gzip" in codings.MADE
+    monkeypatch.setattr("reactor.web.static.file_server.MADE", ("zstd", "gzip"))
+    monkeypatch.setattr(compressed_cache, "encode", lambda data, coding: coding.encode())
+    assert "gzip" in encoders.MADE
     served = Served(site, clock)
     assert served.ask("text.txt", Accept_Encoding="gzip, zstd").body == b"zstd"
     assert served.ask("text.txt", Accept_Encoding="gzip").body == b"gzip"

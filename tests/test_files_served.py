@@ -24,15 +24,15 @@ from typing import Any, Protocol
 
 import pytest
 
-from handlers import openfiles
-from handlers.application import Application
-from handlers.codedfiles import STREAMED_BYTES
-from handlers.files import Files, Mount
-from handlers.mediatypes import media_types
-from handlers.safepath import Root
-from handlers.site import Plan, Site
 from reactor import Limits, Response, http_date
-from reactor.regions import WINDOW_BYTES
+from reactor.files.file import WINDOW_BYTES
+from reactor.web.app.application import Application
+from reactor.web.semantics.media_types import media_types
+from reactor.web.site.site import Site, SiteOptions
+from reactor.web.static import open_file_cache
+from reactor.web.static.compressed_cache import STREAMED_BYTES
+from reactor.web.static.file_server import Files, Mount
+from reactor.web.storage.safe_path import Root
 from tests.client import Answer, Client, request
 from tests.conftest import Running, Serve
 from tests.drive import open_descriptors
@@ -435,7 +435,7 @@ def test_nobody_sees_an_older_file_again(site: Path, serve: Serve) -> None:
     (site / "counter").write_bytes(b"0")
     (site / "link").symlink_to("counter")
     (site / "here").symlink_to(".")
-    whole = Site(Plan(directory=str(site)), Limits())
+    whole = Site(SiteOptions(directory=str(site)), Limits())
     running = serve(whole.handler)
     stop = threading.Event()
     stored = [0]
@@ -647,14 +647,14 @@ def test_slow_walk_is_shared(
     site: Path, start: Start, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forty who wait for one name wait 0.2 s, not 8: whether it is there or not."""
-    walk = openfiles._walk
+    walk = open_file_cache._walk
 
     def slow(*arguments: Any) -> Any:
         time.sleep(0.2)
         return walk(*arguments)
 
     running, files = start(site)
-    monkeypatch.setattr(openfiles, "_walk", slow)
+    monkeypatch.setattr(open_file_cache, "_walk", slow)
     clients = [running.connect() for _ in range(40)]
     begin = time.monotonic()
     for client in clients:
@@ -668,14 +668,14 @@ def test_slow_walk_is_shared(
 def test_waiters_go_on_when_the_first_client_leaves(
     site: Path, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    walk = openfiles._walk
+    walk = open_file_cache._walk
 
     def slow(*arguments: Any) -> Any:
         time.sleep(0.2)
         return walk(*arguments)
 
     running, files = start(site)
-    monkeypatch.setattr(openfiles, "_walk", slow)
+    monkeypatch.setattr(open_file_cache, "_walk", slow)
     clients = [running.connect() for _ in range(5)]
     for client in clients:
         client.send(request("/data"))

@@ -18,15 +18,8 @@ from typing import Any, cast
 
 import pytest
 
-from handlers import openfiles
-from handlers.application import Application
-from handlers.files import Files, Mount
-from handlers.mediatypes import media_types
-from handlers.openfiles import SIBLINGS, Found, Stored, Version
-from handlers.safepath import Place, Root
-from handlers.validators import entity_tag, uncoded_tag
 from reactor import Limits, Response
-from reactor.regions import WINDOW_BYTES
+from reactor.files.file import WINDOW_BYTES
 from reactor.simulator import (
     Answer,
     Faults,
@@ -38,6 +31,13 @@ from reactor.simulator import (
     simulation,
 )
 from reactor.simulator.world import EPOCH
+from reactor.web.app.application import Application
+from reactor.web.semantics.media_types import media_types
+from reactor.web.semantics.validators import entity_tag, uncoded_tag
+from reactor.web.static import open_file_cache
+from reactor.web.static.file_server import Files, Mount
+from reactor.web.static.open_file_cache import SIBLINGS, Found, OpenFile, Version
+from reactor.web.storage.safe_path import Place, Root
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -121,7 +121,7 @@ class Disk:
                 siblings[coding] = one
         return Found(plain, siblings, frozenset(map(place, (name, *names.values()))), began)
 
-    def _open(self, name: str) -> Stored | None:
+    def _open(self, name: str) -> OpenFile | None:
         made = self.now.get(name)
         if made is None or made.status is None:
             return None
@@ -130,7 +130,7 @@ class Disk:
         # By name only: what nobody holds any more is to close itself.
         self.network.descriptors[file.descriptor] = f"{name} {made.tag}"
         version = Version(1, status.st_ino, status.st_size, status.st_mtime_ns, 0)
-        return Stored(file, status, version)
+        return OpenFile(file, status, version)
 
 
 def place(name: str) -> Place:
@@ -321,7 +321,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
 
     def make(seed: int, coldness: float, seconds: float, calm: bool = False) -> World:
         world = World(seed, tmp_path, coldness, seconds, calm)
-        monkeypatch.setattr(openfiles, "_walk", world.disk.walk)
+        monkeypatch.setattr(open_file_cache, "_walk", world.disk.walk)
         return world
 
     with simulation():

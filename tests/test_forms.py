@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers.forms import NAME_BYTES, PADDING_BYTES, PART_END, FormParser, Part, boundary_of
 from reactor import ProtocolError
+from reactor.web.semantics.multipart import (
+    NAME_BYTES,
+    PADDING_BYTES,
+    PART_END,
+    FormParser,
+    FormPart,
+    boundary_of,
+)
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -51,7 +58,7 @@ def parse(
     for piece in pieces:
         parser.feed(piece)
         while (event := parser.next_event()) is not None:
-            if isinstance(event, Part):
+            if isinstance(event, FormPart):
                 assert part is None
                 part, content = event, b""
             elif isinstance(event, bytes):
@@ -153,7 +160,7 @@ def test_content_that_looks_like_a_boundary_without_a_line_before_it() -> None:
 def test_content_is_handed_on_at_once_and_uncopied() -> None:
     parser = FormParser(BOUNDARY, 1, 1000)
     parser.feed(head('Content-Disposition: form-data; name="a"').split(b"x\r\n--")[0])
-    assert parser.next_event() == Part("a", None, "")
+    assert parser.next_event() == FormPart("a", None, "")
     for number in range(3):
         piece = bytes(100_000) + b"\r\n-x"
         parser.feed(piece)

@@ -18,17 +18,18 @@ from typing import Any
 
 import pytest
 
-import reactor.regions
-from handlers.application import Application
-from handlers.demo import demo
-from handlers.site import Plan, Site
-from reactor import Request, Response, sleep
+import reactor.files.region
+from reactor import Response, sleep
+from reactor.files.file import File
+from reactor.http.context import Handler
 from reactor.limits import Limits
-from reactor.loop import Reactor
-from reactor.regions import File
-from reactor.server import Server
-from reactor.service import Handler
-from reactor.threadpool import ThreadPool
+from reactor.loop.reactor import Reactor
+from reactor.messages.request import Request
+from reactor.server.server import Server
+from reactor.tasks.thread_pool import ThreadPool
+from reactor.web.app.application import Application
+from reactor.web.site.demo import demo
+from reactor.web.site.site import Site, SiteOptions
 from tests.client import request
 
 ROOT = Path(__file__).parent.parent
@@ -236,7 +237,7 @@ class CountingFiles:
         for name in self.NAMES:
             self._count(os, name)
         self._count(ThreadPool, "submit")
-        self._count(reactor.regions, "resident")
+        self._count(reactor.files.region, "resident")
 
     def __exit__(self, *_: object) -> None:
         self._patch.undo()
@@ -256,7 +257,7 @@ def hot(
     bench: Callable[[Handler], Bench], tmp_path: Path
 ) -> Iterator[tuple[Bench, socket.socket, Path]]:
     """A server of files, its client, and where the files are."""
-    site = Site(Plan(static=[("/", str(tmp_path))]), Limits(open_file_age=AGE))
+    site = Site(SiteOptions(static=[("/", str(tmp_path))]), Limits(open_file_age=AGE))
     one = bench(site.handler)
     client = one.connect()
     yield one, client, tmp_path

@@ -7,19 +7,18 @@ from typing import Any
 
 import pytest
 
-from reactor import handover
-from reactor.handover import (
+from reactor.process.child import (
     REPORT_BYTES,
     VARIABLE,
-    Child,
     Ended,
-    Given,
+    Inheritance,
+    MessageDecoder,
     Ready,
+    ReloadChild,
     Report,
-    Reports,
     Seen,
 )
-from reactor.watch import mark
+from reactor.process.file_watcher import mark
 
 
 def lines(*reports: Any) -> bytes:
@@ -27,7 +26,7 @@ def lines(*reports: Any) -> bytes:
 
 
 def read(*pieces: bytes) -> list[Report]:
-    reports = Reports()
+    reports = MessageDecoder()
     return [report for piece in pieces for report in reports.feed(piece)]
 
 
@@ -64,7 +63,7 @@ def test_what_is_no_report_is_passed_over(line: bytes) -> None:
 
 def test_a_line_without_an_end_is_not_kept() -> None:
     piece = b"x" * 65536
-    reports = Reports()
+    reports = MessageDecoder()
     for _ in range(2 * REPORT_BYTES // len(piece)):
         assert list(reports.feed(piece)) == []
         assert len(reports._buffer) <= REPORT_BYTES
@@ -73,7 +72,7 @@ def test_a_line_without_an_end_is_not_kept() -> None:
 
 def test_a_process_that_nobody_has_started_so_is_no_child() -> None:
     assert VARIABLE not in os.environ
-    assert Child.inherited() is None
+    assert ReloadChild.inherited() is None
 
 
 def test_a_child_takes_what_it_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -81,9 +80,9 @@ def test_a_child_takes_what_it_is_given(monkeypatch: pytest.MonkeyPatch, tmp_pat
     lifeline = os.open(os.devnull, os.O_RDONLY)
     for descriptor in (writing, lifeline):
         os.set_inheritable(descriptor, True)
-    given = Given([lifeline], writing, lifeline, True)
+    given = Inheritance([lifeline], writing, lifeline, True)
     monkeypatch.setenv(VARIABLE, given.environment()[VARIABLE])
-    child = Child.inherited()
+    child = ReloadChild.inherited()
     assert child is not None
     assert child.first
     assert VARIABLE not in os.environ
@@ -100,4 +99,4 @@ def test_a_child_takes_what_it_is_given(monkeypatch: pytest.MonkeyPatch, tmp_pat
     child.ready()  # to nobody
     os.close(writing)
     os.close(lifeline)
-    assert handover.Child.inherited() is None
+    assert ReloadChild.inherited() is None

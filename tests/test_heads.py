@@ -14,9 +14,12 @@ import h11
 import pytest
 
 from reactor.errors import ResponseError
-from reactor.messages import Headers, Request, Response, ResponseBody
-from reactor.protocol.heads import FieldBlock, encode_head, encode_informational
-from reactor.regions import File, FileRegion, Parts
+from reactor.files.file import File
+from reactor.files.region import FileRegion, MultiRegion
+from reactor.messages.headers import Headers
+from reactor.messages.request import Request
+from reactor.messages.response import Response, ResponseBody
+from reactor.protocol.response_encoder import FieldBlock, encode_head, encode_informational
 
 TCHARS = string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~"
 FRAMING = ["Content-Length", "Transfer-Encoding", "Connection", "Date"]
@@ -189,11 +192,11 @@ def test_a_region_has_a_length() -> None:
 @pytest.mark.parametrize("minor", [0, 1])
 def test_parts_have_a_length_together(minor: int) -> None:
     file = File(os.open(__file__, os.O_RDONLY), 100)
-    parts = Parts([b"12345", FileRegion(file.hold(), 10, 42), b""])
+    parts = MultiRegion([b"12345", FileRegion(file.hold(), 10, 42), b""])
     for method in ("GET", "HEAD"):
         lines, length, kept = head_lines(Response(206, parts), method, minor)
         assert (lines[0], length, kept) == (b"Content-Length: 47", 47, True)
-    assert head_lines(Response(200, Parts([])))[:2] == ([b"Content-Length: 0"], 0)
+    assert head_lines(Response(200, MultiRegion([])))[:2] == ([b"Content-Length: 0"], 0)
     refuse(Response(204, parts))
     refuse(Response(200, parts, [("Content-Length", "46")]))
     refuse(Response(200, parts, [("Transfer-Encoding", "chunked")]))

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from handlers.health import Readiness, healthz
-from handlers.monitoring import Monitoring
-from reactor import Request, Response
+from reactor import Response
+from reactor.messages.request import Request
+from reactor.web.operations.health import Readiness, healthz
+from reactor.web.operations.monitoring import Monitoring
 from tests.conftest import Running, Serve
 from tests.drive import make_request
 from tests.pipelog import PipeLog

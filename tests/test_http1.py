@@ -12,7 +12,7 @@ import pytest
 
 from reactor.errors import ProtocolError
 from reactor.limits import Limits
-from reactor.protocol.http1 import EMPTY_LINES, METHODS, RequestParser
+from reactor.protocol.request_parser import EMPTY_LINES, METHODS, RequestParser
 from tests.feeding import (
     AFTER,
     ALL,

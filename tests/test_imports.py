@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from reactor.imports import YOUNG_SECONDS, Finder, FreshLoader
+from reactor.process.import_hook import YOUNG_SECONDS, Finder, FreshLoader
 
 Install = Callable[[str], list[str]]
 

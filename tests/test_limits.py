@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from reactor import Cancelled, Lane, PoolFull, Request, Response, in_pool, sleep
+from reactor import Cancelled, Lane, PoolFull, Response, in_pool, sleep
 from reactor.limits import Limits
+from reactor.messages.request import Request
 from tests.client import TIMEOUT, Client, request
 from tests.conftest import Running, Serve
 from tests.filelimits import FILE_CASES

@@ -22,11 +22,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers import folders, listing
-from handlers.folders import BATCH, READERS, Desk, Entry, Order, natural, read_folder
-from handlers.listing import ROWS, Look, list_folder
-from handlers.safepath import Root
 from reactor import Cancelled, ProtocolError, Response
+from reactor.web.static import directory_reader, listing
+from reactor.web.static.directory_reader import (
+    BATCH,
+    READERS,
+    Desk,
+    Entry,
+    Order,
+    natural,
+    read_folder,
+)
+from reactor.web.static.listing import ROWS, ListingOptions, list_folder
+from reactor.web.storage.safe_path import Root
 from tests.drive import Play, Stage, drive, make_request, open_descriptors, opened_since
 
 DAY = 86400
@@ -129,14 +137,18 @@ def put(folder: Path, name: str | bytes, size: int = 0, age: int = 0) -> None:
 
 
 def ask(
-    folder: Path, path: str = "/", look: Look | None = None, method: str = "GET", **headers: str
+    folder: Path,
+    path: str = "/",
+    look: ListingOptions | None = None,
+    method: str = "GET",
+    **headers: str,
 ) -> Response:
     """The answer for a path below the mount."""
     target, _, query = path.partition("?")
     request = make_request(method, target, None, **headers)
     request.query = query
     segments = [unquote_to_bytes(name).decode() for name in target.split("/")[1:-1]]
-    return drive(list_folder(request, Root(folder), segments, look or Look()))
+    return drive(list_folder(request, Root(folder), segments, look or ListingOptions()))
 
 
 def body(response: Response) -> str:
@@ -146,11 +158,11 @@ def body(response: Response) -> str:
     return drive(collect(response.body))
 
 
-def read(folder: Path, path: str = "/", look: Look | None = None) -> Read:
+def read(folder: Path, path: str = "/", look: ListingOptions | None = None) -> Read:
     return Read(body(ask(folder, path, look)))
 
 
-def read_json(folder: Path, path: str = "/", look: Look | None = None) -> dict[str, Any]:
+def read_json(folder: Path, path: str = "/", look: ListingOptions | None = None) -> dict[str, Any]:
     response = ask(folder, path, look, Accept="application/json")
     found: dict[str, Any] = json.loads(body(response))
     return found
@@ -182,7 +194,7 @@ def test_the_same_as_json(folder: Path) -> None:
     put(folder, "a b.txt", 5)
     (folder / "photos").mkdir()
     os.utime(folder / "photos", (1.5, 1.5))
-    look = Look(prefix="/files/")
+    look = ListingOptions(prefix="/files/")
     assert read_json(folder, look=look) == {
         "path": "/files/",
         "complete": True,
@@ -282,14 +294,14 @@ def test_more_than_is_shown(folder: Path) -> None:
     for number in range(2 * BATCH + 2):
         put(folder, f"{number}", 1)
     most = 2 * BATCH + 1
-    told = read_json(folder, look=Look(most=most))
+    told = read_json(folder, look=ListingOptions(most=most))
     assert (len(told["entries"]), told["complete"]) == (most, False)
-    page = read(folder, look=Look(most=most))
+    page = read(folder, look=ListingOptions(most=most))
     assert len(page.rows) == most
     assert "more in this folder than the 129 entries" in page.texts["p"]
-    told = read_json(folder, look=Look(most=most + 1))
+    told = read_json(folder, look=ListingOptions(most=most + 1))
     assert (len(told["entries"]), told["complete"]) == (most + 1, True)
-    assert "130 files, 130\xa0B" in read(folder, look=Look(most=most + 1)).texts["p"]
+    assert "130 files, 130\xa0B" in read(folder, look=ListingOptions(most=most + 1)).texts["p"]
 
 
 @pytest.mark.parametrize("count", [1, BATCH - 1, BATCH, BATCH + 1, ROWS * 2])
@@ -431,7 +443,7 @@ def test_hostile_names(folder: Path) -> None:
 def test_hostile_names_of_folders_above(folder: Path) -> None:
     for name in HOSTILE:
         (folder / name / "b").mkdir(parents=True)
-        look = Look(prefix='/"<&/')
+        look = ListingOptions(prefix='/"<&/')
         page = Read(body(drive(list_folder(make_request("GET", "/"), Root(folder), [name], look))))
         assert page.tags & {"script", "h2"} == set()
         assert page.crumbs == [('"<&', "../")]
@@ -507,7 +519,7 @@ def behind(href: str) -> bytes:
 
 def test_the_policy_allows_what_is_in_the_page_and_nothing_else(folder: Path) -> None:
     put(folder, "file")
-    for look in (Look(), Look(uploads=True), Look(deletes=True)):
+    for look in (ListingOptions(), ListingOptions(uploads=True), ListingOptions(deletes=True)):
         response = ask(folder, look=look)
         page = body(response)
         policy = dict(
@@ -551,8 +563,8 @@ def test_the_fields(folder: Path) -> None:
 
 
 def test_the_operator_has_the_last_word(folder: Path) -> None:
-    look = Look(headers=[("cache-control", "max-age=60"), ("X-Served-By", "us")])
-    both = ask(folder, look=Look(headers=[("Vary", "Origin")])).headers
+    look = ListingOptions(headers=[("cache-control", "max-age=60"), ("X-Served-By", "us")])
+    both = ask(folder, look=ListingOptions(headers=[("Vary", "Origin")])).headers
     assert [value for name, value in both if name == "Vary"] == [
         "Accept, Accept-Encoding",
         "Origin",
@@ -565,7 +577,7 @@ def test_the_operator_has_the_last_word(folder: Path) -> None:
 
 
 def test_the_form_is_there_where_files_are_taken(folder: Path) -> None:
-    page = body(ask(folder, look=Look(uploads=True, resumable=True)))
+    page = body(ask(folder, look=ListingOptions(uploads=True, resumable=True)))
     form = re.search(
         r'<form [^>]*>.*?<input type="file"[^>]*>.*?<button>.*?</form>', page, re.DOTALL
     )
@@ -573,14 +585,14 @@ def test_the_form_is_there_where_files_are_taken(folder: Path) -> None:
     assert 'method="post" action="./" enctype="multipart/form-data"' in form[0]
     assert re.search(r"<label>.*<input.*</label>", form[0])
     assert '<body data-can="uploads resumable">' in page
-    for look in (Look(), Look(deletes=True)):
+    for look in (ListingOptions(), ListingOptions(deletes=True)):
         assert "<form" not in body(ask(folder, look=look))
-    assert '<body data-can="deletes">' in body(ask(folder, look=Look(deletes=True)))
+    assert '<body data-can="deletes">' in body(ask(folder, look=ListingOptions(deletes=True)))
 
 
 def test_the_way_back(folder: Path) -> None:
     (folder / "a" / "b c" / "d").mkdir(parents=True)
-    look = Look(prefix="/files/")
+    look = ListingOptions(prefix="/files/")
     page = read(folder, "/a/b%20c/d/", look)
     assert page.crumbs == [("files", "../../../"), ("a", "../../"), ("b c", "../")]
     assert page.texts["h1"] == "d"
@@ -696,14 +708,14 @@ def test_ten_thousand_entries_in_small_steps(folder: Path, monkeypatch: pytest.M
         os.link(folder / "file 0", folder / f"file {number}")  # quicker than as many files
     looked = Counter(monkeypatch, os, "stat")
     made = [
-        Counter(monkeypatch, folders, "natural"),  # of the rows, as they are read
-        Counter(monkeypatch, folders, "Entry"),  # as they are merged
+        Counter(monkeypatch, directory_reader, "natural"),  # of the rows, as they are read
+        Counter(monkeypatch, directory_reader, "Entry"),  # as they are merged
         Counter(monkeypatch, listing, "_row"),
     ]
 
     async def whole() -> list[bytes]:
         request = make_request("GET", "/")
-        response = await list_folder(request, Root(folder), (), Look())
+        response = await list_folder(request, Root(folder), (), ListingOptions())
         return [piece async for piece in response.body]  # type: ignore[union-attr]
 
     stage = Stage()
@@ -735,8 +747,8 @@ def test_a_row_is_small(folder: Path) -> None:
 def test_all_listings_together_are_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(100):
         put(folder, f"{number:03}")
-    look = Look()
-    monkeypatch.setattr(folders, "HELD_BYTES", 30_000)
+    look = ListingOptions()
+    monkeypatch.setattr(directory_reader, "HELD_BYTES", 30_000)
     held = [ask(folder, look=look)]
     each = look.desk.held
     with pytest.raises(ProtocolError) as refused:
@@ -749,7 +761,7 @@ def test_all_listings_together_are_bounded(folder: Path, monkeypatch: pytest.Mon
     assert ask(folder, look=look).status == 200  # there is room again
     held.clear()  # never begun
     assert look.desk.held == 0
-    assert ask(folder, look=Look()).status == 200
+    assert ask(folder, look=ListingOptions()).status == 200
 
 
 # --- jobs and cancelling -------------------------------------------------------------------------
@@ -763,7 +775,7 @@ def same_descriptors() -> Iterator[None]:
     assert not opened_since(before)
 
 
-def start(folder: Path, look: Look, stage: Stage) -> Play:
+def start(folder: Path, look: ListingOptions, stage: Stage) -> Play:
     """A listing whose folder is open, and which waits for its turn to read or has it."""
     play = Play(list_folder(make_request("GET", "/"), Root(folder), (), look), stage)
     play.step()
@@ -790,7 +802,7 @@ def test_a_listing_that_is_cancelled_closes_its_folder(
     for number in range(3 * BATCH):
         put(folder, f"{number}")
     for steps in range(3):
-        look = Look()
+        look = ListingOptions()
         play = start(folder, look, Stage())
         for _ in range(steps):
             play.step()
@@ -805,7 +817,7 @@ def test_a_job_under_way_keeps_the_folder_open(folder: Path, same_descriptors: N
     """Its descriptor must not be somebody else's when it gets there."""
     put(folder, "file")
     stage = Stage()
-    play = start(folder, Look(), stage)
+    play = start(folder, ListingOptions(), stage)
     before = open_descriptors()
     stage.holding = True
     play.wish.start(stage)
@@ -820,7 +832,7 @@ def test_a_job_under_way_keeps_the_folder_open(folder: Path, same_descriptors: N
 def test_two_listings_read_at_a_time_in_turn(folder: Path) -> None:
     for number in range(BATCH):
         put(folder, f"{number}")
-    look, stage = Look(), Stage()
+    look, stage = ListingOptions(), Stage()
     plays = [start(folder, look, stage) for _ in range(READERS + 2)]
     # Who has a turn waits for a job, the others for a turn.
     reading, waiting = plays[:READERS], plays[READERS:]
@@ -845,7 +857,7 @@ def test_two_listings_read_at_a_time_in_turn(folder: Path) -> None:
 
 def test_who_gives_up_waiting_holds_up_nobody(folder: Path) -> None:
     put(folder, "file")
-    look, stage = Look(), Stage()
+    look, stage = ListingOptions(), Stage()
     first, second, gone, taken_away, last = (start(folder, look, stage) for _ in range(READERS + 3))
     with pytest.raises(Cancelled):
         gone.throw(Cancelled())

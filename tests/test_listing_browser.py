@@ -13,13 +13,14 @@ from urllib.parse import unquote
 
 import pytest
 
-from handlers.application import Application
-from handlers.listing import Look, list_folder
-from handlers.middleware import Answer
-from handlers.receiving import Receiver
-from handlers.safepath import Root
-from handlers.site import Plan, Site
-from reactor import Limits, ProtocolError, Request, Response
+from reactor import Limits, ProtocolError, Response
+from reactor.messages.request import Request
+from reactor.web.app.application import Application
+from reactor.web.endpoint import Answer
+from reactor.web.site.site import Site, SiteOptions
+from reactor.web.static.listing import ListingOptions, list_folder
+from reactor.web.storage.safe_path import Root
+from reactor.web.uploads.receiver import Receiver
 from tests.chromium import PROGRAM, Browser, Page
 from tests.conftest import Running, Serve
 
@@ -109,7 +110,7 @@ def start(serve: Serve, folder: Path) -> Iterator[Start]:
     closers: list[tuple[Running, Callable[[], None]]] = []
 
     def start(*, deletes: bool = False, uploads: bool = True, **limits: Any) -> Served:
-        plan = Plan(directory=str(folder), deletes=deletes, uploads=uploads)
+        plan = SiteOptions(directory=str(folder), deletes=deletes, uploads=uploads)
         site = Site(plan, Limits(**limits))
         recorder = Recorder(site.handler)
         served = Served(serve(recorder, **limits), recorder)
@@ -124,7 +125,7 @@ def start(serve: Serve, folder: Path) -> Iterator[Start]:
 def without_resuming(root: Root) -> Application:
     """A folder that takes plain PUTs only."""
     receiver = Receiver(root, Limits(), lambda place: None)
-    look = Look(prefix="/files/", uploads=True)
+    look = ListingOptions(prefix="/files/", uploads=True)
 
     async def get(request: Request) -> Response:
         return await list_folder(request, root, request.params["name"][:-1], look)

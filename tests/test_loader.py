@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reactor.loader import LoadError, load, trace
+from reactor.process.loader import LoadError, load, trace
 
 
 @pytest.fixture

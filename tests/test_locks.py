@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from handlers import locks
-from handlers.locks import FolderBusy, hold, in_order, patiently, try_lock
+from reactor.web.storage import locks
+from reactor.web.storage.locks import FolderBusy, hold, in_order, patiently, try_lock
 from tests.drive import drive, open_descriptors, opened_since
 
 pytestmark = pytest.mark.timeout(30)

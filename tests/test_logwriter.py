@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from reactor import Request, Response, in_pool
-from reactor.logwriter import BATCH_SECONDS, LogFile, LogWriter
-from reactor.loop import Reactor
-from reactor.tasks import Runtime
-from reactor.threadpool import ThreadPool
+from reactor import Response, in_pool
+from reactor.loop.reactor import Reactor
+from reactor.messages.request import Request
+from reactor.observe.log_writer import BATCH_SECONDS, LogFile, LogWriter
+from reactor.tasks.task import Runtime
+from reactor.tasks.thread_pool import ThreadPool
 from tests.client import TIMEOUT, request
 from tests.conftest import Serve
 from tests.pipelog import PipeLog

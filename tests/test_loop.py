@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from reactor.loop import NEVER, SLICE, STALE_ENTRIES, Deadline, Reactor, Waker
+from reactor.loop.reactor import SLICE, STALE_ENTRIES, Reactor
+from reactor.loop.timers import NEVER, Deadline
+from reactor.loop.waker import Waker
 from tests.client import TIMEOUT
 
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from handlers.codings import shrinks
-from handlers.mediatypes import _TYPES, media_type, media_types
+from reactor.web.compression.encoders import shrinks
+from reactor.web.semantics.media_types import _TYPES, media_type, media_types
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from handlers.monitoring import Monitoring
-from reactor import DURATIONS, Request, Response, sleep
+from reactor import DURATIONS, Response, sleep
+from reactor.messages.request import Request
+from reactor.web.operations.monitoring import Monitoring
 from tests.client import Client, request
 from tests.conftest import Running, Serve
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from handlers.application import Application
-from handlers.middleware import Answer, CompositionError, Middleware, may_wait
-from handlers.responses import text
 from reactor import ProtocolError, Response, sleep
 from reactor.testing import Client
+from reactor.web.app.application import Application
+from reactor.web.app.responses import text
+from reactor.web.endpoint import Answer, CompositionError, Middleware, may_wait
 
 
 def plain(request: Any) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from handlers.codedstreams import Pieces, discard
-from handlers.middlewares.answers import has_field, varying, with_fields
-from reactor import File, FileRegion, Parts, Response, Trailed, sleep
+from reactor import File, FileRegion, MultiRegion, Response, Trailed, sleep
+from reactor.web.middlewares.fields import has_field, varying, with_fields
+from reactor.web.streams import BodyStream, discard
 
 
 def test_an_answer_is_not_changed_in_place() -> None:
@@ -51,7 +51,7 @@ class Source(Iterator[bytes]):
         self.closed += 1
 
 
-class LaterSource(Pieces):
+class LaterSource(BodyStream):
     def __init__(self, waits: bool) -> None:
         self.waits = waits
         self.closed = 0
@@ -82,7 +82,7 @@ def test_bodies_that_need_no_closing() -> None:
 
 def test_a_file_is_let_go(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x" * 10)
-    for make in (lambda region: region, lambda region: Parts([b"a", region])):
+    for make in (lambda region: region, lambda region: MultiRegion([b"a", region])):
         opened = File(os.open(tmp_path / "file", os.O_RDONLY), 10)
         discard(Response(200, make(FileRegion(opened, 0, 10))))
         with pytest.raises(OSError, match="Bad file descriptor"):

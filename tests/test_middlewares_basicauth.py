@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-import handlers.middlewares.basicauth
-from handlers.middlewares import BasicAuth, RequestId
-from handlers.middlewares.basicauth import credentials
+import reactor.web.middlewares.basic_auth
+from reactor.web.middlewares import BasicAuth, RequestId
+from reactor.web.middlewares.basic_auth import credentials
 from tests.middlewares import PATHS, STATUSES, served
 
 USERS = {"ann": "secret", "jürgen": "pass:wörd", "empty": ""}
@@ -106,7 +106,7 @@ def test_an_unknown_users_password_is_compared_as_well(monkeypatch: pytest.Monke
     class Stand:
         compare_digest = staticmethod(compare)
 
-    monkeypatch.setattr(handlers.middlewares.basicauth, "hmac", Stand)
+    monkeypatch.setattr(reactor.web.middlewares.basic_auth, "hmac", Stand)
     with served(BasicAuth(USERS)) as client:
         for user, password in (("ann", "secret"), ("ann", "x"), ("nobody", "x" * 1000)):
             client.get("/plain", auth=(user, password))

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from handlers.application import Application
-from handlers.middleware import Middleware
-from handlers.middlewares import BodyLimit
 from reactor import Limits, ProtocolError
 from reactor.testing import Client
+from reactor.web.app.application import Application
+from reactor.web.endpoint import Middleware
+from reactor.web.middlewares import BodyLimit
 from tests.middlewares import PATHS, STATUSES, served
 
 ENDPOINTS = ["/plain", "/async", "/read", "/pieces"]

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from handlers.application import Application
-from handlers.middleware import CompositionError
-from handlers.middlewares import Compression, RequestId
-from handlers.responses import text
 from reactor import ProtocolError, Response, sleep
 from reactor.testing import Client
+from reactor.web.app.application import Application
+from reactor.web.app.responses import text
+from reactor.web.endpoint import CompositionError
+from reactor.web.middlewares import Compression, RequestId
 from tests.middlewares import PATHS, STATUSES, served
 
 LONG = "abcdefgh" * 10_000  # compressed on a thread

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from handlers.application import Application
-from handlers.middlewares import CORS, BasicAuth, RequestId
-from handlers.responses import text
 from reactor import Response
 from reactor.testing import Client
 from reactor.testing import Response as Answer
+from reactor.web.app.application import Application
+from reactor.web.app.responses import text
+from reactor.web.middlewares import CORS, BasicAuth, RequestId
 from tests.middlewares import PATHS, SHARED, STATUSES, application, served
 
 HERE = "https://example.com"

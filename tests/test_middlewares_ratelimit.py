@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from handlers.application import Application
-from handlers.middlewares import RateLimit, RequestId
-from handlers.middlewares.ratelimit import client_network
-from handlers.requests import Request
 from reactor import Headers, ProtocolError
 from reactor.testing import Client
+from reactor.web.app.application import Application
+from reactor.web.app.requests import Request
+from reactor.web.middlewares import RateLimit, RequestId
+from reactor.web.middlewares.rate_limit import client_network
 from tests.middlewares import PATHS, STATUSES, application, served
 
 

@@ -4,10 +4,11 @@ import re
 
 import pytest
 
-from handlers.middlewares import RequestId
-from reactor import Request, Response
-from reactor.errorlog import RecordFormatter
+from reactor import Response
+from reactor.messages.request import Request
+from reactor.observe.error_log import RecordFormatter
 from reactor.testing import Client
+from reactor.web.middlewares import RequestId
 from tests.middlewares import PATHS, SHARED, STATUSES, application, served
 
 MADE = re.compile("[0-9a-f]{16}")

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from handlers.middlewares import SecurityHeaders
-from handlers.requests import Request
 from reactor import Headers, Response
 from reactor.testing import Client
+from reactor.web.app.requests import Request
+from reactor.web.middlewares import SecurityHeaders
 from tests.middlewares import PATHS, SHARED, STATUSES, application, served
 
 DEFAULTS = {

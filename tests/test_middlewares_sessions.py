@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from handlers.application import Application
-from handlers.middlewares import RequestId, Sessions
-from handlers.middlewares.sessions import COOKIE_BYTES, FORTNIGHT, Session
-from handlers.responses import file, stream
 from reactor import Response
 from reactor.testing import Client
+from reactor.web.app.application import Application
+from reactor.web.app.file_response import file
+from reactor.web.app.responses import stream
+from reactor.web.middlewares import RequestId, Sessions
+from reactor.web.middlewares.sessions import COOKIE_BYTES, FORTNIGHT, Session
 from tests.middlewares import PATHS, SHARED, STATUSES, served
 
 SECRET = "s" * 32

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from handlers.application import Application
-from handlers.middleware import CompositionError
-from handlers.middlewares import RequestId, TimeLimit
 from reactor import Cancelled, sleep
 from reactor.testing import Client
+from reactor.web.app.application import Application
+from reactor.web.endpoint import CompositionError
+from reactor.web.middlewares import RequestId, TimeLimit
 from tests.middlewares import PATHS, STATUSES, served
 
 

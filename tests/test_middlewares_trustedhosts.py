@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from handlers.middlewares import RequestId, TrustedHosts
-from handlers.middlewares.trustedhosts import normal_host
+from reactor.web.middlewares import RequestId, TrustedHosts
+from reactor.web.middlewares.trusted_hosts import normal_host
 from tests.middlewares import PATHS, STATUSES, served
 
 HOSTS = ["example.com", "*.Example.org", "127.0.0.1", "::1", "[2001:db8:0::5]", "localhost."]

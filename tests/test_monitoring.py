@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from handlers.monitoring import Monitoring
-from reactor import Request, Response, Server
+from reactor import Response, Server
+from reactor.messages.request import Request
+from reactor.web.operations.monitoring import Monitoring
 from tests.conftest import Serve
 
 

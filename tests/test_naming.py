@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from functools import partial
 
-from reactor.naming import name_of
+from reactor.loop.describe import describe
 
 FILE = __file__
 
@@ -28,17 +28,17 @@ class Plain:
 def test_a_function_has_its_place() -> None:
     line = Plain.method.__code__.co_firstlineno
     named = f"Plain.method ({FILE}, line {line})"
-    assert name_of(Plain.method) == named
-    assert name_of(Plain().method) == named
-    assert name_of(partial(partial(Plain().method))) == named
+    assert describe(Plain.method) == named
+    assert describe(Plain().method) == named
+    assert describe(partial(partial(Plain().method))) == named
 
 
 def test_who_can_describe_itself_does() -> None:
     owner = Owner("what I do")
-    assert name_of(owner) == "what I do"
-    assert name_of(owner.method) == "what I do"
-    assert name_of(partial(owner.method)) == "what I do"
-    assert name_of(Owner).startswith("<class "), "a class describes nobody"
+    assert describe(owner) == "what I do"
+    assert describe(owner.method) == "what I do"
+    assert describe(partial(owner.method)) == "what I do"
+    assert describe(Owner).startswith("<class "), "a class describes nobody"
 
 
 def test_a_coroutine_is_where_it_waits() -> None:
@@ -52,13 +52,13 @@ def test_a_coroutine_is_where_it_waits() -> None:
     coroutine = work()
     first = work.__code__.co_firstlineno
     name = "test_a_coroutine_is_where_it_waits.<locals>.work"
-    assert name_of(coroutine) == f"{name} ({FILE}, line {first})"
+    assert describe(coroutine) == f"{name} ({FILE}, line {first})"
     coroutine.send(None)
-    assert name_of(coroutine) == f"{name} ({FILE}, line {first + 1})"
+    assert describe(coroutine) == f"{name} ({FILE}, line {first + 1})"
     coroutine.close()
-    assert name_of(coroutine) == f"{name} ({FILE}, line {first})"
+    assert describe(coroutine) == f"{name} ({FILE}, line {first})"
 
 
 def test_what_is_none_of_these_is_shown() -> None:
-    assert name_of(Plain()) == "<plain>"
-    assert name_of(len).startswith("<built-in function len")
+    assert describe(Plain()) == "<plain>"
+    assert describe(len).startswith("<built-in function len")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers.negotiation import choose_coding, prefers_json
 from reactor import ProtocolError
+from reactor.web.semantics.negotiation import choose_coding, prefers_json
 
 LONG = 256 * 1024
 OFFERED = ("zstd", "br", "gzip")

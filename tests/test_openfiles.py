@@ -24,11 +24,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from handlers import openfiles
-from handlers.openfiles import DESCRIPTOR_SHARE, Opened, OpenFiles
-from handlers.safepath import Place, Root, place_in
 from reactor import Cancelled, Future, Lane, ProtocolError
-from reactor.tasks import Runtime, Task
+from reactor.tasks.task import Runtime, Task
+from reactor.web.static import open_file_cache
+from reactor.web.static.open_file_cache import DESCRIPTOR_SHARE, Entry, OpenFiles
+from reactor.web.storage.safe_path import Place, Root, place_in
 from tests.drive import open_descriptors
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("closes_files")]
@@ -137,12 +137,12 @@ def make(site: Path, clock: Clock, *, most: int = 100) -> OpenFiles:
     return OpenFiles(Root(site), most=most, age=AGE, idle=IDLE, clock=clock)
 
 
-def begin(cache: OpenFiles, crew: Crew, path: str) -> Task[Opened]:
+def begin(cache: OpenFiles, crew: Crew, path: str) -> Task[Entry]:
     key = tuple(path.split("/"))
     return crew.spawn(cache.find(key, key))
 
 
-def find(cache: OpenFiles, crew: Crew, path: str) -> Opened:
+def find(cache: OpenFiles, crew: Crew, path: str) -> Entry:
     """As a request does: what is fresh, or else a walk, here and now."""
     opened = cache.fresh(tuple(path.split("/")))
     if opened is not None:
@@ -152,7 +152,7 @@ def find(cache: OpenFiles, crew: Crew, path: str) -> Opened:
     return task.result()
 
 
-def content(opened: Opened) -> str:
+def content(opened: Entry) -> str:
     file = opened.found.plain.file
     return file.load(0, file.size).decode()
 
@@ -710,7 +710,7 @@ def test_looking_for_room_takes_no_time(site: Path, clock: Clock, crew: Crew) ->
         assert cache.fresh((f"f{number}",)) is not None
     looks = count()
 
-    class Watched(OrderedDict[tuple[str, ...], Opened]):
+    class Watched(OrderedDict[tuple[str, ...], Entry]):
         def move_to_end(self, key: tuple[str, ...], last: bool = True) -> None:
             next(looks)
             super().move_to_end(key, last)
@@ -882,7 +882,7 @@ class Machine(RuleBasedStateMachine):
         self.most = most
         self.history: list[tuple[float, dict[str, str | None]]] = []
         self.told: dict[str, int] = dict.fromkeys(ASKED, 0)  # by path: since which state
-        self.waiting: list[tuple[str, float, int, Task[Opened]]] = []
+        self.waiting: list[tuple[str, float, int, Task[Entry]]] = []
         self.note()
 
     def note(self) -> None:
@@ -1027,4 +1027,4 @@ TestMachine.settings = settings(
 
 def test_share_leaves_room_for_connections() -> None:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert openfiles._affordable() <= max(4, soft // 8)
+    assert open_file_cache._affordable() <= max(4, soft // 8)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from handlers.origin import refuse_foreign
-from reactor import Headers, ProtocolError, Request
+from reactor import Headers, ProtocolError
+from reactor.messages.request import Request
+from reactor.web.semantics.cross_site import refuse_foreign
 
 
 def ask(host: str, *fields: str) -> Request:

@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactor.buffers import JOIN_BYTES
 from reactor.errors import ResponseError
-from reactor.futures import Future
-from reactor.messages import ResponseBody
-from reactor.outgoing import LONGEST_AT_HAND, Outgoing, Piece, at_hand
-from reactor.regions import WINDOW_BYTES, FileRegion, Parts
+from reactor.files.file import WINDOW_BYTES
+from reactor.files.region import FileRegion, MultiRegion
+from reactor.http.response_body import LONGEST_AT_HAND, Piece, ResponseBodyStream, at_hand
+from reactor.messages.response import ResponseBody
+from reactor.net.send_queue import JOIN_BYTES
 from reactor.simulator import SimFile, SimNetwork
-from reactor.tasks import Runtime
+from reactor.tasks.futures import Future
+from reactor.tasks.task import Runtime
 from tests.drive import Stage
 
 CONTENT = bytes(range(256)) * (WINDOW_BYTES // 256) + b"beyond the first window" * 20_000
@@ -23,9 +24,11 @@ def sim_file(coldness: float = 0.0, seed: int = 0) -> SimFile:
     return SimFile(SimNetwork(seed), CONTENT, coldness=coldness)
 
 
-def outgoing(body: ResponseBody, stage: Stage | None = None, chunked: bool = False) -> Outgoing:
+def outgoing(
+    body: ResponseBody, stage: Stage | None = None, chunked: bool = False
+) -> ResponseBodyStream:
     length = None if chunked else len(cast(Any, body))
-    return Outgoing(body, length, chunked, cast(Runtime, stage or Stage()))
+    return ResponseBodyStream(body, length, chunked, cast(Runtime, stage or Stage()))
 
 
 def taken(piece: Piece) -> bytes:
@@ -39,7 +42,7 @@ def taken(piece: Piece) -> bytes:
     return data
 
 
-def pulled(body: Outgoing) -> list[bytes]:
+def pulled(body: ResponseBodyStream) -> list[bytes]:
     """Each piece to the end, as it is framed."""
     pieces = []
     while True:
@@ -109,7 +112,7 @@ def stretches(draw: st.DrawFn) -> list[bytes | tuple[int, int]]:
     return draw(st.lists(st.one_of(st.binary(max_size=5), st.tuples(offset, length)), max_size=8))
 
 
-def parts_of(made: list[bytes | tuple[int, int]], file: SimFile) -> tuple[Parts, bytes]:
+def parts_of(made: list[bytes | tuple[int, int]], file: SimFile) -> tuple[MultiRegion, bytes]:
     pieces: list[bytes | FileRegion] = []
     expected = b""
     for one in made:
@@ -119,7 +122,7 @@ def parts_of(made: list[bytes | tuple[int, int]], file: SimFile) -> tuple[Parts,
         else:
             pieces.append(FileRegion(file.hold(), *one))
             expected += CONTENT[one[0] : sum(one)]
-    return Parts(pieces), expected
+    return MultiRegion(pieces), expected
 
 
 @given(made=stretches(), coldness=st.sampled_from([0.0, 0.05, 1.0]), seed=st.integers(0, 99))
@@ -166,7 +169,7 @@ def test_parts_that_are_given_up_let_go_of_all_files(
 
 def test_a_file_in_parts_that_has_become_shorter_fails() -> None:
     file = sim_file()
-    body = outgoing(Parts([b"a", FileRegion(file.hold(), 0, 1000), b"z"]))
+    body = outgoing(MultiRegion([b"a", FileRegion(file.hold(), 0, 1000), b"z"]))
     assert body.next_piece() == b"a"
     file.shrink(500)
     future = body.next_piece()
@@ -184,7 +187,7 @@ def test_a_file_in_parts_that_has_become_shorter_fails() -> None:
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_piece_of_nothing_sends_nothing(chunked: bool, nothing: Piece) -> None:
     """A chunk of no bytes would be the last one; and no queue takes an empty item."""
-    body = Outgoing(iter([b""]), None if chunked else 4, chunked, cast(Runtime, Stage()))
+    body = ResponseBodyStream(iter([b""]), None if chunked else 4, chunked, cast(Runtime, Stage()))
     assert body.frame(nothing) == ()
     assert b"".join(map(taken, body.frame(b"four"))) == (b"4\r\nfour\r\n" if chunked else b"four")
     assert body.frame(nothing) == ()
@@ -193,16 +196,16 @@ def test_a_piece_of_nothing_sends_nothing(chunked: bool, nothing: Piece) -> None
 
 def test_a_body_is_held_to_its_length() -> None:
     for length, pieces in ((3, [b"four"]), (4, [b"fo", b"", b"urs"]), (5, [b"four"]), (1, [])):
-        body = Outgoing(iter(pieces), length, False, cast(Runtime, Stage()))
+        body = ResponseBodyStream(iter(pieces), length, False, cast(Runtime, Stage()))
         with pytest.raises(ResponseError):
             pulled(body)
-    body = Outgoing(iter([b"fo", b"", b"ur"]), 4, False, cast(Runtime, Stage()))
+    body = ResponseBodyStream(iter([b"fo", b"", b"ur"]), 4, False, cast(Runtime, Stage()))
     assert pulled(body) == [b"fo", b"", b"ur", b""]
 
 
 def test_a_large_chunk_is_not_copied() -> None:
     large = bytes(JOIN_BYTES + 1)
-    body = Outgoing(iter([large]), None, True, cast(Runtime, Stage()))
+    body = ResponseBodyStream(iter([large]), None, True, cast(Runtime, Stage()))
     piece = body.next_piece()
     assert isinstance(piece, bytes)
     size, content, end = body.frame(piece)

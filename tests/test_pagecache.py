@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-import reactor.pagecache
-from reactor.pagecache import resident
+import reactor.files.page_cache
+from reactor.files.page_cache import resident
 from reactor.simulator import Violation
 from tests.scenario import play
 
@@ -97,7 +97,7 @@ def test_where_there_is_no_such_call_the_answer_is_no(
     file: int, monkeypatch: pytest.MonkeyPatch, answer: int | None
 ) -> None:
     call = None if answer is None else lambda *_: answer
-    monkeypatch.setattr(reactor.pagecache, "_syscall", call)
+    monkeypatch.setattr(reactor.files.page_cache, "_syscall", call)
     assert not resident(file, 0, 1)
 
 
@@ -109,11 +109,13 @@ def test_one_page_too_few_is_no(file: int, monkeypatch: pytest.MonkeyPatch) -> N
     def syscall(*arguments: Any) -> int:
         number, descriptor, _, _, flags = arguments
         asked.append((number, descriptor, flags))
-        asked.append((reactor.pagecache._range.offset, reactor.pagecache._range.length))
-        reactor.pagecache._counts.cached = cached
+        asked.append(
+            (reactor.files.page_cache._range.offset, reactor.files.page_cache._range.length)
+        )
+        reactor.files.page_cache._counts.cached = cached
         return 0
 
-    monkeypatch.setattr(reactor.pagecache, "_syscall", syscall)
+    monkeypatch.setattr(reactor.files.page_cache, "_syscall", syscall)
     for offset, count, pages in (
         (0, 1, 1),
         (0, PAGESIZE, 1),
@@ -136,8 +138,8 @@ def test_the_numbers_of_simulated_files_never_reach_the_kernel(
     def refuse(*_: object) -> int:
         raise Violation("a simulated descriptor has reached the kernel")
 
-    monkeypatch.setattr(reactor.pagecache, "_syscall", refuse)
-    monkeypatch.setattr("reactor.regions.resident", refuse)
+    monkeypatch.setattr(reactor.files.page_cache, "_syscall", refuse)
+    monkeypatch.setattr("reactor.files.region.resident", refuse)
     monkeypatch.setattr(os, "preadv", refuse)
     monkeypatch.setattr(os, "pread", refuse)
     monkeypatch.setattr(os, "sendfile", refuse)

@@ -5,8 +5,8 @@ import resource
 
 import pytest
 
-from handlers import processfigures
-from handlers.processfigures import process_figures
+from reactor.web.operations import process_metrics
+from reactor.web.operations.process_metrics import process_figures
 
 
 def figures() -> dict[str, float]:
@@ -17,20 +17,20 @@ def figures() -> dict[str, float]:
 
 
 def test_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processfigures, "_read", lambda path: "")
-    monkeypatch.setattr(processfigures, "_open_descriptors", lambda: 0)
+    monkeypatch.setattr(process_metrics, "_read", lambda path: "")
+    monkeypatch.setattr(process_metrics, "_open_descriptors", lambda: 0)
     assert set(figures()) == {"process_cpu_seconds_total", "process_max_fds"}
 
 
 def test_what_cannot_be_read_is_nothing() -> None:
-    assert processfigures._read("/nonexistent/x") == ""
+    assert process_metrics._read("/nonexistent/x") == ""
 
 
 def test_a_name_with_brackets_and_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second field is the program's name, and may be anything (proc_pid_stat(5))."""
     rest = " ".join(["S", *(str(number) for number in range(4, 53))])
     texts = {"/proc/self/stat": f"1 (a) 1 2 (b) {rest}", "/proc/stat": "cpu 1\nbtime 1000\n"}
-    monkeypatch.setattr(processfigures, "_read", lambda path: texts[path])
+    monkeypatch.setattr(process_metrics, "_read", lambda path: texts[path])
     found = figures()
     assert found["process_start_time_seconds"] == 1000 + 22 / os.sysconf("SC_CLK_TCK")
     assert found["process_virtual_memory_bytes"] == 23

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from handlers.ranges import Unsatisfiable, content_range, multipart, parse_ranges
-from reactor import File, FileRegion, Parts, ProtocolError
+from reactor import File, FileRegion, MultiRegion, ProtocolError
+from reactor.web.semantics.ranges import Unsatisfiable, content_range, multipart, parse_ranges
 
 MOST = 32
 LONG = 256 * 1024
@@ -366,7 +366,7 @@ def made(file: File, ranges: list[tuple[int, int]], kind: str) -> tuple[str, byt
         lambda offset, length: FileRegion(file.hold(), offset, length),
         "b0undary",
     )
-    parts = Parts(pieces)
+    parts = MultiRegion(pieces)
     body = content_of(pieces)
     assert len(parts) == len(body)
     parts.release()

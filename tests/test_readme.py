@@ -11,9 +11,9 @@ from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 
-import reactor.loop
+import reactor.loop.reactor
 from reactor import Response, Server
-from reactor.connection import TRANSITIONS, State
+from reactor.http.connection import TRANSITIONS, State
 from reactor.limits import Limits
 
 ROOT = Path(__file__).parent.parent
@@ -66,7 +66,7 @@ def test_the_limits_are_a_table() -> None:
 
 def test_the_five_words_are_the_loops() -> None:
     assert re.findall(r"^\| \*\*(\w+)\*\* \|", section("The loop"), re.M) == list(WORDS)
-    docstring = reactor.loop.__doc__ or ""
+    docstring = reactor.loop.reactor.__doc__ or ""
     assert ", ".join(WORDS) in docstring
     assert re.findall(r"^    (\w+) ", docstring, re.M) == list(WORDS)
 

@@ -15,14 +15,16 @@ from typing import Any
 
 import pytest
 
-from handlers.application import Application
-from handlers.locks import try_lock
-from handlers.receiving import FIELD_BYTES, PIECE_BYTES, Receiver
-from handlers.safepath import Place, Root, place_in
-from handlers.uploads import Upload
-from handlers.validators import coded_tag, entity_tag, last_modified
-from reactor import Cancelled, Limits, ProtocolError, Request, Response
-from reactor.dates import http_date
+from reactor import Cancelled, Limits, ProtocolError, Response
+from reactor.messages.request import Request
+from reactor.protocol.dates import http_date
+from reactor.web.app.application import Application
+from reactor.web.semantics.validators import coded_tag, entity_tag, last_modified
+from reactor.web.storage.locks import try_lock
+from reactor.web.storage.safe_path import Place, Root, place_in
+from reactor.web.uploads.atomic_file import PIECE_BYTES, AtomicFile
+from reactor.web.uploads.form_upload import FIELD_BYTES
+from reactor.web.uploads.receiver import Receiver
 from tests.client import Client
 from tests.client import request as encode
 from tests.conftest import Running, Serve
@@ -182,19 +184,19 @@ def test_one_piece_at_a_time(site: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     """What was pulled is on the disk before the next is pulled, and no pull asks for much."""
     asked: list[int] = []
     written: list[int] = []
-    pull, write = Feed.pull, Upload.write
+    pull, write = Feed.pull, AtomicFile.write
 
     def spy_pull(feed: Feed, most: int) -> Any:
         asked.append(most)
         assert len(written) == len(asked) - 1
         return pull(feed, most)
 
-    def spy_write(upload: Upload, piece: bytes) -> None:
+    def spy_write(upload: AtomicFile, piece: bytes) -> None:
         written.append(len(piece))
         write(upload, piece)
 
     monkeypatch.setattr(Feed, "pull", spy_pull)
-    monkeypatch.setattr(Upload, "write", spy_write)
+    monkeypatch.setattr(AtomicFile, "write", spy_write)
     Desk(site).put("a", b"x" * (3 * PIECE_BYTES + 1))
     assert set(asked) == {PIECE_BYTES}
     assert written == [PIECE_BYTES] * 3 + [1]
@@ -1122,7 +1124,7 @@ _SERVER = """
 import sys
 from pathlib import Path
 from handlers import uploads
-from handlers.safepath import Root
+from reactor.web.storage.safe_path import Root
 from reactor import Response, Server
 from tests.test_receiving import handler_of
 site, named = sys.argv[1:]

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import reactor.regions
-from reactor.buffers import JOIN_BYTES
-from reactor.regions import FRESH_SECONDS, SEEN_WINDOWS, WINDOW_BYTES, File, FileRegion, Parts
+import reactor.files.region
+from reactor.files.file import FRESH_SECONDS, SEEN_WINDOWS, WINDOW_BYTES, File
+from reactor.files.region import FileRegion, MultiRegion
+from reactor.net.send_queue import JOIN_BYTES
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def test_a_look_is_whole_or_none(path: Path) -> None:
 
 
 def test_a_look_where_nobody_can_tell(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reactor.regions._NOWAIT", None)
+    monkeypatch.setattr("reactor.files.file._NOWAIT", None)
     file = opened(path)
     assert not file.look(0, memoryview(bytearray(10)))
     file.release()
@@ -141,7 +142,7 @@ class Watched(File):
         return self.time
 
     def preadv(self, descriptor: int, into: list[memoryview], offset: int, flags: int) -> int:
-        assert (descriptor, flags) == (self.descriptor, reactor.regions._NOWAIT)
+        assert (descriptor, flags) == (self.descriptor, reactor.files.file._NOWAIT)
         self.looks.append((offset, len(into[0])))
         if self._touches(self.missing, offset, into[0]):
             raise BlockingIOError
@@ -171,7 +172,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Watched]]
     def make(size: int) -> Watched:
         files.append(Watched(size))
         monkeypatch.setattr(os, "preadv", files[-1].preadv)
-        monkeypatch.setattr("reactor.regions._NOWAIT", 8)
+        monkeypatch.setattr("reactor.files.file._NOWAIT", 8)
         return files[-1]
 
     yield make
@@ -347,7 +348,7 @@ def test_what_is_remembered_has_a_bound(watch: Callable[[int], Watched]) -> None
 def test_a_real_file_in_memory_and_dropped_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reactor.regions.FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("reactor.files.file.FRESH_SECONDS", 0.0)
     path = tmp_path / "file"
     with path.open("wb") as writer:
         writer.write(bytes(WINDOW_BYTES + 100_000))
@@ -371,9 +372,9 @@ def test_a_real_file_in_memory_and_dropped_from_it(
 def test_where_the_kernel_cannot_be_asked_each_time_is_a_look(
     path: Path, monkeypatch: pytest.MonkeyPatch, cause: str
 ) -> None:
-    monkeypatch.setattr("reactor.regions.FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("reactor.files.file.FRESH_SECONDS", 0.0)
     answer = None if cause == "not Linux" else lambda *_: -1
-    monkeypatch.setattr("reactor.pagecache._syscall", answer)
+    monkeypatch.setattr("reactor.files.page_cache._syscall", answer)
     file = opened(path)
     tells = file.look(0, memoryview(bytearray(1)))
     for _ in range(3):
@@ -388,19 +389,19 @@ def test_where_the_kernel_cannot_be_asked_each_time_is_a_look(
 
 def test_parts_have_a_length_and_let_go_of_each_region_once(path: Path) -> None:
     file = opened(path)
-    parts = Parts([b"abc", FileRegion(file.hold(), 5, 20), b"", FileRegion(file, 0, 0)])
+    parts = MultiRegion([b"abc", FileRegion(file.hold(), 5, 20), b"", FileRegion(file, 0, 0)])
     assert (len(parts), parts.length) == (23, 23)
     parts.release()
     assert file.closed
     parts.release()
     assert len(parts) == 23  # as the head has said
-    assert len(Parts([])) == 0
+    assert len(MultiRegion([])) == 0
 
 
 def test_parts_are_the_callers_list_no_longer(path: Path) -> None:
     file = opened(path)
     mine: list[bytes | FileRegion] = [FileRegion(file, 0, 10)]
-    parts = Parts(mine)
+    parts = MultiRegion(mine)
     mine.clear()
     parts.release()
     assert file.closed
@@ -408,4 +409,4 @@ def test_parts_are_the_callers_list_no_longer(path: Path) -> None:
 
 def test_parts_of_what_comes_once() -> None:
     pieces = (piece for piece in (b"ab", b"c"))
-    assert len(Parts(pieces)) == 3  # type: ignore[arg-type]  # as a handler without types would
+    assert len(MultiRegion(pieces)) == 3  # type: ignore[arg-type]  # as a handler without types would

@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from reactor import reload
-from reactor.reload import LEAVING_MOST, NAMES_MOST
+from reactor.process import reloader
+from reactor.process.reloader import LEAVING_MOST, NAMES_MOST
 from tests.client import TIMEOUT, Client, request
 
 ROOT = Path(__file__).parent.parent
@@ -239,7 +239,7 @@ def test_a_child_is_started_as_its_parent_was(monkeypatch: pytest.MonkeyPatch) -
     ):
         monkeypatch.setattr(sys, "orig_argv", original)
         expected = [sys.executable, *options, "-m", "reactor", *arguments]
-        assert reload._command(arguments) == expected
+        assert reloader._command(arguments) == expected
 
 
 # --- what is good --------------------------------------------------------------------------------

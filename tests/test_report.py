@@ -3,8 +3,9 @@
 import re
 import threading
 
-from reactor import Request, Response, in_pool, sleep
-from reactor.report import CONNECTIONS, report
+from reactor import Response, in_pool, sleep
+from reactor.messages.request import Request
+from reactor.server.state_dump import CONNECTIONS, state_dump
 from tests.client import TIMEOUT, request
 from tests.conftest import Running, Serve
 
@@ -16,7 +17,7 @@ async def handler(request: Request) -> Response:
 
 
 def told(running: Running) -> list[str]:
-    return running.call(lambda: report(running.server)).split("\n")
+    return running.call(lambda: state_dump(running.server)).split("\n")
 
 
 def test_a_server_that_does_nothing(serve: Serve) -> None:
@@ -43,7 +44,7 @@ def test_each_connection_says_what_it_does(serve: Serve) -> None:
     idle.ask()
     head.send(b"GET /")
     working.send(request("/never"))
-    running.wait_until(lambda: "1 IDLE, 1 HEAD, 1 HANDLER" in report(running.server))
+    running.wait_until(lambda: "1 IDLE, 1 HEAD, 1 HANDLER" in state_dump(running.server))
     lines = told(running)
     assert lines[2].startswith("connections: 3 open of 9 at most (1 IDLE, 1 HEAD, 1 HANDLER), the")
     first, second, third = lines[3:6]
@@ -71,7 +72,7 @@ def test_of_many_connections_some_are_named_and_those_that_work_first(serve: Ser
         client.ask()
     working = running.connect()
     working.send(request("/never"))
-    running.wait_until(lambda: "1 HANDLER" in report(running.server))
+    running.wait_until(lambda: "1 HANDLER" in state_dump(running.server))
     lines = told(running)
     named = [line for line in lines if line.startswith("    127.0.0.1")]
     assert len(named) == CONNECTIONS
@@ -91,7 +92,7 @@ def test_tasks_the_pool_and_draining(serve: Serve) -> None:
     running.wait_until(lambda: running.server.pool.load().files == 0)
     client = running.connect()
     client.send(request("/never"))
-    running.wait_until(lambda: "1 HANDLER" in report(running.server))
+    running.wait_until(lambda: "1 HANDLER" in state_dump(running.server))
     lines = told(running)
     place = lines.index("tasks beside the connections: 1")
     assert "work (" in lines[place + 1]
@@ -99,7 +100,7 @@ def test_tasks_the_pool_and_draining(serve: Serve) -> None:
     assert "pool: 1 threads, 0 of them idle; 0 file jobs" in lines[place + 2]
     gate.set()
     running.shut_down()
-    running.wait_until(lambda: "1 accepted; draining" in report(running.server))
+    running.wait_until(lambda: "1 accepted; draining" in state_dump(running.server))
 
 
 def test_logs_are_told_of(serve: Serve, tmp_path: object) -> None:

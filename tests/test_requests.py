@@ -11,22 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reactor
-from handlers.application import Application
-from handlers.forms import Part
-from handlers.requests import (
+from reactor import Headers, Limits, ProtocolError, Response
+from reactor.testing import Client
+from reactor.web.app.application import Application
+from reactor.web.app.request_data import (
     _CHARSETS,
     Arguments,
-    Request,
     form_of,
     json_of,
     limits_of,
     parse_cookies,
     parse_pairs,
     text_of,
-    with_limits,
 )
-from reactor import Headers, Limits, ProtocolError, Response
-from reactor.testing import Client
+from reactor.web.app.requests import Request, with_limits
+from reactor.web.semantics.multipart import FormPart
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -557,7 +556,7 @@ def test_what_a_middleware_has_read_is_there_for_the_endpoint(chunked: bool) -> 
         for path in ("/plain", "/async", "/parts"):
             content: Any = [body] if chunked else body
             answer = client.post(path, content=content, headers=fields)
-            expected = repr([Part("a", None, ""), b"1"]).encode() if path == "/parts" else body
+            expected = repr([FormPart("a", None, ""), b"1"]).encode() if path == "/parts" else body
             assert answer.content == expected
     assert seen == [body] * 3
 
@@ -573,7 +572,7 @@ def streaming(seen: list[Any]) -> Application:
         sizes: dict[str, int] = {}
         name = ""
         async for event in request.parts():
-            if isinstance(event, Part):
+            if isinstance(event, FormPart):
                 name = event.name
                 sizes[name] = 0
                 seen.append(event)
@@ -597,7 +596,7 @@ def test_a_form_as_it_comes() -> None:
         with Client(streaming(seen)) as client:
             answer = client.post("/", content=pieces, headers=fields)
             assert answer.json() == {"a": 100, "e": 0, "f": 800}
-    assert seen[:3] == [Part("a", None, ""), Part("e", None, ""), Part("f", "x", "")]
+    assert seen[:3] == [FormPart("a", None, ""), FormPart("e", None, ""), FormPart("f", "x", "")]
 
 
 def test_a_part_may_be_larger_than_the_memory() -> None:

@@ -17,23 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.application import Application
-from handlers.conditions import check_read
-from handlers.requests import Request
-from handlers.responses import (
-    attachment,
-    delete_cookie,
-    file,
-    html,
-    json,
-    redirect,
-    respond,
-    set_cookie,
-    stream,
-    text,
-)
 from reactor import File, Limits, Response, http_date
 from reactor.testing import Client
+from reactor.web.app.application import Application
+from reactor.web.app.cookies import delete_cookie, set_cookie
+from reactor.web.app.file_response import attachment, file
+from reactor.web.app.requests import Request
+from reactor.web.app.responses import html, json, redirect, respond, stream, text
+from reactor.web.semantics.preconditions import check_read
 
 TEXT = "text/plain; charset=utf-8"
 
@@ -300,8 +291,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[File]:
         found.append(File(descriptor, size))
         return found[-1]
 
-    monkeypatch.setattr("handlers.responses.File", note)
-    monkeypatch.setattr("handlers.responses.time", SimpleNamespace(time=lambda: time() + 10))
+    monkeypatch.setattr("reactor.web.app.responses.File", note)
+    monkeypatch.setattr("reactor.web.app.responses.time", SimpleNamespace(time=lambda: time() + 10))
     return found
 
 
@@ -449,7 +440,9 @@ def test_a_file_that_was_just_written_has_no_strong_tag(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed = shelf.path.stat().st_ctime
-    monkeypatch.setattr("handlers.responses.time", SimpleNamespace(time=lambda: changed + 0.5))
+    monkeypatch.setattr(
+        "reactor.web.app.responses.time", SimpleNamespace(time=lambda: changed + 0.5)
+    )
     tag = shelf.ask().headers["etag"]
     assert tag.startswith('W/"')
     assert shelf.ask(if_none_match=tag).status == 304

@@ -23,16 +23,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from handlers import unfinished
-from handlers.application import Application
-from handlers.placing import PIECE_BYTES
-from handlers.receiving import Receiver
-from handlers.resumable import SYNC_BYTES, Resumable
-from handlers.safepath import Place, Root
-from handlers.unfinished import Unfinished
-from handlers.validators import entity_tag
-from reactor import Body, Cancelled, Headers, Limits, ProtocolError, Request, Response
-from reactor.budgets import MemoryBudget
+from reactor import Body, Cancelled, Headers, Limits, ProtocolError, Response
+from reactor.messages.request import Request
+from reactor.tasks.semaphore import WeightedSemaphore
+from reactor.web.app.application import Application
+from reactor.web.semantics.validators import entity_tag
+from reactor.web.storage.safe_path import Place, Root
+from reactor.web.uploads import partial_store
+from reactor.web.uploads.partial_store import Unfinished
+from reactor.web.uploads.publish import PIECE_BYTES
+from reactor.web.uploads.receiver import Receiver
+from reactor.web.uploads.resumable import SYNC_BYTES, Resumable
 from tests.client import Answer, Client
 from tests.client import request as encode
 from tests.conftest import Serve
@@ -118,7 +119,7 @@ class Bench:
             request.length = None if chunked else size + 1000 * broken
             source = Source(*pieces)
             self.told = source.told
-            request.body = Body(source, request.length, 0, MemoryBudget(0))
+            request.body = Body(source, request.length, 0, WeightedSemaphore(0))
         return request
 
     def ask(self, method: str, path: str, *pieces: bytes | BaseException, **fields: Any) -> Reply:
@@ -724,7 +725,7 @@ def test_what_comes_as_a_whole_needs_no_resource(
     if why == "no folder":
         (tmp_path / ".uploads").write_bytes(b"")
     elif why == "no room on the disk":
-        monkeypatch.setattr(unfinished, "write_record", fails_with(28))
+        monkeypatch.setattr(partial_store, "write_record", fails_with(28))
     else:
         bench.begun("other", b"x", Upload_Length=60)
     left = bench.left() if why != "no folder" else []
@@ -1721,10 +1722,10 @@ def test_a_wrong_append_closes_its_connection(serve: Serve, bench: Bench) -> Non
 
 PROGRAM = """
 import sys
-from handlers.receiving import Receiver
-from handlers.resumable import Resumable
-from handlers.application import Application
-from handlers.safepath import Root
+from reactor.web.uploads.receiver import Receiver
+from reactor.web.uploads.resumable import Resumable
+from reactor.web.app.application import Application
+from reactor.web.storage.safe_path import Root
 from reactor import Limits, Server
 
 root, limits = Root(sys.argv[1]), Limits()

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.application import Application
-from handlers.converters import CONVERTERS, Converter
-from handlers.router import RouteError, Router, build_path, parse_pattern
-from reactor import Future, Headers, Request, Response
+from reactor import Future, Headers, Response
+from reactor.messages.request import Request
+from reactor.web.app.application import Application
+from reactor.web.app.converters import CONVERTERS, Converter
+from reactor.web.app.router import RouteError, Router, build_path, parse_pattern
 
 
 def made(path: str, method: str = "GET") -> Request:

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from handlers import safepath
-from handlers.safepath import MOST_LINKS, Place, Root, is_plain, place_in
+from reactor.web.semantics.file_names import is_plain
+from reactor.web.storage import safe_path
+from reactor.web.storage.safe_path import MOST_LINKS, Place, Root, place_in
 
 pytestmark = [pytest.mark.timeout(30), pytest.mark.usefixtures("closes_files")]
 
@@ -374,7 +375,7 @@ def flags(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     """As it is here, and where there are no descriptors but those for reading."""
     if request.param == "without":
         everywhere = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        monkeypatch.setattr(safepath, "_FOLDER", everywhere)
+        monkeypatch.setattr(safe_path, "_FOLDER", everywhere)
 
 
 @pytest.mark.usefixtures("flags")

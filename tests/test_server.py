@@ -16,19 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from reactor import (
-    Cancelled,
-    File,
-    FileRegion,
-    Future,
-    Parts,
-    Request,
-    Response,
-    in_pool,
-    sleep,
-)
+from reactor import Cancelled, File, FileRegion, Future, MultiRegion, Response, in_pool, sleep
 from reactor.errors import ProtocolError
-from reactor.server import SWITCH_SECONDS, Newcomers, Server, affordable_connections
+from reactor.messages.request import Request
+from reactor.net.listener import Newcomers
+from reactor.server.admission import affordable_connections
+from reactor.server.server import SWITCH_SECONDS, Server
 from tests.client import TIMEOUT, Client, request
 from tests.conftest import Serve
 
@@ -324,9 +317,9 @@ def test_a_real_file_comes_whole_hot_or_cold(
 ) -> None:
     """From its begin, from within, and among parts; each three times, and once from the disk."""
     if asking != "cachestat":
-        monkeypatch.setattr("reactor.pagecache._syscall", None)
+        monkeypatch.setattr("reactor.files.page_cache._syscall", None)
     if asking == "threads only":
-        monkeypatch.setattr("reactor.regions._NOWAIT", None)
+        monkeypatch.setattr("reactor.files.file._NOWAIT", None)
     content = random.Random(0).randbytes(2_600_000)
     path = tmp_path / "file"
     with path.open("wb") as writer:
@@ -342,7 +335,7 @@ def test_a_real_file_comes_whole_hot_or_cold(
         if kind == "file":
             return Response(200, region)
         end = FileRegion(file.hold(), 0, 100)
-        return Response(200, Parts([b"begin", region, b"middle", end, b"end"]))
+        return Response(200, MultiRegion([b"begin", region, b"middle", end, b"end"]))
 
     running = serve(handler)
     client = running.connect()

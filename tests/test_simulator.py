@@ -6,19 +6,19 @@ from selectors import EVENT_READ
 
 import pytest
 
-from reactor.budgets import Patience
-from reactor.buffers import SendQueue
-from reactor.connection import HttpConnection
-from reactor.futures import Future
-from reactor.loop import Waker
+from reactor.http.connection import HttpConnection
+from reactor.loop.waker import Waker
+from reactor.net.listener import Listener
+from reactor.net.min_rate import MinimumRate
+from reactor.net.send_queue import SendQueue
+from reactor.net.transport import ENDED, INPUT_OPEN, Transport
 from reactor.protocol.chunked import LAST_CHUNK
-from reactor.server import Listener
 from reactor.simulator import SimNetwork, Violation, swimlanes
 from reactor.simulator.network import FIRST_DESCRIPTOR
 from reactor.simulator.selector import SimSelector
 from reactor.simulator.sockets import connected_pair
-from reactor.tasks import Runtime, Task
-from reactor.transport import ENDED, INPUT_OPEN, Transport
+from reactor.tasks.futures import Future
+from reactor.tasks.task import Runtime, Task
 from tests.scenario import play
 from tests.simulate import failure_of
 
@@ -113,8 +113,8 @@ class Mutants:
         return "it has no deadline"
 
     def bytes_that_move_earn_no_patience(self) -> str:
-        moved = Patience.moved
-        self._set(Patience, "moved", lambda patience, now, count: moved(patience, now, 0))
+        moved = MinimumRate.moved
+        self._set(MinimumRate, "moved", lambda patience, now, count: moved(patience, now, 0))
         return "got . answers of|in place of"
 
     def an_earlier_deadline_is_not_pushed(self) -> str:

@@ -9,11 +9,12 @@ from typing import Any, Protocol
 
 import pytest
 
-from handlers.application import Application
-from handlers.site import EXPIRY_SECONDS, Plan, Site, Unusable, cache_rules
-from handlers.statics import IDLE_SECONDS
-from reactor import Future, Limits, Request, Response, Server
+from reactor import Future, Limits, Response, Server
+from reactor.messages.request import Request
 from reactor.testing import Client as InProcess
+from reactor.web.app.application import Application
+from reactor.web.site.site import EXPIRY_SECONDS, Site, SiteError, SiteOptions, cache_rules
+from reactor.web.static.mount import IDLE_SECONDS
 from tests.client import Answer, Client, request
 from tests.conftest import Running, Serve
 from tests.drive import Play, Stage, open_descriptors
@@ -46,7 +47,7 @@ def run(serve: Serve) -> Iterator[Run]:
     running: list[tuple[Running, Site]] = []
 
     def run_one(**plan: Any) -> Running:
-        site = Site(Plan(**plan), Limits())
+        site = Site(SiteOptions(**plan), Limits())
         running.append((serve(site.handler), site))
         return running[-1][0]
 
@@ -327,16 +328,18 @@ def test_folders_without_a_listing(start: Start, folder: Path) -> None:
 @pytest.mark.parametrize("option", ["directory", "static"])
 def test_a_directory_that_cannot_be_used(folder: Path, name: str, option: str) -> None:
     directory = str(folder / name) if name else ""
-    plan = Plan(directory) if option == "directory" else Plan(static=[("/", directory)])
-    with pytest.raises(Unusable) as caught:
+    plan = (
+        SiteOptions(directory) if option == "directory" else SiteOptions(static=[("/", directory)])
+    )
+    with pytest.raises(SiteError) as caught:
         Site(plan, Limits())
     assert repr(directory) in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["none.html", "sub", "../secret", "sub/none"])
 def test_a_page_that_is_not_there(folder: Path, name: str) -> None:
-    with pytest.raises(Unusable) as caught:
-        Site(Plan(static=[("/", str(folder))], spa=name), Limits())
+    with pytest.raises(SiteError) as caught:
+        Site(SiteOptions(static=[("/", str(folder))], spa=name), Limits())
     assert repr(name) in str(caught.value)
 
 
@@ -344,7 +347,7 @@ def test_a_page_that_is_not_there(folder: Path, name: str) -> None:
 
 
 def test_an_application_alone_is_the_handler() -> None:
-    assert Site(Plan(application=echo), Limits()).handler is echo
+    assert Site(SiteOptions(application=echo), Limits()).handler is echo
 
 
 @pytest.mark.parametrize("mounts", [[], ["/assets/"]])
@@ -474,7 +477,7 @@ def upkeep(site: Site, count: int) -> list[list[float]]:
 def test_the_upkeep_of_uploads(folder: Path) -> None:
     left = folder / f"sub/.{'0' * 16}.part"
     left.write_bytes(b"half")
-    naps = upkeep(Site(Plan(str(folder)), Limits()), 3)
+    naps = upkeep(Site(SiteOptions(str(folder)), Limits()), 3)
     assert naps == [[IDLE_SECONDS] * 3, [], [EXPIRY_SECONDS] * 3]
     assert not left.exists()
 
@@ -482,14 +485,14 @@ def test_the_upkeep_of_uploads(folder: Path) -> None:
 def test_what_may_not_be_changed_is_not_tidied_up(folder: Path) -> None:
     left = folder / f"sub/.{'0' * 16}.part"
     left.write_bytes(b"half")
-    assert upkeep(Site(Plan(), Limits()), 1) == []
-    for plan in (Plan(str(folder), uploads=False), Plan(static=[("/", str(folder))])):
+    assert upkeep(Site(SiteOptions(), Limits()), 1) == []
+    for plan in (SiteOptions(str(folder), uploads=False), SiteOptions(static=[("/", str(folder))])):
         assert upkeep(Site(plan, Limits()), 2) == [[IDLE_SECONDS] * 2]
     assert left.exists()
 
 
 def test_files_that_nobody_asks_for_are_closed(serve: Serve, folder: Path) -> None:
-    site = Site(Plan(str(folder), [("/s/", str(folder))]), Limits(open_file_idle=0.001))
+    site = Site(SiteOptions(str(folder), [("/s/", str(folder))]), Limits(open_file_idle=0.001))
     client = serve(site.handler).connect()
     hello = str(folder / "hello.txt")
     for path in ("/s/hello.txt", "/files/hello.txt"):
@@ -508,9 +511,9 @@ def test_debugging_is_for_applications() -> None:
     def fails(request: Request) -> Response:
         raise ZeroDivisionError
 
-    site = Site(Plan(application=app, debug=True), Limits())
+    site = Site(SiteOptions(application=app, debug=True), Limits())
     with InProcess(site.handler, raise_server_exceptions=False) as client:
         answer = client.get("/", headers={"Accept": "text/html"})
         assert (answer.status, "ZeroDivisionError" in answer.text) == (500, True)
-    with pytest.raises(Unusable, match="--debug"):
-        Site(Plan(application=lambda request: Response(200), debug=True), Limits())
+    with pytest.raises(SiteError, match="--debug"):
+        Site(SiteOptions(application=lambda request: Response(200), debug=True), Limits())

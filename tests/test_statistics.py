@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from reactor import DURATIONS, Request, Response, Server, Statistics, in_pool, sleep
-from reactor.loop import Reactor
-from reactor.statistics import OTHER, WINDOW_SECONDS, LoopTimes
+from reactor import DURATIONS, Response, Server, Statistics, in_pool, sleep
+from reactor.loop.reactor import Reactor
+from reactor.messages.request import Request
+from reactor.observe.statistics import OTHER, WINDOW_SECONDS, LoopTimes
 from tests.client import TIMEOUT, request
 from tests.conftest import Running, Serve
 

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from reactor.errors import Cancelled
-from reactor.futures import Future, in_pool, sleep
-from reactor.loop import Reactor
-from reactor.tasks import Runtime, Task
-from reactor.threadpool import ThreadPool
+from reactor.loop.reactor import Reactor
+from reactor.tasks.futures import Future
+from reactor.tasks.operations import in_pool, sleep
+from reactor.tasks.task import Runtime, Task
+from reactor.tasks.thread_pool import ThreadPool
 from tests.test_loop import Clock, Selector
 
 name: ContextVar[str] = ContextVar("name", default="nobody")

@@ -15,22 +15,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from handlers.application import Application
-from handlers.demo import demo
-from handlers.files import Files, Mount
-from handlers.mediatypes import media_types
-from handlers.receiving import Receiver
-from reactor import (
-    Cancelled,
-    Future,
-    Limits,
-    ProtocolError,
-    Request,
-    Response,
-    Server,
-    in_pool,
-    sleep,
-)
+from reactor import Cancelled, Future, Limits, ProtocolError, Response, Server, in_pool, sleep
+from reactor.messages.request import Request
 from reactor.testing import (
     BadAnswer,
     Client,
@@ -40,6 +26,11 @@ from reactor.testing import (
     Violation,
 )
 from reactor.testing.exchange import CONTINUE_SECONDS
+from reactor.web.app.application import Application
+from reactor.web.semantics.media_types import media_types
+from reactor.web.site.demo import demo
+from reactor.web.static.file_server import Files, Mount
+from reactor.web.uploads.receiver import Receiver
 from tests.conftest import Serve
 
 MIB = 1024 * 1024
@@ -1219,7 +1210,9 @@ def test_a_streams_timeout_is_for_each_pull() -> None:
 
 
 def test_trailers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reactor.outgoing.LAST_CHUNK", b"0\r\nX-Sum: 1\r\nX-Sum: 2\r\n\r\n")
+    monkeypatch.setattr(
+        "reactor.http.response_body.LAST_CHUNK", b"0\r\nX-Sum: 1\r\nX-Sum: 2\r\n\r\n"
+    )
     app = App(index=lambda request: Response(200, iter([b"a"])))
     with Client(app) as client:
         answer = client.get("/")

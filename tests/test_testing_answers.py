@@ -2,7 +2,7 @@
 
 import pytest
 
-from reactor.testing.answers import AnswerHead, AnswerParser, BadAnswer, IncompleteAnswer
+from reactor.testing.response_parser import AnswerHead, AnswerParser, BadAnswer, IncompleteAnswer
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

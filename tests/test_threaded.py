@@ -24,8 +24,8 @@ from loadtest.blocking import ThreadLoop
 from loadtest.monitor import MONITOR, Relay, ThreadMemory, ThreadRuntime, guarded
 from loadtest.threaded import main
 from reactor import Future, Limits, in_pool, sleep
-from reactor.budgets import MemoryBudget
 from reactor.errors import Cancelled
+from reactor.tasks.semaphore import WeightedSemaphore
 from tests.client import TIMEOUT, Client, request
 from tests.test_command_line import Program
 
@@ -743,7 +743,7 @@ def test_what_another_thread_fulfils_wakes_who_waits() -> None:
 
 
 def test_memory_that_is_given_up_in_the_moment_when_it_comes() -> None:
-    shared = MemoryBudget(10)
+    shared = WeightedSemaphore(10)
     loop, _ = on_loop()
     mine, others = ThreadMemory(shared, loop), ThreadMemory(shared, ThreadLoop(Limits()))
     assert others.take(10) is None

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from reactor.errors import PoolFull, ProtocolError
-from reactor.futures import Future, Lane
-from reactor.loop import Reactor
-from reactor.threadpool import COMPRESSION_THREADS, ThreadPool
+from reactor.loop.reactor import Reactor
+from reactor.tasks.futures import Future, Lane
+from reactor.tasks.thread_pool import COMPRESSION_THREADS, ThreadPool
 from tests.client import TIMEOUT
 
 FILES, COMPRESSION = Lane.FILES, Lane.COMPRESSION
@@ -256,9 +256,9 @@ def test_idle_threads_end_with_the_pool(make: Make) -> None:
 
 HANG = """
     import threading
-    from reactor.futures import Lane
-    from reactor.loop import Reactor
-    from reactor.threadpool import ThreadPool
+    from reactor.tasks.futures import Lane
+    from reactor.loop.reactor import Reactor
+    from reactor.tasks.thread_pool import ThreadPool
 
     pool = ThreadPool(Reactor(), 2, 10, 5.0)
     begun = threading.Event()

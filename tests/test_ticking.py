@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reactor import Cancelled, Channel, Ticking, sleep, timeout
+from reactor import Broadcast, Cancelled, Heartbeat, sleep, timeout
 from tests.test_frames import Cycles
 from tests.test_tasks import World, world
 from tests.test_together import timers, until_done
@@ -24,7 +24,7 @@ async def after(*pauses: float) -> AsyncGenerator[float, None]:
         yield pause
 
 
-def next_of(world: World, ticking: Ticking[Any]) -> Any:
+def next_of(world: World, ticking: Heartbeat[Any]) -> Any:
     """What comes in this moment."""
     step = world.spawn(anext(ticking))
     world.turns(4)
@@ -38,7 +38,7 @@ async def read(world: World, ticking: AsyncIterator[Any]) -> list[tuple[float, A
 
 
 def test_ticks_come_when_nothing_has_come(world: World) -> None:
-    task = world.spawn(read(world, Ticking(after(1, 25, 0, 9, 11), 10)))
+    task = world.spawn(read(world, Heartbeat(after(1, 25, 0, 9, 11), 10)))
     until_done(world, task)
     assert task.result() == [
         (1, 1),
@@ -67,7 +67,7 @@ def test_every_item_comes_at_its_time_whatever_ticks(pauses: list[float], second
         expected.append((moment, pause))
     world = World()
     try:
-        task = world.spawn(read(world, Ticking(after(*pauses), seconds)))
+        task = world.spawn(read(world, Heartbeat(after(*pauses), seconds)))
         until_done(world, task)
         got = task.result()
     finally:
@@ -88,7 +88,7 @@ def test_an_item_moves_no_timer(world: World) -> None:
         return call_later(*arguments)
 
     world.runtime.call_later = counted  # type: ignore[assignment]
-    ticking = Ticking(after(*[0.001] * 1000), 5)
+    ticking = Heartbeat(after(*[0.001] * 1000), 5)
     task = world.spawn(read(world, ticking))
     while not task.done:
         world.reactor.run_once(1)
@@ -101,14 +101,14 @@ def test_an_item_moves_no_timer(world: World) -> None:
 
 
 def test_a_timer_that_is_left_behind_ends_by_itself(world: World) -> None:
-    world.spawn(read(world, Ticking(after(1), 5)))
+    world.spawn(read(world, Heartbeat(after(1), 5)))
     world.turns(seconds=1)
     world.turns(seconds=10)
     assert timers(world) == 0
 
 
 def test_a_reader_that_is_cancelled_loses_nothing(world: World) -> None:
-    ticking = Ticking(after(3, 3), 10)
+    ticking = Heartbeat(after(3, 3), 10)
 
     async def impatient() -> list[float | None]:
         got: list[float | None] = []
@@ -127,8 +127,8 @@ def test_a_reader_that_is_cancelled_loses_nothing(world: World) -> None:
 
 
 def test_an_item_in_the_turn_of_the_cancelling_is_kept(world: World) -> None:
-    channel: Channel[str] = Channel()
-    ticking = Ticking(channel.subscribe(), 10)
+    channel: Broadcast[str] = Broadcast()
+    ticking = Heartbeat(channel.subscribe(), 10)
     reader = world.spawn(anext(ticking))
     channel.publish("kept")
     while not (ticking._step and ticking._step.done):
@@ -140,7 +140,7 @@ def test_an_item_in_the_turn_of_the_cancelling_is_kept(world: World) -> None:
 
 
 def test_one_reader_at_a_time(world: World) -> None:
-    ticking = Ticking(after(3), 10)
+    ticking = Heartbeat(after(3), 10)
     first = world.spawn(anext(ticking))
     with pytest.raises(RuntimeError, match="somebody else"):
         next_of(world, ticking)
@@ -156,7 +156,7 @@ def test_an_error_of_the_source_is_raised(world: World, error: BaseException, pa
         await sleep(pause)
         raise error
 
-    ticking = Ticking(fails(), 10)
+    ticking = Heartbeat(fails(), 10)
     task = world.spawn(read(world, ticking))
     until_done(world, task)
     with pytest.raises(type(error)) as caught:
@@ -171,7 +171,7 @@ def test_a_source_that_gives_ticks_itself(world: World) -> None:
         yield None
 
     with pytest.raises(TypeError, match="tick"):
-        next_of(world, Ticking(source(), 10))
+        next_of(world, Heartbeat(source(), 10))
 
 
 def test_closing_gives_up_the_step_and_waits_for_it(world: World) -> None:
@@ -185,7 +185,7 @@ def test_closing_gives_up_the_step_and_waits_for_it(world: World) -> None:
             await sleep(0.5)
             world.seen.append("clean")
 
-    ticking = Ticking(source(), 10)
+    ticking = Heartbeat(source(), 10)
     assert next_of(world, ticking) == 1
     reader = world.spawn(anext(ticking))
     reader.cancel()
@@ -200,7 +200,7 @@ def test_closing_gives_up_the_step_and_waits_for_it(world: World) -> None:
 
 def test_closing_what_has_not_begun_and_what_is_ready(world: World) -> None:
     for begun in (False, True):
-        ticking = Ticking(after(1), 10)
+        ticking = Heartbeat(after(1), 10)
         if begun:
             world.spawn(anext(ticking)).cancel()
             world.turns(4, 1)
@@ -211,8 +211,8 @@ def test_closing_what_has_not_begun_and_what_is_ready(world: World) -> None:
 def test_no_ticks_without_a_time(world: World) -> None:
     for seconds in (0, -1, float("nan")):
         with pytest.raises(ValueError):
-            Ticking(after(1), seconds)
-    task = world.spawn(read(world, Ticking(after(5000), float("inf"))))
+            Heartbeat(after(1), seconds)
+    task = world.spawn(read(world, Heartbeat(after(5000), float("inf"))))
     until_done(world, task)
     assert task.result() == [(5000, 5000)]
 
@@ -226,18 +226,18 @@ def test_all_steps_of_a_source_are_made_in_one_context(world: World) -> None:
             await sleep(1)
             yield variable.get()
 
-    task = world.spawn(read(world, Ticking(counts(), 0.7)))
+    task = world.spawn(read(world, Heartbeat(counts(), 0.7)))
     until_done(world, task)
     assert [item for _, item in task.result() if item] == [1, 2, 3]
 
 
 def test_no_cyclic_garbage(world: World) -> None:
     async def use() -> None:
-        ticking = Ticking(after(0, 1, 3), 2)
+        ticking = Heartbeat(after(0, 1, 3), 2)
         async for _ in ticking:
             pass
         await ticking.aclose()
-        failing = Ticking(fails(), 2)
+        failing = Heartbeat(fails(), 2)
         try:
             async for _ in failing:
                 pass

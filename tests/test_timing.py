@@ -9,11 +9,12 @@ from selectors import EVENT_READ
 
 import pytest
 
-from reactor import Request, Response, Server, sleep
+from reactor import Response, Server, sleep
+from reactor.http.context import Handler
 from reactor.limits import Limits
-from reactor.loop import SLICE, Reactor
-from reactor.service import Handler
-from reactor.timing import TimedReactor
+from reactor.loop.reactor import SLICE, Reactor
+from reactor.loop.slow_callbacks import TimedReactor
+from reactor.messages.request import Request
 from tests.client import request
 
 LIMIT = 0.05

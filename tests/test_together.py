@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from reactor import Cancelled, Future, Request, Response, gather, in_pool, sleep, timeout
-from reactor.futures import RuntimeLike
+from reactor import Cancelled, Future, Response, gather, in_pool, sleep, timeout
+from reactor.messages.request import Request
 from reactor.simulator import simulation
-from reactor.tasks import Task
-from reactor.together import _All, _Limited
+from reactor.tasks.combinators import _All, _Limited
+from reactor.tasks.futures import RuntimeLike
+from reactor.tasks.task import Task
 from tests.drive import Play, Stage
 from tests.test_connection import GET, only
 from tests.test_connection import World as ServerWorld

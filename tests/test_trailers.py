@@ -12,15 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.compression import compress
-from reactor import Fields, Request, Response, Trailed
+from reactor import Fields, Response, Trailed
 from reactor.errors import ResponseError
-from reactor.messages import Headers
-from reactor.outgoing import Outgoing
+from reactor.http.response_body import ResponseBodyStream
+from reactor.messages.headers import Headers
+from reactor.messages.request import Request
 from reactor.protocol.chunked import LAST_CHUNK, encode_chunk, last_chunk
-from reactor.protocol.heads import encode_head, encode_trailers, takes_trailers
+from reactor.protocol.response_encoder import encode_head, encode_trailers, takes_trailers
 from reactor.simulator import simulation
-from reactor.tasks import Runtime
+from reactor.tasks.task import Runtime
+from reactor.web.compression.responses import compress
 from tests.client import request as request_bytes
 from tests.drive import Stage, make_request
 from tests.feeding import IDLE, play
@@ -191,7 +192,7 @@ def test_a_body_with_trailers_is_an_iterator() -> None:
 # --- framing -------------------------------------------------------------------------------------
 
 
-def pull_all(body: Outgoing) -> bytes:
+def pull_all(body: ResponseBodyStream) -> bytes:
     data = b""
     while True:
         piece = body.next_piece()
@@ -218,7 +219,7 @@ def test_trailers_are_asked_for_at_the_end_and_only_where_they_are_sent(
         return [("X-Count", str(len(made)))]
 
     runtime = cast(Runtime, Stage())
-    body = Outgoing(Trailed(pieces(), trailers), None, chunked, runtime, wanted)
+    body = ResponseBodyStream(Trailed(pieces(), trailers), None, chunked, runtime, wanted)
     data = pull_all(body)
     assert asked == ([2] if chunked and wanted else [])
     plain = b"0\r\n\r\n" if chunked else b"two"
@@ -228,7 +229,9 @@ def test_trailers_are_asked_for_at_the_end_and_only_where_they_are_sent(
 
 @pytest.mark.parametrize("trailers", [lambda: 1 / 0, lambda: [("Host", "x")], lambda: None, exit])
 def test_trailers_that_cannot_be_made(trailers: Callable[[], Any]) -> None:
-    body = Outgoing(Trailed(iter([b"x"]), trailers), None, True, cast(Runtime, Stage()), True)
+    body = ResponseBodyStream(
+        Trailed(iter([b"x"]), trailers), None, True, cast(Runtime, Stage()), True
+    )
     with pytest.raises(ResponseError):
         pull_all(body)
 

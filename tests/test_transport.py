@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactor import transport as transport_module
-from reactor.buffers import JOIN_BYTES
-from reactor.loop import NEVER, Reactor
-from reactor.regions import File, FileRegion
-from reactor.transport import (
+from reactor.files.file import File
+from reactor.files.region import FileRegion
+from reactor.loop.reactor import Reactor
+from reactor.loop.timers import NEVER
+from reactor.net import transport as transport_module
+from reactor.net.send_queue import JOIN_BYTES
+from reactor.net.transport import (
     ENDED,
     FAST_LOWAT_BYTES,
     FAST_SECONDS,

@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.locks import hold
-from handlers.records import Record
-from handlers.safepath import Root
-from handlers.unfinished import Finished, InUse, Part, Unfinished
-from handlers.uploads import Stored, sweep
 from reactor import ProtocolError
+from reactor.web.storage.locks import hold
+from reactor.web.storage.safe_path import Root
+from reactor.web.uploads.atomic_file import Stored
+from reactor.web.uploads.metadata import Record
+from reactor.web.uploads.partial_store import Finished, InUse, PartialUpload, Unfinished
+from reactor.web.uploads.sweep import sweep
 from tests.drive import drive, open_descriptors, opened_since
 
 NOW = 1_900_000_000.0
@@ -38,16 +39,16 @@ def no_descriptors_left() -> Any:
     assert not opened_since(before)
 
 
-def created(uploads: Unfinished, name: str, record: Record, now: float) -> Part:
+def created(uploads: Unfinished, name: str, record: Record, now: float) -> PartialUpload:
     """One that its client knows."""
     part = uploads.create(name, record, now)
     part.kept = True
     return part
 
 
-def reopened(uploads: Unfinished) -> Part:
+def reopened(uploads: Unfinished) -> PartialUpload:
     part = uploads.open(NAME)
-    assert isinstance(part, Part)
+    assert isinstance(part, PartialUpload)
     return part
 
 
@@ -550,7 +551,7 @@ def test_an_upload_that_is_removed_as_it_is_opened(
         (tmp_path / f".uploads/{NAME}.part").unlink(missing_ok=True)
         return real(file)
 
-    monkeypatch.setattr("handlers.unfinished.hold", late)
+    monkeypatch.setattr("reactor.web.uploads.partial_store.hold", late)
     with pytest.raises(InUse):
         uploads.open(NAME)
     assert uploads.open(NAME) is None

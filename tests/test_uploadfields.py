@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.uploadfields import (
+from reactor import Headers, ProtocolError
+from reactor.messages.request import Request
+from reactor.web.uploads.resumable_fields import (
     Problem,
     appended_at,
     completed_upload,
@@ -17,7 +19,6 @@ from handlers.uploadfields import (
     length_of,
     mismatching_offset,
 )
-from reactor import Headers, ProtocolError, Request
 
 
 def request_with(*lines: str, length: int | None = 0, minor: int = 1) -> Request:

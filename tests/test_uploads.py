@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from handlers import uploads
-from handlers.locks import FolderBusy, hold, try_lock
-from handlers.safepath import Root, place_in
-from handlers.uploads import Upload, put_in_place, remove_file, sweep
 from reactor import Cancelled, Future, Lane, ProtocolError
+from reactor.web.storage.locks import FolderBusy, hold, try_lock
+from reactor.web.storage.safe_path import Root, place_in
+from reactor.web.uploads import atomic_file
+from reactor.web.uploads.atomic_file import AtomicFile, put_in_place, remove_file
+from reactor.web.uploads.sweep import sweep
 from tests.drive import Play, Stage, drive, fail
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("closes_files")]
@@ -43,8 +44,8 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
-def begun(site: Path, name: str, content: bytes, condition: Any = None) -> Upload:
-    upload = Upload(Root(site), tuple(name.split("/")), condition)
+def begun(site: Path, name: str, content: bytes, condition: Any = None) -> AtomicFile:
+    upload = AtomicFile(Root(site), tuple(name.split("/")), condition)
     upload.begin()
     upload.write(content)
     return upload
@@ -132,7 +133,7 @@ def test_after_a_commit_that_could_not_sync_the_folder(
 @pytest.mark.usefixtures("kind")
 def test_condition_is_asked_before_and_at_the_end(site: Path) -> None:
     asked: list[int | None] = []
-    upload = Upload(
+    upload = AtomicFile(
         Root(site), ("a",), lambda status: asked.append(None if status is None else status.st_size)
     )
     upload.begin()
@@ -161,7 +162,7 @@ def test_condition_sees_the_file_behind_a_link(site: Path) -> None:
 @pytest.mark.usefixtures("kind")
 def test_condition_that_fails_at_once(site: Path) -> None:
     (site / "a").write_bytes(b"old")
-    upload = Upload(Root(site), ("a",), must_be_free)
+    upload = AtomicFile(Root(site), ("a",), must_be_free)
     with pytest.raises(ProtocolError):
         upload.begin()
     upload.discard()
@@ -176,7 +177,7 @@ def test_other_refusals_come_before_the_condition(site: Path) -> None:
         raise AssertionError
 
     for name in ("sub", "none/a"):
-        upload = Upload(Root(site), tuple(name.split("/")), never)
+        upload = AtomicFile(Root(site), tuple(name.split("/")), never)
         with pytest.raises((ProtocolError, FileNotFoundError)):
             upload.begin()
 
@@ -243,7 +244,7 @@ def test_two_that_both_want_to_be_the_first(site: Path) -> None:
     assert tree(site) == {"a": b"2"}
 
 
-def _commit(waiting: list[Upload], one: int, outcomes: list[int]) -> None:
+def _commit(waiting: list[AtomicFile], one: int, outcomes: list[int]) -> None:
     try:
         waiting[one].commit()
         outcomes[one] = 201
@@ -275,7 +276,7 @@ def test_many_that_all_want_to_be_the_first(site: Path) -> None:
 def test_condition_where_there_are_no_hard_links(
     site: Path, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads, "_NAMELESS", 0)
+    monkeypatch.setattr(atomic_file, "_NAMELESS", 0)
     fail("link", code, monkeypatch)
     assert not begun(site, "a", b"x", must_be_free).commit().replaced
     assert tree(site) == {"a": b"x"}
@@ -424,11 +425,11 @@ def test_remove_is_on_the_disk(site: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_named_file_is_held_from_its_first_byte_on(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads, "_NAMELESS", 0)
-    upload = Upload(Root(site), ("a",))
+    monkeypatch.setattr(atomic_file, "_NAMELESS", 0)
+    upload = AtomicFile(Root(site), ("a",))
     upload.begin()
     (temporary,) = [path for path in site.iterdir() if path.is_file()]
-    assert uploads._TEMPORARY.fullmatch(temporary.name)
+    assert atomic_file._TEMPORARY.fullmatch(temporary.name)
     assert len(temporary.name) < 32
     assert is_held(temporary)
     assert drive(sweep(Root(site))) == 0
@@ -456,7 +457,7 @@ def test_nameless_file_is_held_when_it_has_a_name(
 
 def test_sweep_that_is_faster_than_our_lock(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that a sweep has removed before it was locked is made anew."""
-    monkeypatch.setattr(uploads, "_NAMELESS", 0)
+    monkeypatch.setattr(atomic_file, "_NAMELESS", 0)
     swept: list[int] = []
 
     def late(file: int) -> bool:
@@ -464,16 +465,16 @@ def test_sweep_that_is_faster_than_our_lock(site: Path, monkeypatch: pytest.Monk
             swept.append(drive(sweep(Root(site))))
         return hold(file)
 
-    monkeypatch.setattr(uploads, "hold", late)
+    monkeypatch.setattr(atomic_file, "hold", late)
     begun(site, "a", b"x").commit()
     assert swept == [1, 1]
     assert tree(site) == {"a": b"x"}
 
 
 def test_sweeps_without_end(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "_NAMELESS", 0)
-    monkeypatch.setattr(uploads, "hold", lambda file: False)
-    upload = Upload(Root(site), ("a",))
+    monkeypatch.setattr(atomic_file, "_NAMELESS", 0)
+    monkeypatch.setattr(atomic_file, "hold", lambda file: False)
+    upload = AtomicFile(Root(site), ("a",))
     with pytest.raises(ProtocolError) as caught:
         upload.begin()
     assert caught.value.status == 503
@@ -493,7 +494,7 @@ def test_folder_that_goes_meanwhile(site: Path) -> None:
 
 def test_sweep_that_has_the_lock_before_us(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is about to remove the file, but has not done so yet."""
-    monkeypatch.setattr(uploads, "_NAMELESS", 0)
+    monkeypatch.setattr(atomic_file, "_NAMELESS", 0)
     others: list[int] = []
 
     def late(file: int) -> bool:
@@ -503,7 +504,7 @@ def test_sweep_that_has_the_lock_before_us(site: Path, monkeypatch: pytest.Monke
             assert try_lock(others[0])
         return hold(file)
 
-    monkeypatch.setattr(uploads, "hold", late)
+    monkeypatch.setattr(atomic_file, "hold", late)
     upload = begun(site, "a", b"x")
     assert len(list(site.glob(".*.part"))) == 1
     os.close(others[0])
@@ -513,7 +514,7 @@ def test_sweep_that_has_the_lock_before_us(site: Path, monkeypatch: pytest.Monke
 
 def test_sweep_while_uploads_come_and_go(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On threads, for real: nothing that is in the making is ever lost."""
-    monkeypatch.setattr(uploads, "_NAMELESS", 0)
+    monkeypatch.setattr(atomic_file, "_NAMELESS", 0)
     over = threading.Event()
     problems: list[BaseException] = []
 
@@ -626,7 +627,7 @@ def test_sweep_looks_only_where_uploads_can_go(site: Path) -> None:
 
 
 def test_sweep_works_in_short_jobs(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "_BATCH", 10)
+    monkeypatch.setattr(atomic_file, "_BATCH", 10)
     for number in range(35):
         (site / f".{number:016x}.part").touch()
         (site / f"file{number}").touch()
@@ -645,7 +646,7 @@ def test_sweep_works_in_short_jobs(site: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_sweep_that_is_given_up_leaves_nothing_open(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads, "_BATCH", 1)
+    monkeypatch.setattr(atomic_file, "_BATCH", 1)
     for number in range(5):
         (site / f"file{number}").touch()
     for steps in range(5):
@@ -712,8 +713,8 @@ def test_sweep_where_files_cannot_be_locked(site: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(fcntl, "flock", flock)
     assert drive(sweep(Root(site))) == 0
     assert (site / LEFT).exists()
-    for kept in (0, uploads._NAMELESS):
-        monkeypatch.setattr(uploads, "_NAMELESS", kept)
+    for kept in (0, atomic_file._NAMELESS):
+        monkeypatch.setattr(atomic_file, "_NAMELESS", kept)
         begun(site, "a", b"x").commit()  # uploads work as they can
     assert set(tree(site)) == {"a", LEFT}
 
@@ -723,7 +724,7 @@ def test_sweep_where_files_cannot_be_locked(site: Path, monkeypatch: pytest.Monk
 _SCRIPT = """
 import os, sys
 from handlers import uploads
-from handlers.safepath import Root
+from reactor.web.storage.safe_path import Root
 site, named, where = sys.argv[1:]
 if named == "named":
     uploads._NAMELESS = 0

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from handlers import uploads
-from handlers.files import Files, Mount
-from handlers.mediatypes import media_types
-from handlers.receiving import Receiver
-from handlers.safepath import Root
-from handlers.uploads import Upload
-from reactor import Cancelled, FileRegion, Limits, ProtocolError, Request, Response
+from reactor import Cancelled, FileRegion, Limits, ProtocolError, Response
+from reactor.messages.request import Request
+from reactor.web.semantics.media_types import media_types
+from reactor.web.static.file_server import Files, Mount
+from reactor.web.storage.safe_path import Root
+from reactor.web.uploads import atomic_file
+from reactor.web.uploads.atomic_file import AtomicFile
+from reactor.web.uploads.receiver import Receiver
 from tests.drive import Feed, Play, Stage, drive, make_request, open_descriptors, opened_since
 
 pytestmark = [pytest.mark.timeout(30), pytest.mark.usefixtures("closes_files")]
@@ -160,7 +161,7 @@ def test_unfinished_file_is_not_to_be_seen(site: Path, kind: str) -> None:
 def test_where_the_file_system_has_no_nameless_files(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads, "_NAMELESS", 0o200000000)  # no flag that means anything
+    monkeypatch.setattr(atomic_file, "_NAMELESS", 0o200000000)  # no flag that means anything
     really_open = os.open
 
     def refuse(path: Any, flags: int, *arguments: Any, **named: Any) -> int:
@@ -189,7 +190,7 @@ def test_file_system_that_cannot_sync_folders(site: Path, monkeypatch: pytest.Mo
 def test_what_cannot_be_removed_does_not_hide_the_error(
     site: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(uploads, "_NAMELESS", 0)
+    monkeypatch.setattr(atomic_file, "_NAMELESS", 0)
 
     def refuse(*arguments: Any, **named: Any) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -222,7 +223,7 @@ def test_closed_while_it_cleans_up(site: Path, steps: int) -> None:
 def test_commit_and_discard_hold_nothing(site: Path) -> None:
     before = open_descriptors()
     for number in range(2):
-        upload = Upload(Root(site), ("a",))
+        upload = AtomicFile(Root(site), ("a",))
         upload.begin()
         upload.write(b"%d" % number)
         if number:
@@ -252,7 +253,7 @@ class _TellingLock:
 @pytest.mark.usefixtures("kind")
 def test_discard_waits_for_the_job_that_runs(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its descriptor could be another file's by the time it writes."""
-    upload = Upload(Root(site), ("a",))
+    upload = AtomicFile(Root(site), ("a",))
     lock = _TellingLock()
     monkeypatch.setattr(upload, "_lock", lock)
     upload.begin()

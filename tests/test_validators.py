@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from handlers.validators import (
+from reactor.web.semantics.validators import (
     CODINGS,
     coded_tag,
     entity_tag,

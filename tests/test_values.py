@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactor import values
+from reactor.config import types
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ from reactor import values
     ],
 )
 def test_what_names_an_application(text: str, is_one: bool) -> None:
-    assert values.names_application(text) is is_one
+    assert types.names_application(text) is is_one
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_what_names_an_application(text: str, is_one: bool) -> None:
     ],
 )
 def test_mounts(text: str, expected: tuple[str, str]) -> None:
-    assert values.mount(text) == expected
+    assert types.mount(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -71,24 +71,24 @@ def test_mounts(text: str, expected: tuple[str, str]) -> None:
 )
 def test_no_mounts(text: str) -> None:
     with pytest.raises(ValueError, match=r"prefix|PREFIX"):
-        values.mount(text)
+        types.mount(text)
 
 
 @given(st.text(max_size=20))
 def test_a_prefix_is_a_path_that_needs_no_decoding(text: str) -> None:
     try:
-        prefix, directory = values.mount(text + "=x")
+        prefix, directory = types.mount(text + "=x")
     except ValueError:
         return
     assert re.fullmatch(r"/(?:[!$&'()+,\-.:;@_~0-9A-Za-z]+/)*", prefix)
     assert not {"", ".", ".."} & set(prefix[1:-1].split("/")) or prefix == "/"
     assert directory.endswith("x")
-    assert values.mount(f"{prefix}=x") == (prefix, "x")
+    assert types.mount(f"{prefix}=x") == (prefix, "x")
 
 
 @pytest.mark.parametrize("text", ["index.html", "app/index.html", "a b.html", "\u00e9.html"])
 def test_paths_below_a_mount(text: str) -> None:
-    assert values.path_below(text) == text
+    assert types.path_below(text) == text
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_paths_below_a_mount(text: str) -> None:
 )
 def test_no_paths_below_a_mount(text: str) -> None:
     with pytest.raises(ValueError, match="no path below a mount"):
-        values.path_below(text)
+        types.path_below(text)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_no_paths_below_a_mount(text: str) -> None:
     ],
 )
 def test_media_types(text: str, expected: tuple[str, str]) -> None:
-    assert values.media_type(text) == expected
+    assert types.media_type(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_media_types(text: str, expected: tuple[str, str]) -> None:
 )
 def test_no_media_types(text: str) -> None:
     with pytest.raises(ValueError, match=r"no media type|EXT=TYPE"):
-        values.media_type(text)
+        types.media_type(text)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_no_media_types(text: str) -> None:
     ],
 )
 def test_headers(text: str, expected: tuple[str, str]) -> None:
-    assert values.header(text) == expected
+    assert types.header(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_headers(text: str, expected: tuple[str, str]) -> None:
 )
 def test_no_headers(text: str) -> None:
     with pytest.raises(ValueError, match=r"Name: value|no value"):
-        values.header(text)
+        types.header(text)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_no_headers(text: str) -> None:
 )
 def test_fields_that_are_taken(name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name} cannot be added: "):
-        values.header(f"{name}: x")
+        types.header(f"{name}: x")
 
 
 @pytest.mark.parametrize(
@@ -183,18 +183,16 @@ def test_fields_that_are_taken(name: str) -> None:
     ],
 )
 def test_cache_rules(text: str, expected: tuple[str, str]) -> None:
-    assert values.cache_rule(text) == expected
+    assert types.cache_rule(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "=", "*", "*=", "=x", "/=x", "*= ", "*=a\nb", "*=\u00e9"])
 def test_no_cache_rules(text: str) -> None:
     with pytest.raises(ValueError, match=r"PATTERN=VALUE|no value"):
-        values.cache_rule(text)
+        types.cache_rule(text)
 
 
-@pytest.mark.parametrize(
-    "check", [values.mount, values.media_type, values.header, values.cache_rule]
-)
+@pytest.mark.parametrize("check", [types.mount, types.media_type, types.header, types.cache_rule])
 @given(text=st.text(max_size=30))
 def test_nothing_else_is_raised_and_nothing_ends_a_line(
     check: Callable[[str], tuple[str, str]], text: str
@@ -206,5 +204,5 @@ def test_nothing_else_is_raised_and_nothing_ends_a_line(
     except ValueError as error:
         said = str(error)
     assert said.isprintable()  # values stand in it as their repr
-    if check is not values.mount:  # whose directory is any name
+    if check is not types.mount:  # whose directory is any name
         assert all("\n" not in part and "\r" not in part for part in found)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reactor.watch import LONGEST_UNREST, Watch, mark
+from reactor.process.file_watcher import LONGEST_UNREST, Watch, mark
 
 
 @pytest.fixture

@@ -6,13 +6,14 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 
-from handlers import Application, Request
 from reactor import (
+    Application,
     Fields,
     File,
     FileRegion,
-    Parts,
+    MultiRegion,
     ProtocolError,
+    Request,
     Response,
     Trailed,
     gather,
@@ -76,7 +77,7 @@ def region(request: Request) -> Response:
 
 @app.get("/parts")
 def parts(request: Request) -> Response:
-    return Response(200, Parts([b"a", FileRegion(_file.hold(), 5, 70_000), b"z"]))
+    return Response(200, MultiRegion([b"a", FileRegion(_file.hold(), 5, 70_000), b"z"]))
 
 
 @app.get("/trailed")

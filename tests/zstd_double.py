@@ -8,7 +8,7 @@ nothing but itself can read that. What it cannot show is that the real one gives
 import zlib
 from typing import Final
 
-from handlers import codings
+from reactor.web.compression import encoders
 
 MAGIC: Final = b"\x28\xb5\x2f\xfd"
 
@@ -80,7 +80,7 @@ class Reader:
 
     def __init__(self, coding: str) -> None:
         # Nothing here says that _zstd is this double: from 3.14 on it is the real one.
-        self._zstd = codings._zstd.ZstdDecompressor() if coding == "zstd" else None
+        self._zstd = encoders._zstd.ZstdDecompressor() if coding == "zstd" else None
         self._gzip = zlib.decompressobj(wbits=31)
 
     def read(self, data: bytes) -> bytes:

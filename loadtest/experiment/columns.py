@@ -12,15 +12,7 @@ from typing import Final
 from loadtest.experiment.markup import Markup, joined, tag
 from loadtest.experiment.raw import BYSTANDER
 from loadtest.experiment.summary import MEMORY, OWN_MEMORY, Outcome
-from loadtest.experiment.wording import (
-    BOUND,
-    Form,
-    limits,
-    milliseconds,
-    number,
-    percent,
-    size,
-)
+from loadtest.experiment.wording import BOUND, Form, limits, milliseconds, number, percent, size
 
 DAGGER: Final = "†"
 DAGGER_SAYS: Final = (

@@ -3,15 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from loadtest.experiment.columns import (
-    DAGGER_SAYS,
-    FEW,
-    OUTCOME,
-    Column,
-    bound,
-    fitting,
-    small,
-)
+from loadtest.experiment.columns import DAGGER_SAYS, FEW, OUTCOME, Column, bound, fitting, small
 from loadtest.experiment.markup import Markup, details, framed, joined, table, tag
 from loadtest.experiment.plots import COLOURS, VARIABLES
 from loadtest.experiment.raw import VALUES, Sample

@@ -12,14 +12,7 @@ from typing import Final
 from loadtest.experiment.comparing import crossing_words, order, points
 from loadtest.experiment.raw import OURS, POOL, THREADS
 from loadtest.experiment.summary import Measured, Outcome, Summary
-from loadtest.experiment.targets import (
-    BLOCKED_CLIENTS,
-    CALM,
-    LESS_MEMORY,
-    SLOW,
-    most_idle,
-    probed,
-)
+from loadtest.experiment.targets import BLOCKED_CLIENTS, CALM, LESS_MEMORY, SLOW, most_idle, probed
 from loadtest.experiment.wording import duration, listed, name_of, number, size, times
 
 LOSES: Final = "loses"

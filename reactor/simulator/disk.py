@@ -10,11 +10,11 @@ import errno
 from collections.abc import Callable
 from typing import Any, Final
 
-from reactor.futures import Lane
-from reactor.loop import Reactor
-from reactor.regions import File
+from reactor.files.file import File
+from reactor.loop.reactor import Reactor
 from reactor.simulator.network import SimNetwork, Violation
-from reactor.threadpool import COMPRESSION_THREADS, ThreadPool, _Job
+from reactor.tasks.futures import Lane
+from reactor.tasks.thread_pool import COMPRESSION_THREADS, ThreadPool, _Job
 
 PAGE_BYTES: Final = 16 * 1024
 

@@ -7,7 +7,7 @@ for, how long it may last, and that nothing is left of what is over.
 import selectors
 from typing import Final
 
-from reactor.connection import (
+from reactor.http.connection import (
     BODY,
     DRAIN,
     HANDLER,
@@ -19,12 +19,13 @@ from reactor.connection import (
     State,
 )
 from reactor.limits import Limits
-from reactor.loop import NEVER, Reactor
-from reactor.messages import PIECE_BYTES
-from reactor.server import Server
+from reactor.loop.reactor import Reactor
+from reactor.loop.timers import NEVER
+from reactor.messages.body import PIECE_BYTES
+from reactor.net.transport import BROKEN, ENDED, INPUT_OPEN, PAUSED, Transport
+from reactor.server.server import Server
 from reactor.simulator.network import SimNetwork, Violation
 from reactor.simulator.selector import SimSelector
-from reactor.transport import BROKEN, ENDED, INPUT_OPEN, PAUSED, Transport
 
 SURPLUS_BYTES: Final = 2 * PIECE_BYTES  # what is kept of what nobody has asked for yet
 SLACK: Final = 1e-6  # seconds

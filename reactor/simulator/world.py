@@ -12,18 +12,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from reactor.dates import WallClock
+from reactor.files.region import FileRegion
+from reactor.http.context import Handler
+from reactor.http.wall_clock import WallClock
 from reactor.limits import Limits
-from reactor.loop import NEVER, Reactor, Waker
-from reactor.regions import FileRegion
-from reactor.server import Server
-from reactor.service import Handler
+from reactor.loop.reactor import Reactor
+from reactor.loop.timers import NEVER
+from reactor.loop.waker import Waker
+from reactor.net.transport import Transport
+from reactor.server.server import Server
 from reactor.simulator.disk import SimFile, SimPool
 from reactor.simulator.invariants import Invariants
 from reactor.simulator.network import SimNetwork, Violation
 from reactor.simulator.selector import SimSelector
 from reactor.simulator.sockets import SimListener, SimSocket, connected_pair
-from reactor.transport import Transport
 
 EPOCH: Final = 1_700_000_000.25  # the time of day when the simulation begins
 CONNECTIONS: Final = 1000  # a limit, where the scenario sets none

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, TypeAlias, TypedDict, Unpack
 
+from reactor.http.context import Handler
 from reactor.limits import Limits
-from reactor.server import Server
-from reactor.service import Handler
+from reactor.server.server import Server
 from reactor.testing.cookies import CookieJar
-from reactor.testing.encoding import (
+from reactor.testing.exchange import Exchange
+from reactor.testing.request_encoder import (
     Body,
     Content,
     Files,
@@ -24,7 +25,6 @@ from reactor.testing.encoding import (
     merge_fields,
     parse_url,
 )
-from reactor.testing.exchange import Exchange
 from reactor.testing.responses import Response
 from reactor.testing.world import World
 

@@ -11,8 +11,8 @@ from typing import Final, TypeVar
 
 from reactor.simulator import SimClient, Violation
 from reactor.simulator.client import READ_BYTES
-from reactor.testing.answers import AnswerHead, AnswerHeaders, AnswerParser, BadAnswer
-from reactor.testing.encoding import Body, Url, encode_head
+from reactor.testing.request_encoder import Body, Url, encode_head
+from reactor.testing.response_parser import AnswerHead, AnswerHeaders, AnswerParser, BadAnswer
 from reactor.testing.world import Deadlock, World
 
 T = TypeVar("T")

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from email.message import Message
 from typing import Any, Final
 
-from reactor.testing.answers import AnswerHead, AnswerHeaders
 from reactor.testing.cookies import Cookie, parse_set_cookie
-from reactor.testing.encoding import Url
 from reactor.testing.exchange import Exchange
+from reactor.testing.request_encoder import Url
+from reactor.testing.response_parser import AnswerHead, AnswerHeaders
 
 LONGEST_CONTENT: Final = 256 * 1024 * 1024  # bytes of an answer that `read` holds
 _LINE_END: Final = re.compile(r"\r\n|\n|\r")

@@ -19,10 +19,10 @@ from threading import get_ident
 from types import FrameType, TracebackType
 from typing import Any, Final, TypeAlias
 
-from reactor.connection import BODY, DRAIN, HANDLER, PRODUCE, HttpConnection
+from reactor.http.connection import BODY, DRAIN, HANDLER, PRODUCE, HttpConnection
+from reactor.http.context import Handler
 from reactor.limits import Limits
-from reactor.server import Server
-from reactor.service import Handler
+from reactor.server.server import Server
 from reactor.simulator import SimClient, SimNetwork, SimWorld
 from reactor.simulator.world import CONNECTIONS
 

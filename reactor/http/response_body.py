@@ -1,0 +1,288 @@
+"""An answer's body on its way: pulled piece by piece as the peer reads.
+
+A source has one verb, `next_piece`: bytes or a region that can be sent now, a Future of one that
+cannot, or None at the end. What the sources hide is where the waiting is: in an asynchronous
+generator, on a disk, nowhere. An ResponseBodyStream puts the frame around the pieces and holds the
+body to the length that its head has promised.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextvars import Context, copy_context
+from typing import Any, Final, Protocol, TypeAlias, cast
+
+from reactor.errors import ResponseError
+from reactor.files.file import SCRATCH, WINDOW_BYTES, File
+from reactor.files.region import FileRegion, MultiRegion
+from reactor.messages.headers import Fields
+from reactor.messages.response import ResponseBody, Trailed
+from reactor.net.send_queue import JOIN_BYTES
+from reactor.protocol.chunked import LAST_CHUNK, encode_chunk, last_chunk
+from reactor.protocol.response_encoder import encode_trailers
+from reactor.tasks.futures import Future, Lane
+from reactor.tasks.task import Runtime, Task
+
+LONGEST_AT_HAND: Final = 256 * 1024  # a longer answer is pulled, so that it is known how it goes
+
+Piece: TypeAlias = bytes | memoryview | FileRegion
+
+
+def at_hand(head: bytes, region: FileRegion) -> Sequence[bytes | FileRegion]:
+    """A whole answer to be queued now, where its body is not long and in memory; else nothing.
+
+    A short one is one piece for one send, and the region is released.
+    """
+    file, offset, length = region.file, region.offset, region.length
+    if length > JOIN_BYTES:
+        fits = length <= LONGEST_AT_HAND
+        return (head, region) if fits and file.in_memory(offset, length) else ()
+    window = SCRATCH[:length]
+    if not file.look(offset, window):
+        return ()
+    answer = head + window
+    region.release()
+    return (answer,)
+
+
+class Source(Protocol):
+    """Where pieces come from."""
+
+    def next_piece(self, most: int) -> "Piece | Future[Any] | None": ...
+    def close(self) -> None: ...
+
+
+class _Whole:
+    """A body that is there: one piece."""
+
+    def __init__(self, body: bytes | memoryview) -> None:
+        self._body: bytes | memoryview | None = body
+
+    def next_piece(self, most: int) -> bytes | memoryview | None:
+        body, self._body = self._body, None
+        return body
+
+    def close(self) -> None:
+        self._body = None
+
+
+class _Iterated:
+    """A synchronous iterator."""
+
+    def __init__(self, iterator: Iterator[bytes]) -> None:
+        self._iterator = iterator
+
+    def next_piece(self, most: int) -> bytes | None:
+        return next(self._iterator, None)
+
+    def close(self) -> None:
+        close = getattr(self._iterator, "close", None)
+        if close is not None:
+            close()
+
+
+class _Awaited:
+    """An asynchronous iterator; all its pieces are made in one context."""
+
+    def __init__(self, iterator: AsyncIterator[bytes], runtime: Runtime) -> None:
+        self._iterator = iterator
+        self._runtime = runtime
+        self._context: Context = copy_context()
+        self._task: Task[bytes | None] | None = None
+
+    def next_piece(self, most: int) -> bytes | Future[Any] | None:
+        task = self._runtime.spawn(self._advance(), self._context)
+        if task.done:
+            return task.result()
+        self._task = task
+        return task
+
+    def close(self) -> None:
+        """Cancel what it waits for, and close it; that may wait in turn, for a while."""
+        task, self._task = self._task, None  # its error's frames know us: a cycle
+        if task is not None and not task.done:
+            task.cancel()
+        if isinstance(self._iterator, AsyncGenerator):
+            self._runtime.close_generator(self._iterator)
+
+    async def _advance(self) -> bytes | None:
+        try:
+            return await anext(self._iterator)
+        except StopAsyncIteration:
+            return None
+
+
+class _Stored:
+    """A stretch of a file, window by window, each in memory before the loop touches it."""
+
+    def __init__(self, region: FileRegion, runtime: Runtime) -> None:
+        self._region: FileRegion | None = region
+        self._runtime = runtime
+
+    def next_piece(self, most: int) -> Piece | Future[Any] | None:
+        region = self._region
+        if region is None or region.length == 0:
+            return None
+        offset = region.offset
+        count = min(region.length, most - offset % WINDOW_BYTES)
+        if count <= JOIN_BYTES:
+            window = SCRATCH[:count]
+            if region.file.look(offset, window):
+                return _take(region, count, window)
+        elif region.file.in_memory(offset, count):
+            return _take(region, count)
+        piece: Future[Piece] = Future()
+        file = region.file.hold()  # the job's; this body may be closed before it ends
+        job = self._runtime.submit(Lane.FILES, _fetch, file, offset, count)
+        job.add_callback(lambda done: self._fetched(done, piece, file, count))
+        return piece
+
+    def close(self) -> None:
+        region, self._region = self._region, None
+        if region is not None:
+            region.release()
+
+    def _fetched(
+        self, job: Future[bytes | None], piece: Future[Piece], file: File, count: int
+    ) -> None:
+        file.release()
+        if self._region is None:
+            return
+        try:
+            data = job.result()
+            if data is None:
+                raise ResponseError("the file has become shorter")
+        except Exception as error:
+            piece.set_exception(error)
+        else:
+            piece.set_result(_take(self._region, count, data))
+
+
+class _InOrder:
+    """Parts: each as what it is, and the next when it is at its end."""
+
+    def __init__(self, parts: MultiRegion, runtime: Runtime) -> None:
+        self._parts = parts
+        self._runtime = runtime
+        self._source: _Whole | _Stored | None = None
+
+    def next_piece(self, most: int) -> Piece | Future[Any] | None:
+        while True:
+            piece = self._source.next_piece(most) if self._source is not None else None
+            if piece is not None:
+                return piece
+            if not self._parts.pieces:
+                return None
+            self._next_source()
+
+    def close(self) -> None:
+        if self._source is not None:
+            self._source.close()
+        self._parts.release()
+
+    def _next_source(self) -> None:
+        if self._source is not None:
+            self._source.close()
+        part = self._parts.pieces.pop(0)
+        self._source = _Whole(part) if isinstance(part, bytes) else _Stored(part, self._runtime)
+
+
+def _fetch(file: File, offset: int, count: int) -> bytes | None:
+    """On a thread: what `_take` needs of a stretch, now in memory; None if it is not there."""
+    if count > JOIN_BYTES:
+        return b"" if file.warm(offset, count) else None
+    data = file.load(offset, count)
+    return data if len(data) == count else None
+
+
+def _take(region: FileRegion, count: int, data: bytes | memoryview = b"") -> Piece:
+    """The next `count` bytes of the region: as bytes where they are few, else from the file."""
+    offset = region.offset
+    region.offset += count
+    region.length -= count
+    if count <= JOIN_BYTES:
+        return bytes(data)
+    return FileRegion(region.file.hold(), offset, count)
+
+
+class ResponseBodyStream:
+    """A body and its frame. A piece may be b"", which sends nothing."""
+
+    __slots__ = ("_chunked", "_source", "_trailers", "length", "sent")
+
+    def __init__(
+        self,
+        body: ResponseBody,
+        length: int | None,
+        chunked: bool,
+        runtime: Runtime,
+        with_trailers: bool = False,
+    ) -> None:
+        """`length` as the head has promised; None: until the last chunk, or until close.
+
+        `with_trailers`: the client takes those of a body that has some; else they are dropped.
+        """
+        self._trailers: Callable[[], Fields] | None = None
+        if isinstance(body, Trailed):
+            if chunked and with_trailers:
+                self._trailers = body.trailers
+            body = body.pieces
+        self._source = _source(body, runtime)
+        self.length = length
+        self._chunked = chunked
+        self.sent = 0  # bytes of the body that were queued
+
+    def next_piece(self, most: int = WINDOW_BYTES) -> Piece | Future[Any] | None:
+        """The next piece, a Future of it, or None at the end. Raises what the handler raises.
+
+        Of a file it has `most` bytes at most, a multiple of WINDOW_BYTES.
+        """
+        return self._source.next_piece(most)
+
+    def frame(self, piece: Piece | None) -> Sequence[Piece]:
+        """What to send for a piece, or for the end.
+
+        Raises ResponseError for a byte more, or at the end fewer, than the head has promised.
+        """
+        if piece is None:
+            if self.length is not None and self.sent != self.length:
+                raise ResponseError(f"a body of {self.sent} bytes in place of {self.length}")
+            return (self._last_chunk(),) if self._chunked else ()
+        if not isinstance(piece, bytes | memoryview | FileRegion):
+            raise ResponseError(f"a piece of a body is bytes, not {type(piece).__name__}")
+        size = piece.length if isinstance(piece, FileRegion) else len(piece)
+        self.sent += size
+        if self.length is not None and self.sent > self.length:
+            raise ResponseError(f"a body of more than the {self.length} bytes it has promised")
+        if size == 0:
+            return ()  # a chunk of no bytes would be the last one
+        if not self._chunked:
+            return (piece,)
+        if isinstance(piece, bytes) and size <= JOIN_BYTES:
+            return (encode_chunk(piece),)
+        return (b"%x\r\n" % size, piece, b"\r\n")  # too large to be copied for its frame
+
+    def close(self) -> None:
+        """Let go of the source, finished or not."""
+        self._source.close()
+
+    def _last_chunk(self) -> bytes:
+        """A client must not take for whole what its trailers are missing from."""
+        if self._trailers is None:
+            return LAST_CHUNK
+        try:
+            return last_chunk(encode_trailers(self._trailers()))
+        except (Exception, SystemExit) as error:
+            raise ResponseError("the trailers of a body cannot be sent") from error
+
+
+def _source(body: ResponseBody, runtime: Runtime) -> Source:
+    if isinstance(body, bytes):
+        return _Whole(body)
+    if isinstance(body, memoryview):
+        return _Whole(body.cast("B"))
+    if isinstance(body, FileRegion):
+        return _Stored(body, runtime)
+    if isinstance(body, MultiRegion):
+        return _InOrder(body, runtime)
+    if hasattr(body, "__anext__"):
+        return _Awaited(cast(AsyncIterator[bytes], body), runtime)
+    return _Iterated(cast(Iterator[bytes], body))

@@ -1,0 +1,53 @@
+"""The time of day as responses and log lines write it, formatted once a second.
+
+Every response has a Date field (RFC 9110, section 6.6.1) and every log line a time, both with a
+resolution of one second. They are formatted anew when the second has changed and somebody asks.
+"""
+
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+
+from reactor.errors import ResponseError
+from reactor.protocol.dates import http_date, log_date, log_time
+
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+
+
+class WallClock:
+    """What is made of the time of day, each until the second `expires` (of the loop's clock)."""
+
+    def __init__(
+        self,
+        wall: Callable[[], float] = time.time,
+        server: str = "",
+        with_date: bool = True,
+    ) -> None:
+        self._wall = wall
+        self._server = f"Server: {server}\r\n" if server else ""
+        self._with_date = with_date
+        self.expires = float("-inf")
+        self.log_date = ""
+        self.log_time = ""
+        self.status_lines: dict[int, bytes] = {}
+
+    def refresh(self, now: float) -> None:
+        """To be called when `now`, of the loop's clock, has reached `expires`."""
+        wall = self._wall()
+        self.expires = now + 1.0 - wall % 1.0
+        self.log_date = log_date(wall)
+        self.log_time = log_time(wall)
+        date = f"Date: {http_date(wall)}\r\n" if self._with_date else ""
+        self._common = f"{date}{self._server}"
+        self.status_lines.clear()
+
+    def status_line(self, status: int) -> bytes:
+        """The first lines of an answer: status line, Date, Server. Raises ResponseError."""
+        line = self.status_lines.get(status)
+        if line is None:
+            if not 100 <= status <= 999:
+                raise ResponseError(f"not a status: {status!r}")
+            phrase = _PHRASES.get(status, "")
+            line = f"HTTP/1.1 {status} {phrase}\r\n{self._common}".encode("latin-1")
+            self.status_lines[status] = line
+        return line

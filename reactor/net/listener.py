@@ -1,0 +1,143 @@
+"""Listening sockets: binding addresses, and accepting clients in the loop.
+
+When the process has run out of file descriptors a listener sleeps for ACCEPT_PAUSE: a failed accept
+leaves it ready, and the loop would spin.
+"""
+
+import errno
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable
+from selectors import EVENT_READ
+from typing import Any, Final, TypeAlias
+
+from reactor.loop.reactor import Reactor
+from reactor.net.transport import NOTSENT_LOWAT_BYTES, Transport, limit_unsent
+
+ACCEPTS_PER_TURN: Final = 256
+NEWCOMERS: Final = 64  # clients that came last, looked at directly while the loop is behind
+ACCEPT_PAUSE: Final = 0.1  # seconds without accepting, after running out of descriptors
+OUT_OF_RESOURCES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+Connect: TypeAlias = Callable[[socket.socket, tuple[Any, ...]], object]
+
+log = logging.getLogger("reactor")
+
+
+class Listener:
+    """One listening socket in the loop."""
+
+    def __init__(self, reactor: Reactor, listening: socket.socket, connect: Connect) -> None:
+        """`connect(socket, peer)` is called for each client, with a non-blocking socket."""
+        self._connect = connect
+        self._socket = listening
+        self._reactor = reactor
+        self._open = True
+        self.address: tuple[Any, ...] = listening.getsockname()
+        self._reactor.urgent.append(self)
+        self._listen()
+
+    def on_events(self, mask: int) -> None:
+        """Accept what is there; errors of one client are not the others'."""
+        for _ in range(ACCEPTS_PER_TURN):
+            if not self._open:
+                return
+            try:
+                client, peer = self._socket.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in OUT_OF_RESOURCES:
+                    self._pause(error)
+                    return
+                continue  # ECONNABORTED and its like: that client has gone again (accept(2))
+            client.setblocking(False)
+            self._connect(client, peer)
+
+    def close(self) -> None:
+        self._stop_listening()
+        self._reactor.urgent.remove(self)
+        self._socket.close()
+
+    def abort(self) -> None:
+        """Nothing that a client does may end the listening."""
+
+    def _listen(self) -> None:
+        self._reactor.selector.register(self._socket, EVENT_READ, self)
+
+    def _stop_listening(self) -> None:
+        self._open = False
+        if self._socket in self._reactor.selector.get_map():
+            self._reactor.selector.unregister(self._socket)
+
+    def _pause(self, error: OSError) -> None:
+        log.error("cannot accept: %s; trying again in %g s", error.strerror, ACCEPT_PAUSE)
+        self._stop_listening()
+        self._reactor.call_later(ACCEPT_PAUSE, self._resume)
+
+    def _resume(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._open = True
+            self._listen()
+
+
+class Newcomers:
+    """Who came last and has said nothing yet.
+
+    While the loop is behind they would wait for all who are ready before them. Once heard they are
+    no newcomers any more: looked at again and again, they would be served before everybody else.
+    """
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._latest: deque[Transport] = deque(maxlen=NEWCOMERS)
+        reactor.urgent.append(self)
+
+    def add(self, transport: Transport) -> None:
+        self._latest.append(transport)
+
+    def on_events(self, mask: int) -> None:
+        """Between two slices: a look at each; one that has nothing costs a system call."""
+        for _ in range(len(self._latest)):
+            transport = self._latest.popleft()
+            received = self._reactor.received
+            self._reactor.look(transport)
+            if transport.protocol is not None and self._reactor.received == received:
+                self._latest.append(transport)
+
+    def abort(self) -> None:
+        """There is nothing to give up: the transports answer for themselves."""
+
+
+def bind(host: str, port: int, backlog: int) -> list[socket.socket]:
+    """Listening sockets, one for every address that `host` stands for. Raises OSError."""
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    try:
+        for family, _, _, _, address in dict.fromkeys(found):
+            # Port 0 is any, but the same one for all.
+            chosen = sockets[0].getsockname()[1] if sockets else port
+            sockets.append(_bind(family, (address[0], chosen, *address[2:]), backlog))
+    except OSError:
+        for bound in sockets:
+            bound.close()
+        raise
+    return sockets
+
+
+def _bind(family: int, address: tuple[Any, ...], backlog: int) -> socket.socket:
+    """A listening socket; what is set here, the accepted ones inherit (tcp(7))."""
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        limit_unsent(bound, NOTSENT_LOWAT_BYTES)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(address)
+        bound.listen(backlog)
+    except (OSError, OverflowError):
+        bound.close()
+        raise
+    return bound

@@ -1,0 +1,233 @@
+r"""A line for every request: the formats that it may have, and that it is one line in each.
+
+A format is `common`, `combined` or `json`, or a text with gunicorn's atoms, as in '%(h)s "%(r)s"
+%(s)s'. It is compiled once, when the server starts, into one function that is told of an answer and
+writes its line: the text becomes an f-string, and each atom an expression in it. Times and dates
+are made once a second (see protocol/dates.py); only what needs a duration reads the clock.
+
+Whatever a client can choose is escaped: as \xNN, or in JSON as JSON has it. Who writes the lines,
+and when, is the business of observe/log_writer.py.
+"""
+
+import os
+import re
+from base64 import b64decode
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
+from typing import Any, Final, TypeAlias
+
+from reactor.http.context import Observer
+from reactor.http.wall_clock import WallClock
+from reactor.loop.reactor import Reactor
+from reactor.messages.headers import Fields
+from reactor.messages.request import Request
+from reactor.protocol.grammar import TOKEN
+
+REQUEST_ID: Final = "x-request-id"
+
+Write: TypeAlias = Callable[[str], object]
+
+_COMMON: Final = '%(h)s - - %(t)s "%(r)s" %(s)s %(B)s'
+_FORMATS: Final = {"common": _COMMON, "combined": _COMMON + ' "%(f)s" "%(a)s"'}
+
+# gunicorn's atoms (its setting access_log_format), as expressions. `dash` is what stands for
+# nothing; `target`, `seconds` and `date` are made before, where an expression has one.
+_ATOMS: Final = {
+    "h": "safe(request.client[0])",
+    "l": "dash",
+    "u": "escape(user(request)) or dash",
+    "t": "[{date}]",
+    "r": "request_line",
+    "m": "safe(request.method) or dash",
+    "U": "escape(request.path) or dash",
+    "q": "escape(request.query)",
+    "H": "protocol(request)",
+    "s": "status",
+    "b": "size or dash",
+    "B": "size",
+    "f": "escape(request.headers.get(referer)) or dash",
+    "a": "escape(request.headers.get(user_agent)) or dash",
+    "T": "int(seconds)",
+    "M": "int(seconds * 1e3)",
+    "D": "round(seconds * 1e6)",
+    "L": "seconds:.6f",
+    "p": "<{pid}>",
+}
+_NAMED: Final = {
+    "i": "escape(request.headers.get(NAME)) or dash",
+    "o": "escape(field(fields, NAME)) or dash",
+    "e": "NAME",
+}
+_ATOM: Final = re.compile(r"%(?:\((?:([a-zA-Z])|\{([^{}]*)\}([ioe]))\)s|(%))?")
+_NAME: Final = re.compile(rf"{TOKEN.decode()}++")
+_UNSAFE: Final = re.compile(r"[^ !#-\[\]-~]")
+
+
+def escape(text: str) -> str:
+    r"""Text without quotes, backslashes, control characters and bytes beyond ASCII: as \xNN."""
+    return _UNSAFE.sub(
+        lambda match: "".join(rf"\x{b:02x}" for b in match[0].encode("utf-8", "surrogatepass")),
+        text,
+    )
+
+
+_safe = lru_cache(maxsize=1024)(escape)  # of what comes again: clients and methods
+_quoted = lru_cache(maxsize=1024)(encode_basestring_ascii)
+
+
+def check_format(form: str) -> str:
+    """The format. Raises ValueError with a sentence for what is none."""
+    if form != "json":
+        for _ in _parts(_FORMATS.get(form, form)):
+            pass
+    return form
+
+
+def line_writer(form: str, write: Write, wall: WallClock, reactor: Reactor) -> Observer:
+    """What writes a line of this format for each answer. Raises ValueError with a sentence."""
+    if form == "json":
+        return _json_log(write, wall, reactor)
+    names: dict[str, Any] = {
+        "clock": reactor.clock,
+        "dash": "-",
+        "escape": escape,
+        "field": field,
+        "pid": os.getpid(),
+        "protocol": _protocol,
+        "reactor": reactor,
+        "referer": "referer",
+        "safe": _safe,
+        "user": _user,
+        "user_agent": "user-agent",
+        "wall": wall,
+        "write": write,
+    }
+    text = ""
+    for literal, letter, (name, kind) in _parts(_FORMATS.get(form, form)):
+        text += repr(f'"{literal}')[2:-1].replace("{", "{{").replace("}", "}}")
+        if kind:
+            constant = f"name{len(names)}"
+            names[constant] = escape(os.environ.get(name, "-")) if kind == "e" else name
+            text += _braced(_NAMED[kind].replace("NAME", constant))
+        elif letter:
+            text += _braced(_ATOMS[letter])
+    exec(_source(text), names)
+    observe: Observer = names["observe"]
+    return observe
+
+
+def _braced(expression: str) -> str:
+    """In an f-string; where only a part of it is an expression, that has its braces already."""
+    return expression if "{" in expression else "{" + expression + "}"
+
+
+def _source(text: str) -> str:
+    """The function, with only those of its statements that the text needs."""
+    lines = ["def observe(request, status, fields, size):", "if not request.logged:", " return"]
+    if "{seconds" in text or "(seconds" in text:
+        lines += ["seconds = clock() - request.started"]
+    if "{date}" in text:
+        lines += [
+            "if reactor.now >= wall.expires:",
+            " wall.refresh(reactor.now)",
+            "date = wall.log_date",
+        ]
+    if "{request_line}" in text:
+        lines += [
+            "target = request.target",
+            # Nearly always there is nothing to escape; this is a quarter of what `escape` costs.
+            "if not (target.isascii() and target.isprintable()):",
+            " target = escape(target)",
+            r"""elif '"' in target or '\\' in target:""",
+            " target = escape(target)",
+            # Without a path it was no request, and the target is its first line.
+            "request_line = (f'{safe(request.method)} {target} HTTP/1.{request.minor}' "
+            "if request.path else target)",
+        ]
+    lines += [f"write(f'{text}\\n')"]
+    return "\n ".join(lines)
+
+
+def _parts(form: str) -> Iterator[tuple[str, str, tuple[str, str]]]:
+    """Text, and the atom that follows it: a letter, or a name and its kind. Raises ValueError."""
+    if "%(" not in form:
+        raise ValueError(f"{form!r} is not common, combined or json, and has no atom, as in %(h)s")
+    if not form.isprintable():
+        raise ValueError(f"{form!r} has a character that cannot be printed: a line is a line")
+    position, literal = 0, ""
+    for match in _ATOM.finditer(form):
+        literal += form[position : match.start()]
+        position = match.end()
+        letter, name, kind, percent = match.groups()
+        if percent:
+            literal += "%"
+            continue
+        if not (letter in _ATOMS or (kind and (kind == "e" or _NAME.fullmatch(name)))):
+            what = re.match(r"%(?:\([^)]*\)?.?)?", form[match.start() :])
+            raise ValueError(f"{what[0] if what else '%'!r} is no atom, as in %(h)s; %% is a %")
+        yield literal, letter or "", (name or "", kind or "")
+        literal = ""
+    yield literal + form[position:], "", ("", "")
+
+
+def _json_log(write: Write, wall: WallClock, reactor: Reactor) -> Observer:
+    """Lines of JSON; what is not there is null."""
+    clock, quote, quoted = reactor.clock, encode_basestring_ascii, _quoted
+
+    def observe(request: Request, status: int, fields: Fields, size: int) -> None:
+        if not request.logged:
+            return
+        now = clock()
+        if now >= wall.expires:
+            wall.refresh(now)
+        milliseconds = int((now - wall.expires) * 1000.0 + 1000.0)  # of this second
+        headers = request.headers
+        folded = headers.folded()
+        referer = quote(headers.get("referer")) if "\r\nreferer:" in folded else "null"
+        agent = quote(headers.get("user-agent")) if "\r\nuser-agent:" in folded else "null"
+        identifier = request.id
+        for name, value in fields:
+            if len(name) == 12 and name.lower() == REQUEST_ID:
+                identifier = f"{value}"
+        if not identifier and "\r\nx-request-id:" in folded:
+            identifier = headers.get(REQUEST_ID)
+        if request.path:
+            method = quoted(request.method)
+            protocol = f'"HTTP/1.{request.minor}"'
+        else:
+            method = protocol = "null"  # it was no request, and the target is its first line
+        write(
+            f'{{"time":"{wall.log_time}.{milliseconds:03}Z","client":{quoted(request.client[0])},'
+            f'"method":{method},"target":{quote(request.target)},"protocol":{protocol},'
+            f'"status":{status},"bytes":{size},"duration":{now - request.started:.6f},'
+            f'"referer":{referer},"user_agent":{agent},'
+            f'"host":{quote(request.host) if request.host else "null"},'
+            f'"request_id":{quote(identifier) if identifier else "null"}}}\n'
+        )
+
+    return observe
+
+
+def field(fields: Fields, name: str) -> str:
+    """The last value of an answer's field; "" where it has none."""
+    folded, found = name.lower(), ""
+    for other, value in fields:
+        if other.lower() == folded:
+            found = f"{value}"
+    return found
+
+
+def _protocol(request: Request) -> str:
+    return f"HTTP/1.{request.minor}" if request.path else "-"
+
+
+def _user(request: Request) -> str:
+    """Who the client says it is, in Basic (RFC 7617, section 2); it may say anything."""
+    scheme, _, credentials = request.headers.get("authorization").partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return b64decode(credentials, validate=True).decode().partition(":")[0]
+    except ValueError:  # no Base64, or no UTF-8
+        return ""

@@ -1,0 +1,149 @@
+"""What a server has done so far, in numbers, for who wants to see them (a metrics page).
+
+Counting begins when somebody asks a Server for its statistics, and until then nothing is spent on
+it: the connection calls one observer, or none, and the loop's `wait` is timed only from then on.
+Nothing here is a list that grows: a counter for each method and status, a fixed set of buckets, and
+two windows of time.
+
+A turn of the loop is what happens between two waits, and what comes meanwhile waits for its end:
+the longest turn of late is the loop's lag, and the share of time that is not waiting its
+utilisation.
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from selectors import SelectorKey
+from typing import Final
+
+from reactor.http.connection import HttpConnection, State
+from reactor.http.context import ServerContext
+from reactor.loop.reactor import Reactor
+from reactor.messages.headers import Fields
+from reactor.messages.request import Request
+from reactor.observe.log_writer import LogWriter
+from reactor.protocol.request_parser import METHODS
+from reactor.tasks.thread_pool import PoolLoad, ThreadPool
+
+# Upper bounds in seconds, the bound itself included; what takes longer than the last has its own.
+DURATIONS: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
+)
+WINDOW_SECONDS: Final = 10.0  # lag and utilisation are those of the last one that is over
+OTHER: Final = "other"  # in place of a method that is none of HTTP's, and of none at all
+
+
+class Statistics:
+    """Counters of one server, from the moment when they were asked for."""
+
+    def __init__(
+        self,
+        service: ServerContext,
+        pool: ThreadPool,
+        connections: Mapping[HttpConnection, float],
+        logs: Mapping[str, LogWriter],
+    ) -> None:
+        # Answers, by method and status.
+        self.requests: dict[str, dict[int, int]] = {one: {} for one in (*sorted(METHODS), OTHER)}
+        self.durations = [0] * (len(DURATIONS) + 1)  # answers, by the buckets of DURATIONS
+        self.duration_seconds = 0.0  # of all answers together
+        self.loop = LoopTimes(service.reactor)
+        self._service = service
+        self._clock = service.reactor.clock
+        self._pool = pool
+        self._connections = connections
+        self._logs = logs
+
+    def count(self, request: Request, status: int, fields: Fields, size: int) -> None:
+        """An answer has been queued whole, or has broken off."""
+        by_status = self.requests.get(request.method)
+        if by_status is None:
+            by_status = self.requests[OTHER]
+        by_status[status] = by_status.get(status, 0) + 1
+        seconds = self._clock() - request.started
+        self.duration_seconds += seconds
+        self.durations[bisect_left(DURATIONS, seconds)] += 1
+
+    @property
+    def accepted(self) -> int:
+        """Connections, since the server's start."""
+        return self._service.accepted
+
+    @property
+    def received_bytes(self) -> int:
+        """Of all connections, since the loop's start."""
+        return self._service.reactor.received
+
+    @property
+    def sent_bytes(self) -> int:
+        """To all connections, since the loop's start."""
+        return self._service.reactor.sent
+
+    @property
+    def pool(self) -> PoolLoad:
+        """What the thread pool has to do at this moment."""
+        return self._pool.load()
+
+    def connections(self) -> dict[str, int]:
+        """How many are in which state, by its name in lower case. Looks at each."""
+        counts = [0] * len(State)
+        for connection in self._connections:
+            counts[connection.state] += 1
+        return {state.name.lower(): counts[state] for state in State if state is not State.CLOSED}
+
+    def lost_lines(self) -> dict[str, int]:
+        """By the name of the log: lines that could not be written."""
+        return {name: writer.lost for name, writer in self._logs.items()}
+
+
+class LoopTimes:
+    """How long the loop works and waits; it takes the place of the reactor's `wait`."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self.turns = 0
+        self.busy_seconds = 0.0
+        self._clock = reactor.clock
+        self._wait = reactor.wait
+        self._woke = self._begun = self._clock()
+        self._longest = 0.0
+        self._busy_before = 0.0  # the window
+        self._last = (0.0, 0.0)  # lag and utilisation of the window before
+        reactor.wait = self.wait
+
+    def wait(self, longest: float | None) -> list[tuple[SelectorKey, int]]:
+        """In place of the selector's `select`."""
+        clock = self._clock
+        began = clock()
+        busy = began - self._woke
+        self.turns += 1
+        self.busy_seconds += busy
+        if busy > self._longest:
+            self._longest = busy
+        if began - self._begun >= WINDOW_SECONDS:
+            self._turn_over(began, self.busy_seconds)
+        ready = self._wait(longest)
+        self._woke = clock()
+        return ready
+
+    @property
+    def lag(self) -> float:
+        """Seconds: the longest turn of the last window."""
+        return self._window()[0]
+
+    @property
+    def utilisation(self) -> float:
+        """0 to 1: the share of the last window that was not spent waiting."""
+        return self._window()[1]
+
+    def _window(self) -> tuple[float, float]:
+        now = self._clock()
+        if now - self._begun >= WINDOW_SECONDS:
+            turn = now - self._woke  # so far: who asks is a part of it
+            self._longest = max(self._longest, turn)
+            self._turn_over(now, self.busy_seconds + turn)
+        return self._last
+
+    def _turn_over(self, now: float, busy: float) -> None:
+        share = (busy - self._busy_before) / (now - self._begun)
+        self._last = (self._longest, min(1.0, share))
+        self._begun, self._longest, self._busy_before = now, 0.0, busy

@@ -1,0 +1,90 @@
+"""An application by its name: `package.module:name` becomes a handler.
+
+Importing runs the application's code, which may fail in any way. What goes wrong is one sentence
+that says where; the traceback is in the log, at its level debug.
+"""
+
+import importlib
+import logging
+import os
+import pkgutil
+import sys
+from operator import attrgetter
+from traceback import FrameSummary, StackSummary, TracebackException, extract_tb
+from typing import Any, cast
+
+from reactor.http.context import Handler
+
+log = logging.getLogger("reactor")
+
+
+class LoadError(Exception):
+    """There is no such application; a sentence for the operator."""
+
+
+def load(where: str) -> Handler:
+    """The callable `where` names; its module is looked for in the current directory first.
+
+    Raises LoadError for what cannot be imported and for what is not callable.
+    """
+    module_name, _, path = where.partition(":")
+    module = _import(module_name)
+    try:
+        found = attrgetter(path)(module)
+    except AttributeError as error:
+        raise LoadError(f"cannot use {where!r}: {error}") from error
+    if not callable(found):
+        kind = type(found).__name__
+        raise LoadError(f"cannot use {where!r}: a handler is callable, and this is of type {kind}")
+    return cast(Handler, found)
+
+
+def trace(error: LoadError) -> str:
+    """Its way through the application, as Python shows it; "" where it never began to run.
+
+    Of a SyntaxError the line that is wrong.
+    """
+    cause = error.__cause__
+    if cause is None:
+        return ""
+    shown = TracebackException.from_exception(cause)
+    frames = [frame for frame in shown.stack if not _imports(frame)]
+    if frames:
+        shown.stack = StackSummary.from_list(frames)
+        return "".join(shown.format())
+    return "".join(shown.format_exception_only()) if isinstance(cause, SyntaxError) else ""
+
+
+def _import(name: str) -> Any:
+    here = os.path.abspath(os.curdir)
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return pkgutil.resolve_name(name + ":")
+    except (Exception, SystemExit) as error:
+        log.debug("importing %s failed", name, exc_info=error)
+        if isinstance(error, ModuleNotFoundError) and _is_part(error.name, name):
+            sentence = f"there is no module {error.name!r}"
+        else:
+            sentence = f"{type(error).__name__}: {error}{_place(error)}"
+        raise LoadError(f"cannot import {name!r}: {sentence}") from error
+
+
+def _is_part(missing: str | None, name: str) -> bool:
+    """Whether what was not found is the module itself or a package around it."""
+    return missing is not None and f"{name}.".startswith(f"{missing}.")
+
+
+def _place(error: BaseException) -> str:
+    """Where in the application it happened; nothing where it never began to run."""
+    last = extract_tb(error.__traceback__)[-1]
+    if _imports(last):
+        return ""
+    return f" ({last.filename}, line {last.lineno})"
+
+
+def _imports(frame: FrameSummary) -> bool:
+    return frame.filename.startswith("<frozen") or frame.filename in _IMPORTING
+
+
+_IMPORTING = {__file__, pkgutil.__file__, importlib.__file__}

@@ -1,0 +1,233 @@
+"""From responses to bytes: the head of an answer and how its body is framed.
+
+Fields that a handler sets are checked once and remembered, since most come again with the next
+answer. The four that frame and date an answer (RFC 9112, sections 6 and 9) are ours to write; a
+handler that sets one is taken at its word where the word can be kept, and is wrong otherwise.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import starmap
+from typing import Final, NamedTuple
+
+from reactor.errors import ResponseError
+from reactor.files.region import FileRegion, MultiRegion
+from reactor.messages.headers import Fields
+from reactor.messages.request import Request
+from reactor.messages.response import Response, ResponseBody, Trailed
+from reactor.protocol.grammar import TOKEN, VALUE
+
+CLOSE: Final = b"Connection: close\r\n"
+KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
+CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
+
+_PHRASES: Final = {
+    100: b"Continue",
+    103: b"Early Hints",  # RFC 8297
+    104: b"Upload Resumption Supported",  # draft-ietf-httpbis-resumable-upload
+}
+_FIELD = re.compile(rb"(%b++): (%b*+)\r\n" % (TOKEN, VALUE))
+_FRAMING_NAMES: Final = {"content-length", "transfer-encoding", "connection", "date"}
+# What must be known before the content (RFC 9110, section 6.5.1): framing, routing, modifiers and
+# controls, authentication (cookies are of that kind). Those that begin with `content-` describe
+# its format; a digest does not, and may come behind it (RFC 9530, section 2).
+_NO_TRAILERS: Final = {
+    *_FRAMING_NAMES,
+    *("trailer", "te", "upgrade", "keep-alive", "proxy-connection"),
+    *("host", "max-forwards", "via", "location", "forwarded"),
+    *("cache-control", "pragma", "expires", "age", "vary", "warning", "retry-after"),
+    *("expect", "range", "accept-ranges", "if-match", "if-none-match", "if-range"),
+    *("if-modified-since", "if-unmodified-since"),
+    *("authorization", "proxy-authorization", "www-authenticate", "proxy-authenticate"),
+    *("cookie", "set-cookie"),
+}
+
+
+class Declared(NamedTuple):
+    """What a handler's own fields say about framing."""
+
+    length: int | None = None
+    close: bool = False
+
+
+class FieldBlock(tuple[tuple[str, str], ...]):
+    """Fields of an answer that is given many times: checked and encoded once.
+
+    Raises ResponseError for what is no field, or is the server's to write.
+    """
+
+    lines: bytes
+
+    def __new__(cls, fields: Iterable[tuple[str, str]]) -> "FieldBlock":
+        block = super().__new__(cls, fields)
+        for name, _ in block:
+            if name.lower() in _FRAMING_NAMES:
+                raise ResponseError(f"{name} depends on the answer that it stands in")
+        block.lines = b"".join(starmap(_checked_line, block))
+        return block
+
+
+class _FramingFieldError(Exception):
+    """Not an error: this field has to be looked at each time."""
+
+
+@lru_cache(maxsize=256)
+def _field_lines(fields: tuple[tuple[str, str], ...]) -> bytes:
+    """All the fields of an answer: a handler's are mostly a constant."""
+    return b"".join(starmap(_field_line, fields))
+
+
+@lru_cache(maxsize=256)
+def _field_line(name: str, value: str) -> bytes:
+    if name.lower() in _FRAMING_NAMES:
+        raise _FramingFieldError
+    return _checked_line(name, value)
+
+
+def _checked_line(name: str, value: str) -> bytes:
+    try:
+        line = f"{name}: {value}\r\n".encode("latin-1")
+    except UnicodeEncodeError:
+        line = b""
+    match = _FIELD.fullmatch(line)
+    if match is None or match.end(1) != len(name) or match[2] != match[2].strip(b" \t"):
+        raise ResponseError(f"not a header field: {name!r}: {value!r}")
+    return line
+
+
+def _encode_with_framing(fields: Sequence[tuple[str, str]]) -> tuple[bytes, Declared]:
+    lines = []
+    declared = Declared()
+    for name, value in fields:
+        folded = name.lower()
+        if folded == "content-length":
+            if declared.length is not None or not re.fullmatch("[0-9]{1,19}", value):
+                raise ResponseError(f"not a Content-Length: {value!r}")
+            declared = declared._replace(length=int(value))
+        elif folded == "connection" and value.lower() == "close":
+            declared = declared._replace(close=True)
+        elif folded in _FRAMING_NAMES:
+            raise ResponseError(f"this field is the server's to write: {name}: {value}")
+        else:
+            lines.append(_checked_line(name, value))
+    return b"".join(lines), declared
+
+
+def encode_head(
+    status_line: bytes, request: Request, response: Response, keep_alive: bool
+) -> tuple[bytes, int | None, bool]:
+    """The head; the length of its body (None: until the last chunk or close); whether to keep.
+
+    Raises ResponseError for what is no field (a CR, an LF, a character beyond Latin-1), and where
+    what the handler says about its body contradicts the body.
+    """
+    body, status = response.body, response.status
+    length = len(body) if isinstance(body, bytes) else _size(body)
+    headers = response.headers
+    try:
+        if isinstance(headers, FieldBlock):
+            fields = headers.lines
+        else:
+            fields = _field_lines(headers if isinstance(headers, tuple) else tuple(headers))
+    except TypeError:
+        raise ResponseError(f"header fields are pairs of strings: {headers!r}") from None
+    except _FramingFieldError:
+        fields, declared = _encode_with_framing(headers)
+        length = _declared_length(declared, length, request, status)
+        keep_alive = keep_alive and not declared.close
+    if status < 200 or status == 204:
+        if length != 0 or status < 200:
+            raise ResponseError(f"a {status} cannot have a body here")
+        framing = b""
+    elif length is not None:
+        # The length of a 304 is that of the answer it stands for, which 0 is not.
+        framing = b"Content-Length: %d\r\n" % length if length or status != 304 else b""
+    elif request.method == "HEAD":
+        framing = b""
+    elif request.minor:
+        framing = CHUNKED
+        if isinstance(body, Trailed) and status != 304 and takes_trailers(request, body):
+            framing += _announcement(body.announced) if body.announced else b""
+    else:
+        framing = b""
+        keep_alive = False  # its end is the end (RFC 9112, section 6.3)
+    connection = CLOSE if not keep_alive else b"" if request.minor else KEEP_ALIVE
+    return b"%b%b%b%b\r\n" % (status_line, fields, framing, connection), length, keep_alive
+
+
+def encode_informational(status: int, headers: Sequence[tuple[str, str]] = ()) -> bytes:
+    """A head that comes before the final one. Raises ResponseError as `encode_head` does."""
+    if not 100 <= status <= 199 or status == 101:
+        raise ResponseError(f"not an informational status: {status!r}")
+    try:
+        fields = _field_lines(tuple(headers))
+    except TypeError:
+        raise ResponseError(f"header fields are pairs of strings: {headers!r}") from None
+    except _FramingFieldError:
+        raise ResponseError(f"an informational answer frames nothing: {headers!r}") from None
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, _PHRASES.get(status, b""), fields)
+
+
+def takes_trailers(request: Request, body: ResponseBody) -> bool:
+    """Whether there are trailers, and the client has said that it wants them.
+
+    `TE: trailers` (RFC 9110, section 10.1.4): a member of a list, without a weight.
+    """
+    if not isinstance(body, Trailed):
+        return False
+    members = request.headers.get("te").lower().split(",")
+    return any(member.strip(" \t") == "trailers" for member in members)
+
+
+def encode_trailers(fields: Fields) -> bytes:
+    """Field lines. Raises ResponseError for what is no field, or no trailer."""
+    try:
+        return b"".join(starmap(_trailer_line, fields))
+    except TypeError:
+        raise ResponseError(f"trailer fields are pairs of strings: {fields!r}") from None
+
+
+def _trailer_line(name: str, value: str) -> bytes:
+    _check_trailer(name)
+    return _checked_line(name, value)
+
+
+@lru_cache(maxsize=64)
+def _announcement(names: tuple[str, ...]) -> bytes:
+    for name in names:
+        _check_trailer(name)
+        _checked_line(name, "")
+    return _checked_line("Trailer", ", ".join(names))
+
+
+def _check_trailer(name: str) -> None:
+    folded = name.lower() if isinstance(name, str) else ""
+    described = folded.startswith("content-") and folded != "content-digest"
+    if folded in _NO_TRAILERS or described or not folded:
+        raise ResponseError(f"this field must not come as a trailer: {name!r}")
+
+
+def _size(body: object) -> int | None:
+    """The length of a body in bytes; None for an iterator, whose length nobody knows yet."""
+    if isinstance(body, (FileRegion, MultiRegion)):  # a union would take five times as long
+        return body.length
+    if isinstance(body, memoryview) and body.c_contiguous:
+        return body.nbytes
+    if hasattr(body, "__next__") or hasattr(body, "__anext__") or isinstance(body, Trailed):
+        return None
+    raise ResponseError(
+        f"a body is bytes, a FileRegion, Parts or an iterator, not {type(body).__name__}"
+    )
+
+
+def _declared_length(
+    declared: Declared, size: int | None, request: Request, status: int
+) -> int | None:
+    """A handler's Content-Length, where it is what it says it is."""
+    if declared.length is None or declared.length == size:
+        return size
+    without_content = request.method == "HEAD" or status == 304
+    if size is None or (size == 0 and without_content):
+        return declared.length
+    raise ResponseError(f"Content-Length is {declared.length}, but the body has {size} bytes")

@@ -1,0 +1,196 @@
+"""Several coroutines at once, and one that must not take too long.
+
+`gather` and `timeout` run what they are given as children: tasks of their own, each in a copy of
+its parent's context. Three rules, the same for both, keep it small:
+
+- A parent goes on when its children have ended, never before. A child that is cancelled cleans up
+  first, within the runtime's `cancel_timeout`, and is closed after that.
+- Cancelling who waits cancels the children, and what they make of it is what comes out, as if they
+  had been awaited one by one.
+- Nothing is started that nobody waits for. Work that is to outlive its handler is no child.
+
+The children's futures know the group and the group its children, a circle that is cut when they
+end. Nothing here knows a loop: all is done by the runtime that carries out a wish (see
+tasks/futures.py).
+"""
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Coroutine
+from contextvars import Context, copy_context
+from typing import Any, TypeVar, cast, overload
+
+from reactor.errors import Cancelled
+from reactor.tasks.futures import Cancellable, Future, RuntimeLike, TimerLike
+
+T = TypeVar("T")
+T1 = TypeVar("T1")
+T2 = TypeVar("T2")
+T3 = TypeVar("T3")
+
+log = logging.getLogger("reactor")
+
+
+@overload
+async def gather(one: Awaitable[T1], two: Awaitable[T2], /) -> tuple[T1, T2]: ...
+@overload
+async def gather(
+    one: Awaitable[T1], two: Awaitable[T2], three: Awaitable[T3], /
+) -> tuple[T1, T2, T3]: ...
+@overload
+async def gather(*awaitables: Awaitable[T]) -> tuple[T, ...]: ...
+async def gather(*awaitables: Awaitable[Any]) -> tuple[Any, ...]:
+    """Run all of them at once; their results, in the order in which they were given.
+
+    The first error cancels the others and, once all have ended, is raised; what else fails
+    meanwhile is logged. An error at the first step of one keeps those behind it from being begun.
+    """
+    return await _wait_for(_All(awaitables))
+
+
+async def timeout(seconds: float, awaitable: Awaitable[T]) -> T:
+    """Its result, if it comes within `seconds`; otherwise it is cancelled: TimeoutError.
+
+    With 0 or less it may run up to the first thing that it has to wait for. What it makes of the
+    cancelling counts: a result that it returns all the same is returned, an error of its own is
+    raised, and TimeoutError stands for Cancelled only.
+    """
+    return await _wait_for(_Limited(seconds, awaitable))
+
+
+async def _wait_for(children: Cancellable[T]) -> T:
+    """What comes of them. Who is cancelled while waiting cancels them, and waits on."""
+    try:
+        return await children
+    except Cancelled:
+        if children.done:
+            raise
+        children.cancel()
+        return await children
+    except GeneratorExit:  # the time to clean up is over, here as well
+        children.cancel()
+        raise
+    finally:
+        del children  # error, frame and children would be a cycle
+
+
+class _All(Cancellable[tuple[Any, ...]]):
+    """The results of all, or the first error, when all have ended."""
+
+    __slots__ = ("_failure", "_running", "_tasks", "_unstarted")
+
+    def __init__(self, awaitables: tuple[Awaitable[Any], ...]) -> None:
+        super().__init__()
+        self._unstarted: deque[tuple[Coroutine[Any, Any, Any], Context]] = deque(
+            (as_coroutine(one), copy_context()) for one in awaitables
+        )
+        self._running = len(awaitables)
+        self._tasks: list[Cancellable[Any]] = []
+        self._failure: BaseException | None = None
+        self._end_if_due()
+
+    def start(self, runtime: RuntimeLike) -> Future[tuple[Any, ...]]:
+        """Begin all that can be begun; asked again, there is nothing left to begin."""
+        while self._unstarted:
+            coroutine, context = self._unstarted.popleft()
+            task = runtime.spawn(coroutine, context)
+            self._tasks.append(task)
+            task.add_callback(self._ended)
+        return self
+
+    def cancel(self) -> None:
+        while self._unstarted:
+            self._unstarted.popleft()[0].close()
+            self._running -= 1
+            if self._failure is None:
+                self._failure = Cancelled()
+        for task in tuple(self._tasks):
+            task.cancel()
+        self._end_if_due()
+
+    def _ended(self, task: Future[Any]) -> None:
+        self._running -= 1
+        error = task.exception()
+        if error is not None:
+            if self._failure is None:
+                self._failure = error
+                self.cancel()
+            elif not isinstance(error, Cancelled):
+                log.error("one of several failed after another had", exc_info=error)
+        self._end_if_due()
+
+    def _end_if_due(self) -> None:
+        if self._running or self.done:
+            return
+        tasks, self._tasks = self._tasks, []
+        failure, self._failure = self._failure, None
+        if failure is None:
+            self.set_result(tuple(task.result() for task in tasks))
+        else:
+            self.set_exception(failure)
+
+
+class _Limited(Cancellable[T]):
+    """What comes of one coroutine, and TimeoutError for a cancelling that was the timer's."""
+
+    __slots__ = ("_late", "_seconds", "_task", "_timer", "_unstarted")
+
+    def __init__(self, seconds: float, awaitable: Awaitable[T]) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._unstarted: tuple[Coroutine[Any, Any, T], Context] | None = (
+            as_coroutine(awaitable),
+            copy_context(),
+        )
+        self._task: Cancellable[T] | None = None
+        self._timer: TimerLike | None = None
+        self._late = False
+
+    def start(self, runtime: RuntimeLike) -> Future[T]:
+        unstarted, self._unstarted = self._unstarted, None
+        if unstarted is not None:
+            task = self._task = runtime.spawn(*unstarted)
+            if not task.done:
+                if self._seconds > 0:
+                    self._timer = runtime.call_later(self._seconds, self._time_out)
+                else:
+                    self._time_out()
+            task.add_callback(self._ended)
+        return self
+
+    def cancel(self) -> None:
+        if self._unstarted is not None:
+            self._unstarted[0].close()
+            self._unstarted = None
+            self.set_exception(Cancelled())
+        elif self._task is not None:
+            self._task.cancel()
+
+    def _time_out(self) -> None:
+        self._timer = None
+        self._late = True
+        self.cancel()
+
+    def _ended(self, task: Future[T]) -> None:
+        self._task = None
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        error = task.exception()
+        if error is None:
+            self.set_result(task.result())
+        elif self._late and isinstance(error, Cancelled):
+            self.set_exception(TimeoutError(f"it has taken longer than {self._seconds:g} s"))
+        else:
+            self.set_exception(error)
+
+
+def as_coroutine(awaitable: Awaitable[T]) -> Coroutine[Any, Any, T]:
+    """What a task can step: a coroutine as it is, anything else within one."""
+    if hasattr(awaitable, "send") and hasattr(awaitable, "throw"):
+        return cast(Coroutine[Any, Any, T], awaitable)
+    return _await(awaitable)
+
+
+async def _await(awaitable: Awaitable[T]) -> T:
+    return await awaitable

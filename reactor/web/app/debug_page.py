@@ -1,0 +1,267 @@
+"""The page that a developer sees where others see "The server failed to answer this request."
+
+It shows the error and what it came from, each with its traceback, the lines of source around each
+place and the variables there, and the request. Everything is escaped, since all of it may come from
+a client. A client that wants no HTML gets the traceback as text. It is made only while debugging is
+on, which no public server does.
+
+Screens are looked over and pages are shown around, so what is named like a secret is not shown:
+fields, variables, members of a mapping, pairs, and in texts what stands behind such a name. That is
+a guess by names, and no promise.
+
+Nothing in it may fail, whatever the objects are that it meets, and nothing is shown at any length:
+each of its tables, values and lists has a limit.
+"""
+
+import linecache
+import re
+import reprlib
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from html import escape
+from types import FrameType
+from typing import Any, Final
+
+from reactor.messages.request import Request
+from reactor.messages.response import Response, plain_response
+from reactor.web.semantics.negotiation import prefers_json
+
+AROUND: Final = 4  # lines of source shown before and after the one that failed
+LINE_CHARACTERS: Final = 200  # of source
+VALUE_CHARACTERS: Final = 300  # of a variable or a field
+MESSAGE_CHARACTERS: Final = 2000  # of an error
+TEXT_CHARACTERS: Final = 64 * 1024  # of a traceback as text
+MEMBERS: Final = 20  # of a list or a mapping
+VARIABLES: Final = 40  # of one frame
+FRAMES: Final = 50  # of one exception; of more, the first and the last
+EXCEPTIONS: Final = 10  # causes, and members of groups
+
+_HIDDEN: Final = "(hidden)"
+_NAMES: Final = r"pass|secret|token|key|cookie|authori|session|credential"
+_SECRET: Final = re.compile(_NAMES, re.IGNORECASE)
+# In a text: whole fields, then `name=value`, `"name": "value"` and what is like them.
+_SECRET_FIELD: Final = re.compile(
+    r"((?:cookie|authorization)[ \t]*+:[ \t]*+)[^\r\n\\'\"]++", re.IGNORECASE
+)
+_SECRET_VALUE: Final = re.compile(
+    rf"""((?:{_NAMES})[\w-]{{0,64}}+\\?['"]?\s*+(?:[:=]|,(?=\s*+b?['"]))\s*+)"""
+    r"""(?:b?'(?:[^'\\]|\\.)*+(?:'|\Z)|b?"(?:[^"\\]|\\.)*+(?:"|\Z)|\\(['"]).*?(?:\\\2|\Z)"""
+    r"""|(?!\(hidden\))[^\s,;&'")}\]]++)""",
+    re.IGNORECASE | re.DOTALL,
+)
+
+_STYLE: Final = """
+:root { color-scheme: light dark; --ink: #1c1e21; --dim: #62676e; --paper: #fff; --soft: #f4f5f7;
+  --line: #d9dce1; --hot: #ffe3e0; --edge: #d1362c; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e4e6ea; --dim: #9aa0a8; --paper: #17191c;
+  --soft: #202327; --line: #363a41; --hot: #4a2321; --edge: #ff7b70; } }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem;
+  color: var(--ink); background: var(--paper); }
+h1 { font-size: 1.4rem; color: var(--edge); white-space: pre-wrap; overflow-wrap: anywhere; }
+h2 { font-size: 1.05rem; margin: 2rem 0 .5rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+p { color: var(--dim); }
+code, pre, td, th, summary { font: 13px/1.55 ui-monospace, monospace; overflow-wrap: anywhere; }
+pre { overflow-x: auto; background: var(--soft); border: 1px solid var(--line); border-radius: 6px;
+  padding: .5rem 0; margin: .5rem 0; overflow-wrap: normal; }
+pre span, mark { display: block; padding: 0 .8rem; min-width: max-content; color: inherit; }
+mark { background: var(--hot); box-shadow: inset 3px 0 var(--edge); }
+table { border-collapse: collapse; width: 100%; }
+td, th { padding: .15rem .8rem; vertical-align: top; text-align: left; font-weight: 400;
+  border-bottom: 1px solid var(--line); }
+th { color: var(--dim); width: 11rem; }
+details { margin: .5rem 0; } summary { cursor: pointer; }
+summary b { font-weight: 600; } summary i { color: var(--dim); font-style: normal; }
+"""
+
+
+def debug_response(request: Request, error: Exception) -> Response:
+    """A 500 that tells all about the error."""
+    accept = request.headers.get("accept").lower()
+    if "text/html" not in accept or prefers_json(accept):
+        return plain_response(500, _encodable(_shortened(_text(error), TEXT_CHARACTERS)))
+    fields = (
+        ("Content-Type", "text/html; charset=utf-8"),
+        ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Cache-Control", "no-store"),
+    )
+    page = "".join(_page(request, error))
+    return Response(500, _encodable(page).encode(), fields)
+
+
+def _text(error: Exception) -> str:
+    try:
+        return "".join(traceback.format_exception(error)).rstrip("\n")
+    except Exception as other:  # it asks whether an error is true
+        return f"{_headline(error)} (its traceback failed: {type(other).__name__})"
+
+
+def _page(request: Request, error: Exception) -> Iterator[str]:
+    title = escape(_headline(error))
+    yield (
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        "<meta name=viewport content='width=device-width'>"
+        f"<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>"
+        f"<p><code>{escape(request.method)} {escape(_hide(request.target))}</code></p>"
+    )
+    for relation, one in _chain(error):
+        if relation:
+            yield f"<h2>{relation}\n{escape(_headline(one))}</h2>"
+        yield from _notes(one)
+        yield from _traceback(one)
+    yield "<h2>The request</h2>"
+    client = ":".join(map(str, request.client))
+    params = {f"{{{name}}}": _repr(value) for name, value in request.params.items()}
+    yield _table([("from", client), *params.items(), *request.headers])
+
+
+def _chain(error: BaseException) -> Iterator[tuple[str, BaseException]]:
+    """The error, then what it came from, and how that is related; each once."""
+    waiting = [("", error)]
+    seen: set[int] = set()
+    while waiting and len(seen) < EXCEPTIONS:
+        relation, one = waiting.pop(0)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield relation, one
+        if one.__cause__ is not None:
+            waiting.append(("It was raised because of", one.__cause__))
+        elif one.__context__ is not None and not one.__suppress_context__:
+            waiting.append(("It happened while this was handled", one.__context__))
+        if isinstance(one, BaseExceptionGroup):
+            waiting += [("One of the group", member) for member in one.exceptions]
+
+
+def _headline(error: BaseException) -> str:
+    try:
+        message = str(error)
+    except Exception as other:
+        message = f"(its str failed: {type(other).__name__})"
+    name = type(error).__qualname__
+    return _shortened(f"{name}: {message}" if message else name, MESSAGE_CHARACTERS)
+
+
+def _notes(error: BaseException) -> Iterator[str]:
+    notes = getattr(error, "__notes__", ())
+    for note in notes[:MEMBERS] if isinstance(notes, list) else ():
+        if isinstance(note, str):
+            yield f"<p>{escape(_shortened(note, MESSAGE_CHARACTERS))}</p>"
+
+
+def _traceback(error: BaseException) -> Iterator[str]:
+    frames = list(traceback.walk_tb(error.__traceback__))
+    half = FRAMES // 2
+    for number, (frame, line) in enumerate(frames, 1):
+        if number <= half or number > len(frames) - half:
+            yield _frame(frame, line, number == len(frames))
+        elif number == half + 1:
+            yield f"<p>{len(frames) - 2 * half} more calls</p>"
+
+
+def _frame(frame: FrameType, line: int, last: bool) -> str:
+    code = frame.f_code
+    place = f"<b>{escape(code.co_qualname)}</b> <i>{escape(code.co_filename)}, line {line}</i>"
+    variables = _table(
+        (name, _HIDDEN if _SECRET.search(name) else _repr(value))
+        for name, value in list(frame.f_locals.items())[:VARIABLES]
+    )
+    return (
+        f"<details{' open' if last else ''}><summary>{place}</summary>"
+        f"{_source(frame, line)}{variables}</details>"
+    )
+
+
+def _source(frame: FrameType, line: int) -> str:
+    lines = linecache.getlines(frame.f_code.co_filename, frame.f_globals)
+    begin = max(1, line - AROUND)
+    rows = []
+    for number, text in enumerate(lines[begin - 1 : line + AROUND], begin):
+        tag = "mark" if number == line else "span"
+        row = f"{number:5}  {_shortened(text.rstrip(), LINE_CHARACTERS)}"
+        rows.append(f"<{tag}>{escape(row)}</{tag}>")
+    return f"<pre>{''.join(rows)}</pre>" if rows else ""
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> str:
+    cells = (
+        f"<tr><th>{escape(name)}<td>"
+        f"{escape(_HIDDEN if _SECRET.search(name) else _shortened(_hide(value)))}"
+        for name, value in rows
+    )
+    return f"<table>{''.join(cells)}</table>"
+
+
+# --- values --------------------------------------------------------------------------------------
+
+
+class _Values(reprlib.Repr):
+    """Reprs of bounded length, without what is named like a secret."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 4
+        self.maxdict = self.maxlist = self.maxtuple = self.maxset = MEMBERS
+        self.maxfrozenset = self.maxdeque = self.maxarray = MEMBERS
+        self.maxstring = self.maxlong = self.maxother = VALUE_CHARACTERS
+
+    def repr_dict(self, x: Mapping[Any, Any], level: int) -> str:
+        if level <= 0:
+            return "{...}"
+        shown = [
+            f"{self.repr1(name, level - 1)}: {self._member(name, value, level)}"
+            for name, value in list(x.items())[:MEMBERS]
+        ]
+        return "{" + ", ".join([*shown, *(["..."] if len(x) > MEMBERS else [])]) + "}"
+
+    def repr_tuple(self, x: tuple[Any, ...], level: int) -> str:
+        if len(x) == 2 and level > 0:
+            name, value = x
+            return f"({self.repr1(name, level - 1)}, {self._member(name, value, level)})"
+        return super().repr_tuple(x, level)
+
+    def repr_bytes(self, x: bytes, level: int) -> str:
+        return repr(x[: self.maxstring])
+
+    def repr_bytearray(self, x: bytearray, level: int) -> str:
+        return repr(x[: self.maxstring])
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        try:
+            return repr(x)[: 10 * VALUE_CHARACTERS]
+        except Exception as error:
+            return f"(its repr failed: {type(error).__name__})"
+
+    def _member(self, name: Any, value: Any, level: int) -> str:
+        if isinstance(name, str | bytes) and _SECRET.search(
+            name if isinstance(name, str) else name.decode("latin-1")
+        ):
+            return _HIDDEN
+        return self.repr1(value, level - 1)
+
+
+_VALUES: Final = _Values()
+
+
+def _repr(value: Any) -> str:
+    try:
+        return _VALUES.repr(value)
+    except Exception as error:  # of a container that is none, or a number of 4,301 digits
+        return f"(its repr failed: {type(error).__name__})"
+
+
+def _hide(text: str) -> str:
+    text = _SECRET_FIELD.sub(rf"\1{_HIDDEN}", text)
+    return _SECRET_VALUE.sub(rf"\1{_HIDDEN}", text)
+
+
+def _shortened(text: str, most: int = VALUE_CHARACTERS) -> str:
+    """The beginning and the end of what is too long: a traceback's last line says most."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]} … {text[-(most // 2) :]}"
+
+
+def _encodable(text: str) -> str:
+    """Names of files and messages may have half a surrogate pair."""
+    return text.encode(errors="backslashreplace").decode()

@@ -1,0 +1,35 @@
+"""The middlewares in the box. Each is for a whole application or for a group of it:
+
+    app = Application(RequestId(), SecurityHeaders(), CORS("https://example.com"))
+    api = app.group("/api", RateLimit(rate=10, burst=20))
+
+The first is the outermost. All but two fit above and below everything: what stands above
+Compression or TimeLimit is no plain middleware. An order that serves most: RequestId,
+SecurityHeaders, TrustedHosts, CORS, RateLimit, BasicAuth, BodyLimit, Compression, Sessions,
+TimeLimit; what refuses cheaply comes first, and CORS before what asks for credentials.
+"""
+
+from reactor.web.middlewares.basic_auth import BasicAuth
+from reactor.web.middlewares.body_limit import BodyLimit
+from reactor.web.middlewares.compression import Compression
+from reactor.web.middlewares.cors import CORS
+from reactor.web.middlewares.rate_limit import RateLimit
+from reactor.web.middlewares.request_id import RequestId
+from reactor.web.middlewares.security_headers import SecurityHeaders
+from reactor.web.middlewares.sessions import Session, Sessions
+from reactor.web.middlewares.time_limit import TimeLimit
+from reactor.web.middlewares.trusted_hosts import TrustedHosts
+
+__all__ = [
+    "CORS",
+    "BasicAuth",
+    "BodyLimit",
+    "Compression",
+    "RateLimit",
+    "RequestId",
+    "SecurityHeaders",
+    "Session",
+    "Sessions",
+    "TimeLimit",
+    "TrustedHosts",
+]

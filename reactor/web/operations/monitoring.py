@@ -1,0 +1,48 @@
+"""What operators ask for, before everything else that is served: health, readiness, metrics.
+
+Each has one path, and takes it from whatever is served besides; so each is there only where it was
+asked for. What is behind is called as the server would call it.
+"""
+
+from typing import Final
+
+from reactor.errors import ProtocolError
+from reactor.messages.request import Request
+from reactor.server.server import Server
+from reactor.web.endpoint import Answer, Endpoint
+from reactor.web.operations.health import Readiness, healthz
+from reactor.web.operations.metrics import Metrics
+
+HEALTH_PATH: Final = "/healthz"
+READINESS_PATH: Final = "/readyz"
+METRICS_PATH: Final = "/metrics"
+_METHODS: Final = ("GET", "HEAD")
+
+
+class Monitoring:
+    """A handler that answers these paths, and calls another one for all else."""
+
+    def __init__(self, handler: Endpoint, *, health: bool, metrics: bool) -> None:
+        self._handler = handler
+        self._health = health
+        self._metrics = metrics
+        self._endpoints: dict[str, Endpoint] = {}  # once there is a server
+
+    def prepare(self, server: Server) -> None:
+        """What it answers is about this server; the other handler is told of it as well."""
+        if self._health:
+            self._endpoints[HEALTH_PATH] = healthz
+            self._endpoints[READINESS_PATH] = Readiness(server)
+        if self._metrics:
+            self._endpoints[METRICS_PATH] = Metrics(server.statistics)
+        prepare = getattr(self._handler, "prepare", None)
+        if prepare is not None:
+            prepare(server)
+
+    def __call__(self, request: Request) -> Answer:
+        endpoint = self._endpoints.get(request.path)
+        if endpoint is None:
+            return self._handler(request)
+        if request.method not in _METHODS:
+            raise ProtocolError(405, "Here the methods are GET, HEAD.", [("Allow", "GET, HEAD")])
+        return endpoint(request)

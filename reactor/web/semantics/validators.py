@@ -1,0 +1,130 @@
+"""The two validators of a file, its entity tag and its date (RFC 9110, section 8.8): made and read.
+
+A tag is made of what the file system says changes with every write: both times, the size and the
+number of the file itself, which is another one after a rename. Its clock is coarse, though: a file
+that is written twice within one tick looks the same. So the tag is weak while the file is younger
+than a second, and what is between its quotes then is another text: once the second is over, the
+strong tag matches none that was given out before, not even by the weak comparison.
+
+Every content coding of a file is a representation of its own with a tag of its own, which is the
+file's with the coding's name behind it (section 8.8.3.3). The rest of a tag is hexadecimal, so no
+two of them can meet.
+
+What is read is what the grammar allows, and all else is None; what follows from that is said in
+semantics/preconditions.py. Nothing here looks at a disk, or at a clock where the caller has the
+time.
+"""
+
+import os
+import re
+import time
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final
+
+CODINGS: Final = ("gzip", "br", "zstd")  # that a file may be sent in, made here or found beside it
+
+_YOUNG: Final = 1.0  # seconds; file systems have ticks of up to one, and HTTP has no finer dates
+_NANOSECONDS: Final = 10**9
+_CODED: Final = re.compile(rf'-(?:{"|".join(CODINGS)})(?:-[^"]*+)?"$')
+
+# Section 8.8.3; what is not ASCII (obs-text) has come as Latin-1. "W/" is case-sensitive.
+_OPAQUE: Final = r'"[\x21\x23-\x7e\x80-\xff]*+"'
+_TAG: Final = re.compile(rf"(?:W/)?{_OPAQUE}")
+# #entity-tag as a recipient has to take it (section 5.6.1.2): members may be empty, and all may.
+_TAGS: Final = re.compile(rf"[ \t,]*+(?>(?:(?:W/)?{_OPAQUE}[ \t]*+(?:,[ \t,]*+|\Z))*)")
+
+_MONTHS: Final = (
+    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
+    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
+_DAY: Final = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_MONTH: Final = f"(?P<month>{'|'.join(_MONTHS)})"
+_TIME: Final = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-5][0-9]|60)"
+# Section 5.6.7. The name of the day has to be one, but nobody reads it: a date of two digits for
+# the year falls on different days in different centuries.
+_IMF_FIXDATE: Final = re.compile(
+    f"{_DAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT"
+)
+_ASCTIME: Final = re.compile(f"{_DAY} {_MONTH} (?P<day>[ 0-9][0-9]) {_TIME} (?P<year>[0-9]{{4}})")
+_RFC850: Final = re.compile(
+    "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, "
+    f"(?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} GMT"
+)
+_LONGEST_DATE: Final = len("Wednesday, 09-Nov-94 08:49:37 GMT")
+
+
+def entity_tag(status: os.stat_result, now: float) -> str:
+    """The file's ETag: `"..."`, or `W/"..."` if it changed less than a second before `now`.
+
+    `now` is in seconds since the epoch, by the clock that the file system uses.
+    """
+    # The time of change says when: any write sets it, and unlike st_mtime nobody else can.
+    opaque = f"{status.st_mtime_ns:x}-{status.st_ctime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
+    return f'W/"{opaque}-w"' if now - status.st_ctime < _YOUNG else f'"{opaque}"'
+
+
+def coded_tag(tag: str, coding: str) -> str:
+    """The tag of the same state in a content coding: `"abc"` in gzip is `"abc-gzip"`."""
+    return tag if coding == "identity" else f'{tag[:-1]}-{coding}"'
+
+
+def uncoded_tag(tag: str) -> str:
+    """The tag of the file that a coded one is of: whatever follows the coding's name goes too."""
+    return _CODED.sub('"', tag, count=1)
+
+
+def last_modified(status: os.stat_result, now: float) -> int:
+    """The file's Last-Modified: whole seconds since the epoch, not before it and not after `now`.
+
+    A date in the future would be one that the file has not been changed since (section 8.8.2.1);
+    one before 1970 is nobody's memory of a file, and some cannot be written down.
+    """
+    return max(0, min(status.st_mtime_ns // _NANOSECONDS, int(now)))
+
+
+def parse_tags(value: str) -> list[str] | None:
+    """The members of a list of entity tags, as they came; None where it is malformed."""
+    return _TAG.findall(value) if _TAGS.fullmatch(value) else None
+
+
+def parse_date(value: str, now: float | None = None) -> int | None:
+    """An HTTP-date in any of its three formats as seconds since the epoch; None if it is none.
+
+    `now`, the time of day by default, decides the century of a year that has two digits.
+    """
+    if len(value) > _LONGEST_DATE:
+        return None
+    date = _parse_full_date(value)
+    if date is None and (match := _RFC850.fullmatch(value)):
+        date = _parse_short_date(match, time.time() if now is None else now)
+    return date
+
+
+@lru_cache(maxsize=256)
+def _parse_full_date(value: str) -> int | None:
+    match = _IMF_FIXDATE.fullmatch(value) or _ASCTIME.fullmatch(value)
+    return _seconds(match, int(match["year"])) if match else None
+
+
+def _parse_short_date(match: re.Match[str], now: float) -> int | None:
+    """The latest year that ends in these digits and is not more than 50 years in the future."""
+    latest, *rest = time.gmtime(now)[:6]
+    latest += 50
+    year = latest - (latest - int(match["year"])) % 100
+    day = (_month(match), int(match["day"]), *map(int, match.group("hour", "minute", "second")))
+    return _seconds(match, year - 100 if (year, *day) > (latest, *rest) else year)
+
+
+def _seconds(match: re.Match[str], year: int) -> int | None:
+    """None for a day or an hour that does not exist."""
+    day, hour, minute, second = map(int, match.group("day", "hour", "minute", "second"))
+    try:
+        start = datetime(year, _month(match), day, hour, minute, tzinfo=UTC)
+    except ValueError:
+        return None
+    return int(start.timestamp()) + second  # of which a minute may have 61
+
+
+def _month(match: re.Match[str]) -> int:
+    return _MONTHS.index(match["month"]) + 1

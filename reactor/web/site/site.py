@@ -1,0 +1,281 @@
+"""What the command line serves, put together: mounts, an application or the demo, their upkeep.
+
+A mount is a directory at a prefix, and its endpoints are routes. The one at /files/ may take
+uploads; all others are there to be read. What a mount does not do it has no route for, so the
+router answers 405 before a byte of a body is read.
+
+Directories may overlap: what one mount has stored another may have open, so every change is told to
+all of them.
+
+An application gets the requests that no mount has, as they came. It is called as the server would
+call it, with the body unread; a path that the router could not decode is its own business.
+"""
+
+import os
+import re
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from fnmatch import translate
+from typing import Any, Final
+from urllib.parse import unquote
+
+from reactor.limits import Limits
+from reactor.messages.headers import Fields
+from reactor.messages.request import Request
+from reactor.messages.response import Response, plain_response
+from reactor.server.server import Server
+from reactor.tasks.operations import sleep
+from reactor.web.app.application import Application
+from reactor.web.endpoint import Answer, Endpoint
+from reactor.web.operations.monitoring import Monitoring
+from reactor.web.semantics.media_types import media_types
+from reactor.web.site.demo import demo
+from reactor.web.static.file_server import Files, Mount
+from reactor.web.static.mount import close_idle
+from reactor.web.storage.safe_path import Place, Root
+from reactor.web.uploads.receiver import Receiver
+from reactor.web.uploads.resumable import Resumable
+from reactor.web.uploads.sweep import sweep
+
+UPLOADS: Final = "/files/"  # where a plan's directory is
+EXPIRY_SECONDS: Final = 600.0  # between two looks for uploads that were given up
+
+
+class SiteError(Exception):
+    """A plan that cannot be carried out; a sentence for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteOptions:
+    """What to serve: what the options of the command line say, checked."""
+
+    directory: str | None = None  # at /files/
+    static: Sequence[tuple[str, str]] = ()  # prefix, begun and ended by a slash; directory
+    application: Endpoint | None = None
+    types: Sequence[tuple[str, str]] = ()  # extension, media type
+    headers: Fields = ()
+    cache_control: Sequence[tuple[str, str]] = ()  # pattern, value
+    spa: str = ""
+    listing: bool = True
+    uploads: bool = True
+    deletes: bool = False
+    debug: bool = False
+    health: bool = False  # /healthz and /readyz
+    metrics: bool = False  # /metrics
+
+
+class Site:
+    """A handler for all of the plan, and what is to be done beside the requests."""
+
+    def __init__(self, plan: SiteOptions, limits: Limits) -> None:
+        """Raises SiteError."""
+        self._plan = plan
+        self._limits = limits
+        self._mounted: list[Files] = []
+        self._forget = _teller(self._mounted)
+        self._root: Root | None = None  # that takes uploads
+        self._resumable: Resumable | None = None
+        replaced = plan.application is not None or plan.static
+        self._router = Application() if replaced else demo()
+        for prefix, directory in plan.static:
+            self._mount(prefix, directory, spa=plan.spa)
+        if plan.spa and not any(_has(one.root, plan.spa) for one in self._mounted):
+            raise SiteError(f"no static directory has the file {plan.spa!r}")
+        if plan.directory is not None:
+            self._mount_uploads(plan.directory)
+        self.handler = self._make_handler()
+        if plan.debug:
+            self._debug(plan.application)
+        if plan.health or plan.metrics:
+            self.handler = Monitoring(self.handler, health=plan.health, metrics=plan.metrics)
+
+    def _debug(self, application: Endpoint | None) -> None:
+        self._router.debug = True
+        if isinstance(application, Application):
+            application.debug = True
+        elif application is not None:
+            raise SiteError(
+                "--debug: only an Application (reactor.web.app.application) has such pages"
+            )
+
+    def housekeeping(self) -> list[Coroutine[Any, Any, None]]:
+        """What is to run beside the connections, each by itself, for as long as they are served."""
+        works = [close_idle(self._mounted)] if self._mounted else []
+        if self._root is not None:
+            works.append(_sweep(self._root))
+        if self._resumable is not None:
+            works.append(_expire(self._resumable))
+        return works
+
+    def _make_handler(self) -> Endpoint:
+        if self._plan.application is None:
+            return self._router
+        prefixes = [prefix for prefix, _ in self._plan.static]
+        if self._plan.directory is not None:
+            prefixes.append(UPLOADS)
+        if not prefixes:
+            return self._plan.application
+        return _Beside(self._router, tuple(prefixes), self._plan.application)
+
+    def _mount(
+        self,
+        prefix: str,
+        directory: str,
+        *,
+        spa: str = "",
+        uploads: bool = False,
+        deletes: bool = False,
+    ) -> Files:
+        """Open the directory, and add what reads it."""
+        plan = self._plan
+        mounts = len(plan.static) + (plan.directory is not None)
+        mount = Mount(
+            directory=directory,
+            prefix=prefix,
+            media_type=media_types(dict(plan.types)),
+            headers=tuple(plan.headers),
+            cache_control=cache_rules(plan.cache_control),
+            listing=plan.listing,
+            spa=spa,
+            uploads=uploads,
+            deletes=deletes,
+        )
+        try:
+            files = Files(mount, self._limits, mounts=mounts)
+        except OSError as error:
+            raise SiteError(f"cannot use the directory {directory!r}: {error.strerror}") from error
+        self._mounted.append(files)
+        self._router.add("GET", prefix + "{name:segments}", files.get)
+        if prefix != "/":
+            self._router.add("GET", prefix[:-1], _to_mount(mount))
+        return files
+
+    def _mount_uploads(self, directory: str) -> None:
+        """The directory that can be changed, as far as the plan lets it."""
+        plan, limits = self._plan, self._limits
+        files = self._mount(UPLOADS, directory, uploads=plan.uploads, deletes=plan.deletes)
+        if plan.uploads:
+            self._root = files.root
+            self._resumable = Resumable(files.root, UPLOADS, limits, self._forget)
+        receiver = Receiver(
+            files.root,
+            limits,
+            self._forget,
+            uploads=plan.uploads,
+            deletes=plan.deletes,
+            resumable=self._resumable,
+        )
+        endpoints: dict[str, Endpoint] = {}
+        if plan.uploads:
+            endpoints |= {"PUT": receiver.put, "POST": receiver.post}
+        if plan.deletes:
+            endpoints["DELETE"] = receiver.delete
+        if self._resumable is not None:
+            allow = ", ".join(sorted({"GET", "HEAD", "OPTIONS", *endpoints}))
+            fields = (("Allow", allow), *self._resumable.offers)
+            endpoints["OPTIONS"] = lambda request: Response(204, headers=fields)
+            self._add_resumable(self._resumable)
+        for method, endpoint in endpoints.items():
+            self._router.add(method, UPLOADS + "{name:segments}", endpoint)
+
+    def _add_resumable(self, resumable: Resumable) -> None:
+        for method, endpoint in (
+            ("HEAD", resumable.head),
+            ("PATCH", resumable.append),
+            ("DELETE", resumable.cancel),
+            ("OPTIONS", resumable.options),
+        ):
+            self._router.add(method, UPLOADS + ".uploads/{id}", endpoint)
+
+
+def _teller(mounted: Sequence[Files]) -> Callable[[Place], None]:
+    """Tells every mount, those to come as well, of a change."""
+
+    def forget(place: Place) -> None:
+        for files in mounted:
+            files.forget(place)
+
+    return forget
+
+
+async def _sweep(root: Root) -> None:
+    """Remove what a killed server has left."""
+    await sweep(root)
+
+
+async def _expire(resumable: Resumable) -> None:
+    """Remove uploads that were given up."""
+    while True:
+        await resumable.expire()
+        await sleep(EXPIRY_SECONDS)
+
+
+class _Beside:
+    """Mounts, and an application for all that is not below one of their prefixes."""
+
+    def __init__(
+        self, router: Application, prefixes: tuple[str, ...], application: Endpoint
+    ) -> None:
+        self._router = router
+        self._prefixes = prefixes
+        self._application = application
+
+    def prepare(self, server: Server) -> None:
+        """The application is told of its server as if there were nothing beside it."""
+        self._router.prepare(server)
+        prepare = getattr(self._application, "prepare", None)
+        if prepare is not None:
+            prepare(server)
+
+    def __call__(self, request: Request) -> Answer:
+        path = request.path
+        if "%" in path:  # prefixes are ASCII without "%": what is no UTF-8 is not below one
+            path = "/".join(map(_unquoted, path.split("/")))
+        if f"{path}/".startswith(self._prefixes):  # a prefix without its slash is redirected to it
+            return self._router(request)
+        return self._application(request)
+
+
+def _unquoted(segment: str) -> str:
+    """Decoded for a comparison; an encoded slash is no way into a prefix."""
+    return unquote(segment).replace("/", "%2F")
+
+
+def cache_rules(rules: Sequence[tuple[str, str]]) -> Callable[[str], str]:
+    """From a path below a mount to the value of Cache-Control; "" where no pattern fits.
+
+    The first pattern that fits counts. One with a slash is for the whole path, one without for its
+    last name; case counts, and `*` takes slashes as well (see fnmatch).
+    """
+    compiled = [
+        ("/" in pattern, re.compile(translate(pattern.removeprefix("/"))), value)
+        for pattern, value in rules
+    ]
+
+    def cache_control(path: str) -> str:
+        name = path[path.rfind("/") + 1 :]
+        for whole, pattern, value in compiled:
+            if pattern.match(path if whole else name):
+                return value
+        return ""
+
+    return cache_control
+
+
+def _to_mount(mount: Mount) -> Endpoint:
+    """From its prefix without the last slash to the mount."""
+
+    def redirect(request: Request) -> Response:
+        location = f"{mount.prefix}?{request.query}" if request.query else mount.prefix
+        fields = (("Location", location), *mount.headers)
+        return plain_response(301, f"This is a folder: {location}", fields)
+
+    return redirect
+
+
+def _has(root: Root, path: str) -> bool:
+    try:
+        os.close(root.open_file(path.split("/"))[0])
+    except OSError:
+        return False
+    return True

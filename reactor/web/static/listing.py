@@ -1,0 +1,345 @@
+"""A folder as a page for people, and as JSON for programs.
+
+The folder is read before the answer begins, so that what goes wrong still has its status; HEAD only
+looks whether it is there. The page is made while it is sent, ROWS entries at a time and a turn of
+the loop for each, so that 100,000 of them hold up nobody.
+
+Everything works without JavaScript: sorting is a link, uploading a form. The page's script adds
+dropping, progress and deleting, and comes only where there is one of these to do. Style and script
+stand in the page, and its policy (Content-Security-Policy, with their hashes) allows no other.
+
+Names come from whoever can upload, so they are hostile. In text they are escaped, and what does not
+show or would change how the rest reads (controls, bidirectional overrides) stands as an escape like
+`\\n`, which no name has, since names with a backslash are hidden. In links, everything but letters,
+digits and `-._~` is percent-encoded. The URLs are UTF-8: a name that is not is shown without one.
+"""
+
+import json
+import os
+import re
+import time
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
+from html import escape
+from importlib.resources import files
+from itertools import islice
+from typing import Final, NamedTuple
+from urllib.parse import quote_from_bytes
+
+from reactor.messages.headers import Fields
+from reactor.messages.request import Request
+from reactor.messages.response import Response
+from reactor.tasks.operations import in_pool, sleep
+from reactor.web.semantics.negotiation import prefers_json
+from reactor.web.static.directory_reader import Contents, Desk, Entry, Order, read_folder
+from reactor.web.storage.safe_path import Root
+
+ROWS: Final = 32  # entries that are made in one step: 2 ms where all names are long and strange
+PIECE_CHARACTERS: Final = 32 * 1024  # of the page, before they are sent
+
+_FIRST: Final = {  # how each is sorted when it is clicked first: the largest, the latest come first
+    "name": Order("name"),
+    "size": Order("size", descending=True),
+    "date": Order("date", descending=True),
+}
+_TITLES: Final = {"name": "Name", "size": "Size", "date": "Changed <small>UTC</small>"}
+_DATES: Final = range(-30610224000, 253402300800)  # years of four digits, as RFC 3339 has them
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._~ -]*")
+_quoted: Final = [quote_from_bytes(bytes([byte]), safe="") for byte in range(256)].__getitem__
+_MARKS: Final = re.compile("</?(?:bdi|i)>")
+_PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
+_EMPTY: Final = '<tr class="none"><td colspan="3">There is nothing in this folder.</td></tr>\n'
+
+
+@dataclass(frozen=True)
+class ListingOptions:
+    """What the listings of one mount show. Made once for each mount: its listings share a desk.
+
+    `prefix` is the mount's path, `most` the entries of one folder that are listed. What is in
+    `headers` comes with every answer, in place of a field of ours that has its name.
+    """
+
+    prefix: str = "/"
+    uploads: bool = False
+    deletes: bool = False
+    resumable: bool = False
+    most: int = 100_000
+    headers: Fields = ()
+    desk: Desk = field(default_factory=Desk, compare=False)
+
+
+async def list_folder(
+    request: Request, root: Root, segments: Sequence[str], look: ListingOptions
+) -> Response:
+    """The folder below the root as HTML or, where the client prefers it, JSON.
+
+    `segments` are its decoded names, without the empty one after the path's last slash. Raises
+    OSError for what is no folder or cannot be read, ProtocolError(503) when too much is listed.
+    """
+    as_json = prefers_json(request.headers.get("accept"))
+    page = _ACTIVE if look.uploads or look.deletes else _QUIET
+    headers = _headers(_JSON_FIELDS if as_json else page.fields, look)
+    if request.method == "HEAD":
+        await in_pool(_check, root, tuple(segments))
+        return Response(200, _nothing(), headers)
+    contents = await read_folder(look.desk, root, segments, _order(request.query), look.most)
+    if as_json:
+        return Response(200, _json(contents, _path(segments, look)), headers)
+    return Response(200, _html(page, contents, request, segments, look), headers)
+
+
+def _check(root: Root, segments: Sequence[str]) -> None:
+    os.close(root.open_folder(segments))
+
+
+def _headers(ours: Fields, look: ListingOptions) -> Fields:
+    given = {name.lower() for name, _ in look.headers} - {"vary"}  # which adds to ours
+    return (*((name, value) for name, value in ours if name.lower() not in given), *look.headers)
+
+
+def _order(query: str) -> Order:
+    """What the query asks for; whatever else it says is ignored."""
+    asked = dict(pair.partition("=")[::2] for pair in query.split("&"))
+    by = asked.get("sort", "")
+    return Order(by if by in _FIRST else "name", asked.get("order") == "desc")
+
+
+def _path(segments: Sequence[str], look: ListingOptions) -> str:
+    prefix = look.prefix.strip("/")
+    return "/".join(("", *([prefix] if prefix else ()), *segments, ""))
+
+
+# --- a body on its way ---------------------------------------------------------------------------
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    """The body that a HEAD never pulls: as with GET, no length is told."""
+    pieces: tuple[bytes, ...] = ()
+    for piece in pieces:
+        yield piece
+
+
+async def _stream(
+    head: str, contents: Contents, render: Callable[[Entry], str], between: str, tail: str
+) -> AsyncIterator[bytes]:
+    """The head, the entries with something between them, and the tail."""
+    entries = contents.take()
+    piece = head
+    joint = ""
+    while rows := [render(entry) for entry in islice(entries, ROWS)]:
+        piece += joint + between.join(rows)
+        joint = between
+        if len(piece) >= PIECE_CHARACTERS:
+            yield piece.encode()
+            piece = ""
+        await sleep(0)  # the others' turn
+    yield (piece + tail).encode()
+
+
+def _date(seconds: int) -> str | None:
+    """As RFC 3339 has it; None for a year that it cannot say."""
+    if seconds not in _DATES:
+        return None
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _href(entry: Entry) -> str | None:
+    """Relative to the folder; "./" keeps a name with a colon from being a scheme.
+
+    None for a name that is not UTF-8: safepath would look for another.
+    """
+    try:
+        entry.name.decode()
+    except UnicodeDecodeError:
+        return None
+    return f"./{''.join(map(_quoted, entry.name))}{'/' if entry.size is None else ''}"
+
+
+# --- JSON ----------------------------------------------------------------------------------------
+
+_JSON_FIELDS: Final = (
+    ("Content-Type", "application/json"),
+    ("Vary", "Accept, Accept-Encoding"),
+    ("Cache-Control", "no-cache"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+
+_to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def _json(contents: Contents, path: str) -> AsyncIterator[bytes]:
+    complete = _to_json(contents.complete)
+    head = f'{{"path": {_to_json(path)}, "complete": {complete}, "entries": [\n'
+    return _stream(head, contents, _json_entry, ",\n", "\n]}\n")
+
+
+def _json_entry(entry: Entry) -> str:
+    return _to_json(
+        {
+            "name": entry.name.decode(errors="replace"),
+            "type": "folder" if entry.size is None else "file",
+            "size": entry.size,
+            "modified": _date(entry.modified),
+            "href": _href(entry),
+        }
+    )
+
+
+# --- HTML ----------------------------------------------------------------------------------------
+
+
+class _Page(NamedTuple):
+    """What is around the rows, and the fields that go with it."""
+
+    head: str
+    tail: str
+    fields: Fields
+
+
+def _read(name: str) -> str:
+    return files("reactor.web.static").joinpath("pages", name).read_text("utf-8")
+
+
+def _source(text: str) -> str:
+    """How the policy names an inline style or script (CSP Level 3, section 2.3.1)."""
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+
+
+def _page(script: str) -> _Page:
+    style = _read("listing.css")
+    head, _, tail = _read("listing.html").partition("{{rows}}")
+    policy = [
+        "default-src 'none'",
+        f"style-src {_source(style)}",
+        "img-src data:",  # icons
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    ]
+    if script:
+        policy += [f"script-src {_source(script)}", "connect-src 'self'"]
+    fields = (
+        ("Content-Type", "text/html; charset=utf-8"),
+        ("Content-Security-Policy", "; ".join(policy)),
+        *_JSON_FIELDS[1:],
+    )
+    script = script and f"<script>{script}</script>\n"
+    return _Page(head.replace("{{style}}", style), tail.replace("{{script}}", script), fields)
+
+
+_QUIET: Final = _page("")
+_ACTIVE: Final = _page(_read("listing.js"))
+_FORM: Final = _read("listing_form.html")
+
+
+def _html(
+    page: _Page, contents: Contents, request: Request, segments: Sequence[str], look: ListingOptions
+) -> AsyncIterator[bytes]:
+    order = contents.order
+    kept = "" if order == Order() else escape(_query(order))
+    home = look.prefix.strip("/") or request.host or "/"
+    values = {
+        "title": _MARKS.sub("", _visible(_path(segments, look))),  # which has text only
+        "can": " ".join(can for can in ("uploads", "deletes", "resumable") if getattr(look, can)),
+        "crumbs": _crumbs((home, *segments[:-1]), kept) if segments else "",
+        "name": _visible(segments[-1] if segments else home),
+        "form": _FORM if look.uploads else "",
+        "sum": _summary(contents),
+        "titles": "".join(_title(by, order) for by in _FIRST),
+    }
+    head = _PLACE.sub(lambda place: values[place[1]], page.head)
+    tail = page.tail if len(contents) else _EMPTY + page.tail
+    return _stream(head, contents, partial(_row, kept=kept), "", tail)
+
+
+def _row(entry: Entry, kept: str) -> str:
+    """One line of the table; `kept` is the order that the links to folders pass on."""
+    folder = entry.size is None
+    name = _visible(entry.name.decode(errors="replace")) + ("/" if folder else "")
+    href = _href(entry)
+    if href is not None:
+        name = f'<a href="{href}{kept if folder else ""}">{name}</a>'
+    size = (
+        "<td>" if entry.size is None else f'<td title="{entry.size:,} bytes">{_amount(entry.size)}'
+    )
+    kind = ' class="folder"' if folder else ""
+    return f"<tr{kind}><td>{name}</td>{size}</td><td>{_time(entry.modified)}</td></tr>\n"
+
+
+def _time(seconds: int) -> str:
+    date = _date(seconds)
+    if date is None:
+        return ""
+    return f'<time datetime="{date}">{date[:10]} <span>{date[11:16]}</span></time>'
+
+
+def _amount(size: int) -> str:
+    """In units of a thousand, with two or three digits and a space that does not break."""
+    if size < 1000:
+        return f"{size}\xa0B"
+    value = size / 1000
+    units = iter("kMGTPE")
+    unit = next(units)
+    while value >= 999.5:
+        value /= 1000
+        unit = next(units)
+    return f"{value:.{1 if value < 9.95 else 0}f}\xa0{unit}B"
+
+
+def _visible(name: str) -> str:
+    """The name as text of a page: what is special is escaped, what does not show is seen."""
+    if _PLAIN.fullmatch(name):
+        return name
+    return f"<bdi>{name.translate(_ESCAPES)}</bdi>"
+
+
+def _escapes() -> dict[int, str]:
+    unseen = (
+        *(range(0x20), range(0x7F, 0xA0), (0xAD, 0x61C, 0x180E, 0x200B, 0x200E, 0x200F)),
+        *(range(0x2028, 0x202F), range(0x2060, 0x2070), (0xFEFF,), range(0xFFF9, 0xFFFC)),
+    )
+    seen = {code: chr(code).encode("unicode_escape").decode() for row in unseen for code in row}
+    escapes = {code: f"<i>{text}</i>" for code, text in seen.items()}
+    return escapes | {ord(special): escape(special) for special in "<>&\"'"}
+
+
+_ESCAPES: Final = _escapes()
+
+
+def _crumbs(names: Sequence[str], kept: str) -> str:
+    """The folders above this one, from the mount's own down."""
+    steps = range(len(names), 0, -1)
+    links = (
+        f'<li><a href="{"../" * step}{kept}">{_visible(name)}</a></li>'
+        for step, name in zip(steps, names, strict=True)
+    )
+    return f'<nav aria-label="Folders above"><ol>{"".join(links)}</ol></nav>'
+
+
+def _title(by: str, order: Order) -> str:
+    """The head of a column: a link that sorts by it, or turns the order around."""
+    if by != order.by:
+        return f'<th scope="col"><a href="{escape(_query(_FIRST[by]))}">{_TITLES[by]}</a></th>'
+    turned = escape(_query(Order(by, not order.descending)))
+    now = "descending" if order.descending else "ascending"
+    return f'<th scope="col" aria-sort="{now}"><a href="{turned}">{_TITLES[by]}</a></th>'
+
+
+def _query(order: Order) -> str:
+    return f"?sort={order.by}&order={'desc' if order.descending else 'asc'}"
+
+
+def _summary(contents: Contents) -> str:
+    if not contents.complete:
+        return f"There is more in this folder than the {len(contents):,} entries shown here."
+    told = [_count(contents.folders, "folder"), _count(contents.files, "file")]
+    if contents.files:
+        told.append(_amount(contents.size))
+    return ", ".join(part for part in told if part)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}" if number else ""

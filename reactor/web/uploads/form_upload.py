@@ -1,0 +1,100 @@
+"""Files of a form (multipart/form-data), each stored under its own name."""
+
+from collections.abc import Callable
+from typing import Final
+
+from reactor.errors import ProtocolError
+from reactor.messages.body import Body
+from reactor.tasks.operations import sleep
+from reactor.web.semantics.multipart import FormParser, FormPart
+from reactor.web.storage.disk_errors import WHEN_WRITING, on_disk
+from reactor.web.storage.safe_path import Place, Root
+from reactor.web.uploads.atomic_file import PIECE_BYTES, AtomicFile, give_up
+
+FIELD_BYTES: Final = 64 * 1024  # of a form's part that is no file; it is dropped
+_TURN: Final = 64  # pieces and events of a form, after which others have their turn
+
+
+class FormFiles:
+    """The files of one form, each of them an upload."""
+
+    def __init__(
+        self, root: Root, folder: tuple[str, ...], forget: Callable[[Place], None]
+    ) -> None:
+        self.stored: list[dict[str, object]] = []
+        self._root = root
+        self._folder = folder
+        self._forget = forget
+        self._part = FormPart("", None, "")
+        self._size = 0  # of a part that is no file
+        self._steps = 0
+        self._upload: AtomicFile | None = None
+
+    async def receive(self, parser: FormParser, body: Body) -> None:
+        """All of the form. After an error what was stored stays; what has begun is discarded."""
+        try:
+            while piece := await body.read(PIECE_BYTES):
+                parser.feed(piece)
+                await self._take_events(parser)
+                await self._step()
+            parser.end()
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            await self._give_up()
+            if isinstance(error, ProtocolError) and self.stored:
+                error.reason += f" Of this form {_files(len(self.stored))} stored before that."
+            raise
+
+    async def _take_events(self, parser: FormParser) -> None:
+        while (event := parser.next_event()) is not None:
+            if isinstance(event, FormPart):
+                await self._begin(event)
+            elif isinstance(event, bytes):
+                await self._write(event)
+            else:
+                await self._end()
+            await self._step()
+
+    async def _step(self) -> None:
+        """Others have their turn now and then: what is no file waits for nothing."""
+        self._steps += 1
+        if self._steps % _TURN == 0:
+            await sleep(0)
+
+    async def _begin(self, part: FormPart) -> None:
+        self._part = part
+        self._size = 0
+        if part.filename:
+            self._upload = AtomicFile(self._root, (*self._folder, part.filename))
+            await on_disk(WHEN_WRITING, self._upload.begin)
+
+    async def _write(self, piece: bytes) -> None:
+        if self._upload is not None:
+            await on_disk(WHEN_WRITING, self._upload.write, piece)
+            return
+        if self._part.filename is not None:
+            raise ProtocolError(400, f"Part {self._part.name!a} has a file without a name.")
+        self._size += len(piece)
+        if self._size > FIELD_BYTES:
+            raise ProtocolError(413, f"Part {self._part.name!a} is no file, and too large.")
+
+    async def _end(self) -> None:
+        if self._upload is None:
+            return
+        stored = await on_disk(WHEN_WRITING, self._upload.commit)
+        self._forget(stored.place)
+        size, self._upload = self._upload.size, None
+        name = self._part.filename
+        self.stored.append({"name": name, "size": size, "replaced": stored.replaced})
+
+    async def _give_up(self) -> None:
+        upload, self._upload = self._upload, None
+        if upload is not None:
+            await give_up(upload)
+            if upload.place is not None:
+                self._forget(upload.place)
+
+
+def _files(count: int) -> str:
+    return "1 file was" if count == 1 else f"{count} files were"
