@@ -43,19 +43,19 @@ bench-locust: $(VENV)/bench ## locust without its page on both servers, about a 
 	$(BIN)/python -m loadtest.scenarios.bench
 
 bench-cost: $(VENV)/bench ## CPU per request beside a raw loop, nginx and uvicorn
-	$(BIN)/python -m loadtest.cost
+	$(BIN)/python -m loadtest.benchmarks.cpu
 
 bench-files: $(VENV)/bench ## CPU per file beside nginx, and what bystanders notice
-	$(BIN)/python -m loadtest.files
+	$(BIN)/python -m loadtest.benchmarks.files
 
 bench-routes: $(VENV)/bench ## CPU per request of an application, beside Starlette and itself
-	$(BIN)/python -m loadtest.routes
+	$(BIN)/python -m loadtest.benchmarks.routes
 
 bench-memory: $(VENV)/bench ## memory of idle, slow and very large transfers
-	$(BIN)/python -m loadtest.memory
+	$(BIN)/python -m loadtest.benchmarks.memory
 
 bench-selftest: $(VENV)/bench ## does the harness notice a server that is frozen for 2 s?
-	$(BIN)/python -m loadtest.selftest
+	$(BIN)/python -m loadtest.experiment.selftest
 
 bench-quick: $(VENV)/bench ## reactor and threads, 6 cells in 2 minutes: loadtest/report/index.html
 	$(BIN)/python -m loadtest.experiment quick

@@ -15,8 +15,8 @@ if PROJECT not in sys.path:
     sys.path.append(PROJECT)
 
 from loadtest.scenarios import hooks  # noqa: E402
-from loadtest.scenarios.openloop import OpenLoop  # noqa: E402
-from loadtest.scenarios.streams import EventListener, SlowReader  # noqa: E402
+from loadtest.scenarios.held_users import EventListener, SlowReader  # noqa: E402
+from loadtest.scenarios.open_loop import OpenLoop  # noqa: E402
 from loadtest.scenarios.users import Blocking, Browser, Burning, Hello, Uploader  # noqa: E402
 
 __all__ = (

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from loadtest import machine
+from loadtest import system
 
 Behaviour = Callable[[socket.socket], bool]  # whether the connection is kept open
 
@@ -112,17 +112,17 @@ REFUSALS = {"refused", "reset", "503"}
 @contextmanager
 def reactor(folder: Path, *options: str) -> Iterator[tuple[int, int]]:
     """The application under test in a process of its own: its process id and its port."""
-    port = machine.free_port()
-    command = [sys.executable, "-m", "reactor", "loadtest.target:app", "--access-log", "off"]
+    port = system.free_port()
+    command = [sys.executable, "-m", "reactor", "loadtest.apps.target:app", "--access-log", "off"]
     command += ["--port", str(port), *options]
-    with machine.serving(command, port, None, folder / "server.log") as pid:
+    with system.serving(command, port, None, folder / "server.log") as pid:
         yield pid, port
 
 
 @contextmanager
-def tool(folder: Path, module: str, port: int, *options: str) -> Iterator[machine.Companion]:
+def tool(folder: Path, module: str, port: int, *options: str) -> Iterator[system.Companion]:
     """One of the load generators in a process of its own."""
     arguments = [*options, "--port", str(port)]
-    core = machine.cores()[1]
-    with machine.companion(f"loadtest.{module}", arguments, core, folder / "tool.log") as one:
+    core = system.cores()[1]
+    with system.companion(f"loadtest.{module}", arguments, core, folder / "tool.log") as one:
         yield one

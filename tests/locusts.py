@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from loadtest import machine
+from loadtest import system
 from loadtest.scenarios import run
 from loadtest.scenarios.servers import make_files, serving
 
@@ -31,7 +31,7 @@ def target(folder: Path) -> Iterator[Target]:
     files = folder / "files"
     files.mkdir()
     make_files(files)
-    port = machine.free_port()
+    port = system.free_port()
     with serving("reactor", files, port, folder / "server.log") as pid:
         yield Target(pid, port)
 
@@ -76,7 +76,7 @@ def python(program: str) -> Any:
     """What a program prints, as JSON; it may import locust."""
     done = subprocess.run(
         [sys.executable, "-c", program],
-        cwd=machine.PROJECT,
+        cwd=system.PROJECT,
         capture_output=True,
         text=True,
         timeout=PATIENCE,

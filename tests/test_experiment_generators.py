@@ -6,11 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import machine
-from loadtest.experiment import generators
-from loadtest.experiment.generators import closed_loop, h2load, read_h2load, read_log, read_wrk
-from loadtest.experiment.setting import Outcome, Setting
-from loadtest.machine import MeasurementError
+from loadtest import system
+from loadtest.experiment.measure import generators
+from loadtest.experiment.measure.generators import (
+    closed_loop,
+    h2load,
+    read_h2load,
+    read_log,
+    read_wrk,
+)
+from loadtest.experiment.measure.sample_server import Outcome, Setting
+from loadtest.system import MeasurementError
 from tests import hostile
 
 # Of h2load 1.52 with 8 connections, shortened where it tells of its progress.
@@ -346,5 +352,5 @@ def test_the_wrk_that_is_installed_says_what_we_read(tmp_path: Path) -> None:
 def test_a_browsers_head_is_of_a_browsers_size() -> None:
     head = "".join(f"{field}\r\n" for field in generators.BROWSER)
     assert 350 < len(head) < 700
-    assert machine.PROJECT in generators.SCRIPT.parents
+    assert system.PROJECT in generators.SCRIPT.parents
     assert generators.SCRIPT.is_file()

@@ -15,17 +15,18 @@ from typing import Any
 
 import pytest
 
-from loadtest import crowd, machine
-from loadtest.experiment import harness, setting
+from loadtest import system
+from loadtest.clients import slow_crowds
+from loadtest.clients.histogram import Histogram
 from loadtest.experiment.__main__ import _parsed
-from loadtest.experiment.arms import ARMS, Arm
-from loadtest.experiment.cells import Planned
-from loadtest.experiment.harness import Harness, Options, check_identity, warm_up
-from loadtest.experiment.raw import Cell, Recorder, Run, Sample, read
-from loadtest.experiment.setting import Outcome, Setting, Window
-from loadtest.experiment.workloads import Workload, keepalive
-from loadtest.histogram import Histogram
-from loadtest.machine import MeasurementError, Times
+from loadtest.experiment.measure import harness, sample_server
+from loadtest.experiment.measure.arms import ARMS, Arm
+from loadtest.experiment.measure.harness import Harness, Options, check_identity, warm_up
+from loadtest.experiment.measure.plans import Planned
+from loadtest.experiment.measure.sample_server import Outcome, Setting, Window
+from loadtest.experiment.measure.samples import Cell, Recorder, Run, Sample, read
+from loadtest.experiment.measure.workloads import Workload, keepalive
+from loadtest.system import MeasurementError, Times
 from tests import alive, hostile
 
 Measure = Callable[[Setting, float], Outcome]
@@ -49,9 +50,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("other", "huge", "words", "no pid", "garbage", "unwilling"):
         monkeypatch.setitem(ARMS, name, fake(name))
     monkeypatch.setattr(harness, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(machine, "STOP_TIMEOUT", 0.5)
-    monkeypatch.setattr(crowd, "SOCKET_TIMEOUT", 1.0)
-    monkeypatch.setattr(setting, "BYSTANDER_PATIENCE", 0.5)
+    monkeypatch.setattr(system, "STOP_TIMEOUT", 0.5)
+    monkeypatch.setattr(slow_crowds, "SOCKET_TIMEOUT", 1.0)
+    monkeypatch.setattr(sample_server, "BYSTANDER_PATIENCE", 0.5)
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)  # no generator of others
 
 
@@ -153,7 +154,7 @@ def test_what_is_recorded_of_a_sample(tmp_path: Path) -> None:
 
 def test_commands_are_told_as_somebody_would_type_them() -> None:
     folder = f"{tempfile.gettempdir()}/loadtest-x7"
-    command = [sys.executable, f"{folder}/access.log", f"{machine.PROJECT}/loadtest/x.lua", "-t1"]
+    command = [sys.executable, f"{folder}/access.log", f"{system.PROJECT}/loadtest/x.lua", "-t1"]
     assert harness._as_typed(command) == ["python", "DIR/access.log", "loadtest/x.lua", "-t1"]
 
 
@@ -243,9 +244,9 @@ def test_an_arm_that_is_frozen_in_the_middle_keeps_nobody_waiting(tmp_path: Path
 @pytest.fixture
 def decoy(tmp_path: Path) -> Iterator[tuple[int, int]]:
     """Another process, and the port that it has taken."""
-    port = machine.free_port()
+    port = system.free_port()
     command = fake("a").command(port, tmp_path, tmp_path)
-    with machine.serving(command, port, None, tmp_path / "decoy.log") as pid:
+    with system.serving(command, port, None, tmp_path / "decoy.log") as pid:
         yield pid, port
 
 
@@ -283,9 +284,9 @@ def test_nobody_answers() -> None:
 
 def test_a_warm_up_tells_what_an_answer_costs(decoy: tuple[int, int]) -> None:
     pid, port = decoy
-    before = machine.cpu_clock(pid)
+    before = system.cpu_clock(pid)
     cost = warm_up(pid, port)
-    assert 0 < cost * harness.SMALL_REQUESTS <= machine.cpu_clock(pid) - before
+    assert 0 < cost * harness.SMALL_REQUESTS <= system.cpu_clock(pid) - before
 
 
 # ---------------------------------------------------------------------------------- noise
@@ -305,7 +306,7 @@ def test_a_warm_up_tells_what_an_answer_costs(decoy: tuple[int, int]) -> None:
 def test_noise(
     times: list[Times], steal: float, noisy: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine, "machine_times", iter(times).__next__)
+    monkeypatch.setattr(system, "machine_times", iter(times).__next__)
     monkeypatch.setattr(os, "getloadavg", lambda: (1.5, 9.0, 9.0))
     (sample,) = carried_out(tmp_path, [planned("a")])
     assert sample.steal == pytest.approx(steal)
@@ -315,7 +316,7 @@ def test_noise(
 
 def test_a_failure_may_be_noisy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     times = [Times(0, 0, 0), Times(0, 0, 40), Times(0, 0, 40), Times(0, 100, 440)]
-    monkeypatch.setattr(machine, "machine_times", iter(times).__next__)
+    monkeypatch.setattr(system, "machine_times", iter(times).__next__)
     (sample,) = carried_out(tmp_path, [planned("no pid")])
     assert sample.failure
     assert sample.noisy
@@ -348,7 +349,7 @@ def test_progress_tells_of_failures_errors_and_noise(
         return Outcome(1.0, [], values, {"service": Histogram([0.0125] * 9), "x": Histogram()})
 
     times = [Times(0, 0, 0), Times(40, 0, 40), Times(0, 0, 0), Times(0, 0, 40)] * 2
-    monkeypatch.setattr(machine, "machine_times", iter(times).__next__)
+    monkeypatch.setattr(system, "machine_times", iter(times).__next__)
     carried_out(tmp_path, [planned("a", "no pid", measure=measure)])
     lines = capsys.readouterr().err.splitlines()
     text = "1,234/s, 7 errors, 2 refused, generator 50%, service p99 12.5 ms (noisy)  ("
@@ -497,7 +498,7 @@ def program(*options: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "loadtest.experiment", *options]
     return subprocess.Popen(
         command,
-        cwd=machine.PROJECT,
+        cwd=system.PROJECT,
         env={**os.environ, "PATH": "/nowhere"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -520,8 +521,8 @@ def interrupted(folder: Path, samples: int) -> tuple[int, str, alive.Commands]:
         try:
             wait_for(lambda: raw.exists() and whole_lines(raw) == 1 + samples, "no samples")
             if samples:
-                wait_for(lambda: len(machine.descendants(process.pid)) >= 3, "nothing runs")
-            family = alive.commands(machine.descendants(process.pid)[1:])
+                wait_for(lambda: len(system.descendants(process.pid)) >= 3, "nothing runs")
+            family = alive.commands(system.descendants(process.pid)[1:])
         finally:
             os.kill(process.pid, signal.SIGINT)
             _, err = process.communicate(timeout=60)

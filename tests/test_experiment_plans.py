@@ -9,17 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import machine
-from loadtest.client import exchange
-from loadtest.crowd import connected, request
-from loadtest.experiment import cells
+from loadtest import system
+from loadtest.clients.closed_loop import exchange
+from loadtest.clients.slow_crowds import connected, request
 from loadtest.experiment.__main__ import ROUNDS, SECONDS
-from loadtest.experiment.arms import ARMS, PEERS, Arm, versions
-from loadtest.experiment.cells import FULL, PLANS, Planned, available, expected_seconds, narrowed
-from loadtest.experiment.generators import BROWSER
-from loadtest.experiment.harness import check_identity, warm_up
-from loadtest.experiment.raw import OURS, POOL, POOL_THREADS, THREADS
-from loadtest.experiment.workloads import FILE_CLIENTS, FILE_NAMES, WORKLOADS
+from loadtest.experiment.measure import plans
+from loadtest.experiment.measure.arms import ARMS, PEERS, Arm, versions
+from loadtest.experiment.measure.generators import BROWSER
+from loadtest.experiment.measure.harness import check_identity, warm_up
+from loadtest.experiment.measure.plans import (
+    FULL,
+    PLANS,
+    Planned,
+    available,
+    expected_seconds,
+    narrowed,
+)
+from loadtest.experiment.measure.samples import OURS, POOL, POOL_THREADS, THREADS
+from loadtest.experiment.measure.workloads import FILE_CLIENTS, FILE_NAMES, WORKLOADS
 from tests import alive
 
 ANSWERS_LITTLE = {"keepalive", "connect", "idle"}  # /hello and /pid is all that peers have
@@ -124,7 +131,7 @@ def test_narrowed_to_arms() -> None:
     assert all(set(one.cell.arms) <= {POOL, "nginx"} for one in chosen)
     assert "burn-5" not in names(chosen), "a cell that none of them can do"
     assert narrowed(FULL, ["burn-5"], ["nginx"]) == []
-    assert FULL == cells.FULL
+    assert FULL == plans.FULL
     assert len(FULL[0].cell.arms) == 3, "the plan itself is as it was"
 
 
@@ -164,7 +171,7 @@ def test_ours_differ_in_the_model_alone(tmp_path: Path) -> None:
         rests[arm] = [command[0], *command[2 + len(model) :]]
     assert rests[OURS] == rests[THREADS] == rests[POOL]
     rest = rests[OURS]
-    assert "loadtest.target:app" in rest
+    assert "loadtest.apps.target:app" in rest
     assert rest[rest.index("--port") + 1] == "8123"
     assert rest[rest.index("--directory") + 1] == str(tmp_path / "files")
     for log in ("--access-log", "--error-log"):
@@ -176,22 +183,22 @@ def test_an_arm_starts_and_is_who_it_should_be(name: str, tmp_path: Path) -> Non
     arm = ARMS[name]
     if lacks := arm.missing():
         pytest.skip(f"{lacks} is not installed")
-    port = machine.free_port()
+    port = system.free_port()
     command = arm.command(port, tmp_path, tmp_path)
-    with machine.serving(command, port, None, tmp_path / "server.log") as pid:
+    with system.serving(command, port, None, tmp_path / "server.log") as pid:
         check_identity(pid, port)
         with connected(port, 0) as client:
             for _ in range(2):  # on a connection that stays
                 assert exchange(client, request("GET", "/hello")) == (200, b"hello-world!!")
             status, body = exchange(client, request("GET", "/pid"))
-            assert (status, int(body) in machine.descendants(pid)) == (200, True)
+            assert (status, int(body) in system.descendants(pid)) == (200, True)
             # With the head that the load generators send in earnest.
             fields = "".join(f"{field}\r\n" for field in BROWSER)
             assert exchange(client, request("GET", "/hello", fields)).body == b"hello-world!!"
             assert exchange(client, request("GET", "/hello", "Connection: close\r\n")).status == 200
             assert client.recv(1) == b"", "it closes when it is asked to"
         assert warm_up(pid, port) > 0
-        family = alive.commands(machine.descendants(pid))
+        family = alive.commands(system.descendants(pid))
     assert all(family.values())
     assert not alive.left(family), "it is stopped with its children"
 

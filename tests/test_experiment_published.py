@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from loadtest.experiment import raw
-from loadtest.experiment.report import write
+from loadtest.experiment.measure import samples
+from loadtest.experiment.report.write import write
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = ROOT / "docs" / "experiment"
@@ -18,7 +18,7 @@ README = (ROOT / "README.md").read_text()
 @pytest.fixture(scope="module")
 def again(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    shutil.copyfile(PUBLISHED / raw.FILE, folder / raw.FILE)
+    shutil.copyfile(PUBLISHED / samples.FILE, folder / samples.FILE)
     write(folder)
     return folder
 
@@ -28,7 +28,7 @@ def figures(folder: Path) -> Any:
 
 
 def test_it_is_of_a_full_run_that_came_to_its_end() -> None:
-    recorded = raw.read(PUBLISHED / raw.FILE)
+    recorded = samples.read(PUBLISHED / samples.FILE)
     assert recorded.ended
     assert recorded.run.plan == "full"
     assert recorded.run.rounds >= 5

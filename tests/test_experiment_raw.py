@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.experiment.raw import Cell, Recorder, Run, Sample, read, samples_of
-from loadtest.histogram import Histogram
+from loadtest.clients.histogram import Histogram
+from loadtest.experiment.measure.samples import Cell, Recorder, Run, Sample, read, samples_of
 
 CELL = Cell("keepalive-8", "keepalive", 8, "8 connections", ["reactor", "threads"], "connections")
 RUN = Run("quick", 1.5, 1, "abc", {"cores": 2}, {"wrk": "4"}, [CELL])

@@ -15,14 +15,16 @@ from xml.etree import ElementTree
 
 import pytest
 
-from loadtest.experiment import comparing, markdown, raw, report
-from loadtest.experiment.charts import charts
-from loadtest.experiment.raw import Cell, Recorder, Run, Sample
-from loadtest.experiment.report import write
-from loadtest.experiment.summary import Summary, summarized
-from loadtest.experiment.targets import targets
-from loadtest.experiment.verdict import sentences
-from loadtest.histogram import Histogram
+from loadtest.clients.histogram import Histogram
+from loadtest.experiment.measure import samples
+from loadtest.experiment.measure.samples import Cell, Recorder, Run, Sample
+from loadtest.experiment.report import comparison, markdown
+from loadtest.experiment.report import write as report
+from loadtest.experiment.report.charts import charts
+from loadtest.experiment.report.summary import Summary, summarized
+from loadtest.experiment.report.targets import targets
+from loadtest.experiment.report.verdict import sentences
+from loadtest.experiment.report.write import write
 
 BOTH = ("reactor", "threads")
 ALL = (*BOTH, "pool-32")
@@ -75,10 +77,10 @@ class Data:
         self.add(cell, arm).failure = why
 
     def summary(self) -> Summary:
-        return summarized(raw.Recorded(self.run, self.samples, self.ended))
+        return summarized(samples.Recorded(self.run, self.samples, self.ended))
 
     def put(self, folder: Path) -> None:
-        recorder = Recorder(folder / raw.FILE, self.run)
+        recorder = Recorder(folder / samples.FILE, self.run)
         for sample in self.samples:
             recorder.add(sample)
         if self.ended:
@@ -94,7 +96,7 @@ class Data:
     def told(self, folder: Path) -> "Written":
         """All files but plots."""
         self.put(folder)
-        summary = summarized(raw.read(folder / raw.FILE))
+        summary = summarized(samples.read(folder / samples.FILE))
         for name, text in report.texts(summary, [], folder).items():
             (folder / name).write_text(text)
         return Written(folder)
@@ -352,10 +354,10 @@ def test_no_raw_data_is_a_clear_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "x\n", "[1]\n", '{"kind": "run"}\n', '{"kind": "sample"}\n'])
 def test_bad_raw_data_are_a_clear_error(tmp_path: Path, text: str) -> None:
-    (tmp_path / raw.FILE).write_text(text)
+    (tmp_path / samples.FILE).write_text(text)
     with pytest.raises(ValueError, match=r"raw\.jsonl"):
         write(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [raw.FILE]
+    assert [path.name for path in tmp_path.iterdir()] == [samples.FILE]
 
 
 # ------------------------------------------------------------------------------ figures
@@ -742,7 +744,7 @@ def rounds_of(change: Callable[[int], tuple[float, float]]) -> Data:
 
 def test_where_else_it_is_behind(tmp_path: Path) -> None:
     data = rounds_of(lambda turn: (80 + turn, 60 + turn))
-    (found,) = comparing.behind(data.summary())
+    (found,) = comparison.behind(data.summary())
     assert (found.figure, found.ours, found.theirs) == ("CPU µs/request", "81", "61")
     text = data.told(tmp_path).text
     assert "gzip 1 CPU µs/request 81 61 1.3 ×" in text
@@ -760,7 +762,7 @@ def test_where_else_it_is_behind(tmp_path: Path) -> None:
     ],
 )
 def test_where_it_is_not_behind(change: Callable[[int], tuple[float, float]]) -> None:
-    assert comparing.behind(rounds_of(change).summary()) == []
+    assert comparison.behind(rounds_of(change).summary()) == []
 
 
 def test_it_is_not_ahead_where_it_was_not_compared(tmp_path: Path) -> None:
@@ -777,7 +779,7 @@ def test_less_requests_are_behind_but_not_where_all_get_the_same_offer() -> None
         cell = data.cell(workload, 1)
         data.add(cell, "reactor", rate=50)
         data.add(cell, "threads", rate=100)
-    (found,) = comparing.behind(data.summary())
+    (found,) = comparison.behind(data.summary())
     assert (found.cell.cell.workload, found.figure) == ("gzip", "requests/s")
 
 
@@ -793,9 +795,9 @@ def test_less_requests_are_behind_but_not_where_all_get_the_same_offer() -> None
     ],
 )
 def test_where_lines_cross(
-    first: comparing.Points, second: comparing.Points, found: list[tuple[float, float, bool]]
+    first: comparison.Points, second: comparison.Points, found: list[tuple[float, float, bool]]
 ) -> None:
-    crossings = comparing.crossings(first, second)
+    crossings = comparison.crossings(first, second)
     told = [(round(one.x, 6), round(one.y, 6), one.below) for one in crossings]
     assert told == found
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import machine
-from loadtest.experiment import harness, workloads
-from loadtest.experiment.cells import Planned
-from loadtest.experiment.harness import Harness, Options
-from loadtest.experiment.raw import OURS, VALUES, Cell, Recorder, Run, Sample
-from loadtest.experiment.workloads import WORKLOADS
-from loadtest.machine import MeasurementError
-from loadtest.pressure import PATIENCE
+from loadtest import system
+from loadtest.clients.stress_crowds import PATIENCE
+from loadtest.experiment.measure import harness, workloads
+from loadtest.experiment.measure.harness import Harness, Options
+from loadtest.experiment.measure.plans import Planned
+from loadtest.experiment.measure.samples import OURS, VALUES, Cell, Recorder, Run, Sample
+from loadtest.experiment.measure.workloads import WORKLOADS
+from loadtest.system import MeasurementError
 
 AT_ONCE = 6
 CAPACITY = 200.0  # requests a second, so that all are served on any machine
@@ -54,7 +54,7 @@ def samples() -> Iterator[dict[str, Sample]]:
         patch.setattr(harness, "FILES", harness.FILES[:2])
         patch.setattr(workloads, "OVERLOAD_SECONDS", 1)
         patch.setattr(workloads, "RECOVERY_SECONDS", 2)
-        machine.cores()
+        system.cores()
         folder = Path(name)
         harness.make_files(folder)
         recorder = Recorder(folder / "raw.jsonl", Run("quick", 1.0, 1, "", {}, {}, []))

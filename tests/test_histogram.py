@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.histogram import LINEAR, PER_DOUBLING, Histogram, bucket_of, end_of, merged
+from loadtest.clients.histogram import LINEAR, PER_DOUBLING, Histogram, bucket_of, end_of, merged
 
 SECONDS = st.floats(min_value=0.0, max_value=1000.0, allow_nan=False)
 MANY = st.lists(SECONDS, max_size=200)

@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from loadtest.client import RETRY_SECONDS, Load, jain, outcome
-from loadtest.connection import Tally, make_room
-from loadtest.cost import read_client
-from loadtest.crowd import request
-from loadtest.histogram import Histogram
+from loadtest.clients.closed_loop import RETRY_SECONDS, Load, jain, outcome
+from loadtest.clients.connection import Tally, make_room
+from loadtest.clients.histogram import Histogram
+from loadtest.clients.slow_crowds import request
+from loadtest.clients.wrk import read_client
 from tests import hostile
 
 HEAD = request("GET", "/hello")
@@ -194,7 +194,13 @@ def test_a_large_request_is_sent_in_pieces() -> None:
 
 def test_its_output_is_what_the_cost_benchmark_reads(tmp_path: Path) -> None:
     (tmp_path / "head").write_bytes(HEAD)
-    command = [sys.executable, "-m", "loadtest.client", "--head", str(tmp_path / "head")]
+    command = [
+        sys.executable,
+        "-m",
+        "loadtest.clients.closed_loop",
+        "--head",
+        str(tmp_path / "head"),
+    ]
     options = ["--connections", "4", "--seconds", "0.2", "--at-once"]
     with hostile.reactor(tmp_path) as (_, port):
         printed = subprocess.check_output([*command, *options, "--port", str(port)], text=True)

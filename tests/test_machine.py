@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from loadtest import machine
-from loadtest.experiment.memory import Memory, above, memory_of
-from loadtest.machine import Companion, Lines, MeasurementError
+from loadtest import system
+from loadtest.experiment.measure.memory_breakdown import Memory, above, memory_of
+from loadtest.system import Companion, Lines, MeasurementError
 from tests import alive
 
 SECONDS = 20.0  # for what should come at once, on a machine that is busy
@@ -23,10 +23,10 @@ pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
 @contextmanager
-def running(folder: Path, code: str, *arguments: str) -> Iterator[machine.Process]:
+def running(folder: Path, code: str, *arguments: str) -> Iterator[system.Process]:
     """A program that imports os, sys and time, says its lines, and is stopped in the end."""
     command = [sys.executable, "-c", f"import os, sys, time\n{code}", *arguments]
-    with machine.started(command, None, folder / "tool.log", pipes=True) as process:
+    with system.started(command, None, folder / "tool.log", pipes=True) as process:
         yield process
 
 
@@ -185,7 +185,7 @@ def test_what_is_no_news(tmp_path: Path, line: str) -> None:
 def test_a_process_that_wants_to_stay_is_killed_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine, "STOP_TIMEOUT", 0.3)
+    monkeypatch.setattr(system, "STOP_TIMEOUT", 0.3)
     code = (
         "import signal, subprocess\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import signal, time; "
@@ -194,7 +194,7 @@ def test_a_process_that_wants_to_stay_is_killed_with_its_children(
     )
     with running(tmp_path, code) as one:
         assert Lines(one).next(SECONDS) == "1"
-        family = alive.commands(machine.descendants(one.pid))
+        family = alive.commands(system.descendants(one.pid))
         assert len(family) == 2
         assert all(family.values())
     until = time.monotonic() + SECONDS
@@ -204,7 +204,7 @@ def test_a_process_that_wants_to_stay_is_killed_with_its_children(
 
 
 def test_a_frozen_process_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "STOP_TIMEOUT", 0.3)
+    monkeypatch.setattr(system, "STOP_TIMEOUT", 0.3)
     handler = "import signal; signal.signal(signal.SIGTERM, lambda *_: sys.exit()); "
     with running(tmp_path, handler + "print(1, flush=True); time.sleep(60)") as one:
         assert Lines(one).next(SECONDS) == "1"
@@ -215,7 +215,7 @@ def test_a_frozen_process_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:
     with (
         pytest.raises(MeasurementError, match="/nowhere: No such file"),
-        machine.started(["/nowhere"], None, tmp_path / "log"),
+        system.started(["/nowhere"], None, tmp_path / "log"),
     ):
         pass
 
@@ -224,32 +224,32 @@ def test_a_server_that_ends_at_once_is_quoted(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "raise SystemExit('the port is taken')"]
     with (
         pytest.raises(MeasurementError, match="it ended at once: the port is taken"),
-        machine.serving(command, machine.free_port(), None, tmp_path / "log"),
+        system.serving(command, system.free_port(), None, tmp_path / "log"),
     ):
         pass
 
 
 def test_has_ended_while_nobody_has_waited_for_it(tmp_path: Path) -> None:
     with running(tmp_path, "sys.stdin.read(); sum(range(10**6))") as one:
-        assert not machine.has_ended(one.pid)
+        assert not system.has_ended(one.pid)
         assert one.stdin is not None
         one.stdin.close()
         until = time.monotonic() + SECONDS
-        while not machine.has_ended(one.pid):
+        while not system.has_ended(one.pid):
             assert time.monotonic() < until
             time.sleep(0.01)
-        assert machine.cpu_seconds_of([one.pid]) > 0, "a zombie's time is still known"
-    assert machine.has_ended(one.pid)
-    assert machine.cpu_seconds_of([one.pid]) == 0
+        assert system.cpu_seconds_of([one.pid]) > 0, "a zombie's time is still known"
+    assert system.has_ended(one.pid)
+    assert system.cpu_seconds_of([one.pid]) == 0
     with pytest.raises(OSError):
-        machine.cpu_clock(one.pid)
+        system.cpu_clock(one.pid)
 
 
 # ---------------------------------------------------------------------------------- the clocks
 
 
 def test_cpu_time_is_of_all_threads_and_of_no_children() -> None:
-    before = machine.cpu_seconds_of([os.getpid()]), machine.cpu_clock(os.getpid())
+    before = system.cpu_seconds_of([os.getpid()]), system.cpu_clock(os.getpid())
     burner = (
         "import threading, time\ndef burn():\n  end = time.thread_time() + .2\n"
         "  while time.thread_time() < end: pass\n"
@@ -262,25 +262,25 @@ def test_cpu_time_is_of_all_threads_and_of_no_children() -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "1\n"
-        burnt = machine.cpu_seconds_of([process.pid])
-        precise = machine.cpu_clock(process.pid)
+        burnt = system.cpu_seconds_of([process.pid])
+        precise = system.cpu_clock(process.pid)
         process.communicate("\n")
     assert burnt <= precise
     assert 0.4 <= precise < 3.0
-    assert machine.cpu_seconds_of([]) == 0
+    assert system.cpu_seconds_of([]) == 0
     # A child that was waited for counts for who reads it with children, and is not in the clock.
-    mine = [machine.cpu_seconds_of([os.getpid()]), machine.cpu_clock(os.getpid())]
+    mine = [system.cpu_seconds_of([os.getpid()]), system.cpu_clock(os.getpid())]
     assert 0 <= mine[0] - before[0] < precise
     assert 0 <= mine[1] - before[1] < precise
-    assert machine.cpu_seconds(os.getpid()) >= precise - 0.05
+    assert system.cpu_seconds(os.getpid()) >= precise - 0.05
 
 
 def test_machine_times_go_on() -> None:
-    before = machine.machine_times()
+    before = system.machine_times()
     end = time.process_time() + 0.1
     while time.process_time() < end:
         pass
-    after = machine.machine_times()
+    after = system.machine_times()
     assert after.total - before.total >= after.busy - before.busy >= 5  # ticks of 10 ms
     assert after.stolen >= before.stolen >= 0
 
@@ -303,7 +303,7 @@ for line in sys.stdin:
 """
 
 
-def grown(process: machine.Process, lines: Lines, what: str) -> dict[str, float]:
+def grown(process: system.Process, lines: Lines, what: str) -> dict[str, float]:
     base = memory_of([process.pid])
     assert process.stdin is not None
     process.stdin.write(f"{what}\n")
@@ -316,12 +316,12 @@ def test_what_grows_is_found_where_it_grows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the kernel's part, which is that of the whole machine: others start threads, too."""
-    field_of = machine.field_of
+    field_of = system.field_of
 
     def of_the_process(path: str, name: str) -> float:
         return 0.0 if path == "/proc/meminfo" else field_of(path, name)
 
-    monkeypatch.setattr(machine, "field_of", of_the_process)
+    monkeypatch.setattr(system, "field_of", of_the_process)
     with running(tmp_path, GROWING) as one:
         lines = Lines(one)
         grown(one, lines, "warm")
@@ -363,11 +363,11 @@ def test_a_signal_within_a_start_is_neither_lost_nor_does_it_leave_a_process(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may come in a hook of a fork, and what is raised there is lost."""
-    begun: list[machine.Process] = []
+    begun: list[system.Process] = []
     original = subprocess.Popen
 
-    def popen(*arguments: Any, **options: Any) -> machine.Process:
-        process: machine.Process = original(*arguments, **options)
+    def popen(*arguments: Any, **options: Any) -> system.Process:
+        process: system.Process = original(*arguments, **options)
         begun.append(process)
         with suppress(KeyboardInterrupt):
             signal.raise_signal(number)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.crowd import request
-from loadtest.histogram import Histogram
-from loadtest.openloop import OpenLoop, Stage, outcome, recovery, schedule, stages_of
+from loadtest.clients.histogram import Histogram
+from loadtest.clients.open_loop import OpenLoop, Stage, outcome, recovery, schedule, stages_of
+from loadtest.clients.slow_crowds import request
 from tests import hostile
 
 

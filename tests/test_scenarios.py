@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import machine
+from loadtest import system
 from loadtest.scenarios import run
-from loadtest.scenarios.stages import STAGES, duration, share_at
+from loadtest.scenarios.load_stages import STAGES, duration, share_at
 from tests.locusts import PATIENCE, Run, Target, locust, python, target
 
 LATE = "EVENT /events (late by)"
@@ -86,10 +86,10 @@ class Begun:
 
 def master_and_worker(port: int, folder: Path) -> tuple[Run, Run]:
     """As on two machines: the worker is started with nothing but its master's address."""
-    meeting = str(machine.free_port())
-    here = ["--master-bind-host", machine.ADDRESS, "--master-bind-port", meeting]
-    there = ["--master-host", machine.ADDRESS, "--master-port", meeting]
-    file = str(machine.PROJECT / "loadtest" / "locustfile.py")
+    meeting = str(system.free_port())
+    here = ["--master-bind-host", system.ADDRESS, "--master-bind-port", meeting]
+    there = ["--master-host", system.ADDRESS, "--master-port", meeting]
+    file = str(system.PROJECT / "loadtest" / "locustfile.py")
     with subprocess.Popen(
         [sys.executable, "-m", "locust", "-f", file, "--worker", *there],
         cwd=folder,
@@ -110,7 +110,7 @@ def bench(folder: Path) -> "subprocess.CompletedProcess[str]":
     told = [*PATIENT, "--users", "10", "--report", str(folder)]
     return subprocess.run(
         [sys.executable, "-m", "loadtest.scenarios.bench", *loads, *told],
-        cwd=machine.PROJECT,
+        cwd=system.PROJECT,
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -152,7 +152,7 @@ class Liar(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def liar() -> Iterator[int]:
-    with ThreadingHTTPServer((machine.ADDRESS, 0), Liar) as lying:
+    with ThreadingHTTPServer((system.ADDRESS, 0), Liar) as lying:
         thread = threading.Thread(target=lying.serve_forever, args=(0.05,))
         thread.start()
         yield lying.server_port
@@ -205,7 +205,7 @@ def test_the_exit_status_is_that_of_the_limits(runs: Begun) -> None:
 
 
 def test_refused_connections_break_a_limit_unless_it_allows_them(tmp_path: Path) -> None:
-    nobody = machine.free_port()
+    nobody = system.free_port()
     outcome = tmp_path / "outcome.json"
     users = ["Hello", "-u", "2", "-r", "9", "-t", "1s"]
     done = locust(nobody, tmp_path, *users, "--outcome", str(outcome))
@@ -299,7 +299,7 @@ def test_a_master_judges_what_its_worker_did(runs: Begun) -> None:
 
 def test_no_module_of_ours_hides_another() -> None:
     """locust puts loadtest/ on sys.path while it reads its file, and we import by whole names."""
-    folder = machine.PROJECT / "loadtest"
+    folder = system.PROJECT / "loadtest"
     ours = {path.stem for path in folder.glob("*.py")} | {
         path.name for path in folder.iterdir() if path.is_dir()
     }
@@ -326,15 +326,15 @@ def test_locust_stays_out_of_this_process() -> None:
 
 
 def test_the_page_comes_with_its_servers_and_goes_with_them() -> None:
-    web, first = machine.free_port(), 0
+    web, first = system.free_port(), 0
     while not first:  # two in a row
-        first = machine.free_port()
+        first = system.free_port()
         with socket.socket() as probe:
-            first *= probe.connect_ex((machine.ADDRESS, first + 1)) != 0
+            first *= probe.connect_ex((system.ADDRESS, first + 1)) != 0
     ports = ["--web-port", str(web), "--first-port", str(first)]
     with subprocess.Popen(
         [sys.executable, "-m", "loadtest.scenarios.web", *ports],
-        cwd=machine.PROJECT,
+        cwd=system.PROJECT,
         stdout=subprocess.PIPE,
         text=True,
     ) as program:
@@ -353,7 +353,7 @@ def test_the_page_comes_with_its_servers_and_goes_with_them() -> None:
         assert program.wait(PATIENCE) == 0
     for port in (web, first):
         with socket.socket() as probe:
-            assert probe.connect_ex((machine.ADDRESS, port)) != 0, "something is left"
+            assert probe.connect_ex((system.ADDRESS, port)) != 0, "something is left"
 
 
 def test_the_bench_tells_and_leaves_files(runs: Begun) -> None:

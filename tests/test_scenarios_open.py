@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import pytest
 
-from loadtest.histogram import Histogram
+from loadtest.clients.histogram import Histogram
 from loadtest.scenarios import run
 from loadtest.scenarios.checks import Refused, Unanswered, Wrong
-from loadtest.scenarios.mix import CONSTANT, MIX, POISSON, schedule
 from loadtest.scenarios.outcome import DUE, INTENDED, SENT, SINCE, WARM_UP_SECONDS, Recorder
+from loadtest.scenarios.schedule import CONSTANT, MIX, POISSON, schedule
 from tests.locusts import PATIENCE, target, wait_for_clients
 
 FROZEN_SECONDS = 1.0

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import selftest
-from loadtest.machine import MeasurementError
-from loadtest.selftest import PEERS, Row, failures
+from loadtest.experiment import selftest
+from loadtest.experiment.selftest import PEERS, Row, failures
+from loadtest.system import MeasurementError
 
 WRK = """\
 Running 20s test @ http://127.0.0.1:8000/hello
@@ -72,7 +72,9 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
 
 
 def test_ours_notice_and_a_closed_loop_does_not() -> None:
-    rows = selftest.measured(2, 0.5, [peer for peer in PEERS if peer.name == "loadtest.client"])
+    rows = selftest.measured(
+        2, 0.5, [peer for peer in PEERS if peer.name == "loadtest.clients.closed_loop"]
+    )
     assert failures(rows, 0.5) == []
     due, _, bystander, closed = rows
     assert 0.375 <= due.p99 <= due.longest

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from loadtest import target
+from loadtest.apps import target
 from reactor import Limits
 from reactor.testing import Client
 

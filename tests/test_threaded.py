@@ -19,10 +19,11 @@ from typing import Any, Final
 
 import pytest
 
-from loadtest import blocking, monitor, threaded
-from loadtest.blocking import ThreadLoop
-from loadtest.monitor import MONITOR, Relay, ThreadMemory, ThreadRuntime, guarded
-from loadtest.threaded import main
+from loadtest.threaded import monitor, transport
+from loadtest.threaded import server as threaded
+from loadtest.threaded.monitor import MONITOR, Relay, ThreadMemory, ThreadRuntime, guarded
+from loadtest.threaded.server import main
+from loadtest.threaded.transport import ThreadLoop
 from reactor import Future, Limits, in_pool, sleep
 from reactor.errors import Cancelled
 from reactor.tasks.semaphore import WeightedSemaphore
@@ -577,7 +578,7 @@ def test_no_selector_is_hidden_in_it(twins: Twins) -> None:
         "each": False,
         "pool": False,
     }
-    for module in (blocking, monitor, threaded):
+    for module in (transport, monitor, threaded):
         assert module.__file__ is not None
         words = re.findall(r"\w+", Path(module.__file__).read_text())
         assert not {"select", "selectors", "poll", "epoll", "settimeout"} & set(words)
@@ -774,7 +775,7 @@ def test_a_socket_that_no_thread_can_be_had_for(monkeypatch: pytest.MonkeyPatch)
     server = threaded.ThreadedServer(
         lambda request: pytest.fail("it was served"), Limits(), 0, wall=monitor.SharedWall()
     )
-    monkeypatch.setattr(threaded, "_start", cannot)
+    monkeypatch.setattr(server, "_start", cannot)
     ours, theirs = socket.socketpair()
     with theirs:
         server._connect(ours, ("test", 0))

@@ -10,29 +10,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from loadtest import machine
-from loadtest.experiment import changes
-from loadtest.experiment.arms import ARMS, versions
-from loadtest.experiment.cells import PLANS, Planned, available, expected_seconds, narrowed
-from loadtest.experiment.harness import Harness, Options, confine, make_files
-from loadtest.experiment.raw import FILE, Recorder, Run
-from loadtest.experiment.report import FIGURES, write
-from loadtest.machine import MeasurementError
+from loadtest import system
+from loadtest.experiment.measure.arms import ARMS, versions
+from loadtest.experiment.measure.harness import Harness, Options, confine, make_files
+from loadtest.experiment.measure.plans import PLANS, Planned, available, expected_seconds, narrowed
+from loadtest.experiment.measure.samples import FILE, Recorder, Run
+from loadtest.experiment.report import changes
+from loadtest.experiment.report.write import FIGURES, write
+from loadtest.system import MeasurementError
 
 ROUNDS: Final = {"quick": 1, "bench": 5, "full": 5}
 SECONDS: Final = 3.0  # of a window
-FOLDER: Final = machine.PROJECT / "loadtest" / "report"
+FOLDER: Final = system.PROJECT / "loadtest" / "report"
 
 
 def main() -> int:
     options = _parsed()
-    machine.end_on_sigterm()
+    system.end_on_sigterm()
     if options.plan == "report":
         return _write(options.folder)
     plan, lacking = available(narrowed(PLANS[options.plan], options.only or (), options.arm or ()))
     rounds = options.rounds or ROUNDS[options.plan]
     expected = expected_seconds(plan, rounds, options.seconds)
-    print(machine.introduction(machine.described()))
+    print(system.introduction(system.described()))
     print(
         f"{options.plan}: {len(plan)} cells, {rounds} rounds, "
         f"{rounds * sum(len(one.cell.arms) for one in plan)} samples, "
@@ -85,7 +85,7 @@ def _about(name: str, plan: Sequence[Planned], rounds: int) -> Run:
         started=time.time(),
         rounds=rounds,
         commit=_commit(),
-        machine=machine.described(),
+        machine=system.described(),
         versions=versions({arm for one in plan for arm in one.cell.arms}),
         cells=[one.cell for one in plan],
     )
@@ -106,7 +106,7 @@ def _commit() -> str:
     try:
         said = subprocess.run(
             ["git", "describe", "--always", "--dirty=+"],
-            cwd=machine.PROJECT,
+            cwd=system.PROJECT,
             capture_output=True,
             text=True,
             timeout=10,

@@ -1,4 +1,5 @@
-"""Scenarios for locust: who visits the application of `loadtest.target`, how often, and how many.
+"""Scenarios for locust: who visits the application of `loadtest.apps.target`, how often, and how
+many.
 
     users.py      those who ask and read: hello, browser, uploader, blocking, burning
     streams.py    those who hold a connection: the slow reader, the listener to events

@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from loadtest import machine
-from loadtest.experiment.raw import GENERATOR_BOUND
-from loadtest.figures import table
-from loadtest.histogram import Histogram
-from loadtest.machine import PROJECT, MeasurementError
+from loadtest import system
+from loadtest.benchmarks.tables import table
+from loadtest.clients.histogram import Histogram
+from loadtest.experiment.measure.samples import GENERATOR_BOUND
+from loadtest.scenarios.load_stages import STAGES, duration
 from loadtest.scenarios.run import Outcome, locust, open_loop, read
 from loadtest.scenarios.servers import SERVERS, make_files, serving
-from loadtest.scenarios.stages import STAGES, duration
+from loadtest.system import PROJECT, MeasurementError
 
 REPORT: Final = PROJECT / "loadtest" / "report" / "locust"
 GRACE_SECONDS: Final = 20  # after which a run that should have ended is given up
@@ -83,8 +83,8 @@ def loads(options: argparse.Namespace) -> list[Load]:
 
 def measure(load: Load, server: str, report: Path, limits: Sequence[str]) -> Result:
     """A fresh server, one run. Raises MeasurementError."""
-    _, core = machine.cores()
-    port = machine.free_port()
+    _, core = system.cores()
+    port = system.free_port()
     left = report / f"{load.name}-{server}"
     files = ["--csv", str(left), "--html", f"{left}.html", "--json-file", str(left)]
     with tempfile.TemporaryDirectory(prefix="loadtest-") as name:
@@ -94,18 +94,18 @@ def measure(load: Load, server: str, report: Path, limits: Sequence[str]) -> Res
         output.unlink(missing_ok=True)
         told = ["--only-summary", *files, *limits, "--outcome", str(output)]
         with serving(server, folder, port, folder / "server.log") as pid:
-            before, used = machine.cpu_seconds(pid), machine.children_cpu_seconds()
+            before, used = system.cpu_seconds(pid), system.children_cpu_seconds()
             start = time.monotonic()
             command = locust(port, *load.options, *told)
             status = _run(command, core, left.with_suffix(".log"), load.seconds + GRACE_SECONDS)
             seconds = time.monotonic() - start
-            cpu = machine.cpu_seconds(pid) - before
-            share = (machine.children_cpu_seconds() - used) / seconds
+            cpu = system.cpu_seconds(pid) - before
+            share = (system.children_cpu_seconds() - used) / seconds
         return Result(load.name, server, _outcome(output), cpu, share, status)
 
 
 def _run(command: Sequence[str], core: int, log: Path, seconds: float) -> int:
-    with machine.started(command, core, log) as process:
+    with system.started(command, core, log) as process:
         try:
             return process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -189,7 +189,7 @@ def main() -> int:
     parser.add_argument("--most-p99", type=float, default=1.0, help="seconds")
     parser.add_argument("--servers", type=_servers, default=list(SERVERS), help="as in reactor")
     parser.add_argument("--report", type=Path, default=REPORT, help="a folder")
-    machine.end_on_sigterm()
+    system.end_on_sigterm()
     return run(parser.parse_args())
 
 

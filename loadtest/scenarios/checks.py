@@ -9,7 +9,7 @@ import zlib
 from functools import lru_cache
 from typing import Final
 
-from loadtest.target import HELLO, ROWS, TEXT
+from loadtest.apps.target import HELLO, ROWS, TEXT
 
 KIB: Final = 1024
 SMALL: Final = "/files/1k.bin"

@@ -19,9 +19,9 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import WorkerRunner
 
-from loadtest.scenarios.mix import CONSTANT, POISSON
-from loadtest.scenarios.openloop import OpenLoop
+from loadtest.scenarios.open_loop import OpenLoop
 from loadtest.scenarios.outcome import Recorder
+from loadtest.scenarios.schedule import CONSTANT, POISSON
 from loadtest.scenarios.shapes import SHAPES
 
 DEFAULT_RATE: Final = 100.0  # requests a second

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from loadtest.histogram import Histogram
+from loadtest.clients.histogram import Histogram
 from loadtest.scenarios.checks import Refused
 
 WARM_UP_SECONDS: Final = 1.0

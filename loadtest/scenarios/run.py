@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from loadtest.machine import ADDRESS, PROJECT
 from loadtest.scenarios.outcome import WARM_UP_SECONDS, Outcome, read
+from loadtest.system import ADDRESS, PROJECT
 
 __all__ = ("Outcome", "command", "locust", "open_loop", "read")
 

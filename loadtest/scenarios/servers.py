@@ -1,6 +1,6 @@
 """The servers that are compared: this one, and the same with a thread for each connection.
 
-Both run `loadtest.target` with the same files and options, each on the server's core.
+Both run `loadtest.apps.target` with the same files and options, each on the server's core.
 """
 
 import random
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from loadtest import machine
+from loadtest import system
 from loadtest.scenarios.checks import SIZES
 
 SERVERS: Final = {
@@ -30,7 +30,7 @@ def serving(name: str, directory: Path, port: int, log: Path) -> Iterator[int]:
     """One of SERVERS; gives its process id. Raises MeasurementError if it does not come up."""
     module, *model = SERVERS[name]
     options = ["--directory", str(directory), "--port", str(port), "--access-log", "off"]
-    command = [sys.executable, "-m", module, *model, "loadtest.target:app", *options]
-    core, _ = machine.cores()
-    with machine.serving(command, port, core, log) as pid:
+    command = [sys.executable, "-m", module, *model, "loadtest.apps.target:app", *options]
+    core, _ = system.cores()
+    with system.serving(command, port, core, log) as pid:
         yield pid

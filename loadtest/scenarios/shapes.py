@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 
 from locust import LoadTestShape
 
-from loadtest.scenarios.stages import STAGES, Stage, share_at
+from loadtest.scenarios.load_stages import STAGES, Stage, share_at
 
 DEFAULT_PEAK: Final = 50  # users
 DEFAULT_SPAWN_RATE: Final = 20.0  # users a second

@@ -14,9 +14,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
-from loadtest import machine
-from loadtest.machine import ADDRESS, PROJECT, MeasurementError
+from loadtest import system
 from loadtest.scenarios.servers import SERVERS, make_files, serving
+from loadtest.system import ADDRESS, PROJECT, MeasurementError
 
 WEB_PORT: Final = 8089  # locust's own
 FIRST_PORT: Final = 4231
@@ -47,19 +47,19 @@ def start_servers(stack: ExitStack, folder: Path, ports: Sequence[int]) -> list[
 
 
 def run(web_port: int, ports: Sequence[int]) -> int:
-    _, core = machine.cores()
+    _, core = system.cores()
     with tempfile.TemporaryDirectory(prefix="loadtest-") as name, ExitStack() as stack:
         folder = Path(name)
         hosts = start_servers(stack, folder, ports)
         if not hosts:
             return 1
         log = folder / "locust.log"
-        process = stack.enter_context(machine.started(page(hosts[0], web_port), core, log))
-        machine.wait_for_port(process, web_port, log)
+        process = stack.enter_context(system.started(page(hosts[0], web_port), core, log))
+        system.wait_for_port(process, web_port, log)
         print(f"{'locust':8} http://{ADDRESS}:{web_port}/   (Ctrl-C stops all of them)", flush=True)
         with suppress(KeyboardInterrupt):
             process.wait()
-            print(f"locust ended: {machine.last_line(log)}")
+            print(f"locust ended: {system.last_line(log)}")
             return 1
     return 0
 
@@ -69,7 +69,7 @@ def main() -> int:
     parser.add_argument("--web-port", type=int, default=WEB_PORT)
     parser.add_argument("--first-port", type=int, default=FIRST_PORT, help="of the servers")
     options = parser.parse_args()
-    machine.end_on_sigterm()
+    system.end_on_sigterm()
     try:
         return run(options.web_port, range(options.first_port, options.first_port + len(SERVERS)))
     except MeasurementError as failure:

@@ -28,13 +28,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from reactor.messages.request import Request
 from reactor.messages.response import Response
-from reactor.web.endpoint import (
-    Answer,
-    CompositionError,
-    Endpoint,
-    ErrorAnswer,
-    Middleware,
-)
+from reactor.web.endpoint import Answer, CompositionError, Endpoint, ErrorAnswer, Middleware
 from reactor.web.streams import discard
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -9,9 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from weakref import ref
 
 from reactor.web.app.error_handlers import Errors
-from reactor.web.app.router import (
-    RouteError,
-)
+from reactor.web.app.router import RouteError
 
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M")

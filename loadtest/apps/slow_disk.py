@@ -1,0 +1,36 @@
+"""The server on a disk that is slow, simulated: nothing is ever in memory, and a read takes 200 ms.
+
+A look at the page cache (preadv with RWF_NOWAIT) says EAGAIN, as it does for a page that is on the
+disk only, and pread waits before it reads. All else is the server as it is; so are its options.
+
+    python -m loadtest.apps.slow_disk --port 8000 --directory files
+"""
+
+import os
+import sys
+import time
+from typing import Any, Final
+
+from reactor.__main__ import main
+
+READ_SECONDS: Final = 0.2
+
+_preadv = os.preadv
+_pread = os.pread
+
+
+def cold_preadv(descriptor: int, buffers: Any, offset: int, flags: int = 0) -> int:
+    if flags & os.RWF_NOWAIT:
+        raise BlockingIOError
+    return _preadv(descriptor, buffers, offset, flags)
+
+
+def slow_pread(descriptor: int, count: int, offset: int) -> bytes:
+    time.sleep(READ_SECONDS)
+    return _pread(descriptor, count, offset)
+
+
+if __name__ == "__main__":
+    os.preadv = cold_preadv
+    os.pread = slow_pread
+    sys.exit(main())

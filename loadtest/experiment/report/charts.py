@@ -1,0 +1,310 @@
+"""The six pictures of the report, each with a caption that says what is to be seen in it.
+
+Each function answers a Plot, which is empty where there was nothing to draw. Points of an arm whose
+generator was the limit are left out of rates and latencies, as everywhere.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import log10
+from typing import Final
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator
+
+from loadtest.experiment.measure.samples import INTENDED, OURS, SERVICE, THREADS
+from loadtest.experiment.report import svg
+from loadtest.experiment.report.comparison import (
+    Points,
+    Reading,
+    crossing_words,
+    crossings,
+    points,
+    rounded,
+)
+from loadtest.experiment.report.formatting import duration, listed, name_of, number, percent, size
+from loadtest.experiment.report.heatmap import heatmap
+from loadtest.experiment.report.summary import MEMORY, Measured, Summary, known
+from loadtest.experiment.report.svg import Plot, colour_of, drawn_arms, finished, paper
+
+MIB: Final = 1024 * 1024
+ALL_BUT: Final = 0.99  # of connections: with less, some are starved
+TIGHT: Final = 80.0  # % of capacity: where queues have begun, and have not run over
+NINES: Final = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)
+PARTS: Final = {
+    "process_bytes": ("process", "#0072b2"),
+    "stacks_bytes": ("thread stacks", "#e69f00"),
+    "tables_bytes": ("page tables", "#cc79a7"),
+    "sockets_bytes": ("kernel sockets, both ends", "#56b4e9"),
+}
+
+
+def charts(summary: Summary) -> list[Plot]:
+    return [
+        cpu(summary),
+        p99(summary),
+        memory(summary),
+        latency(summary),
+        throughput(summary),
+        heatmap(summary),
+    ]
+
+
+def cpu(summary: Summary) -> Plot:
+    title = "CPU per request against connections"
+    return _against_connections(
+        summary, "cpu", title, "µs of CPU", lambda one: one.median("cpu_us"), "cheaper", "dearer"
+    )
+
+
+def p99(summary: Summary) -> Plot:
+    title = "p99 against connections"
+    return _against_connections(
+        summary, "p99", title, "p99, ms", lambda one: _ms(one.tail()), "faster", "slower"
+    )
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1000
+
+
+def _against_connections(
+    summary: Summary, name: str, title: str, unit: str, read: Reading, better: str, worse: str
+) -> Plot:
+    cells = summary.of("keepalive")
+    lines = _lines(summary, cells, read)
+    if not lines:
+        return Plot(name, title)
+    ours, theirs = lines.get(OURS, []), lines.get(THREADS, [])
+    words = crossing_words(ours, theirs, better, worse)
+    caveats = _caveats(cells, summary.of("fairness") or cells) if name == "p99" else ""
+    caption = (
+        f"Keep-alive connections that all ask as fast as they are answered; {unit}, both axes "
+        f"logarithmic. Beside a thread each the reactor is {words}.{caveats}"
+    )
+    with paper() as figure:
+        axes = figure.subplots()
+        _log_log(axes, "connections", unit)
+        _draw(axes, figure, lines)
+        for one in crossings(ours, theirs):
+            _ring(axes, one.x, one.y)
+        return finished(figure, name, title, caption)
+
+
+def _caveats(cells: Sequence[Measured], counted: Sequence[Measured]) -> str:
+    """What a line of latencies does not show by itself."""
+    text = ""
+    if any(outcome.generator_bound for one in cells for outcome in one.outcomes.values()):
+        text = " Points where the generator was the limit are left out."
+    shares = {arm: outcome.median("served") for arm, outcome in counted[-1].outcomes.items()}
+    told = [
+        f"{name_of(arm)} answered only {percent(share)} of its connections"
+        for arm, share in shares.items()
+        if share is not None and share < ALL_BUT
+    ]
+    if told:
+        text += " A line can be fine because most are never served: at "
+        text += f"{number(counted[-1].cell.x)} {listed(told)}."
+    return text
+
+
+def _lines(summary: Summary, cells: Sequence[Measured], read: Reading) -> dict[str, Points]:
+    found = {arm: points(cells, arm, read) for arm in drawn_arms(summary)}
+    return {
+        arm: kept
+        for arm, line in found.items()
+        if (kept := [(x, y) for x, y in line if x > 0 and y > 0])
+    }
+
+
+def _log_log(axes: Axes, across: str, up: str) -> None:
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel(across)
+    axes.set_title(up, loc="left", fontsize=9.5)
+    for axis in (axes.xaxis, axes.yaxis):
+        svg.plain_ticks(axis)
+
+
+def _draw(axes: Axes, figure: Figure, lines: Mapping[str, Points]) -> None:
+    ends = []
+    if axes.get_yscale() == "log":
+        _tick(axes, [y for line in lines.values() for _, y in line])
+    for arm, line in lines.items():
+        across, up = zip(*line, strict=True)
+        axes.plot(across, up, color=colour_of(arm), marker=svg.marker_of(arm))
+        ends.append((across[-1], up[-1], arm, colour_of(arm)))
+    svg.label_ends(axes, figure, ends)
+
+
+def _tick(axes: Axes, heights: Sequence[float]) -> None:
+    """More ticks than those of the decades, where there are few of these."""
+    ratio = max(heights) / min(heights)
+    if ratio < 100:
+        steps = (1, 2, 3, 4, 5, 6, 8) if ratio < 10 else (1, 2, 5)
+        axes.yaxis.set_major_locator(LogLocator(subs=steps))
+        svg.plain_ticks(axes.yaxis)
+
+
+def _ring(axes: Axes, x: float, y: float) -> None:
+    axes.plot([x], [y], marker="o", markersize=11, markerfacecolor="none", markeredgecolor=svg.INK)
+    axes.annotate(
+        f"they cross near {rounded(x)}",
+        (x, y),
+        (10, 8),
+        textcoords="offset points",
+        ha="left",
+        color=svg.INK,
+    )
+
+
+def memory(summary: Summary) -> Plot:
+    title = "Memory against idle connections"
+    cells = summary.of("idle")
+    arms = [
+        arm
+        for arm in drawn_arms(summary)
+        if any(one.cell.x > 0 and one.arm(arm).memory(MEMORY) is not None for one in cells)
+    ]
+    if not arms:
+        return Plot("memory", title)
+    measured = {arm: [one for one in cells if one.arm(arm).memory() is not None] for arm in arms}
+    farthest = max(of_arm[-1].cell.x for of_arm in measured.values())
+    drawn = [arm for arm in arms if measured[arm][-1].cell.x == farthest]  # others are only told
+    with paper(height=3.4) as figure:
+        panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
+        for axes, arm in zip(panels, drawn, strict=True):
+            _stack(axes, arm, measured[arm])
+        totals = [_total(arm, measured[arm][-1]) for arm in arms]
+        panels[0].set_ylim(0, (max(total for total, _ in totals) / MIB or 1.0) * 1.05)
+        panels[0].set_ylabel("MiB")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+        caption = "Memory above that of the server at rest, one part on the other: " + "; ".join(
+            f"{name_of(arm)} {size(total)} at {number(most)} connections"
+            for arm, (total, most) in zip(arms, totals, strict=True)
+        )
+        return finished(figure, "memory", title, f"{caption}.")
+
+
+def _total(arm: str, one: Measured) -> tuple[float, float]:
+    """The bytes of all parts, and at how many connections."""
+    outcome = one.arm(arm)
+    return sum(max(0.0, outcome.median(name) or 0.0) for name in PARTS), one.cell.x
+
+
+def _stack(axes: Axes, arm: str, cells: Sequence[Measured]) -> None:
+    """Draws one panel."""
+    across = [0.0, *(one.cell.x for one in cells if one.cell.x > 0)]
+    measured = [one.arm(arm) for one in cells if one.cell.x > 0]
+    # It grows from nothing, and memory that was given back is none.
+    parts = [[0.0, *(max(0.0, one.median(name) or 0.0) for one in measured)] for name in PARTS]
+    colours = [colour for _, colour in PARTS.values()]
+    labels = [label for label, _ in PARTS.values()]
+    areas = [[value / MIB for value in part] for part in parts]
+    axes.stackplot(across, *areas, colors=colours, labels=labels, linewidth=0)
+    axes.set_title(arm, loc="left", color=colour_of(arm), fontweight="bold", fontsize=9.5)
+    axes.set_xlabel("idle connections")
+    axes.set_xlim(0, across[-1])
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(lambda value, _: number(value))
+
+
+def latency(summary: Summary) -> Plot:
+    title = "Latency distribution at a steady offer"
+    cell = _tight(summary)
+    if cell is None:
+        return Plot("latency", title)
+    with paper() as figure:
+        axes = figure.subplots()
+        axes.set_yscale("log")
+        axes.set_title("ms", loc="left", fontsize=9.5)
+        axes.set_xlabel("percentile")
+        svg.plain_ticks(axes.yaxis)
+        axes.set_xticks([_nines(one) for one in NINES])
+        axes.set_xticklabels([f"{one * 100:g}" for one in NINES])
+        axes.set_xlim(0, _nines(NINES[-1]))
+        svg.label_ends(axes, figure, _distributions(axes, cell))
+        return finished(figure, "latency", title, _distribution_words(cell))
+
+
+def _nines(share: float) -> float:
+    return -log10(1.0 - share)
+
+
+def _tight(summary: Summary) -> Measured | None:
+    """The open-loop cell nearest to TIGHT of which the reactor has a distribution."""
+    cells = [one for one in summary.of("open") if one.arm(OURS).percentile(INTENDED, 0.9)]
+    return min(cells, key=lambda one: abs(one.cell.x - TIGHT), default=None)
+
+
+def _distributions(axes: Axes, cell: Measured) -> list[tuple[float, float, str, str]]:
+    ends = []
+    for arm in (OURS, THREADS):
+        outcome = cell.arm(arm)
+        for name, style in ((INTENDED, "-"), (SERVICE, ":")):
+            if outcome.generator_bound or name not in outcome.latencies:
+                continue
+            whole = outcome.latencies[name]
+            shares = [share for share in _steps() if known(whole, share) is not None]
+            up = [max(whole.percentile(share) * 1000, 1e-3) for share in shares]
+            if shares:
+                across = [_nines(share) for share in shares]
+                axes.plot(across, up, style, color=colour_of(arm))
+                ends.append((across[-1], up[-1], f"{arm}, {name}", colour_of(arm)))
+    return ends
+
+
+def _steps() -> list[float]:
+    """Twenty to each nine, up to the last of NINES."""
+    return [1.0 - 10 ** (-step / 20) for step in range(1, 81)]
+
+
+def _distribution_words(cell: Measured) -> str:
+    parts = []
+    for arm in (OURS, THREADS):
+        both = [cell.arm(arm).percentile(name, 0.99) for name in (INTENDED, SERVICE)]
+        if both[0] is not None and both[1] is not None:
+            parts.append(
+                f"{name_of(arm)} has a p99 of {duration(both[0])} from when requests were due, "
+                f"and of {duration(both[1])} from when they were sent"
+            )
+    told = "; ".join(parts) or "p99 is not known of both"
+    return (
+        f"At {number(cell.cell.x)} % of the reactor's capacity {told}. The gap between solid and "
+        "dotted is the waiting that a generator which waits for its answers does not see."
+    )
+
+
+def throughput(summary: Summary) -> Plot:
+    title = "Throughput against offered load"
+    cells = summary.of("open")
+    lines = {
+        arm: [
+            (offered, rate)
+            for one in cells
+            if (offered := one.arm(arm).median("offered")) is not None
+            and (rate := one.arm(arm).median("rate")) is not None
+        ]
+        for arm in drawn_arms(summary)
+    }
+    lines = {arm: line for arm, line in lines.items() if line}
+    if not lines:
+        return Plot("throughput", title)
+    most = {name_of(arm): max(rate for _, rate in line) for arm, line in lines.items()}
+    caption = (
+        "Right answers against requests that were due, per second; on the dashed line everything "
+        "is answered. The most that was: "
+    ) + "; ".join(f"{arm} {number(rate)}" for arm, rate in most.items())
+    with paper() as figure:
+        axes = figure.subplots()
+        end = max(offered for line in lines.values() for offered, _ in line)
+        axes.plot([0, end], [0, end], "--", color=svg.FAINT, linewidth=1)
+        axes.set_xlabel("requests per second that were due")
+        axes.set_title("right answers per second", loc="left", fontsize=9.5)
+        for axis in (axes.xaxis, axes.yaxis):
+            svg.plain_ticks(axis)
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        _draw(axes, figure, lines)
+        return finished(figure, "throughput", title, f"{caption}.")

@@ -1,0 +1,149 @@
+"""The columns of a table of outcomes: CPU per request first, requests per second second.
+
+A column reads an outcome to a text, "" where it has nothing to say; a table keeps the columns that
+say something in one row at least. Where the generator was the limit, rates and latencies say so in
+place of a number, and CPU per request keeps its number beside a mark.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from loadtest.experiment.measure.samples import BYSTANDER
+from loadtest.experiment.report.formatting import (
+    BOUND,
+    Form,
+    limits,
+    milliseconds,
+    number,
+    percent,
+    size,
+)
+from loadtest.experiment.report.html import Markup, joined, tag
+from loadtest.experiment.report.summary import MEMORY, OWN_MEMORY, Outcome
+
+DAGGER: Final = "†"
+DAGGER_SAYS: Final = (
+    "† The generator was at its limit, so rates and latencies would be its own. CPU per request is "
+    "the server's own time and is kept; but a server that waits for its generator works in smaller "
+    "batches, which makes a request dearer, not cheaper."
+)
+FEW: Final = "too few"
+
+
+@dataclass(frozen=True)
+class Column:
+    head: str
+    read: Callable[[Outcome], str]
+
+
+def fitting(columns: Sequence[Column], outcomes: Sequence[Outcome]) -> list[Column]:
+    return [one for one in columns if any(one.read(outcome) for outcome in outcomes)]
+
+
+def value(name: str, head: str, form: Form = number) -> Column:
+    """The median, and the least and the most."""
+
+    def read(outcome: Outcome) -> str:
+        whole = outcome.recorded(name)
+        if whole is None:
+            return ""
+        if outcome.spread(name) is None:
+            return bound()
+        mark = DAGGER if name == "cpu_us" and outcome.generator_bound else ""
+        return joined([form(whole.median) + mark, under(limits(whole, form))])
+
+    return Column(head, read)
+
+
+def total(name: str, head: str) -> Column:
+    """Of all rounds, and their share of what was asked for."""
+
+    def read(outcome: Outcome) -> str:
+        count, right = outcome.total(name), outcome.total("requests")
+        if count is None:
+            return ""
+        share = percent(count / (count + right)) if count and right else ""
+        return joined([number(count), under(share)])
+
+    return Column(head, read)
+
+
+def latency(share: float, head: str) -> Column:
+    return Column(head, lambda outcome: _percentile(outcome, outcome.latency, share))
+
+
+def _percentile(outcome: Outcome, name: str, share: float) -> str:
+    if name not in outcome.latencies:
+        return ""
+    if outcome.generator_bound:
+        return bound()
+    seconds = outcome.percentile(name, share)
+    if seconds is None:
+        return small(FEW)
+    rounds = outcome.of_rounds(name, share)
+    return joined([milliseconds(seconds), under(limits(rounds, milliseconds))])
+
+
+def _beside(outcome: Outcome) -> str:
+    if outcome.out_of_service:
+        return tag("span", "out of service", class_="bad")
+    return _percentile(outcome, BYSTANDER, 0.99)
+
+
+def _memory_each(names: Sequence[str]) -> Callable[[Outcome], str]:
+    def read(outcome: Outcome) -> str:
+        bytes_all = outcome.memory(names)
+        count = outcome.samples[0].x if outcome.samples else 0.0
+        return "" if bytes_all is None or not count else size(bytes_all / count)
+
+    return read
+
+
+def _rounds(outcome: Outcome) -> str:
+    """How many, and what is to be known of them."""
+    if not outcome.tried:
+        return small("not measured")
+    said = [f"{len(outcome.samples)}" + (f" of {outcome.tried}" if outcome.failures else "")]
+    if outcome.noisy:
+        said.append(f"{outcome.noisy} noisy")
+    parts: list[str] = [", ".join(said)]
+    for text in dict.fromkeys(outcome.failures):
+        parts.append(tag("span", f"failed: {text}", class_="failure"))
+    return joined(parts, " ")
+
+
+def bound() -> Markup:
+    return small(BOUND)
+
+
+def small(text: str) -> Markup:
+    return tag("small", text) if text else Markup("")
+
+
+def under(text: str) -> Markup:
+    """On a line of its own, beneath a figure."""
+    return tag("small", text, class_="under") if text else Markup("")
+
+
+OUTCOME: Final = (
+    value("cpu_us", "CPU µs/request"),
+    value("rate", "requests/s"),
+    value("offered", "offered/s"),
+    latency(0.5, "p50 ms"),
+    latency(0.99, "p99 ms"),
+    latency(0.999, "p99.9 ms"),
+    Column("bystander p99 ms", _beside),
+    total("bystander_errors", "bystander errors"),
+    value("served", "served", percent),
+    value("jain", "Jain", lambda index: f"{index:.3f}"),
+    value("bytes_rate", "bodies/s", size),
+    value("done_seconds", "all answered, s"),
+    value("recovery_seconds", "recovered, s"),
+    value("late", "generator late, ms", milliseconds),
+    Column("memory each", _memory_each(OWN_MEMORY)),
+    Column("with kernel's", _memory_each(MEMORY)),
+    total("errors", "errors"),
+    total("refused", "refused"),
+    Column("rounds", _rounds),
+)

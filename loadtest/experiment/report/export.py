@@ -1,0 +1,85 @@
+"""report.json: every figure of every cell and arm, for programs and for the next run.
+
+Times are in seconds but for `cpu_us`. What is not known is null. Figures of an arm whose generator
+was the limit are there, with `generator_bound` beside them: whoever reads numbers reads that too.
+"""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from loadtest.experiment.report.comparison import behind
+from loadtest.experiment.report.summary import (
+    PERCENTILES,
+    Measured,
+    Outcome,
+    Spread,
+    Summary,
+    known,
+)
+from loadtest.experiment.report.targets import targets
+from loadtest.experiment.report.verdict import sentences
+
+
+def exported(summary: Summary) -> str:
+    run = summary.run
+    content = {
+        "plan": run.plan,
+        "started": run.started,
+        "commit": run.commit,
+        "rounds": run.rounds,
+        "ended": summary.ended,
+        "planned": summary.planned,
+        "tried": summary.tried,
+        "machine": run.machine,
+        "versions": run.versions,
+        "verdict": [asdict(one) for one in sentences(summary)],
+        "targets": [asdict(one) for one in targets(summary)],
+        "behind": [
+            {"cell": one.cell.cell.name, "figure": one.figure, "ratio": one.ratio}
+            for one in behind(summary)
+        ],
+        "cells": [_cell(one) for one in summary.cells],
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _cell(one: Measured) -> dict[str, Any]:
+    cell = asdict(one.cell)
+    return cell | {"arms": {arm: _outcome(outcome) for arm, outcome in one.outcomes.items()}}
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    names = dict.fromkeys(name for sample in outcome.samples for name in sample.values)
+    return {
+        "tried": outcome.tried,
+        "measured": len(outcome.samples),
+        "noisy": outcome.noisy,
+        "generator_bound": outcome.generator_bound,
+        "out_of_service": outcome.out_of_service,
+        "failures": outcome.failures,
+        "values": {name: _spread(outcome.recorded(name)) for name in names},
+        "latencies": {name: _latencies(outcome, name) for name in outcome.latencies},
+    }
+
+
+def _spread(spread: Spread | None) -> dict[str, Any] | None:
+    if spread is None:
+        return None
+    return {
+        "median": spread.median,
+        "least": spread.least,
+        "most": spread.most,
+        "rounds": list(spread.values),
+    }
+
+
+def _latencies(outcome: Outcome, name: str) -> dict[str, Any]:
+    merged = outcome.latencies[name]
+    return {
+        "count": merged.count,
+        "mean": merged.mean if merged.count else None,
+        **{place: known(merged, share) for place, share in PERCENTILES.items()},
+        "longest": merged.longest,
+        "p99_of_rounds": _spread(outcome.recorded_of_rounds(name, 0.99)),
+    }

@@ -1,0 +1,88 @@
+"""Numbers as the report writes them: three digits that matter, a dash for what is not there."""
+
+from collections.abc import Callable
+from math import isfinite
+from typing import Final, TypeAlias
+
+from loadtest.experiment.report.summary import Spread
+
+NOTHING: Final = "–"
+BOUND: Final = "generator-bound"
+UNITS: Final = ("B", "KiB", "MiB", "GiB")
+Form: TypeAlias = Callable[[float], str]
+
+NAMES: Final = {
+    "reactor": "the reactor",
+    "threads": "a thread each",
+    "pool-32": "a pool of 32",
+    "threads-0.5ms": "threads that switch every 0.5 ms",
+}
+
+
+def name_of(arm: str) -> str:
+    """An arm within a sentence."""
+    return NAMES.get(arm, arm)
+
+
+def number(value: float | None) -> str:
+    if value is None or not isfinite(value):
+        return NOTHING
+    size = abs(value)
+    if size >= 99.95 or value == int(value):
+        return f"{value:,.0f}"
+    if size >= 9.995:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if size >= 0.1 else f"{value:.2g}"
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Without the unit, for a column that has it in its head."""
+    return NOTHING if seconds is None else number(seconds * 1000)
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None or not isfinite(seconds):
+        return NOTHING
+    return f"{number(seconds)} s" if seconds >= 1.0 else f"{number(seconds * 1000)} ms"
+
+
+def percent(share: float | None) -> str:
+    return NOTHING if share is None else f"{number(share * 100)} %"
+
+
+def times(ratio: float) -> str:
+    return f"{ratio:,.1f} ×" if ratio < 10 else f"{ratio:,.0f} ×"
+
+
+def size(count: float | None) -> str:
+    if count is None:
+        return NOTHING
+    power = 0
+    while abs(count) >= 1024 and power < len(UNITS) - 1:
+        count, power = count / 1024, power + 1
+    return f"{number(count)} {UNITS[power]}"
+
+
+def spread(values: Spread | None, form: Form = number) -> str:
+    """`median (least–most)`, and the median alone where all rounds read the same."""
+    if values is None:
+        return NOTHING
+    ends = limits(values, form)
+    return form(values.median) + (f" ({ends})" if ends else "")
+
+
+def limits(values: Spread | None, form: Form = number) -> str:
+    """`least–most`; nothing where they read the same."""
+    if values is None or form(values.least) == form(values.most):
+        return ""
+    return f"{form(values.least)}–{form(values.most)}"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 cell`, `2 cells`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def listed(parts: list[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

@@ -1,0 +1,104 @@
+"""What a client beside the load notices: a row for each cell, a column for each design.
+
+Colour is the logarithm of the bystander's p99, and the number stands in each field, since no colour
+can be read to a digit. Where the bystander was not served the field says so, and is the darkest.
+A field is empty where nothing was measured.
+"""
+
+from math import log10
+from typing import Final
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from loadtest.experiment.measure.samples import BYSTANDER
+from loadtest.experiment.report import svg
+from loadtest.experiment.report.formatting import NOTHING, milliseconds
+from loadtest.experiment.report.summary import Measured, Outcome, Summary
+from loadtest.experiment.report.svg import Plot, drawn_arms, finished, paper
+
+TITLE: Final = "What bystanders notice"
+FASTEST: Final = 0.3  # ms: the lightest
+SLOWEST: Final = 3000.0  # ms: the darkest
+MAP: Final = "YlOrBr"  # darker all the way, so that it can be read without its hue
+LIGHT, DARK = "#ffffff", "#16181b"
+LOST: Final = "#2b1410"
+ROW: Final = 0.235  # inches
+COLUMN: Final = 0.95  # inches
+TITLES: Final = 2.6  # inches
+
+
+def heatmap(summary: Summary) -> Plot:
+    rows = [one for one in summary.cells if any(map(_probed, one.outcomes.values()))]
+    arms = [arm for arm in drawn_arms(summary) if any(_probed(one.arm(arm)) for one in rows)]
+    if not rows:
+        return Plot("bystander", TITLE)
+    width = max(svg.WIDTH, TITLES + COLUMN * len(arms))
+    with paper(0.6 + ROW * len(rows), width) as figure:
+        axes = figure.subplots()
+        _frame(axes, rows, arms)
+        for down, one in enumerate(rows):
+            for across, arm in enumerate(arms):
+                _field(axes, across, down, one.arm(arm))
+        return finished(figure, "bystander", TITLE, _caption(rows, arms))
+
+
+def _probed(outcome: Outcome) -> bool:
+    return BYSTANDER in outcome.latencies
+
+
+def _frame(axes: Axes, rows: list[Measured], arms: list[str]) -> None:
+    axes.set_xlim(0, len(arms))
+    axes.set_ylim(len(rows), 0)
+    axes.set_yticks([down + 0.5 for down in range(len(rows))])
+    axes.set_yticklabels([one.cell.title for one in rows], fontsize=8.5)
+    axes.set_xticks([across + 0.5 for across in range(len(arms))])
+    axes.set_xticklabels(arms, fontweight="bold")
+    axes.xaxis.tick_top()
+    for label, arm in zip(axes.get_xticklabels(), arms, strict=True):
+        label.set_color(svg.colour_of(arm))
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_visible(False)
+
+
+def _field(axes: Axes, across: int, down: int, outcome: Outcome) -> None:
+    text, colour, ink = _look(outcome)
+    if not text:
+        return
+    field = Rectangle(
+        (across + 0.01, down + 0.04), 0.98, 0.92, facecolor=colour or "none", edgecolor="none"
+    )
+    axes.add_patch(field)
+    middle = (across + 0.5, down + 0.52)
+    axes.text(*middle, text, ha="center", va="center", color=ink, fontsize=8)
+
+
+def _look(outcome: Outcome) -> tuple[str, str, str]:
+    """Text, colour of the field, colour of the text."""
+    if not _probed(outcome):
+        return ("failed", "", svg.FAINT) if outcome.failures else ("", "", "")
+    if outcome.out_of_service:
+        return "out of service", LOST, LIGHT
+    if outcome.generator_bound:
+        return "generator-bound", "", svg.FAINT
+    p99 = outcome.bystander()
+    if p99 is None:
+        return NOTHING, "", svg.FAINT
+    part = (log10(max(p99 * 1000, 1e-3)) - log10(FASTEST)) / (log10(SLOWEST) - log10(FASTEST))
+    part = min(1.0, max(0.0, part))
+    colour = matplotlib.colors.to_hex(matplotlib.colormaps[MAP](part))
+    return milliseconds(p99), colour, LIGHT if part > 0.66 else DARK
+
+
+def _caption(rows: list[Measured], arms: list[str]) -> str:
+    lost = [sum(one.arm(arm).out_of_service for one in rows) for arm in arms]
+    told = ", ".join(f"{arm} in {count}" for arm, count in zip(arms, lost, strict=True))
+    return (
+        "p99 in ms of somebody who asks for a small page every 10 ms beside the load, in turn "
+        "on a connection that is there and on a new one, timed from when it was due; darker is "
+        "slower, on a logarithmic scale. Out of service, that is where a quarter of these requests "
+        f"were not answered, or not within a second: {told}."
+    )
