@@ -34,7 +34,7 @@ check: $(VENV)/test $(VENV)/check ## linter, formatter, strict types
 	$(BIN)/mypy
 
 sim: $(VENV)/test ## the simulator over many seeds (SEEDS=10000)
-	$(BIN)/python -m tests.simulate --seeds $(SEEDS)
+	$(BIN)/python -m tests.simulation.simulate --seeds $(SEEDS)
 
 locust: $(VENV)/bench ## locust's page at http://127.0.0.1:8089/, on both servers (Ctrl-C stops all)
 	@exec $(BIN)/python -m loadtest.scenarios.web

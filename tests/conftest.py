@@ -14,8 +14,8 @@ from reactor.http.context import Handler
 from reactor.limits import Limits
 from reactor.server.server import Server
 from reactor.web.uploads import atomic_file
-from tests.client import TIMEOUT, Client
-from tests.drive import open_descriptors, opened_since
+from tests.support.coroutine_driver import open_descriptors, opened_since
+from tests.support.raw_client import TIMEOUT, Client
 
 T = TypeVar("T")
 

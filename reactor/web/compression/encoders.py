@@ -1,9 +1,9 @@
 """The content codings that are made here (RFC 9110, section 8.4): bytes in, fewer bytes out.
 
 gzip always, zstd (RFC 8878) where Python's standard library has it, from 3.14 on; on an older one
-the tests play it with a double (tests/zstd_double.py). All of it is pure and knows no request: what
-is coded, and for whom, is said in middlewares/compression.py, static/compressed_cache.py and
-semantics/negotiation.py. Two rules keep it small:
+the tests play it with a double (tests/support/zstd_double.py). All of it is pure and knows no
+request: what is coded, and for whom, is said in middlewares/compression.py,
+static/compressed_cache.py and semantics/negotiation.py. Two rules keep it small:
 
 - What is whole is coded by one call, which gives the GIL away for as long as it takes. Whoever has
   more than INLINE_BYTES makes that call on a thread.

@@ -1,0 +1,529 @@
+"""What a request costs, where it can be counted: Python frames, system calls, garbage.
+
+Counted by hand on one reactor, without threads: each turn is a `run_once` of the test's own.
+"""
+
+import gc
+import os
+import re
+import selectors
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import reactor.files.region
+from reactor import Response, sleep
+from reactor.files.file import File
+from reactor.http.context import Handler
+from reactor.limits import Limits
+from reactor.loop.reactor import Reactor
+from reactor.messages.request import Request
+from reactor.server.server import Server
+from reactor.tasks.thread_pool import ThreadPool
+from reactor.web.app.application import Application
+from reactor.web.site.demo import demo
+from reactor.web.site.site import Site, SiteOptions
+from tests.support.paths import ROOT
+from tests.support.raw_client import request
+
+OURS = (str(ROOT / "reactor"), str(ROOT / "handlers"))
+REQUEST = request("/echo/x", "User-Agent: test", "Accept: */*")
+FRAMES = 24  # of one keep-alive GET at most, the line in the access log included
+SMALL_FRAMES = 35  # of a file that is open and in memory, of 1 KiB
+UNCHANGED_FRAMES = 32  # of a 304
+LARGE_FRAMES = 44  # of 100 KiB
+APPLICATION_FRAMES = 30  # of a GET with a parameter that was never seen, the endpoint not counted
+MIDDLEWARES = 3
+REQUESTS = 100
+
+
+class CountingSocket(socket.socket):
+    """Counts its system calls."""
+
+    calls: Counter[str]
+
+    def recv(self, *arguments: Any) -> bytes:
+        self.calls["recv"] += 1
+        return super().recv(*arguments)
+
+    def send(self, *arguments: Any) -> int:
+        self.calls["send"] += 1
+        return super().send(*arguments)
+
+    def fileno(self) -> int:
+        self.calls["fileno"] += 1  # of every ioctl and sendfile
+        return super().fileno()
+
+    def setsockopt(self, *arguments: Any) -> None:
+        self.calls["setsockopt"] += 1
+        super().setsockopt(*arguments)
+
+
+class CountingSelector(selectors.DefaultSelector):
+    """Counts its system calls: each method is one, of epoll and of kqueue."""
+
+    def __init__(self, calls: Counter[str]) -> None:
+        self.calls = calls
+        super().__init__()
+
+    def select(self, timeout: float | None = None) -> Any:
+        self.calls["select"] += 1
+        return super().select(timeout)
+
+    def register(self, *arguments: Any) -> Any:
+        self.calls["register"] += 1
+        return super().register(*arguments)
+
+    def modify(self, *arguments: Any) -> Any:
+        self.calls["modify"] += 1
+        return super().modify(*arguments)
+
+    def unregister(self, *arguments: Any) -> Any:
+        self.calls["unregister"] += 1
+        return super().unregister(*arguments)
+
+
+class Bench:
+    """A server that does a turn when it is told to."""
+
+    def __init__(self, handler: Handler, log: int) -> None:
+        self.calls: Counter[str] = Counter()
+        self.server = Server(
+            handler,
+            Limits(connections=1000),
+            reactor=Reactor(CountingSelector(self.calls)),
+            access_log=log,
+        )
+
+    def connect(self) -> socket.socket:
+        """The client's end of a new connection."""
+        client, server = socket.socketpair()
+        ours = CountingSocket(fileno=server.detach())
+        ours.calls = self.calls
+        ours.setblocking(False)
+        self.server.connect(ours, ("127.0.0.1", 1))
+        return client
+
+    def turn(self) -> None:
+        self.server.reactor.run_once(0)
+
+    def ask(self, client: socket.socket, data: bytes = REQUEST) -> bytes:
+        client.send(data)
+        self.turn()
+        return client.recv(65536)
+
+
+@pytest.fixture
+def bench() -> Iterator[Callable[[Handler], Bench]]:
+    """`bench(handler)`, with a log that goes nowhere."""
+    log = os.open(os.devnull, os.O_WRONLY)
+    made: list[Bench] = []
+
+    def make(handler: Handler) -> Bench:
+        made.append(Bench(handler, log))
+        return made[-1]
+
+    hooks = sys.get_asyncgen_hooks()
+    yield make
+    for one in made:
+        one.server.close()
+    sys.set_asyncgen_hooks(*hooks)
+    os.close(log)
+
+
+def entered(function: Callable[[], object]) -> list[str]:
+    """The frames of our files that the function enters, in order."""
+    frames: list[str] = []
+
+    def watch(frame: FrameType, event: str, argument: object) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(OURS):
+            path = os.path.relpath(frame.f_code.co_filename, ROOT)
+            frames.append(f"{path}: {frame.f_code.co_qualname}")
+
+    sys.setprofile(watch)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return frames
+
+
+def test_frames_of_a_keep_alive_get(bench: Callable[[Handler], Bench]) -> None:
+    one = bench(demo())
+    client = one.connect()
+    try:
+        for _ in range(3):
+            assert one.ask(client).endswith(b"\r\n\r\nx")
+        single = entered(lambda: one.ask(client))
+        frames = entered(lambda: [one.ask(client) for _ in range(REQUESTS)])
+        listed = "\n".join(f"{number:4} {frame}" for number, frame in enumerate(single, 1))
+        assert len(frames) / REQUESTS <= FRAMES, f"one request enters:\n{listed}"
+        assert len(single) > 8, f"too few to be true:\n{listed}"
+    finally:
+        client.close()
+
+
+def test_frames_of_an_application(bench: Callable[[Handler], Bench]) -> None:
+    """A parameter in the path and middlewares, each of which is one Python call."""
+    app = Application(*[lambda request, next: next(request)] * MIDDLEWARES)
+
+    @app.get("/hello/{name}")
+    def hello(request: Request, name: str) -> str:
+        return f"Hello, {name}!"
+
+    one = bench(app)
+    client = one.connect()
+    try:
+        data = [request(f"/hello/{number:0200}") for number in range(REQUESTS + 1)]
+        for _ in range(3):
+            assert one.ask(client, data[0]).endswith(b"!")
+        single = entered(lambda: one.ask(client, data[0]))
+        frames = entered(lambda: [one.ask(client, each) for each in data[1:]])
+        listed = "\n".join(f"{number:4} {frame}" for number, frame in enumerate(single, 1))
+        assert len(frames) / REQUESTS <= APPLICATION_FRAMES, f"one request enters:\n{listed}"
+    finally:
+        client.close()
+
+
+def test_system_calls_of_a_keep_alive_get(bench: Callable[[Handler], Bench]) -> None:
+    """One recv and one send, beside a wait that all who are ready share."""
+    one = bench(demo())
+    client = one.connect()
+    try:
+        one.ask(client)
+        one.calls.clear()
+        for _ in range(REQUESTS):
+            assert one.ask(client).endswith(b"\r\n\r\nx")
+        assert one.calls == {"recv": REQUESTS, "send": REQUESTS, "select": REQUESTS}
+    finally:
+        client.close()
+
+
+def test_system_calls_of_pipelined_requests(bench: Callable[[Handler], Bench]) -> None:
+    """Ten requests that come together leave together."""
+    one = bench(demo())
+    client = one.connect()
+    try:
+        one.ask(client)
+        one.calls.clear()
+        assert one.ask(client, REQUEST * 10).count(b"HTTP/1.1 200 OK") == 10
+        assert one.calls == {"recv": 1, "send": 1, "select": 1}
+    finally:
+        client.close()
+
+
+# --- a file that is open and in memory -----------------------------------------------------------
+
+AGE = 3600.0  # no second look at a name while the test lasts
+
+
+class CountingFiles:
+    """System calls and jobs that have to do with files, from any thread; a `with` block's."""
+
+    NAMES = ("open", "stat", "preadv", "pread", "sendfile", "close")
+
+    def __init__(self, calls: Counter[str], patch: pytest.MonkeyPatch) -> None:
+        self._calls = calls
+        self._patch = patch
+
+    def __enter__(self) -> None:
+        for name in self.NAMES:
+            self._count(os, name)
+        self._count(ThreadPool, "submit")
+        self._count(reactor.files.region, "resident")
+
+    def __exit__(self, *_: object) -> None:
+        self._patch.undo()
+
+    def _count(self, where: Any, name: str) -> None:
+        function = getattr(where, name)
+
+        def counted(*arguments: Any, **more: Any) -> Any:
+            self._calls[name] += 1
+            return function(*arguments, **more)
+
+        self._patch.setattr(where, name, counted)
+
+
+@pytest.fixture
+def hot(
+    bench: Callable[[Handler], Bench], tmp_path: Path
+) -> Iterator[tuple[Bench, socket.socket, Path]]:
+    """A server of files, its client, and where the files are."""
+    site = Site(SiteOptions(static=[("/", str(tmp_path))]), Limits(open_file_age=AGE))
+    one = bench(site.handler)
+    client = one.connect()
+    yield one, client, tmp_path
+    client.close()
+    site._mounted[0]._open.close()
+
+
+def served(one: Bench, client: socket.socket, data: bytes) -> bytes:
+    """The answer, to its end; it may take a few turns, and a thread."""
+    client.send(data)
+    got = b""
+    until = time.monotonic() + 10
+    while b"\r\n\r\n" not in got or len(got) < _length(got):
+        assert time.monotonic() < until
+        one.server.reactor.run_once(0.01)
+        try:
+            got += client.recv(1 << 20, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            pass
+    return got
+
+
+def _length(answer: bytes) -> int:
+    head, _, _ = answer.partition(b"\r\n\r\n")
+    found = re.search(rb"Content-Length: ([0-9]+)", head)
+    return len(head) + 4 + (int(found[1]) if found is not None else 0)
+
+
+def warm(one: Bench, client: socket.socket, data: bytes) -> bytes:
+    """Ask until the file is open, in memory, and known as that."""
+    for _ in range(3):
+        answer = served(one, client, data)
+    return answer
+
+
+def in_memory(path: Path) -> bool:
+    """Whether this file system can tell; otherwise threads do the reading."""
+    file = File(os.open(path, os.O_RDONLY), path.stat().st_size)
+    try:
+        return file.look(0, memoryview(bytearray(1)))
+    finally:
+        file.release()
+
+
+def counted(
+    one: Bench, client: socket.socket, data: bytes, answer: bytes, patch: pytest.MonkeyPatch
+) -> Counter[str]:
+    """The calls that REQUESTS of this request make, each answered in one turn."""
+    one.calls.clear()
+    with CountingFiles(one.calls, patch):
+        for _ in range(REQUESTS):
+            client.send(data)
+            one.turn()
+            assert client.recv(1 << 20) == answer
+    return one.calls
+
+
+def frames_of(one: Bench, client: socket.socket, data: bytes, size: int) -> tuple[float, str]:
+    """How many frames of ours a request enters, and those of one of them in order."""
+
+    def ask() -> None:
+        client.send(data)
+        one.turn()
+        assert len(client.recv(1 << 20)) == size
+
+    def ask_often() -> None:
+        for _ in range(REQUESTS):
+            ask()
+
+    single = entered(ask)
+    frames = entered(ask_often)
+    listed = "\n".join(f"{number:4} {frame}" for number, frame in enumerate(single, 1))
+    return len(frames) / REQUESTS, f"one request enters:\n{listed}"
+
+
+def test_a_hot_small_file_is_one_read_and_one_send(
+    hot: tuple[Bench, socket.socket, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No thread, no open, no stat."""
+    one, client, folder = hot
+    (folder / "small.bin").write_bytes(os.urandom(1024))
+    data = request("/small.bin")
+    answer = warm(one, client, data)
+    assert answer.endswith((folder / "small.bin").read_bytes())
+    if in_memory(folder / "small.bin"):
+        calls = counted(one, client, data, answer, monkeypatch)
+        assert calls == dict.fromkeys(("recv", "send", "select", "preadv"), REQUESTS)
+        count, listed = frames_of(one, client, data, len(answer))
+        assert count <= SMALL_FRAMES, listed
+
+
+def test_a_304_of_a_hot_file_is_one_send(
+    hot: tuple[Bench, socket.socket, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, client, folder = hot
+    (folder / "small.bin").write_bytes(os.urandom(1024))
+    tag = re.search(rb"ETag: (.*)\r\n", warm(one, client, request("/small.bin")))
+    assert tag is not None
+    data = request("/small.bin", f"If-None-Match: {tag[1].decode()}")
+    answer = warm(one, client, data)
+    assert answer.startswith(b"HTTP/1.1 304 ")
+    calls = counted(one, client, data, answer, monkeypatch)
+    assert calls == dict.fromkeys(("recv", "send", "select"), REQUESTS)
+    count, listed = frames_of(one, client, data, len(answer))
+    assert count <= UNCHANGED_FRAMES, listed
+
+
+def test_a_hot_file_of_100_kib_is_not_copied(
+    hot: tuple[Bench, socket.socket, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A send for the head and a sendfile; now and then a question whether it is in memory."""
+    one, client, folder = hot
+    (folder / "large.bin").write_bytes(os.urandom(100 * 1024))
+    for end in (client, *(it._transport._socket for it in one.server._connections)):
+        for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            end.setsockopt(socket.SOL_SOCKET, buffer, 1 << 20)
+    data = request("/large.bin")
+    answer = warm(one, client, data)
+    assert answer.endswith((folder / "large.bin").read_bytes())
+    if in_memory(folder / "large.bin"):
+        calls = counted(one, client, data, answer, monkeypatch)
+        assert calls.pop("resident", 0) <= 2 + REQUESTS // 10
+        assert calls.pop("preadv", 0) <= 2 + REQUESTS // 10, "where the kernel cannot be asked"
+        assert calls == dict.fromkeys(("recv", "send", "select", "sendfile", "fileno"), REQUESTS)
+        count, listed = frames_of(one, client, data, len(answer))
+        assert count <= LARGE_FRAMES, listed
+
+
+# --- garbage -------------------------------------------------------------------------------------
+
+
+async def later(request: Request) -> Response:
+    await sleep(0)
+    return Response(200, b"later")
+
+
+def stream(request: Request) -> Response:
+    return Response(200, iter([b"a" * 1000, b"b" * 70_000]))
+
+
+async def read(request: Request) -> Response:
+    return Response(200, b"%d" % len(await request.body.read()))
+
+
+def fail(request: Request) -> Response:
+    raise ValueError
+
+
+async def fail_later(request: Request) -> Response:
+    await sleep(0)
+    raise ValueError
+
+
+WAYS: dict[str, tuple[Handler, bytes, int]] = {
+    "now": (demo(), REQUEST, 1000),
+    "gzip": (demo(), request("/echo/x", "Accept-Encoding: gzip"), 1000),
+    "404": (demo(), request("/nowhere"), 1000),
+    "later": (later, REQUEST, 200),
+    "stream": (stream, REQUEST, 200),
+    "upload": (read, request("/", method="POST", body=bytes(2000)), 200),
+    "500": (fail, REQUEST, 20),
+    "500 later": (fail_later, REQUEST, 20),
+}
+
+
+class Cycles:
+    """What the garbage collector finds, and reference counts do not: a `with` block's."""
+
+    def __enter__(self) -> "Cycles":
+        while gc.collect():
+            pass  # what other tests left; some of it only goes when its finalizers have run
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        count = gc.collect()
+        found = Counter(type(one).__name__ for one in gc.garbage)
+        gc.garbage.clear()
+        gc.set_debug(0)
+        gc.enable()
+        gc.collect()
+        assert count == 0, f"cyclic garbage: {found.most_common(12)}"
+
+
+def answered(one: Bench, client: socket.socket, data: bytes) -> None:
+    client.setblocking(False)
+    client.send(data)
+    got = b""
+    for _ in range(50):
+        one.turn()
+        try:
+            got += client.recv(1 << 20)
+        except BlockingIOError:
+            if got:
+                return
+    raise AssertionError("no answer")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("way", WAYS)
+def test_requests_leave_no_cyclic_garbage(bench: Callable[[Handler], Bench], way: str) -> None:
+    handler, data, count = WAYS[way]
+    one = bench(handler)
+    client = one.connect()
+    try:
+        answered(one, client, data)
+        with Cycles():
+            for _ in range(count):
+                answered(one, client, data)
+    finally:
+        client.close()
+
+
+FILES = {
+    "small": request("/small.bin"),
+    "304": request("/small.bin", "If-None-Match: *"),
+    "412": request("/small.bin", 'If-Match: "other"'),
+    "416": request("/small.bin", "Range: bytes=5000-"),
+    "large": request("/large.bin"),
+    "range": request("/large.bin", "Range: bytes=5-9"),
+    "ranges": request("/large.bin", "Range: bytes=5-9,1000-90000,20-30"),
+    "gzip": request("/text.txt", "Accept-Encoding: gzip"),
+    "404": request("/nothing"),
+    "redirect": request("/folder"),
+}
+
+
+@pytest.mark.parametrize("way", FILES)
+def test_answers_of_files_leave_no_cyclic_garbage(
+    hot: tuple[Bench, socket.socket, Path], way: str
+) -> None:
+    one, client, folder = hot
+    (folder / "folder").mkdir()
+    for name, size in (("small.bin", 1024), ("large.bin", 200_000), ("text.txt", 5000)):
+        (folder / name).write_bytes(bytes(size))
+    warm(one, client, FILES[way])
+    with Cycles():
+        for _ in range(50):
+            served(one, client, FILES[way])
+
+
+@pytest.mark.parametrize("how", ["fin", "reset", "closed by us", "refused", "in a handler"])
+def test_closed_connections_leave_no_cyclic_garbage(
+    bench: Callable[[Handler], Bench], how: str
+) -> None:
+    one = bench(later if how == "in a handler" else demo())
+    data = {
+        "closed by us": request("/echo/x", "Connection: close"),
+        "refused": b"nonsense\r\n\r\n",
+    }.get(how, REQUEST)
+
+    def come_and_go() -> None:
+        client = one.connect()
+        client.send(data)
+        one.turn()
+        if how == "reset":
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        client.close()
+        for _ in range(3):
+            one.turn()
+
+    come_and_go()
+    with Cycles():
+        for _ in range(100):
+            come_and_go()
+        assert one.server.connections == 0
+        # The heap forgets its dead entries now and then, and holds what they belong to until then.
+        one.server.reactor._timers.clear()

@@ -1,0 +1,289 @@
+"""Which module may import which, and which effect belongs to which module.
+
+RANKS lists the packages from the lowest rank up. A module imports from packages of lower ranks and,
+without a cycle, from its own package; packages in one row do not import each other.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+
+import pytest
+
+from tests.support.paths import ROOT
+
+# From the lowest rank up.
+RANKS = (
+    ("reactor.errors", "reactor.limits", "reactor.loop", "reactor.files"),
+    ("reactor.tasks", "reactor.net"),
+    ("reactor.messages",),
+    ("reactor.protocol",),
+    ("reactor.http",),
+    ("reactor.observe",),
+    ("reactor.server", "reactor.config"),
+    ("reactor.process", "reactor.simulator"),
+    ("reactor.testing",),
+    ("reactor.web.endpoint", "reactor.web.streams", "reactor.web.semantics"),
+    (
+        "reactor.web.storage",
+        "reactor.web.compression",
+        "reactor.web.operations",
+        "reactor.web.realtime",
+    ),
+    ("reactor.web.static", "reactor.web.uploads"),
+    ("reactor.web.app",),
+    ("reactor.web.middlewares",),
+    ("reactor.web.site",),
+    ("reactor",),  # the public names
+    ("reactor.__main__",),
+)
+
+# Who may catch an OSError, and why: the errors of a socket end in the modules that own sockets.
+OSERRORS = {
+    "reactor.loop.waker": {
+        "Waker.wake",
+        "Waker.on_events",
+    },  # its pair is full, or closed at the end
+    "reactor.net.transport": {
+        "Transport.on_events",
+        "Transport.flush",
+        "Transport.unacknowledged",
+        "Transport.abort",
+        "Transport._send_fin",
+        "limit_unsent",
+    },
+    "reactor.net.listener": {
+        "Listener.on_events",  # an accept that fails
+        "bind",  # what is bound already must be closed
+        "_bind",
+    },
+    "reactor.server.admission": {
+        "affordable_connections",  # a limit that cannot be raised is taken as it is
+    },
+    "reactor.files.file": {"File.look"},  # "not in memory", which is an answer
+    "reactor.process.file_watcher": {"mark"},  # "there is no such file", which is an answer
+    "reactor.process.child": {"ReloadChild._tell"},  # the parent is gone, and so are we in a moment
+    "reactor.process.reloader": {
+        "Child._read",  # there is no more
+        "Supervisor._start",  # a process that cannot be started becomes a sentence
+        "Supervisor._spawn",
+        "_say",  # to nobody
+    },
+    "reactor.observe.log_writer": {  # a log that cannot be written or opened ends no server
+        "LogFile.write",
+        "LogWriter._reopened",
+    },
+    "reactor.__main__": {  # each becomes a sentence
+        "main",
+        "_serve",
+        "open_access_log",
+        "_supervise",
+    },
+    # Errors of a file system become a status.
+    "reactor.web.static.file_server": None,
+    "reactor.web.static.directory_reader": {
+        "_Reader._look",
+        "_Reader._follow",
+    },  # what cannot be looked at is hidden
+    "reactor.web.storage.locks": None,
+    "reactor.web.static.open_file_cache": None,
+    "reactor.web.uploads.atomic_file": None,
+    "reactor.web.uploads.sweep": None,
+    "reactor.web.storage.disk_errors": None,
+    "reactor.web.storage.safe_path": None,
+    "reactor.web.operations.process_metrics": {
+        "_open_descriptors",
+        "_read",
+    },  # where there is no /proc
+    "reactor.web.uploads.metadata": None,
+    "reactor.web.storage.private_files": None,
+    "reactor.web.uploads.partial_store": None,
+    "reactor.web.uploads.quota": {
+        "UploadQuota.finish",  # how an upload has ended does not depend on older ones
+        "UploadQuota._send_away",  # then somebody is told that there is no room
+    },
+    "reactor.web.uploads.resumable": {
+        "Resumable.expire",  # what cannot be tidied up is told in the log
+        "Resumable._progress",  # what is not on the disk is not told
+    },
+    "reactor.web.middlewares.time_limit": {
+        "TimeLimit.__call__",
+        "_told_apart",
+    },  # TimeoutError is one
+    "reactor.web.site.site": {"Site._mount", "_has"},  # each becomes a sentence
+    "reactor.simulator.client": None,  # it is a client
+    "reactor.simulator.sockets": None,
+}
+
+RECEIVING_AND_SENDING = {
+    *("recv", "recv_into", "recvfrom", "recvmsg", "read_into"),
+    *("send", "sendall", "sendmsg", "sendto", "sendfile"),
+}
+SENDERS = {
+    "reactor.net.transport": "Transport.",
+    "reactor.loop.waker": "Waker.",
+    # The simulator stands in for sockets and clients.
+    "reactor.simulator.client": "",
+    "reactor.simulator.disk": "",
+    "reactor.simulator.world": "SimTransport._sendfile",
+    "reactor.testing.exchange": "Exchange._send",
+}
+
+
+def modules() -> dict[str, ast.Module]:
+    found = {}
+    for path in sorted((ROOT / "reactor").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        found[name.removesuffix(".__init__")] = ast.parse(path.read_text(), str(path))
+    return found
+
+
+MODULES = modules()
+RANK = {name: rank for rank, row in enumerate(RANKS) for name in row}
+
+
+def package_of(module: str) -> str:
+    """The row's entry that a module stands for or in; only `reactor` itself is `reactor`."""
+    if module == "reactor":
+        return module
+    while module not in RANK:
+        module = module.rpartition(".")[0]
+    return module
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[str, ast.stmt]]:
+    """The modules that a module names, wherever it does."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: imports are absolute"
+            assert node.module is not None
+            for alias in node.names:
+                submodule = f"{node.module}.{alias.name}"
+                yield submodule if submodule in MODULES else node.module, node
+
+
+def ours(name: str) -> Iterator[tuple[str, ast.stmt]]:
+    """What a module imports from this project."""
+    for other, node in imported(MODULES[name]):
+        if other.split(".")[0] == "reactor":
+            yield other, node
+
+
+def named_nodes(tree: ast.AST, name: str = "") -> Iterator[tuple[str, ast.AST]]:
+    """Every node, with the class and function that it stands in."""
+    for child in ast.iter_child_nodes(tree):
+        inner = name
+        if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            inner = f"{name}.{child.name}" if name else child.name
+        yield inner, child
+        yield from named_nodes(child, inner)
+
+
+def test_every_package_has_a_rank() -> None:
+    assert len(RANK) == sum(map(len, RANKS)), "a package has two ranks"
+    assert set(RANK) <= set(MODULES)
+    misplaced = [
+        name
+        for name in MODULES
+        if package_of(name) == "reactor" and name not in ("reactor", "reactor.web")
+    ]
+    assert not misplaced, "in no package that has a rank"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_point_to_lower_ranks(name: str) -> None:
+    package = package_of(name)
+    for other, node in ours(name):
+        if package_of(other) != package:
+            lower = RANK[package_of(other)] < RANK[package]
+            assert lower, f"{name}, line {node.lineno}: {other}"
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    graph = {name: {other for other, _ in ours(name)} for name in MODULES}
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_stand_at_the_top(name: str) -> None:
+    """Not in a function, nor under an `if` or `try`: what a module needs is seen at once."""
+    top = set(MODULES[name].body)
+    hidden = [node.lineno for _, node in imported(MODULES[name]) if node not in top]
+    assert not hidden, f"{name}, lines {hidden}"
+    names = {node.id for node in ast.walk(MODULES[name]) if isinstance(node, ast.Name)}
+    assert not names & {"TYPE_CHECKING", "__import__"}
+    attributes = {n.attr for n in ast.walk(MODULES[name]) if isinstance(n, ast.Attribute)}
+    assert not attributes & {"TYPE_CHECKING", "import_module"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_standard_library_is_all_there_is(name: str) -> None:
+    for other, node in imported(MODULES[name]):
+        first = other.split(".")[0]
+        assert first == "reactor" or first in sys.stdlib_module_names, (
+            f"line {node.lineno}: {other}"
+        )
+        assert first not in {"asyncio", "concurrent", "http.server", "socketserver", "ssl"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_receiving_and_sending_has_one_owner(name: str) -> None:
+    owner = SENDERS.get(name)
+    for where, node in named_nodes(MODULES[name]):
+        if (verb := receives_or_sends(node)) is not None:
+            assert owner is not None, f"{where}: {verb}"
+            assert where.startswith(owner), f"{where}: {verb}"
+
+
+def test_the_owners_are_found() -> None:
+    """The search above finds what there is: otherwise it would hold of anything."""
+    found = {
+        name
+        for name, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if receives_or_sends(node) is not None
+    }
+    assert {"reactor.net.transport", "reactor.loop.waker"} <= found <= set(SENDERS)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_who_catches_an_oserror(name: str) -> None:
+    allowed = OSERRORS.get(name, set())
+    for where, node in named_nodes(MODULES[name]):
+        if isinstance(node, ast.ExceptHandler) and node.type is not None:
+            caught = {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)}
+            if any(is_oserror(one) for one in caught):
+                assert allowed is None or where in allowed, f"{where}, line {node.lineno}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_is_caught_blindly(name: str) -> None:
+    """A bare `except`, or one of BaseException, would swallow Ctrl-C and cancelling."""
+    for where, node in named_nodes(MODULES[name]):
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None, f"{where}, line {node.lineno}"
+            caught = {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)}
+            assert "BaseException" not in caught or any(
+                isinstance(n, ast.Raise) and n.exc is None for n in ast.walk(node)
+            ), f"{where}, line {node.lineno}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_says_what_it_is(name: str) -> None:
+    assert ast.get_docstring(MODULES[name])
+
+
+def receives_or_sends(node: ast.AST) -> str | None:
+    """The name of the call, if it is one of those."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        return node.func.attr if node.func.attr in RECEIVING_AND_SENDING else None
+    return None
+
+
+def is_oserror(name: str) -> bool:
+    error = getattr(__import__("builtins"), name, None)
+    return isinstance(error, type) and issubclass(error, OSError)

@@ -1,0 +1,453 @@
+"""The access log: its lines, what is escaped in them, and that no disk is ever waited for."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reactor import Headers, ProtocolError, Response, Server, sleep
+from reactor.http.context import Observer
+from reactor.http.wall_clock import WallClock
+from reactor.loop.reactor import Reactor
+from reactor.messages.request import Request
+from reactor.observe.access_log import check_format, escape, line_writer
+from tests.conftest import Serve
+from tests.support.pipe_log import PipeLog
+from tests.support.raw_client import request
+
+LINE = re.compile(
+    r"127\.0\.0\.1 - - \[[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}(?::[0-9]{2}){3} \+0000\] "
+    r'"([^"\\]|\\x[0-9a-f]{2})*" [1-5][0-9]{2} [0-9]+'
+)
+
+
+@pytest.fixture
+def log(no_leaks: None) -> Iterator[PipeLog]:
+    log = PipeLog()
+    yield log
+    log.close()
+
+
+def hello(request: Request) -> Response:
+    return Response(200, b"hello")
+
+
+def summary(lines: list[str]) -> list[str]:
+    """From the request on."""
+    for line in lines:
+        assert LINE.fullmatch(line), line
+    return [line[line.index('"') :] for line in lines]
+
+
+def test_one_line_a_request_in_their_order(serve: Serve, log: PipeLog) -> None:
+    def handler(request: Request) -> Response:
+        if request.path == "/404":
+            raise ProtocolError(404, "no")
+        if request.path == "/stream":
+            return Response(200, iter([b"12345", b"678"]))
+        return hello(request)
+
+    running = serve(handler, access_log=log.writer)
+    client = running.connect()
+    client.ask("/")
+    client.ask("/404")
+    client.ask("/stream?q=1")
+    client.ask("/", method="HEAD")
+    client.ask("/", version="1.0")
+    assert summary(log.end(running)) == [
+        '"GET / HTTP/1.1" 200 5',
+        '"GET /404 HTTP/1.1" 404 3',
+        '"GET /stream?q=1 HTTP/1.1" 200 8',
+        '"HEAD / HTTP/1.1" 200 0',
+        '"GET / HTTP/1.0" 200 5',
+    ]
+
+
+def test_what_was_no_request_is_logged_too(serve: Serve, log: PipeLog) -> None:
+    running = serve(hello, access_log=log.writer)
+    for sent in (
+        b"nonsense\r\n\r\n",
+        b'GET /"quoted" HTTP/9.9\r\n\r\n',
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x00\x01\x7f\xff \\ \r\n\r\n",
+        b"BREW /coffee HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"GET / HTTP/1.1\nHost: t\n\n",
+    ):
+        client = running.connect()
+        client.send(sent)
+        client.read_answer()
+        client.close()
+    texts = [one.rsplit(" ", 2)[0] for one in summary(log.end(running))]
+    assert texts == [
+        '"nonsense"',
+        r'"GET /\x22quoted\x22 HTTP/9.9"',
+        '"GET / HTTP/1.1"',
+        r'"\x00\x01\x7f\xc3\xbf \x5c "',
+        '"BREW /coffee HTTP/1.1"',
+        r'"GET / HTTP/1.1\x0aHost: t\x0a\x0a"',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("target", "logged"),
+    [
+        ('/"', r"/\x22"),
+        ("/\\", r"/\x5c"),
+        ('/" 200 0', None),
+        ("/%0a%22", "/%0a%22"),
+        ("/~!$&'()*+,;=:@", "/~!$&'()*+,;=:@"),
+    ],
+)
+def test_a_line_is_a_line(serve: Serve, log: PipeLog, target: str, logged: str | None) -> None:
+    running = serve(hello, access_log=log.writer)
+    running.connect().ask(target)
+    lines = summary(log.end(running))
+    assert len(lines) == 1
+    if logged is not None:
+        assert lines[0] == f'"GET {logged} HTTP/1.1" 200 5'
+
+
+def test_escape_leaves_nothing_dangerous() -> None:
+    text = "".join(map(chr, range(0x180)))
+    escaped = escape(text)
+    assert re.fullmatch(r"(?:[ !#-\[\]-~]|\\x[0-9a-f]{2})*", escaped)
+    assert escape('a"b\\c\n\x7f\xe9') == r"a\x22b\x5cc\x0a\x7f\xc3\xa9"
+    assert escape("plain /text?x=1") == "plain /text?x=1"
+
+
+def test_requests_that_do_not_end_well(serve: Serve, log: PipeLog) -> None:
+    """500, 503, 408, an answer that is cut: each has its line."""
+
+    async def handler(request: Request) -> Response:
+        if request.path == "/500":
+            raise ValueError
+        if request.path == "/503":
+            await sleep(1000)
+        if request.path == "/cut":
+            return Response(200, cut())
+        return hello(request)
+
+    def cut() -> Iterator[bytes]:
+        yield b"12345"
+        raise ValueError
+
+    running = serve(handler, access_log=log.writer, handler_timeout=0.1, head_timeout=0.1)
+    running.connect().ask("/500")
+    running.connect().ask("/503")
+    client = running.connect()
+    client.send(request("/cut"))
+    with pytest.raises(ConnectionResetError):
+        client.read_to_end()
+    client = running.connect()
+    client.send(b"GET /408")
+    assert client.read_answer().status == 408
+    lines = summary(log.end(running))
+    assert [line.rsplit(" ", 1)[0] for line in lines] == [
+        '"GET /500 HTTP/1.1" 500',
+        '"GET /503 HTTP/1.1" 503',
+        '"GET /cut HTTP/1.1" 200',
+        '"GET /408" 408',
+    ]
+    assert lines[2].endswith(" 5")
+
+
+# --- formats -------------------------------------------------------------------------------------
+
+WALL = 1_700_000_000.25  # 14 November 2023, 22:13:20.250 UTC
+
+
+class World:
+    """A reactor's clock and a wall clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+        self.reactor = Reactor(clock=lambda: self.time)
+        self.wall = WallClock(lambda: WALL + self.time - 1000.0)
+        self.lines: list[str] = []
+
+    def log(self, form: str) -> Observer:
+        return line_writer(form, self.lines.append, self.wall, self.reactor)
+
+    def line(self, form: str, request: Request, **answer: Any) -> str:
+        """Of an answer that took 1.234567 s."""
+        observe = self.log(form)
+        request.started = self.time
+        self.time += 1.234567
+        self.reactor.now = self.time
+        observe(
+            request, answer.get("status", 200), answer.get("fields", ()), answer.get("size", 13)
+        )
+        self.time -= 1.234567
+        return self.lines.pop()
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    world = World()
+    yield world
+    world.reactor.close()
+
+
+def asked(method: str = "GET", target: str = "/a/b?q=1", **headers: str) -> Request:
+    path, _, query = target.partition("?")
+    lines = [f"\r\n{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    made = Request(method, target, path, query, 1, Headers("".join(lines)))
+    made.client = ("192.0.2.7", 5)
+    made.host = headers.get("Host", "")
+    return made
+
+
+BROWSER = {
+    "Host": "example.com",
+    "Referer": "https://example.org/?a=b",
+    "User_Agent": "Mozilla/5.0 (X11)",
+    "Authorization": "Basic YWxpY2U6c2VjcmV0",
+}
+
+
+@pytest.mark.parametrize(
+    ("atom", "shown"),
+    [
+        ("%(h)s", "192.0.2.7"),
+        ("%(l)s", "-"),
+        ("%(u)s", "alice"),
+        ("%(t)s", "[14/Nov/2023:22:13:21 +0000]"),
+        ("%(r)s", "GET /a/b?q=1 HTTP/1.1"),
+        ("%(m)s", "GET"),
+        ("%(U)s", "/a/b"),
+        ("%(q)s", "q=1"),
+        ("%(H)s", "HTTP/1.1"),
+        ("%(s)s", "200"),
+        ("%(b)s", "13"),
+        ("%(B)s", "13"),
+        ("%(f)s", "https://example.org/?a=b"),
+        ("%(a)s", "Mozilla/5.0 (X11)"),
+        ("%(T)s", "1"),
+        ("%(M)s", "1234"),
+        ("%(D)s", "1234567"),
+        ("%(L)s", "1.234567"),
+        ("%(p)s", "<PROCESS>"),
+        ("%({host}i)s", "example.com"),
+        ("%({X-Missing}i)s", "-"),
+        ("%({content-type}o)s", "text/plain"),
+        ("%({X-Missing}o)s", "-"),
+        ("%({REACTOR_TEST}e)s", r"a\x22b"),
+        ("%({REACTOR_MISSING}e)s", "-"),
+        ("%%(h)s %(s)s", "%(h)s 200"),
+        ("100%% {x} {{ 'it' \"is\" \\n %(s)s", "100% {x} {{ 'it' \"is\" \\n 200"),
+        ("→ %(s)s", "→ 200"),
+    ],
+)
+def test_every_atom(world: World, monkeypatch: pytest.MonkeyPatch, atom: str, shown: str) -> None:
+    monkeypatch.setenv("REACTOR_TEST", 'a"b')
+    monkeypatch.delenv("REACTOR_MISSING", raising=False)
+    fields = [("Content-Type", "text/plain")]
+    assert world.line(f"<{atom}>", asked(**BROWSER), fields=fields) == (
+        f"<{shown}>\n".replace("PROCESS", str(os.getpid()))
+    )
+
+
+def test_what_is_not_there_is_a_dash(world: World) -> None:
+    form = "%(u)s %(b)s %(B)s %(f)s %(a)s [%(q)s]"
+    assert world.line(form, asked(target="/"), size=0) == "- - 0 - - []\n"
+    nothing = Request("", "nonsense", "", "", 1, Headers())
+    form = "%(m)s %(U)s %(H)s %(r)s"
+    assert world.line(form, nothing) == "- - - nonsense\n"
+
+
+@pytest.mark.parametrize(
+    "credentials", ["Basic !", "Basic gA==", "Bearer YWxpY2U6c2VjcmV0", "Basic", "Basic Og=="]
+)
+def test_who_does_not_say_who_it_is_is_nobody(world: World, credentials: str) -> None:
+    assert world.line("%(u)s", asked(Authorization=credentials)) == "-\n"
+
+
+@pytest.mark.parametrize(
+    ("form", "wrong"),
+    [
+        ("%(z)s", "'%(z)s' is no atom"),
+        ("%(h)s %(zz)s", "'%(zz)s' is no atom"),
+        ("%(h)d", "'%(h)d' is no atom"),
+        ("%(h)", "'%(h)' is no atom"),
+        ("%(h)s %", "'%' is no atom"),
+        ("%(h)s %s", "'%' is no atom"),
+        ("%(h)s %({a b}i)s", "'%({a b}i)s' is no atom"),
+        ("%(h)s %({}i)s", "'%({}i)s' is no atom"),
+        ("%(h)s %({host}x)s", "'%({host}x)s' is no atom"),
+        ("%(h)s\n", "cannot be printed"),
+        ("%(h)s\x1b", "cannot be printed"),
+        ("comon", "'comon' is not common, combined or json"),
+        ("", "'' is not common, combined or json"),
+        ("JSON", "'JSON' is not"),
+    ],
+)
+def test_a_wrong_format_is_refused(world: World, form: str, wrong: str) -> None:
+    for check in (check_format, world.log):
+        with pytest.raises(ValueError, match=re.escape(wrong)):
+            check(form)
+
+
+@pytest.mark.parametrize("form", ["common", "combined", "json", "%(h)s"])
+def test_a_right_format_is_returned(form: str) -> None:
+    assert check_format(form) == form
+
+
+def test_a_format_is_text_and_not_code(world: World) -> None:
+    form = """'+exit()+' {exit()} \\'{0} %({host}i)s \\x41 {{{exit()}}} \\"""
+    shown = world.line(form, asked(Host="h"))
+    assert shown == form.replace("%({host}i)s", "h") + "\n"
+
+
+def test_common_and_combined(world: World) -> None:
+    common = '192.0.2.7 - - [14/Nov/2023:22:13:21 +0000] "GET /a/b?q=1 HTTP/1.1" 200 13'
+    assert world.line("common", asked(**BROWSER)) == common + "\n"
+    rest = ' "https://example.org/?a=b" "Mozilla/5.0 (X11)"\n'
+    assert world.line("combined", asked(**BROWSER)) == common + rest
+
+
+def test_json_has_all_of_it(world: World) -> None:
+    fields = [("x-request-ID", "r1")]
+    line = world.line("json", asked(**BROWSER), status=404, fields=fields)
+    assert line.endswith("}\n")
+    assert json.loads(line) == {
+        "time": "2023-11-14T22:13:21.484Z",
+        "client": "192.0.2.7",
+        "method": "GET",
+        "target": "/a/b?q=1",
+        "protocol": "HTTP/1.1",
+        "status": 404,
+        "bytes": 13,
+        "duration": 1.234567,
+        "referer": "https://example.org/?a=b",
+        "user_agent": "Mozilla/5.0 (X11)",
+        "host": "example.com",
+        "request_id": "r1",
+    }
+
+
+def test_json_of_what_was_no_request(world: World) -> None:
+    nothing = Request("", 'non"sense\x00', "", "", 1, Headers())
+    found = json.loads(world.line("json", nothing, status=400))
+    assert found["target"] == 'non"sense\x00'
+    empty = ("method", "protocol", "referer", "user_agent", "host", "request_id")
+    assert [found[name] for name in empty] == [None] * len(empty)
+
+
+def test_a_request_id_is_the_answers_or_its_own_or_the_clients(world: World) -> None:
+    def logged(request: Request, *fields: tuple[str, str]) -> Any:
+        return json.loads(world.line("json", request, fields=fields))["request_id"]
+
+    request = asked(X_Request_Id="client's")
+    assert logged(asked()) is None
+    assert logged(request) == "client's"
+    request.id = "own"
+    assert logged(request) == "own"
+    assert logged(request, ("Content-Type", "x"), ("X-Request-Id", "answer's")) == "answer's"
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.4994, 0.7499, 0.75, 0.9999, 1.7499999999, 3599.9999])
+def test_json_times_are_of_the_millisecond(world: World, offset: float) -> None:
+    """Whether or not the second was formatted before: a line of a long answer comes alone."""
+    observe = world.log("json")
+    for step in (0.0, offset):
+        world.time = 1000.0 + step
+        observe(asked(), 200, (), 0)
+    found = datetime.fromisoformat(json.loads(world.lines[-1])["time"])
+    assert found.utcoffset() == timedelta(0)
+    assert 0 <= WALL + offset - found.timestamp() < 0.001001
+
+
+def test_the_date_is_of_now_where_nothing_was_answered_for_a_while(world: World) -> None:
+    observe = world.log("%(t)s")
+    observe(asked(), 200, (), 0)
+    world.time = world.reactor.now = 1090.0
+    observe(asked(), 200, (), 0)
+    assert world.lines == ["[14/Nov/2023:22:13:20 +0000]\n", "[14/Nov/2023:22:14:50 +0000]\n"]
+
+
+def test_who_is_not_to_be_logged_is_not(world: World) -> None:
+    request = asked()
+    request.logged = False
+    for form in ("common", "combined", "json", "%(h)s"):
+        world.log(form)(request, 200, (), 0)
+    assert world.lines == []
+
+
+EVIL = st.text(st.characters(codec="latin-1"), max_size=40)
+VALUE = st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), max_size=40)
+ALL_ATOMS = "|".join(
+    [f"%({letter})s" for letter in "hlutrmUqHsbBfaTDMLp"] + ["%({x}i)s", "%({x}o)s"]
+)
+
+
+@given(method=EVIL, target=EVIL, client=EVIL, host=EVIL, value=VALUE, identifier=EVIL, refused=...)
+def test_whatever_a_client_sends_is_one_line(
+    method: str, target: str, client: str, host: str, value: str, identifier: str, refused: bool
+) -> None:
+    """No quote, no end of line, no control character; JSON is what went in, to the letter."""
+    world = World()
+    try:
+        request = asked(method, target, X=value, Referer=value, User_Agent=value)
+        request.path = "" if refused else target
+        request.host, request.client, request.id = host, (client, 1), identifier
+        fields = [("X", value)]
+        for form in ("common", "combined", ALL_ATOMS):
+            line = world.line(form, request, fields=fields)
+            assert re.fullmatch(r"[ -~]*\n", line)
+            quotes = form.count('"') if form == ALL_ATOMS else {"common": 2, "combined": 6}[form]
+            assert line.count('"') == quotes
+        found = json.loads(line := world.line("json", request, fields=fields))
+        assert re.fullmatch(r"[ -~]*\n", line)
+        assert found["target"] == target
+        assert found["client"] == client
+        assert found["host"] == (host or None)
+        assert found["user_agent"] == value.strip(" \t")
+        assert found["request_id"] == (identifier or None)
+        assert found["method"] == (None if request.path == "" else method)
+    finally:
+        world.reactor.close()
+
+
+def test_lines_of_a_server_in_json(serve: Serve, log: PipeLog) -> None:
+    """Whole, streamed, refused, and broken off: status, bytes and fields of each."""
+
+    async def handler(request: Request) -> Response:
+        request.id = request.path[1:]
+        if request.path == "/stream":
+            return Response(201, iter([b"123", b"45"]), [("X-Request-Id", "given")])
+        if request.path == "/slow":
+            await sleep(0.2)
+        return hello(request)
+
+    running = serve(handler, access_log=log.writer, access_log_format="json")
+    client = running.connect()
+    client.ask("/one")
+    client.ask("/stream", "User-Agent: t\x80st")
+    client.ask("/slow")
+    client.send(b"\xff\r\n\r\n")
+    assert client.read_answer().status == 400
+    found = [json.loads(line) for line in log.end(running)]
+    shown = [(one["target"], one["status"], one["request_id"]) for one in found]
+    assert shown == [
+        ("/one", 200, "one"),
+        ("/stream", 201, "given"),
+        ("/slow", 200, "slow"),
+        ("\xff", 400, None),
+    ]
+    assert [one["bytes"] for one in found[:3]] == [5, 5, 5]
+    assert found[1]["user_agent"] == "t\x80st"
+    assert found[0]["duration"] < 15
+    assert 0.2 <= found[2]["duration"] < 15
+    times = [one["time"] for one in found]
+    assert times == sorted(times)
+
+
+def test_a_server_refuses_a_wrong_format(serve: Serve) -> None:
+    with pytest.raises(ValueError, match="no atom"):
+        Server(hello, access_log=1, access_log_format="%(z)s")

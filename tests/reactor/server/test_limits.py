@@ -1,0 +1,785 @@
+"""Every limit at work, on real sockets: each field of Limits has its test in one of the tables,
+CASES or FILE_CASES, and a field without one fails. Timeouts are short, sizes are tried at their
+exact boundary.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reactor import Cancelled, Lane, PoolFull, Response, in_pool, sleep
+from reactor.limits import Limits
+from reactor.messages.request import Request
+from tests.conftest import Running, Serve
+from tests.support.file_limit_cases import FILE_CASES
+from tests.support.raw_client import TIMEOUT, Client, request
+
+
+def hello(request: Request) -> Response:
+    return Response(200, b"hello")
+
+
+async def upload(request: Request) -> Response:
+    """A body that is pulled and dropped."""
+    count = 0
+    async for piece in request.body:
+        count += len(piece)
+    return Response(200, b"%d" % count)
+
+
+async def held(request: Request) -> Response:
+    """A body that is held in memory."""
+    return Response(200, b"%d" % len(await request.body.read()))
+
+
+def refused(client: Client, status: int) -> None:
+    """The answer is an error, the connection is closed in good order, and no reset destroys it."""
+    answer = client.read_answer()
+    assert answer.status == status
+    assert answer.get("connection") == "close"
+    assert client.ended()
+
+
+def head(size: int, *, line: int = 0, fields: int = 1) -> bytes:
+    """A request's head of `size` bytes in all, its line of `line` bytes, with so many fields."""
+    target = "/" + "x" * (line - len("GET / HTTP/1.1")) if line else "/"
+    first = f"GET {target} HTTP/1.1\r\n"
+    rest = "".join(f"F{number}: x\r\n" for number in range(fields - 1))
+    padding = size - len(first + rest + "Host: t\r\n\r\n")
+    return f"{first}Host: t{' ' * max(0, padding)}\r\n{rest}\r\n".encode()
+
+
+def took(began: float, least: float, most: float = 15.0) -> None:
+    """Not earlier; and, the machine being busy with other things, not much later."""
+    assert least * 0.9 <= time.monotonic() - began < most
+
+
+# --- connections ---------------------------------------------------------------------------------
+
+
+def connections(serve: Serve) -> None:
+    running = serve(hello, connections=2)
+    kept = [running.connect() for _ in range(2)]
+    assert [client.ask().status for client in kept] == [200, 200]
+    with running.connect() as third:
+        refused(third, 503)
+    kept[0].close()
+    running.wait_for_connections(1)
+    assert running.connect().ask().status == 200
+
+
+def backlog(serve: Serve) -> None:
+    """What the kernel holds is what `listen` was told, and one more (listen(2))."""
+    running = serve(hello, backlog=3)
+    release = threading.Event()
+    running.server.reactor.call_soon_threadsafe(release.wait, TIMEOUT)
+    try:
+        for _ in range(4):
+            running.connect()
+        with pytest.raises(TimeoutError):
+            Client(running.address, timeout=0.3)
+    finally:
+        release.set()
+    assert running.connect().ask().status == 200
+
+
+# --- timeouts ------------------------------------------------------------------------------------
+
+
+def idle_timeout(serve: Serve) -> None:
+    running = serve(hello, idle_timeout=0.3)
+    began = time.monotonic()
+    silent, used = running.connect(), running.connect()
+    used.ask()
+    time.sleep(0.2)
+    used.ask()
+    asked = time.monotonic()
+    assert silent.ended()  # without a word
+    took(began, 0.3)
+    assert used.ended()
+    took(asked, 0.3)
+
+
+def head_timeout(serve: Serve) -> None:
+    """Absolute, from the first byte: dripping does not help, and idling before does not count."""
+    running = serve(hello, head_timeout=0.4, idle_timeout=60)
+    client = running.connect()
+    client.ask()
+    time.sleep(0.5)
+    began = time.monotonic()
+    client.send(b"GET / HTTP/1.1\r\nHost: t\r\n")
+    client.socket.settimeout(0.05)
+    while time.monotonic() < began + 10:
+        client.send(b"X: y\r\n")
+        try:
+            refused(client, 408)
+        except TimeoutError:
+            continue
+        break
+    took(began, 0.4, 5)
+
+
+def handler_timeout(serve: Serve) -> None:
+    ended = threading.Event()
+
+    async def handler(request: Request) -> Response:
+        try:
+            await sleep(float(request.path[1:]))
+        except Cancelled:
+            ended.set()
+            raise
+        return Response(200, b"in time")
+
+    client = serve(handler, handler_timeout=0.3).connect()
+    assert client.ask("/0.1").body == b"in time"
+    assert client.ask("/0.1").body == b"in time"
+    began = time.monotonic()
+    client.send(request("/1000"))
+    refused(client, 503)
+    took(began, 0.3)
+    assert ended.wait(TIMEOUT)
+    assert serve(handler, handler_timeout=0).connect().ask("/0.4").status == 200
+
+
+def min_rate(serve: Serve) -> None:
+    """Both a sender and a reader below the rate are given up; 0 gives up nobody."""
+    slow, patient = (serve(upload, min_rate=rate, min_rate_timeout=0.3) for rate in (1000.0, 0))
+    clients = [running.connect() for running in (slow, patient)]
+    for client in clients:
+        client.send(request("/", "Content-Length: 40", method="POST"))
+    for _ in range(20):  # 2 bytes each 40 ms: 50 a second
+        for client in clients:
+            client.send(b"xx")
+        time.sleep(0.04)
+    refused(clients[0], 408)
+    assert clients[1].read_answer().body == b"40"
+
+
+def min_rate_timeout(serve: Serve) -> None:
+    """Who stops is given up after it: a sender with 408, a reader by a reset."""
+    running = serve(upload, min_rate_timeout=0.3)
+    sender = running.connect()
+    sender.send(request("/", "Content-Length: 10", method="POST") + b"123")
+    began = time.monotonic()
+    refused(sender, 408)
+    took(began, 0.3)
+    sender.close()
+    running = serve(lambda _: Response(200, bytes(30_000_000)), min_rate_timeout=0.3)
+    reader = running.connect(receive_buffer=4096)
+    reader.send(request())
+    running.wait_for_connections(1)
+    running.wait_for_connections(0)
+    with pytest.raises(ConnectionResetError):
+        reader.read_to_end()
+
+
+def half_closed_timeout(serve: Serve) -> None:
+    ended = threading.Event()
+
+    async def handler(request: Request) -> Response:
+        try:
+            await sleep(float(request.path[1:]))
+        except Cancelled:
+            ended.set()
+            raise
+        return Response(200, b"done")
+
+    running = serve(handler, half_closed_timeout=0.3)
+    client = running.connect()
+    client.send(request("/0.05"))
+    client.send_fin()
+    assert client.read_answer().body == b"done"
+    client = running.connect()
+    began = time.monotonic()
+    client.send(request("/1000"))
+    client.send_fin()
+    with pytest.raises(ConnectionResetError):
+        client.read_to_end()
+    took(began, 0.3)
+    assert ended.wait(TIMEOUT)
+
+
+def linger_timeout(serve: Serve) -> None:
+    """A client that does not close is waited for that long after its last byte."""
+    running = serve(hello, linger_timeout=0.4, linger_total_timeout=60)
+    client = running.connect()
+    client.ask("/", "Connection: close")
+    assert client.ended()
+    began = time.monotonic()
+    time.sleep(0.2)
+    client.send(b"more")
+    sent = time.monotonic()
+    assert running.call(lambda: running.server.connections) == 1
+    running.wait_for_connections(0)
+    took(began, 0.4)
+    took(sent, 0.35)
+
+
+def linger_total_timeout(serve: Serve) -> None:
+    """A client that goes on sending is cut all the same."""
+    running = serve(hello, linger_timeout=0.4, linger_total_timeout=1.0)
+    client = running.connect()
+    client.ask("/", "Connection: close")
+    assert client.ended()
+    began = time.monotonic()
+    with pytest.raises(OSError):
+        while time.monotonic() < began + 20:
+            client.send(b"more")
+            time.sleep(0.02)
+    took(began, 0.8)
+
+
+def cancel_timeout(serve: Serve) -> None:
+    """A handler may clean up when it is cancelled, but not for ever."""
+    how: list[str] = []
+    ended = threading.Event()
+
+    async def handler(request: Request) -> Response:
+        try:
+            await sleep(1000)
+        except Cancelled:
+            try:
+                await sleep(0.05)
+                how.append("cleaned up")
+                await sleep(1000)
+                how.append("too long")
+            except GeneratorExit:
+                how.append("closed")
+                raise
+            finally:
+                ended.set()
+        raise AssertionError
+
+    running = serve(handler, cancel_timeout=0.3)
+    client = running.connect()
+    client.send(request())
+    running.wait_until(lambda: any(c._task is not None for c in running.server._connections))
+    began = time.monotonic()
+    client.reset()
+    assert ended.wait(TIMEOUT)
+    took(began, 0.3)
+    assert how == ["cleaned up", "closed"]
+
+
+def shutdown_timeout(serve: Serve) -> None:
+    async def handler(request: Request) -> Response:
+        await sleep(1000)
+        raise AssertionError
+
+    running = serve(handler, shutdown_timeout=0.3)
+    client = running.connect()
+    client.send(request())
+    running.wait_until(lambda: any(c._task is not None for c in running.server._connections))
+    began = time.monotonic()
+    running.shut_down()
+    assert running.join()
+    took(began, 0.3)
+    with pytest.raises(ConnectionResetError):
+        client.read_to_end()
+
+
+def shutdown_delay(serve: Serve) -> None:
+    running = serve(lambda request: Response(200), shutdown_delay=0.3)
+    before = running.connect()
+    assert before.ask("/").status == 200
+    began = time.monotonic()
+    running.shut_down()
+    running.wait_until(lambda: running.server.draining)
+    assert running.connect().ask("/").status == 200
+    answer = before.ask("/")
+    assert (answer.status, answer.get("connection")) == (200, None)
+    assert running.join()
+    took(began, 0.3)
+
+
+# --- sizes ---------------------------------------------------------------------------------------
+
+
+def at_the_boundary(
+    running: Running, fits: bytes, too_much: bytes, status: int, *, rest: bytes = b""
+) -> None:
+    """`fits` is answered by 200, `too_much` by `status`: whole, and byte by byte."""
+    client = running.connect()
+    client.send(fits)
+    assert client.read_answer().status == 200
+    client = running.connect()
+    client.send(too_much)
+    client.send(bytes(200_000))  # it is still sending
+    refused(client, status)
+    client = running.connect()
+    for start in range(0, len(too_much), 7):
+        client.send(too_much[start : start + 7])
+    refused(client, status)
+
+
+def request_line_bytes(serve: Serve) -> None:
+    running = serve(hello, request_line_bytes=100)
+    at_the_boundary(running, head(0, line=100), head(0, line=101), 414)
+    client = running.connect()
+    client.send(b"GET /" + b"x" * 97)  # 102 bytes without an end
+    refused(client, 414)
+
+
+def head_bytes(serve: Serve) -> None:
+    running = serve(hello, head_bytes=500)
+    assert len(head(500)) == 500
+    at_the_boundary(running, head(500), head(501), 431)
+    client = running.connect()
+    client.send(head(1000)[:501])  # without an end
+    refused(client, 431)
+
+
+def head_fields(serve: Serve) -> None:
+    at_the_boundary(serve(hello, head_fields=5), head(0, fields=5), head(0, fields=6), 431)
+
+
+def trailer_bytes(serve: Serve) -> None:
+    start = b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+    fits, too_much = (b"T: %b\r\n" % (b"x" * (size - 5)) for size in (100, 101))
+    running = serve(upload, trailer_bytes=100)
+    at_the_boundary(running, start + fits + b"\r\n", start + too_much + b"\r\n", 431)
+    halves = b"T: %b\r\n" % (b"x" * 45)  # 50 bytes each
+    at_the_boundary(running, start + halves * 2 + b"\r\n", start + halves * 3 + b"\r\n", 431)
+
+
+def chunked(size: int) -> bytes:
+    """A body in chunks of 1,000 bytes."""
+    sizes = [1000] * (size // 1000) + ([size % 1000] if size % 1000 else [])
+    chunks = b"".join(b"%x\r\n%b\r\n" % (one, bytes(one)) for one in sizes)
+    return (
+        b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+    )
+
+
+def posted(size: int) -> bytes:
+    return request("/", method="POST", body=bytes(size))
+
+
+def memory_body_bytes(serve: Serve) -> None:
+    running = serve(held, memory_body_bytes=10_000)
+    for make in (posted, chunked):
+        assert running.connect().ask_with(make(10_000)).status == 200
+        assert running.connect().ask_with(make(10_001)).status == 413
+    for beginning in (
+        request("/", "Content-Length: 9000000", method="POST"),
+        chunked(10_001)[:-3],
+    ):
+        client = running.connect()
+        client.send(beginning)
+        client.send(b"x" * 3_000_000)  # it is still sending
+        refused(client, 413)
+    assert running.call(lambda: running.server._service.memory.used) == 0
+    streaming = serve(upload, memory_body_bytes=10_000)
+    assert streaming.connect().ask(method="POST", body=bytes(20_000)).body == b"20000"
+
+
+def memory_bodies_bytes(serve: Serve) -> None:
+    """Beyond it bodies wait, first come first, and nobody is refused."""
+    running = serve(held, memory_bodies_bytes=100_000, memory_body_bytes=1_000_000)
+    memory = running.server._service.memory
+    first, second, third = (running.connect() for _ in range(3))
+    first.send(posted(90_000)[:-1])
+    running.wait_until(lambda: memory.used == 90_000)
+    second.send(posted(90_000))
+    running.wait_until(lambda: len(memory._waiting) == 1)
+    third.send(posted(5_000))  # there would be room for it, but it is not its turn
+    running.wait_until(lambda: len(memory._waiting) == 2)
+    assert running.call(lambda: memory.used) == 90_000
+    first.send(b"x")
+    for client, size in ((first, b"90000"), (second, b"90000"), (third, b"5000")):
+        assert client.read_answer().body == size
+    assert running.call(lambda: memory.used) == 0
+
+
+def upload_bytes(serve: Serve) -> None:
+    running = serve(upload, upload_bytes=10_000)
+    at_the_boundary(running, posted(10_000), posted(10_001), 413)
+    at_the_boundary(running, chunked(10_000), chunked(10_001), 413)
+
+
+# --- the pool, the log ---------------------------------------------------------------------------
+
+
+class Gate:
+    """Jobs that wait until the test lets them go, and count how many wait."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.lock = threading.Lock()
+        self.inside = 0
+        self.most = 0
+
+    def job(self) -> None:
+        with self.lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        assert self.open.wait(TIMEOUT)
+        with self.lock:
+            self.inside -= 1
+
+    async def handler(self, request: Request) -> Response:
+        await in_pool(self.job)
+        return Response(200)
+
+
+def crowd(running: Running, count: int) -> list[Client]:
+    clients = [running.connect() for _ in range(count)]
+    for client in clients:
+        client.send(request())
+    running.wait_until(
+        lambda: sum(c._task is not None for c in running.server._connections) == count
+    )
+    return clients
+
+
+def pool_threads(serve: Serve) -> None:
+    gate = Gate()
+    running = serve(gate.handler, pool_threads=3)
+    clients = crowd(running, 10)
+    running.wait_until(lambda: gate.inside == 3)
+    names = [thread.name for thread in threading.enumerate()]
+    assert names.count("reactor-pool") == 3
+    gate.open.set()
+    assert [client.read_answer().status for client in clients] == [200] * 10
+    assert gate.most == 3
+
+
+def pool_jobs(serve: Serve) -> None:
+    """A job beyond them is refused: compression at once, files after `pool_timeout`."""
+    gate = Gate()
+    running = serve(gate.handler, pool_threads=1, pool_jobs=2, pool_timeout=0.2)
+    pool = running.server.pool
+    clients = crowd(running, 1)
+    running.wait_until(lambda: gate.inside == 1)
+    clients += [running.connect() for _ in range(3)]
+    for client in clients[1:]:
+        client.send(request())
+    running.wait_until(lambda: len(pool._outside) == 1)
+    with pytest.raises(PoolFull):
+        running.call(lambda: pool.submit(Lane.COMPRESSION, gate.job))
+    running.wait_until(lambda: len(pool._outside) == 0)
+    gate.open.set()
+    assert sorted(client.read_answer().status for client in clients) == [200, 200, 200, 503]
+
+
+def pool_timeout(serve: Serve) -> None:
+    gate = Gate()
+    running = serve(gate.handler, pool_threads=1, pool_jobs=1, pool_timeout=0.4)
+    clients = crowd(running, 1)
+    running.wait_until(lambda: gate.inside == 1)
+    clients.append(running.connect())
+    clients[1].send(request())
+    running.wait_until(lambda: running.server.pool._queued() == 1)
+    late = running.connect()
+    began = time.monotonic()
+    late.send(request())
+    assert late.read_answer().status == 503
+    took(began, 0.4)
+    waiting = running.connect()
+    waiting.send(request())
+    running.wait_until(lambda: len(running.server.pool._outside) == 1)
+    gate.open.set()
+    assert waiting.read_answer().status == 200
+    assert [client.read_answer().status for client in clients] == [200, 200]
+
+
+def log_bytes(serve: Serve) -> None:
+    """What does not fit is counted, and the count is written."""
+    reader, writer = os.pipe()
+    try:
+        os.set_blocking(reader, False)
+        running = serve(hello, access_log=writer, log_bytes=1000)
+        client = running.connect()
+        client.send(request() * 100)
+        for _ in range(100):
+            client.read_answer()
+        running.stop()
+        lines = os.read(reader, 100_000).decode().splitlines()
+        size = len(lines[0]) + 1
+        *kept, last = lines
+        assert len(kept) == 1000 // size
+        assert last == f"# {100 - len(kept)} lines were lost: the log could not be written"
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def slow_callback(serve: Serve) -> None:
+    """Who takes longer is named, who does not is not; 0 turns it off."""
+
+    def handler(request: Request) -> Response:
+        time.sleep(float(request.path[1:]))
+        return hello(request)
+
+    told = Told()
+    log = logging.getLogger("reactor")
+    log.addHandler(told)
+    try:
+        for limit in (0.2, 0.0):
+            client = serve(handler, slow_callback=limit).connect()
+            for seconds in ("0.01", "0.3"):
+                assert client.ask(f"/{seconds}").status == 200
+    finally:
+        log.removeHandler(told)
+    assert [line.split(" held ")[0] for line in told.lines] == ["<GET /0.3 HTTP/1.1>"]
+    assert 0.3 <= float(told.lines[0].split("for ")[1].split()[0]) < 15
+
+
+class Told(logging.Handler):
+    """What was logged of slow callbacks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "held the loop" in record.getMessage():
+            self.lines.append(record.getMessage())
+
+
+CASES: list[Callable[[Serve], None]] = [
+    slow_callback,
+    connections,
+    backlog,
+    idle_timeout,
+    head_timeout,
+    handler_timeout,
+    min_rate,
+    min_rate_timeout,
+    half_closed_timeout,
+    linger_timeout,
+    linger_total_timeout,
+    cancel_timeout,
+    shutdown_delay,
+    shutdown_timeout,
+    request_line_bytes,
+    head_bytes,
+    head_fields,
+    trailer_bytes,
+    memory_body_bytes,
+    memory_bodies_bytes,
+    upload_bytes,
+    pool_threads,
+    pool_jobs,
+    pool_timeout,
+    log_bytes,
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_limit(serve: Serve, case: Callable[[Serve], None]) -> None:
+    case(serve)
+
+
+@pytest.mark.parametrize("case", FILE_CASES, ids=lambda case: case.__name__)
+def test_limit_of_files(serve: Serve, tmp_path: Path, case: Callable[[Serve, Path], None]) -> None:
+    case(serve, tmp_path)
+
+
+def test_every_limit_has_its_test() -> None:
+    names = [case.__name__ for case in (*CASES, *FILE_CASES)]
+    assert sorted(names) == sorted(one.name for one in fields(Limits))
+
+
+def test_every_limit_has_a_unit_and_a_meaning() -> None:
+    for one in fields(Limits):
+        assert one.metadata["meaning"]
+        if isinstance(one.default, float):
+            suffixes = ("_timeout", "_delay", "_rate", "_age", "_idle", "slow_callback")
+            assert one.name.endswith(suffixes), one.name
+
+
+@pytest.mark.parametrize("name", [one.name for one in fields(Limits)])
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), 2**53 + 2])
+def test_a_limit_that_is_none_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"^{name} must be at least "):
+        Limits(**{name: value})  # type: ignore[arg-type]
+
+
+def test_zero_only_where_it_means_something() -> None:
+    allowed = set()
+    for one in fields(Limits):
+        try:
+            Limits(**{one.name: 0})
+        except ValueError:
+            continue
+        allowed.add(one.name)
+    without_time = {"handler_timeout", "min_rate", "shutdown_delay", "shutdown_timeout"}
+    assert allowed == {"connections", "small_file_bytes", "slow_callback", *without_time}
+
+
+# --- each error reaches a client that is still sending -------------------------------------------
+
+ERRORS: list[tuple[int, bytes, dict[str, Any]]] = [
+    (400, b"GET / HTTP/1.1\r\nHost: t\r\nBad Name: x\r\n\r\n", {}),
+    (400, b"nonsense\r\n\r\n", {}),
+    (408, b"GET / HTTP/1.1\r\nHost:", {"head_timeout": 0.2}),
+    (413, b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 100000000\r\n\r\n", {"upload_bytes": 10}),
+    (414, head(0, line=10_000), {}),
+    (417, b"GET / HTTP/1.1\r\nHost: t\r\nExpect: a miracle\r\n\r\n", {}),
+    (431, head(40_000), {}),
+    (501, b"BREW / HTTP/1.1\r\nHost: t\r\n\r\n", {}),
+    (501, b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", {}),
+    (503, b"GET /never HTTP/1.1\r\nHost: t\r\n\r\n", {"handler_timeout": 0.2}),
+    (505, b"GET / HTTP/2.0\r\nHost: t\r\n\r\n", {}),
+]
+
+
+@pytest.mark.parametrize(("status", "sent", "limits"), ERRORS)
+def test_an_error_reaches_who_is_still_sending(
+    serve: Serve, status: int, sent: bytes, limits: dict[str, Any]
+) -> None:
+    """3 MB behind the request: a socket closed with them unread would reset, and the answer with it
+    be lost.
+    """
+
+    async def handler(request: Request) -> Response:
+        await sleep(1000)
+        raise AssertionError
+
+    client = serve(handler, **limits).connect()
+    client.send(sent)
+    if status == 408:
+        time.sleep(0.5)
+    client.send(bytes(3_000_000))
+    refused(client, status)
+
+
+def test_a_refusal_over_the_limit_reaches_who_is_still_sending(serve: Serve) -> None:
+    running = serve(hello, connections=1)
+    running.connect().ask()
+    client = running.connect()
+    client.send(posted(3_000_000))
+    refused(client, 503)
+
+
+# --- how limits work together --------------------------------------------------------------------
+
+
+def test_bodies_that_together_are_too_large_do_not_wait_for_each_other(serve: Serve) -> None:
+    """If each took memory bit by bit, all would hold a part, and none would get the rest."""
+    running = serve(held, memory_bodies_bytes=1_000_000, memory_body_bytes=200_000)
+    clients = [running.connect() for _ in range(30)]
+    for make in (posted, chunked):
+        for client in clients:
+            client.send(make(200_000)[:100_000])
+        for client in clients:
+            client.send(make(200_000)[100_000:])
+        assert [client.read_answer().body for client in clients] == [b"200000"] * 30
+    assert running.call(lambda: running.server._service.memory.used) == 0
+
+
+def test_memory_is_given_back_however_a_request_ends(serve: Serve) -> None:
+    running = serve(held, memory_bodies_bytes=100_000, memory_body_bytes=50_000)
+    memory = running.server._service.memory
+    for _ in range(3):
+        clients = [running.connect() for _ in range(12)]
+        for client in clients:
+            client.send(posted(50_000)[:-1])
+        running.wait_until(lambda: len(memory._waiting) == 10)
+        clients[0].reset()  # it holds some
+        clients[5].reset()  # it waits
+        clients[6].close()
+        clients[1].send(b"x")
+        assert clients[1].read_answer().status == 200
+        for client in clients[7:]:
+            client.reset()
+        for client in clients[2:5]:
+            client.send_fin()
+            assert client.read_answer().status == 400
+        for client in clients:
+            client.close()
+        running.wait_for_connections(0)
+        assert running.call(lambda: memory.used) == 0
+
+
+def test_a_deadline_moves_with_the_state(serve: Serve) -> None:
+    """A head after a long time of idling has its own 0.3 s, and idling after it its own 60."""
+    running = serve(hello, idle_timeout=60, head_timeout=0.3)
+    client = running.connect()
+    for _ in range(3):
+        client.send(request()[:10])
+        time.sleep(0.05)
+        client.send(request()[10:])
+        assert client.read_answer().status == 200
+        time.sleep(0.35)
+    client.send(request()[:10])
+    refused(client, 408)
+
+
+def test_a_reader_that_keeps_the_rate_is_not_cut(serve: Serve) -> None:
+    """It takes several times `min_rate_timeout` to read, but never stops for so long."""
+    running = serve(
+        lambda _: Response(200, bytes(8_000_000)), min_rate=100_000.0, min_rate_timeout=0.5
+    )
+    client = running.connect(receive_buffer=65536)
+    client.send(request())
+    client.read_until(b"\r\n\r\n")
+    began = time.monotonic()
+    count = len(client.buffer)
+    client.buffer = b""
+    while count < 8_000_000:
+        count += len(client.read_exactly(min(250_000, 8_000_000 - count)))
+        time.sleep(0.05)
+    assert time.monotonic() - began > 1.5
+
+
+def test_a_reader_that_drips_is_cut(serve: Serve) -> None:
+    """A byte now and then is progress, but not enough of it."""
+    running = serve(lambda _: Response(200, bytes(30_000_000)), min_rate_timeout=0.5)
+    client = running.connect(receive_buffer=4096)
+    client.send(request())
+    began = time.monotonic()
+    running.wait_for_connections(1)
+    while running.call(lambda: running.server.connections):
+        client.socket.recv(1)
+        time.sleep(0.01)
+    took(began, 0.5)
+
+
+def test_an_idle_stream_is_not_cut(serve: Serve) -> None:
+    """A body that is quiet is the handler's choice; neither rate nor handler timeout is meant."""
+
+    async def quiet() -> Any:
+        yield b"one"
+        await sleep(1.0)
+        yield b"two"
+
+    running = serve(
+        lambda _: Response(200, quiet()),
+        handler_timeout=0.2,
+        min_rate_timeout=0.2,
+        idle_timeout=0.2,
+        head_timeout=0.2,
+    )
+    assert running.connect().ask().body == b"onetwo"
+
+
+def test_a_client_that_dies_silently_is_given_up(serve: Serve) -> None:
+    """Its answer is never acknowledged: lingering ends all the same."""
+    running = serve(hello, linger_timeout=0.2, linger_total_timeout=0.5)
+    client = running.connect()
+    client.ask("/", "Connection: close")
+    running.wait_for_connections(0)
+
+
+def test_limits_are_told_in_the_log(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """A handler that was too slow is the server's fault, and logged with its request."""
+
+    async def handler(request: Request) -> Response:
+        await sleep(1000)
+        raise AssertionError
+
+    client = serve(handler, handler_timeout=0.2).connect()
+    assert client.ask("/slow").status == 503
+    records = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [record.getMessage() for record in records] == [
+        "<GET /slow HTTP/1.1> got no answer in time"
+    ]

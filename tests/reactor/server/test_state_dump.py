@@ -1,0 +1,110 @@
+"""What the operator is told of a server's state, in every state that it may have."""
+
+import re
+import threading
+
+from reactor import Response, in_pool, sleep
+from reactor.messages.request import Request
+from reactor.server.state_dump import CONNECTIONS, state_dump
+from tests.conftest import Running, Serve
+from tests.support.raw_client import TIMEOUT, request
+
+
+async def handler(request: Request) -> Response:
+    if request.path == "/never":
+        await sleep(1000)
+    return Response(200, b"hello")
+
+
+def told(running: Running) -> list[str]:
+    return running.call(lambda: state_dump(running.server)).split("\n")
+
+
+def test_a_server_that_does_nothing(serve: Serve) -> None:
+    running = serve(handler, connections=7)
+    lines = told(running)
+    assert lines[0] == "state of the server:"
+    assert re.fullmatch(
+        r"loop: 1 sockets ready in this turn, 0 timers \(0 of them dead\), 0 callbacks waiting; "
+        r"0 bytes received, 0 sent",
+        lines[1],
+    )
+    assert lines[2:] == [
+        "connections: 0 open of 7 at most, the oldest for 0.0 s; 0 accepted; serving",
+        "timers: 0 of connections, 0 others",
+        "tasks beside the connections: 0",
+        "pool: 0 threads, 0 of them idle; 0 file jobs and 0 compressions queued, "
+        "0 waiting for a place",
+    ]
+
+
+def test_each_connection_says_what_it_does(serve: Serve) -> None:
+    running = serve(handler, connections=9, idle_timeout=70, handler_timeout=0)
+    idle, head, working = (running.connect() for _ in range(3))
+    idle.ask()
+    head.send(b"GET /")
+    working.send(request("/never"))
+    running.wait_until(lambda: "1 IDLE, 1 HEAD, 1 HANDLER" in state_dump(running.server))
+    lines = told(running)
+    assert lines[2].startswith("connections: 3 open of 9 at most (1 IDLE, 1 HEAD, 1 HANDLER), the")
+    first, second, third = lines[3:6]
+    number = r"[0-9]+\.[0-9]"
+    assert re.fullmatch(
+        rf"    127\.0\.0\.1 HEAD: no request, deadline in {number} s, 0 bytes unsent, "
+        rf"open for {number} s",
+        first,
+    )
+    assert re.fullmatch(
+        rf"    127\.0\.0\.1 HANDLER: <GET /never HTTP/1\.1> for {number} s, no deadline, "
+        rf"0 bytes unsent, open for {number} s",
+        second,
+    )
+    assert re.search(r"IDLE: no request, deadline in (6[0-9]|70)\.", third)
+    assert any(
+        re.fullmatch(r"    in (9[0-9]{2}|1000)\.[0-9] s: _Nap\._end \(.*\)", one) for one in lines
+    )
+
+
+def test_of_many_connections_some_are_named_and_those_that_work_first(serve: Serve) -> None:
+    running = serve(handler)
+    idle = [running.connect() for _ in range(CONNECTIONS + 5)]
+    for client in idle:
+        client.ask()
+    working = running.connect()
+    working.send(request("/never"))
+    running.wait_until(lambda: "1 HANDLER" in state_dump(running.server))
+    lines = told(running)
+    named = [line for line in lines if line.startswith("    127.0.0.1")]
+    assert len(named) == CONNECTIONS
+    assert "/never" in named[0]
+    assert "    and 6 more" in lines
+
+
+def test_tasks_the_pool_and_draining(serve: Serve) -> None:
+    gate = threading.Event()
+
+    async def work() -> None:
+        await in_pool(gate.wait, TIMEOUT)
+        await sleep(1000)
+
+    running = serve(handler)
+    running.call(lambda: running.server.spawn(work()))
+    running.wait_until(lambda: running.server.pool.load().files == 0)
+    client = running.connect()
+    client.send(request("/never"))
+    running.wait_until(lambda: "1 HANDLER" in state_dump(running.server))
+    lines = told(running)
+    place = lines.index("tasks beside the connections: 1")
+    assert "work (" in lines[place + 1]
+    assert __file__ in lines[place + 1]
+    assert "pool: 1 threads, 0 of them idle; 0 file jobs" in lines[place + 2]
+    gate.set()
+    running.shut_down()
+    running.wait_until(lambda: "1 accepted; draining" in state_dump(running.server))
+
+
+def test_logs_are_told_of(serve: Serve, tmp_path: object) -> None:
+    with open(f"{tmp_path}/log", "wb") as file:
+        running = serve(handler, access_log=file.fileno())
+        assert told(running)[-1] == "access log: 0 lines lost"
+        running.stop()

@@ -1,0 +1,574 @@
+"""Several coroutines at once, and one in time: order, errors, cancelling, and who ends first."""
+
+import gc
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from reactor import Cancelled, Future, Response, gather, in_pool, sleep, timeout
+from reactor.messages.request import Request
+from reactor.simulator import simulation
+from reactor.tasks.combinators import _All, _Limited
+from reactor.tasks.futures import RuntimeLike
+from reactor.tasks.task import Task
+from tests.project.test_request_cost import Cycles
+from tests.reactor.http.test_connection import GET, only
+from tests.reactor.http.test_connection import World as ServerWorld
+from tests.reactor.tasks.test_task import World, name, world
+from tests.support.coroutine_driver import Play, Stage
+
+__all__ = ["world"]
+
+
+def until_done(world: World, task: Task[Any]) -> float:
+    """Turn after turn; how many seconds that took."""
+    began = world.clock.time
+    for _ in range(20_000):
+        if task.done:
+            return world.clock.time - began
+        world.reactor.run_once(1000)
+    raise AssertionError("it does not end")
+
+
+def timers(world: World) -> int:
+    """How many wait in the heap that have not been cancelled."""
+    return sum(when == timer.armed for when, _, timer in world.reactor._timers)
+
+
+async def give(value: Any, seconds: float = 0.0) -> Any:
+    if seconds:
+        await sleep(seconds)
+    return value
+
+
+async def fail(error: BaseException, seconds: float = 0.0) -> Any:
+    if seconds:
+        await sleep(seconds)
+    raise error
+
+
+class Watched:
+    """Coroutines that say when they begin, are cancelled, and have cleaned up."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.said: list[str] = []
+
+    async def wait(self, who: str, seconds: float, cleaning: float = 0.0) -> str:
+        self.said.append(f"{who} begins")
+        try:
+            await sleep(seconds)
+        except Cancelled:
+            self.said.append(f"{who} is cancelled")
+            if cleaning:
+                await sleep(cleaning)
+                self.said.append(f"{who} is clean")
+            raise
+        self.said.append(f"{who} ends")
+        return who
+
+
+@pytest.fixture
+def watched(world: World) -> Watched:
+    return Watched(world)
+
+
+# --- several at once -----------------------------------------------------------------------------
+
+
+def test_results_come_in_the_order_given_not_in_that_of_their_coming(world: World) -> None:
+    async def parent() -> tuple[Any, ...]:
+        return await gather(give("a", 3), give("b", 1), give("c"), give("d", 2))
+
+    task = world.spawn(parent())
+    assert until_done(world, task) == pytest.approx(3)
+    assert task.result() == ("a", "b", "c", "d")
+
+
+def test_nothing_and_what_waits_for_nothing(world: World) -> None:
+    async def parent() -> None:
+        assert await gather() == ()
+        assert await gather(give(1)) == (1,)
+        assert await gather(give(1), give(2)) == (1, 2)
+        assert await gather(*map(give, range(10_000))) == tuple(range(10_000))
+
+    task = world.spawn(parent())
+    until_done(world, task)
+    task.result()
+
+
+def test_whatever_can_be_awaited_can_be_gathered(world: World) -> None:
+    future: Future[str] = Future()
+
+    async def parent() -> tuple[Any, ...]:
+        return await gather(sleep(1), in_pool(max, 3, 5), future, gather(give("x"), give("y")))
+
+    task = world.spawn(parent())
+    future.set_result("future")
+    while not task.done:
+        world.reactor.run_once(0.5)
+    assert task.result() == (None, 5, "future", ("x", "y"))
+
+
+def test_the_first_error_cancels_the_others_and_waits_for_them(
+    world: World, watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def parent() -> None:
+        try:
+            await gather(
+                watched.wait("slow", 100, cleaning=0.5),
+                fail(ValueError("mine"), 2),
+                watched.wait("quick", 1),
+                watched.wait("other", 100),
+            )
+        finally:
+            watched.said.append("parent goes on")
+
+    task = world.spawn(parent())
+    assert until_done(world, task) == pytest.approx(2.5)
+    with pytest.raises(ValueError, match="mine"):
+        task.result()
+    assert watched.said[-5:] == [
+        "quick ends",
+        "slow is cancelled",
+        "other is cancelled",
+        "slow is clean",
+        "parent goes on",
+    ]
+    assert not caplog.text, "being cancelled is no error"
+    assert not timers(world)
+
+
+def test_who_does_not_clean_up_in_time_is_closed(world: World, watched: Watched) -> None:
+    async def parent() -> None:
+        await gather(watched.wait("slow", 100, cleaning=50), fail(KeyError("k"), 1))
+
+    task = world.spawn(parent())
+    assert until_done(world, task) == pytest.approx(1 + world.runtime.cancel_timeout)
+    with pytest.raises(KeyError):
+        task.result()
+    assert watched.said == ["slow begins", "slow is cancelled"]
+
+
+def test_what_else_fails_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    async def breaks_when_cancelled() -> None:
+        try:
+            await sleep(100)
+        finally:
+            raise OSError("while cleaning up")
+
+    async def parent() -> None:
+        await gather(breaks_when_cancelled(), fail(ValueError("first"), 1))
+
+    task = world.spawn(parent())
+    until_done(world, task)
+    with pytest.raises(ValueError, match="first"):
+        task.result()
+    assert "while cleaning up" in caplog.text
+
+
+def test_an_error_at_the_first_step_keeps_the_rest_from_beginning(
+    world: World, watched: Watched
+) -> None:
+    async def parent() -> None:
+        await gather(watched.wait("a", 100), fail(ValueError("now")), watched.wait("b", 100))
+
+    task = world.spawn(parent())
+    until_done(world, task)
+    with pytest.raises(ValueError, match="now"):
+        task.result()
+    assert watched.said == ["a begins", "a is cancelled"]
+    gc.collect()  # a coroutine that was never awaited, nor closed, would warn, which is an error
+
+
+@pytest.mark.parametrize("error", [Cancelled("by itself"), SystemExit(3), StopAsyncIteration()])
+def test_errors_that_are_no_exceptions_are_raised_as_well(
+    world: World, error: BaseException
+) -> None:
+    async def parent() -> None:
+        await gather(give(1, 100), fail(error, 1))
+
+    task = world.spawn(parent())
+    assert until_done(world, task) == pytest.approx(1)
+    with pytest.raises(type(error)) as caught:
+        task.result()
+    assert caught.value is error
+
+
+def test_an_error_can_be_caught_and_the_parent_goes_on(world: World) -> None:
+    async def parent() -> Any:
+        try:
+            await gather(give(1, 100), fail(ValueError(), 1))
+        except ValueError:
+            await sleep(1)
+            return await gather(give("again", 1))
+
+    task = world.spawn(parent())
+    assert until_done(world, task) == pytest.approx(3)
+    assert task.result() == ("again",)
+
+
+@pytest.mark.parametrize("cleaning", [0.0, 0.5, 50.0])
+def test_cancelling_who_waits_cancels_all_and_waits_for_them(
+    world: World, watched: Watched, cleaning: float
+) -> None:
+    async def parent() -> None:
+        try:
+            await gather(watched.wait("a", 100), watched.wait("b", 100, cleaning), give(1))
+        finally:
+            watched.said.append("parent ends")
+
+    task = world.spawn(parent())
+    world.turns(3)
+    task.cancel()
+    assert until_done(world, task) <= world.runtime.cancel_timeout + 0.01
+    with pytest.raises(Cancelled):
+        task.result()
+    cleaned = ["b is clean"] if cleaning == 0.5 else []
+    assert watched.said[2:] == ["a is cancelled", "b is cancelled", *cleaned, "parent ends"]
+    world.turns(3, 10)
+    assert not timers(world), "nothing is left to run"
+
+
+def test_cancelling_reaches_the_innermost(world: World, watched: Watched) -> None:
+    async def deep(depth: int) -> Any:
+        if depth:
+            return await gather(deep(depth - 1), timeout(50, deep(depth - 1)))
+        return await watched.wait("leaf", 100, cleaning=0.1)
+
+    task = world.spawn(deep(4))
+    world.turns(3)
+    task.cancel()
+    assert until_done(world, task) < 1
+    assert watched.said.count("leaf is clean") == 16
+    with pytest.raises(Cancelled):
+        task.result()
+    assert not timers(world)
+
+
+def test_children_that_make_something_of_being_cancelled(world: World) -> None:
+    """As it would be if they had been awaited one after the other."""
+
+    async def anyway() -> str:
+        try:
+            await sleep(100)
+        except Cancelled:
+            return "anyway"
+        return "not cancelled"
+
+    async def parent() -> tuple[str, ...]:
+        return await gather(anyway(), anyway())
+
+    task = world.spawn(parent())
+    task.cancel()
+    until_done(world, task)
+    assert task.result() == ("anyway", "anyway")
+
+
+def test_a_result_in_the_turn_of_the_cancelling(world: World) -> None:
+    future: Future[int] = Future()
+
+    async def parent() -> None:
+        try:
+            await gather(future, future)
+        except Cancelled:
+            world.seen.append("cancelled")
+            raise
+
+    task = world.spawn(parent())
+    future.set_result(1)
+    world.reactor.run_once(0)  # the children end; the parent's step is queued
+    assert not task.done
+    task.cancel()
+    world.turns()
+    assert world.seen == ["cancelled"]
+
+
+def test_a_parent_that_is_closed_leaves_nothing_running(world: World, watched: Watched) -> None:
+    """As an asynchronous generator that is closed in the middle of its waiting."""
+
+    async def parent() -> None:
+        await gather(watched.wait("a", 100), timeout(50, watched.wait("b", 100)))
+
+    coroutine = parent()
+    play = Play(coroutine, Stage())
+    play.wish.start(world.runtime)
+    play.close()
+    world.turns(5)
+    assert watched.said[2:] == ["a is cancelled", "b is cancelled"]
+    assert not timers(world)
+
+
+@pytest.mark.parametrize("make", [gather, lambda one: timeout(1, one)])
+def test_who_is_cancelled_before_anything_began_closes_it(
+    make: Callable[[Awaitable[Any]], Awaitable[Any]], watched: Watched
+) -> None:
+    play = Play(make(watched.wait("a", 1)), Stage())  # type: ignore[arg-type]
+    with pytest.raises(Cancelled):
+        play.throw(Cancelled())
+    assert watched.said == []
+
+
+def test_children_have_contexts_of_their_own(world: World) -> None:
+    async def child(number: int) -> tuple[str, str]:
+        inherited = name.get()
+        name.set(f"child {number}")
+        await sleep(0)
+        return inherited, name.get()
+
+    async def parent() -> None:
+        name.set("parent")
+        found = await gather(child(1), child(2))
+        assert found == (("parent", "child 1"), ("parent", "child 2"))
+        assert await timeout(1, child(3)) == ("parent", "child 3")
+        assert name.get() == "parent"
+
+    task = world.spawn(parent())
+    until_done(world, task)
+    task.result()
+
+
+# --- in time -------------------------------------------------------------------------------------
+
+
+def test_what_comes_in_time_is_returned_and_no_timer_is_left(world: World) -> None:
+    async def parent() -> tuple[Any, ...]:
+        return await timeout(2, give("in time", 1)), await timeout(2, give("at once"))
+
+    task = world.spawn(parent())
+    assert until_done(world, task) == pytest.approx(1)
+    assert task.result() == ("in time", "at once")
+    assert not timers(world)
+
+
+def test_what_does_not_is_cancelled_and_cleans_up_first(world: World, watched: Watched) -> None:
+    async def parent() -> None:
+        try:
+            await timeout(2, watched.wait("slow", 100, cleaning=0.5))
+        except TimeoutError as error:
+            watched.said.append(str(error))
+
+    assert until_done(world, world.spawn(parent())) == pytest.approx(2.5)
+    assert watched.said[1:] == [
+        "slow is cancelled",
+        "slow is clean",
+        "it has taken longer than 2 s",
+    ]
+    assert not timers(world)
+
+
+def test_who_does_not_end_is_closed_and_late(world: World, watched: Watched) -> None:
+    async def parent() -> None:
+        await timeout(2, watched.wait("slow", 100, cleaning=50))
+
+    task = world.spawn(parent())
+    assert until_done(world, task) == pytest.approx(2 + world.runtime.cancel_timeout)
+    with pytest.raises(TimeoutError):
+        task.result()
+
+
+@pytest.mark.parametrize("seconds", [0, -1, -float("inf"), float("nan")])
+def test_no_time_at_all(world: World, watched: Watched, seconds: float) -> None:
+    async def parent() -> Any:
+        assert await timeout(seconds, give("needs none")) == "needs none"
+        with pytest.raises(ValueError):
+            await timeout(seconds, fail(ValueError()))
+        await timeout(seconds, watched.wait("needs some", 0))
+
+    task = world.spawn(parent())
+    assert until_done(world, task) == 0
+    with pytest.raises(TimeoutError):
+        task.result()
+    assert watched.said == ["needs some begins", "needs some is cancelled"]
+
+
+def test_all_the_time_of_the_world(world: World) -> None:
+    task = world.spawn(timeout(float("inf"), give("late", 1e5)))
+    assert until_done(world, task) == pytest.approx(1e5)
+    assert task.result() == "late"
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("mine"), TimeoutError("mine"), Cancelled("mine"), SystemExit("mine")]
+)
+def test_errors_of_its_own_are_its_own(world: World, error: BaseException) -> None:
+    for seconds in (0.0, 1.0):
+        task = world.spawn(timeout(2, fail(error, seconds)))
+        until_done(world, task)
+        with pytest.raises(type(error), match="mine") as caught:
+            task.result()
+        assert caught.value is error
+
+
+def test_an_error_while_cleaning_up_is_not_swallowed(world: World) -> None:
+    async def breaks() -> None:
+        try:
+            await sleep(100)
+        finally:
+            raise OSError("while cleaning up")
+
+    task = world.spawn(timeout(1, breaks()))
+    until_done(world, task)
+    with pytest.raises(OSError, match="while cleaning up"):
+        task.result()
+
+
+def test_a_result_all_the_same(world: World) -> None:
+    async def anyway() -> str:
+        try:
+            await sleep(100)
+        except Cancelled:
+            return "what there was"
+        return "all"
+
+    task = world.spawn(timeout(1, anyway()))
+    until_done(world, task)
+    assert task.result() == "what there was"
+
+
+def test_the_innermost_and_the_outermost_limit(world: World, watched: Watched) -> None:
+    async def parent(outer: float, inner: float) -> str:
+        try:
+            await timeout(outer, timeout(inner, watched.wait("child", 100, cleaning=0.5)))
+        except TimeoutError as error:
+            return str(error)
+        return "in time"
+
+    for outer, inner, least in ((2, 1, 1), (1, 2, 1), (1, 1, 1), (1.4, 1, 1)):
+        task = world.spawn(parent(outer, inner))
+        assert until_done(world, task) == pytest.approx(least + 0.5)
+        assert f"{least} s" in task.result() or outer == 1.4
+        assert not timers(world)
+    assert watched.said.count("child is clean") == 4
+
+
+def test_cancelled_while_it_is_too_late_already(world: World, watched: Watched) -> None:
+    async def parent() -> None:
+        await timeout(1, watched.wait("slow", 100, cleaning=0.5))
+
+    task = world.spawn(parent())
+    world.turns(2, 1.2)
+    assert "slow is cancelled" in watched.said
+    task.cancel()
+    until_done(world, task)
+    assert watched.said.count("slow is cancelled") == 1
+    assert "slow is clean" in watched.said
+
+
+def test_a_thousand_limits_leave_no_heap_behind(world: World) -> None:
+    async def parent() -> None:
+        for _ in range(5000):
+            await timeout(3600, sleep(0.001))
+
+    until = world.spawn(parent())
+    while not until.done:
+        world.reactor.run_once(1)
+    assert len(world.reactor._timers) < 3000
+
+
+# --- what is left over ---------------------------------------------------------------------------
+
+
+async def fail_freshly(seconds: float = 0.0) -> None:
+    """With no name for its error, which would be a cycle of the test's own."""
+    if seconds:
+        await sleep(seconds)
+    raise ValueError
+
+
+async def _ways(world: World, way: str) -> None:
+    if way == "gather":
+        await gather(give(1, 0.1), give(2))
+    elif way == "an error":
+        await gather(give(1, 100), fail_freshly(0.1))
+    elif way == "an error at once":
+        await gather(fail_freshly(), give(1))
+    elif way == "in time":
+        await timeout(1, give(1, 0.1))
+    elif way == "late":
+        await timeout(0.1, give(1, 100))
+    elif way == "too late at once":
+        await timeout(0, give(1, 100))
+    else:
+        await gather(timeout(50, give(1, 100)), give(2, 100))
+
+
+@pytest.mark.parametrize(
+    "way",
+    ["gather", "an error", "an error at once", "in time", "late", "too late at once", "cancelled"],
+)
+def test_no_cyclic_garbage(world: World, way: str) -> None:
+    async def parent() -> None:
+        try:
+            await _ways(world, way)
+        except (ValueError, TimeoutError, Cancelled):
+            pass
+
+    def once() -> None:
+        task = world.spawn(parent())
+        if way == "cancelled":
+            task.cancel()
+        while not task.done:
+            world.reactor.run_once(10)
+        assert task.result() is None
+
+    once()
+    with Cycles():
+        for _ in range(50):
+            once()
+        # The heap forgets its dead entries now and then, and holds what they belong to until then.
+        world.reactor._timers.clear()
+        world.reactor._stale = 0
+
+
+def test_the_runtime_is_what_wishes_need(world: World) -> None:
+    runtime: RuntimeLike = world.runtime  # to the type checker
+    assert runtime.now() == world.reactor.now
+    assert _All(()).done
+    limited: _Limited[int] = _Limited(1, give(1))
+    limited.cancel()
+    assert isinstance(limited.exception(), Cancelled)
+
+
+# --- under a server ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _simulated() -> Iterator[None]:
+    with simulation():
+        yield
+
+
+@pytest.mark.usefixtures("_simulated")
+def test_a_handler_that_does_several_things_at_once() -> None:
+    async def handler(request: Request) -> Response:
+        try:
+            words = await timeout(5, gather(give("a", 1), give("b", 2), in_pool(str, 7)))
+            await timeout(1, sleep(100))
+        except TimeoutError:
+            return Response(200, " ".join(words).encode())
+        return Response(500)
+
+    server = ServerWorld(handler)
+    client = server.client(GET)
+    server.run(2.5)
+    assert not client.received
+    server.run(1)
+    assert only(client).body == b"a b 7"
+    client.close()
+    server.run(3)
+    server.invariants.check_rest()
+
+
+@pytest.mark.usefixtures("_simulated")
+def test_a_client_that_leaves_cancels_all(watched: Watched) -> None:
+    async def handler(request: Request) -> Response:
+        await gather(watched.wait("a", 50, 0.1), timeout(40, watched.wait("b", 50)))
+        return Response(200)
+
+    server = ServerWorld(handler)
+    server.client(GET).reset()
+    server.run(3)
+    assert watched.said[2:] == ["a is cancelled", "b is cancelled", "a is clean"]
+    server.invariants.check_rest()

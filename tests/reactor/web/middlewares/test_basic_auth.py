@@ -1,0 +1,137 @@
+"""BasicAuth: who is let in, and that a refusal looks the same whatever was wrong."""
+
+import base64
+import hmac
+from typing import Any
+
+import pytest
+
+import reactor.web.middlewares.basic_auth
+from reactor.web.middlewares import BasicAuth, RequestId
+from reactor.web.middlewares.basic_auth import credentials
+from tests.support.middleware_app import PATHS, STATUSES, served
+
+USERS = {"ann": "secret", "jürgen": "pass:wörd", "empty": ""}
+CHALLENGE = 'Basic realm="restricted", charset="UTF-8"'
+
+
+def basic(text: str | bytes) -> str:
+    data = text if isinstance(text, bytes) else text.encode()
+    return f"Basic {base64.b64encode(data).decode()}"
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_users_are_let_in(user: str) -> None:
+    with served(BasicAuth(USERS)) as client:
+        answer = client.get("/state", auth=(user, USERS[user]))
+        assert answer.json() == {"user": repr(user)}
+
+
+WRONG = [
+    *("", "Basic", "Basic ", "Bearer abc", "Basicabc", "Basic !!!!", "Basic YW5u", "Basic YQ"),
+    *(basic("ann:Secret"), basic("ann:secret "), basic("ann:"), basic("ann"), basic("")),
+    *(basic(":secret"), basic("Ann:secret"), basic("bob:secret"), basic("bob:")),
+    *(basic("ann:secret\n"), basic("ann\0:secret"), basic(b"\xff:x"), basic(":")),
+    *(basic("jürgen:pass:wörd".encode("latin-1")), f"{basic('ann:secret')} x", "Basic YW5uO"),
+    *(f"{basic('ann:secret')}, {basic('ann:secret')}", "Basic " + "A" * 8000, "Basic Y=Q="),
+]
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_all_others_are_refused_alike(field: str) -> None:
+    with served(BasicAuth(USERS)) as client:
+        answer = client.get("/plain", headers={"Authorization": field})
+        assert answer.status == 401
+        assert answer.headers.get_all("www-authenticate") == [CHALLENGE]
+        assert answer.text == "A user and a password are needed here.\n"
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_it_stands_before_everything(path: str) -> None:
+    with served(RequestId(), BasicAuth(USERS)) as client:
+        answer = client.get(path, headers={"Accept": "application/json"})
+        assert (answer.status, answer.json()["status"]) == (401, 401)
+        assert answer.headers["www-authenticate"] == CHALLENGE
+        assert answer.headers["x-request-id"]
+        assert client.get(path, auth=("ann", "secret")).status == STATUSES[path]
+
+
+def test_a_body_is_not_asked_for() -> None:
+    with served(BasicAuth(USERS)) as client:
+        answer = client.post("/plain", content=b"x" * 100, headers={"Expect": "100-continue"})
+        assert (answer.status, answer.informational) == (401, [])
+
+
+def test_schemes_in_any_case_and_letters_in_any_composition() -> None:
+    with served(BasicAuth({"é": "ü"})) as client:
+        field = basic("e\u0301:u\u0308")
+        for scheme in ("BASIC", "basic ", "bAsIc"):
+            headers = {"Authorization": field.replace("Basic", scheme)}
+            assert client.get("/plain", headers=headers).status == 200
+
+
+def test_a_check_of_ones_own() -> None:
+    asked: list[tuple[str, str]] = []
+
+    def check(user: str, password: str) -> bool:
+        asked.append((user, password))
+        return password == "right"
+
+    with served(BasicAuth(check, 'a "b" \\c')) as client:
+        assert client.get("/plain", auth=("x", "right")).status == 200
+        answer = client.get("/plain", auth=("x", "wrong:ü"))
+        assert answer.headers["www-authenticate"] == (
+            'Basic realm="a \\"b\\" \\\\c", charset="UTF-8"'
+        )
+        assert client.get("/plain").status == 401
+    assert asked == [("x", "right"), ("x", "wrong:ü")]
+
+
+def test_a_check_that_fails_lets_nobody_in() -> None:
+    def check(user: str, password: str) -> bool:
+        raise ZeroDivisionError
+
+    with served(BasicAuth(check)) as client:
+        assert client.get("/plain", auth=("a", "b")).status == 500
+
+
+def test_an_unknown_users_password_is_compared_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In constant time, and values of one length, whatever was sent."""
+    compared: list[tuple[int, int]] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((len(one), len(other)))
+        return hmac.compare_digest(one, other)
+
+    class Stand:
+        compare_digest = staticmethod(compare)
+
+    monkeypatch.setattr(reactor.web.middlewares.basic_auth, "hmac", Stand)
+    with served(BasicAuth(USERS)) as client:
+        for user, password in (("ann", "secret"), ("ann", "x"), ("nobody", "x" * 1000)):
+            client.get("/plain", auth=(user, password))
+    assert compared == [(32, 32)] * 3
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        (basic("a:b:c"), ("a", "b:c")),
+        (basic(":b"), ("", "b")),
+        (basic("a:"), ("a", "")),
+        ("Basic   YTpi", ("a", "b")),
+        ("Basic YTpi=", ("", "")),
+        ("Digest YTpi", ("", "")),
+    ],
+)
+def test_credentials(field: str, expected: tuple[str, str]) -> None:
+    assert credentials(field) == expected
+
+
+@pytest.mark.parametrize(
+    ("users", "realm"),
+    [({"a:b": "c"}, "x"), ({"": "c"}, "x"), ({"a\n": "c"}, "x"), ({}, ""), ({}, "é"), ({}, "a\r")],
+)
+def test_options(users: Any, realm: str) -> None:
+    with pytest.raises(ValueError, match=r"no name of a user|a realm is"):
+        BasicAuth(users, realm)

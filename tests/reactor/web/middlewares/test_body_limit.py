@@ -1,0 +1,128 @@
+"""BodyLimit: refused before it is read where that can be known, and while it is read otherwise."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from reactor import Limits, ProtocolError
+from reactor.testing import Client
+from reactor.web.app.application import Application
+from reactor.web.endpoint import Middleware
+from reactor.web.middlewares import BodyLimit
+from tests.support.middleware_app import PATHS, STATUSES, served
+
+ENDPOINTS = ["/plain", "/async", "/read", "/pieces"]
+SENTENCE = "This body may have 1000 bytes at most."
+
+
+def chunked(size: int, piece: int) -> Iterator[bytes]:
+    """So many bytes in chunks; how many there are in all is known at their end only."""
+    while size > 0:
+        yield b"x" * min(piece, size)
+        size -= piece
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+def test_a_length_that_is_said_is_refused_before_a_byte_is_read(path: str) -> None:
+    with served(BodyLimit(1000)) as client:
+        expecting = {"Expect": "100-continue"}
+        answer = client.post(path, content=b"x" * 1001, headers=expecting)
+        assert (answer.status, answer.text) == (413, f"{SENTENCE}\n")
+        assert answer.informational == []
+        answer = client.post(path, content=b"x" * 1000, headers=expecting)
+        assert answer.status == 200
+        assert [one.status for one in answer.informational] == [100]
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+@pytest.mark.parametrize("piece", [1, 999, 1000, 5000])
+def test_chunks_are_counted_while_they_are_read(path: str, piece: int) -> None:
+    with served(BodyLimit(1000)) as client:
+        assert client.post(path, content=chunked(1000, piece)).status == 200
+        answer = client.post(path, content=chunked(1001, piece))
+        assert answer.status == 413
+        assert answer.text.startswith(SENTENCE)
+
+
+def test_no_more_is_pulled_than_tells_that_it_is_too_much() -> None:
+    with served(BodyLimit(1000)) as client:
+        answer = client.post("/pieces", content=chunked(10_000_000, 100_000))
+        assert answer.status == 413
+        assert int(answer.text.split()[-1]) <= 1000
+
+
+def test_it_says_what_it_is_also_above_what_is_held_in_memory() -> None:
+    limits = Limits(memory_body_bytes=500)
+    with served(BodyLimit(1000), limits=limits) as client:
+        assert client.post("/pieces", content=chunked(1000, 100)).text == "1000"
+        answer = client.post("/pieces", content=chunked(1001, 100))
+        assert answer.text.startswith(SENTENCE)
+        answer = client.post("/read", content=chunked(501, 100))
+        assert answer.text == "This body may have 500 bytes at most.\n"
+
+
+@pytest.mark.parametrize("limits", [(1000, 2000), (2000, 1000), (1000, 1000)])
+def test_the_lowest_of_several_counts(limits: tuple[int, int]) -> None:
+    with served(*map(BodyLimit, limits)) as client:
+        for content in (b"x" * 1001, chunked(1001, 10)):
+            answer = client.post("/pieces", content=content)
+            assert (answer.status, answer.text.startswith(SENTENCE)) == (413, True)
+
+
+def test_who_reads_on_is_told_again() -> None:
+    told: list[int] = []
+    app = Application(BodyLimit(1000))
+
+    @app.post("/")
+    async def stubborn(request: Any) -> Any:
+        for most in (-1, 1, 100_000, -1):
+            try:
+                await request.body.read(most)
+            except ProtocolError as error:
+                told.append(error.status)
+        return "enough"
+
+    with Client(app) as client:
+        assert client.post("/", content=chunked(100_000, 5000)).text == "enough"
+        assert told == [413] * 4
+        told.clear()
+        assert client.post("/", content=b"x" * 1000).text == "enough"
+        assert told == []
+
+
+def test_below_a_plain_middleware_the_body_is_there_already() -> None:
+    def plain(request: Any, next: Any) -> Any:
+        return next(request)
+
+    app = Application(plain, BodyLimit(1000))
+    app.add("POST", "/", lambda request: str(len(request.content)))
+    with Client(app) as client:
+        assert client.post("/", content=chunked(1000, 10)).text == "1000"
+        for content in (b"x" * 1001, chunked(1001, 10)):
+            assert client.post("/", content=content).status == 413
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_no_body_is_no_matter(path: str) -> None:
+    with served(BodyLimit(0)) as client:
+        assert client.get(path).status == STATUSES[path]
+        assert client.post(path, content=b"x").status == 413
+
+
+def test_the_refusal_passes_what_is_further_out() -> None:
+    class Marking(Middleware):
+        def after(self, request: Any, response: Any) -> Any:
+            response.headers = (*response.headers, ("X-Mark", "1"))
+            return response
+
+    with served(Marking(), BodyLimit(10)) as client:
+        for content in (b"x" * 11, chunked(11, 1)):
+            answer = client.post("/async", content=content, headers={"Accept": "application/json"})
+            assert (answer.status, answer.headers["x-mark"]) == (413, "1")
+            assert answer.json()["status"] == 413
+
+
+def test_options() -> None:
+    with pytest.raises(ValueError, match="0 bytes"):
+        BodyLimit(-1)

@@ -1,0 +1,244 @@
+"""CORS: what pages of other sites are told, before a request and with its answer."""
+
+import re
+from typing import Any
+
+import pytest
+
+from reactor import Response
+from reactor.testing import Client
+from reactor.testing import Response as Answer
+from reactor.web.app.application import Application
+from reactor.web.app.responses import text
+from reactor.web.middlewares import CORS, BasicAuth, RequestId
+from tests.support.middleware_app import PATHS, SHARED, STATUSES, application, served
+
+HERE = "https://example.com"
+ELSEWHERE = "https://evil.net"
+
+
+def cors_fields(answer: Answer) -> dict[str, str]:
+    fields = [(name.lower(), value) for name, value in answer.headers]
+    found = {name[15:]: value for name, value in fields if name.startswith("access-control-")}
+    assert len(found) == sum(name.startswith("access-control-") for name, _ in fields)
+    return found
+
+
+def preflight(
+    client: Client, path: str = "/plain", origin: str = HERE, method: str = "GET", headers: str = ""
+) -> Answer:
+    fields = {"Origin": origin, "Access-Control-Request-Method": method}
+    if headers:
+        fields["Access-Control-Request-Headers"] = headers
+    return client.options(path, headers=fields)
+
+
+# --- answers -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_answer_says_who_may_have_it(path: str) -> None:
+    with served(RequestId(), CORS([HERE])) as client:
+        answer = client.get(path, headers={"Origin": HERE})
+        assert answer.status == STATUSES[path]
+        assert cors_fields(answer) == {"allow-origin": HERE}
+        assert answer.headers.get_all("vary") == ["Origin"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    "origin", [ELSEWHERE, "null", "", f"{HERE}:8443", "http://example.com", f"{HERE}/", "*"]
+)
+def test_and_to_others_nothing(path: str, origin: str) -> None:
+    with served(CORS([HERE])) as client:
+        answer = client.get(path, headers={"Origin": origin})
+        assert answer.status == STATUSES[path]  # it is the browser that withholds it
+        assert cors_fields(answer) == {}
+        assert answer.headers.get_all("vary") == ["Origin"]
+
+
+def test_without_an_origin_it_varies_all_the_same() -> None:
+    with served(CORS([HERE])) as client:
+        answer = client.get("/plain")
+        assert (cors_fields(answer), answer.headers["vary"]) == ({}, "Origin")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_all_are_told_the_same(path: str) -> None:
+    with served(CORS("*")) as client:
+        for headers in ({"Origin": HERE}, {"Origin": "null"}, {}):
+            answer = client.get(path, headers=headers)
+            assert cors_fields(answer) == {"allow-origin": "*"}
+            assert "vary" not in answer.headers
+
+
+def test_credentials_and_fields_that_may_be_read() -> None:
+    cors = CORS(HERE, expose=["X-Request-Id", "ETag"], credentials=True)
+    with served(cors) as client:
+        answer = client.get("/plain", headers={"Origin": HERE})
+        assert cors_fields(answer) == {
+            "allow-origin": HERE,
+            "allow-credentials": "true",
+            "expose-headers": "X-Request-Id, ETag",
+        }
+        assert cors_fields(client.get("/plain", headers={"Origin": ELSEWHERE})) == {}
+
+
+def predicate(origin: str) -> bool:
+    return origin.endswith(".example.com")
+
+
+PATTERN = re.compile(r"https://[a-z]+\.example\.com")
+
+
+@pytest.mark.parametrize("origins", [predicate, PATTERN, [HERE, PATTERN]])
+def test_origins_by_pattern_and_predicate(origins: Any) -> None:
+    with served(CORS(origins, credentials=True)) as client:
+        for origin, allowed in (
+            ("https://a.example.com", True),
+            ("https://a.example.com.evil.net", False),
+            ("https://aexample.com", False),
+            ("null", False),
+        ):
+            answer = client.get("/plain", headers={"Origin": origin})
+            assert cors_fields(answer).get("allow-origin") == (origin if allowed else None)
+            assert answer.headers["vary"] == "Origin"
+            assert preflight(client, origin=origin).status == (204 if allowed else 403)
+
+
+def test_what_an_answer_has_is_left_and_none_is_changed_in_place() -> None:
+    app = application(CORS(HERE))
+    own = [("access-control-allow-origin", "*"), ("Vary", "Accept")]
+    app.add("GET", "/own", lambda request: Response(200, b"", own))
+    with Client(app) as client:
+        for _ in range(2):
+            answer = client.get("/own", headers={"Origin": HERE})
+            assert cors_fields(answer) == {"allow-origin": "*"}
+            assert answer.headers.get_all("vary") == ["Accept, Origin"]
+            assert cors_fields(client.get("/shared", headers={"Origin": HERE}))
+    assert len(SHARED.headers) == 1
+    assert len(own) == 2
+
+
+# --- preflights ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/read", "/shared", "*"])
+def test_a_preflight_is_answered_whatever_routes_there_are(path: str) -> None:
+    cors = CORS([HERE], ("GET", "PUT"), ["X-Token"], max_age=60)
+    with served(RequestId(), cors, BasicAuth({"a": "b"})) as client:
+        if path == "*":
+            path = "/read"  # which has no GET
+        answer = preflight(client, path, method="PUT", headers="x-token, content-type")
+        assert (answer.status, answer.content) == (204, b"")
+        assert cors_fields(answer) == {
+            "allow-origin": HERE,
+            "allow-methods": "GET, PUT",
+            "allow-headers": "Accept, Accept-Language, Content-Language, Content-Type, X-Token",
+            "max-age": "60",
+        }
+        assert answer.headers["vary"] == "Origin"
+        assert answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "method", "headers", "sentence"),
+    [
+        (ELSEWHERE, "GET", "", "origin may not"),
+        ("null", "GET", "", "origin may not"),
+        (HERE, "DELETE", "", "use this method"),
+        (HERE, "put", "", "use this method"),
+        (HERE, "", "", "use this method"),
+        (HERE, "G T", "", "use this method"),
+        (HERE, "PUT", "x-other", "send these fields"),
+        (HERE, "PUT", "x-token, authorization", "send these fields"),
+        (HERE, "PUT", "x-token,,x-token", "send these fields"),
+        (HERE, "PUT", "*", "send these fields"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/plain", "/async", "/stream", "/fails", "/none"])
+def test_a_preflight_is_refused(
+    origin: str, method: str, headers: str, sentence: str, path: str
+) -> None:
+    with served(RequestId(), CORS([HERE], ("GET", "PUT"), ["X-Token"])) as client:
+        answer = preflight(client, path, origin, method, headers)
+        assert answer.status == 403
+        assert sentence in answer.text
+        assert cors_fields(answer) == {}
+        assert answer.headers["vary"] == "Origin"
+        assert answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("credentials", [False, True])
+def test_everything_is_allowed_by_name(credentials: bool) -> None:
+    with served(CORS(PATTERN, "*", "*", credentials=credentials)) as client:
+        origin = "https://a.example.com"
+        answer = preflight(client, "/plain", origin, "PATCH", "authorization, x-any")
+        found = cors_fields(answer)
+        assert found["allow-methods"] == "PATCH"
+        assert found["allow-headers"] == "authorization, x-any"
+        assert found["allow-origin"] == origin
+        assert found.get("allow-credentials") == ("true" if credentials else None)
+        assert preflight(client, "/plain", origin, "PATCH", "a b").status == 403
+        assert preflight(client, "/plain", origin, "A B").status == 403
+        assert "allow-headers" not in cors_fields(preflight(client, "/plain", origin))
+
+
+def test_any_other_options_is_the_applications() -> None:
+    app = application(CORS(HERE))
+    app.add("OPTIONS", "/own", lambda request: text("mine"))
+    with Client(app) as client:
+        assert client.options("/own").text == "mine"
+        answer = client.options("/own", headers={"Origin": HERE})
+        assert (answer.text, cors_fields(answer)) == ("mine", {"allow-origin": HERE})
+        asked = {"Access-Control-Request-Method": "GET"}
+        assert client.options("/own", headers=asked).text == "mine"
+        assert preflight(client, "/own").status == 204
+        answer = client.get("/own", headers={"Origin": HERE, **asked})
+        assert (answer.status, cors_fields(answer)) == (405, {"allow-origin": HERE})
+
+
+def test_a_group_of_its_own() -> None:
+    app = Application()
+    group = app.group("/api", CORS(HERE, "*"))
+    group.add("PUT", "/x", lambda request: "x")
+    app.add("GET", "/y", lambda request: "y")
+    with Client(app) as client:
+        assert preflight(client, "/api/x", method="PUT").status == 204
+        assert cors_fields(preflight(client, "/y")) == {}
+
+
+# --- options -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("origins", "options"),
+    [
+        ("*", {"credentials": True}),
+        ([], {}),
+        ("", {}),
+        (["*", HERE], {}),
+        ("null", {}),
+        (f"{HERE}/", {}),
+        (f"{HERE}/path", {}),
+        ("https://Example.com", {}),
+        ("example.com", {}),
+        (f"{HERE}:443", {}),
+        ("http://a:80", {}),
+        ("https://*.example.com", {}),
+        (HERE, {"methods": ["A B"]}),
+        (HERE, {"headers": "X Token"}),
+        (HERE, {"expose": ["a\r\nb"]}),
+        (HERE, {"max_age": -1}),
+    ],
+)
+def test_options(origins: Any, options: Any) -> None:
+    with pytest.raises(ValueError):
+        CORS(origins, **options)
+
+
+@pytest.mark.parametrize(
+    "origin", [HERE, "http://localhost:3000", "http://[::1]:80800"[:-1], "app://x", "http://a:443"]
+)
+def test_origins_that_are_some(origin: str) -> None:
+    CORS(origin)

@@ -1,0 +1,188 @@
+"""RateLimit: buckets by hand, with a clock of the test's own, and what clients are told."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from reactor import Headers, ProtocolError
+from reactor.testing import Client
+from reactor.web.app.application import Application
+from reactor.web.app.requests import Request
+from reactor.web.middlewares import RateLimit, RequestId
+from reactor.web.middlewares.rate_limit import client_network
+from tests.support.middleware_app import PATHS, STATUSES, application, served
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.1
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def request(address: str = "192.0.2.1") -> Request:
+    made = Request("GET", "/", "/", "", 1, Headers())
+    made.client = (address, 5000)
+    return made
+
+
+def allowed(limit: RateLimit, address: str = "192.0.2.1") -> bool:
+    try:
+        limit.before(request(address))
+    except ProtocolError:
+        return False
+    return True
+
+
+def test_a_bucket(clock: Clock) -> None:
+    limit = RateLimit(2, 5, clock=clock)
+    assert [allowed(limit) for _ in range(7)] == [True] * 5 + [False] * 2
+    clock.now += 0.5
+    assert [allowed(limit) for _ in range(2)] == [True, False]
+    clock.now += 1
+    assert [allowed(limit) for _ in range(3)] == [True, True, False]
+    clock.now += 1_000_000
+    assert [allowed(limit) for _ in range(6)] == [True] * 5 + [False]
+
+
+def test_refusals_cost_nothing(clock: Clock) -> None:
+    limit = RateLimit(1, 1, clock=clock)
+    assert allowed(limit)
+    for _ in range(9):
+        clock.now += 0.1
+        assert not allowed(limit)
+    clock.now += 0.1
+    assert allowed(limit)
+
+
+@pytest.mark.parametrize("rate", [0.1, 1 / 3, 0.7, 3, 7, 1e-3])
+def test_who_waits_as_long_as_told_is_let_in(rate: float, clock: Clock) -> None:
+    limit = RateLimit(rate, 1, clock=clock)
+    assert allowed(limit)
+    for _ in range(100):
+        with pytest.raises(ProtocolError) as caught:
+            limit.before(request())
+        ((name, seconds),) = caught.value.headers
+        assert name == "Retry-After"
+        clock.now += int(seconds)
+        assert allowed(limit)
+
+
+def test_a_clock_that_goes_back_gives_and_takes_nothing(clock: Clock) -> None:
+    limit = RateLimit(1, 2, clock=clock)
+    assert allowed(limit)
+    clock.now -= 100
+    assert [allowed(limit) for _ in range(2)] == [True, False]
+
+
+def test_clients_have_buckets_of_their_own(clock: Clock) -> None:
+    limit = RateLimit(1, 1, clock=clock)
+    assert [allowed(limit, f"192.0.2.{n}") for n in (1, 2, 1, 2, 3)] == [
+        *(True, True, False, False, True)
+    ]
+
+
+def test_who_asked_least_lately_is_forgotten(clock: Clock) -> None:
+    limit = RateLimit(1, 1, most_clients=3, clock=clock)
+    assert all(allowed(limit, address) for address in "abc")
+    assert not allowed(limit, "a")  # and is the latest now
+    assert allowed(limit, "d")  # b is forgotten
+    assert [allowed(limit, address) for address in "acd"] == [False] * 3
+    assert allowed(limit, "b")
+    assert len(limit._buckets) == 3
+    for n in range(1000):
+        allowed(limit, str(n))
+    assert len(limit._buckets) == 3
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("", ""),
+    ],
+)
+def test_who_is_one_client(address: str, network: str) -> None:
+    assert client_network(request(address)) == network
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_refusals(path: str, clock: Clock) -> None:
+    limit = RateLimit(0.1, 2, clock=clock)
+    with served(RequestId(), limit) as client:
+        for left, reset in ((1, 10), (0, 20)):
+            answer = client.get(path)
+            assert answer.status == STATUSES[path]
+            assert answer.headers.get_all("ratelimit-policy") == ['"default";q=2;w=20']
+            assert answer.headers.get_all("ratelimit") == [f'"default";r={left};t={reset}']
+            assert "retry-after" not in answer.headers
+        clock.now += 4
+        answer = client.get(path)
+        assert (answer.status, answer.headers.get_all("retry-after")) == (429, ["6"])
+        assert answer.text == "Too many requests; the next one may come in 6 s.\n"
+        assert answer.headers["ratelimit"] == '"default";r=0;t=6'
+        assert answer.headers["x-request-id"]
+        clock.now += 6
+        assert client.get(path).status == STATUSES[path]
+
+
+def test_a_refusal_comes_before_the_body(clock: Clock) -> None:
+    with served(RateLimit(1, 1, clock=clock)) as client:
+        assert client.post("/plain", content="x").status == 200
+        answer = client.post("/plain", content="x", headers={"Expect": "100-continue"})
+        assert (answer.status, answer.informational) == (429, [])
+
+
+def test_an_error_handler_of_ones_own_need_not_think_of_it(clock: Clock) -> None:
+    app = application(RateLimit(1, 1, clock=clock))
+
+    @app.error(429)
+    def refused(request: Any, error: Any) -> Any:
+        return 429, "slowly"
+
+    with Client(app) as client:
+        client.get("/plain")
+        answer = client.get("/plain")
+        assert (answer.text, answer.headers.get_all("retry-after")) == ("slowly", ["1"])
+
+
+def test_several_limits_and_keys_of_ones_own(clock: Clock) -> None:
+    key: Callable[[Request], str | None] = lambda request: request.headers.get("x-key") or None  # noqa: E731
+    app = Application(RateLimit(1, 100, clock=clock, name="all"))
+    group = app.group("/api", RateLimit(1, 1, key, clock=clock, name="api"))
+    group.add("GET", "/x", lambda request: "x")
+    app.add("GET", "/y", lambda request: "y")
+    with Client(app) as client:
+        answer = client.get("/api/x", headers={"X-Key": "1"})
+        assert answer.headers["ratelimit"] == '"api";r=0;t=1, "all";r=99;t=1'
+        assert answer.headers["ratelimit-policy"] == '"api";q=1;w=1, "all";q=100;w=100'
+        assert client.get("/api/x", headers={"X-Key": "1"}).status == 429
+        assert client.get("/api/x", headers={"X-Key": "2"}).status == 200
+        for _ in range(3):
+            answer = client.get("/api/x")
+            assert (answer.status, answer.headers["ratelimit"][:5]) == (200, '"all"')
+        assert client.get("/y").status == 200
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"rate": 0}, {"rate": -1}, {"rate": float("nan")}, {"rate": float("inf")}),
+        *({"burst": 0}, {"most_clients": 0}, {"name": ""}, {"name": 'a"'}),
+    ],
+)
+def test_options(options: Any) -> None:
+    with pytest.raises(ValueError):
+        RateLimit(**{"rate": 1, "burst": 1, **options})

@@ -1,0 +1,79 @@
+"""Whether it lives and whether it wants work, until the very end; and that no log tells of it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from reactor import Response
+from reactor.messages.request import Request
+from reactor.web.operations.health import Readiness, healthz
+from reactor.web.operations.monitoring import Monitoring
+from tests.conftest import Running, Serve
+from tests.support.coroutine_driver import make_request
+from tests.support.pipe_log import PipeLog
+
+
+@pytest.fixture
+def log(no_leaks: None) -> Iterator[PipeLog]:
+    log = PipeLog()
+    yield log
+    log.close()
+
+
+def other(request: Request) -> Response:
+    return Response(404)
+
+
+def monitored(serve: Serve, log: int | None = None) -> Running:
+    return serve(Monitoring(other, health=True, metrics=False), access_log=log)
+
+
+def test_alive_and_ready(serve: Serve) -> None:
+    client = monitored(serve).connect()
+    for path, body in (("/healthz", b"ok\n"), ("/readyz", b"ready\n")):
+        answer = client.ask(path)
+        assert (answer.status, answer.body) == (200, body)
+        assert answer.get("cache-control") == "no-store"
+        assert client.ask(path, method="HEAD").status == 200
+        assert client.ask(f"{path}?x=1").status == 200
+
+
+def test_who_shuts_down_is_alive_and_not_ready(serve: Serve) -> None:
+    """A request that has begun before is answered after."""
+    running = monitored(serve)
+    clients = [running.connect() for _ in range(2)]
+    for client, path in zip(clients, ("/healthz", "/readyz"), strict=True):
+        client.send(f"GET {path} HTTP/1.1\r\n".encode())
+    running.wait_until(
+        lambda: (
+            all(one.state.name == "HEAD" for one in running.server._connections)
+            and running.server.connections == 2
+        )
+    )
+    running.shut_down()
+    running.wait_until(lambda: running.server.draining)
+    for client, status in zip(clients, (200, 503), strict=True):
+        client.send(b"Host: t\r\n\r\n")
+        answer = client.read_answer()
+        assert answer.status == status
+        assert answer.get("connection") == "close"
+    for client in clients:
+        client.close()
+    assert running.join()
+
+
+def test_neither_is_in_the_access_log(serve: Serve, log: PipeLog) -> None:
+    running = monitored(serve, log.writer)
+    client = running.connect()
+    for path in ("/healthz", "/readyz", "/else"):
+        client.ask(path)
+    (line,) = log.end(running)
+    assert '"GET /else HTTP/1.1" 404 0' in line
+
+
+def test_they_are_plain_endpoints(serve: Serve) -> None:
+    running = monitored(serve)
+    for endpoint in (healthz, Readiness(running.server)):
+        made = make_request("GET", "/")
+        assert endpoint(made).status == 200
+        assert not made.logged

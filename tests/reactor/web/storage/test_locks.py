@@ -1,0 +1,217 @@
+"""One at a time in a folder, in this process and among several; nobody waits long."""
+
+import errno
+import fcntl
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reactor.web.storage import locks
+from reactor.web.storage.locks import FolderBusy, hold, in_order, patiently, try_lock
+from tests.support.coroutine_driver import drive, open_descriptors, opened_since
+
+pytestmark = pytest.mark.timeout(30)
+
+
+@pytest.fixture(autouse=True)
+def _no_leaks() -> Iterator[None]:
+    before = open_descriptors()
+    yield
+    gc.collect()
+    assert not opened_since(before)
+    assert not locks._folder_locks
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[int]:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    yield descriptor
+    os.close(descriptor)
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[int]:
+    """The same folder, opened once more: as another process would."""
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    yield descriptor
+    os.close(descriptor)
+
+
+def test_one_thread_at_a_time(tmp_path: Path) -> None:
+    inside, most, entered = 0, 0, 0
+
+    def work() -> None:
+        nonlocal inside, most, entered
+        descriptor = os.open(tmp_path, os.O_RDONLY)
+        for _ in range(50):
+            with in_order(descriptor):
+                inside += 1
+                most = max(most, inside)
+                entered += 1
+                time.sleep(0.0001)
+                inside -= 1
+        os.close(descriptor)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (most, entered) == (1, 300)
+
+
+def test_folders_do_not_wait_for_each_other(folder: int, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    sub = os.open(tmp_path / "sub", os.O_RDONLY)
+    with in_order(folder), in_order(sub):
+        pass
+    os.close(sub)
+
+
+def test_the_lock_is_for_all_processes(folder: int, other: int) -> None:
+    with in_order(folder):
+        assert not try_lock(other)
+    assert try_lock(other)
+
+
+def test_the_lock_is_let_go_after_an_error(folder: int, other: int) -> None:
+    with pytest.raises(ZeroDivisionError), in_order(folder):
+        raise ZeroDivisionError
+    with in_order(folder):
+        pass
+    assert try_lock(other)
+
+
+def test_folder_that_another_process_has(folder: int, other: int) -> None:
+    assert try_lock(other)
+    started = time.monotonic()
+    with pytest.raises(FolderBusy) as caught, in_order(folder):
+        raise AssertionError
+    assert time.monotonic() - started < 0.5  # a thread of the pool is not to be had for long
+    assert caught.value.status == 503
+    fcntl.flock(other, fcntl.LOCK_UN)
+    with in_order(folder):
+        pass
+
+
+def test_thread_that_does_not_let_go(
+    folder: int, other: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "PATIENCE", 0.01)
+    caught = []
+
+    def work() -> None:
+        try:
+            with in_order(other):
+                pass
+        except FolderBusy as error:
+            caught.append(error)
+
+    with in_order(folder):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize(
+    "code", [errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF, errno.ENOLCK]
+)
+def test_file_system_without_locks(
+    folder: int, tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with in_order(folder):
+        pass  # threads are still in order
+    with open(tmp_path / "a", "wb") as file:
+        assert hold(file.fileno())
+
+
+def test_lock_that_fails(folder: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OSError), in_order(folder):
+        raise AssertionError
+    with open(tmp_path / "a", "wb") as file, pytest.raises(OSError):
+        hold(file.fileno())
+
+
+def test_hold(tmp_path: Path) -> None:
+    with open(tmp_path / "a", "wb") as file, open(tmp_path / "a", "rb") as same:
+        assert hold(file.fileno())
+        assert not hold(same.fileno())
+    with open(tmp_path / "a", "rb") as file:
+        assert hold(file.fileno())
+        os.unlink(tmp_path / "a")
+    with open(tmp_path / "b", "wb") as file:
+        os.unlink(tmp_path / "b")
+        assert not hold(file.fileno())  # a sweep was faster
+
+
+def test_a_lock_ends_with_its_process(tmp_path: Path, folder: int) -> None:
+    script = (
+        "import fcntl, os, sys\n"
+        "fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)\n"
+        "print('locked', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"locked\n"
+    assert not try_lock(folder)
+    process.kill()
+    process.communicate()
+    assert try_lock(folder)
+
+
+class Busy:
+    """A function that says FolderBusy for the first `times` times."""
+
+    def __init__(self, times: int) -> None:
+        self.calls = 0
+        self._times = times
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.calls += 1
+        if self.calls <= self._times:
+            raise FolderBusy
+        return arguments
+
+
+def test_patiently() -> None:
+    for times in (0, 1, 5):
+        assert drive(patiently(Busy(times), 1, "a")) == (1, "a")
+
+
+def test_patience_ends() -> None:
+    busy = Busy(10**6)
+    with pytest.raises(FolderBusy):
+        drive(patiently(busy))
+    assert (busy.calls - 1) * locks._PAUSE == pytest.approx(locks.PATIENCE)
+
+
+def test_other_errors_are_not_tried_again() -> None:
+    calls = []
+
+    def fail() -> None:
+        calls.append(1)
+        raise FileNotFoundError
+
+    with pytest.raises(FileNotFoundError):
+        drive(patiently(fail))
+    assert calls == [1]

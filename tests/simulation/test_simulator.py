@@ -1,0 +1,276 @@
+"""Seeds of the simulation, and proof that it can fail: known bugs are put in, and found."""
+
+import re
+import socket
+from selectors import EVENT_READ
+
+import pytest
+
+from reactor.http.connection import HttpConnection
+from reactor.loop.waker import Waker
+from reactor.net.listener import Listener
+from reactor.net.min_rate import MinimumRate
+from reactor.net.send_queue import SendQueue
+from reactor.net.transport import ENDED, INPUT_OPEN, Transport
+from reactor.protocol.chunked import LAST_CHUNK
+from reactor.simulator import SimNetwork, Violation, swimlanes
+from reactor.simulator.network import FIRST_DESCRIPTOR
+from reactor.simulator.selector import SimSelector
+from reactor.simulator.sockets import connected_pair
+from reactor.tasks.futures import Future
+from reactor.tasks.task import Runtime, Task
+from tests.simulation.scenario import play
+from tests.simulation.simulate import failure_of
+
+SEEDS = 300
+BATCH = 50
+SEEDS_FOR_A_MUTANT = 400
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, BATCH))
+def test_seeds(first: int) -> None:
+    for seed in range(first, first + BATCH):
+        failure = failure_of(seed)
+        assert failure is None, failure
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_same_seed_gives_the_same_trace(seed: int) -> None:
+    assert play(seed).trace == play(seed).trace
+
+
+def test_another_seed_gives_another_trace() -> None:
+    assert play(1).trace != play(2).trace
+
+
+def test_a_trace_is_printed_in_lanes() -> None:
+    lines = swimlanes(play(1).trace).splitlines()
+    assert [word for word in map(str.strip, lines[0].split("  ")) if word] == [
+        "seconds",
+        "client",
+        "its connection in the server",
+        "listener, waker, pool",
+    ]
+    assert any(re.match(r" +\d+\.\d{6}  client-\d: connects", line) for line in lines)
+    assert any(re.match(r" +\d+\.\d{6} {30,}client-\d: accepted", line) for line in lines)
+
+
+# --- mutants: each is a bug that somebody made once ----------------------------------------------
+
+
+class Mutants:
+    """Puts one bug in. Each says what the simulator calls it."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._set = patch.setattr
+
+    def waker_clears_its_flag_first(self) -> str:
+        def on_events(waker: Waker, mask: int) -> None:
+            waker._sent = False
+            try:
+                waker._reader.recv(4096)
+            except BlockingIOError:
+                pass
+
+        self._set(Waker, "on_events", on_events)
+        return "a wake-up was lost"
+
+    def eof_leaves_the_socket_readable(self) -> str:
+        update = Transport._update_interest
+
+        def update_interest(transport: Transport) -> None:
+            actual = transport.input
+            if actual is ENDED:
+                transport.input = INPUT_OPEN
+            update(transport)
+            transport.input = actual
+
+        self._set(Transport, "_update_interest", update_interest)
+        return "interest|spin"
+
+    def interest_is_not_updated(self) -> str:
+        update = Transport._update_interest
+
+        def update_interest(transport: Transport) -> None:
+            if transport._interest < 0:
+                update(transport)
+
+        self._set(Transport, "_update_interest", update_interest)
+        return "the interest is 1, but 3 is waited for"
+
+    def readiness_for_nothing_is_ignored(self) -> str:
+        on_events = Transport.on_events
+
+        def ignore(transport: Transport, mask: int) -> None:
+            if mask:
+                on_events(transport, mask)
+
+        self._set(Transport, "on_events", ignore)
+        return "spin"
+
+    def draining_does_not_push_the_deadline(self) -> str:
+        self._set(HttpConnection, "_extend_drain", lambda connection: None)
+        return "it has no deadline"
+
+    def bytes_that_move_earn_no_patience(self) -> str:
+        moved = MinimumRate.moved
+        self._set(MinimumRate, "moved", lambda patience, now, count: moved(patience, now, 0))
+        return "got . answers of|in place of"
+
+    def an_earlier_deadline_is_not_pushed(self) -> str:
+        def set_deadline(transport: Transport, when: float) -> None:
+            if transport.armed == float("inf"):
+                transport.deadline = when
+                transport._reactor.arm(transport)
+            transport.deadline = when
+
+        self._set(Transport, "set_deadline", set_deadline)
+        return "its deadline would not be noticed"
+
+    def a_lost_queue_keeps_its_regions(self) -> str:
+        self._set(SendQueue, "drop", list.clear)
+        return "a file is held by"
+
+    def a_body_is_not_closed(self) -> str:
+        self._set(HttpConnection, "_close_outgoing", lambda connection, outgoing: None)
+        return "were not closed|a file is held"
+
+    def nobody_lingers(self) -> str:
+        self._set(HttpConnection, "_linger", lambda connection: connection._transport.close())
+        return "then reset|got an answer to nothing: 0|was lost in the shutdown"
+
+    def an_abort_is_a_close(self) -> str:
+        self._set(Transport, "abort", lambda transport: transport._close())
+        return "its end was no reset"
+
+    def a_broken_body_gets_its_last_chunk(self) -> str:
+        def fail(connection: HttpConnection, error: BaseException) -> None:
+            connection._transport.write(LAST_CHUNK)
+            connection._keep_alive = False
+            connection._finish()
+
+        self._set(HttpConnection, "_fail_output", fail)
+        return "in place of|does not understand|its end was no reset"
+
+    def accept_does_not_pause(self) -> str:
+        self._set(Listener, "_pause", lambda listener, error: None)
+        return "spin: listener"
+
+    def handlers_are_not_cancelled(self) -> str:
+        self._set(Task, "cancel", lambda task: None)
+        return "were not closed|timers are left"
+
+    def a_sleep_outlives_its_sleeper(self) -> str:
+        def nap(runtime: Runtime, seconds: float) -> Future[None]:
+            future: Future[None] = Future()
+            runtime.call_later(seconds, future.set_result, None)
+            return future
+
+        self._set(Runtime, "sleep", nap)
+        return "timers are left"
+
+    def an_answer_hides_the_one_before(self) -> str:
+        self._set(Transport, "blocked", False)
+        return "it waits for a request, but should for something else"
+
+    def a_surplus_is_forgotten(self) -> str:
+        self._set(HttpConnection, "_serve_more", lambda connection: None)
+        return "it waits|got . answers|deadlock|not come true|in place of"
+
+
+MUTANTS = [name for name in vars(Mutants) if not name.startswith("_")]
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_mutant_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected: str = getattr(Mutants(monkeypatch), name)()
+    with pytest.raises(Violation, match=expected):
+        for seed in range(SEEDS_FOR_A_MUTANT):
+            play(seed)
+
+
+# --- the simulated kernel ------------------------------------------------------------------------
+
+
+def test_a_closed_descriptor_comes_back_at_once_and_its_old_owner_is_caught() -> None:
+    network = SimNetwork(0, calm=True)
+    first, second = connected_pair(network, ("a", "b"), (10, 10, 10, 10))
+    first.adopt()
+    assert first.fileno() == FIRST_DESCRIPTOR
+    first.close()
+    second.adopt()
+    assert second.fileno() == FIRST_DESCRIPTOR
+    with pytest.raises(Violation, match="after it was closed"):
+        first.recv(1)
+
+
+def test_closing_what_a_selector_has_is_caught() -> None:
+    network = SimNetwork(0, calm=True)
+    first, _ = connected_pair(network, ("a", "b"), (10, 10, 10, 10))
+    first.adopt()
+    SimSelector(network).register(first, EVENT_READ)
+    with pytest.raises(Violation, match="has it still"):
+        first.close()
+
+
+def test_a_reset_is_reported_without_any_wanted_bit() -> None:
+    network = SimNetwork(0, calm=True)
+    first, second = connected_pair(network, ("a", "b"), (10, 10, 10, 10))
+    first.adopt()
+    selector = SimSelector(network)
+    selector.register(first, EVENT_READ)
+    selector.modify(first, 0)
+    second.reset()
+    assert [mask for _, mask in selector.select()] == [0]
+
+
+def test_windows_are_finite_and_acknowledgements_are_the_readers() -> None:
+    network = SimNetwork(0, calm=True)
+    first, second = connected_pair(network, ("a", "b"), (10, 5, 10, 5))
+    assert first.send(b"x" * 100) == 15
+    assert first.unacknowledged() == 10
+    with pytest.raises(BlockingIOError):
+        first.send(b"x")
+    assert second.recv(100) == b"x" * 15
+    assert first.unacknowledged() == 0
+
+
+def test_closing_with_unread_input_is_a_reset() -> None:
+    network = SimNetwork(0, calm=True)
+    first, second = connected_pair(network, ("a", "b"), (10, 10, 10, 10))
+    second.send(b"unread")
+    first.close()
+    with pytest.raises(ConnectionResetError):
+        second.recv(1)
+
+
+def test_waiting_for_nothing_is_a_deadlock() -> None:
+    with pytest.raises(Violation, match="deadlock"):
+        SimSelector(SimNetwork(0)).select(None)
+
+
+def test_waiting_takes_no_time_but_simulated() -> None:
+    network = SimNetwork(0)
+    assert SimSelector(network).select(75.0) == []
+    assert network.clock() == pytest.approx(75, abs=0.001)
+
+
+def test_half_a_connection_can_be_closed() -> None:
+    network = SimNetwork(0, calm=True)
+    first, second = connected_pair(network, ("a", "b"), (10, 10, 10, 10))
+    first.shutdown(socket.SHUT_WR)
+    assert second.recv(10) == b""
+    second.send(b"still here")
+    assert first.recv(10) == b"still here"
+
+
+def test_a_peer_that_is_gone_has_room_for_everything() -> None:
+    """A file is sent in pieces as large as the room; in small ones it would look like a spin."""
+    network = SimNetwork(1)
+    ours, theirs = connected_pair(network, ("ours", "theirs"), (100, 0, 100, 0))
+    for end in (ours, theirs):
+        end.adopt()
+    assert ours.room == 100
+    theirs.close()
+    assert ours.room >= 2**40
+    assert ours.send(b"x" * 5000) == 5000

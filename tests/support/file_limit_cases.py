@@ -1,0 +1,373 @@
+"""The limits of who serves and receives files, each at its exact boundary; see test_limits.py.
+
+Each case gets `serve` and an empty folder, and runs the site over it, with small limits.
+"""
+
+import gzip
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from reactor import File, Limits
+from reactor.web.site.site import Site, SiteOptions
+from reactor.web.static.compressed_cache import ENTRY_BYTES, CodedFiles
+from tests.conftest import Running, Serve
+from tests.support.coroutine_driver import open_descriptors
+from tests.support.raw_client import Client
+
+INTEROP = "Upload-Draft-Interop-Version: 8"
+
+
+@contextmanager
+def site(serve: Serve, folder: Path, **limits: Any) -> Iterator[tuple[Running, Site]]:
+    """The folder at /files/, with uploads, and its upkeep; all of it ended afterwards."""
+    made = Site(SiteOptions(directory=str(folder), deletes=True), Limits(**limits))
+    running = serve(made.handler, **limits)
+    for work in made.housekeeping():
+        running.call(partial(running.server.spawn, work))
+    yield running, made
+    for client in running.clients:
+        client.close()
+    for files in made._mounted:
+        running.call(files._open.close)
+    running.shut_down()
+    assert running.join()
+
+
+def kept_open(folder: Path) -> list[str]:
+    """The files of the folder that somebody has open."""
+    begin = f"{folder}/"
+    links = open_descriptors().values()
+    return sorted(one.removeprefix(begin) for one in links if one.startswith(begin))
+
+
+def get(client: Client, name: str, *fields: str) -> bytes:
+    answer = client.ask(f"/files/{name}", *fields)
+    assert answer.status in (200, 206), answer
+    return answer.body
+
+
+def small_file_bytes(serve: Serve, folder: Path) -> None:
+    """Up to it a file is read once; one byte more, and each answer is read from the file."""
+    (folder / "small").write_bytes(b"x" * 100)
+    (folder / "large").write_bytes(b"x" * 101)
+    for name in ("small", "large"):
+        os.utime(folder / name, (0, 0))
+    time.sleep(1.1)  # in its first second a file is not kept
+    with site(serve, folder, small_file_bytes=100, open_file_age=60.0) as (running, _):
+        client = running.connect()
+        for name in ("small", "large"):
+            get(client, name)
+        with patch("reactor.files.file.File.look", side_effect=File.look, autospec=True) as look:
+            assert get(client, "small") == b"x" * 100
+            assert look.call_count == 0
+            assert get(client, "large") == b"x" * 101
+            assert look.call_count == 1
+
+
+# --- files that are kept open --------------------------------------------------------------------
+
+
+def open_files(serve: Serve, folder: Path) -> None:
+    """Of all files that are asked for so many stay open, and precompressed siblings count."""
+    for name in ("a", "b", "c", "d", "e.txt", "e.txt.gz"):
+        (folder / name).write_bytes(name.encode())
+    with site(serve, folder, open_files=3) as (running, _):
+        client = running.connect()
+        for name in ("a", "b", "c"):
+            get(client, name)
+        assert kept_open(folder) == ["a", "b", "c"]
+        get(client, "d")
+        assert len(kept_open(folder)) == 3
+        assert "d" in kept_open(folder)
+        get(client, "e.txt")
+        assert len(kept_open(folder)) == 3
+        assert {"e.txt", "e.txt.gz"} < set(kept_open(folder))
+        for name in "abcd" * 3:
+            assert get(client, name) == name.encode()
+            assert len(kept_open(folder)) <= 3
+    with (
+        patch(
+            "reactor.web.static.open_file_cache.resource.getrlimit", return_value=(64, 64)
+        ),  # a share: 4
+        site(serve, folder, open_files=1000) as (running, _),
+    ):
+        client = running.connect()
+        for name in ("a", "b", "c", "d"):
+            get(client, name)
+        assert len(kept_open(folder)) == 4
+        get(client, "e.txt")
+        assert len(kept_open(folder)) == 4
+
+
+def open_file_age(serve: Serve, folder: Path) -> None:
+    """What others change is seen after it, and not before; what we change is seen at once."""
+    with site(serve, folder, open_file_age=0.5) as (running, _):
+        client = running.connect()
+        for content in (b"second", b"third"):
+            client.ask("/files/a", method="DELETE")  # nothing is known of it from now on
+            (folder / "a").write_bytes(b"first")
+            began = time.monotonic()
+            assert get(client, "a") == b"first"
+            asked = time.monotonic()
+            (folder / "new").write_bytes(content)
+            os.replace(folder / "new", folder / "a")
+            found = get(client, "a")
+            if time.monotonic() - began < 0.5:  # a busy machine may have taken longer
+                assert found == b"first"
+            time.sleep(max(0.0, asked + 0.5 - time.monotonic()))
+            assert get(client, "a") == content
+            assert client.ask("/files/a", method="PUT", body=b"ours").status == 204
+            assert get(client, "a") == b"ours"
+
+
+def open_file_idle(serve: Serve, folder: Path) -> None:
+    """Who is asked for stays open; who is not is closed then, and not before."""
+    for name in ("idle", "asked for"):
+        (folder / name).write_bytes(b"content")
+    with (
+        patch("reactor.web.static.mount.IDLE_SECONDS", 0.05),
+        site(serve, folder, open_file_idle=0.6, open_file_age=0.1) as (running, _),
+    ):
+        client = running.connect()
+        get(client, "idle")
+        began = time.monotonic()
+        while "idle" in kept_open(folder):
+            assert time.monotonic() - began < 10
+            get(client, "asked%20for")
+            time.sleep(0.02)
+        assert time.monotonic() - began > 0.5
+        assert kept_open(folder) == ["asked for"]
+        until = time.monotonic() + 10
+        while kept_open(folder):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+
+# --- what is made of them ------------------------------------------------------------------------
+
+
+def coded_bytes(serve: Serve, folder: Path) -> None:
+    """So many bytes of compressed files are kept, and an eighth of them of one at most."""
+    chance = random.Random(0)
+    for number in range(9):
+        text = bytes(chance.choices(b"abcdefgh \n", k=20_000))
+        (folder / f"{number}.txt").write_bytes(text)
+    accept = "Accept-Encoding: gzip"
+    with site(serve, folder) as (running, _):
+        client = running.connect()
+        sizes = [len(get(client, f"{number}.txt", accept)) for number in range(9)]
+    most = 8 * (max(sizes) + ENTRY_BYTES)
+    largest = sizes.index(max(sizes))
+    for bound, kept in ((most, 1), (most - 1, 0)):
+        with site(serve, folder, coded_bytes=bound, open_file_age=60.0) as (running, made):
+            client = running.connect()
+            coded = made._mounted[0]._coded
+            for _ in range(2):
+                body = get(client, f"{largest}.txt", accept)
+                assert gzip.decompress(body) == (folder / f"{largest}.txt").read_bytes()
+                assert len(coded) == kept
+            for number in range(9):
+                get(client, f"{number}.txt", accept)
+                assert coded.bytes <= bound
+            assert _sizes(coded) <= {size + ENTRY_BYTES for size in sizes}
+            assert len(coded) >= 7
+
+
+def _sizes(coded: CodedFiles) -> set[int]:
+    return {len(data) + ENTRY_BYTES for data in coded._kept.values()}
+
+
+def ranges(serve: Serve, folder: Path) -> None:
+    """More of them, and the whole file is the answer."""
+    (folder / "a").write_bytes(b"0123456789")
+    with site(serve, folder, ranges=3) as (running, _):
+        client = running.connect()
+        answer = client.ask("/files/a", "Range: bytes=0-0,3-3,6-6")
+        assert answer.status == 206
+        assert answer.body.count(b"Content-Range: bytes ") == 3
+        answer = client.ask("/files/a", "Range: bytes=0-0,3-3,6-6,8-8")
+        assert (answer.status, answer.body) == (200, b"0123456789")
+
+
+def listing_entries(serve: Serve, folder: Path) -> None:
+    """The rest is left out, and the page says that it is not all."""
+    with site(serve, folder, listing_entries=5) as (running, _):
+        client = running.connect()
+        for count in range(1, 8):
+            (folder / f"file{count}").touch()
+            listing = json.loads(client.ask("/files/", "Accept: application/json").body)
+            assert len(listing["entries"]) == min(5, count)
+            assert listing["complete"] == (count <= 5)
+            page = client.ask("/files/").body
+            assert page.count(b'href="./file') == min(5, count)
+            assert (b"There is more in this folder than the 5 entries" in page) == (count > 5)
+
+
+# --- what comes ----------------------------------------------------------------------------------
+
+
+def form(heads: list[str]) -> bytes:
+    parts = "".join(f"--limit\r\n{head}\r\n\r\nx\r\n" for head in heads)
+    return f"{parts}--limit--\r\n".encode()
+
+
+def post_form(running: Running, heads: list[str]) -> int:
+    """The status. What is refused ends its connection, so that each has its own."""
+    content_type = "Content-Type: multipart/form-data; boundary=limit"
+    client = running.connect()
+    return client.ask("/files/", content_type, method="POST", body=form(heads)).status
+
+
+def form_parts(serve: Serve, folder: Path) -> None:
+    field = 'Content-Disposition: form-data; name="n"'
+    with site(serve, folder, form_parts=3) as (running, _):
+        for kind in (field, field + '; filename="a"'):
+            assert post_form(running, [kind] * 3) < 300
+            assert post_form(running, [kind] * 4) == 413
+
+
+def form_head_bytes(serve: Serve, folder: Path) -> None:
+    begin = 'Content-Disposition: form-data; name="n"; filename="a"\r\nX: '
+    with site(serve, folder, form_head_bytes=200) as (running, _):
+        for size, status in ((200, 201), (201, 413)):
+            assert post_form(running, [begin + "x" * (size - len(begin))]) == status
+        assert post_form(running, ["X: " + "x" * 5000]) == 413  # without waiting for its end
+
+
+# --- uploads that can be resumed -----------------------------------------------------------------
+
+
+class Uploads:
+    """Makes them: each begins, and is not complete."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._count = 0
+
+    def begin(self, length: int | None = None, body: bytes = b"") -> str | int:
+        """The path of a new one, or the status of the refusal."""
+        self._count += 1
+        fields = [INTEROP, "Upload-Complete: ?0"]
+        if length is not None:
+            fields.append(f"Upload-Length: {length}")
+        client = self._running.connect()
+        path = f"/files/{self._count}"
+        answer = client.ask(path, *fields, method="POST", body=body)
+        while answer.status == 104:
+            answer = client.read_answer()
+        location = answer.get("location")
+        return location if location is not None and answer.status == 201 else answer.status
+
+    def append(self, path: str, offset: int, body: bytes, *, complete: bool) -> int:
+        media_type = "Content-Type: application/partial-upload"
+        state = (f"Upload-Complete: ?{int(complete)}", f"Upload-Offset: {offset}")
+        client = self._running.connect()
+        answer = client.ask(path, media_type, INTEROP, *state, method="PATCH", body=body)
+        return answer.status
+
+    def ask(self, path: str, method: str) -> int:
+        return self._running.connect().ask(path, method=method).status
+
+
+def resumable_uploads(serve: Serve, folder: Path) -> None:
+    """Those that are finished, or given up, make room."""
+    with site(serve, folder, resumable_uploads=2) as (running, _):
+        uploads = Uploads(running)
+        first, second = uploads.begin(body=b"x"), uploads.begin(body=b"x")
+        assert isinstance(first, str)
+        assert isinstance(second, str)
+        assert uploads.begin() == 507
+        assert uploads.ask(first, "DELETE") == 204
+        assert isinstance(uploads.begin(body=b"x"), str)
+        assert uploads.begin() == 507
+        assert uploads.append(second, 1, b"whole", complete=True) < 300
+        assert isinstance(uploads.begin(body=b"x"), str)
+        assert uploads.begin() == 507
+
+
+def resumable_bytes(serve: Serve, folder: Path) -> None:
+    """What was announced counts as a whole, and otherwise what has come."""
+    with site(serve, folder, resumable_bytes=10_000) as (running, _):
+        uploads = Uploads(running)
+        assert uploads.begin(length=10_001) == 413  # there will never be room
+        first = uploads.begin(length=6000, body=b"x")
+        assert isinstance(first, str)
+        assert uploads.begin(length=4001) == 507
+        second = uploads.begin(length=4000, body=b"x")
+        assert isinstance(second, str)
+        assert uploads.begin(length=1) == 507
+        assert uploads.begin(body=b"x") == 507
+        assert uploads.append(first, 1, bytes(5999), complete=True) < 300
+        third = uploads.begin(body=bytes(5000))
+        assert isinstance(third, str)
+        assert uploads.append(third, 5000, bytes(1000), complete=False) < 300
+        assert uploads.append(third, 6000, b"x", complete=False) == 507
+        assert uploads.ask(second, "DELETE") == 204
+        assert uploads.append(third, 6000, b"x", complete=False) < 300
+
+
+def resumable_idle(serve: Serve, folder: Path) -> None:
+    """It begins anew with each byte that comes, and matters only where there is no room."""
+    with site(serve, folder, resumable_uploads=2, resumable_idle=0.8) as (running, _):
+        uploads = Uploads(running)
+        kept, left = uploads.begin(body=b"x"), uploads.begin(body=b"x")
+        began = time.monotonic()
+        assert isinstance(kept, str)
+        assert isinstance(left, str)
+        count = 1
+        while (new := uploads.begin()) == 507:
+            assert time.monotonic() - began < 10
+            assert uploads.append(kept, count, b"x", complete=False) < 300
+            count += 1
+            time.sleep(0.05)
+        assert time.monotonic() - began > 0.6
+        assert isinstance(new, str)
+        assert uploads.ask(left, "HEAD") == 404
+        assert uploads.append(kept, count, b"end", complete=True) < 300
+
+
+def resumable_age(serve: Serve, folder: Path) -> None:
+    """It begins anew with each byte that comes."""
+    with (
+        patch("reactor.web.site.site.EXPIRY_SECONDS", 0.05),
+        site(serve, folder, resumable_age=0.8) as (running, _),
+    ):
+        uploads = Uploads(running)
+        kept, left = uploads.begin(body=b"x"), uploads.begin(body=b"x")
+        began = time.monotonic()
+        assert isinstance(kept, str)
+        assert isinstance(left, str)
+        count = 1
+        while uploads.ask(left, "HEAD") != 404:
+            assert time.monotonic() - began < 10
+            assert uploads.append(kept, count, b"x", complete=False) < 300
+            count += 1
+            time.sleep(0.05)
+        assert time.monotonic() - began > 0.6
+        assert uploads.append(kept, count, b"end", complete=True) < 300
+        assert (folder / "1").read_bytes() == b"x" * count + b"end"
+
+
+FILE_CASES: list[Callable[[Serve, Path], None]] = [
+    open_files,
+    open_file_age,
+    open_file_idle,
+    small_file_bytes,
+    coded_bytes,
+    ranges,
+    listing_entries,
+    form_parts,
+    form_head_bytes,
+    resumable_uploads,
+    resumable_bytes,
+    resumable_age,
+    resumable_idle,
+]
