@@ -32,53 +32,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from socket import create_connection
 from statistics import median
-from typing import Final, NamedTuple
+from typing import Final
 
 from loadtest import system
-from loadtest.benchmarks.peers import BODY, FLOOR, OURS, PEER, TARGET, Command, all_arms
+from loadtest.benchmarks.peers import BODY, FLOOR, OURS, PEER, Command, all_arms
 from loadtest.benchmarks.tables import spread, table, verdict
-from loadtest.clients.closed_loop import MARK, exchange
+from loadtest.clients.closed_loop import exchange
+from loadtest.clients.workload import WORKLOADS, Workload
 from loadtest.clients.wrk import CONNECTIONS, Generator, Outcome, available_generator, run_generator
 from loadtest.system import ADDRESS, MeasurementError
 
 WARM_UP_SECONDS: Final = 1  # the least that wrk can be told
 BUSY: Final = 0.9  # a server below this share of its core had to wait for its clients
 GZIP_MAGIC: Final = b"\x1f\x8b"
-TINY_HEAD: Final = f"GET {TARGET} HTTP/1.1\r\nHost: %s\r\n\r\n"
-BROWSER_HEAD: Final = (
-    f"GET {TARGET} HTTP/1.1\r\n"
-    "Host: %s\r\n"
-    "Connection: keep-alive\r\n"
-    "Cache-Control: max-age=0\r\n"
-    "Upgrade-Insecure-Requests: 1\r\n"
-    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
-    "Chrome/126.0.0.0 Safari/537.36\r\n"
-    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,"
-    "image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7\r\n"
-    "Referer: http://%s/\r\n"
-    "Accept-Encoding: gzip, deflate\r\n"
-    "Accept-Language: en-US,en;q=0.9\r\n"
-    f"Cookie: theme=dark; session={MARK.decode()}; seen=1719830400\r\n"
-    "\r\n"
-)
-
-
-class Workload(NamedTuple):
-    """A request's head, and how much CPU time a request may cost, as multiples of two peers'."""
-
-    name: str
-    head: str
-    most_of_floor: float
-    most_of_peer: float
-
-    def head_for(self, port: int) -> bytes:
-        return self.head.replace("%s", f"{ADDRESS}:{port}").encode()
-
-
-WORKLOADS: Final = (
-    Workload("tiny", TINY_HEAD, 1.8, 0.5),
-    Workload("browser", BROWSER_HEAD, 2.3, 0.65),
-)
 
 
 @dataclass

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-TARGET: Final = "/echo/hello-world!!"
 BODY: Final = b"hello-world!!"
 OURS: Final = "reactor"
 FLOOR: Final = "raw loop"

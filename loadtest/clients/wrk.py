@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from loadtest import system
-from loadtest.benchmarks.cpu import Workload
-from loadtest.benchmarks.peers import TARGET
 from loadtest.clients.closed_loop import MARK
+from loadtest.clients.workload import TARGET, Workload
 from loadtest.system import ADDRESS, MeasurementError
 
 CONNECTIONS: Final = 64
