@@ -291,8 +291,10 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[File]:
         found.append(File(descriptor, size))
         return found[-1]
 
-    monkeypatch.setattr("reactor.web.app.responses.File", note)
-    monkeypatch.setattr("reactor.web.app.responses.time", SimpleNamespace(time=lambda: time() + 10))
+    monkeypatch.setattr("reactor.web.app.file_response.File", note)
+    monkeypatch.setattr(
+        "reactor.web.app.file_response.time", SimpleNamespace(time=lambda: time() + 10)
+    )
     return found
 
 
@@ -441,7 +443,7 @@ def test_a_file_that_was_just_written_has_no_strong_tag(
 ) -> None:
     changed = shelf.path.stat().st_ctime
     monkeypatch.setattr(
-        "reactor.web.app.responses.time", SimpleNamespace(time=lambda: changed + 0.5)
+        "reactor.web.app.file_response.time", SimpleNamespace(time=lambda: changed + 0.5)
     )
     tag = shelf.ask().headers["etag"]
     assert tag.startswith('W/"')
