@@ -97,9 +97,9 @@ def open_loops(pid: int, port: int, seconds: float, freeze: float, folder: Path)
     """Ours, which must notice."""
     with ExitStack() as stack:
         start = companions(stack, port, folder)
-        bystander = start("crowd", "bystander", "--histogram", "--patience", str(PATIENCE))
+        bystander = start("slow_crowds", "bystander", "--histogram", "--patience", str(PATIENCE))
         amount = ["--rate", str(RATE), "--seconds", str(seconds), "--patience", str(PATIENCE)]
-        loop = start("openloop", *amount)
+        loop = start("open_loop", *amount)
         freeze_amid(pid, seconds, freeze)
         told = loop.hear(PATIENCE + END_SECONDS)
         beside = bystander.dismiss()
@@ -121,7 +121,9 @@ def companions(stack: ExitStack, port: int, folder: Path) -> Callable[..., Compa
     def start(module: str, *options: str) -> Companion:
         arguments = [*options, "--port", str(port), "--target", TARGET]
         log = folder / f"{module}.log"
-        return stack.enter_context(system.companion(f"loadtest.{module}", arguments, core, log))
+        return stack.enter_context(
+            system.companion(f"loadtest.clients.{module}", arguments, core, log)
+        )
 
     return start
 

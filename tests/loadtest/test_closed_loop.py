@@ -224,7 +224,7 @@ def test_more_connections_than_descriptors_are_told_at_once() -> None:
 
 def bystander(tmp_path: Path, port: int, seconds: float, *options: str) -> dict[str, Any]:
     arguments = ["bystander", "--target", "/hello", *options]
-    with hostile_arms.tool(tmp_path, "crowd", port, *arguments) as one:
+    with hostile_arms.tool(tmp_path, "slow_crowds", port, *arguments) as one:
         time.sleep(seconds)
         told = one.dismiss()
     counted = told["right"] + told["errors"] + told["refused"] + told["unanswered"]
@@ -237,7 +237,7 @@ def bystander(tmp_path: Path, port: int, seconds: float, *options: str) -> dict[
 def test_a_bystander_is_charged_from_when_it_was_due(tmp_path: Path) -> None:
     with (
         hostile_arms.reactor(tmp_path) as (pid, port),
-        hostile_arms.tool(tmp_path, "crowd", port, "bystander", "--target", "/hello") as one,
+        hostile_arms.tool(tmp_path, "slow_crowds", port, "bystander", "--target", "/hello") as one,
     ):
         time.sleep(1.0)
         os.kill(pid, signal.SIGSTOP)
@@ -335,7 +335,7 @@ def test_a_burst_is_answered(tmp_path: Path) -> None:
     options = ["burst", "--target", "/hello", "--count", "300"]
     with hostile_arms.reactor(tmp_path) as (_, port):
         for more in ([], ["--keep-alive"]):
-            with hostile_arms.tool(tmp_path, "pressure", port, *options, *more) as one:
+            with hostile_arms.tool(tmp_path, "stress_crowds", port, *options, *more) as one:
                 told = one.hear(20.0)
             assert told["right"] == told["connections"] == 300
             assert told["served"] == 1.0
@@ -347,7 +347,7 @@ def test_a_burst_is_answered(tmp_path: Path) -> None:
 
 def test_a_burst_that_is_answered_in_part(tmp_path: Path) -> None:
     options = ["burst", "--target", "/", "--count", "20", "--patience", "0.5"]
-    with answering(5) as port, hostile_arms.tool(tmp_path, "pressure", port, *options) as one:
+    with answering(5) as port, hostile_arms.tool(tmp_path, "stress_crowds", port, *options) as one:
         told = one.hear(20.0)
     assert (told["right"], told["unanswered"], told["served"]) == (5, 15, 0.25)
     latencies = Histogram.from_json(told["intended"])
@@ -360,7 +360,7 @@ def test_a_burst_that_is_refused(tmp_path: Path) -> None:
     options = ["burst", "--target", "/", "--count", "20"]
     with (
         hostile_arms.refusing() as port,
-        hostile_arms.tool(tmp_path, "pressure", port, *options) as one,
+        hostile_arms.tool(tmp_path, "stress_crowds", port, *options) as one,
     ):
         told = one.hear(20.0)
     assert told["refused"] == 20
@@ -372,7 +372,7 @@ def test_slow_heads_come_back_when_they_are_cut(tmp_path: Path) -> None:
     options = ["slow-heads", "--target", "/hello", "--count", "50"]
     with (
         hostile_arms.reactor(tmp_path, "--head-timeout", "0.3") as (_, port),
-        hostile_arms.tool(tmp_path, "pressure", port, *options) as one,
+        hostile_arms.tool(tmp_path, "stress_crowds", port, *options) as one,
     ):
         assert one.hear(20.0)["ready"] > 0
         time.sleep(1.5)
@@ -393,7 +393,7 @@ def test_slow_heads_never_end(tmp_path: Path) -> None:
     options = ["slow-heads", "--target", "/", "--count", "1"]
     with (
         hostile_arms.server(behave) as port,
-        hostile_arms.tool(tmp_path, "pressure", port, *options) as one,
+        hostile_arms.tool(tmp_path, "stress_crowds", port, *options) as one,
     ):
         assert one.hear(20.0)["ready"] == 1
         time.sleep(2.2)
@@ -406,7 +406,7 @@ def test_listeners_tell_of_events_and_of_their_end(tmp_path: Path) -> None:
     options = ["events", "--target", "/events", "--count", "20"]
     with (
         hostile_arms.reactor(tmp_path, "--shutdown-timeout", "0") as (pid, port),
-        hostile_arms.tool(tmp_path, "pressure", port, *options) as one,
+        hostile_arms.tool(tmp_path, "stress_crowds", port, *options) as one,
     ):
         assert one.hear(20.0)["ready"] == 20
         time.sleep(1.5)
@@ -428,7 +428,7 @@ def test_a_late_event_is_noticed(tmp_path: Path, comes: bool) -> None:
     options = ["events", "--target", "/events", "--count", "5"]
     with (
         hostile_arms.reactor(tmp_path) as (pid, port),
-        hostile_arms.tool(tmp_path, "pressure", port, *options) as one,
+        hostile_arms.tool(tmp_path, "stress_crowds", port, *options) as one,
     ):
         one.hear(20.0)
         os.kill(pid, signal.SIGSTOP)
@@ -450,7 +450,7 @@ def test_who_does_not_answer_listeners_is_told(tmp_path: Path) -> None:
     options = ["events", "--target", "/events", "--count", "5", "--patience", "0.3"]
     with (
         hostile_arms.server(hostile_arms.never_answer) as port,
-        hostile_arms.tool(tmp_path, "pressure", port, *options) as one,
+        hostile_arms.tool(tmp_path, "stress_crowds", port, *options) as one,
     ):
         assert one.hear(20.0)["ready"] == 0
         told = one.dismiss()

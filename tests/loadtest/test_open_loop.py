@@ -86,7 +86,7 @@ def test_a_freeze_is_charged_to_all_who_came(tmp_path: Path) -> None:
     options = ["--target", "/hello", "--rate", "200", "--seconds", "2", "--connections", "1"]
     with (
         hostile_arms.reactor(tmp_path) as (pid, port),
-        hostile_arms.tool(tmp_path, "openloop", port, *options) as loop,
+        hostile_arms.tool(tmp_path, "open_loop", port, *options) as loop,
     ):
         time.sleep(1.0)
         os.kill(pid, signal.SIGSTOP)
@@ -107,7 +107,7 @@ def test_it_tells_when_it_was_late_itself(tmp_path: Path) -> None:
     options = ["--target", "/hello", "--rate", "200", "--seconds", "1.5"]
     with (
         hostile_arms.reactor(tmp_path) as (_, port),
-        hostile_arms.tool(tmp_path, "openloop", port, *options) as loop,
+        hostile_arms.tool(tmp_path, "open_loop", port, *options) as loop,
     ):
         time.sleep(0.8)  # it has begun, and has not ended
         os.kill(loop.process.pid, signal.SIGSTOP)
@@ -123,7 +123,7 @@ def test_stages_have_slices(tmp_path: Path) -> None:
     options = ["--target", "/hello", "--stages", "100x0.3,400x0.3", "--arrivals", "poisson"]
     with (
         hostile_arms.reactor(tmp_path) as (_, port),
-        hostile_arms.tool(tmp_path, "openloop", port, *options) as loop,
+        hostile_arms.tool(tmp_path, "open_loop", port, *options) as loop,
     ):
         told = loop.hear(20.0)
     slices = [Histogram.from_json(one).count for one in told["slices"]]

@@ -51,7 +51,7 @@ class Twins:
         self.programs: dict[str, Program] = {}
         for name in ("reactor", *MODELS):
             (own / name).mkdir()
-            module = "reactor.__main__" if name == "reactor" else "loadtest.threaded"
+            module = "reactor.__main__" if name == "reactor" else "loadtest.threaded.server"
             arguments = [] if name == "reactor" else ["--model", name, "--threads", "4"]
             arguments += [
                 "--port",
@@ -775,7 +775,7 @@ def test_a_socket_that_no_thread_can_be_had_for(monkeypatch: pytest.MonkeyPatch)
     server = threaded.ThreadedServer(
         lambda request: pytest.fail("it was served"), Limits(), 0, wall=monitor.SharedWall()
     )
-    monkeypatch.setattr(server, "_start", cannot)
+    monkeypatch.setattr(threaded, "_start", cannot)
     ours, theirs = socket.socketpair()
     with theirs:
         server._connect(ours, ("test", 0))

@@ -124,5 +124,7 @@ def tool(folder: Path, module: str, port: int, *options: str) -> Iterator[system
     """One of the load generators in a process of its own."""
     arguments = [*options, "--port", str(port)]
     core = system.cores()[1]
-    with system.companion(f"loadtest.{module}", arguments, core, folder / "tool.log") as one:
+    with system.companion(
+        f"loadtest.clients.{module}", arguments, core, folder / "tool.log"
+    ) as one:
         yield one
