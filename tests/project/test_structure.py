@@ -101,7 +101,7 @@ OSERRORS = {
     "reactor.web.uploads.partial_store": None,
     "reactor.web.uploads.quota": {
         "UploadQuota.finish",  # how an upload has ended does not depend on older ones
-        "UploadQuota._send_away",  # then somebody is told that there is no room
+        "UploadQuota._evict",  # then somebody is told that there is no room
     },
     "reactor.web.uploads.resumable": {
         "Resumable.expire",  # what cannot be tidied up is told in the log

@@ -33,7 +33,7 @@ from reactor.simulator import (
 from reactor.simulator.world import EPOCH
 from reactor.web.app.application import Application
 from reactor.web.semantics.media_types import media_types
-from reactor.web.semantics.validators import entity_tag, uncoded_tag
+from reactor.web.semantics.validators import entity_tag, identity_tag
 from reactor.web.static import open_file_cache
 from reactor.web.static.file_server import Files, Mount
 from reactor.web.static.open_file_cache import SIBLINGS, Found, OpenFile, Version
@@ -277,7 +277,7 @@ class World:
         if answer.status == 416:
             return
         assert answer.status in (200, 206, 304), answer.status
-        made = self.disk.tags[uncoded_tag(answer.fields["etag"])]
+        made = self.disk.tags[identity_tag(answer.fields["etag"])]
         assert made.name == asked.name
         assert self.is_recent(asked, made), (asked, made.until, made.told, made.tag)
         if asked.method == "HEAD" or answer.status == 304:

@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 from reactor import File, Limits
 from reactor.web.site.site import Site, SiteOptions
-from reactor.web.static.compressed_cache import ENTRY_BYTES, CodedFiles
+from reactor.web.static.compressed_cache import ENTRY_BYTES, CompressedCache
 from tests.conftest import Running, Serve
 from tests.support.coroutine_driver import open_descriptors
 from tests.support.raw_client import Client
@@ -181,7 +181,7 @@ def coded_bytes(serve: Serve, folder: Path) -> None:
             assert len(coded) >= 7
 
 
-def _sizes(coded: CodedFiles) -> set[int]:
+def _sizes(coded: CompressedCache) -> set[int]:
     return {len(data) + ENTRY_BYTES for data in coded._kept.values()}
 
 
@@ -208,7 +208,7 @@ def listing_entries(serve: Serve, folder: Path) -> None:
             assert listing["complete"] == (count <= 5)
             page = client.ask("/files/").body
             assert page.count(b'href="./file') == min(5, count)
-            assert (b"There is more in this folder than the 5 entries" in page) == (count > 5)
+            assert (b"There is more in this directory than the 5 entries" in page) == (count > 5)
 
 
 # --- what comes ----------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from reactor.web.compression.encoders import (
 )
 from reactor.web.compression.streams import encode_stream
 from reactor.web.semantics.negotiation import choose_coding, refuses_identity
-from reactor.web.semantics.validators import coded_tag
+from reactor.web.semantics.validators import encoded_tag
 from reactor.web.streams import PieceSource, close_source
 
 # Of a handler's streams: a zstd encoder holds a MiB and more, and they may be many and long.
@@ -206,7 +206,7 @@ class _Answer:
         for name, value in self._response.headers:
             folded = name.lower()
             if folded == "etag" and value.startswith('"'):
-                value = coded_tag(value, coding)
+                value = encoded_tag(value, coding)
             if folded != "vary" and folded not in _OF_THE_BYTES:
                 headers.append((name, value))
         headers.append(("Vary", self._vary()))

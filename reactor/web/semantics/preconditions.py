@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Final
 
 from reactor.messages.headers import Headers
-from reactor.web.semantics.validators import parse_date, parse_tags, uncoded_tag
+from reactor.web.semantics.validators import identity_tag, parse_date, parse_tags
 
 _ABSENT: Final = "\0"  # in no field's value (section 5.5), unlike ""
 
@@ -63,14 +63,14 @@ def check_write(
     """
     value = headers.get("if-match", _ABSENT)
     if value != _ABSENT:
-        if tag is None or (value != "*" and not _matches(value, tag, uncoded_tag)):
+        if tag is None or (value != "*" and not _matches(value, tag, identity_tag)):
             return False
     elif modified is not None and _is_newer(modified, headers.get("if-unmodified-since"), now):
         return False
     value = headers.get("if-none-match", _ABSENT)
     if value == _ABSENT or tag is None:  # without a file, every If-None-Match holds
         return True
-    return value != "*" and _matches_weakly(value, tag, uncoded_tag) is False
+    return value != "*" and _matches_weakly(value, tag, identity_tag) is False
 
 
 def range_applies(headers: Headers, tag: str, modified: float, now: float) -> bool:

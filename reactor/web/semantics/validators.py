@@ -64,12 +64,12 @@ def entity_tag(status: os.stat_result, now: float) -> str:
     return f'W/"{opaque}-w"' if now - status.st_ctime < _YOUNG else f'"{opaque}"'
 
 
-def coded_tag(tag: str, coding: str) -> str:
+def encoded_tag(tag: str, coding: str) -> str:
     """The tag of the same state in a content coding: `"abc"` in gzip is `"abc-gzip"`."""
     return tag if coding == "identity" else f'{tag[:-1]}-{coding}"'
 
 
-def uncoded_tag(tag: str) -> str:
+def identity_tag(tag: str) -> str:
     """The tag of the file that a coded one is of: whatever follows the coding's name goes too."""
     return _CODED.sub('"', tag, count=1)
 

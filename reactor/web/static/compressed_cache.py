@@ -34,7 +34,7 @@ _LARGEST_SHARE: Final = 8  # one result may take an eighth of the memory, or is 
 _Key: TypeAlias = tuple[Hashable, str]
 
 
-class CodedFiles:
+class CompressedCache:
     """Compressed files by version and coding, `most_bytes` of them together."""
 
     def __init__(self, most_bytes: int) -> None:

@@ -1,8 +1,9 @@
-"""What is in a folder, sorted: read on the pool and put in order on the loop, never long in either.
+"""What is in a directory, sorted: read on the pool and put in order on the loop, never long in
+either.
 
 A thread that runs Python makes the loop wait for the interpreter, and one long step on the loop
-makes everybody wait. So a folder is read in jobs of 64 names, hardly more than one system call for
-each, and a Desk lets two such jobs run at a time, whoever asks: what is left of the pool is for
+makes everybody wait. So a directory is read in jobs of 64 names, hardly more than one system call
+for each, and a Desk lets two such jobs run at a time, whoever asks: what is left of the pool is for
 files. What they find is sorted in runs of about a thousand. The runs are merged while the entries
 are taken, so there is no moment at which 100,000 names are sorted.
 
@@ -11,7 +12,7 @@ which no name has. Bytes compare in C, UTF-8 in the order of its characters, and
 name costs 150 bytes of memory, of the longest 1,200. A Desk bounds what all listings hold.
 
 Names that begin with a dot or have a backslash are not there, nor is what is neither a file nor a
-folder, nor a link to what safepath would not open. It knows nothing of pages.
+directory, nor a link to what safepath would not open. It knows nothing of pages.
 """
 
 import os
@@ -44,14 +45,14 @@ T = TypeVar("T")
 
 
 class Order(NamedTuple):
-    """By "name", "size" or "date"; folders come first in any order."""
+    """By "name", "size" or "date"; directories come first in any order."""
 
     by: str = "name"
     descending: bool = False
 
 
 class Entry(NamedTuple):
-    """A file or, where `size` is None, a folder. `modified` is in seconds since 1970."""
+    """A file or, where `size` is None, a directory. `modified` is in seconds since 1970."""
 
     name: bytes
     size: int | None
@@ -59,10 +60,10 @@ class Entry(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """A name as the folder has it, and of its status what counts; `modified` in nanoseconds."""
+    """A name as the directory has it, and of its status what counts; `modified` in nanoseconds."""
 
     name: bytes
-    folder: bool
+    directory: bool
     size: int
     modified: int
 
@@ -86,7 +87,9 @@ class Desk:
     def hold(self, count: int) -> None:
         """Count bytes that are kept. Raises ProtocolError(503) when they are too many."""
         if self.held + count > HELD_BYTES:
-            raise ProtocolError(503, "Too many folders are being listed.", [("Retry-After", "5")])
+            raise ProtocolError(
+                503, "Too many directories are being listed.", [("Retry-After", "5")]
+            )
         self.held += count
 
     async def _enter(self) -> None:
@@ -113,11 +116,11 @@ class Desk:
 
 
 class Contents:
-    """The entries of a folder; `complete` is False where there were too many."""
+    """The entries of a directory; `complete` is False where there were too many."""
 
     def __init__(self, desk: Desk, order: Order) -> None:
         self.order = order
-        self.folders = 0
+        self.directories = 0
         self.files = 0
         self.size = 0  # of all files, in bytes
         self.complete = True
@@ -126,7 +129,7 @@ class Contents:
         self._runs: list[list[bytes]] = []
 
     def __len__(self) -> int:
-        return self.folders + self.files
+        return self.directories + self.files
 
     def take(self) -> Iterator[Entry]:
         """Each entry in order, and only once: to let go of all of them at the end takes long."""
@@ -148,16 +151,16 @@ class Contents:
         self._runs[-1] += rows
         # What is sorted already costs little. The first one is taken from the end.
         self._runs[-1].sort(reverse=not self.order.descending)
-        folders = sum(one.folder for one in batch)
-        self.folders += folders
-        self.files += len(batch) - folders
-        self.size += sum(one.size for one in batch if not one.folder)
+        directories = sum(one.directory for one in batch)
+        self.directories += directories
+        self.files += len(batch) - directories
+        self.size += sum(one.size for one in batch if not one.directory)
 
 
-async def read_folder(
+async def read_directory(
     desk: Desk, root: Root, segments: Sequence[str], order: Order, most: int
 ) -> Contents:
-    """What is in the folder, `most` entries of it. Raises OSError; ProtocolError(503) when busy.
+    """What is in the directory, `most` entries of it. Raises OSError; ProtocolError(503) when busy.
 
     Which ones, where there are more, is up to the file system.
     """
@@ -174,7 +177,7 @@ async def read_folder(
 
 
 class _Reader:
-    """An open folder.
+    """An open directory.
 
     It is closed when the last one lets go: the listing or, when that was cancelled, the job under
     way, whose descriptor must not become somebody else's.
@@ -183,8 +186,8 @@ class _Reader:
     def __init__(self, root: Root, segments: tuple[str, ...]) -> None:
         self._root = root
         self._segments = segments
-        self._folder = File(root.open_folder(segments), 0)  # which closes itself
-        self._names = os.scandir(self._folder.descriptor)  # on a descriptor of its own
+        self._directory = File(root.open_directory(segments), 0)  # which closes itself
+        self._names = os.scandir(self._directory.descriptor)  # on a descriptor of its own
 
     def __del__(self) -> None:
         if hasattr(self, "_names"):
@@ -200,15 +203,15 @@ class _Reader:
     def _look(self, name: bytes) -> _Found | None:
         """None where there is nothing to show; the name may have gone by now."""
         try:
-            status = os.stat(name, dir_fd=self._folder.descriptor, follow_symlinks=False)
+            status = os.stat(name, dir_fd=self._directory.descriptor, follow_symlinks=False)
             if stat.S_ISLNK(status.st_mode):
                 status = self._follow(name)
         except (OSError, UnicodeDecodeError):
             return None
-        folder = stat.S_ISDIR(status.st_mode)
-        if not folder and not stat.S_ISREG(status.st_mode):
+        directory = stat.S_ISDIR(status.st_mode)
+        if not directory and not stat.S_ISREG(status.st_mode):
             return None
-        return _Found(name, folder, status.st_size, status.st_mtime_ns)
+        return _Found(name, directory, status.st_size, status.st_mtime_ns)
 
     def _follow(self, link: bytes) -> os.stat_result:
         """The status of what is behind the link, found as a request for it would find it."""
@@ -216,7 +219,7 @@ class _Reader:
         try:
             descriptor, status = self._root.open_file(segments)
         except IsADirectoryError:
-            descriptor = self._root.find_folder(segments)
+            descriptor = self._root.find_directory(segments)
             status = os.fstat(descriptor)
         os.close(descriptor)
         return status
@@ -228,13 +231,13 @@ def _drain(run: list[bytes]) -> Iterator[bytes]:
 
 
 def _row(found: _Found, order: Order) -> bytes:
-    name, folder, size, modified = found
-    first = b"1" if folder is order.descending else b"0"  # what descends begins with its ones
+    name, directory, size, modified = found
+    first = b"1" if directory is order.descending else b"0"  # what descends begins with its ones
     if order.by == "size":
-        first += b"%020d" % (0 if folder else size)
+        first += b"%020d" % (0 if directory else size)
     elif order.by == "date":
         first += b"%020d" % min(max(modified + 2**63, 0), _WIDEST)  # there is time before 1970
-    told = b"" if folder else b"%d" % size
+    told = b"" if directory else b"%d" % size
     return b"%b%b\0%b\0%b\0%d" % (first, natural(name), name, told, modified // 10**9)
 
 

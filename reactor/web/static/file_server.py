@@ -10,8 +10,8 @@ What does not change from answer to answer, the fields, is made once for each ve
 kept with it (`_Representations`). The bytes of an answer are the connection's to send; they are
 never held here, except for those that were compressed.
 
-A path is what a folder has: a file; a folder with its slash, which is its index.html or a listing;
-a folder without, which is redirected. A single-page application answers the rest.
+A path is what a directory has: a file; a directory with its slash, which is its index.html or a
+listing; a directory without, which is redirected. A single-page application answers the rest.
 """
 
 import os
@@ -38,10 +38,10 @@ from reactor.web.semantics.file_names import is_plain
 from reactor.web.semantics.negotiation import choose_coding, refuses_identity
 from reactor.web.semantics.preconditions import check_read, range_applies
 from reactor.web.semantics.ranges import Unsatisfiable, content_range, multipart, parse_ranges
-from reactor.web.semantics.validators import coded_tag, entity_tag, last_modified
-from reactor.web.static.compressed_cache import STREAMED_BYTES, CodedFiles, stream
-from reactor.web.static.listing import ListingOptions, list_folder
-from reactor.web.static.open_file_cache import SIBLINGS, Entry, Found, Key, OpenFile, OpenFiles
+from reactor.web.semantics.validators import encoded_tag, entity_tag, last_modified
+from reactor.web.static.compressed_cache import STREAMED_BYTES, CompressedCache, stream
+from reactor.web.static.listing import ListingOptions, list_directory
+from reactor.web.static.open_file_cache import SIBLINGS, Entry, Found, Key, OpenFile, OpenFileCache
 from reactor.web.storage.disk_errors import NOT_FOUND, WHEN_READING
 from reactor.web.storage.safe_path import Place, Root
 
@@ -116,7 +116,7 @@ class Files:
         self._small = limits.small_file_bytes
         self._clock = clock
         self._wall = wall
-        self._open = OpenFiles(
+        self._open = OpenFileCache(
             self.root,
             most=max(1, limits.open_files // mounts),
             age=limits.open_file_age,
@@ -124,7 +124,7 @@ class Files:
             share=mounts,
             clock=clock,
         )
-        self._coded = CodedFiles(max(1, limits.coded_bytes // mounts))
+        self._coded = CompressedCache(max(1, limits.coded_bytes // mounts))
         self._spa: Key = tuple(mount.spa.split("/")) if mount.spa else ()
         fields = tuple(mount.headers)
         self._look = ListingOptions(
@@ -138,7 +138,7 @@ class Files:
 
     @may_wait
     def get(self, request: Request) -> Response | Awaitable[Response]:
-        """The file, or what its folder has to say."""
+        """The file, or what its directory has to say."""
         key: Key = request.params["name"]
         opened = self._open.fresh(key)
         if opened is None:
@@ -146,7 +146,7 @@ class Files:
         return self._answer(request, key, opened)
 
     def forget(self, place: Place) -> None:
-        """This name in this folder has changed: nobody is served what was there before."""
+        """This name in this directory has changed: nobody is served what was there before."""
         self._open.forget(place)
 
     def close_idle(self) -> None:
@@ -166,8 +166,8 @@ class Files:
 
     async def _find(self, key: Key) -> Entry:
         """Raises OSError."""
-        folder = key[-1] == ""
-        segments = (*key[:-1], INDEX) if folder else key
+        directory = key[-1] == ""
+        segments = (*key[:-1], INDEX) if directory else key
         if not is_plain(segments):
             raise FileNotFoundError(ENOENT, os.strerror(ENOENT))
         opened = await self._open.find(key, segments)
@@ -178,7 +178,7 @@ class Files:
         return opened
 
     async def _without_file(self, request: Request, key: Key, error: OSError) -> Response:
-        """A folder, the application of a single page, or nothing."""
+        """A directory, the application of a single page, or nothing."""
         if isinstance(error, IsADirectoryError) and key[-1]:
             return self._redirect(request, key)
         answer = WHEN_READING.get(error.errno)
@@ -200,18 +200,20 @@ class Files:
     async def _list(self, request: Request, key: Key) -> Response:
         """Raises OSError."""
         try:
-            answer = compress(request, await list_folder(request, self.root, key[:-1], self._look))
+            answer = compress(
+                request, await list_directory(request, self.root, key[:-1], self._look)
+            )
             return answer if isinstance(answer, Response) else await answer
         except ProtocolError as error:
             raise self._error(error.status, error.reason, *error.headers) from None
 
     def _redirect(self, request: Request, key: Key) -> Response:
-        """A folder's links are relative to its path, which ends with a slash."""
+        """A directory's links are relative to its path, which ends with a slash."""
         # Made anew of its segments: it begins with the prefix's slash, and with no other.
         path = self._mount.prefix + "/".join(quote(segment, safe="") for segment in key) + "/"
         location = f"{path}?{request.query}" if request.query else path
         fields = (("Location", location), *self._mount.headers)
-        return plain_response(301, f"This is a folder: {location}", fields)
+        return plain_response(301, f"This is a directory: {location}", fields)
 
     # --- from a file to an answer ----------------------------------------------------------------
 
@@ -398,7 +400,7 @@ def _stored_whole(variant: _Variant, stored: OpenFile) -> Response:
 def _tag_of_coded(tag: str, coding: str, sibling: OpenFile | None, now: float) -> str:
     """Of a sibling it tells which one: it may be made anew of the same file."""
     if sibling is None:
-        return coded_tag(tag, coding)
+        return encoded_tag(tag, coding)
     own = entity_tag(sibling.status, now)
-    told = coded_tag(tag, f"{coding}-{own.removeprefix('W/')[1:-1]}")
+    told = encoded_tag(tag, f"{coding}-{own.removeprefix('W/')[1:-1]}")
     return told if told.startswith("W/") or not own.startswith("W/") else f"W/{told}"

@@ -1,8 +1,8 @@
-"""A folder as a page for people, and as JSON for programs.
+"""A directory as a page for people, and as JSON for programs.
 
-The folder is read before the answer begins, so that what goes wrong still has its status; HEAD only
-looks whether it is there. The page is made while it is sent, ROWS entries at a time and a turn of
-the loop for each, so that 100,000 of them hold up nobody.
+The directory is read before the answer begins, so that what goes wrong still has its status; HEAD
+only looks whether it is there. The page is made while it is sent, ROWS entries at a time and a turn
+of the loop for each, so that 100,000 of them hold up nobody.
 
 Everything works without JavaScript: sorting is a link, uploading a form. The page's script adds
 dropping, progress and deleting, and comes only where there is one of these to do. Style and script
@@ -34,7 +34,7 @@ from reactor.messages.request import Request
 from reactor.messages.response import Response
 from reactor.tasks.operations import in_pool, sleep
 from reactor.web.semantics.negotiation import prefers_json
-from reactor.web.static.directory_reader import Contents, Desk, Entry, Order, read_folder
+from reactor.web.static.directory_reader import Contents, Desk, Entry, Order, read_directory
 from reactor.web.storage.safe_path import Root
 
 ROWS: Final = 32  # entries that are made in one step: 2 ms where all names are long and strange
@@ -51,14 +51,14 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9._~ -]*")
 _quoted: Final = [quote_from_bytes(bytes([byte]), safe="") for byte in range(256)].__getitem__
 _MARKS: Final = re.compile("</?(?:bdi|i)>")
 _PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
-_EMPTY: Final = '<tr class="none"><td colspan="3">There is nothing in this folder.</td></tr>\n'
+_EMPTY: Final = '<tr class="none"><td colspan="3">There is nothing in this directory.</td></tr>\n'
 
 
 @dataclass(frozen=True)
 class ListingOptions:
     """What the listings of one mount show. Made once for each mount: its listings share a desk.
 
-    `prefix` is the mount's path, `most` the entries of one folder that are listed. What is in
+    `prefix` is the mount's path, `most` the entries of one directory that are listed. What is in
     `headers` comes with every answer, in place of a field of ours that has its name.
     """
 
@@ -71,13 +71,13 @@ class ListingOptions:
     desk: Desk = field(default_factory=Desk, compare=False)
 
 
-async def list_folder(
+async def list_directory(
     request: Request, root: Root, segments: Sequence[str], look: ListingOptions
 ) -> Response:
-    """The folder below the root as HTML or, where the client prefers it, JSON.
+    """The directory below the root as HTML or, where the client prefers it, JSON.
 
     `segments` are its decoded names, without the empty one after the path's last slash. Raises
-    OSError for what is no folder or cannot be read, ProtocolError(503) when too much is listed.
+    OSError for what is no directory or cannot be read, ProtocolError(503) when too much is listed.
     """
     as_json = prefers_json(request.headers.get("accept"))
     page = _ACTIVE if look.uploads or look.deletes else _QUIET
@@ -85,14 +85,14 @@ async def list_folder(
     if request.method == "HEAD":
         await in_pool(_check, root, tuple(segments))
         return Response(200, _nothing(), headers)
-    contents = await read_folder(look.desk, root, segments, _order(request.query), look.most)
+    contents = await read_directory(look.desk, root, segments, _order(request.query), look.most)
     if as_json:
         return Response(200, _json(contents, _path(segments, look)), headers)
     return Response(200, _html(page, contents, request, segments, look), headers)
 
 
 def _check(root: Root, segments: Sequence[str]) -> None:
-    os.close(root.open_folder(segments))
+    os.close(root.open_directory(segments))
 
 
 def _headers(ours: Fields, look: ListingOptions) -> Fields:
@@ -147,7 +147,7 @@ def _date(seconds: int) -> str | None:
 
 
 def _href(entry: Entry) -> str | None:
-    """Relative to the folder; "./" keeps a name with a colon from being a scheme.
+    """Relative to the directory; "./" keeps a name with a colon from being a scheme.
 
     None for a name that is not UTF-8: safepath would look for another.
     """
@@ -256,16 +256,16 @@ def _html(
 
 
 def _row(entry: Entry, kept: str) -> str:
-    """One line of the table; `kept` is the order that the links to folders pass on."""
-    folder = entry.size is None
-    name = _visible(entry.name.decode(errors="replace")) + ("/" if folder else "")
+    """One line of the table; `kept` is the order that the links to directories pass on."""
+    directory = entry.size is None
+    name = _visible(entry.name.decode(errors="replace")) + ("/" if directory else "")
     href = _href(entry)
     if href is not None:
-        name = f'<a href="{href}{kept if folder else ""}">{name}</a>'
+        name = f'<a href="{href}{kept if directory else ""}">{name}</a>'
     size = (
         "<td>" if entry.size is None else f'<td title="{entry.size:,} bytes">{_amount(entry.size)}'
     )
-    kind = ' class="folder"' if folder else ""
+    kind = ' class="directory"' if directory else ""
     return f"<tr{kind}><td>{name}</td>{size}</td><td>{_time(entry.modified)}</td></tr>\n"
 
 
@@ -310,13 +310,13 @@ _ESCAPES: Final = _escapes()
 
 
 def _crumbs(names: Sequence[str], kept: str) -> str:
-    """The folders above this one, from the mount's own down."""
+    """The directories above this one, from the mount's own down."""
     steps = range(len(names), 0, -1)
     links = (
         f'<li><a href="{"../" * step}{kept}">{_visible(name)}</a></li>'
         for step, name in zip(steps, names, strict=True)
     )
-    return f'<nav aria-label="Folders above"><ol>{"".join(links)}</ol></nav>'
+    return f'<nav aria-label="Directories above"><ol>{"".join(links)}</ol></nav>'
 
 
 def _title(by: str, order: Order) -> str:
@@ -334,12 +334,15 @@ def _query(order: Order) -> str:
 
 def _summary(contents: Contents) -> str:
     if not contents.complete:
-        return f"There is more in this folder than the {len(contents):,} entries shown here."
-    told = [_count(contents.folders, "folder"), _count(contents.files, "file")]
+        return f"There is more in this directory than the {len(contents):,} entries shown here."
+    told = [
+        _count(contents.directories, "directory", "directories"),
+        _count(contents.files, "file", "files"),
+    ]
     if contents.files:
         told.append(_amount(contents.size))
     return ", ".join(part for part in told if part)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' * (number != 1)}" if number else ""
+def _count(number: int, one: str, more: str) -> str:
+    return f"{number:,} {one if number == 1 else more}" if number else ""

@@ -4,7 +4,7 @@ An entry says what a path has led to: the file, and its precompressed siblings. 
 `Limits.open_file_age` seconds it is served as it is; after that the path is walked again, on the
 pool, before it is served, and the entry is kept if the walk led to the same files. So what others
 change is seen within that time. What we change ourselves is told (`forget`), and is seen at once:
-an entry knows every place, a name in a folder, that decided what was found.
+an entry knows every place, a name in a directory, that decided what was found.
 
 Only one walk for a path is under way; who comes meanwhile waits for it and shares what it finds, an
 error too: if each of them had to walk in turn, a slow disk would keep the last one for minutes. A
@@ -85,7 +85,7 @@ class Entry:
 _Outcome: TypeAlias = Entry | int | None
 
 
-class OpenFiles:
+class OpenFileCache:
     """The files below one root. Its methods are for the loop's thread."""
 
     def __init__(
@@ -158,7 +158,7 @@ class OpenFiles:
             # The walk was given up, or what it found was dropped before it was our turn.
 
     def forget(self, place: Place) -> None:
-        """This name in this folder has changed: nothing that depended on it is served again."""
+        """This name in this directory has changed: nothing that depended on it is served again."""
         self._changes += 1
         self._walks.clear()
         for key in tuple(self._by_place.get(place, ())):
@@ -283,18 +283,18 @@ def _is_of(coded: int, plain: int) -> bool:
 def _present_siblings(root: Root, segments: Sequence[str], places: set[Place]) -> list[str]:
     """The codings whose sibling seems to be there: mostly none, at the price of one walk."""
     present = []
-    folder = root.find_folder(segments[:-1])
+    directory = root.find_directory(segments[:-1])
     try:
         for coding, suffix in SIBLINGS.items():
             name = (segments[-1] + suffix).encode()
-            places.add(place_in(folder, name))
+            places.add(place_in(directory, name))
             try:
-                os.stat(name, dir_fd=folder, follow_symlinks=False)
+                os.stat(name, dir_fd=directory, follow_symlinks=False)
             except OSError:
                 continue
             present.append(coding)
     finally:
-        os.close(folder)
+        os.close(directory)
     return present
 
 

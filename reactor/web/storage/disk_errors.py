@@ -27,16 +27,16 @@ from errno import (
 from typing import Any, Final, TypeAlias, TypeVar
 
 from reactor.errors import ProtocolError
-from reactor.web.storage.locks import patiently
+from reactor.web.storage.locks import retry_while_busy
 
 Answers: TypeAlias = Mapping[int | None, tuple[int, str]]
 T = TypeVar("T")
 
 NOT_FOUND: Final = (404, "There is no such file.")
-IS_FOLDER: Final = (409, "This name belongs to something that is not a file.")
+IS_DIRECTORY: Final = (409, "This name belongs to something that is not a file.")
 _FORBIDDEN: Final = (403, "The server is not allowed to do this.")
 _BUSY: Final = (503, "The server has too many files open.")
-_NO_FOLDER: Final = (409, "There is no such folder.")
+_NO_DIRECTORY: Final = (409, "There is no such directory.")
 _FULL: Final = (507, "There is no room for this file.")
 
 WHEN_READING: Final[Answers] = {
@@ -45,8 +45,8 @@ WHEN_READING: Final[Answers] = {
     **dict.fromkeys((EMFILE, ENFILE), _BUSY),
 }
 WHEN_WRITING: Final[Answers] = {
-    **dict.fromkeys((ENOENT, ENOTDIR, ELOOP), _NO_FOLDER),
-    **dict.fromkeys((EISDIR, EBUSY), IS_FOLDER),
+    **dict.fromkeys((ENOENT, ENOTDIR, ELOOP), _NO_DIRECTORY),
+    **dict.fromkeys((EISDIR, EBUSY), IS_DIRECTORY),
     ENAMETOOLONG: (414, "This name is too long."),
     EFBIG: (413, "This file would be larger than files can be here."),
     **dict.fromkeys((ENOSPC, EDQUOT), _FULL),
@@ -62,10 +62,10 @@ WHEN_REMOVING: Final[Answers] = {
 async def on_disk(answers: Answers, function: Callable[..., T], *arguments: Any) -> T:
     """Run the function on the pool; its OSError is the ProtocolError that the table has for it.
 
-    A folder that is busy is waited for (see locks).
+    A directory that is busy is waited for (see locks).
     """
     try:
-        return await patiently(function, *arguments)
+        return await retry_while_busy(function, *arguments)
     except OSError as error:
         answer = answers.get(error.errno)
         if answer is None:

@@ -1,12 +1,12 @@
-"""Who may change a folder's names, and which files are in the making: advisory locks.
+"""Who may change a directory's names, and which files are in the making: advisory locks.
 
-A check and the change that follows from it belong together. `in_order` has one at a time do this in
-a folder: among the threads of this process by a Lock, among processes by flock(2) on the folder,
-where its file system has that. Nothing in there may wait for a disk to take bytes.
+A check and the change that follows from it belong together. `directory_lock` has one at a time do
+this in a directory: among the threads of this process by a Lock, among processes by flock(2) on the
+directory, where its file system has that. Nothing in there may wait for a disk to take bytes.
 
-Nobody waits long for who does not let go. A job tries a few times and says FolderBusy; the rest of
-the waiting is done on the loop (`patiently`), so that a foreign program that keeps a folder locked
-takes no threads from anybody.
+Nobody waits long for who does not let go. A job tries a few times and says DirectoryBusy; the rest
+of the waiting is done on the loop (`retry_while_busy`), so that a foreign program that keeps a
+directory locked takes no threads from anybody.
 
 A file in the making is locked for as long as it is open (`hold`). The lock ends with its process,
 however that ends, which is how a sweep tells what is left over.
@@ -25,83 +25,84 @@ from weakref import WeakValueDictionary
 from reactor.errors import ProtocolError
 from reactor.tasks.operations import in_pool, sleep
 
-PATIENCE: Final = 2.0  # seconds until somebody who holds a folder's lock is the answer
+PATIENCE: Final = 2.0  # seconds until somebody who holds a directory's lock is the answer
 _PAUSE: Final = 0.05  # seconds between two tries
 _TRIES: Final = 3  # of a job, a millisecond apart: it is a thread that waits there
 
-# What file systems without locks say; NFS does for a folder, which cannot be open for writing.
+# What file systems without locks say; NFS does for a directory, which cannot be open for writing.
 _NO_LOCKS: Final = frozenset(
     (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF, errno.ENOLCK)
 )
 
 T = TypeVar("T")
 
-_folder_locks: Final[WeakValueDictionary[tuple[int, int], Lock]] = WeakValueDictionary()
+_directory_locks: Final[WeakValueDictionary[tuple[int, int], Lock]] = WeakValueDictionary()
 _all_locks: Final = Lock()
 
 
-class FolderBusy(ProtocolError):
-    """Another process keeps the folder's lock; `patiently` tries again."""
+class DirectoryBusy(ProtocolError):
+    """Another process keeps the directory's lock; `retry_while_busy` tries again."""
 
     def __init__(self) -> None:
-        super().__init__(503, "The folder is in use by another program.", [("Retry-After", "1")])
+        super().__init__(503, "The directory is in use by another program.", [("Retry-After", "1")])
 
 
-async def patiently(function: Callable[..., T], *arguments: Any) -> T:
-    """Run it on the pool, again and again for PATIENCE while it raises FolderBusy.
+async def retry_while_busy(function: Callable[..., T], *arguments: Any) -> T:
+    """Run it on the pool, again and again for PATIENCE while it raises DirectoryBusy.
 
     The waiting is done out here: whoever keeps a lock for ever keeps no thread.
     """
     for _ in range(round(PATIENCE / _PAUSE)):
         try:
             return await in_pool(function, *arguments)
-        except FolderBusy:
+        except DirectoryBusy:
             await sleep(_PAUSE)
     return await in_pool(function, *arguments)
 
 
 @contextmanager
-def in_order(folder: int) -> Iterator[None]:
-    """One at a time in this folder: of this process's threads, and of processes that do the same.
+def directory_lock(directory: int) -> Iterator[None]:
+    """One at a time in this directory: of this process's threads, and of processes that do the
+    same.
 
-    Raises FolderBusy after a moment.
+    Raises DirectoryBusy after a moment.
     """
-    status = os.fstat(folder)
+    status = os.fstat(directory)
     lock = _lock_of(status.st_dev, status.st_ino)
     if not lock.acquire(timeout=PATIENCE):
-        raise FolderBusy
+        raise DirectoryBusy
     try:
-        locked = _lock_folder(folder)
+        locked = _lock_directory(directory)
         try:
             yield
         finally:
             if locked:
-                fcntl.flock(folder, fcntl.LOCK_UN)
+                fcntl.flock(directory, fcntl.LOCK_UN)
     finally:
         lock.release()
 
 
 def _lock_of(device: int, inode: int) -> Lock:
-    """The folder's lock among threads; it is there while somebody has it or waits for it."""
+    """The directory's lock among threads; it is there while somebody has it or waits for it."""
     with _all_locks:
-        lock = _folder_locks.get((device, inode))
+        lock = _directory_locks.get((device, inode))
         if lock is None:
-            lock = _folder_locks[device, inode] = Lock()
+            lock = _directory_locks[device, inode] = Lock()
         return lock
 
 
-def _lock_folder(folder: int) -> bool:
-    """Whether it is locked now; False where the file system locks no folders."""
+def _lock_directory(directory: int) -> bool:
+    """Whether it is locked now; False where the file system locks no directories."""
     try:
         for _ in range(_TRIES):
-            if try_lock(folder):
+            if try_lock(directory):
                 return True
             time.sleep(0.001)
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
         return False
-    raise FolderBusy
+    raise DirectoryBusy
 
 
 def try_lock(descriptor: int) -> bool:

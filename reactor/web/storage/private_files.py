@@ -13,10 +13,10 @@ NEW: Final = os.O_CREAT | os.O_EXCL | SAFE
 _NOT_OURS: Final = frozenset((errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO))
 
 
-def open_ours(name: str, flags: int, folder: int) -> int | None:
+def open_private(name: str, flags: int, directory: int) -> int | None:
     """A file of ours; None where there is none, or something else that we have not made."""
     try:
-        file = os.open(name, flags | SAFE, dir_fd=folder)
+        file = os.open(name, flags | SAFE, dir_fd=directory)
     except OSError as error:
         if error.errno in _NOT_OURS:
             return None
@@ -27,24 +27,24 @@ def open_ours(name: str, flags: int, folder: int) -> int | None:
     return None
 
 
-def status_of(name: str, folder: int) -> os.stat_result | None:
+def status_at(name: str, directory: int) -> os.stat_result | None:
     try:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return None
 
 
-def unlink(name: str, folder: int) -> None:
+def unlink(name: str, directory: int) -> None:
     try:
-        os.unlink(name, dir_fd=folder)
+        os.unlink(name, dir_fd=directory)
     except FileNotFoundError:
         pass
 
 
-def tidy(name: str, folder: int) -> None:
+def tidy(name: str, directory: int) -> None:
     """An error here changes nothing about how the upload has ended: the sweep comes back to it."""
     try:
-        unlink(name, folder)
+        unlink(name, directory)
     except OSError:
         log.exception("%s is left behind by an upload", name)
 

@@ -1,8 +1,8 @@
 """From the segments of a path to a file below a directory, and never out of it.
 
-The path is walked name by name, each looked up in the descriptor of the folder before it
+The path is walked name by name, each looked up in the descriptor of the directory before it
 (openat(2)), and no call here follows a symbolic link by itself. A check of a whole path that is
-opened afterwards has a gap in which a folder can become a link; this has none.
+opened afterwards has a gap in which a directory can become a link; this has none.
 
 A link is read and its target walked by the same rules: a relative one from where the link is, an
 absolute one only if it begins with the directory's own path. `..`, which only links may have, goes
@@ -23,10 +23,12 @@ from typing import Final, TypeAlias
 from reactor.web.semantics.file_names import _NAME, is_plain
 
 MOST_LINKS: Final = 40  # as many as the kernel follows (path_resolution(7))
-Place: TypeAlias = tuple[int, int, bytes]  # a name in a folder: its device, its inode, the name
-# To look names up in, which takes no more than the right to search a folder (its mode may be 0711)
-# where the system has descriptors for just that (O_PATH, open(2)).
-_FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+Place: TypeAlias = tuple[int, int, bytes]  # a name in a directory: its device, its inode, the name
+# To look names up in, which takes no more than the right to search a directory (its mode may be
+# 0711) where the system has descriptors for just that (O_PATH, open(2)).
+_SEARCHABLE: Final = (
+    getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+)
 _READABLE: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # Should a FIFO or a terminal have taken the file's name since it was looked at, opening it neither
 # waits for a writer nor makes it the server's controlling terminal (open(2)).
@@ -45,17 +47,17 @@ class Root:
         if not os.fspath(path):
             raise FileNotFoundError(errno.ENOENT, "its name is empty")  # not the current one
         self._path = os.path.join(os.getcwdb(), os.fsencode(path))
-        folder = self.find_folder(())
+        directory = self.find_directory(())
         try:
-            os.stat(".", dir_fd=folder)
+            os.stat(".", dir_fd=directory)
         finally:
-            os.close(folder)
+            os.close(directory)
 
     def open_file(self, segments: Sequence[str]) -> tuple[int, os.stat_result]:
         """The descriptor of a regular file, for reading, and its status.
 
-        Raises FileNotFoundError where there is none, IsADirectoryError for a folder, and any other
-        OSError as it is.
+        Raises FileNotFoundError where there is none, IsADirectoryError for a directory, and any
+        other OSError as it is.
         """
         return self.find_file(segments, set())
 
@@ -67,27 +69,27 @@ class Root:
         with _Walk(self._path, segments, places) as walk:
             return walk.to_file()
 
-    def open_folder(self, segments: Sequence[str]) -> int:
-        """The descriptor of a folder; without segments, of the directory itself. Raises OSError.
+    def open_directory(self, segments: Sequence[str]) -> int:
+        """The descriptor of a directory; without segments, of the directory itself. Raises OSError.
 
-        It is for reading: whoever lists the folder, locks it or puts it on the disk needs that.
+        It is for reading: whoever lists the directory, locks it or puts it on the disk needs that.
         """
-        found = self.find_folder(segments)
+        found = self.find_directory(segments)
         try:
             return os.open(".", _READABLE, dir_fd=found)
         finally:
             os.close(found)
 
-    def find_folder(self, segments: Sequence[str]) -> int:
+    def find_directory(self, segments: Sequence[str]) -> int:
         """The same, and all that can be done with it is to look up names."""
         with _Walk(self._path, segments) as walk:
-            return walk.to_folder()
+            return walk.to_directory()
 
 
 class _Walk:
-    """A way down from the root: the folders that it has opened and the names still to go."""
+    """A way down from the root: the directories that it has opened and the names still to go."""
 
-    __slots__ = ("_folders", "_links", "_names", "_places", "_root")
+    __slots__ = ("_directories", "_links", "_names", "_places", "_root")
 
     def __init__(
         self, root: bytes, segments: Sequence[str], places: set[Place] | None = None
@@ -98,7 +100,7 @@ class _Walk:
         self._names = [segment.encode() for segment in segments][::-1]  # the next one is last
         self._places = places  # where they are wanted
         self._links = 0
-        self._folders = [os.open(root, _FOLDER & ~os.O_NOFOLLOW)]
+        self._directories = [os.open(root, _SEARCHABLE & ~os.O_NOFOLLOW)]
 
     def __enter__(self) -> "_Walk":
         return self
@@ -114,17 +116,17 @@ class _Walk:
     def to_file(self) -> tuple[int, os.stat_result]:
         while (name := self._next_name()) is not None:
             if not self._names:
-                return _open_regular(name, self._folders[-1])
+                return _open_regular(name, self._directories[-1])
             self._descend(name)
-        raise _is_folder()
+        raise _is_directory()
 
-    def to_folder(self) -> int:
+    def to_directory(self) -> int:
         while (name := self._next_name()) is not None:
             self._descend(name)
-        return self._folders.pop()
+        return self._directories.pop()
 
     def _next_name(self) -> bytes | None:
-        """The next name in the last folder that is no link; None at the end of the way."""
+        """The next name in the last directory that is no link; None at the end of the way."""
         while self._names:
             name = self._names.pop()
             if name == b"..":
@@ -134,7 +136,7 @@ class _Walk:
                     raise _not_found()
                 if not self._names:
                     self._note(name)
-                if not stat.S_ISLNK(_status(name, self._folders[-1]).st_mode):
+                if not stat.S_ISLNK(_status(name, self._directories[-1]).st_mode):
                     return name
                 self._note(name)
                 self._follow(name)
@@ -142,15 +144,15 @@ class _Walk:
 
     def _note(self, name: bytes) -> None:
         if self._places is not None:
-            self._places.add(place_in(self._folders[-1], name))
+            self._places.add(place_in(self._directories[-1], name))
 
     def _descend(self, name: bytes) -> None:
-        self._folders.append(os.open(name, _FOLDER, dir_fd=self._folders[-1]))
+        self._directories.append(os.open(name, _SEARCHABLE, dir_fd=self._directories[-1]))
 
     def _ascend(self) -> None:
-        if len(self._folders) == 1:
+        if len(self._directories) == 1:
             raise _not_found()
-        os.close(self._folders.pop())
+        os.close(self._directories.pop())
 
     def _follow(self, link: bytes) -> None:
         """Go on with the names in the link's target."""
@@ -158,7 +160,7 @@ class _Walk:
         if self._links > MOST_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         try:
-            target = os.readlink(link, dir_fd=self._folders[-1])
+            target = os.readlink(link, dir_fd=self._directories[-1])
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
@@ -181,24 +183,24 @@ class _Walk:
         raise _not_found()
 
     def _close_above(self, kept: int) -> None:
-        while len(self._folders) > kept:
-            os.close(self._folders.pop())
+        while len(self._directories) > kept:
+            os.close(self._directories.pop())
 
 
-def place_in(folder: int, name: bytes) -> Place:
-    """The place of a name in the folder of this descriptor. Raises OSError."""
-    status = os.fstat(folder)
+def place_in(directory: int, name: bytes) -> Place:
+    """The place of a name in the directory of this descriptor. Raises OSError."""
+    status = os.fstat(directory)
     return status.st_dev, status.st_ino, name
 
 
-def _status(name: bytes, folder: int) -> os.stat_result:
-    return os.stat(name, dir_fd=folder, follow_symlinks=False)
+def _status(name: bytes, directory: int) -> os.stat_result:
+    return os.stat(name, dir_fd=directory, follow_symlinks=False)
 
 
-def _open_regular(name: bytes, folder: int) -> tuple[int, os.stat_result]:
+def _open_regular(name: bytes, directory: int) -> tuple[int, os.stat_result]:
     """What is no regular file is not even opened: opening a device can have effects."""
-    _check_regular(_status(name, folder))
-    descriptor = os.open(name, _FILE, dir_fd=folder)
+    _check_regular(_status(name, directory))
+    descriptor = os.open(name, _FILE, dir_fd=directory)
     try:
         status = os.fstat(descriptor)
         _check_regular(status)  # again: it may be another one by now
@@ -210,7 +212,7 @@ def _open_regular(name: bytes, folder: int) -> tuple[int, os.stat_result]:
 
 def _check_regular(status: os.stat_result) -> None:
     if stat.S_ISDIR(status.st_mode):
-        raise _is_folder()
+        raise _is_directory()
     if not stat.S_ISREG(status.st_mode):
         raise _not_found()
 
@@ -219,5 +221,5 @@ def _not_found() -> FileNotFoundError:
     return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
-def _is_folder() -> IsADirectoryError:
+def _is_directory() -> IsADirectoryError:
     return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))

@@ -27,7 +27,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from reactor.errors import ProtocolError
 from reactor.tasks.operations import in_pool
-from reactor.web.storage.locks import FolderBusy, hold, in_order, try_lock
+from reactor.web.storage.locks import DirectoryBusy, directory_lock, hold, try_lock
 from reactor.web.storage.safe_path import Place, Root, place_in
 
 log = logging.getLogger("reactor")
@@ -55,7 +55,7 @@ class AtomicFile:
     def __init__(
         self, root: Root, segments: Sequence[str], precondition: Precondition | None = None
     ) -> None:
-        """`segments` are plain names (see safepath): the file's folder, and the file.
+        """`segments` are plain names (see safepath): the file's directory, and the file.
 
         `precondition` is called with the status of the file that has the name, or None: first
         before anything is written, then when the name is taken. What it raises ends the upload.
@@ -69,24 +69,25 @@ class AtomicFile:
         self._over = False
         self._synced = False
         # Owned, and None while there is none.
-        self._folder: int | None = None
+        self._directory: int | None = None
         self._file: int | None = None
         self._temporary: str | None = None  # the file's name until it has its own
 
     def begin(self) -> None:
-        """Open a new file in the folder. Raises OSError; ProtocolError for a name it cannot take.
+        """Open a new file in the directory. Raises OSError; ProtocolError for a name it cannot
+        take.
 
-        A missing folder, as anything else that is wrong, is told before a byte of the body is
+        A missing directory, as anything else that is wrong, is told before a byte of the body is
         read; a failed condition only where all else is well (RFC 9110, section 13.2.1).
         """
         with self._lock:
             self._check()
-            self._folder = self._root.open_folder(self._segments[:-1])
-            self.place = place_in(self._folder, self._segments[-1].encode())
-            status = _status_of(self._root, self._segments, self._folder)
-            self._file = _open_nameless(self._folder)
+            self._directory = self._root.open_directory(self._segments[:-1])
+            self.place = place_in(self._directory, self._segments[-1].encode())
+            status = _status_of(self._root, self._segments, self._directory)
+            self._file = _open_nameless(self._directory)
             if self._file is None:
-                self._open_named(self._folder)
+                self._open_named(self._directory)
             if self._precondition is not None:
                 self._precondition(status)
 
@@ -104,21 +105,21 @@ class AtomicFile:
         """Put the file in its place, complete on the disk.
 
         Raises OSError, and ProtocolError for a name that it cannot take or a condition that fails.
-        After FolderBusy, and only then, it can be called again.
+        After DirectoryBusy, and only then, it can be called again.
         """
         with self._lock:
             self._check()
             assert self._file is not None
-            assert self._folder is not None
+            assert self._directory is not None
             # The bytes before the name: a crash in between must not leave an empty file in the
             # place of a good one.
             if not self._synced:
                 os.fsync(self._file)
                 self._synced = True
             if self._temporary is None:
-                self._temporary = _give_name(self._file, self._folder)
-            stored = put_in_place(
-                self._root, self._segments, self._folder, self._temporary, self._precondition
+                self._temporary = _give_name(self._file, self._directory)
+            stored = publish_file(
+                self._root, self._segments, self._directory, self._temporary, self._precondition
             )
             self._temporary = None
             self._clean_up()
@@ -139,34 +140,34 @@ class AtomicFile:
         if self._over:
             raise RuntimeError("this upload is over")
 
-    def _open_named(self, folder: int) -> None:
+    def _open_named(self, directory: int) -> None:
         """A file with a name, locked: made anew as often as a sweep is faster than our lock."""
         for _ in range(_TRIES):
             name = _temporary_name()
-            self._file = os.open(name, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE, dir_fd=folder)
+            self._file = os.open(name, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE, dir_fd=directory)
             self._temporary = name
             if hold(self._file):
                 return
-            self._drop_file(folder)
-        raise ProtocolError(503, "The folder is being tidied up.")
+            self._drop_file(directory)
+        raise ProtocolError(503, "The directory is being tidied up.")
 
     def _clean_up(self) -> None:
         self._over = True
-        folder, self._folder = self._folder, None
-        self._drop_file(folder)
-        if folder is not None:
-            os.close(folder)
+        directory, self._directory = self._directory, None
+        self._drop_file(directory)
+        if directory is not None:
+            os.close(directory)
 
-    def _drop_file(self, folder: int | None) -> None:
+    def _drop_file(self, directory: int | None) -> None:
         file, self._file = self._file, None
         temporary, self._temporary = self._temporary, None
         if temporary is not None:
-            _remove(temporary, folder)
+            _remove(temporary, directory)
         if file is not None:
             os.close(file)
 
 
-async def give_up(upload: AtomicFile) -> None:
+async def discard_in_pool(upload: AtomicFile) -> None:
     """Discard it, after a job of it that is under way."""
     try:
         await in_pool(upload.discard)
@@ -174,12 +175,12 @@ async def give_up(upload: AtomicFile) -> None:
         pass  # the pool is full: AtomicFile.__del__ does it
 
 
-def _open_nameless(folder: int) -> int | None:
+def _open_nameless(directory: int) -> int | None:
     """None where the file system has no such thing, or anything else is wrong with this."""
     if not _NAMELESS:
         return None
     try:
-        file = os.open(".", _FLAGS | _NAMELESS, _MODE, dir_fd=folder)
+        file = os.open(".", _FLAGS | _NAMELESS, _MODE, dir_fd=directory)
     except OSError:
         return None
     try:
@@ -189,10 +190,10 @@ def _open_nameless(folder: int) -> int | None:
     return file
 
 
-def _give_name(file: int, folder: int) -> str:
+def _give_name(file: int, directory: int) -> str:
     """A nameless file can only take a free name; rename(2), then, any."""
     name = _temporary_name()
-    os.link(f"/proc/self/fd/{file}", name, dst_dir_fd=folder, follow_symlinks=True)
+    os.link(f"/proc/self/fd/{file}", name, dst_dir_fd=directory, follow_symlinks=True)
     return name
 
 
@@ -200,68 +201,68 @@ def _temporary_name() -> str:
     return f".{os.urandom(8).hex()}.part"
 
 
-def _remove(name: str, folder: int | None) -> None:
+def _remove(name: str, directory: int | None) -> None:
     """An error here must not stand in the place of the one that ended the upload."""
     try:
-        os.unlink(name, dir_fd=folder)
+        os.unlink(name, dir_fd=directory)
     except FileNotFoundError:
         pass  # somebody else has tidied up
     except OSError:
         log.exception("an upload that broke off is left behind as %s", name)
 
 
-def put_in_place(
+def publish_file(
     root: Root,
     segments: Sequence[str],
-    folder: int,
+    directory: int,
     temporary: str,
     precondition: Precondition | None,
 ) -> Stored:
-    """Give the file `temporary` in the folder, which is on the disk already, its name.
+    """Give the file `temporary` in the directory, which is on the disk already, its name.
 
-    Raises FolderBusy, with nothing changed; what the precondition raises; ProtocolError for a name
-    that is no file's; OSError. When it returns the name is on the disk as well.
+    Raises DirectoryBusy, with nothing changed; what the precondition raises; ProtocolError for a
+    name that is no file's; OSError. When it returns the name is on the disk as well.
     """
-    with in_order(folder):
-        status = _status_of(root, segments, folder)
+    with directory_lock(directory):
+        status = _status_of(root, segments, directory)
         if precondition is not None:
             precondition(status)
         if status is not None or precondition is None:
-            _rename(temporary, segments, folder)
+            _rename(temporary, segments, directory)
         else:
-            _take_free_name(temporary, segments, folder)
-    sync_folder(folder)
-    return Stored(status is not None, place_in(folder, segments[-1].encode()))
+            _take_free_name(temporary, segments, directory)
+    sync_directory(directory)
+    return Stored(status is not None, place_in(directory, segments[-1].encode()))
 
 
 def remove_file(root: Root, segments: Sequence[str], precondition: Precondition | None) -> Place:
     """Remove the file of this name; of a link the link, not what is behind it.
 
-    Raises FileNotFoundError, FolderBusy, and what `put_in_place` does.
+    Raises FileNotFoundError, DirectoryBusy, and what `publish_file` does.
     """
-    folder = root.open_folder(segments[:-1])
+    directory = root.open_directory(segments[:-1])
     try:
-        with in_order(folder):
-            status = _status_of(root, segments, folder)
+        with directory_lock(directory):
+            status = _status_of(root, segments, directory)
             if status is None:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             if precondition is not None:
                 precondition(status)
-            os.unlink(segments[-1].encode(), dir_fd=folder)
-        sync_folder(folder)
-        return place_in(folder, segments[-1].encode())
+            os.unlink(segments[-1].encode(), dir_fd=directory)
+        sync_directory(directory)
+        return place_in(directory, segments[-1].encode())
     finally:
-        os.close(folder)
+        os.close(directory)
 
 
-def _status_of(root: Root, segments: Sequence[str], folder: int) -> os.stat_result | None:
+def _status_of(root: Root, segments: Sequence[str], directory: int) -> os.stat_result | None:
     """The status of the file that has this name; None if the name is free.
 
     A link that leads to a file in here counts as that file, and it is the link that is replaced or
     removed; what is behind it stays. One that leads nowhere is left alone.
     """
     try:
-        status = os.stat(segments[-1].encode(), dir_fd=folder, follow_symlinks=False)
+        status = os.stat(segments[-1].encode(), dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return None
     if stat.S_ISLNK(status.st_mode):
@@ -280,29 +281,29 @@ def _status_behind(root: Root, segments: Sequence[str]) -> os.stat_result:
     return status
 
 
-def _rename(temporary: str, segments: Sequence[str], folder: int) -> None:
-    os.replace(temporary, segments[-1].encode(), src_dir_fd=folder, dst_dir_fd=folder)
+def _rename(temporary: str, segments: Sequence[str], directory: int) -> None:
+    os.replace(temporary, segments[-1].encode(), src_dir_fd=directory, dst_dir_fd=directory)
 
 
-def _take_free_name(temporary: str, segments: Sequence[str], folder: int) -> None:
+def _take_free_name(temporary: str, segments: Sequence[str], directory: int) -> None:
     """A condition holds because the name is free: rename(2) would not see that it no longer is."""
     name = segments[-1].encode()
     try:
-        os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+        os.link(temporary, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
     except FileExistsError:
-        raise FolderBusy from None  # with somebody who knows no locks; to be looked at again
+        raise DirectoryBusy from None  # with somebody who knows no locks; to be looked at again
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        _rename(temporary, segments, folder)
+        _rename(temporary, segments, directory)
     else:
-        _remove(temporary, folder)
+        _remove(temporary, directory)
 
 
-def sync_folder(folder: int) -> None:
-    """Until its folder is on the disk, a file's name is not (fsync(2))."""
+def sync_directory(directory: int) -> None:
+    """Until its directory is on the disk, a file's name is not (fsync(2))."""
     try:
-        os.fsync(folder)
+        os.fsync(directory)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # this file system syncs no folders (CIFS, some FUSE)
+        if error.errno != errno.EINVAL:  # this file system syncs no directories (CIFS, some FUSE)
             raise

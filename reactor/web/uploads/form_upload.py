@@ -9,7 +9,7 @@ from reactor.tasks.operations import sleep
 from reactor.web.semantics.multipart import FormParser, FormPart
 from reactor.web.storage.disk_errors import WHEN_WRITING, on_disk
 from reactor.web.storage.safe_path import Place, Root
-from reactor.web.uploads.atomic_file import PIECE_BYTES, AtomicFile, give_up
+from reactor.web.uploads.atomic_file import PIECE_BYTES, AtomicFile, discard_in_pool
 
 FIELD_BYTES: Final = 64 * 1024  # of a form's part that is no file; it is dropped
 _TURN: Final = 64  # pieces and events of a form, after which others have their turn
@@ -19,11 +19,11 @@ class FormFiles:
     """The files of one form, each of them an upload."""
 
     def __init__(
-        self, root: Root, folder: tuple[str, ...], forget: Callable[[Place], None]
+        self, root: Root, directory: tuple[str, ...], forget: Callable[[Place], None]
     ) -> None:
         self.stored: list[dict[str, object]] = []
         self._root = root
-        self._folder = folder
+        self._directory = directory
         self._forget = forget
         self._part = FormPart("", None, "")
         self._size = 0  # of a part that is no file
@@ -66,7 +66,7 @@ class FormFiles:
         self._part = part
         self._size = 0
         if part.filename:
-            self._upload = AtomicFile(self._root, (*self._folder, part.filename))
+            self._upload = AtomicFile(self._root, (*self._directory, part.filename))
             await on_disk(WHEN_WRITING, self._upload.begin)
 
     async def _write(self, piece: bytes) -> None:
@@ -91,7 +91,7 @@ class FormFiles:
     async def _give_up(self) -> None:
         upload, self._upload = self._upload, None
         if upload is not None:
-            await give_up(upload)
+            await discard_in_pool(upload)
             if upload.place is not None:
                 self._forget(upload.place)
 

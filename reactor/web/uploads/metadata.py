@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from reactor.web.semantics.file_names import is_plain
-from reactor.web.storage.private_files import NEW, open_ours, set_time, tidy, unlink
-from reactor.web.uploads.atomic_file import sync_folder
+from reactor.web.storage.private_files import NEW, open_private, set_time, tidy, unlink
+from reactor.web.uploads.atomic_file import sync_directory
 
 log = logging.getLogger("reactor")
 _TEXT: Final = re.compile(r"[\t -~\x80-\xff]*")  # of a field's line (RFC 9110, section 5.5)
@@ -63,9 +63,9 @@ class Record:
             raise ValueError("not a record")
 
 
-def read_record(name: str, folder: int) -> Record | None:
+def read_record(name: str, directory: int) -> Record | None:
     """None where there is none, or where it is damaged."""
-    file = open_ours(f"{name}.json", os.O_RDONLY, folder)
+    file = open_private(f"{name}.json", os.O_RDONLY, directory)
     if file is None:
         return None
     try:
@@ -76,17 +76,17 @@ def read_record(name: str, folder: int) -> Record | None:
         os.close(file)
 
 
-def write_record(folder: int, name: str, record: Record, now: float) -> None:
-    unlink(f"{name}.new", folder)  # of a server that was killed
-    file = os.open(f"{name}.new", os.O_WRONLY | NEW, 0o600, dir_fd=folder)
+def write_record(directory: int, name: str, record: Record, now: float) -> None:
+    unlink(f"{name}.new", directory)  # of a server that was killed
+    file = os.open(f"{name}.new", os.O_WRONLY | NEW, 0o600, dir_fd=directory)
     try:
         with open(file, "wb") as stream:
             stream.write(record.encode())
             stream.flush()
             set_time(file, now)
             os.fsync(file)
-        os.replace(f"{name}.new", f"{name}.json", src_dir_fd=folder, dst_dir_fd=folder)
+        os.replace(f"{name}.new", f"{name}.json", src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:
-        tidy(f"{name}.new", folder)
+        tidy(f"{name}.new", directory)
         raise
-    sync_folder(folder)
+    sync_directory(directory)

@@ -1,6 +1,6 @@
 """From an upload that has all its bytes to the file that it was for.
 
-Where the file system can, the bytes are lent a second name in the file's folder, which is then
+Where the file system can, the bytes are lent a second name in the file's directory, which is then
 renamed (see unfinished). Where they lie on another one the file is made anew, a piece at a time,
 like any other that is uploaded. Either way the conditions of the first request hold when the name
 is taken, and readers see all of the file or nothing of it.
@@ -14,7 +14,7 @@ from typing import Final
 from reactor.messages.headers import Headers
 from reactor.web.storage.disk_errors import WHEN_WRITING, on_disk
 from reactor.web.storage.safe_path import Root
-from reactor.web.uploads.atomic_file import AtomicFile, Precondition, Stored, give_up
+from reactor.web.uploads.atomic_file import AtomicFile, Precondition, Stored, discard_in_pool
 from reactor.web.uploads.metadata import Record
 from reactor.web.uploads.partial_store import PartialUpload
 from reactor.web.uploads.receiver import precondition_of
@@ -54,7 +54,7 @@ async def _copy(part: PartialUpload, root: Root, precondition: Precondition | No
     except GeneratorExit:
         raise
     except BaseException:
-        await give_up(upload)
+        await discard_in_pool(upload)
         raise
 
 

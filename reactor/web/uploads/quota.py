@@ -19,7 +19,7 @@ from reactor.errors import ProtocolError
 from reactor.limits import Limits
 from reactor.tasks.operations import in_pool
 from reactor.web.storage.disk_errors import WHEN_WRITING, on_disk
-from reactor.web.uploads.partial_store import Kept, PartialUpload, Unfinished
+from reactor.web.uploads.partial_store import PartialStore, PartialUpload, UploadSummary
 from reactor.web.uploads.takeover import Leases
 
 log = logging.getLogger("reactor")
@@ -38,10 +38,10 @@ class _Room(NamedTuple):
 class UploadQuota:
     """The uploads of one directory."""
 
-    def __init__(self, uploads: Unfinished, claims: Leases, limits: Limits) -> None:
+    def __init__(self, uploads: PartialStore, leases: Leases, limits: Limits) -> None:
         self.counted = False  # what is on the disk is in here
         self._uploads = uploads
-        self._claims = claims
+        self._leases = leases
         self._most = limits.resumable_uploads
         self._most_bytes = limits.resumable_bytes
         self._idle = limits.resumable_idle
@@ -54,13 +54,13 @@ class UploadQuota:
 
         Raises ProtocolError(507), with nothing changed unless others were faster to take the room.
         """
-        while going := self._giving_way(name, size, now):
+        while going := self._evictable(name, size, now):
             for other in going:
-                await self._send_away(other, now)
+                await self._evict(other, now)
         if self._count(name) > self._most:
             raise ProtocolError(507, "There are too many unfinished uploads.")
         if self._bytes(name, size) > self._most_bytes:
-            raise ProtocolError(507, "Unfinished uploads take too much room already.")
+            raise ProtocolError(507, "PartialStore uploads take too much room already.")
         known = self._unfinished.get(name, _Room(0, True, now))
         self._set(name, known._replace(size=size))
 
@@ -102,16 +102,16 @@ class UploadQuota:
         What a request works on is left to it. Raises ProtocolError, OSError.
         """
         gone = {*self._unfinished, *self._finished}
-        kept: list[Kept] = []
+        kept: list[UploadSummary] = []
         names = await on_disk(WHEN_WRITING, self._uploads.names)
         for start in range(0, len(names), _SLICE):
             some = names[start : start + _SLICE]
             kept += await on_disk(WHEN_WRITING, self._uploads.inspect, some, now, age)
         for name in gone.difference(it.name for it in kept):
-            if name not in self._claims:
+            if name not in self._leases:
                 self.drop(name)
         for it in sorted(kept, key=lambda it: it.changed):
-            if it.name in self._claims:
+            if it.name in self._leases:
                 continue
             if it.finished:
                 await self.finish(it.name)
@@ -135,7 +135,7 @@ class UploadQuota:
         known = self._unfinished.get(name)
         return self._total + size - (0 if known is None else known.size)
 
-    def _giving_way(self, name: str, size: int, now: float) -> list[str]:
+    def _evictable(self, name: str, size: int, now: float) -> list[str]:
         """Those that have to go, and can, so that there is room; none where there would be none."""
         many = self._count(name) - self._most
         much = self._bytes(name, size) - self._most_bytes
@@ -156,18 +156,18 @@ class UploadQuota:
             for name, room in self._unfinished.items()
             if (room.empty or abs(now - room.changed) > self._idle)
             and name != but
-            and name not in self._claims
+            and name not in self._leases
         ]
         return [name for _, _, name in sorted(idle)]
 
-    async def _send_away(self, name: str, now: float) -> None:
+    async def _evict(self, name: str, now: float) -> None:
         """It is gone afterwards or, as the disk knows better, none that may go."""
-        if name in self._claims or name not in self._unfinished:
+        if name in self._leases or name not in self._unfinished:
             return
-        claim = self._claims.enter(name)  # whoever comes for it now waits, and does not find it
+        lease = self._leases.enter(name)  # whoever comes for it now waits, and does not find it
         try:
             try:
-                gone = await in_pool(self._uploads.give_way, name, now, self._idle)
+                gone = await in_pool(self._uploads.evict, name, now, self._idle)
             except (OSError, ProtocolError) as error:
                 log.warning("an unfinished upload cannot give way: %s", error)
                 gone = False
@@ -176,4 +176,4 @@ class UploadQuota:
             if not gone:
                 self._set(name, room._replace(empty=False, changed=now))
         finally:
-            self._claims.leave(name, claim)
+            self._leases.leave(name, lease)

@@ -5,9 +5,9 @@ that waits for 100 (Continue) has sent any. The bytes are pulled a piece at a ti
 before the next is pulled; nothing is held. How a file comes into being is the business of uploads,
 what a form is that of forms.
 
-A path that ends in a slash is a folder's: nothing can be put there, and a form posted to it leaves
-its files in it, one by one as they end. What was stored stays if a later part fails, and the answer
-says so.
+A path that ends in a slash is a directory's: nothing can be put there, and a form posted to it
+leaves its files in it, one by one as they end. What was stored stays if a later part fails, and the
+answer says so.
 
 Whatever has changed is told (`forget`) before the answer leaves, so that nobody who has seen the
 answer is given the old file.
@@ -40,14 +40,14 @@ from reactor.web.uploads.atomic_file import (
     AtomicFile,
     Precondition,
     Stored,
-    give_up,
+    discard_in_pool,
     remove_file,
 )
 from reactor.web.uploads.form_upload import FormFiles
 
 # What may stand in a path as it is (RFC 3986, section 3.3), and escapes that are there already.
 _PATH: Final = "/%:@!$&'()*+,;=~"
-_FOLDER_TAG: Final = 'W/"folder"'  # a folder has none; no condition names this one
+_DIRECTORY_TAG: Final = 'W/"directory"'  # a directory has none; no condition names this one
 _JSON: Final = (("Content-Type", "application/json"), ("X-Content-Type-Options", "nosniff"))
 
 
@@ -84,11 +84,11 @@ class Receiver:
         """The body becomes the file: 201 with its Location, 204 where it has replaced one."""
         segments = self._check_upload(request)
         if not segments[-1]:
-            raise ProtocolError(409, "A name that ends in a slash is a folder's.")
+            raise ProtocolError(409, "A name that ends in a slash is a directory's.")
         return await self._receive(request, segments)
 
     async def post(self, request: Request) -> Response:
-        """As PUT; to a folder, the files of a form."""
+        """As PUT; to a directory, the files of a form."""
         segments = self._check_upload(request)
         if not segments[-1]:
             return await self._receive_form(request, segments[:-1])
@@ -100,7 +100,7 @@ class Receiver:
         refuse_foreign(request)
         segments = _locate(request)
         if not segments[-1]:
-            await on_disk(WHEN_REMOVING, _refuse_folder, self._root, segments[:-1])
+            await on_disk(WHEN_REMOVING, _refuse_directory, self._root, segments[:-1])
         condition = precondition_of(request.headers, time.time)
         place = await on_disk(WHEN_REMOVING, remove_file, self._root, segments, condition)
         self._forget(place)
@@ -118,7 +118,7 @@ class Receiver:
         except GeneratorExit:
             raise  # nothing can be awaited any more: Upload.__del__ does the same
         except BaseException:
-            await give_up(upload)
+            await discard_in_pool(upload)
             if upload.place is not None:  # it may have its name, though not yet on the disk
                 self._forget(upload.place)
             raise
@@ -127,17 +127,18 @@ class Receiver:
             return Response(204)
         return Response(201, headers=[("Location", _location(request.path))])
 
-    async def _receive_form(self, request: Request, folder: tuple[str, ...]) -> Response:
+    async def _receive_form(self, request: Request, directory: tuple[str, ...]) -> Response:
         boundary = boundary_of(request.headers.get("content-type"))
         if boundary is None:
             accept = [("Accept-Post", "multipart/form-data")]
-            raise ProtocolError(415, "A folder takes forms (multipart/form-data) only.", accept)
-        await on_disk(WHEN_WRITING, _check_folder, self._root, folder)
-        _check_folder_condition(request)
+            raise ProtocolError(415, "A directory takes forms (multipart/form-data) only.", accept)
+        await on_disk(WHEN_WRITING, _check_directory, self._root, directory)
+        _check_directory_condition(request)
         parser = FormParser(boundary, self._limits.form_parts, self._limits.form_head_bytes)
-        files = FormFiles(self._root, folder, self._forget)
+        files = FormFiles(self._root, directory, self._forget)
         await files.receive(parser, request.body)
-        if prefers_html(request.headers.get("accept")):  # a browser's own form: back to the folder
+        # a browser's own form: back to the directory
+        if prefers_html(request.headers.get("accept")):
             return Response(303, headers=[("Location", _location(request.path))])
         answer = json.dumps({"stored": files.stored}).encode() + b"\n"
         return Response(201 if files.stored else 200, answer, _JSON)
@@ -171,7 +172,7 @@ async def _store(upload: AtomicFile, body: Body) -> Stored:
 
 
 def _locate(request: Request) -> tuple[str, ...]:
-    """The path's segments, the last of them empty for a folder. Raises ProtocolError(404)."""
+    """The path's segments, the last of them empty for a directory. Raises ProtocolError(404)."""
     segments: tuple[str, ...] = request.params["name"]
     names = segments if segments and segments[-1] else segments[:-1]
     if not segments or not is_plain(names):
@@ -195,9 +196,9 @@ def precondition_of(headers: Headers, wall: Callable[[], float]) -> Precondition
     return check
 
 
-def _check_folder_condition(request: Request) -> None:
-    """A folder is there, and has neither tag nor date (RFC 9110, section 13.1)."""
-    if has_conditions(request.headers) and not check_write(request.headers, _FOLDER_TAG, None):
+def _check_directory_condition(request: Request) -> None:
+    """A directory is there, and has neither tag nor date (RFC 9110, section 13.1)."""
+    if has_conditions(request.headers) and not check_write(request.headers, _DIRECTORY_TAG, None):
         raise _condition_failed()
 
 
@@ -205,19 +206,19 @@ def _condition_failed() -> ProtocolError:
     return ProtocolError(412, "What is there is not what the request says.")
 
 
-def _check_folder(root: Root, segments: Sequence[str]) -> None:
+def _check_directory(root: Root, segments: Sequence[str]) -> None:
     """Raises OSError where no file can be made in it."""
-    folder = root.open_folder(segments)
+    directory = root.open_directory(segments)
     try:
         # Told now rather than after the first gigabyte; a file system that is read-only says so.
-        if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder):
+        if not os.access(".", os.W_OK | os.X_OK, dir_fd=directory):
             raise PermissionError(EACCES, os.strerror(EACCES))
     finally:
-        os.close(folder)
+        os.close(directory)
 
 
-def _refuse_folder(root: Root, segments: Sequence[str]) -> None:
-    os.close(root.find_folder(segments))
+def _refuse_directory(root: Root, segments: Sequence[str]) -> None:
+    os.close(root.find_directory(segments))
     raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
 
 

@@ -7,7 +7,7 @@ draft's.
 
 The offset that a client is told is on the disk: it may forget these bytes. What has come of a
 request that broke off is kept, as far as it was written. Of two requests for one upload the newer
-takes over (section 4.6; see claims), whatever it is for.
+takes over (section 4.6; see leases), whatever it is for.
 
 Room is counted for all uploads of a directory (see ledger), and what there is on the disk (see
 unfinished) is listed at the start and now and then, which is also when the old is removed. A
@@ -31,7 +31,12 @@ from reactor.web.semantics.cross_site import refuse_foreign
 from reactor.web.storage.disk_errors import WHEN_WRITING, on_disk
 from reactor.web.storage.safe_path import Place, Root
 from reactor.web.uploads.metadata import Record
-from reactor.web.uploads.partial_store import FOLDER, Finished, PartialUpload, Unfinished
+from reactor.web.uploads.partial_store import (
+    UPLOADS_DIRECTORY,
+    Finished,
+    PartialStore,
+    PartialUpload,
+)
 from reactor.web.uploads.publish import PIECE_BYTES, check_target, precondition_of_record, put_part
 from reactor.web.uploads.quota import UploadQuota
 from reactor.web.uploads.resumable_fields import (
@@ -50,7 +55,7 @@ from reactor.web.uploads.resumable_fields import (
     written_complete,
     written_offset,
 )
-from reactor.web.uploads.takeover import Claim, Leases, TakenOver
+from reactor.web.uploads.takeover import Lease, Leases, TakenOver
 
 SYNC_BYTES: Final = 8 * 1024 * 1024  # written before they are on the disk for sure, and told
 
@@ -92,9 +97,9 @@ class Resumable:
         self._wall = wall
         self._age = limits.resumable_age
         self._most = min(limits.upload_bytes, limits.resumable_bytes)
-        self._uploads = Unfinished(root)
-        self._claims = Leases()
-        self._ledger = UploadQuota(self._uploads, self._claims, limits)
+        self._uploads = PartialStore(root)
+        self._leases = Leases()
+        self._quota = UploadQuota(self._uploads, self._leases, limits)
 
     @property
     def offers(self) -> Fields:
@@ -117,13 +122,13 @@ class Resumable:
         """Section 4.2. What any upload is refused for has been looked at before.
 
         None, with nothing read or told, where there can be no resource but all of the file comes:
-        the ordinary way may well have room, and may write where the folder of resources is not.
+        the ordinary way may well have room, and may write where the directory of resources is not.
         """
         name = secrets.token_urlsafe(16)
         try:
             await _needed(self._count())
             return await self._in_turn(
-                name, lambda claim: self._create(request, segments, name, claim)
+                name, lambda lease: self._create(request, segments, name, lease)
             )
         except _NoResource as refusal:
             if is_complete(request.headers) is False:
@@ -142,7 +147,7 @@ class Resumable:
             raise ProtocolError(400, "What is appended begins at Upload-Offset, not Content-Range.")
         name, (offset, complete) = _name(request), appended_at(request)
         return await self._in_turn(
-            name, lambda claim: self._append(request, name, offset, complete, claim)
+            name, lambda lease: self._append(request, name, offset, complete, lease)
         )
 
     async def cancel(self, request: Request) -> Response:
@@ -160,34 +165,34 @@ class Resumable:
         For the start, and now and then. An error is told in the log.
         """
         try:
-            await self._ledger.take_stock(self._wall(), self._age)
+            await self._quota.take_stock(self._wall(), self._age)
         except (OSError, ProtocolError) as error:
             log.warning("cannot look at the unfinished uploads of %s: %s", self._prefix, error)
 
     async def _count(self) -> None:
         """What there is, once."""
-        if not self._ledger.counted:
-            await self._ledger.take_stock(self._wall(), self._age)
+        if not self._quota.counted:
+            await self._quota.take_stock(self._wall(), self._age)
 
     # --- what they do in their turn --------------------------------------------------------------
 
     async def _in_turn(
-        self, name: str, work: Callable[[Claim], Coroutine[Any, Any, Response]]
+        self, name: str, work: Callable[[Lease], Coroutine[Any, Any, Response]]
     ) -> Response:
         await self._count()
-        claim = self._claims.enter(name)
+        lease = self._leases.enter(name)
         try:
-            await claim.turn()
-            return await work(claim)
+            await lease.turn()
+            return await work(lease)
         except Problem as problem:
             return problem.response()
         except TakenOver:
             raise ProtocolError(409, "Another request goes on with this upload.") from None
         finally:
-            self._claims.leave(name, claim)
+            self._leases.leave(name, lease)
 
     async def _create(
-        self, request: Request, segments: Sequence[str], name: str, claim: Claim
+        self, request: Request, segments: Sequence[str], name: str, lease: Lease
     ) -> Response:
         length = length_of(request, 0, None)
         self._check_size(length, request.length or 0)
@@ -198,23 +203,23 @@ class Resumable:
         part = None
         try:
             part = await _needed(self._make(name, record))
-            return await self._with(part, self._begin(request, part, claim))
+            return await self._with(part, self._begin(request, part, lease))
         finally:
             if part is None or not part.kept:
-                self._ledger.drop(name)
+                self._quota.drop(name)
 
     async def _make(self, name: str, record: Record) -> PartialUpload:
-        await self._ledger.reserve(name, record.length or 0, self._wall())
+        await self._quota.reserve(name, record.length or 0, self._wall())
         return await on_disk(WHEN_WRITING, self._uploads.create, name, record, self._wall())
 
-    async def _begin(self, request: Request, part: PartialUpload, claim: Claim) -> Response:
+    async def _begin(self, request: Request, part: PartialUpload, lease: Lease) -> Response:
         """The part is kept from when its client is told where it is."""
-        location = ("Location", f"{self._prefix}{FOLDER}/{part.name}")
+        location = ("Location", f"{self._prefix}{UPLOADS_DIRECTORY}/{part.name}")
         resource = (location, self._limit(self._age))
         if hears_104(request):
             part.kept = request.body.inform(104, (*resource, INTEROP_FIELD))
         try:
-            await self._receive(request, part, claim)
+            await self._receive(request, part, lease)
             answer = None
             if is_complete(request.headers) is not False:
                 answer = await self._end(part)
@@ -234,15 +239,15 @@ class Resumable:
         return written_complete(False), written_offset(part.size)
 
     async def _append(
-        self, request: Request, name: str, offset: int, complete: bool, claim: Claim
+        self, request: Request, name: str, offset: int, complete: bool, lease: Lease
     ) -> Response:
         part = await self._open(name)
         if isinstance(part, Finished):
-            return await _refuse_finished(request, part, offset, claim)
-        return await self._with(part, self._append_to(request, part, offset, complete, claim))
+            return await _refuse_finished(request, part, offset, lease)
+        return await self._with(part, self._append_to(request, part, offset, complete, lease))
 
     async def _append_to(
-        self, request: Request, part: PartialUpload, offset: int, complete: bool, claim: Claim
+        self, request: Request, part: PartialUpload, offset: int, complete: bool, lease: Lease
     ) -> Response:
         if offset != part.size:
             await on_disk(WHEN_WRITING, part.sync, self._wall())
@@ -251,18 +256,18 @@ class Resumable:
         self._check_size(length, offset + (request.length or 0))
         if length != part.record.length:
             assert length is not None  # one that is known does not become unknown
-            await self._ledger.reserve(part.name, length, self._wall())
+            await self._quota.reserve(part.name, length, self._wall())
             record = replace(part.record, length=length)
             await on_disk(WHEN_WRITING, part.save, record, self._wall())
-        await self._receive(request, part, claim)
+        await self._receive(request, part, lease)
         if complete:
             return await self._end(part)
         return Response(204, headers=(*_so_far(part), self._limit(self._age)))
 
-    async def _receive(self, request: Request, part: PartialUpload, claim: Claim) -> None:
+    async def _receive(self, request: Request, part: PartialUpload, lease: Lease) -> None:
         """All of the content to the disk, for sure; as much of it as comes."""
         told = hears_104(request)
-        while piece := await claim.read(request.body, PIECE_BYTES):
+        while piece := await lease.read(request.body, PIECE_BYTES):
             await self._admit(part, len(piece))
             await on_disk(WHEN_WRITING, part.write, piece)
             if part.unsynced >= SYNC_BYTES:
@@ -276,7 +281,7 @@ class Resumable:
         size, length = part.size + count, part.record.length
         if length is None:
             self._check_size(size, 0)
-            await self._ledger.reserve(part.name, size, self._wall())
+            await self._quota.reserve(part.name, size, self._wall())
         elif size > length:  # the upload is invalid from now on (section 4.4.2)
             await self._remove(part)
             raise inconsistent_length()
@@ -296,7 +301,7 @@ class Resumable:
             await self._remove(part)
             error.headers = (*error.headers, written_complete(True))
             raise
-        await self._ledger.finish(part.name)
+        await self._quota.finish(part.name)
         headers = (written_complete(True), NO_STORE)
         if stored.replaced:
             return Response(204, headers=headers)
@@ -319,7 +324,7 @@ class Resumable:
         upload = await self._open(name)
         if isinstance(upload, Finished):
             await on_disk(WHEN_WRITING, self._uploads.forget, name)
-            self._ledger.drop(name)
+            self._quota.drop(name)
         else:
             await self._with(upload, self._remove(upload))
         return Response(204)
@@ -330,12 +335,12 @@ class Resumable:
         """Raises ProtocolError: 404, or 503 while another process has it."""
         upload = await on_disk(WHEN_WRITING, self._uploads.open, name)
         if upload is None:
-            self._ledger.drop(name)
+            self._quota.drop(name)
             raise ProtocolError(404, "There is no such upload.")
         if isinstance(upload, Finished):
-            await self._ledger.finish(name)
+            await self._quota.finish(name)
         else:  # it may be new to us: another process has made it
-            self._ledger.note(upload)
+            self._quota.note(upload)
         return upload
 
     async def _with(self, part: PartialUpload, work: Awaitable[T]) -> T:
@@ -363,13 +368,13 @@ class Resumable:
             self._settle(part)
 
     def _settle(self, part: PartialUpload) -> None:
-        self._ledger.see(part, self._wall())
+        self._quota.see(part, self._wall())
         if part.place is not None:
             self._forget(part.place)
 
     async def _remove(self, part: PartialUpload) -> None:
         await on_disk(WHEN_WRITING, part.remove)
-        self._ledger.drop(part.name)
+        self._quota.drop(part.name)
 
     def _check_size(self, length: int | None, size: int) -> None:
         if max(length or 0, size) > self._most:
@@ -406,11 +411,11 @@ def _so_far(part: PartialUpload) -> Fields:
 
 
 async def _refuse_finished(
-    request: Request, finished: Finished, offset: int, claim: Claim
+    request: Request, finished: Finished, offset: int, lease: Lease
 ) -> Response:
     length = finished.record.length or 0
     if offset != length:
         raise mismatching_offset(length, offset)
-    if request.length != 0 and await claim.read(request.body, 1):
+    if request.length != 0 and await lease.read(request.body, 1):
         raise inconsistent_length()
     raise completed_upload()

@@ -20,12 +20,12 @@ class TakenOver(Exception):
     """A newer request wants what this one has."""
 
 
-class Claim:
+class Lease:
     """One request's: wait for the turn, use it, let go."""
 
     __slots__ = ("_before", "_lost", "_over")
 
-    def __init__(self, before: "Claim | None") -> None:
+    def __init__(self, before: "Lease | None") -> None:
         self._before = None if before is None else before._over
         self._lost: Future[None] = Future()
         self._over: Future[None] = Future()
@@ -57,26 +57,26 @@ class Claim:
 
 
 class Leases:
-    """The newest claim on each name."""
+    """The newest lease on each name."""
 
     def __init__(self) -> None:
-        self._newest: dict[str, Claim] = {}
+        self._newest: dict[str, Lease] = {}
 
     def __contains__(self, name: object) -> bool:
         """Whether a request works on it, or waits to."""
         return name in self._newest
 
-    def enter(self, name: str) -> Claim:
+    def enter(self, name: str) -> Lease:
         """Take over from whoever has it. To be followed by `leave`, whatever happens."""
-        claim = self._newest[name] = Claim(self._newest.get(name))
-        return claim
+        lease = self._newest[name] = Lease(self._newest.get(name))
+        return lease
 
-    def leave(self, name: str, claim: Claim) -> None:
-        """The name is forgotten with its last claim: one that waited in vain stands for others."""
-        claim.let_go(lambda: self._forget(name, claim))
+    def leave(self, name: str, lease: Lease) -> None:
+        """The name is forgotten with its last lease: one that waited in vain stands for others."""
+        lease.let_go(lambda: self._forget(name, lease))
 
-    def _forget(self, name: str, claim: Claim) -> None:
-        if self._newest.get(name) is claim:
+    def _forget(self, name: str, lease: Lease) -> None:
+        if self._newest.get(name) is lease:
             del self._newest[name]
 
 

@@ -1,6 +1,6 @@
 
 "use strict";
-// What a folder's page can do beyond links and a form. An upload is one of these:
+// What a directory's page can do beyond links and a form. An upload is one of these:
 //   waiting -> sending -> done, failed (Retry) or taken (Replace)
 // Where the server can resume uploads, a resource is created first and the bytes are appended to it
 // (draft-ietf-httpbis-resumable-upload-11). After an interruption the server says how much it has.
@@ -21,7 +21,7 @@
     404: "A file cannot have this name here.",
     405: "Files here can only be read.",
     408: "The connection was too slow.",
-    409: "This name belongs to something that is not a file, or the folder is gone.",
+    409: "This name belongs to something that is not a file, or the directory is gone.",
     413: "This file is larger than the server takes.",
     414: "This name is too long.",
     503: "The server is busy.",
@@ -54,10 +54,10 @@
     seconds < 90 ? `${Math.ceil(seconds)}\u00a0s` :
     seconds < 5400 ? `${Math.round(seconds / 60)}\u00a0min` : `${Math.round(seconds / 3600)}\u00a0h`;
 
-  const wordsFor = (answer) => {
-    const most = /max-size=(\d+)/.exec(answer.getResponseHeader("Upload-Limit"));
-    if (answer.status === 413 && most) return `The server takes ${amount(+most[1])} at most.`;
-    return WORDS[answer.status] ?? `The server's answer was ${answer.status}.`;
+  const wordsFor = (response) => {
+    const most = /max-size=(\d+)/.exec(response.getResponseHeader("Upload-Limit"));
+    if (response.status === 413 && most) return `The server takes ${amount(+most[1])} at most.`;
+    return WORDS[response.status] ?? `The server's response was ${response.status}.`;
   };
 
   const said = make("p", {id: "said", role: "status"});
@@ -157,8 +157,8 @@
     conditions() { return this.replaces ? {} : {"If-None-Match": "*"}; }
 
     async sendWhole() {
-      const answer = await this.ask("PUT", this.url, this.conditions(), this.file, 0);
-      if (answer.status >= 300) throw this.problem(answer);
+      const response = await this.ask("PUT", this.url, this.conditions(), this.file, 0);
+      if (response.status >= 300) throw this.problem(response);
     }
 
     async sendResumably() {
@@ -202,10 +202,10 @@
     // be allowed, or have room, all the same.
     async create() {
       const fields = {"Upload-Complete": "?0", "Upload-Length": String(this.file.size)};
-      const answer = await this.ask("PUT", this.url, {...fields, ...this.conditions()}, null, 0);
-      const location = answer.getResponseHeader("Location");
-      if (answer.status === 403 || answer.status === 507) return null;
-      if (answer.status !== 201 || !location) throw this.problem(answer);
+      const response = await this.ask("PUT", this.url, {...fields, ...this.conditions()}, null, 0);
+      const location = response.getResponseHeader("Location");
+      if (response.status === 403 || response.status === 507) return null;
+      if (response.status !== 201 || !location) throw this.problem(response);
       const place = new URL(location, this.url).href;
       records.set(this.key, place);
       return place;
@@ -213,13 +213,13 @@
 
     // How many bytes the server has, "done" or "gone".
     async askOffset() {
-      const answer = await this.ask("HEAD", this.place, {}, null, 0);
-      if (answer.status === 404) return "gone";
-      if (answer.status >= 300) throw this.problem(answer);
-      if (answer.getResponseHeader("Upload-Complete") === "?1") return "done";
-      const length = answer.getResponseHeader("Upload-Length");
+      const response = await this.ask("HEAD", this.place, {}, null, 0);
+      if (response.status === 404) return "gone";
+      if (response.status >= 300) throw this.problem(response);
+      if (response.getResponseHeader("Upload-Complete") === "?1") return "done";
+      const length = response.getResponseHeader("Upload-Length");
       if (length !== null && +length !== this.file.size) return "gone";
-      return Number(answer.getResponseHeader("Upload-Offset"));
+      return Number(response.getResponseHeader("Upload-Offset"));
     }
 
     // Send the rest: "done", "gone", or where the server says that it begins. (A browser may by
@@ -228,17 +228,17 @@
       const fields = {
         "Content-Type": "application/partial-upload", "Upload-Offset": String(offset), "Upload-Complete": "?1",
       };
-      const answer = await this.ask("PATCH", this.place, fields, this.file.slice(offset), offset);
-      const complete = answer.getResponseHeader("Upload-Complete") === "?1";
-      if (complete && answer.status < 300) return "done";
-      if (!complete && answer.status === 404) return "gone";
-      if (!complete && answer.status === 409) {
-        const right = answer.getResponseHeader("Upload-Offset");
+      const response = await this.ask("PATCH", this.place, fields, this.file.slice(offset), offset);
+      const complete = response.getResponseHeader("Upload-Complete") === "?1";
+      if (complete && response.status < 300) return "done";
+      if (!complete && response.status === 404) return "gone";
+      if (!complete && response.status === 409) {
+        const right = response.getResponseHeader("Upload-Offset");
         if (right === null) throw new Failure("Another page sends this file.");
         return Number(right);
       }
       if (complete) this.forget();
-      throw this.problem(answer);
+      throw this.problem(response);
     }
 
     forget() {
@@ -246,13 +246,13 @@
       this.place = null;
     }
 
-    problem(answer) {
-      if (answer.status === 412 && !this.replaces) return new Taken();
-      const words = wordsFor(answer);
-      return [408, 502, 503, 504].includes(answer.status) ? new Later(words) : new Failure(words);
+    problem(response) {
+      if (response.status === 412 && !this.replaces) return new Taken();
+      const words = wordsFor(response);
+      return [408, 502, 503, 504].includes(response.status) ? new Later(words) : new Failure(words);
     }
 
-    // The answer to one request, whose body begins at `offset` of the file.
+    // The response to one request, whose body begins at `offset` of the file.
     ask(method, url, fields, body, offset) {
       this.sent = 0;
       this.samples = [];
@@ -337,7 +337,7 @@
     }
   };
 
-  // --- the folder's entries -------------------------------------------------------------------
+  // --- the directory's entries -------------------------------------------------------------------
 
   // The page is asked for again: not while it is being read, and less often where that takes long.
   let due = 0;
@@ -349,9 +349,9 @@
   const refresh = async () => {
     const since = performance.now();
     try {
-      const answer = await fetch(location.href, {headers: {Accept: "text/html"}, cache: "no-cache"});
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      if (!answer.ok || !page.getElementById("list")) return;
+      const response = await fetch(location.href, {headers: {Accept: "text/html"}, cache: "no-cache"});
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
+      if (!response.ok || !page.getElementById("list")) return;
       const focused = document.activeElement.closest("#list a")?.getAttribute("href");
       for (const id of ["sum", "list"]) document.getElementById(id).replaceWith(page.getElementById(id));
       offerDeletes();
@@ -367,7 +367,7 @@
 
   const offerDeletes = () => {
     if (!can.has("deletes")) return;
-    for (const link of document.querySelectorAll("#list tbody tr:not(.folder) td:first-child > a")) {
+    for (const link of document.querySelectorAll("#list tbody tr:not(.directory) td:first-child > a")) {
       const ariaLabel = `Delete ${link.textContent}`;
       link.after(make("button", {type: "button", className: "delete", textContent: "×", ariaLabel}));
     }
@@ -379,16 +379,16 @@
     if (!confirm(`Delete “${link.textContent}”? It cannot be brought back.`)) return;
     button.disabled = true;
     try {
-      const answer = await fetch(link.href, {method: "DELETE"});
-      if (answer.ok || answer.status === 404) {
+      const response = await fetch(link.href, {method: "DELETE"});
+      if (response.ok || response.status === 404) {
         row.remove();
         say(`${link.textContent} is deleted.`);
         refreshSoon();
         return;
       }
-      say(`${link.textContent} is still there. ${WORDS[answer.status] ?? `The answer was ${answer.status}.`}`);
+      say(`${link.textContent} is still there. ${WORDS[response.status] ?? `The response was ${response.status}.`}`);
     } catch {
-      say(`${link.textContent} is still there: the server did not answer.`);
+      say(`${link.textContent} is still there: the server did not respond.`);
     }
     button.disabled = false;
   };
@@ -412,9 +412,9 @@
     addEventListener("drop", (event) => {
       over(event, false);
       const items = [...(event.dataTransfer?.items ?? [])].filter((item) => item.kind === "file");
-      const [folders, files] = [true, false].map((is) =>
+      const [directories, files] = [true, false].map((is) =>
         items.filter((item) => Boolean(item.webkitGetAsEntry?.()?.isDirectory) === is));
-      if (folders.length) say("Folders cannot be uploaded, only the files in them.");
+      if (directories.length) say("Directories cannot be uploaded, only the files in them.");
       add(files.map((item) => item.getAsFile()).filter(Boolean));
     });
     records.sweep();

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from reactor.web.semantics.validators import (
     CODINGS,
-    coded_tag,
+    encoded_tag,
     entity_tag,
+    identity_tag,
     last_modified,
     parse_date,
     parse_tags,
-    uncoded_tag,
 )
 
 NS = 10**9
@@ -119,10 +119,10 @@ def test_of_a_real_file(tmp_path: Path) -> None:
 
 
 def test_a_coding_has_a_tag_of_its_own() -> None:
-    assert coded_tag('"abc"', "gzip") == '"abc-gzip"'
-    assert coded_tag('W/"abc"', "br") == 'W/"abc-br"'
-    assert coded_tag('""', "zstd") == '"-zstd"'
-    assert coded_tag('"abc"', "identity") == '"abc"'
+    assert encoded_tag('"abc"', "gzip") == '"abc-gzip"'
+    assert encoded_tag('W/"abc"', "br") == 'W/"abc-br"'
+    assert encoded_tag('""', "zstd") == '"-zstd"'
+    assert encoded_tag('"abc"', "identity") == '"abc"'
     assert CODINGS == ("gzip", "br", "zstd")
 
 
@@ -145,7 +145,7 @@ def test_a_coding_has_a_tag_of_its_own() -> None:
     ],
 )
 def test_the_tag_of_the_file_that_is_coded(tag: str, file: str) -> None:
-    assert uncoded_tag(tag) == file
+    assert identity_tag(tag) == file
 
 
 @given(
@@ -161,11 +161,11 @@ def test_a_tag_is_one_that_the_grammar_has(
 ) -> None:
     fields = {"st_mtime_ns": mtime, "st_ctime_ns": ctime, "st_ctime": ctime / NS}
     looked = os.stat_result((0, ino, 0, 0, 0, 0, size, 0, 0, 0), fields)
-    tag = coded_tag(entity_tag(looked, ctime / NS + (0 if young else 2)), coding)
+    tag = encoded_tag(entity_tag(looked, ctime / NS + (0 if young else 2)), coding)
     assert parse_tags(tag) == [tag]
     assert tag.isascii()
     assert tag.startswith("W/") is young
-    assert uncoded_tag(tag) == entity_tag(looked, ctime / NS + (0 if young else 2))
+    assert identity_tag(tag) == entity_tag(looked, ctime / NS + (0 if young else 2))
     assert "," not in tag
     assert " " not in tag
 

@@ -21,7 +21,7 @@ from reactor.web.static.compressed_cache import (
     ENTRY_BYTES,
     STREAMED_BYTES,
     WINDOW_BYTES,
-    CodedFiles,
+    CompressedCache,
     stream,
 )
 from reactor.web.streams import BodyStream
@@ -101,7 +101,7 @@ class Asking:
 
     def __init__(
         self,
-        files: CodedFiles,
+        files: CompressedCache,
         file: File,
         stage: Stage,
         coding: str = "gzip",
@@ -128,7 +128,7 @@ class Asking:
             self.play.throw(Cancelled())
 
 
-def make(files: CodedFiles, file: File, version: Any = VERSION, coding: str = "gzip") -> bytes:
+def make(files: CompressedCache, file: File, version: Any = VERSION, coding: str = "gzip") -> bytes:
     data = drive(files.make(file, version, coding))
     assert data is not None
     return data
@@ -142,7 +142,7 @@ def make(files: CodedFiles, file: File, version: Any = VERSION, coding: str = "g
 def test_it_is_the_file_in_the_coding(tmp_path: Path, coding: str, size: int) -> None:
     text = (TEXT * 10)[:size]
     file = WatchedFile(tmp_path / "file", text)
-    files = CodedFiles(1 << 24)
+    files = CompressedCache(1 << 24)
     data = make(files, file, coding=coding)
     assert decode(data, coding) == text
     assert files.get(VERSION, coding) is data
@@ -152,7 +152,7 @@ def test_it_is_the_file_in_the_coding(tmp_path: Path, coding: str, size: int) ->
 
 def test_it_is_read_in_the_lane_of_files_before_it_is_compressed(file: WatchedFile) -> None:
     """So no cold disk is waited for by a thread that compresses."""
-    stage, files = Backstage(), CodedFiles(1 << 20)
+    stage, files = Backstage(), CompressedCache(1 << 20)
     asking = Asking(files, file, stage)
     assert stage.lanes == [Lane.FILES]
     stage.run_next()
@@ -170,7 +170,7 @@ def test_it_is_read_in_the_lane_of_files_before_it_is_compressed(file: WatchedFi
 
 
 def test_a_file_is_known_by_version_and_coding(tmp_path: Path) -> None:
-    files = CodedFiles(1 << 20)
+    files = CompressedCache(1 << 20)
     for version in ("old", "new"):
         file = WatchedFile(tmp_path / "file", version.encode())
         for coding in ("gzip", "zstd"):
@@ -186,7 +186,7 @@ def test_a_file_is_known_by_version_and_coding(tmp_path: Path) -> None:
 
 
 def test_what_is_kept_is_not_made_again(file: WatchedFile) -> None:
-    files, stage = CodedFiles(1 << 20), Backstage()
+    files, stage = CompressedCache(1 << 20), Backstage()
     data = make(files, file)
     assert Asking(files, file, stage).answer is data
     assert not stage.lanes
@@ -194,7 +194,7 @@ def test_what_is_kept_is_not_made_again(file: WatchedFile) -> None:
 
 def test_all_who_ask_meanwhile_share_one_job(file: WatchedFile, tmp_path: Path) -> None:
     """Also those who have opened the file for themselves."""
-    stage, files = Backstage(), CodedFiles(1 << 20)
+    stage, files = Backstage(), CompressedCache(1 << 20)
     other = WatchedFile(tmp_path / "file")
     asking = [Asking(files, file, stage), Asking(files, other, stage)]
     stage.run_next()
@@ -209,7 +209,7 @@ def test_all_who_ask_meanwhile_share_one_job(file: WatchedFile, tmp_path: Path) 
 
 
 def test_different_codings_and_versions_are_different_jobs(file: WatchedFile) -> None:
-    stage, files = Backstage(), CodedFiles(1 << 20)
+    stage, files = Backstage(), CompressedCache(1 << 20)
     asking = [
         Asking(files, file, stage, coding, version)
         for coding in ("gzip", "zstd")
@@ -229,7 +229,7 @@ def test_different_codings_and_versions_are_different_jobs(file: WatchedFile) ->
 @pytest.mark.parametrize("leaving", [0, 1])
 @pytest.mark.parametrize("jobs", [0, 1])
 def test_one_gives_up_and_the_other_gets_it(file: WatchedFile, leaving: int, jobs: int) -> None:
-    stage, files = Backstage(), CodedFiles(1 << 20)
+    stage, files = Backstage(), CompressedCache(1 << 20)
     asking = [Asking(files, file, stage), Asking(files, file, stage)]
     for _ in range(jobs):
         stage.run_next()
@@ -243,7 +243,7 @@ def test_one_gives_up_and_the_other_gets_it(file: WatchedFile, leaving: int, job
 
 
 def test_all_give_up_before_it_is_read_and_nothing_is_compressed(file: WatchedFile) -> None:
-    stage, files = Backstage(), CodedFiles(1 << 20)
+    stage, files = Backstage(), CompressedCache(1 << 20)
     asking = [Asking(files, file, stage), Asking(files, file, stage)]
     for one in asking:
         one.cancel()
@@ -256,7 +256,7 @@ def test_all_give_up_before_it_is_read_and_nothing_is_compressed(file: WatchedFi
 
 
 def test_who_comes_after_all_have_left_is_served_by_the_same_job(file: WatchedFile) -> None:
-    stage, files = Backstage(), CodedFiles(1 << 20)
+    stage, files = Backstage(), CompressedCache(1 << 20)
     Asking(files, file, stage).cancel()
     asking = Asking(files, file, stage)
     stage.run_next()
@@ -266,7 +266,7 @@ def test_who_comes_after_all_have_left_is_served_by_the_same_job(file: WatchedFi
 
 
 def test_all_give_up_while_it_is_compressed_and_it_is_kept(file: WatchedFile) -> None:
-    stage, files = Backstage(), CodedFiles(1 << 20)
+    stage, files = Backstage(), CompressedCache(1 << 20)
     asking = Asking(files, file, stage)
     stage.run_next()
     asking.cancel()
@@ -277,7 +277,7 @@ def test_all_give_up_while_it_is_compressed_and_it_is_kept(file: WatchedFile) ->
 
 def test_the_caller_may_let_go_of_the_file_at_once(file: WatchedFile) -> None:
     """As when it is put out of the cache of open files: the jobs hold it themselves."""
-    stage, files = Backstage(), CodedFiles(1 << 20)
+    stage, files = Backstage(), CompressedCache(1 << 20)
     asking = Asking(files, file, stage)
     file.release()
     stage.run_next()
@@ -288,7 +288,7 @@ def test_the_caller_may_let_go_of_the_file_at_once(file: WatchedFile) -> None:
 
 @pytest.mark.parametrize("full", [Lane.COMPRESSION, Lane.FILES])
 def test_a_full_pool_gives_none_and_later_is_another_time(file: WatchedFile, full: Lane) -> None:
-    stage, files = Backstage(), CodedFiles(1 << 20)
+    stage, files = Backstage(), CompressedCache(1 << 20)
     stage.full.add(full)
     asking = [Asking(files, file, stage), Asking(files, file, stage)]
     while stage.jobs:
@@ -301,7 +301,7 @@ def test_a_full_pool_gives_none_and_later_is_another_time(file: WatchedFile, ful
 
 @pytest.mark.parametrize("when", [0, 1])
 def test_a_file_that_shrinks_gives_none(file: WatchedFile, tmp_path: Path, when: int) -> None:
-    stage, files = Backstage(), CodedFiles(1 << 20)
+    stage, files = Backstage(), CompressedCache(1 << 20)
     asking = Asking(files, file, stage)
     for job in range(2):
         if job == when:
@@ -317,14 +317,14 @@ def test_a_file_that_shrinks_gives_none(file: WatchedFile, tmp_path: Path, when:
 def test_a_file_that_grows_is_served_as_it_was(file: WatchedFile, tmp_path: Path) -> None:
     with (tmp_path / "file").open("ab") as end:
         end.write(b"more")
-    assert gzip.decompress(make(CodedFiles(1 << 20), file)) == TEXT
+    assert gzip.decompress(make(CompressedCache(1 << 20), file)) == TEXT
 
 
 @pytest.mark.parametrize("when", [0, 1])
 def test_a_disk_that_fails_is_told_to_all_and_later_is_another_time(
     file: WatchedFile, when: int
 ) -> None:
-    stage, files = Backstage(), CodedFiles(1 << 20)
+    stage, files = Backstage(), CompressedCache(1 << 20)
     asking = [Asking(files, file, stage), Asking(files, file, stage)]
     for _ in range(when):
         stage.run_next()
@@ -344,7 +344,7 @@ def test_a_disk_that_fails_is_told_to_all_and_later_is_another_time(
 
 def test_the_bound_is_exact() -> None:
     size = 1000
-    files = CodedFiles(10 * (size + ENTRY_BYTES))
+    files = CompressedCache(10 * (size + ENTRY_BYTES))
     for version in range(10):
         files._keep((version, "gzip"), bytes(size))
     assert len(files) == 10
@@ -356,7 +356,7 @@ def test_the_bound_is_exact() -> None:
 
 
 def test_what_was_not_asked_for_the_longest_goes_first() -> None:
-    files = CodedFiles(10 * (100 + ENTRY_BYTES))
+    files = CompressedCache(10 * (100 + ENTRY_BYTES))
     for version in range(10):
         files._keep((version, "gzip"), bytes(100))
     assert files.get(0, "gzip") is not None
@@ -372,7 +372,7 @@ def test_a_result_of_more_than_an_eighth_is_given_but_not_kept(tmp_path: Path) -
     file = WatchedFile(tmp_path / "file", noise)
     size = len(encoders.gzip_bytes(noise)) + ENTRY_BYTES
     for most, count in ((8 * size, 1), (8 * size - 1, 0)):
-        files = CodedFiles(most)
+        files = CompressedCache(most)
         assert gzip.decompress(make(files, file)) == noise
         assert len(files) == count
         assert files.bytes == count * size
@@ -385,7 +385,7 @@ def test_a_result_of_more_than_an_eighth_is_given_but_not_kept(tmp_path: Path) -
     steps=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3000), st.booleans()), max_size=60),
 )
 def test_it_behaves_like_a_list(most: int, steps: list[tuple[int, int, bool]]) -> None:
-    files = CodedFiles(most)
+    files = CompressedCache(most)
     model: list[tuple[int, int]] = []  # version and size, the one used last is last
     for version, size, asked in steps:
         found = [one for one in model if one[0] == version]
@@ -518,7 +518,7 @@ def test_files_through_a_server(serve: Serve, tmp_path: Path) -> None:
     """On real threads, both ways; a client that leaves takes its stream's hold along."""
     text = TEXT * 20
     file = WatchedFile(tmp_path / "file", text)
-    files = CodedFiles(1 << 24)
+    files = CompressedCache(1 << 24)
     fields = [("Content-Encoding", "gzip")]
 
     async def handle(request: Request) -> Response:

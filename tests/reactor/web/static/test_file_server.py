@@ -46,7 +46,7 @@ from reactor.web.semantics.validators import parse_date
 from reactor.web.static import compressed_cache, open_file_cache
 from reactor.web.static.compressed_cache import STREAMED_BYTES
 from reactor.web.static.file_server import Files, Mount
-from reactor.web.static.open_file_cache import OpenFiles
+from reactor.web.static.open_file_cache import OpenFileCache
 from reactor.web.storage.safe_path import Root
 from reactor.web.uploads.receiver import Receiver
 from tests.support.coroutine_driver import Feed, Play, Stage, drive, make_request, open_descriptors
@@ -352,13 +352,13 @@ def test_last_modified_in_the_future(served: Served, site: Path, clock: Clock) -
         *("data%00", "data%00.txt", "%00", "data%0a", "data%20", "Data", "back%5cslash"),
         *("/data", "//data", "sub//small.txt", "page//", "//", "/", "//evil.example/"),
         *("/etc/passwd", "%2fetc%2fpasswd", "%2f", "x" * 255, "x" * 256, "x" * 4000, "x/" * 2000),
-        *("out", "out-folder/secret.txt", "out-folder/", "loop", "fifo", "fifo/", "dangling"),
+        *("out", "out-directory/secret.txt", "out-directory/", "loop", "fifo", "fifo/", "dangling"),
     ],
 )  # fmt: skip
 @pytest.mark.timeout(10)
 def test_what_is_not_there(site: Path, clock: Clock, prefix: str, path: str) -> None:
     (site / "out").symlink_to("../secret.txt")
-    (site / "out-folder").symlink_to("..")
+    (site / "out-directory").symlink_to("..")
     (site / "loop").symlink_to("loop")
     (site / "dangling").symlink_to("nowhere")
     (site / "hidden-link").symlink_to(".hidden")
@@ -409,7 +409,8 @@ def test_nothing_but_files_is_opened(
         assert name.encode() not in opened
 
 
-# --- folders -------------------------------------------------------------------------------------
+# --- directories
+# -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -426,7 +427,7 @@ def test_nothing_but_files_is_opened(
         ("/files/", "sub/é".replace("é", "%C3%A9"), "/files/sub/%C3%A9/"),
     ],
 )
-def test_folder_without_its_slash(
+def test_directory_without_its_slash(
     site: Path, clock: Clock, prefix: str, path: str, location: str
 ) -> None:
     for name in ("sub/a b?#%", "evil.example", "sub/é"):
@@ -465,7 +466,7 @@ def test_no_redirect_leads_to_another_server(site: Path, path: str) -> None:
             assert urlsplit(location)[:2] == ("", "")
 
 
-def test_redirect_leads_to_the_folder(served: Served, site: Path) -> None:
+def test_redirect_leads_to_the_directory(served: Served, site: Path) -> None:
     (site / "sub" / "ü %?").mkdir()
     (site / "sub" / "ü %?" / "index.html").write_bytes(b"<p>there")
     location = served.ask("sub/%C3%BC%20%25%3F").get("location") or ""
@@ -492,7 +493,7 @@ def test_index_comes_and_goes(served: Served, site: Path, clock: Clock) -> None:
     assert b"small.txt" in served.ask("sub/").body
 
 
-def test_index_that_is_a_folder(site: Path, clock: Clock) -> None:
+def test_index_that_is_a_directory(site: Path, clock: Clock) -> None:
     (site / "sub" / "index.html").mkdir()
     assert b"index.html/" in Served(site, clock).ask("sub/").body
     assert Served(site, clock, listing=False).ask("sub/").status == 404
@@ -596,7 +597,7 @@ def test_paths_that_no_file_has_are_the_applications(
         assert Served(site, clock).ask(path).status == 404
 
 
-def test_without_listing_folders_are_the_applications(site: Path, clock: Clock) -> None:
+def test_without_listing_directories_are_the_applications(site: Path, clock: Clock) -> None:
     served = Served(site, clock, spa="data", listing=False)
     assert served.ask("sub/").body == bytes(range(256))
 
@@ -609,7 +610,7 @@ def test_application_that_is_not_there(site: Path, clock: Clock, spa: str) -> No
         assert served.ask(path).status == 404
 
 
-def test_application_that_is_a_folder(site: Path, clock: Clock) -> None:
+def test_application_that_is_a_directory(site: Path, clock: Clock) -> None:
     assert Served(site, clock, spa="sub").ask("none").status in (301, 404)
 
 
@@ -693,8 +694,8 @@ def nobody() -> Iterator[Path]:
         yield site
     finally:
         os.seteuid(user)
-        for folder in ("", "sub", "page"):
-            (outside / "site" / folder).chmod(0o755)
+        for directory in ("", "sub", "page"):
+            (outside / "site" / directory).chmod(0o755)
         shutil.rmtree(outside)
 
 
@@ -726,15 +727,15 @@ def test_what_the_server_may_not_read(nobody: Path, clock: Clock) -> None:
     assert gzip.decompress(seen.body) == TEXT  # made, since what is there may not be read
 
 
-def test_a_folder_that_may_be_searched_but_not_read(nobody: Path, clock: Clock) -> None:
+def test_a_directory_that_may_be_searched_but_not_read(nobody: Path, clock: Clock) -> None:
     user = os.geteuid()
     if os.getuid() == 0:
         os.seteuid(0)
     (nobody / "sub" / "deep").mkdir()
     (nobody / "sub" / "deep" / "b.txt").write_bytes(b"b")
     (nobody / "sub" / "small.txt.gz").write_bytes(b"coded")
-    for folder in ("sub", "page", ""):
-        (nobody / folder).chmod(0o711)
+    for directory in ("sub", "page", ""):
+        (nobody / directory).chmod(0o711)
     os.seteuid(user)
     if os.access(nobody / "sub", os.R_OK, effective_ids=True):
         pytest.skip("this user may read everything")
@@ -1095,7 +1096,7 @@ def test_a_part_of_a_file_that_never_rests(
 ) -> None:
     """What was opened for the request is as new as anything can be."""
     served.ask("data")
-    monkeypatch.setattr(OpenFiles, "changed", lambda *_: True)
+    monkeypatch.setattr(OpenFileCache, "changed", lambda *_: True)
     assert served.ask("data", Range="bytes=1-2").status == 206
 
 
@@ -1310,7 +1311,7 @@ def test_stored_coding_that_is_made_anew(served: Served, site: Path, clock: Cloc
     assert seen.get("etag") != first
 
 
-@pytest.mark.parametrize("kind", ["outside", "older", "folder", "hidden", "fifo"])
+@pytest.mark.parametrize("kind", ["outside", "older", "directory", "hidden", "fifo"])
 @pytest.mark.timeout(10)
 def test_stored_coding_that_is_none(served: Served, site: Path, kind: str) -> None:
     path = site / "text.txt.gz"
@@ -1318,7 +1319,7 @@ def test_stored_coding_that_is_none(served: Served, site: Path, kind: str) -> No
         path.symlink_to("../text.txt.gz")
     elif kind == "hidden":
         path.symlink_to(".hidden")
-    elif kind == "folder":
+    elif kind == "directory":
         path.mkdir()
     elif kind == "fifo":
         os.mkfifo(path)

@@ -489,7 +489,7 @@ def test_error_keeps_nothing_open(
 
     gc.disable()
     try:
-        monkeypatch.setattr(Root, "find_folder", fail)
+        monkeypatch.setattr(Root, "find_directory", fail)
         for path in ("/sub/", "/sub/index.html", "/data", "/none/"):
             status = client.ask(path).status
             assert status in ((200, 404) if code == errno.ENOENT else (404, 503))
@@ -575,7 +575,7 @@ def test_curl_ranges(site: Path, start: Start) -> None:
 
 
 @needs_curl
-def test_curl_follows_a_folder(site: Path, start: Start) -> None:
+def test_curl_follows_a_directory(site: Path, start: Start) -> None:
     (site / "sub" / "index.html").write_bytes(b"<p>")
     running, _ = start(site)
     assert curl("-L", url(running, "/sub?x=1")) == b"<p>"
@@ -726,14 +726,20 @@ class Attacker:
 def build_battlefield(tmp_path: Path) -> tuple[Path, list[tuple[Path, Path]]]:
     """A site, secrets beside it under the same names, and what to swap in the site for what."""
     site, outside = tmp_path / "site", tmp_path / "outside"
-    for folder in (site, site / "d", site / "d" / "e", site / "moving", site / "moving" / "deep"):
-        folder.mkdir()
+    for directory in (
+        site,
+        site / "d",
+        site / "d" / "e",
+        site / "moving",
+        site / "moving" / "deep",
+    ):
+        directory.mkdir()
         for name in ("f", "f.txt", "index.html"):
-            (folder / name).write_bytes(b"public " * 300)
-    for folder in (outside, outside / "e", outside / "deep"):
-        folder.mkdir()
+            (directory / name).write_bytes(b"public " * 300)
+    for directory in (outside, outside / "e", outside / "deep"):
+        directory.mkdir()
         for name in ("f", "f.txt", "index.html", "f.gz", "f.txt.gz", "f.txt.br", SECRET.decode()):
-            (folder / name).write_bytes(SECRET + b" " + SECRET * 100)
+            (directory / name).write_bytes(SECRET + b" " + SECRET * 100)
     for name in ("f", "f.txt", "secret"):
         (tmp_path / name).write_bytes(SECRET)
     (site / ".hidden").mkdir()

@@ -1,4 +1,5 @@
-"""Folders as HTML and JSON: what is shown, in which order, and what hostile names can do (nothing).
+"""Directories as HTML and JSON: what is shown, in which order, and what hostile names can do
+(nothing).
 
 The page is read by html.parser, as a browser would, and compared as a set of facts.
 """
@@ -31,9 +32,9 @@ from reactor.web.static.directory_reader import (
     Entry,
     Order,
     natural,
-    read_folder,
+    read_directory,
 )
-from reactor.web.static.listing import ROWS, ListingOptions, list_folder
+from reactor.web.static.listing import ROWS, ListingOptions, list_directory
 from reactor.web.storage.safe_path import Root
 from tests.support.coroutine_driver import (
     Play,
@@ -128,15 +129,15 @@ class Read(HTMLParser):
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def directory(tmp_path: Path) -> Path:
     path = tmp_path / "root"
     path.mkdir()
     return path
 
 
-def put(folder: Path, name: str | bytes, size: int = 0, age: int = 0) -> None:
+def put(directory: Path, name: str | bytes, size: int = 0, age: int = 0) -> None:
     """A file of this size that is so many days old: older than the first of January 2020."""
-    path = os.path.join(os.fsencode(folder), os.fsencode(name))
+    path = os.path.join(os.fsencode(directory), os.fsencode(name))
     with open(path, "wb") as file:
         file.truncate(size)
     when = datetime(2020, 1, 1, tzinfo=UTC).timestamp() - age * DAY
@@ -144,7 +145,7 @@ def put(folder: Path, name: str | bytes, size: int = 0, age: int = 0) -> None:
 
 
 def ask(
-    folder: Path,
+    directory: Path,
     path: str = "/",
     look: ListingOptions | None = None,
     method: str = "GET",
@@ -155,7 +156,7 @@ def ask(
     request = make_request(method, target, None, **headers)
     request.query = query
     segments = [unquote_to_bytes(name).decode() for name in target.split("/")[1:-1]]
-    return drive(list_folder(request, Root(folder), segments, look or ListingOptions()))
+    return drive(list_directory(request, Root(directory), segments, look or ListingOptions()))
 
 
 def body(response: Response) -> str:
@@ -165,44 +166,46 @@ def body(response: Response) -> str:
     return drive(collect(response.body))
 
 
-def read(folder: Path, path: str = "/", look: ListingOptions | None = None) -> Read:
-    return Read(body(ask(folder, path, look)))
+def read(directory: Path, path: str = "/", look: ListingOptions | None = None) -> Read:
+    return Read(body(ask(directory, path, look)))
 
 
-def read_json(folder: Path, path: str = "/", look: ListingOptions | None = None) -> dict[str, Any]:
-    response = ask(folder, path, look, Accept="application/json")
+def read_json(
+    directory: Path, path: str = "/", look: ListingOptions | None = None
+) -> dict[str, Any]:
+    response = ask(directory, path, look, Accept="application/json")
     found: dict[str, Any] = json.loads(body(response))
     return found
 
 
-def names(folder: Path, path: str = "/") -> list[str]:
+def names(directory: Path, path: str = "/") -> list[str]:
     """As JSON has them, which must be the names that the page has, in the same order."""
-    told = [entry["name"] for entry in read_json(folder, path)["entries"]]
-    assert [row.name.removesuffix("/") for row in read(folder, path).rows] == told
+    told = [entry["name"] for entry in read_json(directory, path)["entries"]]
+    assert [row.name.removesuffix("/") for row in read(directory, path).rows] == told
     return told
 
 
 # --- what is shown -------------------------------------------------------------------------------
 
 
-def test_a_page(folder: Path) -> None:
-    put(folder, "b.txt", 1234567, age=1)
-    put(folder, "a.txt", 5)
-    (folder / "photos").mkdir()
-    os.utime(folder / "photos", (0, 0))
-    assert read(folder).rows == [
-        Row("photos/", "./photos/", "folder", "", None, "1970-01-01T00:00:00Z"),
+def test_a_page(directory: Path) -> None:
+    put(directory, "b.txt", 1234567, age=1)
+    put(directory, "a.txt", 5)
+    (directory / "photos").mkdir()
+    os.utime(directory / "photos", (0, 0))
+    assert read(directory).rows == [
+        Row("photos/", "./photos/", "directory", "", None, "1970-01-01T00:00:00Z"),
         Row("a.txt", "./a.txt", "file", "5\xa0B", "5 bytes", "2020-01-01T00:00:00Z"),
         Row("b.txt", "./b.txt", "file", "1.2\xa0MB", "1,234,567 bytes", "2019-12-31T00:00:00Z"),
     ]
 
 
-def test_the_same_as_json(folder: Path) -> None:
-    put(folder, "a b.txt", 5)
-    (folder / "photos").mkdir()
-    os.utime(folder / "photos", (1.5, 1.5))
+def test_the_same_as_json(directory: Path) -> None:
+    put(directory, "a b.txt", 5)
+    (directory / "photos").mkdir()
+    os.utime(directory / "photos", (1.5, 1.5))
     look = ListingOptions(prefix="/files/")
-    assert read_json(folder, look=look) == {
+    assert read_json(directory, look=look) == {
         "path": "/files/",
         "complete": True,
         "entries": [
@@ -222,38 +225,38 @@ def test_the_same_as_json(folder: Path) -> None:
             },
         ],
     }
-    assert read_json(folder, "/photos/", look)["path"] == "/files/photos/"
-    assert read_json(folder, "/photos/")["path"] == "/photos/"
+    assert read_json(directory, "/photos/", look)["path"] == "/files/photos/"
+    assert read_json(directory, "/photos/")["path"] == "/photos/"
 
 
-def test_an_empty_folder(folder: Path) -> None:
-    page = read(folder)
+def test_an_empty_directory(directory: Path) -> None:
+    page = read(directory)
     assert page.rows == []
-    assert "nothing in this folder" in page.texts["td"]
-    assert read_json(folder)["entries"] == []
+    assert "nothing in this directory" in page.texts["td"]
+    assert read_json(directory)["entries"] == []
 
 
-def test_what_is_hidden(folder: Path) -> None:
-    put(folder, "shown")
+def test_what_is_hidden(directory: Path) -> None:
+    put(directory, "shown")
     for name in (".hidden", "..hidden", ".0123456789abcdef.part", "back\\slash", b".\xff"):
-        put(folder, name)
-    (folder / ".uploads").mkdir()
-    os.mkfifo(folder / "fifo")
+        put(directory, name)
+    (directory / ".uploads").mkdir()
+    os.mkfifo(directory / "fifo")
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(folder / "socket"))
-        assert names(folder) == ["shown"]
+        listener.bind(str(directory / "socket"))
+        assert names(directory) == ["shown"]
 
 
-def test_links_are_what_they_lead_to(folder: Path) -> None:
-    put(folder, "file", 7, age=3)
-    (folder / "sub").mkdir()
-    put(folder / "sub", ".secret")
-    put(folder.parent, "outside")
+def test_links_are_what_they_lead_to(directory: Path) -> None:
+    put(directory, "file", 7, age=3)
+    (directory / "sub").mkdir()
+    put(directory / "sub", ".secret")
+    put(directory.parent, "outside")
     links = {
         "to-file": "file",
-        "to-folder": "sub",
+        "to-directory": "sub",
         "twice": "to-file",
-        "absolute": f"{folder}/file",
+        "absolute": f"{directory}/file",
         "by-parent": "sub/../file",
         "out": "../outside",
         "out-absolute": "/etc/passwd",
@@ -263,72 +266,80 @@ def test_links_are_what_they_lead_to(folder: Path) -> None:
         "to-device": "/dev/null",
     }
     for name, target in links.items():
-        (folder / name).symlink_to(target)
-    os.symlink("file", os.fsencode(folder) + b"/\xff")  # a path that no URL can say
-    found = {entry["name"]: entry for entry in read_json(folder)["entries"]}
-    assert set(found) == {"file", "sub", "to-file", "to-folder", "twice", "absolute", "by-parent"}
+        (directory / name).symlink_to(target)
+    os.symlink("file", os.fsencode(directory) + b"/\xff")  # a path that no URL can say
+    found = {entry["name"]: entry for entry in read_json(directory)["entries"]}
+    assert set(found) == {
+        "file",
+        "sub",
+        "to-file",
+        "to-directory",
+        "twice",
+        "absolute",
+        "by-parent",
+    }
     for name in ("to-file", "twice", "absolute", "by-parent"):
         assert found[name] == {**found["file"], "name": name, "href": f"./{name}"}
-    assert found["to-folder"]["type"] == "folder"
-    assert found["to-folder"]["href"] == "./to-folder/"
+    assert found["to-directory"]["type"] == "folder"
+    assert found["to-directory"]["href"] == "./to-directory/"
 
 
-def test_links_in_a_folder_below(folder: Path) -> None:
-    (folder / "a" / "b").mkdir(parents=True)
-    put(folder, "file", 7)
-    (folder / "a" / "b" / "up").symlink_to("../../file")
-    (folder / "a" / "b" / "out").symlink_to("../../../outside")
-    put(folder.parent, "outside")
-    assert [entry["size"] for entry in read_json(folder, "/a/b/")["entries"]] == [7]
+def test_links_in_a_directory_below(directory: Path) -> None:
+    (directory / "a" / "b").mkdir(parents=True)
+    put(directory, "file", 7)
+    (directory / "a" / "b" / "up").symlink_to("../../file")
+    (directory / "a" / "b" / "out").symlink_to("../../../outside")
+    put(directory.parent, "outside")
+    assert [entry["size"] for entry in read_json(directory, "/a/b/")["entries"]] == [7]
 
 
 def test_a_file_that_goes_meanwhile_is_left_out(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(folder, "stays")
-    put(folder, "goes")
+    put(directory, "stays")
+    put(directory, "goes")
     stat = os.stat
 
     def after_a_while(path: Any, **options: Any) -> os.stat_result:
-        (folder / "goes").unlink(missing_ok=True)
+        (directory / "goes").unlink(missing_ok=True)
         return stat(path, **options)
 
     monkeypatch.setattr(os, "stat", after_a_while)
-    assert names(folder) == ["stays"]
+    assert names(directory) == ["stays"]
 
 
-def test_more_than_is_shown(folder: Path) -> None:
+def test_more_than_is_shown(directory: Path) -> None:
     for number in range(2 * BATCH + 2):
-        put(folder, f"{number}", 1)
+        put(directory, f"{number}", 1)
     most = 2 * BATCH + 1
-    told = read_json(folder, look=ListingOptions(most=most))
+    told = read_json(directory, look=ListingOptions(most=most))
     assert (len(told["entries"]), told["complete"]) == (most, False)
-    page = read(folder, look=ListingOptions(most=most))
+    page = read(directory, look=ListingOptions(most=most))
     assert len(page.rows) == most
-    assert "more in this folder than the 129 entries" in page.texts["p"]
-    told = read_json(folder, look=ListingOptions(most=most + 1))
+    assert "more in this directory than the 129 entries" in page.texts["p"]
+    told = read_json(directory, look=ListingOptions(most=most + 1))
     assert (len(told["entries"]), told["complete"]) == (most + 1, True)
-    assert "130 files, 130\xa0B" in read(folder, look=ListingOptions(most=most + 1)).texts["p"]
+    assert "130 files, 130\xa0B" in read(directory, look=ListingOptions(most=most + 1)).texts["p"]
 
 
 @pytest.mark.parametrize("count", [1, BATCH - 1, BATCH, BATCH + 1, ROWS * 2])
-def test_none_is_lost_at_a_seam(folder: Path, count: int) -> None:
+def test_none_is_lost_at_a_seam(directory: Path, count: int) -> None:
     for number in range(count):
-        put(folder, f"{number}")
-    (folder / "z").mkdir()
-    assert names(folder) == ["z", *map(str, range(count))]
+        put(directory, f"{number}")
+    (directory / "z").mkdir()
+    assert names(directory) == ["z", *map(str, range(count))]
 
 
 # --- order ---------------------------------------------------------------------------------------
 
 
-def test_sorted_by_each_column_both_ways(folder: Path) -> None:
-    put(folder, "b", 1, age=5)
-    put(folder, "a", 3, age=1)
-    put(folder, "c", 2, age=9)
+def test_sorted_by_each_column_both_ways(directory: Path) -> None:
+    put(directory, "b", 1, age=5)
+    put(directory, "a", 3, age=1)
+    put(directory, "c", 2, age=9)
     for name, date in (("y", 2), ("x", 3), ("z", 1)):
-        (folder / name).mkdir()
-        os.utime(folder / name, (date * DAY, date * DAY))
+        (directory / name).mkdir()
+        os.utime(directory / name, (date * DAY, date * DAY))
     expected = {
         "?sort=name&order=asc": "xyzabc",
         "?sort=name&order=desc": "zyxcba",
@@ -338,37 +349,37 @@ def test_sorted_by_each_column_both_ways(folder: Path) -> None:
         "?sort=date&order=desc": "xyzabc",
     }
     for query, order in expected.items():
-        assert "".join(names(folder, "/" + query)) == order, query
+        assert "".join(names(directory, "/" + query)) == order, query
 
 
 @pytest.mark.parametrize(
     "query", ["", "sort=colour", "sort", "=&=", "order=up", "sort=%6eame", "a=b&&c", "sort=name;x"]
 )
-def test_what_makes_no_sense_is_ignored(folder: Path, query: str) -> None:
-    put(folder, "b")
-    put(folder, "a")
-    assert names(folder, f"/?{query}") == ["a", "b"]
+def test_what_makes_no_sense_is_ignored(directory: Path, query: str) -> None:
+    put(directory, "b")
+    put(directory, "a")
+    assert names(directory, f"/?{query}") == ["a", "b"]
 
 
-def test_an_order_without_a_column_is_that_of_names(folder: Path) -> None:
-    put(folder, "b")
-    put(folder, "a")
-    assert names(folder, "/?order=desc") == ["b", "a"]
-    assert names(folder, "/?sort=nonsense&order=desc") == ["b", "a"]
+def test_an_order_without_a_column_is_that_of_names(directory: Path) -> None:
+    put(directory, "b")
+    put(directory, "a")
+    assert names(directory, "/?order=desc") == ["b", "a"]
+    assert names(directory, "/?sort=nonsense&order=desc") == ["b", "a"]
 
 
-def test_dates_sort_to_the_nanosecond_and_before_1970(folder: Path) -> None:
+def test_dates_sort_to_the_nanosecond_and_before_1970(directory: Path) -> None:
     for name, when in (("c", 5), ("b", 6), ("a", -(10**15)), ("d", 0)):
-        put(folder, name)
-        os.utime(folder / name, ns=(when, when))
-    assert names(folder, "/?sort=date&order=asc") == ["a", "d", "c", "b"]
+        put(directory, name)
+        os.utime(directory / name, ns=(when, when))
+    assert names(directory, "/?sort=date&order=asc") == ["a", "d", "c", "b"]
 
 
-def test_names_in_natural_order(folder: Path) -> None:
+def test_names_in_natural_order(directory: Path) -> None:
     expected = ["A1", "a2", "A10", "a10b", "b", "B007", "b8", "Straße", "strasse2", "ä"]
     for name in expected:
-        put(folder, name)
-    assert names(folder) == expected
+        put(directory, name)
+    assert names(directory) == expected
 
 
 @given(st.text("ab", max_size=3), st.integers(0, 10**30), st.integers(0, 10**30))
@@ -377,30 +388,30 @@ def test_numbers_in_names_compare_as_numbers(before: str, one: int, other: int) 
     assert (keys[0] < keys[1], keys[0] == keys[1]) == (one < other, one == other)
 
 
-def test_the_titles_are_links_that_sort(folder: Path) -> None:
-    assert read(folder).titles == [
+def test_the_titles_are_links_that_sort(directory: Path) -> None:
+    assert read(directory).titles == [
         ("Name", "?sort=name&order=desc", "ascending"),
         ("Size", "?sort=size&order=desc", None),
         ("Changed UTC", "?sort=date&order=desc", None),
     ]
-    assert read(folder, "/?sort=size&order=desc").titles == [
+    assert read(directory, "/?sort=size&order=desc").titles == [
         ("Name", "?sort=name&order=asc", None),
         ("Size", "?sort=size&order=asc", "descending"),
         ("Changed UTC", "?sort=date&order=desc", None),
     ]
-    assert read(folder, "/?sort=size&order=asc").titles[1][1:] == (
+    assert read(directory, "/?sort=size&order=asc").titles[1][1:] == (
         "?sort=size&order=desc",
         "ascending",
     )
 
 
-def test_an_order_is_kept_on_the_way(folder: Path) -> None:
-    (folder / "sub" / "deep").mkdir(parents=True)
-    put(folder / "sub", "file")
-    page = read(folder, "/sub/?sort=size&order=desc")
+def test_an_order_is_kept_on_the_way(directory: Path) -> None:
+    (directory / "sub" / "deep").mkdir(parents=True)
+    put(directory / "sub", "file")
+    page = read(directory, "/sub/?sort=size&order=desc")
     assert [row.href for row in page.rows] == ["./deep/?sort=size&order=desc", "./file"]
     assert page.crumbs == [("example.com", "../?sort=size&order=desc")]
-    told = read_json(folder, "/sub/?sort=size&order=desc")["entries"]
+    told = read_json(directory, "/sub/?sort=size&order=desc")["entries"]
     assert told[0]["href"] == "./deep/"
 
 
@@ -424,11 +435,11 @@ HOSTILE = [
 ]
 
 
-def test_hostile_names(folder: Path) -> None:
+def test_hostile_names(directory: Path) -> None:
     for name in HOSTILE:
-        put(folder, name)
-    put(folder, b"latin1 \xe9")
-    page = read(folder)
+        put(directory, name)
+    put(directory, b"latin1 \xe9")
+    page = read(directory)
     assert {row.href and unquote_to_bytes(row.href[2:]).decode() for row in page.rows} == {
         *HOSTILE,
         None,
@@ -442,22 +453,26 @@ def test_hostile_names(folder: Path) -> None:
         "latin1 �",
     }
     assert "script" not in page.tags
-    told = read_json(folder)["entries"]
+    told = read_json(directory)["entries"]
     assert {entry["name"] for entry in told} == {*HOSTILE, "latin1 �"}
     assert [entry["name"] for entry in told if entry["href"] is None] == ["latin1 �"]
 
 
-def test_hostile_names_of_folders_above(folder: Path) -> None:
+def test_hostile_names_of_directories_above(directory: Path) -> None:
     for name in HOSTILE:
-        (folder / name / "b").mkdir(parents=True)
+        (directory / name / "b").mkdir(parents=True)
         look = ListingOptions(prefix='/"<&/')
-        page = Read(body(drive(list_folder(make_request("GET", "/"), Root(folder), [name], look))))
+        page = Read(
+            body(drive(list_directory(make_request("GET", "/"), Root(directory), [name], look)))
+        )
         assert page.tags & {"script", "h2"} == set()
         assert page.crumbs == [('"<&', "../")]
         assert visible(page.texts["title"]) == visible(f'/"<&/{name}/')
         assert [row.href for row in page.rows] == ["./b/"]
         page = Read(
-            body(drive(list_folder(make_request("GET", "/"), Root(folder), [name, "b"], look)))
+            body(
+                drive(list_directory(make_request("GET", "/"), Root(directory), [name, "b"], look))
+            )
         )
         assert [href for _, href in page.crumbs] == ["../../", "../"]
         assert page.texts["h1"] == "b"
@@ -481,11 +496,11 @@ ALLOWED = {"tr", "td", "a", "bdi", "i", "time", "span"}
 @given(st.sets(NAMES, max_size=5))
 def test_any_name(given_names: set[bytes]) -> None:
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
+        directory = Path(temporary)
         for name in given_names:
-            put(folder, name)
-        text = body(ask(folder))
-        told = read_json(folder)["entries"]
+            put(directory, name)
+        text = body(ask(directory))
+        told = read_json(directory)["entries"]
     # What the rows may be made of, whatever the names are.
     rows = text[text.index("<tbody>") + 7 : text.index("</tbody>")]
     if given_names:
@@ -524,10 +539,10 @@ def behind(href: str) -> bytes:
 # --- the page ------------------------------------------------------------------------------------
 
 
-def test_the_policy_allows_what_is_in_the_page_and_nothing_else(folder: Path) -> None:
-    put(folder, "file")
+def test_the_policy_allows_what_is_in_the_page_and_nothing_else(directory: Path) -> None:
+    put(directory, "file")
     for look in (ListingOptions(), ListingOptions(uploads=True), ListingOptions(deletes=True)):
-        response = ask(folder, look=look)
+        response = ask(directory, look=look)
         page = body(response)
         policy = dict(
             part.split(" ", 1) for part in fields(response)["content-security-policy"].split("; ")
@@ -559,8 +574,8 @@ def fields(response: Response) -> dict[str, str]:
     return {name.lower(): value for name, value in response.headers}
 
 
-def test_the_fields(folder: Path) -> None:
-    html, told = ask(folder), ask(folder, Accept="application/json")
+def test_the_fields(directory: Path) -> None:
+    html, told = ask(directory), ask(directory, Accept="application/json")
     assert fields(html)["content-type"] == "text/html; charset=utf-8"
     assert fields(told)["content-type"] == "application/json"
     for response in (html, told):
@@ -569,22 +584,22 @@ def test_the_fields(folder: Path) -> None:
         assert fields(response)["x-content-type-options"] == "nosniff"
 
 
-def test_the_operator_has_the_last_word(folder: Path) -> None:
+def test_the_operator_has_the_last_word(directory: Path) -> None:
     look = ListingOptions(headers=[("cache-control", "max-age=60"), ("X-Served-By", "us")])
-    both = ask(folder, look=ListingOptions(headers=[("Vary", "Origin")])).headers
+    both = ask(directory, look=ListingOptions(headers=[("Vary", "Origin")])).headers
     assert [value for name, value in both if name == "Vary"] == [
         "Accept, Accept-Encoding",
         "Origin",
     ]
     for accept in ("", "application/json"):
-        found = fields(ask(folder, look=look, Accept=accept))
+        found = fields(ask(directory, look=look, Accept=accept))
         assert found["cache-control"] == "max-age=60"
         assert found["x-served-by"] == "us"
         assert found["vary"] == "Accept, Accept-Encoding"
 
 
-def test_the_form_is_there_where_files_are_taken(folder: Path) -> None:
-    page = body(ask(folder, look=ListingOptions(uploads=True, resumable=True)))
+def test_the_form_is_there_where_files_are_taken(directory: Path) -> None:
+    page = body(ask(directory, look=ListingOptions(uploads=True, resumable=True)))
     form = re.search(
         r'<form [^>]*>.*?<input type="file"[^>]*>.*?<button>.*?</form>', page, re.DOTALL
     )
@@ -593,21 +608,21 @@ def test_the_form_is_there_where_files_are_taken(folder: Path) -> None:
     assert re.search(r"<label>.*<input.*</label>", form[0])
     assert '<body data-can="uploads resumable">' in page
     for look in (ListingOptions(), ListingOptions(deletes=True)):
-        assert "<form" not in body(ask(folder, look=look))
-    assert '<body data-can="deletes">' in body(ask(folder, look=ListingOptions(deletes=True)))
+        assert "<form" not in body(ask(directory, look=look))
+    assert '<body data-can="deletes">' in body(ask(directory, look=ListingOptions(deletes=True)))
 
 
-def test_the_way_back(folder: Path) -> None:
-    (folder / "a" / "b c" / "d").mkdir(parents=True)
+def test_the_way_back(directory: Path) -> None:
+    (directory / "a" / "b c" / "d").mkdir(parents=True)
     look = ListingOptions(prefix="/files/")
-    page = read(folder, "/a/b%20c/d/", look)
+    page = read(directory, "/a/b%20c/d/", look)
     assert page.crumbs == [("files", "../../../"), ("a", "../../"), ("b c", "../")]
     assert page.texts["h1"] == "d"
     assert page.texts["title"] == "/files/a/b c/d/"
     assert page.attributes >= {"aria-label", "lang", "scope", "aria-sort"}
-    assert read(folder, "/", look).crumbs == []
-    assert read(folder, "/", look).texts["h1"] == "files"
-    assert read(folder, "/").texts["h1"] == "example.com"
+    assert read(directory, "/", look).crumbs == []
+    assert read(directory, "/", look).texts["h1"] == "files"
+    assert read(directory, "/").texts["h1"] == "example.com"
 
 
 @pytest.mark.parametrize(
@@ -628,8 +643,8 @@ def test_sizes_for_people(size: int, shown: str) -> None:
     assert listing._amount(size) == shown.replace(" ", "\xa0")
 
 
-def test_dates_that_cannot_be_said(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    put(folder, "file")
+def test_dates_that_cannot_be_said(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+    put(directory, "file")
     assert listing._date(-30610224000) == "1000-01-01T00:00:00Z"
     assert listing._date(253402300799) == "9999-12-31T23:59:59Z"
     stat = os.stat
@@ -642,27 +657,27 @@ def test_dates_that_cannot_be_said(monkeypatch: pytest.MonkeyPatch, folder: Path
     ages = [-30610224001, 253402300800, 2**62, -(2**63)]
     while ages:
         for query in ("", "?sort=date"):
-            assert [row.date for row in read(folder, "/" + query).rows] == [None]
-            told = read_json(folder, "/" + query)["entries"]
+            assert [row.date for row in read(directory, "/" + query).rows] == [None]
+            told = read_json(directory, "/" + query)["entries"]
             assert [entry["modified"] for entry in told] == [None]
         ages.pop()
 
 
-def test_the_summary(folder: Path) -> None:
-    assert read(folder).texts.get("p", "") == ""
-    put(folder, "one", 1)
-    assert read(folder).texts["p"] == "1 file, 1\xa0B"
-    put(folder, "two", 1000)
-    (folder / "sub").mkdir()
-    assert read(folder).texts["p"] == "1 folder, 2 files, 1.0\xa0kB"
+def test_the_summary(directory: Path) -> None:
+    assert read(directory).texts.get("p", "") == ""
+    put(directory, "one", 1)
+    assert read(directory).texts["p"] == "1 file, 1\xa0B"
+    put(directory, "two", 1000)
+    (directory / "sub").mkdir()
+    assert read(directory).texts["p"] == "1 directory, 2 files, 1.0\xa0kB"
 
 
 # --- errors, HEAD --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_errors_come_before_the_answer(folder: Path, method: str) -> None:
-    put(folder, "file")
+def test_errors_come_before_the_answer(directory: Path, method: str) -> None:
+    put(directory, "file")
     for path, error in (
         ("/missing/", FileNotFoundError),
         ("/file/", NotADirectoryError),
@@ -670,18 +685,18 @@ def test_errors_come_before_the_answer(folder: Path, method: str) -> None:
         ("/.hidden/", FileNotFoundError),
     ):
         with pytest.raises(error):
-            ask(folder, path, method=method)
+            ask(directory, path, method=method)
 
 
-def test_head_reads_no_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_head_reads_no_directory(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "scandir")
     for accept in ("", "application/json"):
-        head = ask(folder, method="HEAD", Accept=accept)
+        head = ask(directory, method="HEAD", Accept=accept)
         assert head.status == 200
         assert not hasattr(head.body, "__len__")  # so no length is told that GET has not
         assert body(head) == ""
     monkeypatch.undo()
-    assert head.headers == ask(folder, Accept="application/json").headers
+    assert head.headers == ask(directory, Accept="application/json").headers
 
 
 # --- scale ---------------------------------------------------------------------------------------
@@ -705,14 +720,16 @@ class Counter:
         self.count = 0
 
 
-def test_ten_thousand_entries_in_small_steps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ten_thousand_entries_in_small_steps(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No job looks at more than BATCH names; no step of the loop makes more than ROWS of anything.
 
     What a step costs was measured: 0.3 ms for usual names, 2 ms for the longest and strangest.
     """
-    put(folder, "file 0")
+    put(directory, "file 0")
     for number in range(1, 10_000):
-        os.link(folder / "file 0", folder / f"file {number}")  # quicker than as many files
+        os.link(directory / "file 0", directory / f"file {number}")  # quicker than as many files
     looked = Counter(monkeypatch, os, "stat")
     made = [
         Counter(monkeypatch, directory_reader, "natural"),  # of the rows, as they are read
@@ -722,7 +739,7 @@ def test_ten_thousand_entries_in_small_steps(folder: Path, monkeypatch: pytest.M
 
     async def whole() -> list[bytes]:
         request = make_request("GET", "/")
-        response = await list_folder(request, Root(folder), (), ListingOptions())
+        response = await list_directory(request, Root(directory), (), ListingOptions())
         return [piece async for piece in response.body]  # type: ignore[union-attr]
 
     stage = Stage()
@@ -741,34 +758,36 @@ def test_ten_thousand_entries_in_small_steps(folder: Path, monkeypatch: pytest.M
     assert [row.name for row in rows] == [f"file {number}" for number in range(10_000)]
 
 
-def test_a_row_is_small(folder: Path) -> None:
+def test_a_row_is_small(directory: Path) -> None:
     for number in range(1000):
-        put(folder, f"holiday picture {number:04}.jpeg", 1000)
+        put(directory, f"holiday picture {number:04}.jpeg", 1000)
     desk = Desk()
-    contents = drive(read_folder(desk, Root(folder), (), Order("size"), 1000))
+    contents = drive(read_directory(desk, Root(directory), (), Order("size"), 1000))
     assert 0 < desk.held / 1000 < 200
     del contents
     assert desk.held == 0
 
 
-def test_all_listings_together_are_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_listings_together_are_bounded(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(100):
-        put(folder, f"{number:03}")
+        put(directory, f"{number:03}")
     look = ListingOptions()
     monkeypatch.setattr(directory_reader, "HELD_BYTES", 30_000)
-    held = [ask(folder, look=look)]
+    held = [ask(directory, look=look)]
     each = look.desk.held
     with pytest.raises(ProtocolError) as refused:
         while True:
-            held.append(ask(folder, look=look))
+            held.append(ask(directory, look=look))
     assert refused.value.status == 503
     assert len(held) == 30_000 // each > 1
     assert look.desk.held == each * len(held)  # what was refused holds nothing
     assert body(held.pop())
-    assert ask(folder, look=look).status == 200  # there is room again
+    assert ask(directory, look=look).status == 200  # there is room again
     held.clear()  # never begun
     assert look.desk.held == 0
-    assert ask(folder, look=ListingOptions()).status == 200
+    assert ask(directory, look=ListingOptions()).status == 200
 
 
 # --- jobs and cancelling -------------------------------------------------------------------------
@@ -782,18 +801,18 @@ def same_descriptors() -> Iterator[None]:
     assert not opened_since(before)
 
 
-def start(folder: Path, look: ListingOptions, stage: Stage) -> Play:
-    """A listing whose folder is open, and which waits for its turn to read or has it."""
-    play = Play(list_folder(make_request("GET", "/"), Root(folder), (), look), stage)
+def start(directory: Path, look: ListingOptions, stage: Stage) -> Play:
+    """A listing whose directory is open, and which waits for its turn to read or has it."""
+    play = Play(list_directory(make_request("GET", "/"), Root(directory), (), look), stage)
     play.step()
     return play
 
 
-def test_nothing_is_open_while_a_page_is_sent(folder: Path, same_descriptors: None) -> None:
+def test_nothing_is_open_while_a_page_is_sent(directory: Path, same_descriptors: None) -> None:
     for number in range(1000):
-        put(folder, f"{number}")
+        put(directory, f"{number}")
     before = open_descriptors()
-    response = ask(folder)
+    response = ask(directory)
     assert not opened_since(before)
 
     async def begin() -> bytes:
@@ -803,14 +822,14 @@ def test_nothing_is_open_while_a_page_is_sent(folder: Path, same_descriptors: No
     drive(response.body.aclose())  # type: ignore[union-attr]
 
 
-def test_a_listing_that_is_cancelled_closes_its_folder(
-    folder: Path, same_descriptors: None
+def test_a_listing_that_is_cancelled_closes_its_directory(
+    directory: Path, same_descriptors: None
 ) -> None:
     for number in range(3 * BATCH):
-        put(folder, f"{number}")
+        put(directory, f"{number}")
     for steps in range(3):
         look = ListingOptions()
-        play = start(folder, look, Stage())
+        play = start(directory, look, Stage())
         for _ in range(steps):
             play.step()
         with pytest.raises(Cancelled):
@@ -820,11 +839,11 @@ def test_a_listing_that_is_cancelled_closes_its_folder(
         assert look.desk.held == 0
 
 
-def test_a_job_under_way_keeps_the_folder_open(folder: Path, same_descriptors: None) -> None:
+def test_a_job_under_way_keeps_the_directory_open(directory: Path, same_descriptors: None) -> None:
     """Its descriptor must not be somebody else's when it gets there."""
-    put(folder, "file")
+    put(directory, "file")
     stage = Stage()
-    play = start(folder, ListingOptions(), stage)
+    play = start(directory, ListingOptions(), stage)
     before = open_descriptors()
     stage.holding = True
     play.wish.start(stage)
@@ -836,11 +855,11 @@ def test_a_job_under_way_keeps_the_folder_open(folder: Path, same_descriptors: N
     stage.perform([0])
 
 
-def test_two_listings_read_at_a_time_in_turn(folder: Path) -> None:
+def test_two_listings_read_at_a_time_in_turn(directory: Path) -> None:
     for number in range(BATCH):
-        put(folder, f"{number}")
+        put(directory, f"{number}")
     look, stage = ListingOptions(), Stage()
-    plays = [start(folder, look, stage) for _ in range(READERS + 2)]
+    plays = [start(directory, look, stage) for _ in range(READERS + 2)]
     # Who has a turn waits for a job, the others for a turn.
     reading, waiting = plays[:READERS], plays[READERS:]
     turns = [play.wish for play in waiting]
@@ -859,13 +878,15 @@ def test_two_listings_read_at_a_time_in_turn(folder: Path) -> None:
         for play in plays:
             if play.result is None and getattr(play.wish, "done", True):
                 play.step()
-    assert {len(body(play.result)) for play in plays} == {len(body(ask(folder)))}
+    assert {len(body(play.result)) for play in plays} == {len(body(ask(directory)))}
 
 
-def test_who_gives_up_waiting_holds_up_nobody(folder: Path) -> None:
-    put(folder, "file")
+def test_who_gives_up_waiting_holds_up_nobody(directory: Path) -> None:
+    put(directory, "file")
     look, stage = ListingOptions(), Stage()
-    first, second, gone, taken_away, last = (start(folder, look, stage) for _ in range(READERS + 3))
+    first, second, gone, taken_away, last = (
+        start(directory, look, stage) for _ in range(READERS + 3)
+    )
     with pytest.raises(Cancelled):
         gone.throw(Cancelled())
     first.step()
@@ -879,13 +900,13 @@ def test_who_gives_up_waiting_holds_up_nobody(folder: Path) -> None:
     second.step()
     assert last.result is not None
     assert second.result is not None
-    assert drive(list_folder(make_request("GET", "/"), Root(folder), (), look)).status == 200
+    assert drive(list_directory(make_request("GET", "/"), Root(directory), (), look)).status == 200
 
 
 def test_a_job_that_fails_gives_its_turn_back(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(folder, "file")
+    put(directory, "file")
     desk = Desk()
 
     def fail() -> None:
@@ -894,13 +915,13 @@ def test_a_job_that_fails_gives_its_turn_back(
     for _ in range(READERS + 1):
         with pytest.raises(OSError, match="broken"):
             drive(desk.run(fail))
-    assert len(drive(read_folder(desk, Root(folder), (), Order(), 1))) == 1
+    assert len(drive(read_directory(desk, Root(directory), (), Order(), 1))) == 1
 
 
-def test_an_entry_says_what_it_is(folder: Path) -> None:
-    put(folder, b"\xff", 3)
-    (folder / "sub").mkdir()
-    os.utime(folder / "sub", (5, 5))
-    found = drive(read_folder(Desk(), Root(folder), (), Order(), 10))
+def test_an_entry_says_what_it_is(directory: Path) -> None:
+    put(directory, b"\xff", 3)
+    (directory / "sub").mkdir()
+    os.utime(directory / "sub", (5, 5))
+    found = drive(read_directory(Desk(), Root(directory), (), Order(), 10))
     assert list(found.take()) == [Entry(b"sub", None, 5), Entry(b"\xff", 3, 1577836800)]
-    assert (found.folders, found.files, found.size, found.complete) == (1, 1, 3, True)
+    assert (found.directories, found.files, found.size, found.complete) == (1, 1, 3, True)

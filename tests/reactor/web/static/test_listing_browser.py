@@ -1,4 +1,4 @@
-"""A folder's page in a real browser: what it shows, what a user can do, and what goes wrong.
+"""A directory's page in a real browser: what it shows, what a user can do, and what goes wrong.
 
 The server is the whole one, as the command line would put it together; a Recorder in front of it
 notes what the browser asks for, and can stand in its way.
@@ -18,7 +18,7 @@ from reactor.messages.request import Request
 from reactor.web.app.application import Application
 from reactor.web.endpoint import Answer
 from reactor.web.site.site import Site, SiteOptions
-from reactor.web.static.listing import ListingOptions, list_folder
+from reactor.web.static.listing import ListingOptions, list_directory
 from reactor.web.storage.safe_path import Root
 from reactor.web.uploads.receiver import Receiver
 from tests.conftest import Running, Serve
@@ -46,7 +46,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def directory(tmp_path: Path) -> Path:
     path = tmp_path / "served"
     path.mkdir()
     return path
@@ -105,12 +105,12 @@ Start = Callable[..., Served]
 
 
 @pytest.fixture
-def start(serve: Serve, folder: Path) -> Iterator[Start]:
+def start(serve: Serve, directory: Path) -> Iterator[Start]:
     """Start the server; afterwards close the files that it has kept open."""
     closers: list[tuple[Running, Callable[[], None]]] = []
 
     def start(*, deletes: bool = False, uploads: bool = True, **limits: Any) -> Served:
-        plan = SiteOptions(directory=str(folder), deletes=deletes, uploads=uploads)
+        plan = SiteOptions(directory=str(directory), deletes=deletes, uploads=uploads)
         site = Site(plan, Limits(**limits))
         recorder = Recorder(site.handler)
         served = Served(serve(recorder, **limits), recorder)
@@ -123,12 +123,12 @@ def start(serve: Serve, folder: Path) -> Iterator[Start]:
 
 
 def without_resuming(root: Root) -> Application:
-    """A folder that takes plain PUTs only."""
+    """A directory that takes plain PUTs only."""
     receiver = Receiver(root, Limits(), lambda place: None)
     look = ListingOptions(prefix="/files/", uploads=True)
 
     async def get(request: Request) -> Response:
-        return await list_folder(request, root, request.params["name"][:-1], look)
+        return await list_directory(request, root, request.params["name"][:-1], look)
 
     router = Application()
     router.add("GET", "/files/{name:segments}", get)
@@ -136,9 +136,9 @@ def without_resuming(root: Root) -> Application:
     return router
 
 
-def make(folder: Path, name: str, size: int) -> Path:
+def make(directory: Path, name: str, size: int) -> Path:
     """A file without repetition, so that a piece in the wrong place is seen."""
-    path = folder / name
+    path = directory / name
     path.write_bytes(os.urandom(size))
     return path
 
@@ -178,17 +178,17 @@ HOSTILE = [
 ]
 
 
-def test_every_link_leads_to_its_file(start: Start, folder: Path, page: Page) -> None:
+def test_every_link_leads_to_its_file(start: Start, directory: Path, page: Page) -> None:
     for name in HOSTILE:
-        (folder / name).write_text(name)
-    (folder / "sub #1").mkdir()
+        (directory / name).write_text(name)
+    (directory / "sub #1").mkdir()
     page.go(start().url)
     found = page.evaluate(
-        """Promise.all([...document.querySelectorAll('#list tbody tr:not(.folder) a')].map(
+        """Promise.all([...document.querySelectorAll('#list tbody tr:not(.directory) a')].map(
             async (link) => (await fetch(link.href)).text()))"""
     )
     assert sorted(found) == sorted(HOSTILE)
-    page.evaluate("document.querySelector('.folder a').click()")
+    page.evaluate("document.querySelector('.directory a').click()")
     page.wait_until("document.querySelector('nav a') !== null")
     assert page.evaluate("document.querySelector('h1').textContent") == "sub #1"
     page.evaluate("document.querySelector('nav a').click()")
@@ -196,9 +196,9 @@ def test_every_link_leads_to_its_file(start: Start, folder: Path, page: Page) ->
     assert not page.complaints
 
 
-def test_sorting_needs_no_script(start: Start, folder: Path, page: Page) -> None:
+def test_sorting_needs_no_script(start: Start, directory: Path, page: Page) -> None:
     for size, name in ((1, "a2"), (3, "a10"), (2, "b")):
-        make(folder, name, size)
+        make(directory, name, size)
     page.call("Emulation.setScriptExecutionDisabled", value=True)
     page.go(start().url)
     orders = [page.evaluate(NAMES)]
@@ -214,8 +214,8 @@ def test_sorting_needs_no_script(start: Start, folder: Path, page: Page) -> None
     ]
 
 
-def test_light_and_dark_wide_and_narrow(start: Start, folder: Path, page: Page) -> None:
-    make(folder, "an-unreasonably-long-name-" * 8, 5)
+def test_light_and_dark_wide_and_narrow(start: Start, directory: Path, page: Page) -> None:
+    make(directory, "an-unreasonably-long-name-" * 8, 5)
     url = start(deletes=True).url
     colours = set()
     for width in (320, 390, 1200):
@@ -229,9 +229,9 @@ def test_light_and_dark_wide_and_narrow(start: Start, folder: Path, page: Page) 
     assert not page.complaints
 
 
-def test_what_a_screen_reader_is_told(start: Start, folder: Path, page: Page) -> None:
+def test_what_a_screen_reader_is_told(start: Start, directory: Path, page: Page) -> None:
     """On a phone, too, where the rows are laid out otherwise."""
-    make(folder, "file", 5)
+    make(directory, "file", 5)
     url = start(deletes=True).url
     for width in (390, 1200):
         page.show(width, 700, "light")
@@ -251,7 +251,7 @@ def test_what_a_screen_reader_is_told(start: Start, folder: Path, page: Page) ->
 # --- uploads -------------------------------------------------------------------------------------
 
 
-def test_files_are_chosen(start: Start, folder: Path, mine: Path, page: Page) -> None:
+def test_files_are_chosen(start: Start, directory: Path, mine: Path, page: Page) -> None:
     served = start()
     sizes = {"a b?.bin": 300_000, "é": 1, "zero": 0}
     paths = [make(mine, name, size) for name, size in sizes.items()]
@@ -259,14 +259,14 @@ def test_files_are_chosen(start: Start, folder: Path, mine: Path, page: Page) ->
     page.choose_files("input", *paths)
     wait_for_files(page, "a b?.bin", "zero", "é")
     for path in paths:
-        assert (folder / path.name).read_bytes() == path.read_bytes()
+        assert (directory / path.name).read_bytes() == path.read_bytes()
     page.wait_until("document.querySelector('#sum').textContent == '3 files, 300\\xa0kB'")
     assert page.evaluate("Object.keys(localStorage)") == []
     assert all("Uploaded" in words for words in page.evaluate(SAID))
     assert not page.complaints
 
 
-def test_files_are_dropped_anywhere(start: Start, folder: Path, mine: Path, page: Page) -> None:
+def test_files_are_dropped_anywhere(start: Start, directory: Path, mine: Path, page: Page) -> None:
     served = start()
     page.show(800, 600, "light")
     page.go(served.url)
@@ -274,13 +274,13 @@ def test_files_are_dropped_anywhere(start: Start, folder: Path, mine: Path, page
     (mine / "sub").mkdir()
     page.drop_files(700, 550, *paths, mine / "sub")
     wait_for_files(page, "one", "two")
-    assert "Folders cannot be uploaded" in page.evaluate("document.body.textContent")
-    assert (folder / "one").read_bytes() == paths[0].read_bytes()
-    assert {*os.listdir(folder)} - {".uploads"} == {"one", "two"}
+    assert "Directories cannot be uploaded" in page.evaluate("document.body.textContent")
+    assert (directory / "one").read_bytes() == paths[0].read_bytes()
+    assert {*os.listdir(directory)} - {".uploads"} == {"one", "two"}
     assert not page.complaints
 
 
-def test_three_at_once(start: Start, folder: Path, mine: Path, page: Page) -> None:
+def test_three_at_once(start: Start, directory: Path, mine: Path, page: Page) -> None:
     served = start()
     page.go(served.url)
     slow_down(page, 200_000)
@@ -296,7 +296,7 @@ def test_three_at_once(start: Start, folder: Path, mine: Path, page: Page) -> No
 
 
 def test_an_upload_goes_on_after_an_interruption(
-    start: Start, folder: Path, mine: Path, page: Page
+    start: Start, directory: Path, mine: Path, page: Page
 ) -> None:
     served = start()
     path = make(mine, "large", 3_000_000)
@@ -310,7 +310,7 @@ def test_an_upload_goes_on_after_an_interruption(
     slow_down(page, -1)
     page.evaluate("dispatchEvent(new Event('online'))")
     wait_for_files(page, "large")
-    assert (folder / "large").read_bytes() == path.read_bytes()
+    assert (directory / "large").read_bytes() == path.read_bytes()
     first, second, *_, last = served.recorder.uploads()
     assert (first, second) == ("PUT large", "PATCH (upload) 0")
     assert "HEAD (upload)" in served.recorder.uploads()
@@ -318,7 +318,7 @@ def test_an_upload_goes_on_after_an_interruption(
 
 
 def test_an_upload_goes_on_after_a_reload(
-    start: Start, folder: Path, mine: Path, page: Page
+    start: Start, directory: Path, mine: Path, page: Page
 ) -> None:
     served = start()
     path = make(mine, "large", 3_000_000)
@@ -330,7 +330,7 @@ def test_an_upload_goes_on_after_a_reload(
     slow_down(page, -1)
     page.choose_files("input", path)
     wait_for_files(page, "large")
-    assert (folder / "large").read_bytes() == path.read_bytes()
+    assert (directory / "large").read_bytes() == path.read_bytes()
     asked = served.recorder.uploads()
     assert [asked.count(one) for one in ("PUT large", "HEAD (upload)")] == [1, 1]
     assert 0 < int(asked[-1].removeprefix("PATCH (upload) ")) < 3_000_000
@@ -338,7 +338,7 @@ def test_an_upload_goes_on_after_a_reload(
 
 
 def test_an_upload_that_the_server_has_forgotten_begins_again(
-    start: Start, folder: Path, mine: Path, page: Page
+    start: Start, directory: Path, mine: Path, page: Page
 ) -> None:
     served = start()
     path = make(mine, "file", 1000)
@@ -369,23 +369,23 @@ def click(page: Page, label: str) -> None:
     page.evaluate(f"{buttons}.find(button => button.textContent == '{label}').click()")
 
 
-def test_a_name_that_is_taken(start: Start, folder: Path, mine: Path, page: Page) -> None:
+def test_a_name_that_is_taken(start: Start, directory: Path, mine: Path, page: Page) -> None:
     served = start()
-    (folder / "file").write_text("old")
+    (directory / "file").write_text("old")
     path = make(mine, "file", 1000)
     page.go(served.url)
     page.choose_files("input", path)
     page.wait_until(f"{SAID}[0] == 'There is a file of this name already.'")
-    assert (folder / "file").read_text() == "old"
+    assert (directory / "file").read_text() == "old"
     click(page, "Skip")
     page.wait_until(f"{ROWS}.length == 0")
     page.choose_files("input", path)
     click(page, "Replace")
     page.wait_until(f"{SAID}[0].startsWith('Uploaded')")
-    assert (folder / "file").read_bytes() == path.read_bytes()
+    assert (directory / "file").read_bytes() == path.read_bytes()
 
 
-def test_cancelling_leaves_nothing(start: Start, folder: Path, mine: Path, page: Page) -> None:
+def test_cancelling_leaves_nothing(start: Start, directory: Path, mine: Path, page: Page) -> None:
     served = start()
     page.go(served.url)
     slow_down(page, 500_000)
@@ -400,7 +400,7 @@ def test_cancelling_leaves_nothing(start: Start, folder: Path, mine: Path, page:
     wait_for_files(page, "next")
 
 
-def test_refusals_are_put_into_words(start: Start, folder: Path, mine: Path, page: Page) -> None:
+def test_refusals_are_put_into_words(start: Start, directory: Path, mine: Path, page: Page) -> None:
     served = start()
     page.go(served.url)
     refusals = {
@@ -421,27 +421,27 @@ def test_refusals_are_put_into_words(start: Start, folder: Path, mine: Path, pag
 
 @pytest.mark.parametrize("status", [403, 507])
 def test_an_upload_that_cannot_be_resumed_is_sent_whole(
-    start: Start, folder: Path, mine: Path, page: Page, status: int
+    start: Start, directory: Path, mine: Path, page: Page, status: int
 ) -> None:
     served = start()
     served.recorder.refusals = [status]
-    (folder / "taken").write_bytes(b"old")
+    (directory / "taken").write_bytes(b"old")
     path = make(mine, "file", 300_000)
     page.go(served.url)
     page.choose_files("input", path)
     page.wait_until(f"{SAID}[0]?.startsWith('Uploaded')")
     wait_for_files(page, "file", "taken")
-    assert (folder / "file").read_bytes() == path.read_bytes()
+    assert (directory / "file").read_bytes() == path.read_bytes()
     assert served.recorder.uploads() == ["PUT file", "PUT file"]
     assert page.evaluate("Object.keys(localStorage)") == []
     served.recorder.refusals = [status]
     page.choose_files("input", make(mine, "taken", 10))
     page.wait_until(f"{SAID}.at(-1) == 'There is a file of this name already.'")
-    assert (folder / "taken").read_bytes() == b"old"
+    assert (directory / "taken").read_bytes() == b"old"
 
 
 def test_without_room_for_resumable_uploads_files_are_stored(
-    start: Start, folder: Path, mine: Path, page: Page
+    start: Start, directory: Path, mine: Path, page: Page
 ) -> None:
     served = start(resumable_bytes=1000)
     with served.running.connect() as client:
@@ -451,18 +451,20 @@ def test_without_room_for_resumable_uploads_files_are_stored(
     page.go(served.url)
     page.choose_files("input", path)
     wait_for_files(page, "file")
-    assert (folder / "file").read_bytes() == path.read_bytes()
+    assert (directory / "file").read_bytes() == path.read_bytes()
 
 
-def test_a_file_that_is_too_large(start: Start, folder: Path, mine: Path, page: Page) -> None:
+def test_a_file_that_is_too_large(start: Start, directory: Path, mine: Path, page: Page) -> None:
     served = start(upload_bytes=10_000)
     page.go(served.url)
     page.choose_files("input", make(mine, "file", 10_001))
     page.wait_until(f"{SAID}[0] == 'The server takes 10 kB at most.'")
-    assert os.listdir(folder) == [] or os.listdir(folder) == [".uploads"]
+    assert os.listdir(directory) == [] or os.listdir(directory) == [".uploads"]
 
 
-def test_a_busy_server_is_asked_again(start: Start, folder: Path, mine: Path, page: Page) -> None:
+def test_a_busy_server_is_asked_again(
+    start: Start, directory: Path, mine: Path, page: Page
+) -> None:
     served = start()
     page.go(served.url)
     served.recorder.refusals = [503]
@@ -472,9 +474,9 @@ def test_a_busy_server_is_asked_again(start: Start, folder: Path, mine: Path, pa
 
 
 def test_plain_uploads_where_none_can_be_resumed(
-    serve: Serve, folder: Path, mine: Path, page: Page
+    serve: Serve, directory: Path, mine: Path, page: Page
 ) -> None:
-    recorder = Recorder(without_resuming(Root(folder)))
+    recorder = Recorder(without_resuming(Root(directory)))
     served = Served(serve(recorder), recorder)
     page.go(served.url)
     paths = [make(mine, name, size) for name, size in (("a", 300_000), ("b", 0))]
@@ -482,7 +484,7 @@ def test_plain_uploads_where_none_can_be_resumed(
     wait_for_files(page, "a", "b")
     assert sorted(recorder.uploads()) == ["PUT a", "PUT b"]
     for path in paths:
-        assert (folder / path.name).read_bytes() == path.read_bytes()
+        assert (directory / path.name).read_bytes() == path.read_bytes()
     page.choose_files("input", paths[0])
     click(page, "Replace")
     page.wait_until(f"{SAID}.length == 3 && {SAID}[2].startsWith('Uploaded')")
@@ -490,7 +492,7 @@ def test_plain_uploads_where_none_can_be_resumed(
 
 
 def test_a_form_uploads_without_a_script(
-    start: Start, folder: Path, mine: Path, page: Page
+    start: Start, directory: Path, mine: Path, page: Page
 ) -> None:
     page.call("Emulation.setScriptExecutionDisabled", value=True)
     page.go(start().url)
@@ -504,16 +506,16 @@ def test_a_form_uploads_without_a_script(
         page.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
     wait_for_files(page, "one", "two")
     for path in paths:
-        assert (folder / path.name).read_bytes() == path.read_bytes()
+        assert (directory / path.name).read_bytes() == path.read_bytes()
 
 
 # --- deleting ------------------------------------------------------------------------------------
 
 
-def test_deleting_asks_first(start: Start, folder: Path, page: Page) -> None:
+def test_deleting_asks_first(start: Start, directory: Path, page: Page) -> None:
     for name in ("one", "a 2%"):
-        make(folder, name, 10)
-    (folder / "sub").mkdir()
+        make(directory, name, 10)
+    (directory / "sub").mkdir()
     page.go(start(deletes=True).url)
     assert page.evaluate("document.querySelectorAll('.delete').length") == 2
     for accept in (False, True):
@@ -523,14 +525,14 @@ def test_deleting_asks_first(start: Start, folder: Path, page: Page) -> None:
         page.call("Page.handleJavaScriptDialog", accept=accept)
         if not accept:
             assert page.evaluate("document.querySelectorAll('.delete').length") == 2
-            assert sorted(os.listdir(folder)) == ["a 2%", "one", "sub"]
+            assert sorted(os.listdir(directory)) == ["a 2%", "one", "sub"]
     wait_for_files(page, "sub/", "one")
-    assert sorted(os.listdir(folder)) == ["one", "sub"]
+    assert sorted(os.listdir(directory)) == ["one", "sub"]
     assert not page.complaints
 
 
-def test_what_cannot_be_deleted_stays(start: Start, folder: Path, page: Page) -> None:
-    make(folder, "one", 10)
+def test_what_cannot_be_deleted_stays(start: Start, directory: Path, page: Page) -> None:
+    make(directory, "one", 10)
     served = start(deletes=True, uploads=False)
     page.go(served.url)
     served.recorder.refusals = [403]
@@ -541,17 +543,17 @@ def test_what_cannot_be_deleted_stays(start: Start, folder: Path, page: Page) ->
     assert page.evaluate(NAMES) == ["one"]
 
 
-def test_no_script_where_there_is_nothing_for_it(start: Start, folder: Path, page: Page) -> None:
-    make(folder, "one", 10)
+def test_no_script_where_there_is_nothing_for_it(start: Start, directory: Path, page: Page) -> None:
+    make(directory, "one", 10)
     page.go(start(uploads=False).url)
     assert page.evaluate("document.scripts.length") == 0
     assert page.evaluate("document.querySelectorAll('button, form, input').length") == 0
     assert not page.complaints
 
 
-def test_a_long_page(start: Start, folder: Path, page: Page) -> None:
-    make(folder, "0", 1)
+def test_a_long_page(start: Start, directory: Path, page: Page) -> None:
+    make(directory, "0", 1)
     for number in range(1, 3000):
-        os.link(folder / "0", folder / f"{number}")
+        os.link(directory / "0", directory / f"{number}")
     page.go(start(uploads=False).url)
     assert page.evaluate("document.querySelectorAll('#list tbody tr').length") == 3000

@@ -27,7 +27,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from reactor import Cancelled, Future, Lane, ProtocolError
 from reactor.tasks.task import Runtime, Task
 from reactor.web.static import open_file_cache
-from reactor.web.static.open_file_cache import DESCRIPTOR_SHARE, Entry, OpenFiles
+from reactor.web.static.open_file_cache import DESCRIPTOR_SHARE, Entry, OpenFileCache
 from reactor.web.storage.safe_path import Place, Root, place_in
 from tests.support.coroutine_driver import open_descriptors
 
@@ -133,16 +133,16 @@ def crew() -> Crew:
     return Crew()
 
 
-def make(site: Path, clock: Clock, *, most: int = 100) -> OpenFiles:
-    return OpenFiles(Root(site), most=most, age=AGE, idle=IDLE, clock=clock)
+def make(site: Path, clock: Clock, *, most: int = 100) -> OpenFileCache:
+    return OpenFileCache(Root(site), most=most, age=AGE, idle=IDLE, clock=clock)
 
 
-def begin(cache: OpenFiles, crew: Crew, path: str) -> Task[Entry]:
+def begin(cache: OpenFileCache, crew: Crew, path: str) -> Task[Entry]:
     key = tuple(path.split("/"))
     return crew.spawn(cache.find(key, key))
 
 
-def find(cache: OpenFiles, crew: Crew, path: str) -> Entry:
+def find(cache: OpenFileCache, crew: Crew, path: str) -> Entry:
     """As a request does: what is fresh, or else a walk, here and now."""
     opened = cache.fresh(tuple(path.split("/")))
     if opened is not None:
@@ -158,11 +158,11 @@ def content(opened: Entry) -> str:
 
 
 def place(path: Path) -> Place:
-    folder = os.open(path.parent, os.O_RDONLY)
+    directory = os.open(path.parent, os.O_RDONLY)
     try:
-        return place_in(folder, path.name.encode())
+        return place_in(directory, path.name.encode())
     finally:
-        os.close(folder)
+        os.close(directory)
 
 
 def replace(path: Path, text: str) -> None:
@@ -457,15 +457,15 @@ ALIASES: list[tuple[str, str, str]] = [
     ("link", "link", "the link"),
     ("chain", "link", "a link on the way"),
     ("chain", "a.txt", "the end of two links"),
-    ("folder/b.txt", "sub/b.txt", "below a folder's link"),
-    ("folder/b.txt", "folder", "the folder's link"),
+    ("directory/b.txt", "sub/b.txt", "below a directory's link"),
+    ("directory/b.txt", "directory", "the directory's link"),
     ("absolute", "sub/b.txt", "the end of an absolute link"),
     ("sub/up", "a.txt", "the end of a link up"),
     ("a.txt", "a.txt.gz", "a sibling that comes"),
     ("a.txt", "a.txt.br", "a sibling that comes"),
     ("a.txt", "a.txt.zst", "a sibling that comes"),
     ("sub/b.txt", "sub/b.txt.gz", "a sibling that is there"),
-    ("folder/b.txt", "sub/b.txt.gz", "a sibling below a folder's link"),
+    ("directory/b.txt", "sub/b.txt.gz", "a sibling below a directory's link"),
     ("link", "link.gz", "a sibling of a link"),
     ("linked", "sub/b.txt.gz", "the end of a sibling's link"),
     ("linked", "linked.gz", "a sibling's link"),
@@ -479,7 +479,7 @@ def test_every_name_that_decides_is_known(
 ) -> None:
     (site / "link").symlink_to("a.txt")
     (site / "chain").symlink_to("./link")
-    (site / "folder").symlink_to("sub")
+    (site / "directory").symlink_to("sub")
     (site / "absolute").symlink_to(site / "sub" / "b.txt")
     (site / "sub" / "up").symlink_to("../a.txt")
     (site / "sub" / "b.txt.gz").write_text("gz")
@@ -792,13 +792,14 @@ def test_older_sibling_that_is_made_anew(site: Path, clock: Clock, crew: Crew) -
 
 
 @pytest.mark.parametrize(
-    "kind", ["outside", "folder", "fifo", "socket", "dangling", "hidden", "loop", "folder's link"]
+    "kind",
+    ["outside", "directory", "fifo", "socket", "dangling", "hidden", "loop", "directory's link"],
 )
 @pytest.mark.timeout(10)
 def test_sibling_that_is_none(site: Path, clock: Clock, crew: Crew, kind: str) -> None:
     path = site / "a.txt.gz"
     (site / ".hidden").write_text("secret")
-    if kind == "folder":
+    if kind == "directory":
         path.mkdir()
     elif kind == "fifo":
         os.mkfifo(path)
@@ -811,7 +812,7 @@ def test_sibling_that_is_none(site: Path, clock: Clock, crew: Crew, kind: str) -
             "dangling": "none",
             "hidden": ".hidden",
             "loop": "a.txt.gz",
-            "folder's link": "sub",
+            "directory's link": "sub",
         }
         path.symlink_to(targets[kind])
     found = find(make(site, clock), crew, "a.txt").found

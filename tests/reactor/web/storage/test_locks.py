@@ -1,4 +1,4 @@
-"""One at a time in a folder, in this process and among several; nobody waits long."""
+"""One at a time in a directory, in this process and among several; nobody waits long."""
 
 import errno
 import fcntl
@@ -15,7 +15,13 @@ from typing import Any
 import pytest
 
 from reactor.web.storage import locks
-from reactor.web.storage.locks import FolderBusy, hold, in_order, patiently, try_lock
+from reactor.web.storage.locks import (
+    DirectoryBusy,
+    directory_lock,
+    hold,
+    retry_while_busy,
+    try_lock,
+)
 from tests.support.coroutine_driver import drive, open_descriptors, opened_since
 
 pytestmark = pytest.mark.timeout(30)
@@ -27,11 +33,11 @@ def _no_leaks() -> Iterator[None]:
     yield
     gc.collect()
     assert not opened_since(before)
-    assert not locks._folder_locks
+    assert not locks._directory_locks
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[int]:
+def directory(tmp_path: Path) -> Iterator[int]:
     descriptor = os.open(tmp_path, os.O_RDONLY)
     yield descriptor
     os.close(descriptor)
@@ -39,7 +45,7 @@ def folder(tmp_path: Path) -> Iterator[int]:
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator[int]:
-    """The same folder, opened once more: as another process would."""
+    """The same directory, opened once more: as another process would."""
     descriptor = os.open(tmp_path, os.O_RDONLY)
     yield descriptor
     os.close(descriptor)
@@ -52,7 +58,7 @@ def test_one_thread_at_a_time(tmp_path: Path) -> None:
         nonlocal inside, most, entered
         descriptor = os.open(tmp_path, os.O_RDONLY)
         for _ in range(50):
-            with in_order(descriptor):
+            with directory_lock(descriptor):
                 inside += 1
                 most = max(most, inside)
                 entered += 1
@@ -68,54 +74,54 @@ def test_one_thread_at_a_time(tmp_path: Path) -> None:
     assert (most, entered) == (1, 300)
 
 
-def test_folders_do_not_wait_for_each_other(folder: int, tmp_path: Path) -> None:
+def test_directories_do_not_wait_for_each_other(directory: int, tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     sub = os.open(tmp_path / "sub", os.O_RDONLY)
-    with in_order(folder), in_order(sub):
+    with directory_lock(directory), directory_lock(sub):
         pass
     os.close(sub)
 
 
-def test_the_lock_is_for_all_processes(folder: int, other: int) -> None:
-    with in_order(folder):
+def test_the_lock_is_for_all_processes(directory: int, other: int) -> None:
+    with directory_lock(directory):
         assert not try_lock(other)
     assert try_lock(other)
 
 
-def test_the_lock_is_let_go_after_an_error(folder: int, other: int) -> None:
-    with pytest.raises(ZeroDivisionError), in_order(folder):
+def test_the_lock_is_let_go_after_an_error(directory: int, other: int) -> None:
+    with pytest.raises(ZeroDivisionError), directory_lock(directory):
         raise ZeroDivisionError
-    with in_order(folder):
+    with directory_lock(directory):
         pass
     assert try_lock(other)
 
 
-def test_folder_that_another_process_has(folder: int, other: int) -> None:
+def test_directory_that_another_process_has(directory: int, other: int) -> None:
     assert try_lock(other)
     started = time.monotonic()
-    with pytest.raises(FolderBusy) as caught, in_order(folder):
+    with pytest.raises(DirectoryBusy) as caught, directory_lock(directory):
         raise AssertionError
     assert time.monotonic() - started < 0.5  # a thread of the pool is not to be had for long
     assert caught.value.status == 503
     fcntl.flock(other, fcntl.LOCK_UN)
-    with in_order(folder):
+    with directory_lock(directory):
         pass
 
 
 def test_thread_that_does_not_let_go(
-    folder: int, other: int, monkeypatch: pytest.MonkeyPatch
+    directory: int, other: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locks, "PATIENCE", 0.01)
     caught = []
 
     def work() -> None:
         try:
-            with in_order(other):
+            with directory_lock(other):
                 pass
-        except FolderBusy as error:
+        except DirectoryBusy as error:
             caught.append(error)
 
-    with in_order(folder):
+    with directory_lock(directory):
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()
@@ -126,24 +132,24 @@ def test_thread_that_does_not_let_go(
     "code", [errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF, errno.ENOLCK]
 )
 def test_file_system_without_locks(
-    folder: int, tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch
+    directory: int, tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def flock(descriptor: int, operation: int) -> None:
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with in_order(folder):
+    with directory_lock(directory):
         pass  # threads are still in order
     with open(tmp_path / "a", "wb") as file:
         assert hold(file.fileno())
 
 
-def test_lock_that_fails(folder: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_that_fails(directory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def flock(descriptor: int, operation: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with pytest.raises(OSError), in_order(folder):
+    with pytest.raises(OSError), directory_lock(directory):
         raise AssertionError
     with open(tmp_path / "a", "wb") as file, pytest.raises(OSError):
         hold(file.fileno())
@@ -161,7 +167,7 @@ def test_hold(tmp_path: Path) -> None:
         assert not hold(file.fileno())  # a sweep was faster
 
 
-def test_a_lock_ends_with_its_process(tmp_path: Path, folder: int) -> None:
+def test_a_lock_ends_with_its_process(tmp_path: Path, directory: int) -> None:
     script = (
         "import fcntl, os, sys\n"
         "fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)\n"
@@ -173,14 +179,14 @@ def test_a_lock_ends_with_its_process(tmp_path: Path, folder: int) -> None:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == b"locked\n"
-    assert not try_lock(folder)
+    assert not try_lock(directory)
     process.kill()
     process.communicate()
-    assert try_lock(folder)
+    assert try_lock(directory)
 
 
 class Busy:
-    """A function that says FolderBusy for the first `times` times."""
+    """A function that says DirectoryBusy for the first `times` times."""
 
     def __init__(self, times: int) -> None:
         self.calls = 0
@@ -189,19 +195,19 @@ class Busy:
     def __call__(self, *arguments: Any) -> Any:
         self.calls += 1
         if self.calls <= self._times:
-            raise FolderBusy
+            raise DirectoryBusy
         return arguments
 
 
 def test_patiently() -> None:
     for times in (0, 1, 5):
-        assert drive(patiently(Busy(times), 1, "a")) == (1, "a")
+        assert drive(retry_while_busy(Busy(times), 1, "a")) == (1, "a")
 
 
 def test_patience_ends() -> None:
     busy = Busy(10**6)
-    with pytest.raises(FolderBusy):
-        drive(patiently(busy))
+    with pytest.raises(DirectoryBusy):
+        drive(retry_while_busy(busy))
     assert (busy.calls - 1) * locks._PAUSE == pytest.approx(locks.PATIENCE)
 
 
@@ -213,5 +219,5 @@ def test_other_errors_are_not_tried_again() -> None:
         raise FileNotFoundError
 
     with pytest.raises(FileNotFoundError):
-        drive(patiently(fail))
+        drive(retry_while_busy(fail))
     assert calls == [1]

@@ -185,7 +185,7 @@ def test_link_to_a_neighbour_whose_name_begins_like_ours(site: Path) -> None:
         Root(site).open_file(("link",))
 
 
-def test_links_to_folders(site: Path) -> None:
+def test_links_to_directories(site: Path) -> None:
     (site / "inside").symlink_to("sub/deep")
     (site / "absolute").symlink_to(site / "sub")
     (site / "outside").symlink_to("../site-2")
@@ -194,13 +194,13 @@ def test_links_to_folders(site: Path) -> None:
     root = Root(site)
     assert read(root, "inside", "c.txt") == "c"
     assert read(root, "absolute", "b.txt") == "b"
-    # A link's ".." is of the folder that it is in, not of the way that led there.
+    # A link's ".." is of the directory that it is in, not of the way that led there.
     assert read(root, "inside", "up", "b.txt") == "b"
     for segments in (("outside", "secret.txt"), ("etc", "passwd")):
         with pytest.raises(FileNotFoundError):
             root.open_file(segments)
         with pytest.raises(FileNotFoundError):
-            root.open_folder(segments[:1])
+            root.open_directory(segments[:1])
 
 
 def test_as_many_links_as_the_kernel_follows(site: Path) -> None:
@@ -235,7 +235,7 @@ def test_what_is_no_regular_file(site: Path) -> None:
         with pytest.raises(FileNotFoundError):
             Root(site).open_file((name,))
     with pytest.raises(NotADirectoryError):
-        Root(site).open_folder(("fifo",))
+        Root(site).open_directory(("fifo",))
 
 
 @pytest.mark.parametrize("name", ["null", "zero", "tty", "ptmx", "random"])
@@ -276,7 +276,7 @@ def after_look(
 
 
 @pytest.mark.usefixtures("flags")
-def test_folder_that_becomes_a_link(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_directory_that_becomes_a_link(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (site.parent / "site-2" / "b.txt").write_text("secret")
 
     def swap() -> None:
@@ -300,7 +300,7 @@ def test_file_that_becomes_a_link(site: Path, monkeypatch: pytest.MonkeyPatch) -
     assert caught.value.errno == errno.ELOOP
 
 
-@pytest.mark.parametrize("now", ["file", "folder", "none", "outside", "fifo"])
+@pytest.mark.parametrize("now", ["file", "directory", "none", "outside", "fifo"])
 @pytest.mark.timeout(5)
 def test_link_that_becomes_something_else(
     site: Path, now: str, monkeypatch: pytest.MonkeyPatch
@@ -312,7 +312,7 @@ def test_link_that_becomes_something_else(
         (site / "link").unlink()
         if now == "file":
             (site / "link").write_text("new")
-        elif now == "folder":
+        elif now == "directory":
             (site / "link").mkdir()
         elif now == "outside":
             (site / "link").symlink_to("../secret.txt")
@@ -324,7 +324,7 @@ def test_link_that_becomes_something_else(
     if now == "file":
         assert read(Root(site), "link") == "new"
     else:
-        kind = IsADirectoryError if now == "folder" else FileNotFoundError
+        kind = IsADirectoryError if now == "directory" else FileNotFoundError
         with pytest.raises(kind):
             Root(site).open_file(("link",))
 
@@ -356,10 +356,10 @@ def test_file_that_becomes_a_fifo(site: Path, monkeypatch: pytest.MonkeyPatch) -
         Root(site).open_file(("a.txt",))
 
 
-def test_folder_that_is_moved_out_while_a_link_climbs(
+def test_directory_that_is_moved_out_while_a_link_climbs(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kernel's ".." would now be the folder with the secrets; ours is where we came from."""
+    """The kernel's ".." would now be the directory with the secrets; ours is where we came from."""
     (site / "sub" / "deep" / "link").symlink_to("../../secret.txt")
     (site / "secret.txt").write_text("harmless")
 
@@ -375,26 +375,26 @@ def flags(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     """As it is here, and where there are no descriptors but those for reading."""
     if request.param == "without":
         everywhere = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        monkeypatch.setattr(safe_path, "_FOLDER", everywhere)
+        monkeypatch.setattr(safe_path, "_SEARCHABLE", everywhere)
 
 
 @pytest.mark.usefixtures("flags")
-def test_folders(site: Path) -> None:
+def test_directories(site: Path) -> None:
     (site / "link").symlink_to("sub/deep")
     (site / "out").symlink_to("..")
     root = Root(site)
     for segments in ((), ("sub",), ("sub", "deep"), ("link",)):
-        for find in (root.open_folder, root.find_folder):
+        for find in (root.open_directory, root.find_directory):
             descriptor = find(segments)
             assert os.path.samestat(os.fstat(descriptor), site.joinpath(*segments).stat())
             os.close(descriptor)
-        descriptor = root.open_folder(segments)
+        descriptor = root.open_directory(segments)
         assert os.listdir(descriptor)
         os.fsync(descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.close(descriptor)
     for none in (("..",), (".git",), ("none",), ("a.txt",), ("sub", "..", ".."), ("out",)):
-        for find in (root.open_folder, root.find_folder):
+        for find in (root.open_directory, root.find_directory):
             with pytest.raises(OSError):
                 find(none)
 
@@ -403,8 +403,8 @@ def test_folders(site: Path) -> None:
 
 
 def place(path: Path) -> Place:
-    folder = os.stat(path.parent)
-    return folder.st_dev, folder.st_ino, os.fsencode(path.name)
+    directory = os.stat(path.parent)
+    return directory.st_dev, directory.st_ino, os.fsencode(path.name)
 
 
 def places_of(root: Root, *segments: str) -> set[Place]:
@@ -419,32 +419,32 @@ def places_of(root: Root, *segments: str) -> set[Place]:
 
 
 def test_place_in(site: Path) -> None:
-    folder = os.open(site / "sub", os.O_RDONLY)
-    assert place_in(folder, b"b.txt") == place(site / "sub" / "b.txt")
-    os.close(folder)
+    directory = os.open(site / "sub", os.O_RDONLY)
+    assert place_in(directory, b"b.txt") == place(site / "sub" / "b.txt")
+    os.close(directory)
     with pytest.raises(OSError):
-        place_in(folder, b"b.txt")
+        place_in(directory, b"b.txt")
 
 
 @pytest.mark.parametrize(
     ("path", "names"),
     [
         ("a.txt", {"a.txt"}),
-        ("sub/deep/c.txt", {"sub/deep/c.txt"}),  # real folders decide nothing that changes here
+        ("sub/deep/c.txt", {"sub/deep/c.txt"}),  # real directories decide nothing that changes here
         ("link", {"link", "a.txt"}),
         ("chain", {"chain", "link", "a.txt"}),
-        ("folder/b.txt", {"folder", "sub/b.txt"}),
-        ("folder/deep/c.txt", {"folder", "sub/deep/c.txt"}),
-        ("folder/up", {"folder", "sub/up", "a.txt"}),
+        ("directory/b.txt", {"directory", "sub/b.txt"}),
+        ("directory/deep/c.txt", {"directory", "sub/deep/c.txt"}),
+        ("directory/up", {"directory", "sub/up", "a.txt"}),
         ("absolute/b.txt", {"absolute", "sub/b.txt"}),
         ("round", {"round", "sub/b.txt"}),
         ("none", {"none"}),
         ("sub/none", {"sub/none"}),
         ("none/none", set()),
-        ("folder/none", {"folder", "sub/none"}),
+        ("directory/none", {"directory", "sub/none"}),
         ("dangling", {"dangling", "later"}),
         ("sub", {"sub"}),
-        ("folder", {"folder", "sub"}),
+        ("directory", {"directory", "sub"}),
         ("out", {"out"}),
         ("loop", {"loop"}),
         (".hidden", set()),
@@ -454,7 +454,7 @@ def test_place_in(site: Path) -> None:
 def test_places(site: Path, path: str, names: set[str]) -> None:
     (site / "link").symlink_to("a.txt")
     (site / "chain").symlink_to("./sub/.././link")
-    (site / "folder").symlink_to("sub")
+    (site / "directory").symlink_to("sub")
     (site / "absolute").symlink_to(f"{site}//sub/")
     (site / "sub" / "up").symlink_to("../a.txt")
     (site / "round").symlink_to("sub/deep/../b.txt")

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from reactor import Cancelled, Future, Lane, ProtocolError
-from reactor.web.storage.locks import FolderBusy, hold, try_lock
+from reactor.web.storage.locks import DirectoryBusy, hold, try_lock
 from reactor.web.storage.safe_path import Root, place_in
 from reactor.web.uploads import atomic_file
-from reactor.web.uploads.atomic_file import AtomicFile, put_in_place, remove_file
+from reactor.web.uploads.atomic_file import AtomicFile, publish_file, remove_file
 from reactor.web.uploads.sweep import sweep
 from tests.support.coroutine_driver import Play, Stage, drive, fail
 
@@ -35,11 +35,11 @@ def site(tmp_path: Path) -> Path:
     return site
 
 
-def tree(folder: Path) -> dict[str, bytes]:
-    """All files below a folder, dotted ones too."""
+def tree(directory: Path) -> dict[str, bytes]:
+    """All files below a directory, dotted ones too."""
     return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in directory.rglob("*")
         if path.is_file()
     }
 
@@ -80,7 +80,7 @@ class MustBe:
 
 
 def is_held(path: Path) -> bool:
-    """Whether somebody has the file, or folder, locked."""
+    """Whether somebody has the file, or directory, locked."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         return not try_lock(descriptor)
@@ -93,27 +93,27 @@ def is_held(path: Path) -> bool:
 
 @pytest.mark.usefixtures("kind")
 def test_stored(site: Path) -> None:
-    folder = (site / "sub").stat()
+    directory = (site / "sub").stat()
     for replaced in (False, True):
         upload = begun(site, "sub/a", b"12")
         upload.write(b"345")
         assert upload.size == 5
         stored = upload.commit()
-        assert stored == (replaced, (folder.st_dev, folder.st_ino, b"a"))
+        assert stored == (replaced, (directory.st_dev, directory.st_ino, b"a"))
         assert upload.place == stored.place
     assert tree(site) == {"sub/a": b"12345"}
 
 
 @pytest.mark.usefixtures("kind")
-def test_place_through_a_link_is_that_of_the_folder(site: Path) -> None:
+def test_place_through_a_link_is_that_of_the_directory(site: Path) -> None:
     (site / "link").symlink_to("sub")
-    folder = os.open(site / "sub", os.O_RDONLY)
-    assert begun(site, "link/ü", b"").commit().place == place_in(folder, "ü".encode())
-    os.close(folder)
+    directory = os.open(site / "sub", os.O_RDONLY)
+    assert begun(site, "link/ü", b"").commit().place == place_in(directory, "ü".encode())
+    os.close(directory)
 
 
 @pytest.mark.usefixtures("kind")
-def test_after_a_commit_that_could_not_sync_the_folder(
+def test_after_a_commit_that_could_not_sync_the_directory(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file is in its place, whole; that it stays there over a crash is not sure."""
@@ -223,7 +223,7 @@ def test_name_that_is_taken_under_the_lock_by_who_knows_no_locks(
         real(source, name, **named)
 
     monkeypatch.setattr(os, "link", link)
-    with pytest.raises(FolderBusy):
+    with pytest.raises(DirectoryBusy):
         upload.commit()
     assert tree(site)["a"] == b"theirs"
     with pytest.raises(ProtocolError) as caught:  # a second look
@@ -307,18 +307,18 @@ def test_one_name_remains(site: Path) -> None:
 
 
 @pytest.mark.usefixtures("kind")
-def test_folder_that_another_process_has_locked(site: Path) -> None:
+def test_directory_that_another_process_has_locked(site: Path) -> None:
     (site / "a").write_bytes(b"old")
     upload = begun(site, "a", b"new")
-    folder = os.open(site, os.O_RDONLY)
-    fcntl.flock(folder, fcntl.LOCK_EX)
+    directory = os.open(site, os.O_RDONLY)
+    fcntl.flock(directory, fcntl.LOCK_EX)
     for _ in range(2):
-        with pytest.raises(FolderBusy):
+        with pytest.raises(DirectoryBusy):
             upload.commit()
         assert (site / "a").read_bytes() == b"old"
-    with pytest.raises(FolderBusy):
+    with pytest.raises(DirectoryBusy):
         remove_file(Root(site), ("a",), None)
-    os.close(folder)
+    os.close(directory)
     assert upload.commit().replaced
     assert tree(site) == {"a": b"new"}
 
@@ -346,13 +346,13 @@ def test_the_bytes_are_synced_once(site: Path, monkeypatch: pytest.MonkeyPatch) 
     upload = begun(site, "a", b"x")
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", synced.append)
-    folder = os.open(site, os.O_RDONLY)
-    fcntl.flock(folder, fcntl.LOCK_EX)
-    with pytest.raises(FolderBusy):
+    directory = os.open(site, os.O_RDONLY)
+    fcntl.flock(directory, fcntl.LOCK_EX)
+    with pytest.raises(DirectoryBusy):
         upload.commit()
-    os.close(folder)
+    os.close(directory)
     upload.commit()
-    assert len(synced) == 2  # the file's and the folder's
+    assert len(synced) == 2  # the file's and the directory's
 
 
 @pytest.mark.usefixtures("kind")
@@ -366,15 +366,15 @@ def test_condition_and_rename_are_in_order(site: Path) -> None:
 
 def test_put_in_place_of_what_somebody_else_has_made(site: Path) -> None:
     (site / "sub" / LEFT).write_bytes(b"whole")
-    folder = os.open(site / "sub", os.O_RDONLY)
-    stored = put_in_place(Root(site), ("sub", "a"), folder, LEFT, must_be_free)
-    assert stored == (False, place_in(folder, b"a"))
+    directory = os.open(site / "sub", os.O_RDONLY)
+    stored = publish_file(Root(site), ("sub", "a"), directory, LEFT, must_be_free)
+    assert stored == (False, place_in(directory, b"a"))
     assert not is_held(site / "sub")
     (site / "sub" / LEFT).write_bytes(b"again")
     with pytest.raises(ProtocolError):
-        put_in_place(Root(site), ("sub", "a"), folder, LEFT, must_be_free)
-    assert put_in_place(Root(site), ("sub", "a"), folder, LEFT, None).replaced
-    os.close(folder)
+        publish_file(Root(site), ("sub", "a"), directory, LEFT, must_be_free)
+    assert publish_file(Root(site), ("sub", "a"), directory, LEFT, None).replaced
+    os.close(directory)
     assert tree(site) == {"sub/a": b"again"}
 
 
@@ -383,8 +383,8 @@ def test_put_in_place_of_what_somebody_else_has_made(site: Path) -> None:
 
 def test_remove(site: Path) -> None:
     (site / "sub" / "a").write_bytes(b"x")
-    folder = (site / "sub").stat()
-    assert remove_file(Root(site), ("sub", "a"), None) == (folder.st_dev, folder.st_ino, b"a")
+    directory = (site / "sub").stat()
+    assert remove_file(Root(site), ("sub", "a"), None) == (directory.st_dev, directory.st_ino, b"a")
     assert tree(site) == {}
     with pytest.raises(FileNotFoundError):
         remove_file(Root(site), ("sub", "a"), None)
@@ -414,7 +414,7 @@ def test_remove_with_a_condition(site: Path) -> None:
 def test_remove_is_on_the_disk(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (site / "a").write_bytes(b"x")
     synced = []
-    monkeypatch.setattr(os, "fsync", lambda folder: synced.append(os.listdir(folder)))
+    monkeypatch.setattr(os, "fsync", lambda directory: synced.append(os.listdir(directory)))
     remove_file(Root(site), ("a",), None)
     assert synced == [["sub"]]
 
@@ -483,7 +483,7 @@ def test_sweeps_without_end(site: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.usefixtures("kind")
-def test_folder_that_goes_meanwhile(site: Path) -> None:
+def test_directory_that_goes_meanwhile(site: Path) -> None:
     upload = begun(site, "sub/a", b"x")
     shutil.rmtree(site / "sub")
     with pytest.raises(FileNotFoundError):
@@ -543,9 +543,9 @@ def test_sweep_while_uploads_come_and_go(site: Path, monkeypatch: pytest.MonkeyP
 
 def test_sweep(site: Path, caplog: pytest.LogCaptureFixture) -> None:
     (site / "sub" / "deep").mkdir()
-    for folder in (site, site / "sub", site / "sub" / "deep"):
-        (folder / LEFT).write_bytes(b"left over")
-        (folder / "file").write_bytes(b"x")
+    for directory in (site, site / "sub", site / "sub" / "deep"):
+        (directory / LEFT).write_bytes(b"left over")
+        (directory / "file").write_bytes(b"x")
     with caplog.at_level(logging.INFO, "reactor"):
         assert drive(sweep(Root(site))) == 3
     assert sorted(record.getMessage().split()[1] for record in caplog.records) == [
@@ -602,13 +602,13 @@ def test_sweep_follows_no_links(
     (site / "sub" / LEFT).write_bytes(b"x")
     (site / "again").symlink_to("sub")
     opened = []
-    open_folder = Root.open_folder
+    open_directory = Root.open_directory
 
     def spy(root: Root, segments: Sequence[str]) -> int:
         opened.append(segments)
-        return open_folder(root, segments)
+        return open_directory(root, segments)
 
-    monkeypatch.setattr(Root, "open_folder", spy)
+    monkeypatch.setattr(Root, "open_directory", spy)
     assert drive(sweep(Root(site))) == 1
     assert opened == [(), ("sub",)]
     assert (outside / LEFT).exists()
@@ -627,7 +627,7 @@ def test_sweep_looks_only_where_uploads_can_go(site: Path) -> None:
 
 
 def test_sweep_works_in_short_jobs(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(atomic_file, "_BATCH", 10)
+    monkeypatch.setattr("reactor.web.uploads.sweep._BATCH", 10)
     for number in range(35):
         (site / f".{number:016x}.part").touch()
         (site / f"file{number}").touch()
@@ -646,7 +646,7 @@ def test_sweep_works_in_short_jobs(site: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_sweep_that_is_given_up_leaves_nothing_open(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(atomic_file, "_BATCH", 1)
+    monkeypatch.setattr("reactor.web.uploads.sweep._BATCH", 1)
     for number in range(5):
         (site / f"file{number}").touch()
     for steps in range(5):
@@ -723,17 +723,18 @@ def test_sweep_where_files_cannot_be_locked(site: Path, monkeypatch: pytest.Monk
 
 _SCRIPT = """
 import os, sys
-from handlers import uploads
 from reactor.web.storage.safe_path import Root
+from reactor.web.uploads import atomic_file
 site, named, where = sys.argv[1:]
 if named == "named":
-    uploads._NAMELESS = 0
+    atomic_file._NAMELESS = 0
 
 def stop(*arguments, **named):
     print("there", flush=True)
     sys.stdin.read()
 
-upload = uploads.Upload(Root(site), ("a",), (lambda status: None) if where == "unlink" else None)
+condition = (lambda status: None) if where == "unlink" else None
+upload = atomic_file.AtomicFile(Root(site), ("a",), condition)
 upload.begin()
 upload.write(b"new" * 1000)
 if where != "write":

@@ -1,4 +1,4 @@
-"""Unfinished uploads on the disk: whole or not there, ours alone, and found again."""
+"""PartialStore uploads on the disk: whole or not there, ours alone, and found again."""
 
 import errno
 import fcntl
@@ -18,7 +18,7 @@ from reactor.web.storage.locks import hold
 from reactor.web.storage.safe_path import Root
 from reactor.web.uploads.atomic_file import Stored
 from reactor.web.uploads.metadata import Record
-from reactor.web.uploads.partial_store import Finished, InUse, PartialUpload, Unfinished
+from reactor.web.uploads.partial_store import Finished, InUse, PartialStore, PartialUpload
 from reactor.web.uploads.sweep import sweep
 from tests.support.coroutine_driver import drive, open_descriptors, opened_since
 
@@ -28,8 +28,8 @@ RECORD = Record(("a.bin",), 10)
 
 
 @pytest.fixture
-def uploads(tmp_path: Path) -> Unfinished:
-    return Unfinished(Root(tmp_path))
+def uploads(tmp_path: Path) -> PartialStore:
+    return PartialStore(Root(tmp_path))
 
 
 @pytest.fixture(autouse=True)
@@ -39,24 +39,26 @@ def no_descriptors_left() -> Any:
     assert not opened_since(before)
 
 
-def created(uploads: Unfinished, name: str, record: Record, now: float) -> PartialUpload:
+def created(uploads: PartialStore, name: str, record: Record, now: float) -> PartialUpload:
     """One that its client knows."""
     part = uploads.create(name, record, now)
     part.kept = True
     return part
 
 
-def reopened(uploads: Unfinished) -> PartialUpload:
+def reopened(uploads: PartialStore) -> PartialUpload:
     part = uploads.open(NAME)
     assert isinstance(part, PartialUpload)
     return part
 
 
-def kept(uploads: Unfinished, now: float = NOW, age: float = 100.0) -> list[tuple[str, int, bool]]:
+def kept(
+    uploads: PartialStore, now: float = NOW, age: float = 100.0
+) -> list[tuple[str, int, bool]]:
     return [(it.name, it.size, it.finished) for it in uploads.inspect(uploads.names(), now, age)]
 
 
-def test_an_upload_is_found_again(uploads: Unfinished, tmp_path: Path) -> None:
+def test_an_upload_is_found_again(uploads: PartialStore, tmp_path: Path) -> None:
     part = created(uploads, NAME, Record(("ä", "b.bin"), 10, (("If-Match", '"é"'),)), NOW)
     part.write(b"abc")
     part.write(b"de")
@@ -74,7 +76,7 @@ def test_an_upload_is_found_again(uploads: Unfinished, tmp_path: Path) -> None:
     assert (tmp_path / f".uploads/{NAME}.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_one_who_only_asks_makes_it_no_younger(uploads: Unfinished) -> None:
+def test_one_who_only_asks_makes_it_no_younger(uploads: PartialStore) -> None:
     created(uploads, NAME, RECORD, NOW).close()
     part = reopened(uploads)
     part.sync(NOW + 50)
@@ -82,7 +84,7 @@ def test_one_who_only_asks_makes_it_no_younger(uploads: Unfinished) -> None:
     assert reopened(uploads).changed == NOW
 
 
-def test_an_upload_is_its_users_alone(uploads: Unfinished) -> None:
+def test_an_upload_is_its_users_alone(uploads: PartialStore) -> None:
     part = created(uploads, NAME, RECORD, NOW)
     with pytest.raises(InUse) as caught:
         uploads.open(NAME)
@@ -91,14 +93,14 @@ def test_an_upload_is_its_users_alone(uploads: Unfinished) -> None:
     reopened(uploads).close()
 
 
-def test_a_part_closes_itself(uploads: Unfinished) -> None:
+def test_a_part_closes_itself(uploads: PartialStore) -> None:
     created(uploads, NAME, RECORD, NOW)
     reopened(uploads)
 
 
 @pytest.mark.parametrize("closes", [True, False])
 def test_one_that_nobody_knows_leaves_nothing(
-    uploads: Unfinished, tmp_path: Path, closes: bool
+    uploads: PartialStore, tmp_path: Path, closes: bool
 ) -> None:
     part = uploads.create(NAME, RECORD, NOW)
     assert not part.kept
@@ -110,7 +112,7 @@ def test_one_that_nobody_knows_leaves_nothing(
     assert os.listdir(tmp_path / ".uploads") == []
 
 
-def test_a_closed_part_does_nothing(uploads: Unfinished) -> None:
+def test_a_closed_part_does_nothing(uploads: PartialStore) -> None:
     part = created(uploads, NAME, RECORD, NOW)
     part.close()
     part.close()
@@ -122,7 +124,7 @@ def test_a_closed_part_does_nothing(uploads: Unfinished) -> None:
         part.remove()
 
 
-def test_it_becomes_its_file(uploads: Unfinished, tmp_path: Path) -> None:
+def test_it_becomes_its_file(uploads: PartialStore, tmp_path: Path) -> None:
     root = Root(tmp_path)
     part = created(uploads, NAME, RECORD, NOW)
     part.write(b"0123456789")
@@ -144,7 +146,7 @@ def test_it_becomes_its_file(uploads: Unfinished, tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == [".uploads", "a.bin"]
 
 
-def test_killed_before_it_took_its_name(uploads: Unfinished, tmp_path: Path) -> None:
+def test_killed_before_it_took_its_name(uploads: PartialStore, tmp_path: Path) -> None:
     """The record says "ending", and the bytes are still here: it can end."""
     part = created(uploads, NAME, RECORD, NOW)
     part.save(Record(("a.bin",), 10, (), ending=True), NOW)
@@ -155,7 +157,7 @@ def test_killed_before_it_took_its_name(uploads: Unfinished, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("conditions", [None, "*"])
 def test_killed_after_it_took_its_name(
-    uploads: Unfinished, tmp_path: Path, conditions: str | None
+    uploads: PartialStore, tmp_path: Path, conditions: str | None
 ) -> None:
     """It has both names; ending once more changes nothing, whatever its condition was."""
 
@@ -177,8 +179,8 @@ def test_killed_after_it_took_its_name(
     assert sorted(os.listdir(tmp_path)) == [".uploads", "a.bin"]
 
 
-def test_killed_while_it_had_a_second_name(uploads: Unfinished, tmp_path: Path) -> None:
-    """That name is one that the sweep of the folder knows."""
+def test_killed_while_it_had_a_second_name(uploads: PartialStore, tmp_path: Path) -> None:
+    """That name is one that the sweep of the directory knows."""
     (tmp_path / "sub").mkdir()
     part = created(uploads, NAME, Record(("sub", "a"), None), NOW)
     names: list[str] = []
@@ -197,7 +199,7 @@ def test_killed_while_it_had_a_second_name(uploads: Unfinished, tmp_path: Path) 
     reopened(uploads).close()
 
 
-def test_a_condition_that_fails_leaves_the_bytes(uploads: Unfinished, tmp_path: Path) -> None:
+def test_a_condition_that_fails_leaves_the_bytes(uploads: PartialStore, tmp_path: Path) -> None:
     def refuse(status: os.stat_result | None) -> None:
         assert status is None
         raise ProtocolError(412, "no")
@@ -212,7 +214,7 @@ def test_a_condition_that_fails_leaves_the_bytes(uploads: Unfinished, tmp_path: 
 
 @pytest.mark.parametrize("error", [errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOSYS])
 def test_bytes_that_have_to_be_copied(
-    uploads: Unfinished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+    uploads: PartialStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
 ) -> None:
     def link(*_: object, **__: object) -> None:
         raise OSError(error, os.strerror(error))
@@ -226,7 +228,7 @@ def test_bytes_that_have_to_be_copied(
     assert isinstance(uploads.open(NAME), Finished)
 
 
-def test_a_removed_upload_leaves_nothing(uploads: Unfinished, tmp_path: Path) -> None:
+def test_a_removed_upload_leaves_nothing(uploads: PartialStore, tmp_path: Path) -> None:
     part = created(uploads, NAME, RECORD, NOW)
     (tmp_path / f".uploads/{NAME}.new").write_bytes(b"half")
     part.remove()
@@ -235,7 +237,7 @@ def test_a_removed_upload_leaves_nothing(uploads: Unfinished, tmp_path: Path) ->
 
 
 def test_a_record_goes_before_the_bytes(
-    uploads: Unfinished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    uploads: PartialStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or a server that is killed in between would call an upload finished that was cancelled."""
     part = created(uploads, NAME, Record(("a",), 0, (), ending=True), NOW)
@@ -329,7 +331,7 @@ def test_deep_brackets_are_no_record() -> None:
     ],
 )
 def test_a_damaged_upload_is_not_there(
-    uploads: Unfinished, tmp_path: Path, damage: Callable[[Path], None]
+    uploads: PartialStore, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     created(uploads, NAME, RECORD, NOW).close()
     damage(tmp_path / ".uploads")
@@ -343,7 +345,7 @@ def test_a_damaged_upload_is_not_there(
 
 
 def test_a_record_is_on_the_disk_before_it_has_its_name(
-    uploads: Unfinished, monkeypatch: pytest.MonkeyPatch
+    uploads: PartialStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the name before anybody is told: a record of a crashed machine is old, or new, whole."""
     steps: list[str] = []
@@ -367,7 +369,7 @@ def test_a_record_is_on_the_disk_before_it_has_its_name(
 
 
 def test_a_record_that_cannot_be_written_leaves_nothing(
-    uploads: Unfinished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    uploads: PartialStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def replace(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "full")
@@ -379,7 +381,7 @@ def test_a_record_that_cannot_be_written_leaves_nothing(
 
 
 def test_a_record_that_cannot_be_replaced_stays(
-    uploads: Unfinished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    uploads: PartialStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     part = created(uploads, NAME, RECORD, NOW)
     with monkeypatch.context() as patch:
@@ -395,7 +397,7 @@ def test_a_record_that_cannot_be_replaced_stays(
 
 
 def test_a_disk_that_becomes_full_keeps_what_it_took(
-    uploads: Unfinished, monkeypatch: pytest.MonkeyPatch
+    uploads: PartialStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     part = created(uploads, NAME, RECORD, NOW)
     real, room = os.pwrite, [4]
@@ -422,21 +424,21 @@ def test_a_disk_that_becomes_full_keeps_what_it_took(
 
 @pytest.mark.parametrize(("later", "there"), [(100.0, True), (100.5, False), (-100.5, False)])
 def test_how_long_an_upload_is_kept(
-    uploads: Unfinished, tmp_path: Path, later: float, there: bool
+    uploads: PartialStore, tmp_path: Path, later: float, there: bool
 ) -> None:
     created(uploads, NAME, RECORD, NOW).close()
     assert kept(uploads, NOW + later) == ([(NAME, 10, False)] if there else [])
     assert bool(os.listdir(tmp_path / ".uploads")) is there
 
 
-def test_what_is_in_use_is_kept(uploads: Unfinished) -> None:
+def test_what_is_in_use_is_kept(uploads: PartialStore) -> None:
     part = created(uploads, NAME, RECORD, NOW)
     assert kept(uploads, NOW + 1000) == [(NAME, 10, False)]
     part.close()
     assert kept(uploads, NOW + 1000) == []
 
 
-def test_an_upload_without_a_length_counts_as_it_is(uploads: Unfinished) -> None:
+def test_an_upload_without_a_length_counts_as_it_is(uploads: PartialStore) -> None:
     part = created(uploads, NAME, Record(("a",), None), NOW)
     part.write(b"123")
     part.sync(NOW)
@@ -445,7 +447,7 @@ def test_an_upload_without_a_length_counts_as_it_is(uploads: Unfinished) -> None
 
 
 def test_what_cannot_be_removed_stops_nothing(
-    uploads: Unfinished, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    uploads: PartialStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = secrets.token_urlsafe(16)
     created(uploads, other, RECORD, NOW).close()
@@ -456,7 +458,7 @@ def test_what_cannot_be_removed_stops_nothing(
     assert "cannot remove" in caplog.text
 
 
-def test_files_that_are_not_ours_stay(uploads: Unfinished, tmp_path: Path) -> None:
+def test_files_that_are_not_ours_stay(uploads: PartialStore, tmp_path: Path) -> None:
     created(uploads, NAME, RECORD, NOW).close()
     (tmp_path / ".uploads/notes.txt").write_bytes(b"mine")
     (tmp_path / ".uploads/short.part").write_bytes(b"mine")
@@ -468,7 +470,7 @@ def test_files_that_are_not_ours_stay(uploads: Unfinished, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("target", ["outside", "inside", "nowhere", "file"])
-def test_a_link_in_the_place_of_the_folder(tmp_path: Path, target: str) -> None:
+def test_a_link_in_the_place_of_the_directory(tmp_path: Path, target: str) -> None:
     (tmp_path / "root/inside").mkdir(parents=True)
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / f"{NAME}.part").write_bytes(b"secret")
@@ -477,7 +479,7 @@ def test_a_link_in_the_place_of_the_folder(tmp_path: Path, target: str) -> None:
         link.write_bytes(b"")
     else:
         link.symlink_to(str(tmp_path / "outside") if target == "outside" else target)
-    uploads = Unfinished(Root(tmp_path / "root"))
+    uploads = PartialStore(Root(tmp_path / "root"))
     for call in (
         lambda: uploads.create(NAME, RECORD, NOW),
         lambda: uploads.open(NAME),
@@ -492,9 +494,9 @@ def test_a_link_in_the_place_of_the_folder(tmp_path: Path, target: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["part", "json"])
-@pytest.mark.parametrize("what", ["link", "fifo", "folder"])
+@pytest.mark.parametrize("what", ["link", "fifo", "directory"])
 def test_something_else_in_the_place_of_a_file(
-    uploads: Unfinished, tmp_path: Path, kind: str, what: str
+    uploads: PartialStore, tmp_path: Path, kind: str, what: str
 ) -> None:
     created(uploads, NAME, RECORD, NOW).close()
     place = tmp_path / f".uploads/{NAME}.{kind}"
@@ -517,12 +519,12 @@ def test_something_else_in_the_place_of_a_file(
     "name",
     ["", "..", "a", "../" + "a" * 19, "a" * 21, "a" * 23, "a" * 21 + "\0", "ä" * 22, "." * 22],
 )
-def test_names_that_are_no_ids(uploads: Unfinished, name: str) -> None:
+def test_names_that_are_no_ids(uploads: PartialStore, name: str) -> None:
     created(uploads, NAME, RECORD, NOW).close()
     assert uploads.open(name) is None
 
 
-def test_nothing_is_made_by_asking(uploads: Unfinished, tmp_path: Path) -> None:
+def test_nothing_is_made_by_asking(uploads: PartialStore, tmp_path: Path) -> None:
     assert uploads.open(NAME) is None
     assert uploads.names() == []
     assert uploads.inspect([NAME], NOW, 1.0) == []
@@ -530,7 +532,7 @@ def test_nothing_is_made_by_asking(uploads: Unfinished, tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_the_lock_is_one_among_processes(uploads: Unfinished, tmp_path: Path) -> None:
+def test_the_lock_is_one_among_processes(uploads: PartialStore, tmp_path: Path) -> None:
     created(uploads, NAME, RECORD, NOW).close()
     with open(tmp_path / f".uploads/{NAME}.part", "rb") as other:
         fcntl.flock(other, fcntl.LOCK_SH)
@@ -541,7 +543,7 @@ def test_the_lock_is_one_among_processes(uploads: Unfinished, tmp_path: Path) ->
 
 
 def test_an_upload_that_is_removed_as_it_is_opened(
-    uploads: Unfinished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    uploads: PartialStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process unlinks it between our open and our lock: try again, and find nothing."""
     created(uploads, NAME, RECORD, NOW).close()

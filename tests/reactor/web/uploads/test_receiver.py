@@ -19,7 +19,7 @@ from reactor import Cancelled, Limits, ProtocolError, Response
 from reactor.messages.request import Request
 from reactor.protocol.dates import http_date
 from reactor.web.app.application import Application
-from reactor.web.semantics.validators import coded_tag, entity_tag, last_modified
+from reactor.web.semantics.validators import encoded_tag, entity_tag, last_modified
 from reactor.web.storage.locks import try_lock
 from reactor.web.storage.safe_path import Place, Root, place_in
 from reactor.web.uploads.atomic_file import PIECE_BYTES, AtomicFile
@@ -60,11 +60,11 @@ class Desk:
     def delete(self, name: str, **headers: str) -> Response:
         return drive(self.receiver.delete(ask("DELETE", name, None, **headers)))
 
-    def send_form(self, folder: str, body: bytes, cut: int = 0, **headers: str) -> Response:
+    def send_form(self, directory: str, body: bytes, cut: int = 0, **headers: str) -> Response:
         """`cut`: how long the pieces are that it comes in."""
         pieces = [body[at : at + cut] for at in range(0, len(body), cut)] if cut else [body]
         headers.setdefault("Content_Type", "multipart/form-data; boundary=b")
-        return self.post(folder, *pieces, **headers)
+        return self.post(directory, *pieces, **headers)
 
 
 class Ready(Feed):
@@ -100,21 +100,21 @@ def status_of(call: Callable[..., Any], *arguments: Any, **named: Any) -> int:
     return answer.status
 
 
-def tree(folder: Path) -> dict[str, bytes]:
-    """All files below a folder, dotted ones too."""
+def tree(directory: Path) -> dict[str, bytes]:
+    """All files below a directory, dotted ones too."""
     return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in directory.rglob("*")
         if path.is_file()
     }
 
 
 def place(path: Path) -> Place:
-    folder = os.open(path.parent, os.O_RDONLY)
+    directory = os.open(path.parent, os.O_RDONLY)
     try:
-        return place_in(folder, os.fsencode(path.name))
+        return place_in(directory, os.fsencode(path.name))
     finally:
-        os.close(folder)
+        os.close(directory)
 
 
 def part(parameters: str, content: bytes = b"", *lines: str) -> bytes:
@@ -366,11 +366,11 @@ def test_put_where_no_file_can_be(site: Path, name: str, status: int) -> None:
 
 @pytest.mark.usefixtures("kind")
 def test_put_through_links_that_stay_inside(site: Path) -> None:
-    (site / "folder").symlink_to("sub")
+    (site / "directory").symlink_to("sub")
     (site / "sub" / "old").write_bytes(b"old")
     (site / "link").symlink_to("sub/old")
     desk = Desk(site)
-    assert desk.put("folder/new", b"new").status == 201
+    assert desk.put("directory/new", b"new").status == 201
     assert desk.put("link", b"own").status == 204
     assert not (site / "link").is_symlink()
     assert tree(site) == {"sub/new": b"new", "sub/old": b"old", "link": b"own"}
@@ -407,7 +407,7 @@ def test_disk_that_fails(
 
 @pytest.mark.usefixtures("kind")
 @pytest.mark.parametrize(("code", "status"), _CODES)
-def test_folder_that_takes_no_file(
+def test_directory_that_takes_no_file(
     site: Path, code: int, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It can be opened, and nothing can be made in it; told before a byte is read."""
@@ -495,7 +495,7 @@ def test_conditions(site: Path, method: str, met: bool, headers: dict[str, str])
     now = time.time()
     tag = entity_tag(path.stat(), now)
     date = http_date(last_modified(path.stat(), now))
-    values = {"tag": tag, "date": date, "gzip": coded_tag(tag, "gzip")}
+    values = {"tag": tag, "date": date, "gzip": encoded_tag(tag, "gzip")}
     headers = {name: value.format(**values) for name, value in headers.items()}
     desk = Desk(site, deletes=True)
     if not met:
@@ -568,9 +568,9 @@ def test_name_that_is_taken_under_the_lock(site: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.usefixtures("kind")
-def test_folder_that_another_process_has_locked(site: Path) -> None:
-    folder = os.open(site, os.O_RDONLY)
-    assert try_lock(folder)
+def test_directory_that_another_process_has_locked(site: Path) -> None:
+    directory = os.open(site, os.O_RDONLY)
+    assert try_lock(directory)
     desk = Desk(site, deletes=True)
     (site / "a").write_bytes(b"old")
     for call in (desk.put, desk.delete):
@@ -581,7 +581,7 @@ def test_folder_that_another_process_has_locked(site: Path) -> None:
     for _ in range(10):
         play.step()
     assert play.wish is not None  # it tries again and again
-    os.close(folder)
+    os.close(directory)
     while play.wish is not None:
         play.step()
     assert tree(site) == {"a": b"new"}
@@ -756,8 +756,8 @@ def test_delete_that_fails(
 
 @pytest.mark.usefixtures("kind")
 @pytest.mark.parametrize("cut", [0, 1, 7, 64])
-@pytest.mark.parametrize("folder", ["", "sub/"])
-def test_form(site: Path, folder: str, cut: int) -> None:
+@pytest.mark.parametrize("directory", ["", "sub/"])
+def test_form(site: Path, directory: str, cut: int) -> None:
     body = form(
         part('name="note"', b"dropped"),
         file_part("a.txt", b"one\r\n--a\r\n"),
@@ -766,7 +766,7 @@ def test_form(site: Path, folder: str, cut: int) -> None:
         file_part("a.txt", b"two" * 100),
     )
     desk = Desk(site)
-    response = desk.send_form(folder, body, cut)
+    response = desk.send_form(directory, body, cut)
     assert response.status == 201
     assert dict(response.headers)["Content-Type"] == "application/json"
     assert isinstance(response.body, bytes)
@@ -777,9 +777,9 @@ def test_form(site: Path, folder: str, cut: int) -> None:
             {"name": "a.txt", "size": 300, "replaced": True},
         ]
     }
-    assert tree(site) == {f"{folder}a.txt": b"two" * 100, f'{folder}Zürich ".txt': b""}
+    assert tree(site) == {f"{directory}a.txt": b"two" * 100, f'{directory}Zürich ".txt': b""}
     names = ["a.txt", 'Zürich ".txt', "a.txt"]
-    assert desk.forgotten == [place(site / folder / name) for name in names]
+    assert desk.forgotten == [place(site / directory / name) for name in names]
 
 
 def test_form_without_files(site: Path) -> None:
@@ -808,7 +808,7 @@ def test_form_of_a_browser(site: Path, accept: str, status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "folder", "options", "headers"),
+    ("status", "directory", "options", "headers"),
     [
         (405, ".x/", _READ_ONLY, _RANGE | _CODED | _FOREIGN),
         (400, ".x/", {}, _RANGE | _CODED | _FOREIGN),
@@ -829,20 +829,20 @@ def test_form_of_a_browser(site: Path, accept: str, status: int) -> None:
     ],
 )
 def test_order_of_a_forms_refusals(
-    site: Path, status: int, folder: str, options: Any, headers: dict[str, str]
+    site: Path, status: int, directory: str, options: Any, headers: dict[str, str]
 ) -> None:
     (site / "taken").write_bytes(b"x")
     (site / "out").symlink_to("..")
     feed = Feed(form(file_part("a", b"x")))
     desk = Desk(site, **options)
     headers = {"Content_Type": "multipart/form-data; boundary=b"} | headers
-    request = ask("POST", folder, feed, **headers)
+    request = ask("POST", directory, feed, **headers)
     assert status_of(drive, desk.receiver.post(request)) == status
     assert (feed.pulls == 0) == (status != 201)
     assert ("sub/a" in tree(site)) == (status == 201)
 
 
-def test_form_to_a_folder_that_cannot_be_written(
+def test_form_to_a_directory_that_cannot_be_written(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda *arguments, **named: False)
@@ -861,7 +861,7 @@ _BAD_PARTS = [
     (400, "name", file_part("a\0b", b"bad")),
     (400, "name", part('name="f"; filename=""', b"bad")),
     (414, "too long", file_part("n" * 256, b"bad")),
-    (409, "folder", file_part("sub", b"bad")),
+    (409, "directory", file_part("sub", b"bad")),
     (404, "link", file_part("link-out", b"bad")),
     (413, "field", part("name=field", b"x" * (FIELD_BYTES + 1))),
     (413, "head", part("name=a", b"", "X: " + "x" * 9000)),
@@ -1123,19 +1123,20 @@ def test_many_at_a_time_to_one_name(site: Path, serve: Serve) -> None:
 _SERVER = """
 import sys
 from pathlib import Path
-from handlers import uploads
-from reactor.web.storage.safe_path import Root
 from reactor import Response, Server
+from reactor.web.storage.safe_path import Root
+from reactor.web.uploads import atomic_file
+from reactor.web.uploads.sweep import sweep as swept_in
 from tests.reactor.web.uploads.test_receiver import handler_of
 site, named = sys.argv[1:]
 if named == "named":
-    uploads._NAMELESS = 0
+    atomic_file._NAMELESS = 0
 
 def handler(request):
     return router(request) if request.path != "/sweep" else sweep()
 
 async def sweep():
-    return Response(200, b"%d" % await uploads.sweep(Root(site)))
+    return Response(200, b"%d" % await swept_in(Root(site)))
 
 router = handler_of(Path(site))
 server = Server(handler)

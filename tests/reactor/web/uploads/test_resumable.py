@@ -30,7 +30,7 @@ from reactor.web.app.application import Application
 from reactor.web.semantics.validators import entity_tag
 from reactor.web.storage.safe_path import Place, Root
 from reactor.web.uploads import partial_store
-from reactor.web.uploads.partial_store import Unfinished
+from reactor.web.uploads.partial_store import PartialStore
 from reactor.web.uploads.publish import PIECE_BYTES
 from reactor.web.uploads.receiver import Receiver
 from reactor.web.uploads.resumable import SYNC_BYTES, Resumable
@@ -182,8 +182,8 @@ class Bench:
         return path.read_bytes() if path.exists() else None
 
     def left(self) -> list[str]:
-        folder = self.path / ".uploads"
-        return sorted(os.listdir(folder)) if folder.exists() else []
+        directory = self.path / ".uploads"
+        return sorted(os.listdir(directory)) if directory.exists() else []
 
 
 @pytest.fixture
@@ -545,7 +545,7 @@ def test_an_error_says_how_far_a_known_upload_is(
     assert bench.offset(reply.location or "") == 0
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", fails_with(28))
-        patch.setattr(os, "fsync", fails_after(2, 28))  # behind the record and its folder
+        patch.setattr(os, "fsync", fails_after(2, 28))  # behind the record and its directory
         reply = bench.create("c.bin", b"x" * 15, Upload_Complete=complete, **INTEROP)
     assert reply.status == 507
     assert (reply.upload_offset, reply.upload_complete) == (None, "?0")
@@ -698,8 +698,8 @@ def test_ids_that_are_none(bench: Bench, ident: str) -> None:
 @pytest.mark.parametrize(
     ("name", "status"),
     [
-        ("no/such/folder.bin", 409),
-        ("folder", 409),
+        ("no/such/directory.bin", 409),
+        ("directory", 409),
         (".hidden", 404),
         (".uploads/x", 404),
         ("a%2fb", 404),
@@ -709,42 +709,42 @@ def test_ids_that_are_none(bench: Bench, ident: str) -> None:
     ],
 )
 def test_names_that_no_upload_can_have(bench: Bench, name: str, status: int) -> None:
-    (bench.path / "folder").mkdir()
+    (bench.path / "directory").mkdir()
     (bench.path / "link").symlink_to("/etc/passwd")
     reply = bench.create(name, Upload_Length=3)
     assert reply.status == status
     assert bench.left() == []
 
 
-@pytest.mark.parametrize("why", ["full", "no place", "no folder", "no room on the disk"])
+@pytest.mark.parametrize("why", ["full", "no place", "no directory", "no room on the disk"])
 def test_what_comes_as_a_whole_needs_no_resource(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
     bench = Bench(tmp_path, resumable_bytes=100, resumable_uploads=1 if why == "no place" else 9)
     (tmp_path / "sub").mkdir()
-    if why == "no folder":
+    if why == "no directory":
         (tmp_path / ".uploads").write_bytes(b"")
     elif why == "no room on the disk":
         monkeypatch.setattr(partial_store, "write_record", fails_with(28))
     else:
         bench.begun("other", b"x", Upload_Length=60)
-    left = bench.left() if why != "no folder" else []
-    status = 403 if why == "no folder" else 507
+    left = bench.left() if why != "no directory" else []
+    status = 403 if why == "no directory" else 507
     assert bench.create("sub/a", b"x" * 50, Upload_Length=50).status == status
     reply = bench.create("sub/a", b"x" * 50, Upload_Complete="?1", **INTEROP)
     assert (reply.status, reply.location, reply.upload_complete) == (201, "/files/sub/a", None)
     assert bench.told == []
     assert bench.content("sub/a") == b"x" * 50
-    assert why == "no folder" or bench.left() == left
+    assert why == "no directory" or bench.left() == left
     again = bench.create("sub/a", b"y", Upload_Complete="?1", If_None_Match="*", **INTEROP)
     assert again.status == 412
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
 @pytest.mark.parametrize("mode", [0o755, 0o711])
-def test_a_folder_below_one_that_cannot_be_written(mode: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder)
+def test_a_directory_below_one_that_cannot_be_written(mode: int) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory)
         (path / "sub").mkdir()
         os.chown(path / "sub", 65534, -1)
         path.chmod(mode)
@@ -779,7 +779,7 @@ def test_a_link_in_the_place_of_the_uploads(tmp_path: Path, what: str) -> None:
 def test_a_busy_upload_is_asked_for_again(bench: Bench) -> None:
     """By another process, that is: in this one the newer request takes over."""
     path = bench.begun("a.bin", b"abc")
-    other = Unfinished(Root(bench.path)).open(path.rpartition("/")[2])
+    other = PartialStore(Root(bench.path)).open(path.rpartition("/")[2])
     assert other is not None
     for reply in (bench.head(path), bench.append(path, 3, b"d"), bench.ask("DELETE", path)):
         assert (reply.status, reply.retry_after) == (503, "1")
@@ -832,7 +832,7 @@ def test_a_condition_that_still_holds(bench: Bench) -> None:
     assert bench.append(path, 0, b"abc", end=True).status == 204
 
 
-def test_a_folder_that_has_gone(bench: Bench) -> None:
+def test_a_directory_that_has_gone(bench: Bench) -> None:
     (bench.path / "sub").mkdir()
     path = bench.begun("sub/a.bin")
     (bench.path / "sub").rmdir()
@@ -884,7 +884,7 @@ def test_an_error_that_is_nobodys_stays_one(bench: Bench, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("size", [0, 5, 3 * PIECE_BYTES + 1])
 def test_another_file_system(bench: Bench, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    """The target's folder is a mount of its own: the bytes are copied, a piece at a time."""
+    """The target's directory is a mount of its own: the bytes are copied, a piece at a time."""
     path = bench.begun(If_None_Match="*")
     data = os.urandom(size)
     real = os.link
@@ -1055,13 +1055,13 @@ def test_an_age_is_looked_at_in_small_jobs(bench: Bench, monkeypatch: pytest.Mon
     for number in range(70):
         bench.begun(f"a{number}")
     sizes = []
-    real = Unfinished.inspect
+    real = PartialStore.inspect
 
-    def inspect(self: Unfinished, names: list[str], now: float, age: float) -> Any:
+    def inspect(self: PartialStore, names: list[str], now: float, age: float) -> Any:
         sizes.append(len(names))
         return real(self, names, now, age)
 
-    monkeypatch.setattr(Unfinished, "inspect", inspect)
+    monkeypatch.setattr(PartialStore, "inspect", inspect)
     bench.expire()
     assert sum(sizes) == 70
     assert max(sizes) <= 32
@@ -1082,7 +1082,7 @@ def test_an_old_record_that_cannot_be_forgotten_spoils_no_upload(
     bench = Bench(tmp_path, resumable_uploads=1)
     bench.append(bench.begun("a"), 0, b"x", end=True)
     path = bench.begun("b")
-    monkeypatch.setattr(Unfinished, "forget", fails_with(5))
+    monkeypatch.setattr(PartialStore, "forget", fails_with(5))
     assert bench.append(path, 0, b"x", end=True).status == 201
     assert "cannot forget" in caplog.text
 
@@ -1170,7 +1170,7 @@ def test_who_is_at_work_does_not_give_way(tmp_path: Path) -> None:
     """Nor one that another process has; nor does anybody wait for that."""
     bench = Bench(tmp_path, resumable_uploads=2)
     mine, others = bench.begun("mine"), bench.begun("others")
-    part = Unfinished(Root(tmp_path)).open(others.rpartition("/")[2])
+    part = PartialStore(Root(tmp_path)).open(others.rpartition("/")[2])
     fields: dict[str, Any] = {"Upload_Offset": 0, "Upload_Complete": "?1"}
     request = bench.request("PATCH", mine, b"a", b"b", Content_Type=PARTIAL, **fields)
     play = Play(bench.router(request), Stage())  # type: ignore[arg-type]
@@ -1212,8 +1212,9 @@ def test_who_comes_for_one_that_is_giving_way(tmp_path: Path) -> None:
     bench = Bench(tmp_path, resumable_uploads=1)
     path = bench.begun("a")
     stage = Stage()
-    new = Play(bench.router(bench.request("PUT", "/files/b", Upload_Complete="?0")), stage)  # type: ignore[arg-type]
-    while bench.left() and path.rpartition("/")[2] not in bench.resumable._claims:
+    request = bench.request("PUT", "/files/b", Upload_Complete="?0")
+    new = Play(bench.router(request), stage)  # type: ignore[arg-type]
+    while bench.left() and path.rpartition("/")[2] not in bench.resumable._leases:
         new.step()
     asking = Play(bench.router(bench.request("HEAD", path)), stage)  # type: ignore[arg-type]
     turn = asking.wish
@@ -1256,9 +1257,9 @@ class Exchange(RuleBasedStateMachine):
         super().__init__()
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(os, "fsync", lambda file: None)
-        self.folder = tempfile.TemporaryDirectory()
+        self.directory = tempfile.TemporaryDirectory()
         self.bench = Bench(
-            Path(self.folder.name),
+            Path(self.directory.name),
             upload_bytes=self.SIZE,
             resumable_uploads=self.MOST,
             resumable_bytes=self.TOTAL,
@@ -1271,7 +1272,7 @@ class Exchange(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.patch.undo()
-        self.folder.cleanup()
+        self.directory.cleanup()
 
     # --- the model -------------------------------------------------------------------------------
 

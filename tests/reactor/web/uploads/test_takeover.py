@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from reactor import Body, Future, ProtocolError
 from reactor.tasks.semaphore import WeightedSemaphore
-from reactor.web.uploads.takeover import Claim, Leases, TakenOver
+from reactor.web.uploads.takeover import Lease, Leases, TakenOver
 from tests.support.coroutine_driver import Play, Stage, drive
 
 
@@ -45,55 +45,55 @@ def is_done(future: Future[None]) -> bool:
 
 
 def test_the_first_has_its_turn_at_once() -> None:
-    claims = Leases()
-    claim = claims.enter("a")
-    drive(claim.turn())
-    assert "a" in claims
-    claims.leave("a", claim)
-    assert "a" not in claims
+    leases = Leases()
+    lease = leases.enter("a")
+    drive(lease.turn())
+    assert "a" in leases
+    leases.leave("a", lease)
+    assert "a" not in leases
 
 
 def test_names_have_nothing_to_do_with_each_other() -> None:
-    claims = Leases()
-    claims.enter("a")
-    drive(claims.enter("b").turn())
+    leases = Leases()
+    leases.enter("a")
+    drive(leases.enter("b").turn())
 
 
 def test_the_second_waits_until_the_first_has_let_go() -> None:
-    claims = Leases()
-    first = claims.enter("a")
-    second = claims.enter("a")
+    leases = Leases()
+    first = leases.enter("a")
+    second = leases.enter("a")
     play = Play(second.turn(), Stage())
     assert not play.wish.done
-    claims.leave("a", first)
-    assert "a" in claims
+    leases.leave("a", first)
+    assert "a" in leases
     play.step()
     assert play.wish is None
-    claims.leave("a", second)
-    assert "a" not in claims
+    leases.leave("a", second)
+    assert "a" not in leases
 
 
 def test_one_that_gives_up_waiting_stands_for_the_one_before() -> None:
-    claims = Leases()
-    first, second = claims.enter("a"), claims.enter("a")
-    claims.leave("a", second)
-    assert "a" in claims
-    third = claims.enter("a")
+    leases = Leases()
+    first, second = leases.enter("a"), leases.enter("a")
+    leases.leave("a", second)
+    assert "a" in leases
+    third = leases.enter("a")
     play = Play(third.turn(), Stage())
     assert not play.wish.done
-    claims.leave("a", first)
+    leases.leave("a", first)
     play.step()
-    claims.leave("a", third)
-    assert "a" not in claims
+    leases.leave("a", third)
+    assert "a" not in leases
 
 
 def test_bytes_that_are_there_are_read() -> None:
-    assert drive(Claim(None).read(body_of(Ready()), 3)) == b"the"
+    assert drive(Lease(None).read(body_of(Ready()), 3)) == b"the"
 
 
 def test_bytes_that_come_are_read() -> None:
     source = Slow()
-    play = Play(Claim(None).read(body_of(source), 9), Stage())
+    play = Play(Lease(None).read(body_of(source), 9), Stage())
     future = started(play)
     assert not is_done(future)
     source.pulls[0].set_result(b"late")
@@ -104,7 +104,7 @@ def test_bytes_that_come_are_read() -> None:
 
 def test_an_error_of_the_body_is_the_readers() -> None:
     source = Slow()
-    play = Play(Claim(None).read(body_of(source), 9), Stage())
+    play = Play(Lease(None).read(body_of(source), 9), Stage())
     future = started(play)
     source.pulls[0].set_exception(ProtocolError(408, "late"))
     with pytest.raises(ProtocolError, match="408"):
@@ -112,11 +112,11 @@ def test_an_error_of_the_body_is_the_readers() -> None:
 
 
 def test_who_waits_for_bytes_is_told_of_the_next() -> None:
-    claims, source = Leases(), Slow()
-    first = claims.enter("a")
+    leases, source = Leases(), Slow()
+    first = leases.enter("a")
     play = Play(first.read(body_of(source), 9), Stage())
     future = started(play)
-    claims.enter("a")
+    leases.enter("a")
     assert future.done
     with pytest.raises(TakenOver):
         play.resume(future)
@@ -124,44 +124,44 @@ def test_who_waits_for_bytes_is_told_of_the_next() -> None:
 
 
 def test_who_has_lost_reads_no_more() -> None:
-    claims = Leases()
-    first = claims.enter("a")
-    claims.enter("a")
+    leases = Leases()
+    first = leases.enter("a")
+    leases.enter("a")
     with pytest.raises(TakenOver):
         drive(first.read(body_of(Ready()), 9))
 
 
 def test_bytes_that_came_first_are_not_lost() -> None:
-    claims, source = Leases(), Slow()
-    first = claims.enter("a")
+    leases, source = Leases(), Slow()
+    first = leases.enter("a")
     play = Play(first.read(body_of(source), 9), Stage())
     future = started(play)
     source.pulls[0].set_result(b"in time")
-    claims.enter("a")
+    leases.enter("a")
     play.resume(future)
     assert play.result == b"in time"
 
 
 def test_nothing_adds_up_while_a_long_body_is_read() -> None:
     source = Slow()
-    claim = Claim(None)
+    lease = Lease(None)
     for _ in range(5):
-        play = Play(claim.read(body_of(source), 9), Stage())
+        play = Play(lease.read(body_of(source), 9), Stage())
         future = started(play)
         source.pulls[-1].set_result(b"x")
         play.resume(future)
-    assert not claim._lost._callbacks
+    assert not lease._lost._callbacks
 
 
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_cancelled_reader_leaves_nothing(begun: bool) -> None:
     source = Slow()
-    claim = Claim(None)
-    play = Play(claim.read(body_of(source), 9), Stage())
+    lease = Lease(None)
+    play = Play(lease.read(body_of(source), 9), Stage())
     if begun:
         started(play)
     play.close()
-    assert not claim._lost._callbacks
+    assert not lease._lost._callbacks
     assert not source.pulls[0]._callbacks
 
 
@@ -169,8 +169,8 @@ def test_a_cancelled_reader_leaves_nothing(begun: bool) -> None:
 @settings(deadline=None)
 def test_only_one_has_the_turn_and_the_newest_gets_it(steps: list[str]) -> None:
     """Whoever comes and goes, in whatever order."""
-    claims = Leases()
-    waiting: list[tuple[Claim, Play]] = []
+    leases = Leases()
+    waiting: list[tuple[Lease, Play]] = []
 
     def has_turn(play: Play) -> bool:
         if play.wish is not None and play.wish.done:
@@ -179,14 +179,14 @@ def test_only_one_has_the_turn_and_the_newest_gets_it(steps: list[str]) -> None:
 
     for step in [*steps, *["leave old"] * 30]:
         if step == "enter":
-            claim = claims.enter("a")
-            waiting.append((claim, Play(claim.turn(), Stage())))
+            lease = leases.enter("a")
+            waiting.append((lease, Play(lease.turn(), Stage())))
         elif step.startswith("leave") and waiting:
-            claim, play = waiting.pop(0 if step == "leave old" else -1)
+            lease, play = waiting.pop(0 if step == "leave old" else -1)
             play.close()
-            claims.leave("a", claim)
+            leases.leave("a", lease)
         ready = [play for _, play in waiting if has_turn(play)]
         assert len(ready) <= 1
         assert not waiting or waiting[0][1] in ready  # the oldest that is left
-        assert bool(waiting) == ("a" in claims)
+        assert bool(waiting) == ("a" in leases)
     assert not waiting

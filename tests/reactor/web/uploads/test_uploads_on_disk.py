@@ -77,11 +77,11 @@ def content(response: Response) -> bytes:
     return data
 
 
-def tree(folder: Path) -> dict[str, bytes]:
-    """All files below a folder, dotted ones too."""
+def tree(directory: Path) -> dict[str, bytes]:
+    """All files below a directory, dotted ones too."""
     return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in directory.rglob("*")
         if path.is_file()
     }
 
@@ -183,7 +183,9 @@ def test_where_the_file_system_has_no_nameless_files(
 
 
 @pytest.mark.usefixtures("kind")
-def test_file_system_that_cannot_sync_folders(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_system_that_cannot_sync_directories(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fsync = os.fsync
 
     def picky(descriptor: int) -> None:
