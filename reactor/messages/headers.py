@@ -1,24 +1,40 @@
-"""Header fields of a request, kept as they were received.
+"""Header fields of a request, kept as they were received: a read-only, case-insensitive mapping.
 
 A look-up is a search in the text of the whole head: most handlers ask for one or two fields of ten,
 so building an index would cost more than it saves.
+
+A name may stand in several field lines. As a mapping, Headers has each name once, in the order and
+the spelling of its first line, with the values of all its lines joined by ", " (RFC 9110, section
+5.3). `get_all` returns the values one by one, and `fields` every line as it was received.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar, overload
+
+T = TypeVar("T")
 
 Fields: TypeAlias = Sequence[tuple[str, str]]
+
+# Fields with a value that must not get into a log by way of a repr.
+_SECRET: Final = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
 
 
 @lru_cache(maxsize=256)
 def _key(name: str) -> str:
-    """How a field begins, in lower case."""
+    """How the line of a field begins, in lower case. Raises TypeError for a name that is no str."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a header field is a str, not {type(name).__name__}")
+    if ":" in name:
+        return "\r\n\r\n"  # no field has such a name, and no head has an empty line
     return f"\r\n{name.lower()}:"
 
 
-class Headers:
-    """Header fields as they were received: ordered, multi-valued, names in any case."""
+class Headers(Mapping[str, str]):
+    """Header fields as a read-only mapping from names, in any case, to values.
+
+    `headers["name"]` raises KeyError for an absent field; `headers.get("name")` returns "".
+    """
 
     __slots__ = ("_folded", "_raw")
 
@@ -27,8 +43,16 @@ class Headers:
         self._raw = raw
         self._folded: str | None = None  # made for the first look-up
 
-    def get(self, name: str, default: str = "") -> str:
-        """The field's value; several lines are joined by ", " (RFC 9110, section 5.3)."""
+    @overload
+    def get(self, name: str, default: str = "") -> str: ...
+    @overload
+    def get(self, name: str, default: T) -> str | T: ...
+    def get(self, name: str, default: object = "") -> object:
+        """The field's value; several lines are joined by ", " (RFC 9110, section 5.3).
+
+        The default is "", so that the result is a str to work with: `headers.get("accept").lower()`
+        needs no check. `headers.get(name, None)` tells an absent field from an empty one.
+        """
         folded = self._folded
         if folded is None:
             folded = self._fold()
@@ -43,27 +67,63 @@ class Headers:
         return (self._raw[begin:end] if end >= 0 else self._raw[begin:]).strip(" \t")
 
     def get_all(self, name: str) -> list[str]:
-        """The field's values, one a line, without the white space around them."""
+        """The values of all field lines of this name, without the white space around them."""
         folded = name.lower()
-        return [value for other, value in self if other.lower() == folded]
+        return [value for other, value in self.fields() if other.lower() == folded]
 
-    def __contains__(self, name: str) -> bool:
+    def fields(self) -> Iterator[tuple[str, str]]:
+        """Name and value of every field line, in the order in which they were received."""
+        for line in self._raw.split("\r\n")[1:]:
+            name, _, value = line.partition(":")
+            yield name, value.strip(" \t")
+
+    def __getitem__(self, name: str) -> str:
+        value = self.get(name, None)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def __contains__(self, name: object) -> bool:
         return _key(name) in (self._folded or self._fold())
+
+    def __iter__(self) -> Iterator[str]:
+        """The names, each once, in the order and the spelling of its first line."""
+        names: dict[str, str] = {}
+        for name, _ in self.fields():
+            names.setdefault(name.lower(), name)
+        return iter(names.values())
+
+    def __len__(self) -> int:
+        """The number of different names."""
+        return len({name.lower() for name, _ in self.fields()})
+
+    def __bool__(self) -> bool:
+        return bool(self._raw)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other mapping has the same names, in any case and order, and values."""
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return _in_lower_case(self) == _in_lower_case(other)
+
+    def __repr__(self) -> str:
+        """Without the values of cookies and credentials."""
+        shown = {name: "***" if name.lower() in _SECRET else self[name] for name in self}
+        return f"{type(self).__name__}({shown!r})"
 
     def has_prefix(self, prefix: str) -> bool:
         """Whether any field begins with this, in lower case; cheap, for families like `if-`."""
         return "\r\n" + prefix in (self._folded or self._fold())
 
     def folded(self) -> str:
-        """All of them in lower case, each begun by CRLF, for who has several things to look for."""
+        """All field lines in lower case, each begun by CRLF: for several look-ups at once."""
         return self._folded or self._fold()
 
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        for line in self._raw.split("\r\n")[1:]:
-            name, _, value = line.partition(":")
-            yield name, value.strip(" \t")
-
     def _fold(self) -> str:
-        """The same in lower case, for look-ups."""
+        """Make and keep the lower-case text that look-ups search."""
         self._folded = self._raw.lower()
         return self._folded
+
+
+def _in_lower_case(fields: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(name).lower(): value for name, value in fields.items()}

@@ -21,13 +21,12 @@ that nothing waits for real, and that the same requests give the same answers.
 from reactor.simulator import Violation
 from reactor.testing.client import Client, TooManyRedirects
 from reactor.testing.cookies import Cookie, CookieJar
-from reactor.testing.response_parser import AnswerHead, AnswerHeaders, BadAnswer, IncompleteAnswer
+from reactor.testing.response_parser import AnswerHead, BadAnswer, IncompleteAnswer
 from reactor.testing.responses import Response
 from reactor.testing.world import Deadlock
 
 __all__ = [
     "AnswerHead",
-    "AnswerHeaders",
     "BadAnswer",
     "Client",
     "Cookie",

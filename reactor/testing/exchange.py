@@ -9,10 +9,11 @@ real sockets. Whatever raises in here gives the connection up by a reset.
 from collections.abc import Callable, Generator
 from typing import Final, TypeVar
 
+from reactor.messages.headers import Headers
 from reactor.simulator import SimClient, Violation
 from reactor.simulator.client import READ_BYTES
 from reactor.testing.request_encoder import Body, Url, encode_head
-from reactor.testing.response_parser import AnswerHead, AnswerHeaders, AnswerParser, BadAnswer
+from reactor.testing.response_parser import AnswerHead, AnswerParser, BadAnswer
 from reactor.testing.world import Deadlock, World
 
 T = TypeVar("T")
@@ -76,7 +77,7 @@ class Exchange:
         return self._parser.complete
 
     @property
-    def trailers(self) -> AnswerHeaders:
+    def trailers(self) -> Headers:
         return self._parser.trailers
 
     @property

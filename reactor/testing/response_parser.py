@@ -24,24 +24,12 @@ class IncompleteAnswer(ConnectionError):
     """The connection ended before the answer did."""
 
 
-class AnswerHeaders(Headers):
-    """Fields of an answer: ordered, multi-valued, names in any case."""
-
-    __slots__ = ()
-
-    def __getitem__(self, name: str) -> str:
-        """The field's value, several lines joined by ", ". Raises KeyError."""
-        if name not in self:
-            raise KeyError(name)
-        return self.get(name)
-
-
 class AnswerHead(NamedTuple):
     """A status and fields; `raw` is the head as it came."""
 
     status: int
     reason: str
-    headers: AnswerHeaders
+    headers: Headers
     raw: bytes
     minor: int  # of HTTP/1.minor
 
@@ -81,7 +69,7 @@ class _Chunked:
     SIZE, DATA, TRAILERS, END = range(4)
 
     def __init__(self) -> None:
-        self.trailers = AnswerHeaders()
+        self.trailers = Headers()
         self._left = 0
         self._expected = self.SIZE
 
@@ -155,9 +143,9 @@ class AnswerParser:
         return len(self._buffer)
 
     @property
-    def trailers(self) -> AnswerHeaders:
+    def trailers(self) -> Headers:
         """The fields behind a chunked body; none before its end."""
-        return self._framing.trailers if isinstance(self._framing, _Chunked) else AnswerHeaders()
+        return self._framing.trailers if isinstance(self._framing, _Chunked) else Headers()
 
     def next_head(self) -> AnswerHead | None:
         """The next head; pull again after an interim one, of a status below 200 (not 101)."""
@@ -220,13 +208,13 @@ def _parse_head(raw: bytes) -> AnswerHead:
     return AnswerHead(int(match[2]), reason, _parse_fields(rest[:-2]), raw, int(match[1]))
 
 
-def _parse_fields(lines: bytes) -> AnswerHeaders:
+def _parse_fields(lines: bytes) -> Headers:
     """Fields, each ended by CRLF."""
     fields = lines.split(b"\r\n")[:-1]
     for line in fields:
         if not _FIELD.fullmatch(line):
             raise BadAnswer(f"not a field: {line!r}")
-    return AnswerHeaders("".join(f"\r\n{line.decode('latin-1')}" for line in fields))
+    return Headers("".join(f"\r\n{line.decode('latin-1')}" for line in fields))
 
 
 def _take(buffer: bytearray, count: int) -> bytes:

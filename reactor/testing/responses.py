@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from email.message import Message
 from typing import Any, Final
 
+from reactor.messages.headers import Headers
 from reactor.testing.cookies import Cookie, parse_set_cookie
 from reactor.testing.exchange import Exchange
 from reactor.testing.request_encoder import Url
-from reactor.testing.response_parser import AnswerHead, AnswerHeaders
+from reactor.testing.response_parser import AnswerHead
 
 LONGEST_CONTENT: Final = 256 * 1024 * 1024  # bytes of an answer that `read` holds
 _LINE_END: Final = re.compile(r"\r\n|\n|\r")
@@ -33,7 +34,7 @@ class Response:
         """`now` is in seconds since 1970, for the ages of cookies."""
         self.status = head.status
         self.reason = head.reason
-        self.headers: AnswerHeaders = head.headers
+        self.headers: Headers = head.headers
         self.head = head.raw
         self.url = str(url)
         self.history = history
@@ -58,7 +59,7 @@ class Response:
         return self._exchange.informational
 
     @property
-    def trailers(self) -> AnswerHeaders:
+    def trailers(self) -> Headers:
         return self._exchange.trailers
 
     @property

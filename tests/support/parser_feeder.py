@@ -126,7 +126,7 @@ def _message(request: Request, body: bytes) -> Message:
         request.keep_alive,
         request.expects_continue,
         request.length,
-        tuple(request.headers),
+        tuple(request.headers.fields()),
         body,
     )
 

@@ -112,7 +112,7 @@ def _page(request: Request, error: Exception) -> Iterator[str]:
     yield "<h2>The request</h2>"
     client = ":".join(map(str, request.client))
     params = {f"{{{name}}}": _repr(value) for name, value in request.params.items()}
-    yield _table([("from", client), *params.items(), *request.headers])
+    yield _table([("from", client), *params.items(), *request.headers.fields()])
 
 
 def _chain(error: BaseException) -> Iterator[tuple[str, BaseException]]:

@@ -61,18 +61,6 @@ def refuse(response: Response, method: str = "GET", minor: int = 1) -> None:
         encode_head(b"HTTP/1.1 200 OK\r\n", request(method, minor), response, True)
 
 
-# --- a request's fields --------------------------------------------------------------------------
-
-
-def test_a_family_of_fields_is_found_by_how_its_names_begin() -> None:
-    headers = Headers("\r\nHost: if-a\r\nX-If-B: c\r\nA: x,if-none-match: y\r\nIF-MATCH: *")
-    for prefix in ("if-", "if-m", "if-match:", "host", "x-", "a:"):
-        assert headers.has_prefix(prefix), prefix
-    for prefix in ("if-n", "if-a", "b", "-", "match", "if-matches", "if:", "if-matc:"):
-        assert not headers.has_prefix(prefix), prefix
-    assert not Headers().has_prefix("a")
-
-
 # --- fields --------------------------------------------------------------------------------------
 
 

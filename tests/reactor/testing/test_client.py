@@ -61,7 +61,7 @@ async def mirror(request: Request) -> Response:
         "method": request.method,
         "target": request.target,
         "host": request.host,
-        "fields": list(request.headers),
+        "fields": list(request.headers.fields()),
         "body": body.decode("latin-1"),
     }
     return Response(200, json.dumps(told).encode())

@@ -140,7 +140,7 @@ def test_each_chunk_is_a_piece_and_trailers_follow() -> None:
     reader = Reader("GET")
     reader.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\nX: 1\r\n\r\n")
     assert reader.pieces == [b"a", b"bc", b""]
-    assert list(reader.parser.trailers) == [("X", "1")]
+    assert list(reader.parser.trailers.items()) == [("X", "1")]
 
 
 @pytest.mark.parametrize(

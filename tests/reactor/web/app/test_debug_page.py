@@ -86,7 +86,7 @@ def test_the_place_its_variables_and_the_request() -> None:
     text = page(raised(ValueError("<b>&"), shown="<i>"), request_of("/a?b=<c>", host="é"))
     for part in ("ValueError: <b>&", "GET /a?b=<c>", "raise error", "'shown': '<i>'", "host", "é"):
         assert part in text
-    assert "test_debugpage.py" in text
+    assert "test_debug_page.py" in text
 
 
 def test_the_frames_of_coroutines() -> None:

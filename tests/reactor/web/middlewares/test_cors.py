@@ -18,7 +18,7 @@ ELSEWHERE = "https://evil.net"
 
 
 def cors_fields(answer: Answer) -> dict[str, str]:
-    fields = [(name.lower(), value) for name, value in answer.headers]
+    fields = [(name.lower(), value) for name, value in answer.headers.fields()]
     found = {name[15:]: value for name, value in fields if name.startswith("access-control-")}
     assert len(found) == sum(name.startswith("access-control-") for name, _ in fields)
     return found

@@ -164,7 +164,7 @@ def test_who_does_not_use_it_does_not_see_it(path: str) -> None:
     with served(Sessions(SECRET)) as client:
         answer = client.get(path, headers={"Cookie": "session=x"})
         assert answer.status == STATUSES[path]
-        assert not {"vary", "set-cookie"} & {name.lower() for name, _ in answer.headers}
+        assert not {"vary", "set-cookie"} & {name.lower() for name, _ in answer.headers.fields()}
 
 
 def test_what_a_failing_handler_has_kept_is_kept() -> None:
