@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-import reactor.files.region
+import reactor.files.file
 from reactor import Response, sleep
 from reactor.files.file import File
 from reactor.http.context import Handler
@@ -237,7 +237,7 @@ class CountingFiles:
         for name in self.NAMES:
             self._count(os, name)
         self._count(ThreadPool, "submit")
-        self._count(reactor.files.region, "resident")
+        self._count(reactor.files.file, "resident")
 
     def __exit__(self, *_: object) -> None:
         self._patch.undo()

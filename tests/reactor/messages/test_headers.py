@@ -98,7 +98,7 @@ def test_a_repr_has_no_credentials() -> None:
 
 
 @pytest.mark.parametrize("name", ["host: t", "x-a: 1", ":", "x-a:  1 \r\naccept", "t\r\nx-a", ""])
-def test_what_is_no_name_is_never_found(headers: Headers, name: str) -> None:
+def test_a_text_that_is_not_a_name_is_never_found(headers: Headers, name: str) -> None:
     assert name not in headers
     assert headers.get(name) == ""
     assert headers.get_all(name) == []
