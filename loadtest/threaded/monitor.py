@@ -24,6 +24,7 @@ import time
 import types
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextvars import Context
 from functools import wraps
 from inspect import iscoroutine, iscoroutinefunction
 from typing import Any, Final, TypeVar, cast
@@ -36,8 +37,9 @@ from reactor.loop.reactor import Reactor
 from reactor.net.send_queue import JOIN_BYTES
 from reactor.observe.log_writer import BATCH_SECONDS, LogFile
 from reactor.tasks.futures import Future, Lane
+from reactor.tasks.operations import sleep
 from reactor.tasks.semaphore import WeightedSemaphore
-from reactor.tasks.task import Runtime
+from reactor.tasks.task import Runtime, Task
 from reactor.tasks.thread_pool import ThreadPool
 from reactor.web.middlewares.rate_limit import RateLimit
 from reactor.web.static.directory_reader import Contents
@@ -249,7 +251,24 @@ class ThreadRuntime(Runtime):
 
     def __init__(self, loop: Reactor, cancel_timeout: float) -> None:
         super().__init__(loop, _Inline(), cancel_timeout)
-        self.guarded = Runtime(loop, _PutOff(), cancel_timeout)  # for what the monitor guards
+        self.guarded = _GuardedRuntime(self)  # for what the monitor guards
+
+
+class _GuardedRuntime(Runtime):
+    """The same thread's, asked by who has the monitor."""
+
+    def __init__(self, outer: ThreadRuntime) -> None:
+        super().__init__(outer.reactor, _PutOff(), outer.cancel_timeout)
+        self._outer = outer
+
+    def spawn(self, coroutine: Coroutine[Any, Any, T], context: Context | None = None) -> Task[T]:
+        """Each step of the task has the monitor, and its jobs run outside of it."""
+        return self._outer.spawn(_apart(coroutine), context)
+
+
+async def _apart(coroutine: Coroutine[Any, Any, T]) -> T:
+    await sleep(0)  # whoever spawns it has the monitor, and a first job would run under it
+    return await _stepped(coroutine)
 
 
 # --- what connections share ----------------------------------------------------------------------
@@ -262,14 +281,14 @@ class ThreadMemory(WeightedSemaphore):
         self._shared = shared
         self._loop = loop
 
-    def take(self, count: int) -> Future[int] | None:
+    def acquire(self, count: int = 1) -> Future[int] | None:
         with MONITOR:
-            future = self._shared.take(count)
+            future = self._shared.acquire(count)
             return None if future is None else _Room(self._loop, future, self._shared)
 
-    def give(self, count: int) -> None:
+    def release(self, count: int = 1) -> None:
         with MONITOR:
-            self._shared.give(count)
+            self._shared.release(count)
 
 
 class _Room(Relay):
@@ -284,7 +303,7 @@ class _Room(Relay):
     def set_exception(self, error: BaseException) -> None:
         with MONITOR:
             if not self.done and self._shared.done:
-                self._memory.give(self._shared.result())
+                self._memory.release(self._shared.result())
             elif not self.done:
                 self._shared.set_exception(error)
         super().set_exception(error)

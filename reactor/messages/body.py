@@ -98,7 +98,7 @@ class Body:
             self._room = None
         if self._held:
             held, self._held = self._held, 0
-            self._budget.give(held)
+            self._budget.release(held)
 
     async def _read_all(self) -> bytes:
         if self.length is not None and self.length > self._most:
@@ -115,11 +115,11 @@ class Body:
                 raise _too_large(self._most)
             pieces.append(piece)
         self._held -= room - size
-        self._budget.give(room - size)
+        self._budget.release(room - size)
         return b"".join(pieces)
 
     async def _hold(self, count: int) -> None:
-        self._room = self._budget.take(count)
+        self._room = self._budget.acquire(count)
         if self._room is not None:
             await self._room
             self._room = None

@@ -1,9 +1,10 @@
 """Futures, coroutines and the thread pool.
 
 Read futures.py first (a Future is a result that is not there yet), then operations.py (what a
-coroutine yields), task.py (what runs a coroutine), thread_pool.py, combinators.py (gather and
-timeout), broadcast.py (one publisher, many readers), heartbeat.py (a sign of life in a silent
-stream) and semaphore.py (a shared amount).
+coroutine yields), task.py (what runs a coroutine), thread_pool.py, combinators.py (gather, timeout
+and first_of), semaphore.py (an amount that many share), single_flight.py (a job that many wait
+for), broadcast.py (one publisher, many readers) and heartbeat.py (a sign of life in a silent
+stream).
 
 No module here knows a socket or a request.
 """

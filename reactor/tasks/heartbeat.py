@@ -15,9 +15,8 @@ from collections.abc import AsyncIterator
 from contextvars import copy_context
 from typing import Any, Generic, TypeVar
 
-from reactor.tasks.combinators import as_coroutine
 from reactor.tasks.futures import Cancellable, Future, RuntimeLike, TimerLike
-from reactor.tasks.operations import Operation
+from reactor.tasks.operations import Operation, as_coroutine
 
 T = TypeVar("T")
 

@@ -27,6 +27,7 @@ from loadtest.threaded.transport import ThreadLoop
 from reactor import Future, Limits, in_pool, sleep
 from reactor.errors import Cancelled
 from reactor.tasks.semaphore import WeightedSemaphore
+from reactor.tasks.single_flight import SingleFlight
 from tests.project.test_command_line import Program
 from tests.support.raw_client import TIMEOUT, Client, request
 
@@ -715,6 +716,42 @@ def test_a_guarded_coroutine_that_is_cancelled_cleans_up() -> None:
     assert ended == ["cleaned"] * 2
 
 
+def test_a_guarded_job_that_is_shared_is_alone_in_each_step_and_not_on_its_thread() -> None:
+    """A coroutine that SingleFlight runs as a task: two jobs, one after the other."""
+    flight: SingleFlight[str, str] = SingleFlight()
+    monitor_is_free: list[bool] = []
+
+    def look() -> None:
+        found = MONITOR.acquire(blocking=False)
+        monitor_is_free.append(found)
+        if found:
+            MONITOR.release()
+
+    def from_elsewhere() -> None:
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+
+    async def work() -> str:
+        from_elsewhere()
+        await in_pool(from_elsewhere)
+        from_elsewhere()
+        await in_pool(from_elsewhere)
+        from_elsewhere()
+        return "done"
+
+    @guarded
+    async def wait() -> str:
+        return await flight.run("key", work)
+
+    loop, runtime = on_loop()
+    tasks = [runtime.spawn(wait()) for _ in range(3)]
+    tasks[0].cancel()
+    loop.run(loop.clock() + 5)
+    assert [task.result() for task in tasks[1:]] == ["done"] * 2
+    assert monitor_is_free == [False, True, False, True, False]
+
+
 def test_what_another_thread_fulfils_wakes_who_waits() -> None:
     """Again and again, since what is missed is missed between two instructions."""
     for _ in range(300):
@@ -747,10 +784,10 @@ def test_memory_that_is_given_up_in_the_moment_when_it_comes() -> None:
     shared = WeightedSemaphore(10)
     loop, _ = on_loop()
     mine, others = ThreadMemory(shared, loop), ThreadMemory(shared, ThreadLoop(Limits()))
-    assert others.take(10) is None
-    room = mine.take(4)
+    assert others.acquire(10) is None
+    room = mine.acquire(4)
     assert room is not None
-    others.give(10)  # it is mine now, but this thread has not heard of it
+    others.release(10)  # it is mine now, but this thread has not heard of it
     assert shared.used == 4
     room.set_exception(Cancelled())
     assert shared.used == 0
@@ -758,11 +795,11 @@ def test_memory_that_is_given_up_in_the_moment_when_it_comes() -> None:
     assert shared.used == 0
     assert isinstance(room.exception(), Cancelled)
 
-    assert others.take(10) is None
-    room = mine.take(4)
+    assert others.acquire(10) is None
+    room = mine.acquire(4)
     assert isinstance(room, Relay)
     room.set_exception(Cancelled())
-    others.give(10)
+    others.release(10)
     assert shared.used == 0
 
 

@@ -6,8 +6,8 @@ says so and in the order that the test wants. A Feed is where a request's body c
 
 import os
 from collections.abc import Callable, Coroutine, Sequence
-from contextvars import Context
-from typing import Any, TypeVar
+from contextvars import Context, copy_context
+from typing import Any, TypeVar, cast
 
 import pytest
 
@@ -15,6 +15,7 @@ from reactor import Body, Fields, Future, Headers, Lane
 from reactor.messages.request import Request
 from reactor.tasks.futures import Cancellable, TimerLike
 from reactor.tasks.semaphore import WeightedSemaphore
+from reactor.tasks.task import Runtime, Task
 
 T = TypeVar("T")
 
@@ -32,7 +33,11 @@ class Stage:
     def spawn(
         self, coroutine: Coroutine[Any, Any, T], context: Context | None = None
     ) -> Cancellable[T]:
-        raise NotImplementedError("there are no tasks on a stage: it takes a Runtime")
+        """A task whose steps follow at once upon what it waits for."""
+        return Task(cast(Runtime, self), coroutine, context or copy_context())
+
+    def call_soon(self, callback: Callable[..., object], *arguments: Any) -> None:
+        callback(*arguments)
 
     def call_later(
         self, seconds: float, callback: Callable[..., object], *arguments: Any

