@@ -25,7 +25,7 @@ from typing import Final
 
 from reactor import Application, FieldBlock, ProtocolError, Request, Response, html, sleep
 from reactor.web.compression.responses import compress
-from reactor.web.endpoint import Answer, may_wait
+from reactor.web.endpoint import ResponseOrAwaitable, may_wait
 from reactor.web.realtime.server_sent_events import events
 
 HELLO: Final = b"hello-world!!"
@@ -73,7 +73,7 @@ def page(request: Request) -> Response:
 
 @app.get("/text")
 @may_wait
-def text(request: Request) -> Answer:
+def text(request: Request) -> ResponseOrAwaitable:
     return compress(request, Response(200, TEXT, _PLAIN))
 
 

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias, TypeVar
 
 from reactor.messages.response import Response
 
-Answer: TypeAlias = Response | Awaitable[Response]
-Endpoint: TypeAlias = Callable[[Any], Answer]  # of a Request
-ErrorAnswer: TypeAlias = Callable[[Any, Exception], Response]
+ResponseOrAwaitable: TypeAlias = Response | Awaitable[Response]
+Endpoint: TypeAlias = Callable[[Any], ResponseOrAwaitable]  # of a Request
+ErrorResponder: TypeAlias = Callable[[Any, Exception], Response]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -29,7 +29,7 @@ class Middleware:
         """The answer, or None: go on."""
         return None
 
-    def after(self, request: Any, response: Response) -> Answer:
+    def after(self, request: Any, response: Response) -> ResponseOrAwaitable:
         """What becomes of the answer of all that is further in."""
         return response
 

@@ -16,7 +16,7 @@ from reactor.messages.response import Response
 from reactor.web.app.chain import Inner, is_asynchronous, name_of, reader
 from reactor.web.app.responses import respond
 from reactor.web.app.router import RouteError
-from reactor.web.endpoint import Answer, Endpoint, ErrorAnswer
+from reactor.web.endpoint import Endpoint, ErrorResponder, ResponseOrAwaitable
 
 
 class Mounted:
@@ -31,7 +31,7 @@ class Mounted:
         return self.handler(request)
 
 
-def innermost(endpoint: Callable[..., Any], there: Set[str], told: ErrorAnswer) -> Inner:
+def innermost(endpoint: Callable[..., Any], there: Set[str], told: ErrorResponder) -> Inner:
     """The step that calls the endpoint and makes a Response of what it returns or raises.
 
     `there` are the names of the path's parameters, `told` says what becomes of an exception. Raises
@@ -77,14 +77,14 @@ def _with_some(endpoint: Callable[..., Any], wanted: Set[str]) -> Callable[..., 
 
 
 def _plain(
-    endpoint: Callable[..., Any], params: bool, told: ErrorAnswer, read_and_call: Endpoint | None
+    endpoint: Callable[..., Any], params: bool, told: ErrorResponder, read_and_call: Endpoint | None
 ) -> Endpoint:
     """`params`: whether it is handed them as arguments.
 
     `read_and_call` does the same, for when the body is not there yet; None: it always is.
     """
 
-    def call(request: Request) -> Answer:
+    def call(request: Request) -> ResponseOrAwaitable:
         if read_and_call is not None and request.length != 0:
             return read_and_call(request)
         try:
@@ -97,7 +97,7 @@ def _plain(
 
 
 def _either(
-    endpoint: Callable[..., Any], params: bool, told: ErrorAnswer, read_and_call: Endpoint | None
+    endpoint: Callable[..., Any], params: bool, told: ErrorResponder, read_and_call: Endpoint | None
 ) -> Endpoint:
     """The same for an endpoint whose answer may have to be awaited."""
 
@@ -107,7 +107,7 @@ def _either(
         except Exception as error:
             return told(request, error)
 
-    def call(request: Request) -> Answer:
+    def call(request: Request) -> ResponseOrAwaitable:
         if read_and_call is not None and request.length != 0:
             return read_and_call(request)
         try:
@@ -121,7 +121,7 @@ def _either(
     return call
 
 
-def _awaiting(endpoint: Callable[..., Any], params: bool, told: ErrorAnswer) -> Endpoint:
+def _awaiting(endpoint: Callable[..., Any], params: bool, told: ErrorResponder) -> Endpoint:
     async def call(request: Request) -> Response:
         try:
             called = endpoint(request, **request.params) if params else endpoint(request)

@@ -43,7 +43,7 @@ from reactor.web.app.router import (
     build_path,
     parse_pattern,
 )
-from reactor.web.endpoint import Answer, CompositionError, Endpoint
+from reactor.web.endpoint import CompositionError, Endpoint, ResponseOrAwaitable
 from reactor.web.static.mount import StaticFiles
 
 
@@ -237,7 +237,7 @@ class Application(Group):
 
     # --- a request -------------------------------------------------------------------------------
 
-    def __call__(self, request: Any) -> Answer:
+    def __call__(self, request: Any) -> ResponseOrAwaitable:
         request.__class__ = self._request_class
         try:
             router = self._router or self._compose()
@@ -258,7 +258,7 @@ class Application(Group):
         except Exception as error:
             return self.errors.answer(request, error)
 
-    def _elsewhere(self, request: Request) -> Answer:
+    def _elsewhere(self, request: Request) -> ResponseOrAwaitable:
         """A route that is not the first for its path; a mounted handler; nothing."""
         assert self._router is not None
         for leaf, values in self._router.find_all(request.path):

@@ -28,7 +28,13 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from reactor.messages.request import Request
 from reactor.messages.response import Response
-from reactor.web.endpoint import Answer, CompositionError, Endpoint, ErrorAnswer, Middleware
+from reactor.web.endpoint import (
+    CompositionError,
+    Endpoint,
+    ErrorResponder,
+    Middleware,
+    ResponseOrAwaitable,
+)
 from reactor.web.streams import discard
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -138,14 +144,14 @@ def _guarded(call: Endpoint, errors: ErrorAnswers) -> Endpoint:
         except Exception as error:
             return errors.answer(request, error)
 
-    def guarded(request: Request) -> Answer:
+    def guarded(request: Request) -> ResponseOrAwaitable:
         answer = call(request)
         return answer if isinstance(answer, Response) else finish(request, answer)
 
     return guarded
 
 
-def reader(call: Endpoint, told: ErrorAnswer) -> Callable[[Any], Awaitable[Response]]:
+def reader(call: Endpoint, told: ErrorResponder) -> Callable[[Any], Awaitable[Response]]:
     """What brings in a request's body before it goes on; errors become what is `told`."""
 
     async def read_and_call(request: Request) -> Response:
@@ -160,19 +166,19 @@ def reader(call: Endpoint, told: ErrorAnswer) -> Callable[[Any], Awaitable[Respo
     return read_and_call
 
 
-def _reading(call: Endpoint, told: ErrorAnswer) -> Endpoint:
+def _reading(call: Endpoint, told: ErrorResponder) -> Endpoint:
     read_and_call = reader(call, told)
 
-    def reading(request: Request) -> Answer:
+    def reading(request: Request) -> ResponseOrAwaitable:
         return call(request) if request.length == 0 else read_and_call(request)
 
     return reading
 
 
 def _plain(middleware: Any, following: Endpoint, errors: ErrorAnswers) -> Endpoint:
-    def plain(request: Request) -> Answer:
+    def plain(request: Request) -> ResponseOrAwaitable:
         try:
-            answer: Answer = middleware(request, following)
+            answer: ResponseOrAwaitable = middleware(request, following)
         except Exception as error:
             return errors.expected(request, error)
         return answer
@@ -201,7 +207,7 @@ def _hooks(middleware: Middleware, following: Endpoint, errors: ErrorAnswers) ->
     before = _own(middleware, "before")
     after = _own(middleware, "after")
 
-    def on_the_way_in(request: Request) -> Answer:
+    def on_the_way_in(request: Request) -> ResponseOrAwaitable:
         try:
             answer = middleware.before(request)
         except Exception as error:
@@ -222,7 +228,7 @@ def _hooks(middleware: Middleware, following: Endpoint, errors: ErrorAnswers) ->
 
     inside = following if before is None else on_the_way_in
 
-    def around(request: Request) -> Answer:
+    def around(request: Request) -> ResponseOrAwaitable:
         try:
             answer = inside(request)
         except Exception as error:

@@ -10,7 +10,7 @@ from reactor.messages.response import Response
 from reactor.web.app.requests import Request
 from reactor.web.compression.encoders import LEAST_BYTES
 from reactor.web.compression.responses import compress
-from reactor.web.endpoint import Answer, Middleware, may_wait
+from reactor.web.endpoint import Middleware, ResponseOrAwaitable, may_wait
 
 
 class Compression(Middleware):
@@ -23,5 +23,5 @@ class Compression(Middleware):
         self._least = least
 
     @may_wait
-    def after(self, request: Request, response: Response) -> Answer:
+    def after(self, request: Request, response: Response) -> ResponseOrAwaitable:
         return compress(request, response, least=self._least)

@@ -6,14 +6,12 @@ done. What is ended is cancelled at the place where it waits, cleans up, and the
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 from reactor.errors import ProtocolError
 from reactor.messages.response import Response
 from reactor.tasks.combinators import timeout
 from reactor.web.app.requests import Request
-from reactor.web.endpoint import Answer
+from reactor.web.endpoint import Endpoint
 
 
 class TimeLimit:
@@ -25,7 +23,7 @@ class TimeLimit:
             raise ValueError(f"a time limit is a number of seconds above 0, not {seconds!r}")
         self._seconds = seconds
 
-    async def __call__(self, request: Request, next: Callable[[Any], Answer]) -> Response:
+    async def __call__(self, request: Request, next: Endpoint) -> Response:
         """Raises ProtocolError(503), and what the handler raises."""
         try:
             answer = await timeout(self._seconds, _told_apart(request, next))
@@ -36,7 +34,7 @@ class TimeLimit:
         return answer
 
 
-async def _told_apart(request: Request, next: Callable[[Any], Answer]) -> Response | TimeoutError:
+async def _told_apart(request: Request, next: Endpoint) -> Response | TimeoutError:
     """A TimeoutError of the handler's own is a result: it does not mean that this time is over."""
     try:
         answer = next(request)

@@ -9,7 +9,7 @@ from typing import Final
 from reactor.errors import ProtocolError
 from reactor.messages.request import Request
 from reactor.server.server import Server
-from reactor.web.endpoint import Answer, Endpoint
+from reactor.web.endpoint import Endpoint, ResponseOrAwaitable
 from reactor.web.operations.health import Readiness, healthz
 from reactor.web.operations.metrics import Metrics
 
@@ -39,7 +39,7 @@ class Monitoring:
         if prepare is not None:
             prepare(server)
 
-    def __call__(self, request: Request) -> Answer:
+    def __call__(self, request: Request) -> ResponseOrAwaitable:
         endpoint = self._endpoints.get(request.path)
         if endpoint is None:
             return self._handler(request)

@@ -10,7 +10,7 @@ from reactor.protocol.response_encoder import FieldBlock
 from reactor.web.app.application import Application
 from reactor.web.compression.encoders import IDENTITY, INLINE_BYTES, MADE, encode
 from reactor.web.compression.responses import compress
-from reactor.web.endpoint import Answer, may_wait
+from reactor.web.endpoint import ResponseOrAwaitable, may_wait
 from reactor.web.semantics.negotiation import choose_coding
 
 _AGENT: Final = FieldBlock([("Content-Type", "text/plain"), ("X-Content-Type-Options", "nosniff")])
@@ -30,7 +30,7 @@ def demo() -> Application:
 
     @app.get("/")
     @may_wait
-    def landing(request: Request) -> Answer:
+    def landing(request: Request) -> ResponseOrAwaitable:
         """The page that says what this is; its examples name the host that was asked for."""
         body = page.replace("{host}", html.escape(request.host)).encode()
         return compress(request, Response(200, body, _HTML))
@@ -41,7 +41,7 @@ def demo() -> Application:
 
 
 @may_wait
-def echo(request: Request) -> Answer:
+def echo(request: Request) -> ResponseOrAwaitable:
     """The rest of the path, decoded; compressed, however short, for who accepts it."""
     text: bytes = request.params["text"].encode()
     coding = choose_coding(request.headers.get("accept-encoding"), MADE)

@@ -26,7 +26,7 @@ from reactor.messages.response import Response, plain_response
 from reactor.server.server import Server
 from reactor.tasks.operations import sleep
 from reactor.web.app.application import Application
-from reactor.web.endpoint import Answer, Endpoint
+from reactor.web.endpoint import Endpoint, ResponseOrAwaitable
 from reactor.web.operations.monitoring import Monitoring
 from reactor.web.semantics.media_types import media_types
 from reactor.web.site.demo import demo
@@ -227,7 +227,7 @@ class _Beside:
         if prepare is not None:
             prepare(server)
 
-    def __call__(self, request: Request) -> Answer:
+    def __call__(self, request: Request) -> ResponseOrAwaitable:
         path = request.path
         if "%" in path:  # prefixes are ASCII without "%": what is no UTF-8 is not below one
             path = "/".join(map(_unquoted, path.split("/")))

@@ -15,7 +15,7 @@ from reactor.limits import Limits
 from reactor.messages.headers import Fields
 from reactor.messages.request import Request
 from reactor.tasks.operations import sleep
-from reactor.web.endpoint import Answer
+from reactor.web.endpoint import ResponseOrAwaitable
 from reactor.web.semantics.media_types import media_types
 from reactor.web.static.file_server import Files, Mount
 from reactor.web.storage.safe_path import Root
@@ -69,7 +69,7 @@ class StaticFiles:
         if server is not None:
             server.spawn(close_idle([self._files]))
 
-    def __call__(self, request: Request) -> Answer:
+    def __call__(self, request: Request) -> ResponseOrAwaitable:
         if self._files is None:
             self.prepare(None)
         assert self._files is not None

@@ -8,7 +8,7 @@ from reactor import ProtocolError, Response, sleep
 from reactor.testing import Client
 from reactor.web.app.application import Application
 from reactor.web.app.responses import text
-from reactor.web.endpoint import Answer, CompositionError, Middleware, may_wait
+from reactor.web.endpoint import CompositionError, Middleware, ResponseOrAwaitable, may_wait
 
 
 def plain(request: Any) -> str:
@@ -45,7 +45,7 @@ class Sometimes(Middleware):
     """One that waits where it is asked to."""
 
     @may_wait
-    def after(self, request: Any, response: Response) -> Answer:
+    def after(self, request: Any, response: Response) -> ResponseOrAwaitable:
         return self._later(request, response) if request.query else _after(request, response)
 
     async def _later(self, request: Any, response: Response) -> Response:

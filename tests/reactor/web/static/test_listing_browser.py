@@ -16,7 +16,7 @@ import pytest
 from reactor import Limits, ProtocolError, Response
 from reactor.messages.request import Request
 from reactor.web.app.application import Application
-from reactor.web.endpoint import Answer
+from reactor.web.endpoint import ResponseOrAwaitable
 from reactor.web.site.site import Site, SiteOptions
 from reactor.web.static.listing import ListingOptions, list_directory
 from reactor.web.storage.safe_path import Root
@@ -63,12 +63,12 @@ def mine(tmp_path: Path) -> Path:
 class Recorder:
     """The site, and what was asked of it: method, path and, where there is one, Upload-Offset."""
 
-    def __init__(self, handler: Callable[[Request], Answer]) -> None:
+    def __init__(self, handler: Callable[[Request], ResponseOrAwaitable]) -> None:
         self._handler = handler
         self.asked: list[str] = []
         self.refusals: list[int] = []  # the next uploads are answered so
 
-    def __call__(self, request: Request) -> Answer:
+    def __call__(self, request: Request) -> ResponseOrAwaitable:
         path = unquote(request.path).removeprefix("/files/")
         if path.startswith(".uploads/"):
             path = "(upload)"
