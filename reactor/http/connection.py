@@ -295,7 +295,7 @@ class HttpConnection:
         if isinstance(error, ProtocolError):
             return plain_response(error.status, error.reason, error.headers)
         log.error("%r failed", self._request, exc_info=error)
-        return plain_response(500, "The server failed to answer this request.")
+        return plain_response(500, "The server failed to process this request.")
 
     def refuse(self, error: ProtocolError) -> None:
         """Answer what was no request, and close: where the next one begins is in doubt."""

@@ -1,46 +1,89 @@
-"""What an endpoint and a middleware are, and how a function is marked as one that may wait.
+"""The parts that an application is made of: endpoints and middlewares, their types and their marks.
 
-Shared by the packages of `web`: static files and uploads are endpoints, `app/` composes them.
+Shared by the packages of `web`: static files and uploads are endpoints, and app/ composes endpoints
+and middlewares into one handler. Three rules hold for all of them:
+
+- An endpoint takes a Request and returns a Response, or an awaitable of one.
+- A function that returns an awaitable only sometimes is marked with `may_wait`; an `async def`
+  needs no mark.
+- A middleware is `middleware(request, next)`, or a subclass of Middleware with hooks.
+
+The types leave the request as Any, so that a function may declare the request class that it needs.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from reactor.messages.response import Response
+from reactor.server.server import Server
 
 ResponseOrAwaitable: TypeAlias = Response | Awaitable[Response]
-Endpoint: TypeAlias = Callable[[Any], ResponseOrAwaitable]  # of a Request
+Endpoint: TypeAlias = Callable[[Any], ResponseOrAwaitable]
 ErrorResponder: TypeAlias = Callable[[Any, Exception], Response]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class CompositionError(ValueError):
-    """Middlewares that cannot stand in this order."""
+    """The middlewares of a route cannot stand in this order. The message names both of them."""
 
 
 class Middleware:
-    """Two hooks; a subclass has either or both. They do not wait, and fit above everything.
+    """Base class of middlewares with hooks: `before` the endpoint, `after` it, or both.
 
-    An `after` that may have to wait is `async def`, or marked with `may_wait`; then the middlewares
-    above it cannot be plain.
+        class Stamp(Middleware):
+            def after(self, request, response):
+                fields = (*response.headers, ("X-Stamp", "seen"))
+                return Response(response.status, response.body, fields)
+
+    Hooks do not wait, so a Middleware may stand above everything, asynchronous endpoints included.
+    An `after` that has to wait is `async def`, or is marked with `may_wait`; only asynchronous and
+    before-only middlewares may stand above it.
     """
 
     def before(self, request: Any) -> Response | None:
-        """The answer, or None: go on."""
+        """Return None to call what is further in, or a Response to answer without it."""
         return None
 
     def after(self, request: Any, response: Response) -> ResponseOrAwaitable:
-        """What becomes of the answer of all that is further in."""
+        """Return the response to send: `response`, which came from further in, or another."""
         return response
 
 
+AnyMiddleware: TypeAlias = Middleware | Callable[[Any, Any], Any]
+
+
+@runtime_checkable
+class Preparable(Protocol):
+    """A handler that needs its server: for limits, statistics, or tasks beside the requests."""
+
+    def prepare(self, server: Server) -> None:
+        """Called once, before the server serves. Errors that it raises end the server's start."""
+
+
+def prepare_handler(handler: Any, server: Server) -> None:
+    """Call `handler.prepare(server)` if the handler has that method."""
+    if isinstance(handler, Preparable):
+        handler.prepare(server)
+
+
 def before_only(middleware: F) -> F:
-    """Mark a plain middleware that never looks at what `next` returns, only returns it."""
+    """Mark a plain middleware that returns the result of `next` without looking at it.
+
+    It may then stand above asynchronous endpoints, and it costs nothing there:
+
+        @before_only
+        def members_only(request, next):
+            return next(request) if "X-Member" in request.headers else text("Members only.", 403)
+    """
     middleware.is_before_only = True  # type: ignore[attr-defined]
     return middleware
 
 
 def may_wait(endpoint: F) -> F:
-    """Mark a plain endpoint, or hook, that returns a Response where it can, else an awaitable."""
+    """Mark a plain endpoint or `after` hook that returns either a Response or an awaitable of one.
+
+    It returns a Response where it can, which spares a coroutine, and an awaitable where it has to
+    wait. A marked endpoint is called when the whole body has been read, as any plain endpoint is.
+    """
     endpoint.may_wait = True  # type: ignore[attr-defined]
     return endpoint

@@ -274,7 +274,7 @@ class Exchanges:
 
     def _wrong(self) -> Exchange:
         target = self._chance.choice(["/raise?n=1", "/fail?ms=5", "/framing?n=1", "/nowhere?n=1"])
-        return self._get(target, b"The server failed to answer this request.\n", 500)
+        return self._get(target, b"The server failed to process this request.\n", 500)
 
     def _iterated(self) -> Exchange:
         n = self._size(40_000)

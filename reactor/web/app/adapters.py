@@ -1,10 +1,10 @@
-"""From a function that somebody has written to the innermost step of a chain.
+"""Adapters from an author's function to the innermost step of a chain.
 
-An endpoint is called with the request and, where it names them, parameters of the path. It may be
-a `def`, an `async def`, a generator of either kind, or a plain function that sometimes has to wait
-(`may_wait`); what it returns becomes a Response (see app/responses.py), and what it raises what the
-application makes of it. There is a step for each kind, so that nothing is asked for each request
-that could be known before.
+An endpoint is called with the request and with the path parameters that it names. It may be a
+`def`, an `async def`, a generator of either kind, or a plain function that sometimes has to wait
+(`may_wait`). Its result is made into a Response (see app/responses.py); `on_error` makes a Response
+of the exceptions that it raises. There is one step for each kind of function, so that a request
+asks nothing that is known when the application is composed.
 """
 
 import inspect
@@ -13,14 +13,14 @@ from typing import Any
 
 from reactor.messages.request import Request
 from reactor.messages.response import Response
-from reactor.web.app.chain import Inner, is_asynchronous, name_of, reader
+from reactor.web.app.chain import Inner, describe, is_asynchronous, reader
 from reactor.web.app.responses import respond
 from reactor.web.app.router import RouteError
 from reactor.web.endpoint import Endpoint, ErrorResponder, ResponseOrAwaitable
 
 
-class Mounted:
-    """A handler that is no endpoint: it reads the body itself, and may wait."""
+class MountedHandler:
+    """A handler that is mounted as it is: it reads the body itself, and may wait."""
 
     may_wait = True
 
@@ -31,44 +31,46 @@ class Mounted:
         return self.handler(request)
 
 
-def innermost(endpoint: Callable[..., Any], there: Set[str], told: ErrorResponder) -> Inner:
-    """The step that calls the endpoint and makes a Response of what it returns or raises.
+def innermost(
+    endpoint: Callable[..., Any], parameters: Set[str], on_error: ErrorResponder
+) -> Inner:
+    """The step that calls the endpoint and makes a Response of its result or its exception.
 
-    `there` are the names of the path's parameters, `told` says what becomes of an exception. Raises
-    RouteError for an endpoint that wants what the path does not have.
+    `parameters` are the names of the path's parameters. Raises RouteError for an endpoint that
+    takes no request, or requires an argument that is not a parameter of the path.
     """
-    name = name_of(endpoint)
-    wanted = _wanted_of(endpoint, there)
-    call = endpoint if not wanted or wanted == there else _with_some(endpoint, wanted)
+    name = describe(endpoint)
+    wanted = _wanted_parameters(endpoint, parameters)
+    call = endpoint if not wanted or wanted == parameters else _with_some(endpoint, wanted)
     if is_asynchronous(endpoint):
-        return Inner(_awaiting(call, bool(wanted), told), name, waits=True)
-    if isinstance(endpoint, Mounted):
-        return Inner(_either(call, False, told, None), name, waits=True)
+        return Inner(_asynchronous_call(call, bool(wanted), on_error), name, waits=True)
+    if isinstance(endpoint, MountedHandler):
+        return Inner(_call_that_may_wait(call, False, on_error, None), name, waits=True)
     waits = getattr(endpoint, "may_wait", False)
-    make = _either if waits else _plain
-    with_body = make(call, bool(wanted), told, None)
-    read_and_call = reader(with_body, told)
-    return Inner(with_body, name, waits, make(call, bool(wanted), told, read_and_call))
+    make = _call_that_may_wait if waits else _plain_call
+    with_body = make(call, bool(wanted), on_error, None)
+    read_and_call = reader(with_body, on_error)
+    return Inner(with_body, name, waits, make(call, bool(wanted), on_error, read_and_call))
 
 
-def _wanted_of(endpoint: Callable[..., Any], there: Set[str]) -> Set[str]:
-    """The parameters of the path that the endpoint wants as arguments."""
+def _wanted_parameters(endpoint: Callable[..., Any], parameters: Set[str]) -> Set[str]:
+    """The path parameters that the endpoint takes as arguments. Raises RouteError."""
     first, *others = inspect.signature(endpoint).parameters.values() or (None,)
     if first is None or first.kind in (first.KEYWORD_ONLY, first.VAR_KEYWORD):
-        raise RouteError(f"{name_of(endpoint)} takes no request")
+        raise RouteError(f"{describe(endpoint)} must take the request as its first argument")
     named = [one for one in others if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
     for one in named:
-        if one.name not in there and one.default is one.empty:
+        if one.name not in parameters and one.default is one.empty:
             raise RouteError(
-                f"{name_of(endpoint)} wants {one.name!r}, which is no part of the path"
+                f"{describe(endpoint)} requires {one.name!r}, which is no parameter of the path"
             )
     if any(one.kind is one.VAR_KEYWORD for one in others):
-        return there
-    return there & {one.name for one in named}
+        return parameters
+    return parameters & {one.name for one in named}
 
 
 def _with_some(endpoint: Callable[..., Any], wanted: Set[str]) -> Callable[..., Any]:
-    """The endpoint, with those arguments of all that it wants."""
+    """The endpoint, called with the wanted path parameters alone."""
 
     def with_some(request: Request, **params: Any) -> Any:
         return endpoint(request, **{name: params[name] for name in wanted})
@@ -76,58 +78,66 @@ def _with_some(endpoint: Callable[..., Any], wanted: Set[str]) -> Callable[..., 
     return with_some
 
 
-def _plain(
-    endpoint: Callable[..., Any], params: bool, told: ErrorResponder, read_and_call: Endpoint | None
+def _plain_call(
+    endpoint: Callable[..., Any],
+    params: bool,
+    on_error: ErrorResponder,
+    read_and_call: Endpoint | None,
 ) -> Endpoint:
-    """`params`: whether it is handed them as arguments.
+    """Call a plain endpoint, with the path parameters as arguments if `params`.
 
-    `read_and_call` does the same, for when the body is not there yet; None: it always is.
+    `read_and_call` does the same where the body has yet to be read; None: the body is always there.
     """
 
     def call(request: Request) -> ResponseOrAwaitable:
         if read_and_call is not None and request.length != 0:
             return read_and_call(request)
         try:
-            answer = endpoint(request, **request.params) if params else endpoint(request)
-            return answer if isinstance(answer, Response) else respond(answer)
+            result = endpoint(request, **request.params) if params else endpoint(request)
+            return result if isinstance(result, Response) else respond(result)
         except Exception as error:
-            return told(request, error)
+            return on_error(request, error)
 
     return call
 
 
-def _either(
-    endpoint: Callable[..., Any], params: bool, told: ErrorResponder, read_and_call: Endpoint | None
+def _call_that_may_wait(
+    endpoint: Callable[..., Any],
+    params: bool,
+    on_error: ErrorResponder,
+    read_and_call: Endpoint | None,
 ) -> Endpoint:
-    """The same for an endpoint whose answer may have to be awaited."""
+    """The same for an endpoint whose result may have to be awaited."""
 
     async def finish(request: Request, awaitable: Awaitable[Any]) -> Response:
         try:
             return respond(await awaitable)
         except Exception as error:
-            return told(request, error)
+            return on_error(request, error)
 
     def call(request: Request) -> ResponseOrAwaitable:
         if read_and_call is not None and request.length != 0:
             return read_and_call(request)
         try:
-            answer = endpoint(request, **request.params) if params else endpoint(request)
-            if isinstance(answer, Response):
-                return answer
-            return finish(request, answer) if inspect.isawaitable(answer) else respond(answer)
+            result = endpoint(request, **request.params) if params else endpoint(request)
+            if isinstance(result, Response):
+                return result
+            return finish(request, result) if inspect.isawaitable(result) else respond(result)
         except Exception as error:
-            return told(request, error)
+            return on_error(request, error)
 
     return call
 
 
-def _awaiting(endpoint: Callable[..., Any], params: bool, told: ErrorResponder) -> Endpoint:
+def _asynchronous_call(
+    endpoint: Callable[..., Any], params: bool, on_error: ErrorResponder
+) -> Endpoint:
     async def call(request: Request) -> Response:
         try:
             called = endpoint(request, **request.params) if params else endpoint(request)
-            answer = await called
-            return answer if isinstance(answer, Response) else respond(answer)
+            result = await called
+            return result if isinstance(result, Response) else respond(result)
         except Exception as error:
-            return told(request, error)
+            return on_error(request, error)
 
     return call

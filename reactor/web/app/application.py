@@ -1,4 +1,4 @@
-"""An application: routes, middlewares and error handlers, put together into one handler.
+"""An application: routes, middlewares and error handlers, composed into one handler.
 
     app = Application()
 
@@ -7,31 +7,34 @@
         return f"Hello, {name}!"
 
 Everything is collected first and composed once, when a server takes the application (`prepare`) or
-at its first request: each route's middlewares become one callable (see app/chain.py), and what
-cannot stand together is refused then, with both places named. After that a request costs a look-up
-and a call.
+at the first request: the middlewares of each route become one callable (see app/chain.py), and
+combinations that cannot work are refused then, with both places named. After that a request costs a
+look-up and a call.
 
 A Group is a part of an application: a prefix, middlewares and routes of its own; it may stand in
 another module and be included. A whole application, or any other handler, can be mounted.
 
-What the paths leave open is answered here: HEAD by GET, OPTIONS and 405 with the methods that there
-are, 404, and a redirect where only a slash is different, if that is wanted. It knows no socket and
-no bytes of the protocol.
+The application itself responds where the routes leave something open: HEAD is served by GET;
+OPTIONS and 405 list the methods of a path; a path without a route is a 404, or a redirect where
+only a slash is different, if that is wanted (see app/not_found.py). It knows no socket and no bytes
+of the protocol.
 """
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 from weakref import ref
 
+from reactor.messages.headers import Fields
 from reactor.messages.response import Response
-from reactor.web.app.adapters import Mounted, innermost
-from reactor.web.app.chain import Inner, compose, name_of
+from reactor.server.server import Server
+from reactor.web.app.adapters import MountedHandler, innermost
+from reactor.web.app.chain import Inner, compose, describe
 from reactor.web.app.converters import CONVERTERS, Converter
-from reactor.web.app.error_handlers import ErrorHandler, Errors
+from reactor.web.app.error_handlers import ErrorHandler, ErrorHandlers
 from reactor.web.app.group import Group, Route, Scope, checked_prefix
-from reactor.web.app.not_found import NotFound, allow_field, methods_of
+from reactor.web.app.not_found import NotFound, methods_of, options_response
 from reactor.web.app.requests import Request, with_limits
 from reactor.web.app.router import (
     ANY,
@@ -43,17 +46,25 @@ from reactor.web.app.router import (
     build_path,
     parse_pattern,
 )
-from reactor.web.endpoint import CompositionError, Endpoint, ResponseOrAwaitable
+from reactor.web.endpoint import (
+    AnyMiddleware,
+    CompositionError,
+    Endpoint,
+    ResponseOrAwaitable,
+    prepare_handler,
+)
 from reactor.web.static.mount import StaticFiles
 
+H = TypeVar("H", bound=ErrorHandler)
 
-class _Included(Group):
-    """A mounted application: its routes, whose errors are its own business first."""
+
+class _MountedApplication(Group):
+    """The routes of a mounted application, whose own error handlers are asked first."""
 
     def __init__(self, prefix: str, application: "Application") -> None:
         super().__init__(prefix)
         self._application = application
-        application._around.append(ref(self))
+        application._parents.append(ref(self))
 
     def routes(self) -> Iterator[Route]:
         self._parts = [
@@ -69,26 +80,34 @@ class _Included(Group):
 
 
 class Application(Group):
-    """A handler for a Server, made of routes."""
+    """A handler made of routes, for `reactor.serve`, a Server, or the test client.
 
-    def __init__(self, *middlewares: Any, redirect_slashes: bool = False) -> None:
-        """`redirect_slashes`: a path that is there with a slash at its end, or without, is told."""
+    Routes are added with the decorators of Group: `get`, `post`, `put`, `patch`, `delete`, `route`.
+    """
+
+    def __init__(self, *middlewares: AnyMiddleware, redirect_slashes: bool = False) -> None:
+        """Make an application without routes.
+
+        The middlewares are for all of its paths, also those without a route; the first is the
+        outermost. With `redirect_slashes` a path without a route is redirected (308) where the same
+        path with a slash at its end, or without it, has one.
+        """
         super().__init__("", *middlewares)
-        self.errors = Errors()
+        self.errors = ErrorHandlers()
         self._redirects = redirect_slashes
         self._converters: dict[str, Converter] = dict(CONVERTERS)
         self._mounted: list[Any] = []
         self._request_class = Request
-        self._router: Router[Endpoint] | None = None  # once it is composed
-        # Of paths that lead nowhere, by prefix, the longest first; there once there is a router.
-        self._nowhere: list[tuple[str, Endpoint]] = []
-        self._placed: dict[tuple[int, str], StaticFiles] = {}
+        self._router: Router[Endpoint] | None = None  # None until it is composed
+        # For paths without a route, by prefix, the longest prefix first; set with the router.
+        self._not_found: list[tuple[str, Endpoint]] = []
+        self._static: dict[tuple[int, str], StaticFiles] = {}
 
-    # --- what it is made of ----------------------------------------------------------------------
+    # --- its parts -------------------------------------------------------------------------------
 
     @property
     def debug(self) -> bool:
-        """Whether an answer to a failure shows how it came about. Not for the public."""
+        """Whether 500 responses show the traceback. False by default; never True in production."""
         return self.errors.debug
 
     @debug.setter
@@ -102,88 +121,132 @@ class Application(Group):
     def converter(
         self, kind: str, read: Callable[[str], Any], write: Callable[[Any], str] = str
     ) -> None:
-        """Let `{name:kind}` stand for a segment that `read` takes without a ValueError.
+        """Let patterns use `{name:kind}` for one segment that `read` converts to a value.
 
-        `read` is pure and its values do not change: they are shared between requests.
+            app.converter("date", date.fromisoformat, date.isoformat)
+
+        `read(text)` gets the decoded segment and raises ValueError for a text that is not of this
+        kind; the route does not fit then. It has to be pure, and its values immutable: they are
+        cached with the path and shared between requests. `write(value)` is for `url`. Raises
+        RouteError if the kind exists.
         """
         if kind in self._converters:
-            raise RouteError(f"the kind {kind!r} of parameters is there already")
+            raise RouteError(f"the parameter kind {kind!r} exists already")
         self._converters[kind] = Converter(kind, read, write)
         self._changed()
 
-    def error(self, what: int | type[Exception]) -> Callable[[ErrorHandler], ErrorHandler]:
-        """A decorator: have `handler(request, error)` answer this status or exception."""
+    def error(self, what: int | type[Exception]) -> Callable[[H], H]:
+        """Return a decorator for the error handler of a status (400 to 599) or an exception class.
 
-        def decorate(handler: ErrorHandler) -> ErrorHandler:
+            @app.error(LookupError)
+            def missing(request, error):
+                return 404, f"It is {error}."
+
+        The handler is a plain function and returns what an endpoint may return. The narrowest class
+        counts, then the status of a ProtocolError. Raises ValueError for another `what`, for an
+        `async def`, and for a second handler of the same status or class.
+        """
+
+        def decorate(handler: H) -> H:
             self.errors.add(what, handler)
             return handler
 
         return decorate
 
     def mount(self, prefix: str, handler: Any) -> None:
-        """Leave all paths below the prefix to an application, or to any other handler.
+        """Leave all paths below the prefix to another Application, or to any other handler.
 
-        An application's routes become routes here, with its middlewares and error handlers, and
-        its own error handlers go first. Any other handler gets requests as they came, with the
-        body unread, and what is left of the path in `request.params["rest"]`.
+        An application's routes become routes here, with its middlewares and error handlers; its own
+        error handlers are asked first. Any other handler is called with the body unread, and finds
+        the rest of the path in `request.params["rest"]`, a tuple of decoded segments. Raises
+        RouteError for a malformed prefix.
         """
         checked_prefix(prefix)
         if isinstance(handler, Application):
-            handler.errors.around = self.errors
-            self.include(_Included(prefix, handler))
+            handler.errors.outer = self.errors
+            self.include(_MountedApplication(prefix, handler))
         else:
             for pattern in (prefix, f"{prefix}/{{rest:segments}}"):
                 if pattern:
-                    self.add(ANY, pattern, Mounted(handler))
+                    self.add(ANY, pattern, MountedHandler(handler))
         self._mounted.append(handler)
 
-    def static(self, prefix: str, directory: str | os.PathLike[str], **options: Any) -> None:
-        """Serve what is below a directory, to be read, with all that the file server can.
+    def static(
+        self,
+        prefix: str,
+        directory: str | os.PathLike[str],
+        *,
+        listing: bool = False,
+        spa: str = "",
+        headers: Fields = (),
+        cache_control: str = "",
+        types: Mapping[str, str] | None = None,
+    ) -> None:
+        """Serve the files below a directory, for GET and HEAD: ranges, validators, compression.
 
-        The options are those of StaticFiles (see static/mount.py). Raises OSError for a directory
-        that is none.
+            app.static("/assets", "public", cache_control="max-age=3600")
+
+        `listing` adds a page for directories without an index.html. `spa` is the path, below the
+        directory, of the file that is served for unknown paths (a single-page application).
+        `headers` are added to every response. `cache_control` is the value of Cache-Control.
+        `types` maps file extensions to media types, beside the usual ones. No request leads out of
+        the directory. Raises OSError for a directory that cannot be opened, RouteError for a
+        malformed prefix.
         """
-        files = StaticFiles(f"{checked_prefix(prefix)}/", directory, **options)
+        files = StaticFiles(
+            f"{checked_prefix(prefix)}/",
+            directory,
+            listing=listing,
+            spa=spa,
+            headers=headers,
+            cache_control=cache_control,
+            types=types,
+        )
         self.add("GET", f"{prefix}/{{name:segments}}", files)
 
-    def url(self, name: str, /, query: Mapping[str, Any] | None = None, **values: Any) -> str:
+    def url(self, name: str, /, query: Mapping[str, Any] | None = None, **values: object) -> str:
         """The path of the route of this name, with these parameters, and a query.
 
-        Raises LookupError where there is no such name or more than one route has it, or where a
-        parameter is missing; ValueError for a parameter that does not fit.
+            app.url("note", number=7, query={"page": 2})  # "/notes/7?page=2"
+
+        Values are converted and percent-encoded; a list in `query` repeats its name. Raises
+        LookupError if no route or more than one has the name, or if the parameters are not exactly
+        those of the path; ValueError for a value that is not of its parameter's kind.
         """
         patterns = {route.pattern for route in self.routes() if route.name == name}
         if len(patterns) != 1:
-            raise LookupError(f"{len(patterns) or 'no'} routes are called {name!r}")
+            raise LookupError(f"{len(patterns) or 'no'} routes have the name {name!r}")
         parts = parse_pattern(patterns.pop(), self._all_converters())
         wanted = {part.name for part in parts if isinstance(part, Parameter)}
         if wanted != values.keys():
-            raise LookupError(f"the parameters of {name!r} are {sorted(wanted)}")
+            raise LookupError(
+                f"the route {name!r} has the parameters {sorted(wanted)}, not {sorted(values)}"
+            )
         path = build_path(parts, values)
         return f"{path}?{urlencode(query, doseq=True)}" if query else path
 
-    # --- putting it together ---------------------------------------------------------------------
+    # --- composing them --------------------------------------------------------------------------
 
-    def prepare(self, server: Any = None) -> None:
-        """Compose everything; a server that takes the application calls this before it serves.
+    def prepare(self, server: Server | None = None) -> None:
+        """Compose everything. A Server calls this before it serves, with itself.
 
-        Its limits are then those of the requests, `request.limits`. Raises RouteError or
-        CompositionError, both of them ValueErrors, for what is wrong with routes and middlewares.
+        `request.limits` are the server's limits from then on. Raises RouteError or
+        CompositionError, both ValueErrors, for mistakes in routes and in the order of middlewares.
         """
         self._compose()
         if server is not None:
             self._request_class = with_limits(server.limits)
-        for files in self._placed.values():
-            files.prepare(server, len(self._placed))
-        for handler in self._foreign():
-            if hasattr(handler, "prepare"):
-                handler.prepare(server)
+        for files in self._static.values():
+            files.prepare(server, len(self._static))
+        if server is not None:
+            for handler in self._foreign_handlers():
+                prepare_handler(handler, server)
 
-    def _foreign(self) -> Iterator[Any]:
-        """The handlers that are mounted, here and further in, and are no applications."""
+    def _foreign_handlers(self) -> Iterator[Any]:
+        """The mounted handlers that are not applications, those of mounted applications too."""
         for handler in self._mounted:
             if isinstance(handler, Application):
-                yield from handler._foreign()
+                yield from handler._foreign_handlers()
             else:
                 yield handler
 
@@ -199,19 +262,22 @@ class Application(Group):
                 route = route._replace(endpoint=self._place(route.endpoint, route.pattern))
             call = _composed(route, _inner_of(route, converters, errors), errors)
             for method in route.methods:
-                leaf = router.add(method, route.pattern, call, name_of(route.endpoint))
+                leaf = router.add(method, route.pattern, call, describe(route.endpoint))
                 leaves.setdefault(id(leaf), (leaf, route))
         for leaf, route in leaves.values():
             _add_automatic(router, leaf, route, route.errors or self.errors)
         methods = {method for leaf, _ in leaves.values() for method in leaf} - {ANY}
-        self._nowhere = self._compose_nowhere(router, methods)
+        self._not_found = self._compose_not_found(router, methods)
         self._router = router
         return router
 
-    def _compose_nowhere(
+    def _compose_not_found(
         self, router: Router[Endpoint], methods: set[str]
     ) -> list[tuple[str, Endpoint]]:
-        """For each prefix what answers below it where no route does, the longest prefix first."""
+        """For each prefix the handler of paths below it that have no route, longest prefix first.
+
+        It has the middlewares of its prefix, so that a 404 passes them as well.
+        """
         chains: dict[str, Endpoint] = {}
         for scope in self.scopes():
             errors = scope.errors or self.errors
@@ -220,24 +286,26 @@ class Application(Group):
         return sorted(chains.items(), key=lambda one: -len(one[0]))
 
     def _place(self, files: StaticFiles, pattern: str) -> StaticFiles:
-        """The directory where the whole of its pattern puts it."""
+        """The static files at the full prefix of their route, the same object for the same one."""
         prefix = pattern.partition("{")[0]
-        return self._placed.setdefault((id(files), prefix), files.at(prefix))
+        return self._static.setdefault((id(files), prefix), files.at(prefix))
 
     def _all_converters(self) -> dict[str, Converter]:
+        """The converters of this application and those mounted in it. Raises RouteError."""
         found = self._converters
         for handler in self._mounted:
             if isinstance(handler, Application):
                 others = handler._all_converters()
                 clash = [kind for kind in others if found.get(kind, others[kind]) != others[kind]]
                 if clash:
-                    raise RouteError(f"two applications mean different things by {clash}")
+                    raise RouteError(f"two applications define different converters for {clash}")
                 found = {**others, **found}
         return found
 
     # --- a request -------------------------------------------------------------------------------
 
     def __call__(self, request: Any) -> ResponseOrAwaitable:
+        """Respond to a request. Never raises: every error becomes a response."""
         request.__class__ = self._request_class
         try:
             router = self._router or self._compose()
@@ -247,19 +315,19 @@ class Application(Group):
                 target = found[0].get(request.method)
                 if target is not None:
                     if values := found[1]:
-                        names = target.names  # mostly there is one, and zip is slow to begin
+                        names = target.names  # one in most cases, and zip is slow to begin
                         request.params = (
                             {names[0]: values[0]}
                             if len(values) == 1
                             else dict(zip(names, values, strict=True))
                         )
                     return target.value(request)
-            return self._elsewhere(request)
+            return self._fall_back(request)
         except Exception as error:
-            return self.errors.answer(request, error)
+            return self.errors.respond(request, error)
 
-    def _elsewhere(self, request: Request) -> ResponseOrAwaitable:
-        """A route that is not the first for its path; a mounted handler; nothing."""
+    def _fall_back(self, request: Request) -> ResponseOrAwaitable:
+        """Call the next route of the path that takes the method, or else the 404 of its prefix."""
         assert self._router is not None
         for leaf, values in self._router.find_all(request.path):
             target = leaf.get(request.method) or leaf.get(ANY)
@@ -267,24 +335,25 @@ class Application(Group):
                 request.params = dict(zip(target.names, values, strict=True))
                 return target.value(request)
         path = request.path
-        for prefix, nowhere in self._nowhere:
+        for prefix, not_found in self._not_found:
             if not prefix or path == prefix or path.startswith(f"{prefix}/"):
-                return nowhere(request)
-        raise AssertionError("the application's own prefix is none")
+                return not_found(request)
+        raise AssertionError("the application itself has an empty prefix")
 
 
-def _inner_of(route: Route, converters: Mapping[str, Converter], errors: Errors) -> Inner:
+def _inner_of(route: Route, converters: Mapping[str, Converter], errors: ErrorHandlers) -> Inner:
+    """The innermost step of a route's chain. Raises RouteError, which names the route."""
     parts = parse_pattern(route.pattern, converters)
-    there = frozenset(part.name for part in parts if isinstance(part, Parameter))
-    # Where there is a middleware, it may want to catch what nobody has expected.
-    told = errors.expected if route.middlewares else errors.answer
+    parameters = frozenset(part.name for part in parts if isinstance(part, Parameter))
+    # A middleware may want to catch an exception that has no error handler.
+    on_error = errors.respond_if_expected if route.middlewares else errors.respond
     try:
-        return innermost(route.endpoint, there, told)
+        return innermost(route.endpoint, parameters, on_error)
     except RouteError as error:
         raise RouteError(f"{' '.join(route.methods)} {route.pattern}: {error}") from None
 
 
-def _composed(route: Route, inner: Inner, errors: Errors) -> Endpoint:
+def _composed(route: Route, inner: Inner, errors: ErrorHandlers) -> Endpoint:
     try:
         return compose(route.middlewares, inner, errors)
     except CompositionError as error:
@@ -292,24 +361,24 @@ def _composed(route: Route, inner: Inner, errors: Errors) -> Endpoint:
 
 
 def _add_automatic(
-    router: Router[Endpoint], leaf: Leaf[Endpoint], route: Route, errors: Errors
+    router: Router[Endpoint], leaf: Leaf[Endpoint], route: Route, errors: ErrorHandlers
 ) -> None:
-    """HEAD and OPTIONS, with the middlewares that the path has otherwise."""
+    """Add HEAD and OPTIONS to a path, with the middlewares of its first route."""
     if ANY in leaf:
         return
     if "GET" in leaf:
         leaf.setdefault("HEAD", leaf["GET"])
     if "OPTIONS" not in leaf:
 
-        def answer(request: Request) -> Response:
-            return allow_field(methods_of(router, request.path))
+        def respond(request: Request) -> Response:
+            return options_response(methods_of(router, request.path))
 
-        call = _composed(route, Inner(answer, "OPTIONS"), errors)
+        call = _composed(route, Inner(respond, "OPTIONS"), errors)
         leaf["OPTIONS"] = next(iter(leaf.values()))._replace(value=call)
 
 
 def _check_name(names: dict[str, Route], route: Route) -> None:
-    """A name that was given to two paths would be a matter of luck; a function's own may recur."""
+    """Raise RouteError if two paths were given one name; the name of a function may recur."""
     known = names.setdefault(route.name, route)
     given = route.name.rpartition(".")[2] != getattr(route.endpoint, "__name__", "")
     if given and known.pattern != route.pattern:

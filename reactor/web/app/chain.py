@@ -1,34 +1,35 @@
-"""What stands between a request and its endpoint, put together once, at the start.
+"""The chain of middlewares between a request and its endpoint, composed once, at the start.
 
-A middleware is `middleware(request, next)`; `next(request)` goes on, and what it returns is the
-answer of all that is further in. There are four kinds:
+A middleware is `middleware(request, next)`; `next(request)` calls what is further in and returns
+its response. There are four kinds:
 
-    plain        a `def`, which gets a Response from `next` and may change it;
-    asynchronous an `async def`, which awaits `next`;
-    before-only  a `def` marked so: it answers by itself or returns what `next` returns, unseen;
-    hooks        a Middleware with `before` and `after`, which fits everywhere.
+    plain         a `def`, which gets a Response from `next` and may replace it;
+    asynchronous  an `async def`, which awaits `next`;
+    before-only   a `def` with that mark: it responds itself, or returns what `next` returns;
+    hooks         a Middleware with `before` and `after`, which may stand anywhere.
 
-A chain is composed from the inside out. Where all of it is plain it stays plain: one Python call
-for each middleware. A plain one above anything that has to be awaited would get a coroutine in
+A chain is composed from the inside out. A chain of plain parts stays plain: one Python call for
+each middleware. A plain middleware above anything that has to be awaited would get a coroutine in
 place of a Response, so that is refused when the chain is composed, and the error names both.
 
-What `next` returns is a Response also where a ProtocolError was raised further in, or an exception
-that the application has an error handler for. Any other exception passes through, to be caught by
-who likes, as far as the first hooks or the application; there it becomes an answer.
+`next` returns a Response also where a ProtocolError was raised further in, or an exception that has
+an error handler. Any other exception passes through the middlewares, which may catch it, up to the
+first hooks or the application; there it becomes a response.
 
-A plain endpoint is called when all of its request's body is there. The body is read where the
-plain part of its chain begins, so whatever is further out can refuse the request before a byte of
-the body has come.
+A plain endpoint is called when the whole body of its request is there. The body is read where the
+plain part of its chain begins, so that everything further out can refuse the request before a byte
+of the body has come.
 """
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol
 
 from reactor.messages.request import Request
 from reactor.messages.response import Response
 from reactor.web.endpoint import (
+    AnyMiddleware,
     CompositionError,
     Endpoint,
     ErrorResponder,
@@ -37,137 +38,157 @@ from reactor.web.endpoint import (
 )
 from reactor.web.streams import discard
 
-F = TypeVar("F", bound=Callable[..., Any])
 
+class MiddlewareKind(Enum):
+    """The four kinds of middlewares; see above."""
 
-class Kind(Enum):
     PLAIN = "plain"
     ASYNCHRONOUS = "async"
     BEFORE_ONLY = "before-only"
     HOOKS = "hooks"
 
 
-class ErrorAnswers(Protocol):
-    """What becomes of exceptions."""
+class ErrorPolicy(Protocol):
+    """Makes responses of exceptions."""
 
-    def expected(self, request: Any, error: Exception) -> Response:
-        """The answer; raises the error where nobody has expected it."""
+    def respond(self, request: Any, error: Exception) -> Response:
+        """The response to any exception. Never raises."""
 
-    def answer(self, request: Any, error: Exception) -> Response: ...
+    def respond_if_expected(self, request: Any, error: Exception) -> Response:
+        """The response to an exception that is expected; raises any other again."""
 
 
 class Inner(NamedTuple):
-    """The innermost step: an endpoint whose answers are Responses, whatever it returns itself."""
+    """The innermost step of a chain: it calls the endpoint and returns a Response or raises."""
 
     call: Endpoint
     name: str
-    waits: bool = False  # its answer may have to be awaited
-    reading: Endpoint | None = None  # the same, where `call` is for when the body is there
+    waits: bool = False  # whether its response may have to be awaited
+    reading: Endpoint | None = None  # reads the body first; `call` needs it to be there
 
 
-def kind_of(middleware: Any) -> Kind:
-    """Raises CompositionError for what is no middleware."""
+# --- what a middleware is ------------------------------------------------------------------------
+
+
+def kind_of(middleware: AnyMiddleware) -> MiddlewareKind:
+    """The kind of the middleware. Raises CompositionError for an object that is none."""
     if isinstance(middleware, Middleware):
         if is_asynchronous(middleware.before):
-            raise CompositionError(f"the hook {name_of(middleware.before)} cannot be `async def`")
-        return Kind.HOOKS
+            raise CompositionError(f"the hook {describe(middleware.before)} cannot be `async def`")
+        return MiddlewareKind.HOOKS
     if not callable(middleware):
-        raise CompositionError(f"a middleware is callable, and {middleware!r} is not")
+        raise CompositionError(f"a middleware must be callable, or a Middleware: {middleware!r}")
     if is_asynchronous(middleware):
-        return Kind.ASYNCHRONOUS
-    return Kind.BEFORE_ONLY if getattr(middleware, "is_before_only", False) else Kind.PLAIN
+        return MiddlewareKind.ASYNCHRONOUS
+    before_only = getattr(middleware, "is_before_only", False)
+    return MiddlewareKind.BEFORE_ONLY if before_only else MiddlewareKind.PLAIN
 
 
 def is_asynchronous(function: Any) -> bool:
-    """Whether calling it makes a coroutine."""
+    """Whether calling it returns a coroutine."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004
     )
 
 
-def waits_after(middleware: Any) -> bool:
-    """Whether these are hooks, and the one on the way out may have to be awaited."""
+def waits_after(middleware: AnyMiddleware) -> bool:
+    """Whether the middleware has an `after` hook whose result may have to be awaited."""
     if not isinstance(middleware, Middleware):
         return False
     return getattr(middleware.after, "may_wait", False) or is_asynchronous(middleware.after)
 
 
-def name_of(function: Any) -> str:
-    """What it is called, and where it is."""
+def describe(function: Any) -> str:
+    """The name of a function or the class of an object, with the file and line if known."""
     function = getattr(inspect.unwrap(function), "__func__", function)
     code = getattr(function, "__code__", None)
     name = getattr(function, "__qualname__", None) or type(function).__name__
     return f"{name} ({code.co_filename}, line {code.co_firstlineno})" if code else name
 
 
-def compose(middlewares: Sequence[Any], inner: Inner, errors: ErrorAnswers) -> Endpoint:
-    """One callable of all of them, which raises nothing; the first middleware is the outermost.
+# --- composing -----------------------------------------------------------------------------------
 
-    Raises CompositionError.
+
+def compose(middlewares: Sequence[AnyMiddleware], inner: Inner, errors: ErrorPolicy) -> Endpoint:
+    """Compose middlewares, the outermost first, and the innermost step into one callable.
+
+    The callable never raises. Raises CompositionError.
     """
     kinds = [kind_of(middleware) for middleware in middlewares]
     begin = _begin_of_plain_part(middlewares, kinds, inner)
-    waits = inner.waits or Kind.ASYNCHRONOUS in kinds or any(map(waits_after, middlewares))
+    waits = (
+        inner.waits or MiddlewareKind.ASYNCHRONOUS in kinds or any(map(waits_after, middlewares))
+    )
     call = inner.call
     if inner.reading is not None and begin == len(middlewares):
         call, waits = inner.reading, True
     for place in range(len(middlewares) - 1, -1, -1):
-        call = _MAKERS[kinds[place]](middlewares[place], call, errors)
+        call = _STEPS[kinds[place]](middlewares[place], call, errors)
         if inner.reading is not None and place == begin:
-            call = _reading(call, errors.expected if waits else errors.answer)
+            call = _reading_step(call, errors.respond_if_expected if waits else errors.respond)
     return _guarded(call, errors) if waits and middlewares else call
 
 
-def _begin_of_plain_part(middlewares: Sequence[Any], kinds: Sequence[Kind], inner: Inner) -> int:
-    """The outermost plain middleware, above which the body is read; none: the endpoint."""
-    waits = inner.name if inner.waits else ""
-    begin = len(middlewares)
-    for place in range(len(middlewares) - 1, -1, -1):
-        if kinds[place] is Kind.ASYNCHRONOUS or waits_after(middlewares[place]):
-            waits = name_of(middlewares[place])
-        elif kinds[place] is Kind.PLAIN:
-            if waits:
-                raise CompositionError(
-                    f"the middleware {name_of(middlewares[place])} is plain, and what is below it "
-                    f"has to be awaited: {waits}; make it `async def`, or mark it @before_only"
-                )
-            begin = place
-    return begin
-
-
-def _guarded(call: Endpoint, errors: ErrorAnswers) -> Endpoint:
-    """What raises while it is awaited; what raises at once is caught by who calls."""
-
-    async def finish(request: Request, awaitable: Awaitable[Response]) -> Response:
-        try:
-            return await awaitable
-        except Exception as error:
-            return errors.answer(request, error)
-
-    def guarded(request: Request) -> ResponseOrAwaitable:
-        answer = call(request)
-        return answer if isinstance(answer, Response) else finish(request, answer)
-
-    return guarded
-
-
-def reader(call: Endpoint, told: ErrorResponder) -> Callable[[Any], Awaitable[Response]]:
-    """What brings in a request's body before it goes on; errors become what is `told`."""
+def reader(call: Endpoint, on_error: ErrorResponder) -> Callable[[Any], Awaitable[Response]]:
+    """A coroutine function that reads the request's body before `call`; `on_error` has errors."""
 
     async def read_and_call(request: Request) -> Response:
         try:
             if not request.content:  # a middleware may have read it
                 request.content = await request.body.read()
-            answer = call(request)
-            return answer if isinstance(answer, Response) else await answer
+            response = call(request)
+            return response if isinstance(response, Response) else await response
         except Exception as error:
-            return told(request, error)
+            return on_error(request, error)
 
     return read_and_call
 
 
-def _reading(call: Endpoint, told: ErrorResponder) -> Endpoint:
-    read_and_call = reader(call, told)
+def _begin_of_plain_part(
+    middlewares: Sequence[AnyMiddleware], kinds: Sequence[MiddlewareKind], inner: Inner
+) -> int:
+    """The place of the outermost plain middleware, above which the body is read.
+
+    Without one it is the place of the endpoint. Raises CompositionError for a plain middleware
+    above anything that has to be awaited.
+    """
+    waiting = inner.name if inner.waits else ""
+    begin = len(middlewares)
+    for place in range(len(middlewares) - 1, -1, -1):
+        if kinds[place] is MiddlewareKind.ASYNCHRONOUS or waits_after(middlewares[place]):
+            waiting = describe(middlewares[place])
+        elif kinds[place] is MiddlewareKind.PLAIN:
+            if waiting:
+                raise CompositionError(
+                    f"the middleware {describe(middlewares[place])} is plain, but a part further "
+                    f"in has to be awaited: {waiting}; make it `async def`, or mark it @before_only"
+                )
+            begin = place
+    return begin
+
+
+def _guarded(call: Endpoint, errors: ErrorPolicy) -> Endpoint:
+    """Catch errors raised while the response is awaited; the application catches all others."""
+
+    async def finish(request: Request, awaitable: Awaitable[Response]) -> Response:
+        try:
+            return await awaitable
+        except Exception as error:
+            return errors.respond(request, error)
+
+    def guarded(request: Request) -> ResponseOrAwaitable:
+        response = call(request)
+        return response if isinstance(response, Response) else finish(request, response)
+
+    return guarded
+
+
+# --- one step for each kind ----------------------------------------------------------------------
+
+
+def _reading_step(call: Endpoint, on_error: ErrorResponder) -> Endpoint:
+    """Read the body before `call` if the request has one."""
+    read_and_call = reader(call, on_error)
 
     def reading(request: Request) -> ResponseOrAwaitable:
         return call(request) if request.length == 0 else read_and_call(request)
@@ -175,86 +196,91 @@ def _reading(call: Endpoint, told: ErrorResponder) -> Endpoint:
     return reading
 
 
-def _plain(middleware: Any, following: Endpoint, errors: ErrorAnswers) -> Endpoint:
+def _plain_step(middleware: Any, following: Endpoint, errors: ErrorPolicy) -> Endpoint:
     def plain(request: Request) -> ResponseOrAwaitable:
         try:
-            answer: ResponseOrAwaitable = middleware(request, following)
+            response: ResponseOrAwaitable = middleware(request, following)
         except Exception as error:
-            return errors.expected(request, error)
-        return answer
+            return errors.respond_if_expected(request, error)
+        return response
 
     return plain
 
 
-def _asynchronous(middleware: Any, following: Endpoint, errors: ErrorAnswers) -> Endpoint:
+def _asynchronous_step(middleware: Any, following: Endpoint, errors: ErrorPolicy) -> Endpoint:
     async def awaited(request: Request) -> Response:
-        answer = following(request)
-        return answer if isinstance(answer, Response) else await answer
+        response = following(request)
+        return response if isinstance(response, Response) else await response
 
     next_step: Endpoint = following if is_asynchronous(following) else awaited
 
     async def asynchronous(request: Request) -> Response:
         try:
-            answer: Response = await middleware(request, next_step)
+            response: Response = await middleware(request, next_step)
         except Exception as error:
-            return errors.expected(request, error)
-        return answer
+            return errors.respond_if_expected(request, error)
+        return response
 
     return asynchronous
 
 
-def _hooks(middleware: Middleware, following: Endpoint, errors: ErrorAnswers) -> Endpoint:
-    before = _own(middleware, "before")
-    after = _own(middleware, "after")
+def _hooks_step(middleware: Middleware, following: Endpoint, errors: ErrorPolicy) -> Endpoint:
+    before = _before_step(middleware, following, errors)
+    if not _overrides(middleware, "after"):
+        return before
+    inside = before if _overrides(middleware, "before") else following
+    step = _after_step(middleware, inside, errors)
+    return _guarded(step, errors) if waits_after(middleware) else step
 
-    def on_the_way_in(request: Request) -> ResponseOrAwaitable:
+
+def _before_step(middleware: Middleware, following: Endpoint, errors: ErrorPolicy) -> Endpoint:
+    def before(request: Request) -> ResponseOrAwaitable:
         try:
-            answer = middleware.before(request)
+            response = middleware.before(request)
         except Exception as error:
-            return errors.answer(request, error)
-        return following(request) if answer is None else answer
+            return errors.respond(request, error)
+        return following(request) if response is None else response
 
+    return before
+
+
+def _after_step(middleware: Middleware, following: Endpoint, errors: ErrorPolicy) -> Endpoint:
     async def finish(request: Request, awaitable: Awaitable[Response]) -> Response:
         try:
-            answer = await awaitable
+            response = await awaitable
         except Exception as error:
-            answer = errors.answer(request, error)
+            response = errors.respond(request, error)
         try:
-            changed = middleware.after(request, answer)
+            changed = middleware.after(request, response)
             return changed if isinstance(changed, Response) else await changed
         except Exception as error:
-            discard(answer)
-            return errors.answer(request, error)
+            discard(response)
+            return errors.respond(request, error)
 
-    inside = following if before is None else on_the_way_in
-
-    def around(request: Request) -> ResponseOrAwaitable:
+    def after(request: Request) -> ResponseOrAwaitable:
         try:
-            answer = inside(request)
+            response = following(request)
         except Exception as error:
-            answer = errors.answer(request, error)
-        if not isinstance(answer, Response):
-            return finish(request, answer)
+            response = errors.respond(request, error)
+        if not isinstance(response, Response):
+            return finish(request, response)
         try:
-            return middleware.after(request, answer)
+            return middleware.after(request, response)
         except Exception as error:
-            discard(answer)
-            return errors.answer(request, error)
+            discard(response)
+            return errors.respond(request, error)
 
-    if after is None:
-        return on_the_way_in
-    return _guarded(around, errors) if waits_after(middleware) else around
+    return after
 
 
-def _own(middleware: Middleware, hook: str) -> Any:
-    """The hook, unless it is the one that does nothing."""
-    found = getattr(type(middleware), hook)
-    return None if found is getattr(Middleware, hook) else found
+def _overrides(middleware: Middleware, hook: str) -> bool:
+    """Whether the middleware has a hook of its own; the inherited one does nothing."""
+    return getattr(type(middleware), hook) is not getattr(Middleware, hook)
 
 
-_MAKERS: Final[dict[Kind, Callable[[Any, Endpoint, ErrorAnswers], Endpoint]]] = {
-    Kind.PLAIN: _plain,
-    Kind.ASYNCHRONOUS: _asynchronous,
-    Kind.BEFORE_ONLY: _plain,
-    Kind.HOOKS: _hooks,
+_STEPS: Final[dict[MiddlewareKind, Callable[[Any, Endpoint, ErrorPolicy], Endpoint]]] = {
+    MiddlewareKind.PLAIN: _plain_step,
+    MiddlewareKind.ASYNCHRONOUS: _asynchronous_step,
+    MiddlewareKind.BEFORE_ONLY: _plain_step,
+    MiddlewareKind.HOOKS: _hooks_step,
 }

@@ -1,4 +1,4 @@
-"""The page that a developer sees where others see "The server failed to answer this request."
+"""The page that a developer sees where others see "The server failed to process this request."
 
 It shows the error and what it came from, each with its traceback, the lines of source around each
 place and the variables there, and the request. Everything is escaped, since all of it may come from

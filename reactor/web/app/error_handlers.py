@@ -1,67 +1,74 @@
-"""What becomes of an error: an answer, made in one place for all of an application.
+"""Responses to errors, made in one place for the whole of an application.
 
-A ProtocolError carries its answer, and any other exception is a 500 whose details go into the log
-and nowhere else. An application may have its own word on either: a handler for a status or for a
-type of exception, `handler(request, error)`, plain, returning what an endpoint may return. The
-narrowest counts: for an exception its own type before the types that it derives from; for a
-ProtocolError that none of these is for, its status.
+A ProtocolError carries its response; any other exception is a 500 whose details go to the error log
+and nowhere else. An application may add an error handler for a status or for a class of exceptions:
+`handler(request, error)`, a plain function that returns what an endpoint may return. The narrowest
+handler counts: for an exception its own class before its base classes; for a ProtocolError without
+a handler of its class, its status.
 
 Clients that ask for JSON get problem details (RFC 9457), all others a sentence in plain text. While
-`debug` is on, a 500 is a page that shows where it happened (see app/debug_page.py).
+`debug` is on, a 500 is a page that shows where the error was raised (see app/debug_page.py).
 """
 
 import logging
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from reactor.errors import ProtocolError
 from reactor.messages.request import Request
 from reactor.messages.response import Response, plain_response
-from reactor.web.app.chain import is_asynchronous, name_of
+from reactor.web.app.chain import describe, is_asynchronous
 from reactor.web.app.debug_page import debug_response
 from reactor.web.app.responses import json, respond
 from reactor.web.semantics.negotiation import prefers_json
 
-ErrorHandler = Callable[[Any, Any], Any]
+ErrorHandler: TypeAlias = Callable[[Any, Any], Any]
 
 log = logging.getLogger("reactor")
 
 _PROBLEM: Final = "application/problem+json"
-_FAILED: Final = "The server failed to answer this request."
+_FAILED: Final = "The server failed to process this request."
 
 
-class Errors:
-    """The error handlers of an application; those of the one around it stand behind them."""
+class ErrorHandlers:
+    """The error handlers of an application, and behind them those of the one around it."""
 
     def __init__(self) -> None:
         self.debug = False
-        self.around: Errors | None = None
+        self.outer: ErrorHandlers | None = None  # of the application that this one is mounted in
         self._by_type: dict[type[Exception], ErrorHandler] = {}
         self._by_status: dict[int, ErrorHandler] = {}
 
     def add(self, what: int | type[Exception], handler: ErrorHandler) -> None:
-        """Have `handler` answer this status or this type. Raises ValueError for what is neither."""
+        """Add the handler of a status or an exception class.
+
+        Raises ValueError for an `async def`, for a `what` that is neither a status from 400 to 599
+        nor an Exception class, and for a second handler of one status or class.
+        """
         if is_asynchronous(handler):
-            raise ValueError(f"an error handler is a plain function: {name_of(handler)}")
+            raise ValueError(f"an error handler must be a plain function: {describe(handler)}")
         if isinstance(what, int) and 400 <= what <= 599:
             known: dict[Any, ErrorHandler] = self._by_status
         elif isinstance(what, type) and issubclass(what, Exception):
             known = self._by_type
         else:
-            raise ValueError(f"an error handler is for a status or an exception, not {what!r}")
+            raise ValueError(
+                "an error handler is for a status from 400 to 599 or an Exception class, "
+                f"not {what!r}"
+            )
         if what in known:
-            raise ValueError(f"{what!r} has an error handler already: {name_of(known[what])}")
+            raise ValueError(f"{what!r} already has an error handler: {describe(known[what])}")
         known[what] = handler
 
-    def expected(self, request: Request, error: Exception) -> Response:
-        """The answer to a ProtocolError, and to what has an error handler; raises any other."""
+    def respond_if_expected(self, request: Request, error: Exception) -> Response:
+        """The response to a ProtocolError or an exception with a handler; raises any other."""
         if isinstance(error, ProtocolError) or self._find(error) is not None:
-            return self.answer(request, error)
+            return self.respond(request, error)
         raise error
 
-    def answer(self, request: Request, error: Exception) -> Response:
-        """Never raises: an error handler that fails is a 500 of its own."""
+    def respond(self, request: Request, error: Exception) -> Response:
+        """The response to an exception. Never raises: a failure in an error handler is a 500."""
         handler = self._find(error)
         if not isinstance(error, ProtocolError) and not self._is_expected(error):
             log.error("%r failed", request, exc_info=error)
@@ -71,7 +78,7 @@ class Errors:
             except ProtocolError as other:
                 return problem(request, other)
             except Exception as other:
-                log.error("the error handler %s failed", name_of(handler), exc_info=other)
+                log.error("the error handler %s failed", describe(handler), exc_info=other)
                 error = other
         if isinstance(error, ProtocolError):
             return problem(request, error)
@@ -80,7 +87,10 @@ class Errors:
         return problem(request, ProtocolError(500, _failed(request)))
 
     def _find(self, error: Exception) -> ErrorHandler | None:
-        """By the narrower types, then by status; one for every Exception is for the unexpected."""
+        """The handler of the narrowest class, or else of the status.
+
+        One for Exception itself is for unexpected errors alone: never for a ProtocolError.
+        """
         for kind in type(error).__mro__[: -len(Exception.__mro__)]:
             if kind in self._by_type:
                 return self._by_type[kind]
@@ -88,53 +98,59 @@ class Errors:
         found = self._by_status.get(error.status if isinstance(error, ProtocolError) else 500)
         if found is None and not expected:
             found = self._by_type.get(Exception)
-        if found is None and self.around is not None:
-            found = self.around._find(error)
+        if found is None and self.outer is not None:
+            found = self.outer._find(error)
         return found
 
     def _is_expected(self, error: Exception) -> bool:
-        """Whether an error handler is for just this kind of error, and not for whatever happens."""
+        """Whether a handler is for this kind of error, rather than for every Exception or 500."""
         kinds = type(error).__mro__[: -len(Exception.__mro__)]
-        around = self.around is not None and self.around._is_expected(error)
-        return around or any(kind in self._by_type for kind in kinds)
+        outer = self.outer is not None and self.outer._is_expected(error)
+        return outer or any(kind in self._by_type for kind in kinds)
 
     def _debugs(self) -> bool:
-        return self.debug or (self.around is not None and self.around._debugs())
-
-
-def _with_required(answer: Response, error: Exception) -> Response:
-    """A 401 has to say how to log in, a 405 what may be asked (RFC 9110, 11.6.1 and 15.5.6)."""
-    if not isinstance(error, ProtocolError) or answer.status != error.status:
-        return answer
-    there = {name.lower() for name, _ in answer.headers}
-    missing = [field for field in error.headers if field[0].lower() not in there]
-    return Response(answer.status, answer.body, (*answer.headers, *missing)) if missing else answer
-
-
-def _failed(request: Request) -> str:
-    """What the client is told, and may tell: with its id, the failure is found in the log."""
-    return f"{_FAILED} Its id is {request.id}." if request.id else _FAILED
+        return self.debug or (self.outer is not None and self.outer._debugs())
 
 
 def problem(request: Request, error: ProtocolError) -> Response:
-    """The error as its client would like to read it: RFC 9457, section 3, or a sentence."""
+    """The response to a ProtocolError: problem details for who prefers JSON, else a sentence.
+
+    Problem details are those of RFC 9457, section 3.
+    """
     accept = request.headers.get("accept")
     if _PROBLEM not in accept.lower() and not prefers_json(accept):
         return plain_response(error.status, error.reason, error.headers)
     details = {
-        "type": "about:blank",  # section 4.2.1: its title is the status's own
+        "type": "about:blank",  # then the title is that of the status (section 4.2.1)
         "title": phrase(error.status),
         "status": error.status,
         "detail": error.reason,
     }
-    answer = json(details, error.status)
-    answer.headers = (("Content-Type", _PROBLEM), *error.headers)
-    return answer
+    return json(details, error.status, (("Content-Type", _PROBLEM), *error.headers))
 
 
 def phrase(status: int) -> str:
-    """What a status is called (RFC 9110, section 15); nothing where nobody knows."""
+    """The reason phrase of a status (RFC 9110, section 15); "" for an unknown one."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
         return ""
+
+
+def _with_required(response: Response, error: Exception) -> Response:
+    """Add the fields of the error that the handler's response lacks.
+
+    A 401 must have WWW-Authenticate, a 405 Allow (RFC 9110, sections 11.6.1 and 15.5.6).
+    """
+    if not isinstance(error, ProtocolError) or response.status != error.status:
+        return response
+    present = {name.lower() for name, _ in response.headers}
+    missing = [field for field in error.headers if field[0].lower() not in present]
+    if not missing:
+        return response
+    return Response(response.status, response.body, (*response.headers, *missing))
+
+
+def _failed(request: Request) -> str:
+    """The sentence of a 500, with the request's id if it has one: the log has the same."""
+    return f"{_FAILED} Its id is {request.id}." if request.id else _FAILED

@@ -1,60 +1,87 @@
 """Groups of routes: a prefix, and the middlewares that only its routes have.
 
-A Group is a part of an application; it may stand in another module and be included. What is
-collected here is composed by application.py.
+A Group is a part of an application; it may stand in a module of its own and be included. It only
+collects: app/application.py composes its routes into a router. A group keeps weak references to the
+groups that include it, and tells them when it changes, so that they are composed anew.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 from weakref import ref
 
-from reactor.web.app.error_handlers import Errors
+from reactor.web.app.error_handlers import ErrorHandlers
 from reactor.web.app.router import RouteError
+from reactor.web.endpoint import AnyMiddleware
 
 F = TypeVar("F", bound=Callable[..., Any])
-M = TypeVar("M")
+M = TypeVar("M", bound=AnyMiddleware)
 
 
 class Route(NamedTuple):
-    """One entry of the table, as it was added."""
+    """A route as it was added."""
 
     methods: tuple[str, ...]
     pattern: str
     endpoint: Callable[..., Any]
     name: str
-    middlewares: tuple[Any, ...]
-    errors: Errors | None  # None: those of the application that it is added to
+    middlewares: tuple[AnyMiddleware, ...]
+    errors: ErrorHandlers | None  # None: those of the application that the route is added to
 
 
 class Scope(NamedTuple):
-    """A prefix, and what stands around the paths below it."""
+    """A prefix, with the middlewares and error handlers of the paths below it."""
 
     prefix: str
-    middlewares: tuple[Any, ...]
-    errors: Errors | None
+    middlewares: tuple[AnyMiddleware, ...]
+    errors: ErrorHandlers | None  # None: those of the application that the scope is in
 
 
 class Group:
-    """Routes under one prefix, with middlewares that only they have, the outermost first."""
+    """Routes below one prefix, with middlewares of their own.
 
-    def __init__(self, prefix: str = "", *middlewares: Any, name: str = "") -> None:
-        """`name`, with a dot behind it, begins the names of its routes. Raises RouteError."""
+    api = Group("/api", RateLimit(rate=10, burst=20), name="api")
+
+    @api.get("/users/{number:int}")
+    def user(request, number):
+        return {"number": number}
+
+    app.include(api)  # GET /api/users/7, and app.url("api.user", number=7)
+    """
+
+    def __init__(self, prefix: str = "", *middlewares: AnyMiddleware, name: str = "") -> None:
+        """Make an empty group.
+
+        `prefix` begins with a slash and does not end with one, or is empty. The first middleware is
+        the outermost. `name` and a dot are put before the names of its routes. Raises RouteError
+        for any other prefix.
+        """
         self._prefix = checked_prefix(prefix)
         self._name = f"{name}." if name else ""
         self._middlewares = list(middlewares)
         self._parts: list[Route | Group] = []
-        self._around: list[ref[Group]] = []  # that it is included in, and has to tell of changes
+        self._parents: list[ref[Group]] = []  # the groups that include this one
 
     def add(
-        self, methods: str | Sequence[str], pattern: str, endpoint: Callable[..., Any], *,
-        name: str = "", middlewares: Sequence[Any] = (),
-    ) -> None:  # fmt: skip
-        """Call `endpoint` for these methods on what `pattern` describes (see app/router.py).
+        self,
+        methods: str | Sequence[str],
+        pattern: str,
+        endpoint: Callable[..., Any],
+        *,
+        name: str = "",
+        middlewares: Sequence[AnyMiddleware] = (),
+    ) -> None:
+        """Add a route: call `endpoint` for requests with these methods whose path fits `pattern`.
 
-        `endpoint(request)` returns what an answer can be made of (see app/responses.py), as a
-        `def`, an `async def` or a generator. Parameters of the path that it names are handed to it
-        as keyword arguments; all are in `request.params`. Its `name`, by default the function's, is
-        for `Application.url`.
+        `pattern` is a path whose segments may be parameters: `{name}`, or `{name:kind}` with the
+        kind `str`, `int`, `float`, `uuid`, `path`, `segments`, or one of `Application.converter`.
+        `endpoint(request)` is a `def`, an `async def` or a generator of either kind. It may declare
+        parameters of the path as arguments; all are in `request.params`. It returns a Response, or
+        `str`, `bytes`, `dict`, `list`, `(status, body)` or `(status, body, fields)`, of which a
+        Response is made. `name` is for `Application.url`, and is the function's name by default.
+        `middlewares` are for this route alone, inside those of its groups, the outermost first.
+
+        Mistakes in patterns and in the order of middlewares raise RouteError or CompositionError
+        when the application is composed, before it serves.
         """
         methods = (methods,) if isinstance(methods, str) else tuple(methods)
         name = name or getattr(endpoint, "__name__", "")
@@ -62,10 +89,18 @@ class Group:
         self._changed()
 
     def route(
-        self, pattern: str, methods: str | Sequence[str] = "GET", *, name: str = "",
-        middlewares: Sequence[Any] = (),
-    ) -> Callable[[F], F]:  # fmt: skip
-        """`add` as a decorator."""
+        self,
+        pattern: str,
+        methods: str | Sequence[str] = "GET",
+        *,
+        name: str = "",
+        middlewares: Sequence[AnyMiddleware] = (),
+    ) -> Callable[[F], F]:
+        """Return a decorator that adds its function as a route; the arguments are those of `add`.
+
+        @app.route("/notes", ["GET", "POST"])
+        async def notes(request): ...
+        """
 
         def decorate(endpoint: F) -> F:
             self.add(methods, pattern, endpoint, name=name, middlewares=middlewares)
@@ -73,40 +108,69 @@ class Group:
 
         return decorate
 
-    def get(self, pattern: str, **options: Any) -> Callable[[F], F]:
-        return self.route(pattern, "GET", **options)
+    def get(
+        self, pattern: str, *, name: str = "", middlewares: Sequence[AnyMiddleware] = ()
+    ) -> Callable[[F], F]:
+        """Return a decorator that adds a route for GET, and so for HEAD; see `add`."""
+        return self.route(pattern, "GET", name=name, middlewares=middlewares)
 
-    def post(self, pattern: str, **options: Any) -> Callable[[F], F]:
-        return self.route(pattern, "POST", **options)
+    def post(
+        self, pattern: str, *, name: str = "", middlewares: Sequence[AnyMiddleware] = ()
+    ) -> Callable[[F], F]:
+        """Return a decorator that adds a route for POST; see `add`."""
+        return self.route(pattern, "POST", name=name, middlewares=middlewares)
 
-    def put(self, pattern: str, **options: Any) -> Callable[[F], F]:
-        return self.route(pattern, "PUT", **options)
+    def put(
+        self, pattern: str, *, name: str = "", middlewares: Sequence[AnyMiddleware] = ()
+    ) -> Callable[[F], F]:
+        """Return a decorator that adds a route for PUT; see `add`."""
+        return self.route(pattern, "PUT", name=name, middlewares=middlewares)
 
-    def patch(self, pattern: str, **options: Any) -> Callable[[F], F]:
-        return self.route(pattern, "PATCH", **options)
+    def patch(
+        self, pattern: str, *, name: str = "", middlewares: Sequence[AnyMiddleware] = ()
+    ) -> Callable[[F], F]:
+        """Return a decorator that adds a route for PATCH; see `add`."""
+        return self.route(pattern, "PATCH", name=name, middlewares=middlewares)
 
-    def delete(self, pattern: str, **options: Any) -> Callable[[F], F]:
-        return self.route(pattern, "DELETE", **options)
+    def delete(
+        self, pattern: str, *, name: str = "", middlewares: Sequence[AnyMiddleware] = ()
+    ) -> Callable[[F], F]:
+        """Return a decorator that adds a route for DELETE; see `add`."""
+        return self.route(pattern, "DELETE", name=name, middlewares=middlewares)
 
     def use(self, middleware: M) -> M:
-        """Add a middleware, further in than those before it; also as a decorator."""
+        """Add a middleware inside those that were added before, and return it.
+
+        It may be used as a decorator. Routes that were added before have it as well.
+        """
         self._middlewares.append(middleware)
         self._changed()
         return middleware
 
-    def group(self, prefix: str = "", *middlewares: Any, name: str = "") -> "Group":
-        """A new group in this one."""
+    def group(self, prefix: str = "", *middlewares: AnyMiddleware, name: str = "") -> "Group":
+        """Make a group inside this one and return it; the arguments are those of Group."""
         return self.include(Group(prefix, *middlewares, name=name))
 
     def include(self, group: "Group") -> "Group":
-        """Add a group that was made elsewhere."""
+        """Add a group that was made elsewhere, and return it. It may still be added to."""
         self._parts.append(group)
-        group._around.append(ref(self))
+        group._parents.append(ref(self))
         self._changed()
         return group
 
-    def scopes(self) -> Iterator["Scope"]:
-        """What stands around paths that lead nowhere: its own, and that of each group in it."""
+    def routes(self) -> Iterator[Route]:
+        """All routes of the group and its groups, with their full patterns and middlewares."""
+        for part in self._parts:
+            inner = (part,) if isinstance(part, Route) else part.routes()
+            for route in inner:
+                yield route._replace(
+                    pattern=self._prefix + route.pattern,
+                    name=self._name + route.name,
+                    middlewares=(*self._middlewares, *route.middlewares),
+                )
+
+    def scopes(self) -> Iterator[Scope]:
+        """The scope of the group and of each group in it, for paths that have no route."""
         yield Scope(self._prefix, tuple(self._middlewares), None)
         for part in self._parts:
             if isinstance(part, Group):
@@ -118,26 +182,15 @@ class Group:
                     )
 
     def _changed(self) -> None:
-        """What was composed of it is to be composed anew."""
-        for reference in self._around:
-            around = reference()
-            if around is not None:
-                around._changed()
-
-    def routes(self) -> Iterator[Route]:
-        """All that is in it, with its prefix and its middlewares."""
-        for part in self._parts:
-            inner = (part,) if isinstance(part, Route) else part.routes()
-            for route in inner:
-                yield route._replace(
-                    pattern=self._prefix + route.pattern,
-                    name=self._name + route.name,
-                    middlewares=(*self._middlewares, *route.middlewares),
-                )
+        """Have the applications that include this group composed anew."""
+        for reference in self._parents:
+            parent = reference()
+            if parent is not None:
+                parent._changed()
 
 
 def checked_prefix(prefix: str) -> str:
-    """Raises RouteError for what is no prefix."""
+    """Return the prefix. Raises RouteError for one that is malformed."""
     if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
-        raise RouteError(f"a prefix begins with a slash and does not end in one: {prefix!r}")
+        raise RouteError(f"a prefix must begin with a slash and not end with one: {prefix!r}")
     return prefix

@@ -6,12 +6,12 @@ asked for. What is behind is called as the server would call it.
 
 from typing import Final
 
-from reactor.errors import ProtocolError
 from reactor.messages.request import Request
 from reactor.server.server import Server
-from reactor.web.endpoint import Endpoint, ResponseOrAwaitable
+from reactor.web.endpoint import Endpoint, ResponseOrAwaitable, prepare_handler
 from reactor.web.operations.health import Readiness, healthz
 from reactor.web.operations.metrics import Metrics
+from reactor.web.semantics.methods import method_not_allowed
 
 HEALTH_PATH: Final = "/healthz"
 READINESS_PATH: Final = "/readyz"
@@ -35,14 +35,12 @@ class Monitoring:
             self._endpoints[READINESS_PATH] = Readiness(server)
         if self._metrics:
             self._endpoints[METRICS_PATH] = Metrics(server.statistics)
-        prepare = getattr(self._handler, "prepare", None)
-        if prepare is not None:
-            prepare(server)
+        prepare_handler(self._handler, server)
 
     def __call__(self, request: Request) -> ResponseOrAwaitable:
         endpoint = self._endpoints.get(request.path)
         if endpoint is None:
             return self._handler(request)
         if request.method not in _METHODS:
-            raise ProtocolError(405, "Here the methods are GET, HEAD.", [("Allow", "GET, HEAD")])
+            raise method_not_allowed(_METHODS)
         return endpoint(request)

@@ -26,7 +26,7 @@ from reactor.messages.response import Response, plain_response
 from reactor.server.server import Server
 from reactor.tasks.operations import sleep
 from reactor.web.app.application import Application
-from reactor.web.endpoint import Endpoint, ResponseOrAwaitable
+from reactor.web.endpoint import Endpoint, ResponseOrAwaitable, prepare_handler
 from reactor.web.operations.monitoring import Monitoring
 from reactor.web.semantics.media_types import media_types
 from reactor.web.site.demo import demo
@@ -223,9 +223,7 @@ class _Beside:
     def prepare(self, server: Server) -> None:
         """The application is told of its server as if there were nothing beside it."""
         self._router.prepare(server)
-        prepare = getattr(self._application, "prepare", None)
-        if prepare is not None:
-            prepare(server)
+        prepare_handler(self._application, server)
 
     def __call__(self, request: Request) -> ResponseOrAwaitable:
         path = request.path

@@ -29,6 +29,7 @@ from reactor.messages.request import Request
 from reactor.messages.response import Response
 from reactor.web.semantics.cross_site import refuse_foreign
 from reactor.web.semantics.file_names import is_plain
+from reactor.web.semantics.methods import method_not_allowed
 from reactor.web.semantics.multipart import FormParser, boundary_of
 from reactor.web.semantics.negotiation import prefers_json
 from reactor.web.semantics.preconditions import check_write, has_conditions
@@ -148,8 +149,7 @@ class Receiver:
             methods = ["GET", "HEAD", "OPTIONS"]
             methods += ["POST", "PUT"] if self._uploads else []
             methods += ["DELETE"] if self._deletes else []
-            allow = ", ".join(sorted(methods))
-            raise ProtocolError(405, f"Here the methods are {allow}.", [("Allow", allow)])
+            raise method_not_allowed(methods)
 
     def _check_upload(self, request: Request) -> tuple[str, ...]:
         self._check_method(self._uploads)

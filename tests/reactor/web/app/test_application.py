@@ -343,7 +343,7 @@ def test_what_is_mounted_is_prepared_too() -> None:
     handler = Handler()
     app = Application()
     app.mount("/x", handler)
-    server = SimpleNamespace(limits=Limits())
+    server: Any = SimpleNamespace(limits=Limits())
     app.prepare(server)
     assert handler.prepared is server
 
@@ -474,7 +474,8 @@ def test_a_plain_one_above_what_is_awaited_is_refused(
 
 
 def test_what_is_no_middleware() -> None:
-    app = Application("x")
+    no_middleware: Any = "x"
+    app = Application(no_middleware)
     app.add("GET", "/", endpoint)
     with pytest.raises(CompositionError, match="'x'"):
         app.prepare()
@@ -605,14 +606,14 @@ def failing_application() -> Application:
 def test_an_error_tells_nothing_of_itself() -> None:
     with served(failing_application()) as client:
         answer = client.get("/key")
-        assert (answer.status, answer.text) == (500, "The server failed to answer this request.\n")
+        assert (answer.status, answer.text) == (500, "The server failed to process this request.\n")
         answer = client.get("/key", headers={"Accept": "application/json"})
         assert answer.headers.get("content-type") == "application/problem+json"
         assert answer.json() == {
             "type": "about:blank",
             "title": "Internal Server Error",
             "status": 500,
-            "detail": "The server failed to answer this request.",
+            "detail": "The server failed to process this request.",
         }
         assert client.get("/404").text == "<404>\n"
         answer = client.get("/422", headers={"Accept": "application/problem+json"})
@@ -663,9 +664,15 @@ def test_error_handlers_that_are_none() -> None:
     async def later(request: Any, error: Any) -> str:
         return ""
 
-    for what, handler in ((200, endpoint), ("x", endpoint), (Cancelled, endpoint), (404, later)):
+    wrong: tuple[tuple[Any, Any], ...] = (
+        (200, endpoint),
+        ("x", endpoint),
+        (Cancelled, endpoint),
+        (404, later),
+    )
+    for what, handler in wrong:
         with pytest.raises(ValueError):
-            app.error(what)(handler)  # type: ignore[arg-type]
+            app.error(what)(handler)
     app.error(404)(lambda request, error: "")
     with pytest.raises(ValueError, match="already"):
         app.error(404)(lambda request, error: "")
@@ -844,7 +851,7 @@ def test_a_directory_of_a_mounted_application(tmp_path: Path) -> None:
             assert answer.headers["Location"] == f"{place}/folder/"
             listed = client.get(f"{place}/folder/", headers={"Accept": "application/json"})
             assert listed.json()["path"] == f"{place}/folder/"
-        placed = [files._files for files in app._placed.values()]
+        placed = [files._files for files in app._static.values()]
         assert len(placed) == 3
         assert {files._open._most for files in placed if files is not None} == {1024 // 3}
 
