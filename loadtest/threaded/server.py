@@ -44,7 +44,7 @@ from loadtest.threaded.transport import BlockingTransport, ThreadLoop
 from reactor.__main__ import complain, open_access_log, open_error_log, plan, served
 from reactor.errors import ProtocolError
 from reactor.http.connection import HttpConnection, State
-from reactor.http.context import Handler, Observer, ServerContext
+from reactor.http.context import Handler, Observer, ServerContext, ServerState
 from reactor.limits import Limits
 from reactor.net.listener import ACCEPT_PAUSE, OUT_OF_RESOURCES, bind
 from reactor.net.transport import RESET_ON_CLOSE
@@ -76,9 +76,14 @@ class Worker:
         self.loop = ThreadLoop(limits)
         self.runtime = ThreadRuntime(self.loop, limits.cancel_timeout)
         self.service = ServerContext(
-            server.handler, limits, self.runtime, server.wall, server.observe, _nobody
+            handler=server.handler,
+            limits=limits,
+            runtime=self.runtime,
+            wall=server.wall,
+            memory=ThreadMemory(server.memory, self.loop),
+            closed=_nobody,
+            state=ServerState(server.observe),
         )
-        self.service.memory = ThreadMemory(server.memory, self.loop)
         self.connection: HttpConnection | None = None
         self._server = server
 
@@ -208,7 +213,7 @@ class ThreadedServer:
         for client, worker in tuple(self._open.items()):
             connection = None
             if worker is not None:
-                worker.service.draining = True
+                worker.service.state.draining = True
                 connection = worker.connection
             if connection is None or connection.state is State.IDLE:
                 with suppress(OSError):
@@ -263,7 +268,7 @@ class ThreadedServer:
     def taken(self, client: socket.socket, worker: Worker) -> None:
         """A thread serves it from now on."""
         self._open[client] = worker
-        worker.service.draining = not self._listens
+        worker.service.state.draining = not self._listens
 
     def left(self, client: socket.socket) -> None:
         self._open.pop(client, None)

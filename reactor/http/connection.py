@@ -171,7 +171,7 @@ class HttpConnection:
 
     def describe(self) -> str:
         """The request that it works for, or has answered in this turn; or else its state."""
-        latest = self._service.latest
+        latest = self._service.state.latest
         if self._request is not None:
             return repr(self._request)
         if latest is not None and latest.started == self._service.reactor.now:
@@ -237,7 +237,7 @@ class HttpConnection:
         """Call the handler, and make an answer of what it returns."""
         self._request = request
         transport, service = self._transport, self._service
-        service.latest = request
+        service.state.latest = request
         request.started = service.reactor.now
         request.client = transport.peer
         if transport.input is ENDED:
@@ -314,7 +314,7 @@ class HttpConnection:
         now, wall = service.reactor.now, service.wall
         if now >= wall.expires:
             wall.refresh(now)
-        keep_alive = request.keep_alive and not service.draining
+        keep_alive = request.keep_alive and not service.state.draining
         if request.length != 0:
             keep_alive = self._leave_body(response) and keep_alive
         try:
@@ -338,8 +338,9 @@ class HttpConnection:
         elif isinstance(body, FileRegion):
             size = self._write_at_hand(head, body)
         if size is not None:
-            if service.observe is not None:
-                service.observe(request, response.status, response.headers, size)
+            observe = service.state.observe
+            if observe is not None:
+                observe(request, response.status, response.headers, size)
             self._end_answer(request)
         else:
             transport.write(head)
@@ -363,7 +364,7 @@ class HttpConnection:
         if request.length != 0:
             request.body.close()
         service = self._service
-        if not self._keep_alive or service.draining:
+        if not self._keep_alive or service.state.draining:
             self._finish()
         elif self.state is IDLE:
             # Never earlier than the entry in the heap, so that an assignment is enough.
@@ -582,7 +583,7 @@ class HttpConnection:
         if self._outgoing is not None:
             self._enter(PRODUCE)
             self._produce_more()
-        elif not self._keep_alive or self._service.draining:
+        elif not self._keep_alive or self._service.state.draining:
             self._linger()
         else:
             self._patience = None
@@ -646,8 +647,9 @@ class HttpConnection:
 
     def _observe(self, request: Request, size: int) -> None:
         """An answer that was made as it was sent has ended, well or not."""
-        if self._service.observe is not None:
-            self._service.observe(request, *self._answer, size)
+        observe = self._service.state.observe
+        if observe is not None:
+            observe(request, *self._answer, size)
 
 
 READING: Final = frozenset({IDLE, HEAD, BODY, LINGER})

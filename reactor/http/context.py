@@ -1,15 +1,18 @@
-"""What all connections of a server share: the handler, the limits, the clock, and who is told.
+"""What all connections of a server share: the handler, the limits, the clock, and the state.
 
-One object for ten thousand connections, so that each holds a reference and no more. It does
-nothing by itself: the server makes it, and connections read it.
+ServerContext is constant: the server makes it, and connections read it. One object for ten thousand
+connections, so that each holds a reference and no more. What changes while the server runs is in
+its ServerState, in four fields, each of which says who writes it.
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from inspect import isroutine
 from typing import Any, TypeAlias
 
 from reactor.http.wall_clock import WallClock
 from reactor.limits import Limits
+from reactor.loop.reactor import Reactor
 from reactor.messages.headers import Fields
 from reactor.messages.request import Request
 from reactor.messages.response import Response
@@ -22,29 +25,32 @@ Handler: TypeAlias = Callable[[Request], Response | Awaitable[Response]]
 Observer: TypeAlias = Callable[[Request, int, Fields, int], object]
 
 
-class ServerContext:
-    """What all connections of a server share."""
+class ServerState:
+    """What changes while a server runs."""
 
-    def __init__(
-        self,
-        handler: Handler,
-        limits: Limits,
-        runtime: Runtime,
-        wall: WallClock,
-        observe: Observer | None,
-        closed: Callable[[Any], None],
-    ) -> None:
+    def __init__(self, observe: Observer | None = None) -> None:
+        self.observe = observe  # called after each response; the server adds its statistics
+        self.draining = False  # no request after the one that runs; the server sets it
+        self.accepted = 0  # connections, in all; the server counts
+        self.latest: Request | None = None  # the last whose handler was called; connections set it
+
+
+@dataclass(frozen=True, slots=True)
+class ServerContext:
+    """What all connections of a server share, and nothing of it changes."""
+
+    handler: Handler
+    limits: Limits
+    runtime: Runtime
+    wall: WallClock
+    memory: WeightedSemaphore  # for request bodies that are held in memory, in bytes
+    closed: Callable[[Any], None]  # called with each connection (HttpConnection) that is lost
+    state: ServerState
+    reactor: Reactor = field(init=False)  # the runtime's: read with every request
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reactor", self.runtime.reactor)
         # Calling an instance costs three times as much as calling a bound method of it.
-        if not isroutine(handler):
-            handler = handler.__call__  # type: ignore[operator]
-        self.handler = handler
-        self.limits = limits
-        self.runtime = runtime
-        self.reactor = runtime.reactor
-        self.wall = wall
-        self.observe = observe  # told of each answer that is queued whole or has broken off
-        self.closed = closed  # told of each connection (HttpConnection) that is lost
-        self.memory = WeightedSemaphore(limits.memory_bodies_bytes)
-        self.draining = False  # no request after the one that runs
-        self.latest: Request | None = None  # the last whose handler was called
-        self.accepted = 0  # connections, in all
+        if not isroutine(self.handler):
+            call = self.handler.__call__  # type: ignore[operator]
+            object.__setattr__(self, "handler", call)

@@ -67,7 +67,7 @@ class Statistics:
     @property
     def accepted(self) -> int:
         """Connections, since the server's start."""
-        return self._service.accepted
+        return self._service.state.accepted
 
     @property
     def received_bytes(self) -> int:

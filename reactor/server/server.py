@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from reactor.errors import Cancelled, ProtocolError
 from reactor.http.connection import HttpConnection
-from reactor.http.context import Handler, Observer, ServerContext
+from reactor.http.context import Handler, Observer, ServerContext, ServerState
 from reactor.http.wall_clock import WallClock
 from reactor.limits import Limits
 from reactor.loop.reactor import Reactor
@@ -33,6 +33,7 @@ from reactor.observe.log_writer import LogFile, LogWriter
 from reactor.observe.statistics import Statistics
 from reactor.server.admission import REFUSALS, affordable_connections
 from reactor.tasks.futures import Future
+from reactor.tasks.semaphore import WeightedSemaphore
 from reactor.tasks.task import Runtime, Task
 from reactor.tasks.thread_pool import ThreadPool
 
@@ -93,7 +94,15 @@ class Server:
             file = LogFile(access_log) if isinstance(access_log, int) else access_log
             writer = self._logs["access"] = LogWriter(file, runtime, limits.log_bytes)
             observe = line_writer(access_log_format, writer.write, wall, self.reactor)
-        self._service = ServerContext(handler, limits, runtime, wall, observe, self._closed)
+        self._service = ServerContext(
+            handler=handler,
+            limits=limits,
+            runtime=runtime,
+            wall=wall,
+            memory=WeightedSemaphore(limits.memory_bodies_bytes),
+            closed=self._closed,
+            state=ServerState(observe),
+        )
         self._transport = transport
         self._listeners: list[Listener] = []
         self._connections: dict[HttpConnection, float] = {}  # since when, in their order
@@ -132,7 +141,7 @@ class Server:
         transport = self._transport(self.reactor, client, peer)
         connection = HttpConnection(transport, self._service)
         self._connections[connection] = self.reactor.now
-        self._service.accepted += 1
+        self._service.state.accepted += 1
         if open_connections >= self.limits.connections:
             connection.refuse(ProtocolError(503, "Too many connections.", [("Retry-After", "1")]))
         else:
@@ -153,7 +162,8 @@ class Server:
         """What it does, in numbers; counting begins when they are asked for the first time."""
         if self._statistics is None:
             self._statistics = Statistics(self._service, self.pool, self._connections, self._logs)
-            self._service.observe = _both(self._service.observe, self._statistics.count)
+            state = self._service.state
+            state.observe = _both(state.observe, self._statistics.count)
         return self._statistics
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -203,7 +213,7 @@ class Server:
             self._drain(grace)
 
     def _drain(self, grace: float) -> None:
-        self._service.draining = True
+        self._service.state.draining = True
         self._close_listeners()
         for task in tuple(self._tasks.values()):
             task.cancel()
@@ -254,7 +264,7 @@ class Server:
             connection.shut_down()
 
     def _stop_if_done(self) -> None:
-        if self._service.draining and not self._connections:
+        if self._service.state.draining and not self._connections:
             self.reactor.stop()
 
     def _abort_all(self) -> None:

@@ -54,7 +54,7 @@ def _connections(server: Server) -> Iterator[str]:
     yield (
         f"connections: {len(connections)} open of {server.limits.connections} at most"
         f"{' (' + states + ')' if states else ''}, the oldest for {now - since:.1f} s; "
-        f"{server._service.accepted} accepted; {'draining' if server.draining else 'serving'}"
+        f"{server._service.state.accepted} accepted; {'draining' if server.draining else 'serving'}"
     )
     # In the order in which they came, and those that only wait for a request at the end.
     named = nsmallest(CONNECTIONS, connections, key=lambda one: one.state is State.IDLE)

@@ -168,7 +168,7 @@ def test_counting_begins_when_it_is_asked_for(serve: Serve) -> None:
     server = running.server
     client = running.connect()
     client.ask()
-    assert server._service.observe is None
+    assert server._service.state.observe is None
     assert running.call(lambda: server.reactor.wait == server.reactor.selector.select)
     statistics = running.call(lambda: server.statistics)
     assert running.call(lambda: server.statistics) is statistics

@@ -974,7 +974,7 @@ def test_idle_connections_may_have_a_grace(serve: Serve) -> None:
     running.wait_for_connections(3)
     began = time.monotonic()
     running.server.reactor.call_soon_threadsafe(running.server.shut_down, 1.0)
-    running.wait_until(lambda: running.server._service.draining)
+    running.wait_until(lambda: running.server._service.state.draining)
     with pytest.raises(ConnectionRefusedError):
         Client(running.address)
     for client in clients[:2]:
@@ -1109,7 +1109,7 @@ def test_a_download_is_finished_when_the_server_ends(serve: Serve) -> None:
     client.send(request())
     client.read_until(b"\r\n\r\n")
     running.shut_down()
-    running.wait_until(lambda: running.server._service.draining)
+    running.wait_until(lambda: running.server._service.state.draining)
     assert len(client.read_exactly(20_000_000)) == 20_000_000
     assert client.ended()
     client.close()
@@ -1123,7 +1123,7 @@ def test_a_second_shut_down_ends_everything(serve: Serve) -> None:
     client.send(request())
     assert watched.began.wait(TIMEOUT)
     running.shut_down()
-    running.wait_until(lambda: running.server._service.draining)
+    running.wait_until(lambda: running.server._service.state.draining)
     running.shut_down()
     assert running.join()
     assert watched.how == "cancelled"
