@@ -570,10 +570,12 @@ class HttpConnection:
 
     def _discard(self, response: Response) -> None:
         """Close a body that is not sent."""
-        if not isinstance(response.body, bytes):
-            self._close_outgoing(
-                ResponseBodyStream(response.body, None, False, self._service.runtime)
-            )
+        if isinstance(response.body, bytes):
+            return
+        try:
+            response.close(self._service.runtime)
+        except (Exception, SystemExit):
+            log.exception("the body of an answer could not be closed")
 
     def _continue_drain(self) -> None:
         """The peer has taken something."""

@@ -6,7 +6,7 @@ generator, on a disk, nowhere. An ResponseBodyStream puts the frame around the p
 body to the length that its head has promised.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextvars import Context, copy_context
 from typing import Any, Final, Protocol, TypeAlias, cast
 
@@ -14,7 +14,7 @@ from reactor.errors import ResponseError
 from reactor.files.file import SCRATCH, WINDOW_BYTES, File
 from reactor.files.region import FileRegion, MultiRegion
 from reactor.messages.headers import Fields
-from reactor.messages.response import ResponseBody, Trailed
+from reactor.messages.response import ResponseBody, Trailed, close_pieces
 from reactor.net.send_queue import JOIN_BYTES
 from reactor.protocol.chunked import LAST_CHUNK, encode_chunk, last_chunk
 from reactor.protocol.response_encoder import encode_trailers
@@ -74,9 +74,7 @@ class _Iterated:
         return next(self._iterator, None)
 
     def close(self) -> None:
-        close = getattr(self._iterator, "close", None)
-        if close is not None:
-            close()
+        close_pieces(self._iterator)
 
 
 class _Awaited:
@@ -100,8 +98,9 @@ class _Awaited:
         task, self._task = self._task, None  # its error's frames know us: a cycle
         if task is not None and not task.done:
             task.cancel()
-        if isinstance(self._iterator, AsyncGenerator):
-            self._runtime.close_generator(self._iterator)
+        closing = close_pieces(self._iterator)
+        if closing is not None:
+            self._runtime.spawn(closing).cancel_later()
 
     async def _advance(self) -> bytes | None:
         try:

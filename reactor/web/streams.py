@@ -3,8 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
 from typing import Any, TypeAlias
 
-from reactor.files.region import FileRegion, MultiRegion
-from reactor.messages.response import Response, Trailed
+from reactor.messages.response import close_pieces
 
 PieceSource: TypeAlias = Iterator[bytes] | AsyncIterator[bytes]
 
@@ -27,21 +26,8 @@ class BodyStream(AsyncGenerator[bytes, None]):
         raise error
 
 
-async def close_source(pieces: PieceSource) -> None:
-    """Close an iterator that can be closed; it may wait in doing so."""
-    close = getattr(pieces, "aclose", None)
-    if close is not None:
-        await close()
-    elif (close := getattr(pieces, "close", None)) is not None:
-        close()
-
-
-def discard(response: Response) -> None:
-    """Close a body that will not be sent. What would have to wait in doing so is not waited for."""
-    body = response.body
-    if isinstance(body, FileRegion | MultiRegion):
-        body.release()
-    elif not isinstance(body, bytes | memoryview):
-        closing = close_source(body.pieces if isinstance(body, Trailed) else body).__await__()
-        next(closing, None)
-        closing.close()
+async def close_source(pieces: Iterator[Any] | AsyncIterator[Any]) -> None:
+    """Close an iterator that can be closed, and wait until an asynchronous one is closed."""
+    closing = close_pieces(pieces)
+    if closing is not None:
+        await closing

@@ -36,7 +36,6 @@ from reactor.web.endpoint import (
     Middleware,
     ResponseOrAwaitable,
 )
-from reactor.web.streams import discard
 
 
 class MiddlewareKind(Enum):
@@ -254,7 +253,7 @@ def _after_step(middleware: Middleware, following: Endpoint, errors: ErrorPolicy
             changed = middleware.after(request, response)
             return changed if isinstance(changed, Response) else await changed
         except Exception as error:
-            discard(response)
+            response.close()
             return errors.respond(request, error)
 
     def after(request: Request) -> ResponseOrAwaitable:
@@ -267,7 +266,7 @@ def _after_step(middleware: Middleware, following: Endpoint, errors: ErrorPolicy
         try:
             return middleware.after(request, response)
         except Exception as error:
-            discard(response)
+            response.close()
             return errors.respond(request, error)
 
     return after

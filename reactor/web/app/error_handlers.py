@@ -148,7 +148,7 @@ def _with_required(response: Response, error: Exception) -> Response:
     missing = [field for field in error.headers if field[0].lower() not in present]
     if not missing:
         return response
-    return Response(response.status, response.body, (*response.headers, *missing))
+    return response.with_headers(*missing)
 
 
 def _failed(request: Request) -> str:

@@ -16,9 +16,9 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 from reactor.messages.headers import Fields
-from reactor.messages.response import Response
+from reactor.messages.response import Response, close_pieces
 from reactor.protocol.response_encoder import FieldBlock
-from reactor.web.streams import BodyStream
+from reactor.web.streams import BodyStream, close_source
 
 Stream: TypeAlias = Iterator[bytes | str] | AsyncIterator[bytes | str]
 GivenFields: TypeAlias = Fields | Mapping[str, str]
@@ -142,9 +142,7 @@ class _Text(Iterator[bytes]):
         return _as_bytes(next(self._source))
 
     def close(self) -> None:
-        close = getattr(self._source, "close", None)
-        if close is not None:
-            close()
+        close_pieces(self._source)
 
 
 class _AsyncText(BodyStream):
@@ -155,6 +153,4 @@ class _AsyncText(BodyStream):
         return _as_bytes(await anext(self._source))
 
     async def aclose(self) -> None:
-        close = getattr(self._source, "aclose", None)
-        if close is not None:
-            await close()
+        await close_source(self._source)

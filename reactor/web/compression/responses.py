@@ -193,7 +193,7 @@ class _Answer:
         if not self._varies or vary == self._fields.get("vary"):
             return response
         headers = [field for field in response.headers if field[0].lower() != "vary"]
-        return Response(response.status, response.body, [*headers, ("Vary", vary)])
+        return response.replace(headers=[*headers, ("Vary", vary)])
 
     def smaller(self, body: bytes | memoryview, coded: bytes, coding: str) -> Response:
         """Coded where that has saved something."""
@@ -210,7 +210,7 @@ class _Answer:
             if folded != "vary" and folded not in _OF_THE_BYTES:
                 headers.append((name, value))
         headers.append(("Vary", self._vary()))
-        return Response(self._response.status, body, headers)
+        return self._response.replace(body=body, headers=headers)
 
     def _vary(self) -> str:
         """What the handler said, and Accept-Encoding (RFC 9110, section 12.5.5)."""

@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 from reactor.messages.response import Response, plain_response
 from reactor.web.app.requests import Request
 from reactor.web.endpoint import Middleware
-from reactor.web.middlewares.fields import has_field, varying, with_fields
+from reactor.web.middlewares.fields import has_field, varying
 
 ANY: Final = "*"
 
@@ -86,7 +86,7 @@ class CORS(Middleware):
                 return response
         if is_preflight(request) or has_field(response, "access-control-allow-origin"):
             return response
-        return with_fields(response, self._allow(origin), *self._credentials, *self._expose)
+        return response.with_headers(self._allow(origin), *self._credentials, *self._expose)
 
     def _allow(self, origin: str) -> tuple[str, str]:
         return "Access-Control-Allow-Origin", ANY if self._any else origin

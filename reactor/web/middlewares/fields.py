@@ -1,15 +1,6 @@
-"""What several middlewares do with an answer: fields that are added.
-
-An answer is never changed in place. An endpoint may return the same Response again and again, and
-would find all that was added to it before; a new one costs a fifth of a microsecond.
-"""
+"""Questions that several middlewares ask about the fields of a response, and its Vary field."""
 
 from reactor.messages.response import Response
-
-
-def with_fields(response: Response, *fields: tuple[str, str]) -> Response:
-    """The same answer with more fields."""
-    return Response(response.status, response.body, (*response.headers, *fields))
 
 
 def has_field(response: Response, name: str) -> bool:
@@ -25,4 +16,4 @@ def varying(response: Response, name: str) -> Response:
         return response
     others = (field for field in response.headers if field[0].lower() != "vary")
     fields = (*others, ("Vary", ", ".join((*values, name))))
-    return Response(response.status, response.body, fields)
+    return response.replace(headers=fields)

@@ -19,7 +19,7 @@ from reactor.errors import ProtocolError
 from reactor.messages.response import Response
 from reactor.web.app.requests import Request
 from reactor.web.endpoint import Middleware
-from reactor.web.middlewares.fields import has_field, with_fields
+from reactor.web.middlewares.fields import has_field
 
 _ROUNDING: Final = 1e-6  # of a token: who has waited as long as he was told is not refused again
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
@@ -90,8 +90,8 @@ class RateLimit(Middleware):
         seconds = self._seconds_until(tokens, 0 if tokens < 0 else self._burst)
         left = ("RateLimit", f"{self._item};r={max(0, int(tokens))};t={seconds}")
         if tokens < 0 and not has_field(response, "retry-after"):  # an error handler's own answer
-            return with_fields(response, ("Retry-After", str(seconds)), self._policy, left)
-        return with_fields(response, self._policy, left)
+            return response.with_headers(("Retry-After", str(seconds)), self._policy, left)
+        return response.with_headers(self._policy, left)
 
     def _take(self, key: str) -> float:
         """What is left when a token is taken; less than 0: there was none, and none is taken."""

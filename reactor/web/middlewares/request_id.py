@@ -12,7 +12,7 @@ from typing import Final
 from reactor.messages.response import Response
 from reactor.web.app.requests import Request
 from reactor.web.endpoint import Middleware
-from reactor.web.middlewares.fields import has_field, with_fields
+from reactor.web.middlewares.fields import has_field
 
 ID_BYTES: Final = 8
 LONGEST_ID: Final = 128
@@ -47,4 +47,4 @@ class RequestId(Middleware):
     def after(self, request: Request, response: Response) -> Response:
         if has_field(response, self._folded):
             return response
-        return with_fields(response, (self._header, request.state["request_id"]))
+        return response.with_headers((self._header, request.state["request_id"]))

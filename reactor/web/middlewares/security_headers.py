@@ -67,9 +67,9 @@ class SecurityHeaders(Middleware):
         theirs = response.headers
         names = {name.lower() for name, _ in theirs}
         if names.isdisjoint(self._names):
-            return Response(response.status, response.body, (*theirs, *ours))
+            return response.with_headers(*ours)
         added = (field for field in ours if field[0].lower() not in names)
-        return Response(response.status, response.body, (*theirs, *added))
+        return response.with_headers(*added)
 
 
 def _with_ancestors(policy: str, frames: str) -> str:

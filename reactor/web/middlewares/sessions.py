@@ -130,7 +130,7 @@ class Sessions(Middleware):
         if content == session.stored:
             return response
         # Another answer's field would be the same object's: set_cookie changes what it gets.
-        response = Response(response.status, response.body, response.headers)
+        response = response.replace()
         secure = request.scheme == "https" if self._secure is None else self._secure
         if content:
             return self._write(response, content, secure)

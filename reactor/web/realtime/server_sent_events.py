@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 
 from reactor.errors import ProtocolError
 from reactor.messages.request import Request
-from reactor.messages.response import Response
+from reactor.messages.response import Response, close_pieces
 from reactor.protocol.response_encoder import FieldBlock
 from reactor.tasks.heartbeat import Heartbeat
 from reactor.web.streams import BodyStream, close_source
@@ -134,7 +134,7 @@ class _Awaited(BodyStream):
     async def aclose(self) -> None:
         if self._ticking is not None:
             await self._ticking.aclose()
-        await close_source(self._source)  # type: ignore[arg-type]  # closing is the same for all
+        await close_source(self._source)
 
 
 class _Iterated(Iterator[bytes]):
@@ -151,9 +151,7 @@ class _Iterated(Iterator[bytes]):
         return _encoded(next(self._source))
 
     def close(self) -> None:
-        close = getattr(self._source, "close", None)
-        if close is not None:
-            close()
+        close_pieces(self._source)
 
 
 def _encoded(item: Item) -> bytes:
