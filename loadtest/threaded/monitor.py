@@ -34,6 +34,7 @@ from reactor.files.file import File
 from reactor.http import response_body
 from reactor.http.wall_clock import WallClock
 from reactor.loop.reactor import Reactor
+from reactor.loop.scheduler import Scheduler
 from reactor.net.send_queue import JOIN_BYTES
 from reactor.observe.log_writer import BATCH_SECONDS, LogFile
 from reactor.tasks.futures import Future, Lane
@@ -167,7 +168,7 @@ class Relay(Future[Any]):
 
     __slots__ = ("_loop", "_shared")
 
-    def __init__(self, loop: Reactor, shared: Future[Any]) -> None:
+    def __init__(self, loop: Scheduler, shared: Future[Any]) -> None:
         """With the monitor."""
         super().__init__()
         self._loop = loop
@@ -249,7 +250,7 @@ def _tell(future: Future[Any], result: Any, error: BaseException | None) -> None
 class ThreadRuntime(Runtime):
     """The wishes of one thread's coroutines."""
 
-    def __init__(self, loop: Reactor, cancel_timeout: float) -> None:
+    def __init__(self, loop: Scheduler, cancel_timeout: float) -> None:
         super().__init__(loop, _Inline(), cancel_timeout)
         self.guarded = _GuardedRuntime(self)  # for what the monitor guards
 
@@ -277,7 +278,7 @@ async def _apart(coroutine: Coroutine[Any, Any, T]) -> T:
 class ThreadMemory(WeightedSemaphore):
     """One thread's way to the memory that all share."""
 
-    def __init__(self, shared: WeightedSemaphore, loop: Reactor) -> None:
+    def __init__(self, shared: WeightedSemaphore, loop: Scheduler) -> None:
         self._shared = shared
         self._loop = loop
 
@@ -296,7 +297,7 @@ class _Room(Relay):
 
     __slots__ = ("_memory",)
 
-    def __init__(self, loop: Reactor, shared: Future[Any], memory: WeightedSemaphore) -> None:
+    def __init__(self, loop: Scheduler, shared: Future[Any], memory: WeightedSemaphore) -> None:
         super().__init__(loop, shared)
         self._memory = memory
 

@@ -47,7 +47,7 @@ from reactor.http.connection import HttpConnection, State
 from reactor.http.context import Handler, Observer, ServerContext, ServerState
 from reactor.limits import Limits
 from reactor.net.listener import ACCEPT_PAUSE, OUT_OF_RESOURCES, bind
-from reactor.net.transport import RESET_ON_CLOSE
+from reactor.net.stream import RESET_ON_CLOSE
 from reactor.observe.access_log import line_writer
 from reactor.observe.error_log import ErrorLog
 from reactor.observe.log_writer import LogFile

@@ -1,9 +1,9 @@
 """One connection on a thread of its own: what stands in for the loop and for its transports.
 
-A ThreadLoop is a Reactor without its first word: there is nothing to wait for but this connection.
-Where that wants bytes, `recv` waits for them, no longer than SO_RCVTIMEO; where it wants a timer or
-another thread's word, the thread sleeps. Timers, what was queued for soon, and what a turn is are
-the Reactor's. The transport sends until all is sent, so nobody ever waits for it to drain. A reader
+A ThreadLoop is a Scheduler and no Reactor: there is nothing to wait for but this connection. Where
+that wants bytes, `recv` waits for them, no longer than SO_RCVTIMEO; where it wants a timer or
+another thread's word, the thread sleeps. Timers and queued callbacks are the Scheduler's. The
+transport sends until all is sent, so nobody ever waits for it to drain. A reader
 that is slow is given up by the same MinimumRate, looked at whenever a send has come to an end by
 SO_SNDTIMEO.
 
@@ -18,8 +18,6 @@ they come, or do not come in time.
 
 import socket
 import struct
-import time
-from collections import deque
 from contextlib import suppress
 from threading import Lock
 from typing import Any, Final
@@ -27,18 +25,13 @@ from typing import Any, Final
 from reactor.files.region import FileRegion
 from reactor.http.connection import READING, HttpConnection
 from reactor.limits import Limits
-from reactor.loop.reactor import LONGEST_WAIT, Reactor
+from reactor.loop.reactor import LONGEST_WAIT
+from reactor.loop.scheduler import Scheduler
 from reactor.loop.timers import NEVER, Callback
 from reactor.messages.body import PIECE_BYTES
 from reactor.net.min_rate import MinimumRate
-from reactor.net.transport import (
-    ENDED,
-    FAST_WINDOW_BYTES,
-    FINISHING,
-    INPUT_OPEN,
-    ConnectionProtocol,
-    Transport,
-)
+from reactor.net.pacing import FAST_WINDOW_BYTES
+from reactor.net.stream import ENDED, FINISHING, INPUT_OPEN, Stream
 
 FIRST_SEND_SECONDS: Final = 1.0  # that a send may take before the peer is held to be slow
 SAME_SECONDS: Final = 0.001  # timeouts that differ by less are one
@@ -46,33 +39,28 @@ AFTERLIFE_SECONDS: Final = 1.0  # beyond cancel_timeout, for what is left when a
 _TIME: Final = struct.Struct("ll")  # timeval: seconds and microseconds
 
 
-class ThreadLoop(Reactor):
+class ThreadLoop(Scheduler):
     """The loop of a thread. Another thread may `call_soon`, and nothing else."""
 
     def __init__(self, limits: Limits) -> None:
-        # Without the Reactor's own, which makes what tells sockets that are ready from others.
+        super().__init__()
         self.limits = limits
-        self.clock = time.monotonic
-        self.now = self.clock()
-        self.ready = 1
-        self.behind = False
-        self.received = self.sent = 0
-        self.unflushed = []
-        self._timers = []
-        self._serial = self._stale = 0
-        self._soon = deque()
-        self._foreign = deque()
         self._resting = False
         self._alarm = Lock()  # let go of by who wakes the thread
         self._alarm.acquire()
 
     def call_soon(self, callback: Callback, *arguments: Any) -> None:
+        """Call it in the next `soon` phase. On any thread: a finalizer may run on every one."""
         self._soon.append((callback, arguments))
         if self._resting:
-            with suppress(RuntimeError):  # two may do it at once
-                self._alarm.release()
+            self.wake()
 
     call_soon_threadsafe = call_soon
+
+    def wake(self) -> None:
+        """End the thread's rest."""
+        with suppress(RuntimeError):  # two may do it at once
+            self._alarm.release()
 
     def serve(self, transport: "BlockingTransport", connection: HttpConnection) -> None:
         """Until the connection has gone."""
@@ -126,27 +114,23 @@ class ThreadLoop(Reactor):
         self.now = self.clock()
 
 
-class BlockingTransport(Transport):
+class BlockingTransport(Stream):
     """A connected socket whose calls wait."""
 
     __slots__ = ("_clock", "_loop", "_patience", "_receive_seconds", "_send_seconds")
 
-    _reactor: ThreadLoop
+    window = FAST_WINDOW_BYTES
 
     def __init__(
         self, reactor: ThreadLoop, connected: socket.socket, peer: tuple[Any, ...]
     ) -> None:
         super().__init__(reactor, connected, peer)
-        self.window = FAST_WINDOW_BYTES
         self._loop = reactor
         self._clock = reactor.clock
         self._patience: MinimumRate | None = None  # once a send was slow
         self._receive_seconds = NEVER
         self._send_seconds = NEVER
         self._limit_send(min(FIRST_SEND_SECONDS, reactor.limits.min_rate_timeout))
-
-    def open(self, protocol: ConnectionProtocol) -> None:
-        self.protocol = protocol
 
     def receive(self, until: float) -> None:
         """One turn: wait for bytes, have them handled, and send what came of it."""
@@ -158,7 +142,7 @@ class BlockingTransport(Transport):
             self._set_timeout(socket.SO_RCVTIMEO, seconds)
         try:
             data = self._socket.recv(PIECE_BYTES)
-        except (BlockingIOError, InterruptedError):
+        except self.would_block:
             self._loop.now = self._clock()
             return
         except OSError:
@@ -196,7 +180,7 @@ class BlockingTransport(Transport):
                     count = self._sendfile(item, size)
                 else:
                     count = self._socket.send(item)
-            except (BlockingIOError, InterruptedError):
+            except self.would_block:
                 count = 0
             except OSError:
                 self._break()
@@ -213,13 +197,7 @@ class BlockingTransport(Transport):
         if self._patience is not None:
             self._may_wait()
 
-    def set_deadline(self, when: float) -> None:
-        self.deadline = when  # the thread looks at it by itself
-
     # --- inside ----------------------------------------------------------------------------------
-
-    def _update_interest(self) -> None:
-        """Nobody asks."""
 
     def _begin_to_wait(self, patience: MinimumRate) -> None:
         now = self._clock()

@@ -28,8 +28,9 @@ from reactor.messages.headers import Fields, Headers
 from reactor.messages.request import Request
 from reactor.messages.response import Response, plain_response
 from reactor.net.min_rate import MinimumRate
+from reactor.net.pacing import TURN_BYTES
 from reactor.net.send_queue import JOIN_BYTES
-from reactor.net.transport import ENDED, INPUT_OPEN, TURN_BYTES, Transport
+from reactor.net.stream import ENDED, INPUT_OPEN, Stream
 from reactor.protocol.request_parser import RequestParser
 from reactor.protocol.response_encoder import encode_head, encode_informational, takes_trailers
 from reactor.tasks.futures import Future
@@ -90,7 +91,7 @@ class HttpConnection:
         "state",
     )
 
-    def __init__(self, transport: Transport, service: ServerContext) -> None:
+    def __init__(self, transport: Stream, service: ServerContext) -> None:
         self.state = IDLE
         self._transport = transport
         self._service = service

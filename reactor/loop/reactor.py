@@ -8,31 +8,29 @@
 
 Three rules keep it small. Nothing here knows what a connection is: a selector key's data is called,
 a timer is called, a queued callback is called, and what they raise is logged and costs them their
-own life (`abort`), never the loop's. Deadlines move without touching the heap: a Deadline is a
-number on an object, its heap entry wakes up at the old time, looks at the number and goes back to
-sleep. Threads have one door, `call_soon_threadsafe`.
+own life (`abort`), never the loop's. Timers and callbacks are the Scheduler's (see scheduler.py).
+Threads have one door, `call_soon_threadsafe`.
 
 Fairness: no phase does more than a slice at a time. When more sockets are ready, the loop looks
 between slices at timers, soon and the urgent ones (listeners), so what is new never waits for the
 whole backlog; timers and callbacks beyond a slice wait for the next one, or the next turn.
+
+Whatever watches the loop is a tracer: `attach` puts steps that report in the place of the ones
+here, and `detach` takes them away again (see tracer.py).
 """
 
-import logging
 import selectors
 import time
-from collections import deque
 from collections.abc import Callable
-from heapq import heapify, heappop, heappush
 from selectors import EVENT_READ, SelectorKey
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from reactor.loop.timers import NEVER, Callback, Deadline, Timer
+from reactor.loop.scheduler import SLICE, LoopSnapshot, Scheduler
+from reactor.loop.tracer import URGENT, Reason, Tracer
+from reactor.loop.tracing import Tracing
 from reactor.loop.waker import Waker
 
-SLICE: Final = 64  # sockets, timers or callbacks that have their turn before others are looked at
 LONGEST_WAIT: Final = 86400.0  # seconds; epoll_wait takes no more than 24 days
-STALE_ENTRIES: Final = 1024  # so many dead timers may lie in the heap before it is rebuilt
-log = logging.getLogger("reactor")
 
 
 class EventHandler(Protocol):
@@ -42,14 +40,7 @@ class EventHandler(Protocol):
     def abort(self) -> None: ...
 
 
-class Output(Protocol):
-    """What has queued bytes outside its own turn."""
-
-    def end_turn(self) -> None: ...
-    def abort(self) -> None: ...
-
-
-class Reactor:
+class Reactor(Scheduler):
     """One thread's loop. The selector, the clock and the waker are arguments, for simulators."""
 
     def __init__(
@@ -58,63 +49,16 @@ class Reactor:
         clock: Callable[[], float] = time.monotonic,
         waker: Waker | None = None,
     ) -> None:
+        super().__init__(clock)
         self.selector = selector or selectors.DefaultSelector()
-        # Who times it puts itself in its place.
-        self.wait: Callable[[float | None], list[tuple[SelectorKey, int]]] = self.selector.select
-        self.clock = clock
-        self.now = clock()  # read once a turn
+        self._wait: Callable[[float | None], list[tuple[SelectorKey, int]]] = self.selector.select
         self.ready = 0  # how many sockets were, in this turn
         self.behind = False  # more is ready than this slice
-        self.received = 0  # bytes, and
-        self.sent = 0  # through all sockets; their transports count
-        self.unflushed: list[Output] = []  # who queued output outside its own turn
         self.urgent: list[EventHandler] = []  # looked at between slices, ready or not
-        self._timers: list[tuple[float, int, Deadline]] = []
-        self._serial = 0  # makes timer tuples comparable
-        self._stale = 0
-        self._soon: deque[tuple[Callback, tuple[Any, ...]]] = deque()
-        self._foreign: deque[tuple[Callback, tuple[Any, ...]]] = deque()
+        self.tracers: tuple[Tracer, ...] = ()  # see `attach`
         self._running = False
         self.waker = waker or Waker()
         self.selector.register(self.waker, EVENT_READ, self.waker)
-
-    # --- what others ask of the loop -------------------------------------------------------------
-
-    def call_soon(self, callback: Callback, *arguments: Any) -> None:
-        """Call it in the `soon` phase: of this turn, or of the next if that is where we are."""
-        self._soon.append((callback, arguments))
-
-    def call_soon_threadsafe(self, callback: Callback, *arguments: Any) -> None:
-        """The only method for other threads (and signal handlers): `call_soon`, and wake up."""
-        self._foreign.append((callback, arguments))
-        self.waker.wake()
-
-    def call_later(self, seconds: float, callback: Callback, *arguments: Any) -> Timer:
-        """Call it after `seconds`, counted from a fresh clock: `now` is old in a slow turn."""
-        timer = Timer(self, callback, arguments)
-        timer.deadline = self.clock() + seconds
-        self.arm(timer)
-        return timer
-
-    def arm(self, timer: Deadline) -> None:
-        """Make sure that `timer.deadline` is noticed; needed where it may have moved earlier."""
-        if timer.deadline < timer.armed:
-            if timer.armed != NEVER:
-                self._stale += 1
-            self._push(timer)
-
-    def disarm(self, timer: Deadline) -> None:
-        """Forget the timer. What is cancelled must not stay in the heap until its time."""
-        timer.deadline = NEVER
-        if timer.armed != NEVER:
-            timer.armed = NEVER
-            self._stale += 1
-            if self._stale > STALE_ENTRIES and self._stale > len(self._timers) // 2:
-                self._timers = [entry for entry in self._timers if entry[0] == entry[2].armed]
-                heapify(self._timers)
-                self._stale = 0
-
-    # --- the loop --------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Turn after turn until `stop`."""
@@ -128,34 +72,74 @@ class Reactor:
 
     def run_once(self, longest: float | None = None) -> None:
         """One turn; `wait` takes `longest` seconds at most (None: until something happens)."""
+        timers = self._timers
         if self._soon or self._foreign or self.unflushed:
             longest = 0.0
-        elif self._timers:
-            until = min(max(0.0, self._timers[0][0] - self.clock()), LONGEST_WAIT)
+        elif timers:
+            until = min(max(0.0, timers[0][0] - self.clock()), LONGEST_WAIT)
             longest = until if longest is None else min(until, longest)
-        ready = self.wait(longest)
+        ready = self._wait(longest)
         self.now = self.clock()
-        self.ready = len(ready)
-        if self.ready > SLICE:
+        self.ready = count = len(ready)
+        if count > SLICE:
             self._run_in_slices(ready)
         else:
             self._run_events(ready)
             if self.unflushed:
                 self._flush()
-        if self._timers and self._timers[0][0] <= self.now:
+        if timers and timers[0][0] <= self.now:
             self._run_timers()
         if self._soon or self._foreign or self.unflushed:
             self._run_soon()
 
+    def wake(self) -> None:
+        """End the wait, from another thread or a signal handler."""
+        self.waker.wake()
+
+    def look(self, handler: EventHandler) -> None:
+        """Give it a turn out of turn, ready or not."""
+        self._call(handler.on_events, (EVENT_READ,), URGENT)
+
     def close(self) -> None:
         """Close the waker and the selector; the reactor is not usable afterwards."""
+        self._trace(())
         self.selector.unregister(self.waker)
         self.waker.close()
         self.selector.close()
 
-    def look(self, handler: EventHandler) -> None:
-        """Give it a turn out of turn, ready or not."""
-        self._call(handler.on_events, (EVENT_READ,))
+    # --- what watches it -------------------------------------------------------------------------
+
+    def attach(self, tracer: Tracer) -> None:
+        """Report to this tracer from the next step on, until `detach` or `close`."""
+        self._trace((*self.tracers, tracer))
+
+    def detach(self, tracer: Tracer) -> None:
+        """Report to this tracer no longer. Raises ValueError where it is not attached."""
+        if tracer not in self.tracers:
+            raise ValueError(f"{tracer!r} is not attached to this reactor")
+        self._trace(tuple(one for one in self.tracers if one is not tracer))
+
+    def snapshot(self) -> LoopSnapshot:
+        """The state at this moment, for reports and tests."""
+        return super().snapshot()._replace(ready=self.ready)
+
+    def wait_reason(self, timeout: float | None) -> Reason:
+        """Why the wait that is about to begin has this timeout."""
+        if self._soon or self._foreign or self.unflushed:
+            return Reason.QUEUED
+        if timeout is None:
+            return Reason.NOTHING
+        due = bool(self._timers) and self._timers[0][0] - self.clock() <= timeout
+        return Reason.TIMER if due else Reason.CALLER
+
+    def _trace(self, tracers: tuple[Tracer, ...]) -> None:
+        """Put the steps that report to these tracers in the place of those of the class."""
+        for name in Tracing(self, self.tracers).steps():
+            delattr(self, name)
+        self.tracers = tracers
+        self._wait = self.selector.select
+        for name, step in Tracing(self, tracers).steps().items():
+            setattr(self, name, step)
 
     # --- the phases ------------------------------------------------------------------------------
 
@@ -164,7 +148,7 @@ class Reactor:
             try:
                 key.data.on_events(mask)
             except Exception:
-                self._blame(key.data)
+                self.blame(key.data)
 
     def _run_in_slices(self, ready: list[tuple[SelectorKey, int]]) -> None:
         """A backlog is worked in the order in which it came, and no newcomer waits for its end."""
@@ -178,61 +162,3 @@ class Reactor:
             for handler in self.urgent:
                 self.look(handler)
         self.behind = False
-
-    def _run_timers(self) -> None:
-        """What is due, a slice of it: ten thousand idle connections may be due at once."""
-        timers, now = self._timers, self.now
-        for _ in range(SLICE):
-            if not timers or timers[0][0] > now:
-                return
-            when, _, timer = heappop(timers)
-            if when != timer.armed:
-                self._stale -= 1  # moved earlier, or cancelled, since it was pushed
-            elif timer.deadline > now:
-                timer.armed = NEVER
-                if timer.deadline != NEVER:
-                    self._push(timer)
-            else:
-                timer.armed = timer.deadline = NEVER
-                self._call(timer.deadline_passed)
-            timers = self._timers  # it may have been rebuilt
-
-    def _run_soon(self) -> None:
-        """A slice of what is there at the start: what it queues itself waits for the next turn."""
-        soon, foreign = self._soon, self._foreign
-        while foreign:
-            soon.append(foreign.popleft())
-        for _ in range(min(len(soon), SLICE)):
-            self._call(*soon.popleft())
-        self._flush()
-
-    def _flush(self) -> None:
-        """Output that was queued by a timer or a callback has no event of its own to leave with."""
-        unflushed, self.unflushed = self.unflushed, []
-        for output in unflushed:
-            try:
-                output.end_turn()
-            except Exception:
-                self._blame(output)
-
-    def _call(self, callback: Callback, arguments: tuple[Any, ...] = ()) -> None:
-        """What it raises costs its owner its life, and nobody else."""
-        try:
-            callback(*arguments)
-        except Exception:
-            self._blame(getattr(callback, "__self__", callback))
-
-    def _push(self, timer: Deadline) -> None:
-        self._serial += 1
-        timer.armed = timer.deadline
-        heappush(self._timers, (timer.deadline, self._serial, timer))
-
-    def _blame(self, culprit: object) -> None:
-        """Log the exception; a half-done turn must not be continued, so its owner is aborted."""
-        log.exception("%r failed in the loop", culprit)
-        abort = getattr(culprit, "abort", None)
-        if abort is not None:
-            try:
-                abort()
-            except Exception:
-                log.exception("%r could not be aborted", culprit)

@@ -13,7 +13,8 @@ from selectors import EVENT_READ
 from typing import Any, Final, TypeAlias
 
 from reactor.loop.reactor import Reactor
-from reactor.net.transport import NOTSENT_LOWAT_BYTES, Transport, limit_unsent
+from reactor.net.pacing import NOTSENT_LOWAT_BYTES, limit_unsent
+from reactor.net.transport import Transport
 
 ACCEPTS_PER_TURN: Final = 256
 NEWCOMERS: Final = 64  # clients that came last, looked at directly while the loop is behind

@@ -11,13 +11,14 @@ utilisation.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from selectors import SelectorKey
 from typing import Final
 
 from reactor.http.connection import HttpConnection, State
 from reactor.http.context import ServerContext
 from reactor.loop.reactor import Reactor
+from reactor.loop.tracer import WAIT, Reason, Tracer
 from reactor.messages.headers import Fields
 from reactor.messages.request import Request
 from reactor.observe.log_writer import LogWriter
@@ -38,6 +39,7 @@ class Statistics:
 
     def __init__(
         self,
+        reactor: Reactor,
         service: ServerContext,
         pool: ThreadPool,
         connections: Mapping[HttpConnection, float],
@@ -47,9 +49,9 @@ class Statistics:
         self.requests: dict[str, dict[int, int]] = {one: {} for one in (*sorted(METHODS), OTHER)}
         self.durations = [0] * (len(DURATIONS) + 1)  # answers, by the buckets of DURATIONS
         self.duration_seconds = 0.0  # of all answers together
-        self.loop = LoopTimes(service.reactor)
+        self.loop = LoopTimes(reactor)
         self._service = service
-        self._clock = service.reactor.clock
+        self._clock = reactor.clock
         self._pool = pool
         self._connections = connections
         self._logs = logs
@@ -96,24 +98,31 @@ class Statistics:
         return {name: writer.lost for name, writer in self._logs.items()}
 
 
-class LoopTimes:
-    """How long the loop works and waits; it takes the place of the reactor's `wait`."""
+class LoopTimes(Tracer):
+    """How long the loop works and waits: a tracer of its waits."""
+
+    phases = (WAIT,)
 
     def __init__(self, reactor: Reactor) -> None:
+        """Attaches itself."""
         self.turns = 0
         self.busy_seconds = 0.0
         self._clock = reactor.clock
-        self._wait = reactor.wait
         self._woke = self._begun = self._clock()
         self._longest = 0.0
         self._busy_before = 0.0  # the window
         self._last = (0.0, 0.0)  # lag and utilisation of the window before
-        reactor.wait = self.wait
+        reactor.attach(self)
 
-    def wait(self, longest: float | None) -> list[tuple[SelectorKey, int]]:
-        """In place of the selector's `select`."""
-        clock = self._clock
-        began = clock()
+    def waited(
+        self,
+        began: float,
+        ended: float,
+        timeout: float | None,
+        reason: Reason,
+        ready: Sequence[tuple[SelectorKey, int]],
+    ) -> None:
+        """Count the turn that this wait has ended."""
         busy = began - self._woke
         self.turns += 1
         self.busy_seconds += busy
@@ -121,9 +130,7 @@ class LoopTimes:
             self._longest = busy
         if began - self._begun >= WINDOW_SECONDS:
             self._turn_over(began, self.busy_seconds)
-        ready = self._wait(longest)
-        self._woke = clock()
-        return ready
+        self._woke = ended
 
     @property
     def lag(self) -> float:

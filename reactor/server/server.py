@@ -22,7 +22,7 @@ from reactor.http.context import Handler, Observer, ServerContext, ServerState
 from reactor.http.wall_clock import WallClock
 from reactor.limits import Limits
 from reactor.loop.reactor import Reactor
-from reactor.loop.slow_callbacks import TimedReactor
+from reactor.loop.slow_callbacks import SlowCallbacks
 from reactor.messages.headers import Fields
 from reactor.messages.request import Request
 from reactor.net.listener import Listener, Newcomers, bind
@@ -78,8 +78,7 @@ class Server:
         if not limits.connections:
             limits = replace(limits, connections=affordable_connections())
         self.limits = limits
-        slow = limits.slow_callback
-        self.reactor = reactor or (TimedReactor(slow) if slow else Reactor())
+        self.reactor = reactor or _reactor(limits)
         self.pool = pool or ThreadPool(
             self.reactor, limits.pool_threads, limits.pool_jobs, limits.pool_timeout
         )
@@ -161,7 +160,9 @@ class Server:
     def statistics(self) -> Statistics:
         """What it does, in numbers; counting begins when they are asked for the first time."""
         if self._statistics is None:
-            self._statistics = Statistics(self._service, self.pool, self._connections, self._logs)
+            self._statistics = Statistics(
+                self.reactor, self._service, self.pool, self._connections, self._logs
+            )
             state = self._service.state
             state.observe = _both(state.observe, self._statistics.count)
         return self._statistics
@@ -276,6 +277,13 @@ class Server:
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             listener.close()
+
+
+def _reactor(limits: Limits) -> Reactor:
+    reactor = Reactor()
+    if limits.slow_callback:
+        reactor.attach(SlowCallbacks(limits.slow_callback, reactor.selector))
+    return reactor
 
 
 def _both(first: Observer | None, second: Observer) -> Observer:

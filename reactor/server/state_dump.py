@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Iterator
 from heapq import nsmallest
 from itertools import islice
+from operator import itemgetter
 from typing import Final
 
 from reactor.http.connection import HttpConnection, State
 from reactor.loop.describe import describe
+from reactor.loop.scheduler import LoopSnapshot
 from reactor.loop.timers import NEVER
 from reactor.net.transport import Transport
 from reactor.server.server import Server
@@ -27,14 +29,14 @@ def state_dump(server: Server) -> str:
 
 
 def _lines(server: Server) -> Iterator[str]:
-    reactor = server.reactor
+    loop = server.reactor.snapshot()
     yield (
-        f"loop: {reactor.ready} sockets ready in this turn, {len(reactor._timers)} timers "
-        f"({reactor._stale} of them dead), {len(reactor._soon) + len(reactor._foreign)} callbacks "
-        f"waiting; {reactor.received} bytes received, {reactor.sent} sent"
+        f"loop: {loop.ready} sockets ready in this turn, {len(loop.timers) + loop.dead_timers} "
+        f"timers ({loop.dead_timers} of them dead), {len(loop.callbacks)} callbacks "
+        f"waiting; {loop.received} bytes received, {loop.sent} sent"
     )
     yield from _connections(server)
-    yield from _timers(server)
+    yield from _timers(loop)
     yield f"tasks beside the connections: {len(server._tasks)}"
     yield from (f"    {describe(task)}" for task in islice(server._tasks.values(), TIMERS))
     load = server.pool.load()
@@ -64,7 +66,7 @@ def _connections(server: Server) -> Iterator[str]:
 
 
 def _connection(connection: HttpConnection, age: float, now: float) -> str:
-    transport, request = connection._transport, connection._request
+    transport, request = connection._transport.snapshot(), connection._request
     deadline = transport.deadline
     busy = f" for {now - request.started:.1f} s" if request is not None else ""
     until = "no deadline" if deadline == NEVER else f"deadline in {deadline - now:.1f} s"
@@ -75,11 +77,9 @@ def _connection(connection: HttpConnection, age: float, now: float) -> str:
     )
 
 
-def _timers(server: Server) -> Iterator[str]:
+def _timers(loop: LoopSnapshot) -> Iterator[str]:
     """Deadlines of connections are counted: each has been named with its own."""
-    now = server.reactor.now
-    live = [entry for entry in server.reactor._timers if entry[0] == entry[2].armed]
-    others = [entry for entry in live if not isinstance(entry[2], Transport)]
-    yield f"timers: {len(live) - len(others)} of connections, {len(others)} others"
-    for when, _, timer in nsmallest(TIMERS, others):
-        yield f"    in {when - now:.1f} s: {describe(timer)}"
+    others = [one for one in loop.timers if not isinstance(one[1], Transport)]
+    yield f"timers: {len(loop.timers) - len(others)} of connections, {len(others)} others"
+    for when, timer in nsmallest(TIMERS, others, key=itemgetter(0)):
+        yield f"    in {when - loop.now:.1f} s: {describe(timer)}"

@@ -22,7 +22,8 @@ from reactor.limits import Limits
 from reactor.loop.reactor import Reactor
 from reactor.loop.timers import NEVER
 from reactor.messages.body import PIECE_BYTES
-from reactor.net.transport import BROKEN, ENDED, INPUT_OPEN, PAUSED, Transport
+from reactor.net.stream import BROKEN, ENDED, INPUT_OPEN, PAUSED
+from reactor.net.transport import Transport
 from reactor.server.server import Server
 from reactor.simulator.network import SimNetwork, Violation
 from reactor.simulator.selector import SimSelector
@@ -48,6 +49,7 @@ class Invariants:
         busy = self._called_soon()
         for connection in self._server._connections:
             transport = connection._transport
+            assert isinstance(transport, Transport)
             self._note_state(connection)
             if transport._output >= BROKEN or transport in busy:
                 continue  # its end, or the end of its turn, is to come

@@ -20,7 +20,7 @@ LATENCY: Final = 0.002  # seconds until an end hears what the other has done
 WRITABLE_PART: Final = 3  # EPOLLOUT comes when a third of a full buffer is free again
 
 
-class Stream:
+class SimStream:
     """One direction: what the reader's kernel has acknowledged, and what the sender's holds."""
 
     __slots__ = ("buffer", "data", "ended", "window")
@@ -43,7 +43,9 @@ class Stream:
 class SimSocket:
     """One end of a connection."""
 
-    def __init__(self, network: SimNetwork, name: str, incoming: Stream, outgoing: Stream) -> None:
+    def __init__(
+        self, network: SimNetwork, name: str, incoming: SimStream, outgoing: SimStream
+    ) -> None:
         self.name = name
         self.incoming = incoming
         self.outgoing = outgoing
@@ -231,7 +233,7 @@ def connected_pair(
     network: SimNetwork, names: tuple[str, str], buffers: tuple[int, int, int, int]
 ) -> tuple[SimSocket, SimSocket]:
     """Two ends. `buffers`: sender's buffer and reader's window, for each direction."""
-    forth, back = Stream(*buffers[:2]), Stream(*buffers[2:])
+    forth, back = SimStream(*buffers[:2]), SimStream(*buffers[2:])
     first = SimSocket(network, names[0], back, forth)
     second = SimSocket(network, names[1], forth, back)
     first.other, second.other = second, first

@@ -59,7 +59,7 @@ class SimReactor(Reactor):
         super().run_once(longest)
         self.after_turn()
 
-    def _blame(self, culprit: object) -> None:
+    def blame(self, culprit: object) -> None:
         error = sys.exc_info()[1]
         raise Violation(f"{culprit!r} failed in the loop: {error!r}") from error
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from reactor.errors import Cancelled
 from reactor.loop.describe import describe
-from reactor.loop.reactor import Reactor
+from reactor.loop.scheduler import Scheduler
 from reactor.loop.timers import Timer
 from reactor.tasks.futures import Cancellable, Future, Lane
 from reactor.tasks.thread_pool import ThreadPool
@@ -30,7 +30,7 @@ log = logging.getLogger("reactor")
 class Runtime:
     """What tasks and connections may ask of the world: time, threads, and to be called soon."""
 
-    def __init__(self, reactor: Reactor, pool: ThreadPool, cancel_timeout: float) -> None:
+    def __init__(self, reactor: Scheduler, pool: ThreadPool, cancel_timeout: float) -> None:
         self.reactor = reactor
         self.pool = pool
         self.cancel_timeout = cancel_timeout
@@ -67,7 +67,7 @@ class _SleepFuture(Future[None]):
 
     __slots__ = ("_timer",)
 
-    def __init__(self, reactor: Reactor, seconds: float) -> None:
+    def __init__(self, reactor: Scheduler, seconds: float) -> None:
         super().__init__()
         self._timer: Timer | None = reactor.call_later(seconds, self._end)
 

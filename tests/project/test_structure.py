@@ -45,14 +45,9 @@ OSERRORS = {
         "Waker.wake",
         "Waker.on_events",
     },  # its pair is full, or closed at the end
-    "reactor.net.transport": {
-        "Transport.on_events",
-        "Transport.flush",
-        "Transport.unacknowledged",
-        "Transport.abort",
-        "Transport._send_fin",
-        "limit_unsent",
-    },
+    "reactor.net.transport": {"Transport.on_events", "Transport.flush"},
+    "reactor.net.stream": {"Stream.unacknowledged", "Stream.abort", "Stream._send_fin"},
+    "reactor.net.pacing": {"limit_unsent"},
     "reactor.net.listener": {
         "Listener.on_events",  # an accept that fails
         "bind",  # what is bound already must be closed
@@ -122,6 +117,7 @@ RECEIVING_AND_SENDING = {
 }
 SENDERS = {
     "reactor.net.transport": "Transport.",
+    "reactor.net.stream": "Stream._sendfile",
     "reactor.loop.waker": "Waker.",
     # The simulator stands in for sockets and clients.
     "reactor.simulator.client": "",

@@ -11,7 +11,8 @@ from reactor.loop.waker import Waker
 from reactor.net.listener import Listener
 from reactor.net.min_rate import MinimumRate
 from reactor.net.send_queue import SendQueue
-from reactor.net.transport import ENDED, INPUT_OPEN, Transport
+from reactor.net.stream import ENDED, INPUT_OPEN
+from reactor.net.transport import Transport
 from reactor.protocol.chunked import LAST_CHUNK
 from reactor.simulator import SimNetwork, Violation, swimlanes
 from reactor.simulator.network import FIRST_DESCRIPTOR

@@ -37,7 +37,7 @@ from reactor.http.connection import (
 )
 from reactor.http.context import Handler
 from reactor.messages.request import Request
-from reactor.net.transport import PAUSED
+from reactor.net.stream import PAUSED
 from reactor.simulator import Answer, Faults, SimClient, SimFile, SimNetwork, SimWorld, simulation
 from reactor.simulator.client import BUFFERS
 

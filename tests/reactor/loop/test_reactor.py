@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from reactor.loop.reactor import SLICE, STALE_ENTRIES, Reactor
+from reactor.loop.reactor import Reactor
+from reactor.loop.scheduler import SLICE, STALE_ENTRIES
 from reactor.loop.timers import NEVER, Deadline
 from reactor.loop.waker import Waker
 from tests.support.raw_client import TIMEOUT

@@ -12,8 +12,9 @@ import pytest
 from reactor import Response, Server, sleep
 from reactor.http.context import Handler
 from reactor.limits import Limits
-from reactor.loop.reactor import SLICE, Reactor
-from reactor.loop.slow_callbacks import TimedReactor
+from reactor.loop.reactor import Reactor
+from reactor.loop.scheduler import SLICE
+from reactor.loop.slow_callbacks import SlowCallbacks
 from reactor.messages.request import Request
 from tests.support.raw_client import request
 
@@ -28,11 +29,18 @@ def slow(*_: object) -> None:
         pass
 
 
+def timed(clock: Callable[[], float] = time.monotonic) -> Reactor:
+    """A loop whose slow callbacks are logged."""
+    reactor = Reactor(clock=clock)
+    reactor.attach(SlowCallbacks(LIMIT, reactor.selector))
+    return reactor
+
+
 class World:
     """A timed loop whose turns the test makes, with sockets that are ready."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
-        self.reactor = TimedReactor(LIMIT)
+        self.reactor = timed()
         self.pairs: list[socket.socket] = []
         self.servers: list[Server] = []
         self._caplog = caplog
@@ -234,10 +242,11 @@ def test_another_requests_name_is_not_taken(world: World) -> None:
 
 
 def test_a_server_times_as_its_limit_says() -> None:
-    for seconds, kind in ((0.1, TimedReactor), (0.0, Reactor)):
+    for seconds, limits in ((0.1, [0.1]), (0.0, [])):
         server = Server(lambda request: Response(200), Limits(slow_callback=seconds))
         try:
-            assert type(server.reactor) is kind
+            assert [tracer.limit for tracer in server.reactor.tracers] == limits
+            assert all(isinstance(tracer, SlowCallbacks) for tracer in server.reactor.tracers)
         finally:
             server.close()
 
@@ -249,7 +258,7 @@ def test_a_look_at_the_clock_for_each_socket_and_no_more() -> None:
         looks.append(time.monotonic())
         return looks[-1]
 
-    for reactor, more in ((Reactor(clock=clock), 0), (TimedReactor(LIMIT, clock=clock), 20)):
+    for reactor, more in ((Reactor(clock=clock), 0), (timed(clock), 20)):
         pairs = [socket.socketpair() for _ in range(20)]
         for ours, theirs in pairs:
             theirs.send(b"x")

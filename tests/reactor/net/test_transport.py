@@ -16,19 +16,17 @@ from reactor.files.region import FileRegion
 from reactor.loop.reactor import Reactor
 from reactor.loop.timers import NEVER
 from reactor.net import transport as transport_module
-from reactor.net.send_queue import JOIN_BYTES
-from reactor.net.transport import (
-    ENDED,
+from reactor.net.pacing import (
     FAST_LOWAT_BYTES,
     FAST_SECONDS,
     FAST_WINDOW_BYTES,
-    INPUT_OPEN,
     NOTSENT_LOWAT_BYTES,
-    PAUSED,
     SLOW_SECONDS,
     TURN_BYTES,
-    Transport,
 )
+from reactor.net.send_queue import JOIN_BYTES
+from reactor.net.stream import ENDED, INPUT_OPEN, PAUSED
+from reactor.net.transport import Transport
 
 
 class Owner:

@@ -2,13 +2,15 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from selectors import DefaultSelector
 from typing import Any
 
 import pytest
 
 from reactor import DURATIONS, Response, Server, Statistics, in_pool, sleep
 from reactor.loop.reactor import Reactor
+from reactor.loop.slow_callbacks import SlowCallbacks
 from reactor.messages.request import Request
 from reactor.observe.statistics import OTHER, WINDOW_SECONDS, LoopTimes
 from tests.conftest import Running, Serve
@@ -163,13 +165,14 @@ def test_the_pools_queue_is_seen(serve: Serve) -> None:
 
 
 def test_counting_begins_when_it_is_asked_for(serve: Serve) -> None:
-    """Until then the connection calls nobody, and the loop's wait is the selector's."""
+    """Until then the connection calls nobody, and nothing watches the loop's waits."""
     running = serve(lambda request: Response(200))
     server = running.server
     client = running.connect()
     client.ask()
     assert server._service.state.observe is None
-    assert running.call(lambda: server.reactor.wait == server.reactor.selector.select)
+    assert running.call(lambda: [type(one) for one in server.reactor.tracers]) == [SlowCallbacks]
+    assert running.call(lambda: server.reactor._wait == server.reactor.selector.select)
     statistics = running.call(lambda: server.statistics)
     assert running.call(lambda: server.statistics) is statistics
     client.ask()
@@ -201,19 +204,29 @@ def test_what_prepare_raises_the_server_raises(no_leaks: None) -> None:
 # --- the loop's times ----------------------------------------------------------------------------
 
 
+class Waiting(DefaultSelector):
+    """Waits as long as the test says, by the test's clock."""
+
+    def __init__(self, wait: Callable[[], None]) -> None:
+        super().__init__()
+        self._wait_for = wait
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        self._wait_for()
+        return []
+
+
 class Clock:
     """A loop that waits and works as long as the test says."""
 
     def __init__(self) -> None:
         self.time = 0.0
-        self.reactor = Reactor(clock=lambda: self.time)
+        self.reactor = Reactor(Waiting(self.wait), clock=lambda: self.time)
         self.waits = 0.0
-        self.reactor.wait = self.wait
         self.times = LoopTimes(self.reactor)
 
-    def wait(self, longest: float | None) -> list[Any]:
+    def wait(self) -> None:
         self.time += self.waits
-        return []
 
     def turn(self, waits: float, works: float) -> None:
         self.waits = waits

@@ -61,7 +61,8 @@ def test_each_connection_says_what_it_does(serve: Serve) -> None:
     )
     assert re.search(r"IDLE: no request, deadline in (6[0-9]|70)\.", third)
     assert any(
-        re.fullmatch(r"    in (9[0-9]{2}|1000)\.[0-9] s: _SleepFuture\._end \(.*\)", one) for one in lines
+        re.fullmatch(r"    in (9[0-9]{2}|1000)\.[0-9] s: _SleepFuture\._end \(.*\)", one)
+        for one in lines
     )
 
 

@@ -1,0 +1,184 @@
+"""Callbacks and timers of one thread: the half of the loop that needs no sockets.
+
+    timers  call what is due, in the order of its time
+    soon    call what was queued for "not from here, but in this turn", and send what was queued
+
+The Reactor adds the other half, which waits for sockets; a thread that waits for one socket only
+can be a Scheduler too. Two rules hold here. A callback that raises loses its owner its life
+(`abort`), never the loop's: the exception is logged. Deadlines move without touching the heap: a
+Deadline is a number on an object, its heap entry wakes up at the old time, looks at the number and
+goes back to sleep.
+
+No phase does more than a slice at a time: timers and callbacks beyond a slice wait for the next
+one, or the next turn.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+
+from reactor.loop.timers import NEVER, Callback, Deadline, Timer
+from reactor.loop.tracer import SOON, TIMERS, Phase
+
+SLICE: Final = 64  # sockets, timers or callbacks that have their turn before others are looked at
+STALE_ENTRIES: Final = 1024  # so many dead timers may lie in the heap before it is rebuilt
+
+Call: TypeAlias = tuple[Callback, tuple[Any, ...]]  # a callback and its arguments
+
+log = logging.getLogger("reactor")
+
+
+class Flushable(Protocol):
+    """An output that has queued bytes outside its own turn."""
+
+    def end_turn(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class LoopSnapshot(NamedTuple):
+    """The state of a loop at one moment."""
+
+    now: float  # the time of this turn, by the loop's clock
+    timers: tuple[tuple[float, Deadline], ...]  # live ones, unordered, with their times in the heap
+    dead_timers: int  # cancelled or moved earlier, and still in the heap
+    callbacks: tuple[Call, ...]  # queued for the next `soon` phase; those of other threads are last
+    unflushed: tuple[Flushable, ...]  # outputs whose end of turn is to come
+    received: int  # bytes since the loop was made
+    sent: int
+    ready: int = 0  # sockets that were ready in this turn
+
+
+class Scheduler:
+    """Callbacks and timers of one thread. The clock is an argument, for simulators."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.now = clock()  # read once a turn
+        self.received = 0  # bytes, through all sockets; their transports count
+        self.sent = 0
+        self.unflushed: list[Flushable] = []  # outputs whose `end_turn` is to be called
+        self._timers: list[tuple[float, int, Deadline]] = []  # one heap, always the same list
+        self._serial = 0  # makes timer tuples comparable
+        self._stale = 0
+        self._soon: deque[Call] = deque()
+        self._foreign: deque[Call] = deque()  # from other threads
+
+    def call_soon(self, callback: Callback, *arguments: Any) -> None:
+        """Call it in the `soon` phase: of this turn, or of the next if that is where we are."""
+        self._soon.append((callback, arguments))
+
+    def call_soon_threadsafe(self, callback: Callback, *arguments: Any) -> None:
+        """The only method for other threads (and signal handlers): `call_soon`, and wake up."""
+        self._foreign.append((callback, arguments))
+        self.wake()
+
+    def wake(self) -> None:
+        """End this thread's wait, if it waits. Called on any thread."""
+        raise NotImplementedError
+
+    def call_later(self, seconds: float, callback: Callback, *arguments: Any) -> Timer:
+        """Call it after `seconds`, counted from a fresh clock: `now` is old in a slow turn."""
+        timer = Timer(self, callback, arguments)
+        timer.deadline = self.clock() + seconds
+        self.arm(timer)
+        return timer
+
+    def arm(self, timer: Deadline) -> None:
+        """Make sure that `timer.deadline` is noticed; needed where it may have moved earlier."""
+        if timer.deadline < timer.armed:
+            if timer.armed != NEVER:
+                self._stale += 1
+            self._push(timer)
+
+    def disarm(self, timer: Deadline) -> None:
+        """Forget the timer. A cancelled timer must not stay in the heap until its time."""
+        timer.deadline = NEVER
+        if timer.armed != NEVER:
+            timer.armed = NEVER
+            self._stale += 1
+            if self._stale > STALE_ENTRIES and self._stale > len(self._timers) // 2:
+                # In place: a turn, and the phases in it, hold on to this list.
+                self._timers[:] = [one for one in self._timers if one[0] == one[2].armed]
+                heapify(self._timers)
+                self._stale = 0
+
+    def snapshot(self) -> LoopSnapshot:
+        """The state at this moment, for reports and tests."""
+        return LoopSnapshot(
+            now=self.now,
+            timers=tuple((when, one) for when, _, one in self._timers if when == one.armed),
+            dead_timers=self._stale,
+            callbacks=(*self._soon, *self._foreign),
+            unflushed=tuple(self.unflushed),
+            received=self.received,
+            sent=self.sent,
+        )
+
+    def blame(self, culprit: object) -> None:
+        """Log the exception; a half-done turn must not be continued, so its owner is aborted."""
+        log.exception("%r failed in the loop", culprit)
+        abort = getattr(culprit, "abort", None)
+        if abort is not None:
+            try:
+                abort()
+            except Exception:
+                log.exception("%r could not be aborted", culprit)
+
+    # --- the phases ------------------------------------------------------------------------------
+
+    def _run_timers(self) -> None:
+        """Call what is due, a slice of it: ten thousand idle connections may be due at once."""
+        timers, now = self._timers, self.now
+        for _ in range(SLICE):
+            if not timers or timers[0][0] > now:
+                return
+            when, _, timer = heappop(timers)
+            if when != timer.armed:
+                self._stale -= 1  # moved earlier, or cancelled, since it was pushed
+            elif timer.deadline > now:
+                timer.armed = NEVER
+                if timer.deadline != NEVER:
+                    self._push(timer)
+            else:
+                due = timer.deadline
+                timer.armed = timer.deadline = NEVER
+                self._call(timer.deadline_passed, (), TIMERS, due)
+
+    def _run_soon(self) -> None:
+        """Call a slice of what is queued at the start: what that queues waits for the next turn."""
+        soon, foreign = self._soon, self._foreign
+        while foreign:
+            soon.append(foreign.popleft())
+        for _ in range(min(len(soon), SLICE)):
+            self._call(*soon.popleft())
+        self._flush()
+
+    def _flush(self) -> None:
+        """Output that was queued by a timer or a callback has no event of its own to leave with."""
+        unflushed, self.unflushed = self.unflushed, []
+        for output in unflushed:
+            try:
+                output.end_turn()
+            except Exception:
+                self.blame(output)
+
+    def _call(
+        self,
+        callback: Callback,
+        arguments: tuple[Any, ...] = (),
+        phase: Phase = SOON,
+        due: float = NEVER,
+    ) -> None:
+        """Call it. `phase` and a timer's `due` time are for tracers: see tracing.py."""
+        try:
+            callback(*arguments)
+        except Exception:
+            self.blame(getattr(callback, "__self__", callback))
+
+    def _push(self, timer: Deadline) -> None:
+        self._serial += 1
+        timer.armed = timer.deadline
+        heappush(self._timers, (timer.deadline, self._serial, timer))
