@@ -2,6 +2,8 @@
 
 import gc
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ from reactor.server.server import Server
 from reactor.web.uploads import atomic_file
 from tests.support.coroutine_driver import open_descriptors, opened_since
 from tests.support.raw_client import TIMEOUT, Client
+from tests.support.request_bench import Bench
 
 T = TypeVar("T")
 
@@ -115,6 +118,24 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def bench() -> Iterator[Callable[[Handler], Bench]]:
+    """`bench(handler)`, with a log that goes nowhere."""
+    log = os.open(os.devnull, os.O_WRONLY)
+    made: list[Bench] = []
+
+    def make(handler: Handler) -> Bench:
+        made.append(Bench(handler, log))
+        return made[-1]
+
+    hooks = sys.get_asyncgen_hooks()
+    yield make
+    for one in made:
+        one.server.close()
+    sys.set_asyncgen_hooks(*hooks)
+    os.close(log)
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ def client() -> Iterator[Client]:
         ("/mib", target.MIB),
         ("/pid", b"%d\n" % os.getpid()),
     ],
+    ids=lambda value: value if isinstance(value, str) else "body",
 )
 def test_what_is_answered(path: str, body: bytes, client: Client) -> None:
     answer = client.get(path, headers={"Accept-Encoding": "identity"})

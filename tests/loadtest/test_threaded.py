@@ -28,7 +28,7 @@ from reactor import Future, Limits, in_pool, sleep
 from reactor.errors import Cancelled
 from reactor.tasks.semaphore import WeightedSemaphore
 from reactor.tasks.single_flight import SingleFlight
-from tests.project.test_command_line import Program
+from tests.support.program import Program
 from tests.support.raw_client import TIMEOUT, Client, request
 
 MODELS: Final = ("each", "pool")

@@ -3,17 +3,14 @@
 Counted by hand on one reactor, without threads: each turn is a `run_once` of the test's own.
 """
 
-import gc
+import itertools
 import os
 import re
-import selectors
 import socket
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -23,18 +20,15 @@ from reactor import Response, sleep
 from reactor.files.file import File
 from reactor.http.context import Handler
 from reactor.limits import Limits
-from reactor.loop.reactor import Reactor
 from reactor.messages.request import Request
-from reactor.server.server import Server
 from reactor.tasks.thread_pool import ThreadPool
 from reactor.web.app.application import Application
 from reactor.web.site.demo import demo
 from reactor.web.site.site import Site, SiteOptions
-from tests.support.paths import ROOT
+from tests.support.cycles import Cycles
 from tests.support.raw_client import request
+from tests.support.request_bench import REQUEST, Bench, entered, entered_at_least
 
-OURS = (str(ROOT / "reactor"), str(ROOT / "handlers"))
-REQUEST = request("/echo/x", "User-Agent: test", "Accept: */*")
 FRAMES = 24  # of one keep-alive GET at most, the line in the access log included
 SMALL_FRAMES = 35  # of a file that is open and in memory, of 1 KiB
 UNCHANGED_FRAMES = 32  # of a 304
@@ -44,117 +38,6 @@ MIDDLEWARES = 3
 REQUESTS = 100
 
 
-class CountingSocket(socket.socket):
-    """Counts its system calls."""
-
-    calls: Counter[str]
-
-    def recv(self, *arguments: Any) -> bytes:
-        self.calls["recv"] += 1
-        return super().recv(*arguments)
-
-    def send(self, *arguments: Any) -> int:
-        self.calls["send"] += 1
-        return super().send(*arguments)
-
-    def fileno(self) -> int:
-        self.calls["fileno"] += 1  # of every ioctl and sendfile
-        return super().fileno()
-
-    def setsockopt(self, *arguments: Any) -> None:
-        self.calls["setsockopt"] += 1
-        super().setsockopt(*arguments)
-
-
-class CountingSelector(selectors.DefaultSelector):
-    """Counts its system calls: each method is one, of epoll and of kqueue."""
-
-    def __init__(self, calls: Counter[str]) -> None:
-        self.calls = calls
-        super().__init__()
-
-    def select(self, timeout: float | None = None) -> Any:
-        self.calls["select"] += 1
-        return super().select(timeout)
-
-    def register(self, *arguments: Any) -> Any:
-        self.calls["register"] += 1
-        return super().register(*arguments)
-
-    def modify(self, *arguments: Any) -> Any:
-        self.calls["modify"] += 1
-        return super().modify(*arguments)
-
-    def unregister(self, *arguments: Any) -> Any:
-        self.calls["unregister"] += 1
-        return super().unregister(*arguments)
-
-
-class Bench:
-    """A server that does a turn when it is told to."""
-
-    def __init__(self, handler: Handler, log: int) -> None:
-        self.calls: Counter[str] = Counter()
-        self.server = Server(
-            handler,
-            Limits(connections=1000),
-            reactor=Reactor(CountingSelector(self.calls)),
-            access_log=log,
-        )
-
-    def connect(self) -> socket.socket:
-        """The client's end of a new connection."""
-        client, server = socket.socketpair()
-        ours = CountingSocket(fileno=server.detach())
-        ours.calls = self.calls
-        ours.setblocking(False)
-        self.server.connect(ours, ("127.0.0.1", 1))
-        return client
-
-    def turn(self) -> None:
-        self.server.reactor.run_once(0)
-
-    def ask(self, client: socket.socket, data: bytes = REQUEST) -> bytes:
-        client.send(data)
-        self.turn()
-        return client.recv(65536)
-
-
-@pytest.fixture
-def bench() -> Iterator[Callable[[Handler], Bench]]:
-    """`bench(handler)`, with a log that goes nowhere."""
-    log = os.open(os.devnull, os.O_WRONLY)
-    made: list[Bench] = []
-
-    def make(handler: Handler) -> Bench:
-        made.append(Bench(handler, log))
-        return made[-1]
-
-    hooks = sys.get_asyncgen_hooks()
-    yield make
-    for one in made:
-        one.server.close()
-    sys.set_asyncgen_hooks(*hooks)
-    os.close(log)
-
-
-def entered(function: Callable[[], object]) -> list[str]:
-    """The frames of our files that the function enters, in order."""
-    frames: list[str] = []
-
-    def watch(frame: FrameType, event: str, argument: object) -> None:
-        if event == "call" and frame.f_code.co_filename.startswith(OURS):
-            path = os.path.relpath(frame.f_code.co_filename, ROOT)
-            frames.append(f"{path}: {frame.f_code.co_qualname}")
-
-    sys.setprofile(watch)
-    try:
-        function()
-    finally:
-        sys.setprofile(None)
-    return frames
-
-
 def test_frames_of_a_keep_alive_get(bench: Callable[[Handler], Bench]) -> None:
     one = bench(demo())
     client = one.connect()
@@ -162,7 +45,7 @@ def test_frames_of_a_keep_alive_get(bench: Callable[[Handler], Bench]) -> None:
         for _ in range(3):
             assert one.ask(client).endswith(b"\r\n\r\nx")
         single = entered(lambda: one.ask(client))
-        frames = entered(lambda: [one.ask(client) for _ in range(REQUESTS)])
+        frames = entered_at_least(lambda: [one.ask(client) for _ in range(REQUESTS)])
         listed = "\n".join(f"{number:4} {frame}" for number, frame in enumerate(single, 1))
         assert len(frames) / REQUESTS <= FRAMES, f"one request enters:\n{listed}"
         assert len(single) > 8, f"too few to be true:\n{listed}"
@@ -181,11 +64,11 @@ def test_frames_of_an_application(bench: Callable[[Handler], Bench]) -> None:
     one = bench(app)
     client = one.connect()
     try:
-        data = [request(f"/hello/{number:0200}") for number in range(REQUESTS + 1)]
+        data = (request(f"/hello/{number:0200}") for number in itertools.count())
         for _ in range(3):
-            assert one.ask(client, data[0]).endswith(b"!")
-        single = entered(lambda: one.ask(client, data[0]))
-        frames = entered(lambda: [one.ask(client, each) for each in data[1:]])
+            assert one.ask(client, next(data)).endswith(b"!")
+        single = entered(lambda: one.ask(client, next(data)))
+        frames = entered_at_least(lambda: [one.ask(client, next(data)) for _ in range(REQUESTS)])
         listed = "\n".join(f"{number:4} {frame}" for number, frame in enumerate(single, 1))
         assert len(frames) / REQUESTS <= APPLICATION_FRAMES, f"one request enters:\n{listed}"
     finally:
@@ -328,7 +211,7 @@ def frames_of(one: Bench, client: socket.socket, data: bytes, size: int) -> tupl
             ask()
 
     single = entered(ask)
-    frames = entered(ask_often)
+    frames = entered_at_least(ask_often)
     listed = "\n".join(f"{number:4} {frame}" for number, frame in enumerate(single, 1))
     return len(frames) / REQUESTS, f"one request enters:\n{listed}"
 
@@ -421,26 +304,6 @@ WAYS: dict[str, tuple[Handler, bytes, int]] = {
     "500": (fail, REQUEST, 20),
     "500 later": (fail_later, REQUEST, 20),
 }
-
-
-class Cycles:
-    """What the garbage collector finds, and reference counts do not: a `with` block's."""
-
-    def __enter__(self) -> "Cycles":
-        while gc.collect():
-            pass  # what other tests left; some of it only goes when its finalizers have run
-        gc.disable()
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        count = gc.collect()
-        found = Counter(type(one).__name__ for one in gc.garbage)
-        gc.garbage.clear()
-        gc.set_debug(0)
-        gc.enable()
-        gc.collect()
-        assert count == 0, f"cyclic garbage: {found.most_common(12)}"
 
 
 def answered(one: Bench, client: socket.socket, data: bytes) -> None:

@@ -13,7 +13,6 @@ from reactor import (
     Cancelled,
     FileRegion,
     Future,
-    Limits,
     MultiRegion,
     ProtocolError,
     Response,
@@ -32,66 +31,19 @@ from reactor.http.connection import (
     PRODUCE,
     REQUESTS_PER_TURN,
     TRANSITIONS,
-    HttpConnection,
     State,
 )
-from reactor.http.context import Handler
 from reactor.messages.request import Request
 from reactor.net.stream import PAUSED
-from reactor.simulator import Answer, Faults, SimClient, SimFile, SimNetwork, SimWorld, simulation
-from reactor.simulator.client import BUFFERS
+from reactor.simulator import Faults, SimClient, SimFile, simulation
+from tests.support.worlds import GET, SMALL_BUFFERS, only
+from tests.support.worlds import CalmWorld as World
 
-GET = b"GET / HTTP/1.1\r\nHost: sim\r\n\r\n"
-SMALL_BUFFERS = (65536, 65536, 4096, 4096)
 BYTE = 0.01  # seconds of slack around a deadline
 
 
 def post(length: int, fields: bytes = b"") -> bytes:
     return b"POST / HTTP/1.1\r\nHost: sim\r\n%bContent-Length: %d\r\n\r\n" % (fields, length)
-
-
-class World(SimWorld):
-    """A calm one, and short words for what a test does in it."""
-
-    def __init__(self, handler: Handler, faults: Faults | None = None, **limits: float) -> None:
-        chosen = Limits(**{"connections": 10_000, **limits})  # type: ignore[arg-type]
-        super().__init__(SimNetwork(0, calm=True), handler, chosen, faults)
-        self.clients = 0
-
-    def client(self, data: bytes = b"", reads: bool = True, buffers: object = BUFFERS) -> SimClient:
-        """Connect, send, and read whatever comes."""
-        self.clients += 1
-        client = SimClient(self.network, self.listener, f"client-{self.clients}")
-        if buffers is SMALL_BUFFERS:
-            client = SimClient(self.network, self.listener, f"client-{self.clients}", SMALL_BUFFERS)
-        client.connect()
-        assert client.send(data) == len(data)
-        if reads:
-            self.network.start(client.reading())
-        self.run(0.01)
-        return client
-
-    def connection(self) -> HttpConnection:
-        (connection,) = self.server._connections
-        return connection
-
-    @property
-    def state(self) -> State:
-        return self.connection().state
-
-    def drip(self, client: SimClient, data: bytes, step: int, pause: float) -> None:
-        def script() -> Iterator[float]:
-            for at in range(0, len(data), step):
-                yield pause
-                client.send(data[at : at + step])
-
-        self.network.start(script())  # type: ignore[arg-type]
-
-    def until_gone(self) -> float:
-        """How many seconds that takes; clients hear of it a moment later."""
-        seconds = self.run_until(lambda: not self.server.connections)
-        self.run(0.1)
-        return seconds
 
 
 @pytest.fixture(autouse=True)
@@ -113,12 +65,6 @@ async def count(request: Request) -> Response:
     async for piece in request.body:
         size += len(piece)
     return Response(200, b"%d" % size)
-
-
-def only(client: SimClient, method: str = "GET") -> Answer:
-    (answer,) = client.answers([method])
-    assert answer.whole
-    return answer
 
 
 # --- the table of deadlines ----------------------------------------------------------------------

@@ -22,10 +22,10 @@ from reactor.protocol.response_encoder import encode_head, encode_trailers, take
 from reactor.simulator import simulation
 from reactor.tasks.task import Runtime
 from reactor.web.compression.responses import compress
-from tests.reactor.http.test_connection import World
 from tests.support.coroutine_driver import Stage, make_request
 from tests.support.parser_feeder import IDLE, play
 from tests.support.raw_client import request as request_bytes
+from tests.support.worlds import CalmWorld as World
 from tests.support.zstd_double import decode
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"

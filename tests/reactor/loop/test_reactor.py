@@ -17,48 +17,7 @@ from reactor.loop.scheduler import SLICE, STALE_ENTRIES
 from reactor.loop.timers import NEVER, Deadline
 from reactor.loop.waker import Waker
 from tests.support.raw_client import TIMEOUT
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.time = 1000.0
-        self.readings = 0
-
-    def __call__(self) -> float:
-        self.readings += 1
-        return self.time
-
-
-class Selector(selectors.BaseSelector):
-    """What is ready is what the test says; waiting moves the clock."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self.ready: list[tuple[SelectorKey, int]] = []
-        self.timeouts: list[float | None] = []
-        self.keys: dict[Any, SelectorKey] = {}
-
-    def register(self, fileobj: Any, events: int, data: Any = None) -> SelectorKey:
-        self.keys[fileobj] = SelectorKey(fileobj, 0, events, data)
-        return self.keys[fileobj]
-
-    def unregister(self, fileobj: Any) -> SelectorKey:
-        return self.keys.pop(fileobj)
-
-    def get_map(self) -> Any:
-        return self.keys
-
-    def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
-        self.timeouts.append(timeout)
-        ready, self.ready = self.ready, []
-        if not ready and timeout is not None:
-            self.clock.time += timeout
-        return ready
-
-    def make_ready(self, handler: object, mask: int = EVENT_READ) -> None:
-        self.ready.append((SelectorKey(-1, 0, mask, handler), mask))
+from tests.support.worlds import Clock, Selector
 
 
 class Handler:

@@ -9,12 +9,10 @@ from hypothesis import strategies as st
 
 from reactor import Broadcast, Cancelled, Subscription, TooSlow, gather, sleep, timeout
 from reactor.tasks.broadcast import BACKLOG_ITEMS
-from tests.project.test_request_cost import Cycles
-from tests.reactor.tasks.test_combinators import until_done
-from tests.reactor.tasks.test_task import World, world
 from tests.support.coroutine_driver import Play, Stage
-
-__all__ = ["world"]
+from tests.support.cycles import Cycles
+from tests.support.worlds import RuntimeWorld as World
+from tests.support.worlds import until_done
 
 
 async def collect(subscription: Subscription[Any], into: list[Any]) -> None:

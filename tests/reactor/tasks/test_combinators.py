@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -11,29 +12,13 @@ from reactor.messages.request import Request
 from reactor.simulator import simulation
 from reactor.tasks.combinators import _All, _First, _Limited, first_of
 from reactor.tasks.futures import RuntimeLike
-from reactor.tasks.task import Task
-from tests.project.test_request_cost import Cycles
-from tests.reactor.http.test_connection import GET, only
-from tests.reactor.http.test_connection import World as ServerWorld
-from tests.reactor.tasks.test_task import World, name, world
 from tests.support.coroutine_driver import Play, Stage
+from tests.support.cycles import Cycles
+from tests.support.worlds import GET, only, timers, until_done
+from tests.support.worlds import CalmWorld as ServerWorld
+from tests.support.worlds import RuntimeWorld as World
 
-__all__ = ["world"]
-
-
-def until_done(world: World, task: Task[Any]) -> float:
-    """Turn after turn; how many seconds that took."""
-    began = world.clock.time
-    for _ in range(20_000):
-        if task.done:
-            return world.clock.time - began
-        world.reactor.run_once(1000)
-    raise AssertionError("it does not end")
-
-
-def timers(world: World) -> int:
-    """How many wait in the heap that have not been cancelled."""
-    return sum(when == timer.armed for when, _, timer in world.reactor._timers)
+name: ContextVar[str] = ContextVar("name", default="nobody")
 
 
 async def give(value: Any, seconds: float = 0.0) -> Any:

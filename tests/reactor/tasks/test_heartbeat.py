@@ -9,11 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reactor import Broadcast, Cancelled, Heartbeat, sleep, timeout
-from tests.project.test_request_cost import Cycles
-from tests.reactor.tasks.test_combinators import timers, until_done
-from tests.reactor.tasks.test_task import World, world
-
-__all__ = ["world"]
+from tests.support.cycles import Cycles
+from tests.support.worlds import RuntimeWorld as World
+from tests.support.worlds import timers, until_done
 
 
 async def after(*pauses: float) -> AsyncGenerator[float, None]:

@@ -8,11 +8,9 @@ import pytest
 from reactor.errors import Cancelled, PoolFull
 from reactor.tasks.futures import Future, Lane
 from reactor.tasks.operations import Operation, in_pool, sleep
-from tests.project.test_request_cost import Cycles
-from tests.reactor.tasks.test_task import World, world
 from tests.support.coroutine_driver import Stage
-
-__all__ = ["world"]
+from tests.support.cycles import Cycles
+from tests.support.worlds import RuntimeWorld as World
 
 
 class Held:

@@ -5,10 +5,8 @@ import pytest
 from reactor.errors import Cancelled
 from reactor.tasks.futures import Future
 from reactor.tasks.semaphore import WeightedSemaphore
-from tests.project.test_request_cost import Cycles
-from tests.reactor.tasks.test_task import World, world
-
-__all__ = ["world"]
+from tests.support.cycles import Cycles
+from tests.support.worlds import RuntimeWorld as World
 
 
 def done(future: Future[int] | None) -> bool:

@@ -12,12 +12,10 @@ from reactor.tasks.futures import Future
 from reactor.tasks.operations import in_pool, sleep
 from reactor.tasks.single_flight import SharedJob, SingleFlight
 from reactor.tasks.task import Task
-from tests.project.test_request_cost import Cycles
-from tests.reactor.loop.test_reactor import Clock
-from tests.reactor.tasks.test_task import World, world
 from tests.support.coroutine_driver import Stage
-
-__all__ = ["world"]
+from tests.support.cycles import Cycles
+from tests.support.worlds import Clock
+from tests.support.worlds import RuntimeWorld as World
 
 who: ContextVar[str] = ContextVar("who", default="nobody")
 

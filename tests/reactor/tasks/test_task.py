@@ -3,50 +3,18 @@
 import asyncio
 import gc
 import logging
-import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
 import pytest
 
 from reactor.errors import Cancelled
-from reactor.loop.reactor import Reactor
 from reactor.tasks.futures import Future
 from reactor.tasks.operations import in_pool, sleep
-from reactor.tasks.task import Runtime, Task
-from reactor.tasks.thread_pool import ThreadPool
-from tests.reactor.loop.test_reactor import Clock, Selector
+from tests.support.worlds import RuntimeWorld as World
 
 name: ContextVar[str] = ContextVar("name", default="nobody")
-
-
-class World:
-    """A runtime whose time is a number."""
-
-    def __init__(self) -> None:
-        self.clock = Clock()
-        self.reactor = Reactor(Selector(self.clock), self.clock)
-        self.pool = ThreadPool(self.reactor, 2, 10, 5.0)
-        self.runtime = Runtime(self.reactor, self.pool, 1.0)
-        self.seen: list[Any] = []
-
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Task[Any]:
-        return self.runtime.spawn(coroutine)
-
-    def turns(self, count: int = 20, seconds: float = 0.0) -> None:
-        for _ in range(count):
-            self.reactor.run_once(seconds)
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    hooks = sys.get_asyncgen_hooks()
-    world = World()
-    yield world
-    sys.set_asyncgen_hooks(*hooks)
-    world.pool.close()
-    world.reactor.close()
 
 
 def test_what_waits_for_nothing_is_done_at_once(world: World) -> None:

@@ -21,12 +21,12 @@ from reactor.simulator import SimClient, simulation
 from reactor.simulator.client import parse_answers
 from reactor.web.compression.responses import compress
 from reactor.web.realtime.server_sent_events import HEARTBEAT_SECONDS, Event, events, last_event_id
-from tests.project.test_request_cost import Bench, Cycles, bench, entered
-from tests.reactor.http.test_connection import SMALL_BUFFERS, World
 from tests.support.coroutine_driver import make_request
+from tests.support.cycles import Cycles
 from tests.support.raw_client import request as request_bytes
-
-__all__ = ["bench"]
+from tests.support.request_bench import Bench, entered
+from tests.support.worlds import SMALL_BUFFERS
+from tests.support.worlds import CalmWorld as World
 
 
 class EventSource:

@@ -18,7 +18,6 @@ import pytest
 from reactor import Cancelled, Limits, ProtocolError, Response
 from reactor.messages.request import Request
 from reactor.protocol.dates import http_date
-from reactor.web.app.application import Application
 from reactor.web.semantics.validators import encoded_tag, entity_tag, last_modified
 from reactor.web.storage.locks import try_lock
 from reactor.web.storage.safe_path import Place, Root, place_in
@@ -27,8 +26,10 @@ from reactor.web.uploads.form_upload import FIELD_BYTES
 from reactor.web.uploads.receiver import Receiver
 from tests.conftest import Running, Serve
 from tests.support.coroutine_driver import Feed, Play, Stage, drive, fail, make_request
+from tests.support.paths import ROOT
 from tests.support.raw_client import Client
 from tests.support.raw_client import request as encode
+from tests.support.upload_app import handler_of
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("closes_files")]
 
@@ -979,18 +980,6 @@ def test_others_have_their_turn_during_a_form(site: Path, cut: int) -> None:
 # --- over a real socket --------------------------------------------------------------------------
 
 
-def handler_of(site: Path, **options: Any) -> Application:
-    receiver = Receiver(Root(site), Limits(), lambda place: None, **options)
-    router = Application()
-    for method, endpoint in (
-        ("PUT", receiver.put),
-        ("POST", receiver.post),
-        ("DELETE", receiver.delete),
-    ):
-        router.add(method, "/files/{name:segments}", endpoint)
-    return router
-
-
 def curl(server: Running, name: str, *options: str) -> tuple[int, str]:
     """Status and body, as curl tells them."""
     if shutil.which("curl") is None:
@@ -1120,37 +1109,13 @@ def test_many_at_a_time_to_one_name(site: Path, serve: Serve) -> None:
 
 # --- a server that is killed ---------------------------------------------------------------------
 
-_SERVER = """
-import sys
-from pathlib import Path
-from reactor import Response, Server
-from reactor.web.storage.safe_path import Root
-from reactor.web.uploads import atomic_file
-from reactor.web.uploads.sweep import sweep as swept_in
-from tests.reactor.web.uploads.test_receiver import handler_of
-site, named = sys.argv[1:]
-if named == "named":
-    atomic_file._NAMELESS = 0
-
-def handler(request):
-    return router(request) if request.path != "/sweep" else sweep()
-
-async def sweep():
-    return Response(200, b"%d" % await swept_in(Root(site)))
-
-router = handler_of(Path(site))
-server = Server(handler)
-print(server.listen("127.0.0.1", 0)[1], flush=True)
-server.run()
-"""
-
 
 class Killable:
     """A server in a process of its own."""
 
     def __init__(self, site: Path, kind: str) -> None:
-        command = [sys.executable, "-c", _SERVER, str(site), kind]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        command = [sys.executable, "-m", "tests.support.upload_app", str(site), kind]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT)
         assert self._process.stdout is not None
         self._address = ("127.0.0.1", int(self._process.stdout.readline()))
 
