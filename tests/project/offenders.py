@@ -6,6 +6,7 @@ LONG_FUNCTIONS: Final = frozenset[str](
     (
         "loadtest/threaded/server.py:main",
         "reactor/__main__.py:_serve",
+        "reactor/http/connection.py:HttpConnection._respond",
         "reactor/server/server.py:Server.__init__",
         "reactor/web/app/chain.py:_hooks",
         "tests/reactor/web/app/test_application.py:test_groups_have_prefixes_names_and_middlewares_of_their_own",
