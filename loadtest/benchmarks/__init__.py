@@ -1,9 +1,11 @@
-"""CPU time and memory of the server as ratios to a raw loop and to other servers, in one run.
+"""CPU time and memory of the server, as ratios to a raw loop and to other servers in the same run.
 
     python -m loadtest.benchmarks.cpu       CPU time per request
-    python -m loadtest.benchmarks.files     CPU time per file
+    python -m loadtest.benchmarks.files     CPU time per file, and a bystander's latency
     python -m loadtest.benchmarks.routes    CPU time per request of an application
-    python -m loadtest.benchmarks.memory    memory of idle connections and slow or large transfers
+    python -m loadtest.benchmarks.memory    memory of idle connections, slow and large transfers
 
-common.py runs what the first three share, peers.py starts the servers, tables.py prints.
+common.py is the command line and the loop of files.py and routes.py, workloads.py has the requests
+of cpu.py, peers.py starts the other servers, subject.py the server under test with its clients.
+figures.py collects what was measured, tables.py turns numbers into text.
 """

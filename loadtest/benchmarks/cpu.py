@@ -1,21 +1,22 @@
-"""CPU time per request: this server beside a floor and beside other servers.
+"""CPU time per request: this server beside a raw loop and beside other servers.
 
-Requests per second say as much about the client and the machine as about the server, so the
-server's CPU time is what counts: user plus system time, all threads and children, over exactly the
-time of a load, divided by the requests that the load generator saw answered. As that still depends
-on the machine, it is judged as a ratio: to the raw loop of `loadtest.apps.raw_loop` (what HTTP
-costs on top of the system calls) and to uvicorn on httptools and uvloop (what people use).
+Requests per second say as much about the client and the machine as about the server. So the
+server's CPU time counts: user plus system time, all threads and children, over exactly the time of
+a load, divided by the requests that the load generator saw answered. CPU time still depends on the
+machine, so it is judged as a ratio: to the raw loop of `loadtest.apps.raw_loop` (what HTTP costs on
+top of the system calls) and to uvicorn on httptools and uvloop (a server in wide use).
 
 The server has one core to itself, the load generator another: `wrk` with one thread and 64
 keep-alive connections, or our own `loadtest.clients.closed_loop`. Each measurement is a fresh
 process, warmed up for a second. A server that waits for the generator finds fewer connections ready
-at a time and calls `select` more often for them, so loads in which one was not busy are named. Arms
-are interleaved, in turn forwards and backwards, so a machine that gets faster or slower in between
-does so for all; a ratio is taken within a round, and then the median of the rounds.
+at a time and calls `select` more often for them, so loads in which the server was not busy are
+named. Arms (a server with its options) are interleaved, in turn forwards and backwards, so a change
+of the machine's speed meets all of them. A ratio is taken within a round; the result is the median
+of the rounds.
 
-Two workloads: a tiny head (only Host), and a browser's (Chromium's ten fields over plain HTTP),
-whose cookie differs in every request, so nothing can be remembered from one head to the next. Our
-server writes its access log to a file, as in production; the peers write none.
+There are two workloads: a tiny head (Host alone), and a browser's head (Chromium's ten fields over
+plain HTTP), whose cookie differs in every request, so a server can remember nothing from one head
+to the next. Our server writes its access log to a file, as in production; the peers write none.
 
     python -m loadtest.benchmarks.cpu --rounds 5 --seconds 3 --peer-python VENV/bin/python --json
     FILE
@@ -34,16 +35,23 @@ from socket import create_connection
 from statistics import median
 from typing import Final
 
-from loadtest import system
+from loadtest import system, system_idle
+from loadtest.benchmarks.common import INTERRUPTED
 from loadtest.benchmarks.peers import BODY, FLOOR, OURS, PEER, Command, all_arms
 from loadtest.benchmarks.tables import spread, table, verdict
+from loadtest.benchmarks.workloads import TARGET, WORKLOADS, Workload
 from loadtest.clients.closed_loop import exchange
-from loadtest.clients.workload import WORKLOADS, Workload
-from loadtest.clients.wrk import CONNECTIONS, Generator, Outcome, available_generator, run_generator
+from loadtest.clients.wrk import (
+    CONNECTIONS,
+    Generator,
+    GeneratorOutcome,
+    available_generator,
+    run_generator,
+)
 from loadtest.system import ADDRESS, MeasurementError
 
-WARM_UP_SECONDS: Final = 1  # the least that wrk can be told
-BUSY: Final = 0.9  # a server below this share of its core had to wait for its clients
+WARM_UP_SECONDS: Final = 1  # the shortest that wrk takes
+BUSY: Final = 0.9  # a server below this share of its core waited for its clients
 GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
@@ -57,8 +65,8 @@ class Sample:
     requests: int
     errors: str
     seconds: float
-    server_cpu: float  # seconds, as is the next
-    generator_cpu: float
+    server_cpu: float  # seconds
+    generator_cpu: float  # seconds
 
     @property
     def cost(self) -> float:
@@ -68,7 +76,7 @@ class Sample:
 
 @dataclass
 class Plan:
-    """What is measured, how long, and what came of it."""
+    """What is measured, for how long, and the samples so far."""
 
     rounds: int
     seconds: int
@@ -79,6 +87,7 @@ class Plan:
     left_out: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> None:
+        """Measure all rounds; an arm that fails is left out of the rest."""
         for number in range(self.rounds):
             for workload in self.workloads:
                 order = list(self.arms)
@@ -89,69 +98,74 @@ class Plan:
         try:
             sample = self._measure(workload, arm, number)
         except MeasurementError as failure:
-            # What cannot be started now cannot be started in the next round either.
+            # A server that does not start now does not start in the next round either.
             print(f"{arm} is left out: {failure}", flush=True)
             self.left_out[arm] = str(failure)
             del self.arms[arm]
             return
         self.samples.append(sample)
-        news = f"round {number + 1} {workload.name:8} {arm:9} {sample.cost:6.1f} µs"
-        print(news, sample.errors, file=sys.stderr, flush=True)
+        line = f"round {number + 1} {workload.name:8} {arm:9} {sample.cost:6.1f} µs"
+        print(line, sample.errors, file=sys.stderr, flush=True)
 
     def _measure(self, workload: Workload, arm: str, number: int) -> Sample:
         server_core, client_core = system.cores()
         port = system.free_port()
         with tempfile.TemporaryDirectory(prefix="loadtest-") as name:
-            folder = Path(name)
-            head = folder / "head"
+            workdir = Path(name)
+            head = workdir / "head"
             head.write_bytes(workload.head_for(port))
-            command = self.arms[arm](port, folder)
-            with system.serving(command, port, server_core, folder / "server.log") as pid:
+            command = self.arms[arm](port, workdir)
+            with system.serving(command, port, server_core, workdir / "server.log") as pid:
                 check(port, head.read_bytes())
-                self._load(workload, port, head, WARM_UP_SECONDS, client_core)
+                self._load(port, head, WARM_UP_SECONDS, client_core)
                 cpu, start = system.cpu_seconds(pid), time.monotonic()
-                outcome, used = self._load(workload, port, head, self.seconds, client_core)
+                outcome, used = self._load(port, head, self.seconds, client_core)
                 seconds, cpu = time.monotonic() - start, system.cpu_seconds(pid) - cpu
         return Sample(
             workload.name, arm, number, outcome.requests, outcome.errors, seconds, cpu, used
         )
 
     def _load(
-        self, workload: Workload, port: int, head: Path, seconds: int, core: int
-    ) -> tuple[Outcome, float]:
-        """Run the generator to its end; gives what it tells and its CPU time."""
-        command = self.generator.command(workload, port, head, seconds)
+        self, port: int, head: Path, seconds: int, core: int
+    ) -> tuple[GeneratorOutcome, float]:
+        """Run the generator to its end; returns what it counted and its CPU time in seconds."""
+        command = self.generator.command(port, TARGET, head, seconds)
         log = head.with_name("generator.log")
         used = run_generator(command, seconds, core, log)
         outcome = self.generator.read(log.read_text())
         if not outcome.requests:
-            raise MeasurementError(f"no request was answered: {outcome.errors}")
+            raise MeasurementError(f"no request got a response: {outcome.errors}")
         return outcome, used
 
 
 def check(port: int, head: bytes) -> None:
-    """Two requests on one connection, so that keep-alive is checked as well."""
+    """Send two requests on one connection, which also checks keep-alive.
+
+    Raises MeasurementError where a response is not the expected one.
+    """
     try:
         with create_connection((ADDRESS, port), 5.0) as connection:
             for _ in range(2):
-                answer = exchange(connection, head)
-                body = answer.body
+                response = exchange(connection, head)
+                body = response.body
                 if body.startswith(GZIP_MAGIC):  # the browser's head allows it
                     body = gzip.decompress(body)
-                if (answer.status, body) != (200, BODY):
-                    raise MeasurementError(f"a wrong answer: {answer.status} {answer.body[:80]!r}")
+                if (response.status, body) != (200, BODY):
+                    found = f"{response.status} {response.body[:80]!r}"
+                    raise MeasurementError(f"unexpected response: {found}")
     except OSError as error:
-        raise MeasurementError(f"no answer: {error}") from error
+        raise MeasurementError(f"no response: {error}") from error
 
 
 def ratios(samples: Sequence[Sample], arm: str, other: str) -> list[float]:
-    """The arm's cost as a multiple of the other's, one a round."""
+    """The cost of `arm` as a multiple of the cost of `other`, one value for each round."""
     base = {sample.round: sample.cost for sample in samples if sample.arm == other}
     of_arm = (sample for sample in samples if sample.arm == arm and sample.round in base)
     return [sample.cost / base[sample.round] for sample in of_arm]
 
 
 def arm_row(samples: Sequence[Sample], arm: str) -> list[str]:
+    """The line of one arm in the table of a workload."""
     own = [sample for sample in samples if sample.arm == arm]
     return [
         arm,
@@ -165,7 +179,8 @@ def arm_row(samples: Sequence[Sample], arm: str) -> list[str]:
     ]
 
 
-def tell(plan: Plan, workload: Workload) -> None:
+def print_results(plan: Plan, workload: Workload) -> None:
+    """Print the table of a workload, the loads that are doubtful, and whether targets are met."""
     samples = [sample for sample in plan.samples if sample.workload == workload.name]
     arms = list(dict.fromkeys(sample.arm for sample in samples))
     header = ["arm", "CPU µs/request", "requests/s", f"x {FLOOR}", f"x {PEER}"]
@@ -185,6 +200,7 @@ def tell(plan: Plan, workload: Workload) -> None:
 
 
 def write_json(path: Path, about: dict[str, object], plan: Plan) -> None:
+    """Write every sample, with `about` (the machine and the options) beside."""
     samples = [asdict(sample) | {"cost_us": sample.cost} for sample in plan.samples]
     content = {**about, "left_out": plan.left_out, "samples": samples}
     path.write_text(json.dumps(content, indent=1) + "\n")
@@ -192,31 +208,31 @@ def write_json(path: Path, about: dict[str, object], plan: Plan) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="CPU time per request, beside other servers.")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="(default: 5)")
     parser.add_argument("--seconds", type=int, default=3, help="of one load (default: 3)")
-    parser.add_argument("--peer-python", default=sys.executable, help="the Python with uvicorn")
+    parser.add_argument("--peer-python", default=sys.executable, help="a Python that has uvicorn")
     parser.add_argument("--json", type=Path, help="write every sample to this file")
     options = parser.parse_args()
     system.end_on_sigterm()
     generator = available_generator()
-    about = system.described() | {"generator": generator.name, "seconds": options.seconds}
-    print(system.introduction(about))
+    about = system_idle.machine_facts() | {"generator": generator.name, "seconds": options.seconds}
+    print(system_idle.machine_summary(about))
     print(f"{generator.name}, {CONNECTIONS} connections, {options.rounds} x {options.seconds} s")
     arms = all_arms(options.peer_python)
     plan = Plan(options.rounds, options.seconds, generator, arms, WORKLOADS)
-    interrupted = False
+    status = 0
     try:
         plan.run()
     except KeyboardInterrupt:
-        interrupted = True
-        print("interrupted: what follows is what was measured until then")
+        status = 130
+        print(INTERRUPTED)
     for workload in plan.workloads:
-        tell(plan, workload)
-    for arm, why in plan.left_out.items():
-        print(f"\n{arm} was left out: {why}")
+        print_results(plan, workload)
+    for arm, reason in plan.left_out.items():
+        print(f"\n{arm} was left out: {reason}")
     if options.json:
         write_json(options.json, about, plan)
-    return 130 if interrupted else 0
+    return status
 
 
 if __name__ == "__main__":

@@ -1,21 +1,21 @@
-"""What files cost: beside nginx, beside what else this server does, and to who asks for others.
+"""What files cost, beside nginx and beside other work of this server, and what bystanders notice.
 
-CPU time per request, judged as a ratio within a round, the median of the rounds; the way it is
-measured is that of `loadtest.benchmarks.cpu`. Both servers are one process on one core with the
-access log off, and serve the same folder, which lies in memory. nginx has `sendfile on` and, as is
-its default, no cache of open files.
+CPU time per request is judged as a ratio within a round, the median of the rounds; it is measured
+as in `loadtest.benchmarks.cpu`. Both servers are one process on one core with the access log off,
+and serve the same directory, which is in memory. nginx has `sendfile on` and, as is its default, no
+cache of open files.
 
-    hot-1k, hot-100k, hot-10m   a file, again and again, beside nginx
+    hot-1k, hot-100k, hot-10m   one file, again and again, beside nginx
     not-modified                304 for a file, beside a tiny echo
-    coded                       100 KiB of text, gzipped once and kept, beside its .gz sibling
+    compressed                  100 KiB of text, gzipped once and kept, beside its .gz sibling
 
-Latency of a bystander, who asks for something small each 10 ms, beside clients that keep the server
-busy; `before` is the same without them, and is what client and machine add. Here the server is not
-pinned, since its threads are part of what is measured.
+The other cases are the latency of a bystander, which sends a small request every 10 ms, beside
+clients that keep the server busy. "before" is the same without them, which is what client and
+machine add. Here the server is not pinned, since its threads are part of what is measured.
 
-    gzip-crowd   64 clients, each asking for a text of 1 MiB that nobody has asked for before
-    cold         32 clients and a disk whose every read takes 200 ms (see slowdisk.py)
-    listing      4 clients, the page of a folder with 10,000 files, again and again
+    gzip-crowd   64 clients, each of which asks for a text of 1 MiB that was not asked for before
+    cold         32 clients, and a disk whose every read takes 200 ms (apps/slow_disk.py)
+    listing      4 clients, the listing of a directory of 10,000 files, again and again
 
     python -m loadtest.benchmarks.files --rounds 5 --seconds 3 --only hot-1k --json FILE
 """
@@ -33,17 +33,15 @@ from typing import Final, NamedTuple
 
 from loadtest import system
 from loadtest.benchmarks import common
-from loadtest.benchmarks.memory import (
+from loadtest.benchmarks.figures import Figures
+from loadtest.benchmarks.peers import NGINX_FRAME, nginx_at
+from loadtest.benchmarks.subject import (
     CALM_SECONDS,
-    KIB,
-    MIB,
     SMALL_TARGET,
-    Figures,
     latencies_between,
     samples_of,
     subject,
 )
-from loadtest.benchmarks.peers import NGINX_FRAME, nginx_at
 from loadtest.benchmarks.tables import percentile
 from loadtest.clients.closed_loop import MARK
 from loadtest.system import ADDRESS, MeasurementError
@@ -51,10 +49,12 @@ from reactor.web.compression.encoders import encode
 
 LOAD_SECONDS: Final = int(CALM_SECONDS) + 2  # of a crowd
 BEFORE_SECONDS: Final = 2.0
-YOUNG_SECONDS: Final = 1.1  # a file's tag is weak for a second
-TEXTS: Final = 1200  # of a MiB: as many as are compressed in a run, and some
+YOUNG_SECONDS: Final = 1.1  # the entity tag of a file is weak during its first second
+TEXTS: Final = 1200  # of 1 MiB: more than are compressed in a run
 ENTRIES: Final = 10_000
-FOLDER_TARGET: Final = "/files/many/"
+DIRECTORY_TARGET: Final = "/files/many/"
+KIB: Final = 1024
+MIB: Final = 1024 * 1024
 
 NGINX: Final = NGINX_FRAME.replace(
     "@LOCATION@", "sendfile on; location /files/ {{ alias {directory}/; }}"
@@ -62,7 +62,7 @@ NGINX: Final = NGINX_FRAME.replace(
 
 
 class Load(NamedTuple):
-    """What wrk asks for."""
+    """What wrk requests: a target, over so many connections, with these fields."""
 
     target: str
     connections: int = 64
@@ -70,7 +70,7 @@ class Load(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Two loads, and how much CPU time one of ours may cost as a multiple of the other."""
+    """Two loads, and the largest cost of ours as a multiple of the other."""
 
     ours: Load
     other: Load
@@ -79,7 +79,7 @@ class Comparison(NamedTuple):
 
 
 def comparisons(tag: str) -> dict[str, Comparison]:
-    """`tag` is the entity tag of the file of 1 KiB."""
+    """The comparisons by case; `tag` is the entity tag of the file of 1 KiB."""
     gzip = ("Accept-Encoding: gzip",)
 
     def hot(name: str, connections: int, most: float) -> Comparison:
@@ -96,17 +96,17 @@ def comparisons(tag: str) -> dict[str, Comparison]:
             False,
             1.3,
         ),
-        "coded": Comparison(
+        "compressed": Comparison(
             Load("/files/text.txt", fields=gzip), Load("/files/ready.txt", fields=gzip), False, 1.2
         ),
     }
 
 
-# ---------------------------------------------------------------------------------- the folder
+# ---------------------------------------------------------------------------------- the directory
 
 
 def some_text(size: int, seed: int) -> bytes:
-    """Words by chance: it shrinks to about a third, as prose does."""
+    """Random words: gzip shrinks them to about a third, as it does prose."""
     chance = random.Random(seed)
     letters = "etaoinshrdlu"
     words = ["".join(chance.choices(letters, k=chance.randint(2, 9))) for _ in range(2000)]
@@ -119,6 +119,7 @@ def some_text(size: int, seed: int) -> bytes:
 
 
 def make_files(directory: Path) -> None:
+    """The files of the comparisons."""
     chance = random.Random(1)
     for name, size in (("1k", KIB), ("100k", 100 * KIB), ("10m", 10 * MIB)):
         (directory / f"{name}.bin").write_bytes(chance.randbytes(size))
@@ -129,13 +130,14 @@ def make_files(directory: Path) -> None:
 
 
 def make_texts(directory: Path) -> None:
-    """Each begins otherwise, so no two are compressed to the same."""
+    """The files of gzip-crowd; each begins differently, so that each is compressed."""
     text = some_text(MIB, 2)
     for number in range(TEXTS):
         (directory / f"text-{number:016x}.txt").write_bytes(b"%016x\n" % number + text[17:])
 
 
 def make_entries(directory: Path) -> None:
+    """The directory of the case "listing"."""
     many = directory / "many"
     many.mkdir()
     for number in range(ENTRIES):
@@ -147,18 +149,19 @@ def make_entries(directory: Path) -> None:
 
 @contextmanager
 def nginx(directory: Path) -> Iterator[tuple[int, int]]:
-    """Its process id and port."""
+    """nginx, serving `directory` at /files/: its process id and port."""
     core, _ = system.cores()
     port = system.free_port()
     with tempfile.TemporaryDirectory(prefix="loadtest-") as name:
-        folder = Path(name)
-        command = nginx_at(folder, NGINX.format(folder=folder, port=port, directory=directory))
-        with system.serving(command, port, core, folder / "server.log") as pid:
+        workdir = Path(name)
+        command = nginx_at(workdir, NGINX.format(workdir=workdir, port=port, directory=directory))
+        with system.serving(command, port, core, workdir / "server.log") as pid:
             yield pid, port
 
 
 @contextmanager
 def reactor(directory: Path) -> Iterator[tuple[int, int]]:
+    """This server, serving `directory` at /files/: its process id and port."""
     with subject("reactor", "--directory", str(directory), "--access-log", "off") as server:
         yield server.pid, server.port
 
@@ -171,7 +174,7 @@ def cost(pid: int, port: int, load: Load, seconds: int) -> float:
 
 
 def compare(figures: Figures, case: str, directory: Path, seconds: int, number: int) -> None:
-    """One round: both, in turn forwards and backwards."""
+    """One round of a case: both servers, in every second round in the other order."""
     tag = tag_of(directory)
     comparison = comparisons(tag)[case]
     other = nginx if comparison.other_is_nginx else reactor
@@ -180,22 +183,22 @@ def compare(figures: Figures, case: str, directory: Path, seconds: int, number: 
     for name, server, load in reversed(arms) if number % 2 else arms:
         with server(directory) as (pid, port):
             costs[name] = cost(pid, port, load, seconds)
-    than = "nginx" if comparison.other_is_nginx else comparison.other.target
+    beside = "nginx" if comparison.other_is_nginx else comparison.other.target
     figures.add(case, "reactor", costs["ours"], "µs/request")
-    figures.add(case, than, costs["other"], "µs/request")
+    figures.add(case, beside, costs["other"], "µs/request")
     ratio = costs["ours"] / costs["other"]
-    figures.add(case, f"reactor : {than}", ratio, "", comparison.most, 2)
+    figures.add(case, f"reactor : {beside}", ratio, "", comparison.most, 2)
 
 
 def tag_of(directory: Path) -> str:
-    """The strong tag of the small file."""
+    """The strong entity tag of the small file. Raises MeasurementError where it is weak."""
     with reactor(directory) as (_, port):
         connection = HTTPConnection(ADDRESS, port, timeout=5)
         connection.request("HEAD", "/files/1k.bin")
         tag = connection.getresponse().headers["ETag"] or ""
         connection.close()
     if not tag.startswith('"'):
-        raise MeasurementError(f"no strong tag: {tag!r}")
+        raise MeasurementError(f"expected a strong entity tag, got {tag!r}")
     return tag
 
 
@@ -203,11 +206,11 @@ def tag_of(directory: Path) -> str:
 
 
 def client(target: str, connections: int, *fields: str) -> Callable[[int, Path], list[str]]:
-    """Our own load generator; sixteen marks in the target count up from nothing."""
+    """Our closed loop as a crowd; a MARK in the target is replaced by numbers from 0 on."""
 
-    def command(port: int, folder: Path) -> list[str]:
+    def command(port: int, workdir: Path) -> list[str]:
         lines = [f"GET {target} HTTP/1.1", f"Host: {ADDRESS}", *fields]
-        head = folder / "head"
+        head = workdir / "head"
         head.write_text("\r\n".join([*lines, "", ""]))
         options = ["--port", str(port), "--head", str(head), "--connections", str(connections)]
         return [
@@ -222,17 +225,19 @@ def client(target: str, connections: int, *fields: str) -> Callable[[int, Path],
     return command
 
 
-def pages(port: int, folder: Path) -> list[str]:
-    return ["wrk", "-t1", "-c4", f"-d{LOAD_SECONDS}s", f"http://{ADDRESS}:{port}{FOLDER_TARGET}"]
+def listings(port: int, workdir: Path) -> list[str]:
+    """Four clients of wrk that ask for a listing."""
+    url = f"http://{ADDRESS}:{port}{DIRECTORY_TARGET}"
+    return ["wrk", "-t1", "-c4", f"-d{LOAD_SECONDS}s", url]
 
 
 class Crowd(NamedTuple):
-    """Clients that keep a server busy, and how long a bystander may wait: p99 in ms."""
+    """Clients that keep a server busy, and the largest p99 of a bystander, in ms."""
 
     module: str
     prepare: Callable[[Path], None]
     command: Callable[[int, Path], list[str]]
-    most: float | None  # None: as before, within half of it and a millisecond
+    most: float | None  # None: half more than before the crowd, and a millisecond
 
 
 CROWDS: Final = {
@@ -243,12 +248,12 @@ CROWDS: Final = {
         10.0,
     ),
     "cold": Crowd("loadtest.apps.slow_disk", make_files, client("/files/10m.bin", 32), None),
-    "listing": Crowd("reactor", make_entries, pages, 10.0),
+    "listing": Crowd("reactor", make_entries, listings, 10.0),
 }
 
 
 def beside(figures: Figures, case: str) -> None:
-    """A bystander before a crowd comes, and while it is there."""
+    """The latency of a bystander before a crowd comes, and while it is there."""
     crowd = CROWDS[case]
     _, core = system.cores()
     with tempfile.TemporaryDirectory(prefix="loadtest-files-") as name:
@@ -261,9 +266,9 @@ def beside(figures: Figures, case: str) -> None:
         ):
             time.sleep(BEFORE_SECONDS)
             came = time.monotonic()
-            command = crowd.command(server.port, server.folder)
+            command = crowd.command(server.port, server.workdir)
             used = system.cpu_seconds(server.pid)
-            with system.started(command, core, server.folder / "crowd.log") as process:
+            with system.started(command, core, server.workdir / "crowd.log") as process:
                 time.sleep(1.0)
                 start = time.monotonic()
                 time.sleep(CALM_SECONDS)
@@ -271,7 +276,7 @@ def beside(figures: Figures, case: str) -> None:
                 process.wait(60)
             used = system.cpu_seconds(server.pid) - used
             samples = samples_of(bystander)
-            said = (server.folder / "crowd.log").read_text().strip()
+            output = (server.workdir / "crowd.log").read_text().strip()
     before = percentile(latencies_between(samples, 0, came), 0.99)
     during = latencies_between(samples, start, end)
     most = before * 1.5 + 1.0 if crowd.most is None else crowd.most
@@ -279,16 +284,17 @@ def beside(figures: Figures, case: str) -> None:
     figures.add(case, "bystander's p50", percentile(during, 0.5), "ms", None, 2)
     figures.add(case, "bystander's p99", percentile(during, 0.99), "ms", most, 2)
     figures.add(case, "server CPU", used / LOAD_SECONDS * 100, "%", None, 0)
-    print(f"{case}: {said}", file=sys.stderr, flush=True)
+    print(f"{case}: {output}", file=sys.stderr, flush=True)
 
 
-# ---------------------------------------------------------------------------------- telling
+# ---------------------------------------------------------------------------------- the program
 
 
 def run(figures: Figures, cases: Sequence[str], rounds: int, seconds: int) -> None:
+    """Measure the cases; one that fails is reported and does not stop the others."""
     with tempfile.TemporaryDirectory(prefix="loadtest-files-") as name:
         directory = Path(name)
-        directory.chmod(0o755)  # nginx's worker is another user
+        directory.chmod(0o755)  # nginx's worker runs as another user
         make_files(directory)
         time.sleep(YOUNG_SECONDS)
         for number in range(rounds):
@@ -304,7 +310,9 @@ def run(figures: Figures, cases: Sequence[str], rounds: int, seconds: int) -> No
 
 
 def main() -> int:
-    return common.main("What files cost.", [*comparisons(""), *CROWDS], run)
+    return common.main(
+        "CPU time per file, and what bystanders notice.", [*comparisons(""), *CROWDS], run
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What an application costs: beside a peer, beside itself, and with many listeners.
 
-CPU time per request, as a ratio within a round, the median of the rounds; how it is measured is
-said in `loadtest.benchmarks.cpu`. One process on one core, clients on another, logs off but where
-it is said.
+CPU time per request is judged as a ratio within a round, the median of the rounds; it is measured
+as in `loadtest.benchmarks.cpu`. The server is one process on one core, its clients are on another,
+and the access log is off except in json-log.
 
     hello        a parameter and three pass-through middlewares, beside the same on Starlette under
                  uvicorn with httptools and uvloop
@@ -11,7 +11,7 @@ it is said.
     json-log     an access log in JSON, into a file, beside none
     events       1,000 listeners of an event stream, one event a second each: share of a core
 
-Paths change from request to request, so that no cache of paths has them.
+The path differs in every request, so that no cache of paths has it.
 
     python -m loadtest.benchmarks.routes --rounds 5 --seconds 3 --only hello --json FILE
 """
@@ -22,26 +22,27 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from loadtest import system
 from loadtest.benchmarks import common
-from loadtest.benchmarks.memory import Figures
+from loadtest.benchmarks.figures import Figures
+from loadtest.benchmarks.peers import Command
 from loadtest.system import ADDRESS, MeasurementError
 
 CONNECTIONS: Final = 64
 LISTENERS: Final = 1000
 LISTEN_SECONDS: Final = 10.0
+SETTLE_SECONDS: Final = 2.0
+LEAST_EVENTS: Final = 0.95  # share of those that are due
 SCRIPT: Final = system.PROJECT / "loadtest" / "clients" / "wrk_paths.lua"
-
-Command = Callable[[int, Path], list[str]]  # of a port and a folder for files
 
 
 class Arm(NamedTuple):
-    """A server, and the prefix of the paths that it is asked for."""
+    """A server, and the prefix of the paths that are requested."""
 
     name: str
     command: Command
@@ -49,7 +50,7 @@ class Arm(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Two arms, and what a request of the first may cost as a multiple of the second's."""
+    """Two arms, and the largest cost of the first as a multiple of the second."""
 
     ours: Arm
     other: Arm
@@ -57,29 +58,26 @@ class Comparison(NamedTuple):
 
 
 def ours(application: str, *options: str) -> Command:
-    def command(port: int, folder: Path) -> list[str]:
-        named = [option.replace("FOLDER", str(folder)) for option in options or LOG_OFF]
+    """An application of `apps/routed.py` on this server; WORKDIR in options is its directory."""
+
+    def command(port: int, workdir: Path) -> list[str]:
+        named = [option.replace("WORKDIR", str(workdir)) for option in options or LOG_OFF]
         where = f"loadtest.apps.routed:{application}"
         return [sys.executable, "-m", "reactor", where, "--port", str(port), *named]
 
     return command
 
 
-def starlette(port: int, folder: Path) -> list[str]:
-    module = [
-        sys.executable,
-        "-m",
-        "uvicorn",
-        "loadtest.apps.starlette_hello:app",
-        "--port",
-        str(port),
-    ]
+def starlette(port: int, workdir: Path) -> list[str]:
+    """The peer: Starlette under uvicorn with httptools and uvloop, without a log."""
+    where = "loadtest.apps.starlette_hello:app"
+    module = [sys.executable, "-m", "uvicorn", where, "--port", str(port)]
     parts = ["--loop", "uvloop", "--http", "httptools", "--lifespan", "off"]
     return [*module, *parts, "--no-access-log", "--log-level", "warning"]
 
 
 LOG_OFF: Final = ("--access-log", "off")
-JSON_LOG: Final = ("--access-log", "FOLDER/access.log", "--access-log-format", "json")
+JSON_LOG: Final = ("--access-log", "WORKDIR/access.log", "--access-log-format", "json")
 COMPARISONS: Final = {
     "hello": Comparison(Arm("reactor", ours("hello")), Arm("Starlette, uvicorn", starlette), 0.4),
     "many-routes": Comparison(
@@ -103,12 +101,12 @@ COMPARISONS: Final = {
 
 @contextmanager
 def serving(arm: Arm) -> Iterator[tuple[int, int]]:
-    """Its process id and port."""
+    """The server of an arm: its process id and port."""
     core, _ = system.cores()
     port = system.free_port()
     with tempfile.TemporaryDirectory(prefix="loadtest-") as name:
-        folder = Path(name)
-        with system.serving(arm.command(port, folder), port, core, folder / "server.log") as pid:
+        workdir = Path(name)
+        with system.serving(arm.command(port, workdir), port, core, workdir / "server.log") as pid:
             yield pid, port
 
 
@@ -121,7 +119,7 @@ def cost(arm: Arm, seconds: int) -> float:
 
 
 def compare(figures: Figures, case: str, seconds: int, number: int) -> None:
-    """One round: both, in turn forwards and backwards."""
+    """One round of a case: both arms, in every second round in the other order."""
     comparison = COMPARISONS[case]
     arms = [comparison.ours, comparison.other]
     costs = {arm: cost(arm, seconds) for arm in (reversed(arms) if number % 2 else arms)}
@@ -136,7 +134,7 @@ def compare(figures: Figures, case: str, seconds: int, number: int) -> None:
 
 
 def listen(figures: Figures) -> None:
-    """Listeners that come within a second, as people do not all come at once."""
+    """CPU time with LISTENERS of an event stream, whose arrival is spread over a second."""
     request = f"GET /events HTTP/1.1\r\nHost: {ADDRESS}\r\n\r\n".encode()
     with serving(Arm("events", ours("stream"))) as (pid, port):
         selector = selectors.DefaultSelector()
@@ -149,23 +147,25 @@ def listen(figures: Figures) -> None:
                 selector.register(listener, selectors.EVENT_READ)
                 listeners.append(listener)
                 time.sleep(1 / LISTENERS)
-            count_events(selector, 2.0)
+            count_events(selector, SETTLE_SECONDS)
             used = system.cpu_seconds(pid)
-            begun = time.monotonic()
+            start = time.monotonic()
             events = count_events(selector, LISTEN_SECONDS)
             used = system.cpu_seconds(pid) - used
-            seconds = time.monotonic() - begun
+            seconds = time.monotonic() - start
         finally:
             for listener in listeners:
                 listener.close()
             selector.close()
-    if events < LISTENERS * LISTEN_SECONDS * 0.95:
-        raise MeasurementError(f"only {events} events came")
+    due = LISTENERS * LISTEN_SECONDS
+    if events < due * LEAST_EVENTS:
+        raise MeasurementError(f"{events} events of {due:,.0f} came")
     figures.add("events", "share of a core", used / seconds * 100, "%", 10.0)
     figures.add("events", "CPU per event", used / events * 1e6, "µs")
 
 
 def count_events(selector: selectors.BaseSelector, seconds: float) -> int:
+    """The events that all listeners receive. Raises MeasurementError where a stream ends."""
     until = time.monotonic() + seconds
     count = 0
     while (left := until - time.monotonic()) > 0:
@@ -173,15 +173,16 @@ def count_events(selector: selectors.BaseSelector, seconds: float) -> int:
             assert isinstance(key.fileobj, socket.socket)
             received = key.fileobj.recv(65536)
             if not received:
-                raise MeasurementError("a stream ended")
+                raise MeasurementError("an event stream ended")
             count += received.count(b"data:")
     return count
 
 
-# ---------------------------------------------------------------------------------- telling
+# ---------------------------------------------------------------------------------- the program
 
 
 def run(figures: Figures, cases: Sequence[str], rounds: int, seconds: int) -> None:
+    """Measure the cases; one that fails is reported and does not stop the others."""
     for number in range(rounds):
         for case in cases:
             print(f"round {number + 1}: {case}", file=sys.stderr, flush=True)
@@ -197,7 +198,7 @@ def run(figures: Figures, cases: Sequence[str], rounds: int, seconds: int) -> No
 
 
 def main() -> int:
-    return common.main("What an application costs.", [*COMPARISONS, "events"], run)
+    return common.main("CPU time per request of an application.", [*COMPARISONS, "events"], run)
 
 
 if __name__ == "__main__":

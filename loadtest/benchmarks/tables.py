@@ -1,8 +1,8 @@
-"""Numbers to text: medians, percentiles, spreads, verdicts and tables.
+"""Numbers as text: medians, percentiles, spreads, verdicts and tables.
 
-A figure is a list of values, one a run; it is told as its median with the least and the largest
-beside it, because a median alone hides how far it can be trusted. A percentile is the nearest
-rank: always a value that was really measured. A figure is judged by its median.
+A figure is a list of values, one a run. It is printed as its median with the least and the largest
+beside it, because a median alone hides how far it can be trusted. It is judged by its median. A
+percentile is the nearest rank: always a value that was measured.
 """
 
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from statistics import median
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that `share` (0 to 1) of all values do not exceed; NaN of nothing."""
+    """The value that `share` (0 to 1) of all values do not exceed; NaN without values."""
     if not values:
         return float("nan")
     return sorted(values)[max(0, ceil(share * len(values)) - 1)]
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
-    """`median (least-largest)`, or a dash for no value, or the value alone where it is one."""
+    """`median (least-largest)`; a single value alone; a dash without values."""
     if not values:
         return "-"
     middle = f"{median(values):.{digits}f}"
@@ -28,14 +28,14 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
 
 
 def verdict(values: Sequence[float], most: float) -> str:
-    """Whether the values' median is `most` or less."""
+    """`met` where the median is `most` or less, `NOT MET` where it is more."""
     if not values:
         return "not measured"
     return "met" if median(values) <= most else "NOT MET"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as they need to be: the first to the left, the others to the right."""
+    """Lines of text; the first column is aligned to the left, the others to the right."""
     lines = [header, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
 

@@ -1,19 +1,19 @@
 """One non-blocking connection of a load generator, and the turns of the loop that drives it.
 
-Open loop, closed loop, burst and bystander differ in when they ask, not in how: a Connection
-connects, sends a request when it is told to, reads the answer to its end and tells its owner what
-came of it. The owner decides what comes next. Nothing is told from within a call of the owner's:
-a connect or a send that fails at once is told on the next turn, like any other failure, so an owner
-may ask or open again in each of its callbacks without end and without recursion.
+Open loop, closed loop, burst and bystander differ in when they send a request, not in how. A
+Connection connects, sends a request when its owner calls `ask`, reads the response to its end, and
+calls its owner with the outcome. The owner decides what follows. A callback never runs from within
+a call of the owner: a connect or a send that fails at once is reported on the next turn, like any
+other failure, so an owner may ask or open again in each of its callbacks without recursion.
 
-An answer is right when its status is 200 and its body as long as Content-Length says, or ends as
-chunks do; bodies are counted (as they are on the wire) and thrown away. Whatever else happens has a
-kind, a word or two of text. Some of the kinds are refusals: the server turned us away, which it may
-well do on purpose. All others are errors.
+A response is correct when its status is 200 and its body is as long as Content-Length says, or ends
+with a last chunk. Bodies are counted (as they are on the wire) and dropped. Every other outcome has
+a kind, a word or two of text. Some kinds are refusals: the server turned the client away, perhaps
+on purpose. All other kinds are errors.
 
-The clock is read when a turn begins, right after the kernel has said what has arrived: an answer
-is not charged for the time that our own Python takes for those before it. And the wait goes through
-select(2), because the timeout of epoll has only milliseconds.
+The clock is read when a turn begins, right after the kernel has returned what has arrived, so a
+response is not charged for the time that our own Python takes for the responses before it. The wait
+goes through select(2), because the timeout of epoll is in whole milliseconds.
 """
 
 import argparse
@@ -24,6 +24,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from enum import Enum, auto
 from errno import ECONNABORTED, ECONNREFUSED, ECONNRESET, EINPROGRESS, EPIPE, errorcode
 from math import inf
 from re import IGNORECASE
@@ -34,102 +35,115 @@ from typing import Any, Final, Protocol, TypeAlias
 from loadtest.system import raise_descriptor_limit
 
 SERVER: Final = "127.0.0.1"
-SOURCES: Final = 20  # loopback addresses that a crowd connects from
+SOURCES: Final = 20  # loopback addresses from which a crowd connects
 NO_PORT_YET: Final = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)  # 24 on Linux, see ip(7)
 RECV_BYTES: Final = 64 * 1024
-BODY_BYTES: Final = 256 * 1024  # of a body, at a time
-SPARE_DESCRIPTORS: Final = 20  # for all that is no connection
-HEAD_BYTES: Final = 64 * 1024  # a head that is longer is none
+BODY_BYTES: Final = 256 * 1024  # largest read of a body
+SPARE_DESCRIPTORS: Final = 20  # beside the connections
+HEAD_BYTES: Final = 64 * 1024  # largest head; a longer one counts as NO_HTTP
 
-RIGHT: Final = ""
+# The kinds of outcome.
+CORRECT: Final = ""
 REFUSED: Final = "refused"
-RESET: Final = "reset"  # before the first byte of an answer
+RESET: Final = "reset"  # before the first byte of a response
 UNAVAILABLE: Final = "503"
 REFUSALS: Final = (REFUSED, RESET, UNAVAILABLE)
-CLOSED: Final = "closed"  # before the first byte of an answer
-CUT: Final = "cut"  # after it
+CLOSED: Final = "closed"  # before the first byte of a response
+CUT: Final = "cut"  # closed or reset after the first byte
 NO_LENGTH: Final = "no length"
 NO_HTTP: Final = "no HTTP"
 TOO_LONG: Final = "too long"
-LATE: Final = "late"  # no answer while somebody had the patience to wait for it
-UNANSWERED: Final = "unanswered"  # not yet, when all was over: neither error nor refusal
+LATE: Final = "late"  # no response within the client's patience
+UNANSWERED: Final = "unanswered"  # no response at the end of the run: neither error nor refusal
 
 LENGTH: Final = compiled(rb"\r\ncontent-length: *(\d+) *\r\n", IGNORECASE)
 CHUNKED: Final = compiled(rb"\r\ntransfer-encoding: *chunked *\r\n", IGNORECASE)
 LAST_CHUNK: Final = b"\r\n0\r\n\r\n"
-UNKNOWN: Final = 2**62  # bytes
+UNKNOWN: Final = 2**62  # bytes that are missing from a chunked body
 CLOSES: Final = compiled(rb"\r\nconnection: *close *\r\n", IGNORECASE)
-_SPARE: Final = bytearray(BODY_BYTES)  # where all bodies go
+_SPARE: Final = bytearray(BODY_BYTES)  # the buffer of all bodies, which are dropped
 _RESETS: Final = (ECONNRESET, EPIPE, ECONNABORTED)
 
 
 def unconnected(number: int) -> socket.socket:
-    """A socket of the `number`th connection: crowds come from several addresses, for the ports."""
+    """A socket for the `number`th connection.
+
+    Crowds come from several loopback addresses, since one address has too few ports.
+    """
     client = socket.socket()
-    # With the port left open until connect, the kernel may use one port for several servers.
+    # The port is chosen at connect, so the kernel may use one port for several servers.
     client.setsockopt(socket.IPPROTO_IP, NO_PORT_YET, 1)
     client.bind((f"127.0.0.{2 + number % SOURCES}", 0))
     return client
 
 
 def make_room(connections: int) -> None:
-    """Raise the limit on descriptors. Raises SystemExit where it stays too low."""
+    """Raise the limit of file descriptors. Raises SystemExit where it stays too low."""
     limit = raise_descriptor_limit()
     if connections > limit - SPARE_DESCRIPTORS:
-        raise SystemExit(f"{connections} connections need a higher limit than {limit} (ulimit -Hn)")
+        raise SystemExit(
+            f"The limit of open files (ulimit -Hn) is {limit}, too low for {connections} "
+            "connections."
+        )
 
 
 Announce: TypeAlias = Callable[[str], None]
 
 
 def announce(what: str) -> None:
-    """For who reads the server's clocks meanwhile: the window opens, or is over."""
+    """Print that the measured window is "open" or "over", for a harness that reads clocks then."""
     print(json.dumps({"window": what}), flush=True)
 
 
-def say_nothing(what: str) -> None:
-    """Nobody wants to know."""
+def ignore(what: str) -> None:
+    """An Announce that prints nothing."""
 
 
 def add_announce(parser: argparse.ArgumentParser) -> None:
+    """Add the option --announce, whose value is `announce` or `ignore`."""
     parser.add_argument(
         "--announce",
         action="store_const",
         const=announce,
-        default=say_nothing,
-        help="a line when the window opens, and one when it is over",
+        default=ignore,
+        help="print a line when the window opens, and one when it is over",
     )
 
 
 class Tally:
-    """What came of all requests, by kind."""
+    """The outcomes of all requests, counted by kind."""
 
     def __init__(self) -> None:
         self.kinds: Counter[str] = Counter()
 
     def add(self, kind: str) -> None:
+        """Count one request."""
         self.kinds[kind] += 1
 
     @property
-    def right(self) -> int:
-        return self.kinds[RIGHT]
+    def correct(self) -> int:
+        """Requests with a correct response."""
+        return self.kinds[CORRECT]
 
     @property
     def refused(self) -> int:
+        """Requests that the server turned away."""
         return sum(self.kinds[kind] for kind in REFUSALS)
 
     @property
     def unanswered(self) -> int:
+        """Requests without a response at the end."""
         return self.kinds[UNANSWERED]
 
     @property
     def errors(self) -> int:
-        return self.kinds.total() - self.right - self.refused - self.unanswered
+        """Requests with any other outcome."""
+        return self.kinds.total() - self.correct - self.refused - self.unanswered
 
     def to_json(self) -> dict[str, Any]:
-        """All requests are in `right`, `errors`, `refused` and `unanswered`, each in one."""
+        """Counts; each request is in one of `correct`, `errors`, `refused` and `unanswered`."""
         return {
-            "right": self.right,
+            "correct": self.correct,
             "errors": self.errors,
             "refused": self.refused,
             "unanswered": self.unanswered,
@@ -138,18 +152,18 @@ class Tally:
 
 
 class Turns:
-    """The loop: who waits for sockets, and when it is."""
+    """The loop: it waits for sockets, reads the clock, and calls the connections."""
 
     def __init__(self, port: int, listens: bool = False) -> None:
-        """With `listens`, the end of stdin ends a turn and sets `end`."""
+        """With `listens`, the end of stdin ends a turn and sets `end` to that moment."""
         self.address = (SERVER, port)
         self.selector = DefaultSelector()
         self.now = time.monotonic()
-        self.end = inf  # when we were told to end
+        self.end = inf  # when stdin was closed
         self._listens = listens
 
     def turn(self, until: float) -> None:
-        """Wait for events until then at most, and handle them."""
+        """Wait for events, not longer than `until` (monotonic clock), and handle them."""
         timeout = until - time.monotonic()
         if self._listens:
             ready, _, _ = select.select([self.selector, sys.stdin], [], [], max(0.0, timeout))
@@ -164,51 +178,64 @@ class Turns:
             key.data(mask)
 
     def close(self) -> None:
-        """With all connections that are still there."""
+        """Close the selector and all sockets that it has."""
         for key in list(self.selector.get_map().values()):
-            key.fileobj.close()  # type: ignore[union-attr] # each is a socket
+            key.fileobj.close()  # type: ignore[union-attr] # all are sockets
         self.selector.close()
 
 
 class Owner(Protocol):
-    """Whose connections they are. Its Turns have the time."""
+    """The load that a connection belongs to."""
 
     turns: Turns
-    body_bytes: int  # of all answers; connections add to it
+    body_bytes: int  # of all responses; connections add to it
 
     def ready(self, connection: "Connection") -> None:
-        """It is connected; ask, if there is something to ask."""
+        """The connection is established; `ask` may be called now or later."""
 
     def done(self, connection: "Connection", kind: str) -> None:
-        """Its request ended, or its connecting did; RIGHT or what went wrong.
+        """The request has ended, or connecting failed; `kind` is CORRECT or the failure.
 
-        It can be asked again if it `is_open`.
+        `ask` may be called again where the connection `is_open`.
         """
 
     def gone(self, connection: "Connection") -> None:
-        """The server closed it while nothing was asked."""
+        """The server closed the connection while no request was running."""
+
+
+class ConnectionState(Enum):
+    """What a Connection waits for."""
+
+    CONNECTING = auto()
+    IDLE = auto()  # the next `ask`
+    WAITING = auto()  # a response
+    CLOSED = auto()
+
+
+# A global is read faster than a member of an Enum.
+_CONNECTING, _IDLE, _WAITING, _CLOSED = ConnectionState
 
 
 class Connection:
-    """Connects when it is made. `number` is its owner's, as are `due` and `sent`."""
+    """Connects when it is made. `number`, `due` and `sent` are for its owner's use."""
 
     __slots__ = (
-        *("_asked", "_closes", "_head", "_missing", "_odd", "_owner", "_status", "_tail"),
-        *("_trouble", "_unsent", "due", "is_open", "number", "sent", "socket"),
+        *("_closes", "_head", "_is_rare", "_missing", "_owner", "_state", "_status", "_tail"),
+        *("_trouble", "_unsent", "due", "number", "sent", "socket"),
     )
 
     def __init__(self, owner: Owner, number: int, source: int) -> None:
-        """`source` counts connections, so that they come from all source addresses in turn."""
+        """`source` counts connections, which come from all source addresses in turn."""
         self.number = number
         self.due = self.sent = 0.0
         self._owner = owner
-        self._asked = self._closes = False
+        self._state = _CONNECTING
+        self._closes = False  # after this response
         self._head = self._unsent = b""
         self._tail = b""  # of a chunked body
-        self._status = RIGHT
+        self._status = CORRECT
         self._missing = 0  # bytes of the body
-        self._odd = True  # connecting, or a send that is not done: rather rare
-        self.is_open = False
+        self._is_rare = True  # it connects, or a send is incomplete or failed
         self.socket = unconnected(source)
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -216,9 +243,14 @@ class Connection:
         self._trouble = 0 if error == EINPROGRESS else error
         owner.turns.selector.register(self.socket, EVENT_WRITE, self._on_events)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is connected and not closed."""
+        return self._state is _IDLE or self._state is _WAITING
+
     def ask(self, request: bytes) -> None:
-        """Send it. The answer to the one before has to be whole."""
-        self._asked = True
+        """Send a request. The response to the one before must have ended."""
+        self._state = _WAITING
         try:
             sent = self.socket.send(request)
         except BlockingIOError:
@@ -228,20 +260,20 @@ class Connection:
             sent = 0
         if sent < len(request):
             self._unsent = request[sent:]
-            self._odd = True
+            self._is_rare = True
             self._watch(EVENT_READ | EVENT_WRITE)
 
     def close(self) -> None:
-        """Nothing more is told of it."""
+        """Close the socket; the owner gets no more calls."""
         if self.socket.fileno() >= 0:
             self._owner.turns.selector.unregister(self.socket)
             self.socket.close()
-        self.is_open = False
+        self._state = _CLOSED
 
     # ------------------------------------------------------------------------------ events
 
     def _on_events(self, mask: int) -> None:
-        if self._odd and self._is_through_with_odd(mask):
+        if self._is_rare and self._on_rare_events(mask):
             return
         try:
             if self._missing:
@@ -253,13 +285,13 @@ class Connection:
         except OSError:
             self._fail(CUT if self._head or self._missing else RESET)
 
-    def _is_through_with_odd(self, mask: int) -> bool:
-        """Whether there is nothing to read in this turn."""
-        if self._trouble or not self.is_open:
+    def _on_rare_events(self, mask: int) -> bool:
+        """Go on with connecting or sending; returns whether there is nothing to read now."""
+        if self._trouble or self._state is _CONNECTING:
             self._on_connected_or_trouble()
             return True
         if mask & EVENT_WRITE:
-            request, self._unsent, self._odd = self._unsent, b"", False
+            request, self._unsent, self._is_rare = self._unsent, b"", False
             self._watch(EVENT_READ)
             self.ask(request)
         return not mask & EVENT_READ
@@ -270,13 +302,13 @@ class Connection:
             names = {ECONNREFUSED: REFUSED} | dict.fromkeys(_RESETS, RESET)
             self._fail(names.get(error) or errorcode.get(error, str(error)))
             return
-        self.is_open = True
-        self._odd = False
+        self._state = _IDLE
+        self._is_rare = False
         self._watch(EVENT_READ)
         self._owner.ready(self)
 
     def _on_head(self, piece: bytes) -> None:
-        if not self._asked:  # its end, or a word before it, such as 408
+        if self._state is _IDLE:  # the end, or a response before the end, such as 408
             self.close()
             self._owner.gone(self)
         elif not piece:
@@ -292,7 +324,7 @@ class Connection:
                 self._fail(NO_HTTP)
             return
         self._head = b""
-        self._status = _judged(received[9:12])
+        self._status = _kind_of(received[9:12])
         self._closes = CLOSES.search(received, 0, end + 2) is not None
         length = LENGTH.search(received, 0, end + 2)
         if length is not None:
@@ -313,14 +345,14 @@ class Connection:
             self._count(count)
 
     def _on_chunks(self, piece: bytes) -> None:
-        """One request at a time: nothing can follow the last chunk, so it is at the end."""
+        """With one request at a time nothing follows the last chunk, so it ends the bytes."""
         self._tail = (self._tail + piece[-len(LAST_CHUNK) :])[-len(LAST_CHUNK) :]
         if self._tail == LAST_CHUNK:
             self._missing, self._tail = len(piece), b""
         self._count(len(piece))
 
     def _count(self, count: int) -> None:
-        """So many bytes of the body have come."""
+        """Take `count` more bytes of the body."""
         self._owner.body_bytes += count
         self._missing -= count
         if self._missing > 0:
@@ -328,8 +360,8 @@ class Connection:
         if self._missing < 0:
             self._fail(TOO_LONG)
             return
-        self._asked = False
-        if self._closes or self._unsent:  # the latter: it did not want the rest
+        self._state = _IDLE
+        if self._closes or self._unsent:  # unsent: the server did not read the whole request
             self.close()
         self._owner.done(self, self._status)
 
@@ -341,7 +373,7 @@ class Connection:
         self._owner.turns.selector.modify(self.socket, events, self._on_events)
 
 
-def _judged(status: bytes) -> str:
+def _kind_of(status: bytes) -> str:
     if status == b"200":
-        return RIGHT
+        return CORRECT
     return UNAVAILABLE if status == b"503" else f"status {status.decode('latin-1')}"

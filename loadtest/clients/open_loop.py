@@ -1,18 +1,19 @@
-"""An open loop: requests are due by the clock, whatever becomes of those before them.
+"""An open loop: requests are due by the clock, whatever happened to the requests before them.
 
 People do not stop coming because a server is slow. A closed loop does: its connections wait for
-their answers and ask nothing meanwhile, so that a stall of two seconds is one slow request to it
-and not the thousand that would have come. Here a request is due at its moment. It takes a free
-connection, or a new one, or waits in a queue until one is free; its `intended` latency begins when
+their responses and send nothing meanwhile, so a stall of two seconds is one slow request to it and
+not the thousand that would have come. Here a request is due at its moment. It takes a free
+connection, or a new one, or waits in a queue until one is free. Its `intended` latency begins when
 it was due, its `service` time when it was sent.
 
-Nothing vanishes. Of all requests that were due in the window each ends as right, as an error, as
-refused or as unanswered, and each is in `intended`: those that failed, and those that were not
-answered `--patience` seconds after the window, with their time so far. `service` has the right
-ones only. `achieved` counts right answers by when they came, not by when they were due.
+Every request that was due in the window is counted: as correct, as an error, as refused or as
+unanswered. Each is in `intended`, also those that failed, and those without a response `--patience`
+seconds after the window, with their time so far. `service` has the correct ones only. `achieved`
+counts correct responses by when they came, not by when they were due.
 
-A generator that is late lies, so it tells how late it came to its requests (`late`), and its share
-of a core. What it measured is appended to arrays and becomes histograms when all is over.
+A generator that is late reports wrong latencies, so it prints how late it sent its requests
+(`late`), and its share of a core. Measurements are appended to arrays and become histograms at the
+end.
 
 With stages, as in `3000x3,20000x3,3000x6` (requests per second x seconds), `slices` has a histogram
 of the intended latencies for each 100 ms in which requests were due: see `recovery`.
@@ -31,47 +32,48 @@ from math import inf
 from typing import Any, Final, NamedTuple
 
 from loadtest.clients.connection import (
-    RIGHT,
+    CORRECT,
     UNANSWERED,
     Announce,
     Connection,
     Tally,
     Turns,
     add_announce,
+    ignore,
     make_room,
-    say_nothing,
 )
 from loadtest.clients.histogram import Histogram, merged
-from loadtest.clients.slow_crowds import request, tell
+from loadtest.clients.slow_crowds import print_json, request
 
 SLICE_SECONDS: Final = 0.1
-START_SECONDS: Final = 0.02  # before the first request: nothing is late by its preparation
-BATCH: Final = 16  # requests that are sent before answers are looked for again
+START_SECONDS: Final = 0.02  # before the first request, so that preparation makes none late
+BATCH: Final = 16  # requests that are sent before responses are read again
 PATIENCE: Final = 5.0  # seconds
 CALM_SLICES: Final = 5  # in a row, for an overload to be over
 LEAST_NORMAL: Final = 0.005  # seconds: a p99 below it is normal whatever it was before
 
 
 class Stage(NamedTuple):
-    """So many requests per second for so many seconds."""
+    """A rate, in requests per second, and how long it lasts."""
 
     rate: float
     seconds: float
 
 
 def stages_of(text: str) -> list[Stage]:
-    """`3000x3,20000x3`. Raises ValueError."""
+    """The stages of a text such as `3000x3,20000x3`. Raises ValueError."""
     parts = (part.partition("x") for part in text.split(","))
     stages = [Stage(float(rate), float(seconds)) for rate, _, seconds in parts]
     if not all(0 < value < inf for stage in stages for value in stage):
-        raise ValueError("rates and seconds are above zero")
+        raise ValueError(f"Rates and seconds must be above 0, as in 3000x3,20000x3; got {text!r}.")
     return stages
 
 
 def schedule(stages: Sequence[Stage], seed: int | None = None) -> Iterator[float]:
-    """When each request is due, in seconds; with a seed, arrivals are those of a Poisson process.
+    """When each request is due, in seconds from the start.
 
-    Constant arrivals keep time for hours: each is counted from its stage's start.
+    With a seed, arrivals are a Poisson process. Constant arrivals stay exact for hours: each is
+    computed from the start of its stage.
     """
     start, source = 0.0, None if seed is None else random.Random(seed)
     for rate, seconds in stages:
@@ -86,22 +88,22 @@ def schedule(stages: Sequence[Stage], seed: int | None = None) -> Iterator[float
 
 
 class OpenLoop:
-    """A pool of connections, the requests that wait for one, and what came of all."""
+    """A pool of connections, the requests that wait for one, and the outcomes of all."""
 
     def __init__(
-        self, port: int, asked: bytes, connections: int, announce: Announce = say_nothing
+        self, port: int, request: bytes, connections: int, announce: Announce = ignore
     ) -> None:
         self._announce = announce
         self.turns = Turns(port)
         self.body_bytes = 0
         self.tally = Tally()
-        self.dues, self.intended = array("d"), array("d")  # of one request at the same place
+        self.dues, self.intended = array("d"), array("d")  # one request has the same index in both
         self.service, self.late = array("d"), array("d")
-        self.within = 0  # right answers that came in the window
+        self.within = 0  # correct responses that came in the window
         self.most = 0  # connections at a time
         self.window_bytes = 0
         self.generator_share = 0.0
-        self._asked = asked
+        self._request = request
         self._free: list[Connection] = []
         self._busy: set[Connection] = set()
         self._waiting: deque[float] = deque()
@@ -110,7 +112,10 @@ class OpenLoop:
         self._from = self._until = 0.0  # the window
 
     def run(self, dues: Sequence[float], warm_up: float, seconds: float, patience: float) -> None:
-        """Ask at all these times; those of the first `warm_up` seconds are not counted."""
+        """Send a request at each of these times (seconds from the start).
+
+        Those of the first `warm_up` seconds are not counted.
+        """
         start = time.monotonic() + START_SECONDS
         self._from, self._until = start + warm_up, start + warm_up + seconds
         number = self._run_until(self._from, dues, 0, start)
@@ -126,7 +131,7 @@ class OpenLoop:
         self.turns.close()
 
     def _run_until(self, end: float, dues: Sequence[float], number: int, start: float) -> int:
-        """Until then, or until nothing is left to do; gives the number of the next request."""
+        """Run until `end`, or until nothing is left to do; returns the next request's number."""
         while self.turns.now < end:
             number = self._ask_due(dues, number, start)
             if number < len(dues):
@@ -138,7 +143,7 @@ class OpenLoop:
         return number
 
     def _ask_due(self, dues: Sequence[float], number: int, start: float) -> int:
-        """Ask what is due, a batch at most; gives the number of the next."""
+        """Send the requests that are due, one batch at most; returns the next one's number."""
         end = min(number + BATCH, len(dues))
         while number < end:
             due, now = start + dues[number], time.monotonic()
@@ -159,7 +164,7 @@ class OpenLoop:
         self._busy.add(connection)
         connection.due = due
         connection.sent = now
-        connection.ask(self._asked)
+        connection.ask(self._request)
 
     def _open(self, due: float) -> None:
         connection = Connection(self, 0, self._opened)
@@ -168,16 +173,18 @@ class OpenLoop:
         self._busy.add(connection)
         self.most = max(self.most, len(self._busy))
 
-    # ------------------------------------------------------------------------------ answers
+    # ------------------------------------------------------------------------------ responses
 
     def ready(self, connection: Connection) -> None:
+        """Send the request for which the connection was made."""
         self._ask(connection, connection.due, time.monotonic())
 
     def done(self, connection: Connection, kind: str) -> None:
+        """Record the outcome, and give the connection to the next request that waits."""
         now = self.turns.now
         self._busy.discard(connection)
         self._record(connection.due, now, kind)
-        if kind == RIGHT:
+        if kind == CORRECT:
             if connection.due >= self._from:
                 self.service.append(now - connection.sent)
             self.within += self._from <= now < self._until
@@ -190,6 +197,7 @@ class OpenLoop:
             self._open(self._waiting.popleft())
 
     def gone(self, connection: Connection) -> None:
+        """Forget a free connection that the server has closed."""
         self._free.remove(connection)
 
     def _record(self, due: float, now: float, kind: str) -> None:
@@ -199,14 +207,14 @@ class OpenLoop:
             self.tally.add(kind)
 
     def _give_up(self, unasked: Sequence[float]) -> None:
-        """What has had no answer until now gets none, and what was not even asked is very late."""
+        """Record requests without a response as unanswered, and those not sent as late as well."""
         self.late.extend(self.turns.now - due for due in unasked if due >= self._from)
         asked = (connection.due for connection in self._busy)
         for due in chain(asked, self._waiting, unasked):
             self._record(due, self.turns.now, UNANSWERED)
 
     def slices(self) -> list[Histogram]:
-        """Intended latencies, by when their requests were due."""
+        """Intended latencies, a histogram for each SLICE_SECONDS in which requests were due."""
         count = max(1, round((self._until - self._from) / SLICE_SECONDS))
         slices = [Histogram() for _ in range(count)]
         for due, latency in zip(self.dues, self.intended, strict=True):
@@ -217,9 +225,9 @@ class OpenLoop:
 def recovery(slices: Sequence[Histogram], before: int, after: int, factor: float = 2.0) -> float:
     """Seconds from the end of an overload until p99 is back to normal.
 
-    The overload lasted from slice `before` to slice `after`. Normal is what p99 was before it, or
-    up to `factor` times that, for CALM_SLICES in a row; a slice without requests is calm. When it
-    never came back, this is the time that was waited for it.
+    The overload lasted from slice `before` to slice `after`. p99 is normal when it is at most
+    `factor` times its value before the overload, for CALM_SLICES slices in a row; a slice without
+    requests is calm. Where p99 never came back, the result is the whole time after the overload.
     """
     normal = merged(slices[:before]).percentile(0.99)
     most = max(LEAST_NORMAL, factor * normal)
@@ -232,8 +240,9 @@ def recovery(slices: Sequence[Histogram], before: int, after: int, factor: float
 
 
 def outcome(loop: OpenLoop, seconds: float, with_slices: bool) -> dict[str, Any]:
+    """What the program prints."""
     late = Histogram(loop.late)
-    told = {
+    result = {
         "due": len(loop.dues),
         **loop.tally.to_json(),
         "requests": loop.within,
@@ -248,13 +257,13 @@ def outcome(loop: OpenLoop, seconds: float, with_slices: bool) -> dict[str, Any]
         "service": Histogram(loop.service).to_json(),
     }
     if with_slices:
-        told["slice_seconds"] = SLICE_SECONDS
-        told["slices"] = [one.to_json() for one in loop.slices()]
-    return told
+        result["slice_seconds"] = SLICE_SECONDS
+        result["slices"] = [one.to_json() for one in loop.slices()]
+    return result
 
 
-def parsed() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Requests by the clock.")
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Send requests by the clock.")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--target", required=True)
     parser.add_argument("--rate", type=float, default=1000.0, help="requests per second")
@@ -262,25 +271,27 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--stages", type=stages_of, help="RATExSECONDS,... instead of both")
     parser.add_argument("--connections", type=int, default=256, help="at most")
     parser.add_argument("--arrivals", choices=["constant", "poisson"], default="constant")
-    parser.add_argument("--seed", type=int, default=1, help="of arrivals by chance")
+    parser.add_argument("--seed", type=int, default=1, help="of Poisson arrivals")
     parser.add_argument("--warm-up", type=float, default=0.0, help="seconds, not counted")
     add_announce(parser)
-    parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds, at the end")
+    parser.add_argument(
+        "--patience", type=float, default=PATIENCE, help="seconds to wait for responses at the end"
+    )
     return parser.parse_args()
 
 
 def main() -> None:
-    options = parsed()
+    options = parse_options()
     make_room(options.connections)
     stages = options.stages or [Stage(options.rate, options.seconds)]
     seconds = sum(stage.seconds for stage in stages)
     warm_up = [Stage(stages[0].rate, options.warm_up)] if options.warm_up > 0 else []
     seed = options.seed if options.arrivals == "poisson" else None
     dues = array("d", schedule([*warm_up, *stages], seed))
-    asked = request("GET", options.target)
-    loop = OpenLoop(options.port, asked, options.connections, options.announce)
+    head = request("GET", options.target)
+    loop = OpenLoop(options.port, head, options.connections, options.announce)
     loop.run(dues, options.warm_up, seconds, options.patience)
-    tell(**outcome(loop, seconds, bool(options.stages)))
+    print_json(**outcome(loop, seconds, bool(options.stages)))
 
 
 if __name__ == "__main__":

@@ -1,22 +1,22 @@
-"""The clients of `loadtest.benchmarks.memory`: each kind a process of its own, told to end by its
-stdin.
+"""Slow clients, bystanders and large transfers: each kind is a process that ends with its stdin.
 
-idle: many keep-alive connections, one request each, then silence.
-slow: many connections with a small receive buffer, each reading 4 KiB a second of a long body.
-bystander: a request each 10 ms, and how long each answer took.
-upload, download: one large body each way, every byte of it checked.
+idle: many keep-alive connections, with one request each and then silence.
+slow: many connections with a small receive buffer, each of which reads 4 KiB a second.
+bystander: a request every 10 ms, and how long each response took.
+upload, download: one large body in each direction, every byte of it checked.
 
-The slow readers have always something to read, so they do not wait for readiness: they are read by
-the clock, a hundredth of them each 10 ms. The bystander's latency counts from when its request was
-due, so that a server which stalls for 100 ms is charged for all ten requests, not for one; it
-therefore includes what the client machine adds, a tenth of a millisecond. Nor does a request wait
-for the one before it: where no connection is free it takes a new one, since a hundred people would,
-and one who asks faster than it is answered would measure its own queue. Every other request comes
-on a new connection in any case, since who was let in before may be served for ever while nobody
-else is. It never ends by itself: who is refused, answered wrongly or not at all waited as well, and
-asks again.
+The slow readers always have something to read, so they do not wait for readiness: they are read by
+the clock, a hundredth of them every 10 ms.
 
-Connections come from several loopback addresses, as a crowd's do.
+The bystander's latency counts from when its request was due, so a server that stalls for 100 ms is
+charged for all ten requests, not for one. It therefore includes what the client machine adds, a
+tenth of a millisecond. A request does not wait for the one before it: where no connection is free
+it takes a new one, as a hundred people would; a client that asks faster than it is served would
+measure its own queue. Every other request uses a new connection in any case, since a server may go
+on serving old connections while it accepts no others. The bystander never ends by itself: after a
+refusal, a wrong response or none it asks again.
+
+Connections come from several loopback addresses, as those of a crowd do.
 
     python -m loadtest.clients.slow_crowds KIND --port 8000 --target /echo/hello-world!!
 """
@@ -32,23 +32,26 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from loadtest.clients.closed_loop import exchange
-from loadtest.clients.connection import LATE, RIGHT, SERVER, Connection, Tally, Turns, unconnected
+from loadtest.clients.connection import CORRECT, LATE, SERVER, Connection, Tally, Turns, unconnected
 from loadtest.clients.histogram import Histogram
 
-SOCKET_TIMEOUT: Final = 20.0  # seconds for anything that waits
-WAVE: Final = 100  # idle connections whose answers are awaited together
+SOCKET_TIMEOUT: Final = 20.0  # seconds for a blocking call
+WAVE: Final = 100  # idle connections that are made together
 BYSTANDER_PERIOD: Final = 0.01  # seconds
-BYSTANDER_PATIENCE: Final = 5.0  # seconds that it waits for an answer
-SLOW_BUFFER: Final = 4096  # bytes asked of SO_RCVBUF; the kernel doubles it
+BYSTANDER_PATIENCE: Final = 5.0  # seconds that it waits for a response
+SLOW_BUFFER: Final = 4096  # bytes, for SO_RCVBUF; the kernel doubles it
 SLOW_READ: Final = 4096  # bytes
 SLOW_PERIOD: Final = 1.0  # seconds between a client's reads
-SLOW_SLICES: Final = 100  # of that period, each with its share of the clients
-READY_TIMEOUT: Final = 60.0  # seconds for all slow clients to have got something
+SLOW_SLICES: Final = 100  # of that period; each reads its share of the clients
+READY_TIMEOUT: Final = 60.0  # seconds until all slow clients have received bytes
 BLOCK_BYTES: Final = 1024 * 1024
 
 
 def connected(port: int, number: int, receive_buffer: int = 0) -> socket.socket:
-    """The crowd's `number`th connection. A buffer has to be set before: it decides the window."""
+    """The crowd's `number`th connection, blocking, with a receive buffer of so many bytes if any.
+
+    The buffer decides the TCP window, so it is set before connecting.
+    """
     client = unconnected(number)
     client.settimeout(SOCKET_TIMEOUT)
     if receive_buffer:
@@ -62,15 +65,17 @@ def connected(port: int, number: int, receive_buffer: int = 0) -> socket.socket:
 
 
 def request(method: str, target: str, fields: str = "") -> bytes:
+    """A head; `fields` are header fields, each with its line end."""
     return f"{method} {target} HTTP/1.1\r\nHost: {SERVER}\r\n{fields}\r\n".encode()
 
 
-def tell(**news: Any) -> None:
-    print(json.dumps(news), flush=True)
+def print_json(**content: Any) -> None:
+    """Print one line, for a Companion to receive."""
+    print(json.dumps(content), flush=True)
 
 
-def told_to_end(timeout: float) -> bool:
-    """Sleep, but not longer than until stdin is closed."""
+def stdin_ended(timeout: float) -> bool:
+    """Sleep until stdin is closed, for `timeout` seconds at most; returns whether it is closed."""
     return bool(select.select([sys.stdin], [], [], max(0.0, timeout))[0])
 
 
@@ -78,12 +83,13 @@ def told_to_end(timeout: float) -> bool:
 
 
 def idle(port: int, target: str, count: int) -> None:
+    """Hold connections; prints how many there are, and in the end how many are still open."""
     clients: list[socket.socket] = []
     while len(clients) < count:
         clients += _wave(port, target, len(clients), min(WAVE, count - len(clients)))
-    tell(connections=len(clients))
-    told_to_end(3600)
-    tell(still_open=sum(map(_is_open, clients)))
+    print_json(connections=len(clients))
+    stdin_ended(3600)
+    print_json(still_open=sum(map(_is_open, clients)))
 
 
 def _wave(port: int, target: str, first: int, count: int) -> list[socket.socket]:
@@ -91,26 +97,26 @@ def _wave(port: int, target: str, first: int, count: int) -> list[socket.socket]
     for client in wave:
         status, _ = exchange(client, request("GET", target))
         if status != 200:
-            raise SystemExit(f"an idle client was answered {status}")
+            raise SystemExit(f"an idle client got status {status}")
     return wave
 
 
 def _is_open(client: socket.socket) -> bool:
-    client.setblocking(False)  # with a timeout, Python would wait for it before it asks
+    client.setblocking(False)  # with a timeout, Python waits for readiness before it calls recv
     try:
         client.recv(1)
     except BlockingIOError:
         return True
     except OSError:
         return False
-    return False  # nothing was asked, so this is the end, or something wrong
+    return False  # no request is running, so this is the end, or an error
 
 
 # ---------------------------------------------------------------------------------- slow readers
 
 
 class SlowReader:
-    """A client that reads far less than it is sent."""
+    """A client that reads far less than the server sends."""
 
     __slots__ = ("bytes_read", "cut", "socket", "status")
 
@@ -123,7 +129,7 @@ class SlowReader:
         self.cut = False
 
     def read(self) -> None:
-        """What is there, if anything is."""
+        """Read SLOW_READ bytes at most, without waiting."""
         if self.cut:
             return
         try:
@@ -138,6 +144,10 @@ class SlowReader:
 
 
 def slow(port: int, target: str, count: int) -> None:
+    """Read slowly; prints when all readers have received bytes, and in the end what they got.
+
+    Raises SystemExit where that takes longer than READY_TIMEOUT.
+    """
     readers = [SlowReader(port, number, target) for number in range(count)]
     start, ready = time.monotonic(), False
     for turn in _paced(SLOW_PERIOD / SLOW_SLICES):
@@ -145,14 +155,14 @@ def slow(port: int, target: str, count: int) -> None:
             reader.read()
         if not ready and turn % SLOW_SLICES == 0:
             if time.monotonic() - start > READY_TIMEOUT:
-                raise SystemExit(f"not all clients had an answer after {READY_TIMEOUT:g} s")
+                raise SystemExit(f"some clients had no response after {READY_TIMEOUT:g} s")
             if ready := all(reader.status or reader.cut for reader in readers):
-                tell(at=time.monotonic())
-    _tell_of_slow(readers, time.monotonic() - start)
+                print_json(at=time.monotonic())
+    _print_slow(readers, time.monotonic() - start)
 
 
-def _tell_of_slow(readers: list[SlowReader], seconds: float) -> None:
-    tell(
+def _print_slow(readers: list[SlowReader], seconds: float) -> None:
+    print_json(
         answered=sum(reader.status == b"200" for reader in readers),
         cut=sum(reader.cut for reader in readers),
         bytes_per_second=sum(reader.bytes_read for reader in readers) / len(readers) / seconds,
@@ -160,9 +170,9 @@ def _tell_of_slow(readers: list[SlowReader], seconds: float) -> None:
 
 
 def _paced(period: float) -> Iterator[int]:
-    """The numbers from 0, one each `period` seconds; late ones at once; until told to end."""
+    """The numbers from 0, one every `period` seconds, late ones at once, until stdin ends."""
     turn, due = 0, time.monotonic()
-    while not told_to_end(due - time.monotonic()):
+    while not stdin_ended(due - time.monotonic()):
         yield turn
         turn += 1
         due += period
@@ -172,24 +182,24 @@ def _paced(period: float) -> Iterator[int]:
 
 
 class Bystander:
-    """Asks each 10 ms, whatever became of the requests before; each has its sample."""
+    """Sends a request every 10 ms, whatever happened to those before; each has its sample."""
 
     def __init__(self, port: int, target: str, patience: float) -> None:
         self.turns = Turns(port, listens=True)
         self.body_bytes = 0
         self.tally = Tally()
         self.samples: list[tuple[float, float]] = []  # when due, and seconds from then to the end
-        self.failed: list[float] = []  # when those were due that were not answered rightly
-        self._asked = request("GET", target)
-        self._asked_once = request("GET", target, "Connection: close\r\n")
-        self._comes_anew = False
+        self.failed: list[float] = []  # when the requests without a correct response were due
+        self._request = request("GET", target)
+        self._last_request = request("GET", target, "Connection: close\r\n")
+        self._next_is_new = False
         self._patience = patience
         self._free: list[Connection] = []
         self._busy: dict[Connection, None] = {}  # the oldest first
         self._opened = 0
 
     def run(self) -> None:
-        """Until told to end; what was due before that may still be answered, within patience."""
+        """Run until stdin ends, and then until requests that were due before have ended."""
         due = time.monotonic()
         while self.turns.now < self.turns.end:
             while due <= min(time.monotonic(), self.turns.end):
@@ -204,14 +214,14 @@ class Bystander:
         self.turns.close()
 
     def _ask(self, due: float) -> None:
-        """On a connection that was there before and on a new one, in turn."""
-        if self._free and not self._comes_anew:
+        """Send a request: on a connection that was there before, and on a new one, in turn."""
+        if self._free and not self._next_is_new:
             connection = self._free.pop()
-            connection.ask(self._asked)
+            connection.ask(self._request)
         else:
-            connection = Connection(self, int(self._comes_anew), self._opened)
+            connection = Connection(self, int(self._next_is_new), self._opened)
             self._opened += 1
-        self._comes_anew = not self._comes_anew
+        self._next_is_new = not self._next_is_new
         connection.due = due
         self._busy[connection] = None
 
@@ -220,7 +230,7 @@ class Bystander:
         return next(iter(self._busy))
 
     def _give_up(self) -> None:
-        """What has waited for too long."""
+        """End the requests that have waited longer than the patience."""
         while self._busy and self._oldest.due + self._patience <= self.turns.now:
             late = self._oldest
             late.close()
@@ -230,48 +240,54 @@ class Bystander:
         del self._busy[connection]
         self.tally.add(kind)
         self.samples.append((connection.due, self.turns.now - connection.due))
-        if kind != RIGHT:
+        if kind != CORRECT:
             self.failed.append(connection.due)
 
     def ready(self, connection: Connection) -> None:
-        connection.ask(self._asked_once if connection.number else self._asked)
+        """Send the request for which the connection was made."""
+        connection.ask(self._last_request if connection.number else self._request)
 
     def done(self, connection: Connection, kind: str) -> None:
+        """Record the outcome, and keep the connection where it can be used again."""
         self._end(connection, kind)
-        if connection.is_open and kind == RIGHT:
+        if connection.is_open and kind == CORRECT:
             self._free.append(connection)
         else:
             connection.close()
 
     def gone(self, connection: Connection) -> None:
+        """Forget a free connection that the server has closed."""
         self._free.remove(connection)
 
 
 def bystander(port: int, target: str, patience: float, as_histogram: bool) -> None:
+    """Run a Bystander; prints its outcome in the end."""
     one = Bystander(port, target, patience)
     one.run()
     if as_histogram:
         latencies = Histogram(seconds for _, seconds in one.samples)
-        tell(**one.tally.to_json(), bystander=latencies.to_json())
+        print_json(**one.tally.to_json(), bystander=latencies.to_json())
     else:
-        tell(**one.tally.to_json(), samples=one.samples, failed=one.failed)
+        print_json(**one.tally.to_json(), samples=one.samples, failed=one.failed)
 
 
 # ---------------------------------------------------------------------------------- large bodies
 
 
 class Blocks:
-    """A long body that both directions can make anew: the same block with other numbers in it."""
+    """A long body that can be made again for comparison: one block with a number in it."""
 
     def __init__(self) -> None:
         self._block = bytearray(random.Random(1).randbytes(BLOCK_BYTES))
 
     def block(self, number: int) -> bytearray:
+        """The block of this number; it is valid until the next call."""
         self._block[:8] = number.to_bytes(8, "big")
         return self._block
 
 
 def upload(port: int, target: str, size: int) -> None:
+    """Send a body of `size` bytes; prints status, seconds and the start of the response's body."""
     blocks = Blocks()
     with connected(port, 0) as client:
         start = time.monotonic()
@@ -280,24 +296,26 @@ def upload(port: int, target: str, size: int) -> None:
             for number in range(size // BLOCK_BYTES):
                 client.sendall(blocks.block(number))
         except OSError:
-            pass  # an early answer, perhaps; it is read below
+            pass  # perhaps an early response, which is read below
         status, body = exchange(client, b"")
-        tell(status=status, seconds=time.monotonic() - start, said=body[:200].decode("latin-1"))
+        seconds = time.monotonic() - start
+        print_json(status=status, seconds=seconds, body=body[:200].decode("latin-1"))
 
 
 def download(port: int, target: str, size: int) -> None:
+    """Read a body of `size` bytes; prints status, seconds and how many bytes are correct."""
     with connected(port, 0) as client:
         start = time.monotonic()
         client.sendall(request("GET", target))
         head = b""
         while not head.endswith(b"\r\n\r\n"):
-            head += client.recv(1) or b"\r\n\r\n"  # a head is short; its body stays unread
-        right = _count_right_blocks(client, size // BLOCK_BYTES)
+            head += client.recv(1) or b"\r\n\r\n"  # byte by byte, so that the body stays unread
+        correct = _count_correct_blocks(client, size // BLOCK_BYTES)
         seconds = time.monotonic() - start
-    tell(status=int(head[9:12] or 0), seconds=seconds, right=right * BLOCK_BYTES)
+    print_json(status=int(head[9:12] or 0), seconds=seconds, correct=correct * BLOCK_BYTES)
 
 
-def _count_right_blocks(client: socket.socket, count: int) -> int:
+def _count_correct_blocks(client: socket.socket, count: int) -> int:
     blocks, received = Blocks(), bytearray(BLOCK_BYTES)
     for number in range(count):
         if not _filled(client, memoryview(received)) or received != blocks.block(number):
@@ -306,7 +324,7 @@ def _count_right_blocks(client: socket.socket, count: int) -> int:
 
 
 def _filled(client: socket.socket, into: memoryview) -> bool:
-    """Whether so many bytes came before the end."""
+    """Fill `into`; returns whether enough bytes came before the end."""
     while into:
         count = client.recv_into(into)
         if not count:
@@ -316,14 +334,18 @@ def _filled(client: socket.socket, into: memoryview) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Clients in numbers, slow or with large bodies.")
+    parser = argparse.ArgumentParser(description="Many slow clients, or one with a large body.")
     parser.add_argument("kind", choices=["idle", "slow", "bystander", "upload", "download"])
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--target", required=True)
     parser.add_argument("--count", type=int, default=1, help="connections of idle and slow")
     parser.add_argument("--size", type=int, default=1024**3, help="bytes of upload and download")
-    parser.add_argument("--patience", type=float, default=BYSTANDER_PATIENCE, help="in seconds")
-    parser.add_argument("--histogram", action="store_true", help="of a bystander, not its samples")
+    parser.add_argument(
+        "--patience", type=float, default=BYSTANDER_PATIENCE, help="seconds, of the bystander"
+    )
+    parser.add_argument(
+        "--histogram", action="store_true", help="print the bystander's histogram, not its samples"
+    )
     options = parser.parse_args()
     if options.kind == "bystander":
         bystander(options.port, options.target, options.patience, options.histogram)

@@ -1,15 +1,15 @@
-"""Crowds that put a server under pressure: each kind a process of its own that tells what it saw.
+"""Crowds that put a server under pressure: each kind is a process that prints what it observed.
 
-burst: many connections at the same moment, a request on each. Every latency counts from the start
-of the burst: who is let in late has waited as well.
-slow-heads: clients that send a byte of a head each second and never end it. Whoever is cut comes
-back at once, so the pressure stays.
+burst: many connections at the same moment, with a request on each. Every latency counts from the
+start of the burst, so it includes the wait until the connection was accepted.
+slow-heads: clients that send one byte of a head each second and never end it. A client that is cut
+comes back at once, so the pressure stays.
 events: listeners of an event stream with one event each second, and how late events are. They come
-back as well; `silent` are those without an event on their present connection.
+back as well; `silent` counts those without an event on their present connection.
 
-A burst ends by itself. The others tell when all of their clients are there, or `--patience` is
-over; then they go on until they are told to end by their stdin, and tell what came of it. All
-count what they were refused, as a server that turns clients away has an easier life.
+A burst ends by itself. The others print a line when all of their clients are connected, or
+`--patience` has passed; then they go on until their stdin is closed, and print their result. All
+count refusals, since a server that turns clients away has less to do.
 
     python -m loadtest.clients.stress_crowds KIND --port 8000 --target /hello --count 5000
 """
@@ -31,12 +31,12 @@ from loadtest.clients.connection import (
     make_room,
 )
 from loadtest.clients.histogram import Histogram
-from loadtest.clients.slow_crowds import request, tell
+from loadtest.clients.slow_crowds import print_json, request
 
 PATIENCE: Final = 10.0  # seconds
 RETRY_SECONDS: Final = 1.0  # before a client that was refused comes back
-REFUSAL_SECONDS: Final = 0.2  # who is cut sooner than that was rather refused
-COMING_SECONDS: Final = 1.0  # in which all clients of a crowd come
+REFUSAL_SECONDS: Final = 0.2  # a client that is cut sooner counts as refused
+COMING_SECONDS: Final = 1.0  # over which the arrival of a crowd is spread
 TICK: Final = 0.01  # seconds
 TICKS: Final = 100  # from one byte of a slow head to the next
 EVENT_PERIOD: Final = 1.0  # seconds from event to event, as /events of the target has it
@@ -48,20 +48,21 @@ ENDLESS_FIELD: Final = b"X-Slow: "
 
 
 class Burst:
-    """All connections are begun before anything is read; each asks once."""
+    """Starts all connections before it reads anything; each sends one request."""
 
-    def __init__(self, port: int, asked: bytes) -> None:
+    def __init__(self, port: int, request: bytes) -> None:
         self.turns = Turns(port)
         self.body_bytes = 0
         self.tally = Tally()
         self.latencies = Histogram()
-        self.done_seconds = 0.0  # until the last of those that ended by themselves
-        self.opened_seconds = 0.0  # until all were begun: what comes earlier is read only then
-        self._asked = asked
+        self.done_seconds = 0.0  # until the last request ended by itself
+        self.opened_seconds = 0.0  # until all were started; earlier responses are read only then
+        self._request = request
         self._start = 0.0
         self._running: set[Connection] = set()
 
     def run(self, count: int, patience: float) -> None:
+        """Send `count` requests, and wait for their responses, `patience` seconds at most."""
         self._start = time.monotonic()
         for number in range(count):
             self._running.add(Connection(self, number, number))
@@ -78,27 +79,30 @@ class Burst:
         self.latencies.record(self.turns.now - self._start)
 
     def ready(self, connection: Connection) -> None:
-        connection.ask(self._asked)
+        """Send the request."""
+        connection.ask(self._request)
 
     def done(self, connection: Connection, kind: str) -> None:
+        """Record the outcome."""
         self._running.remove(connection)
         self._record(kind)
         self.done_seconds = self.turns.now - self._start
 
     def gone(self, connection: Connection) -> None:
-        """It was kept and is not needed any more."""
+        """Ignore a keep-alive connection that has done its request."""
 
 
 def burst(options: argparse.Namespace) -> None:
+    """Run a Burst; prints its outcome."""
     fields = "" if options.keep_alive else "Connection: close\r\n"
     one = Burst(options.port, request("GET", options.target, fields))
     options.announce("open")
     one.run(options.count, options.patience)
     options.announce("over")
     all_ended = not one.tally.unanswered
-    tell(
+    print_json(
         connections=options.count,
-        served=one.tally.right / options.count,
+        served=one.tally.correct / options.count,
         done_seconds=one.done_seconds if all_ended else options.patience,
         opened_seconds=one.opened_seconds,
         **one.tally.to_json(),
@@ -110,23 +114,24 @@ def burst(options: argparse.Namespace) -> None:
 
 
 class Crowd:
-    """So many clients, who come within about a second and come back when they are lost."""
+    """Clients that arrive within about a second, and come back when their connection is lost."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.turns = Turns(options.port, listens=True)
         self.body_bytes = 0
-        self.tally = Tally()  # of what ended, although nothing should
-        self.there: dict[int, Connection] = {}  # those that are connected
-        self.broken = 0  # that had been there
+        self.tally = Tally()  # of connections that ended, although none should
+        self.connected: dict[int, Connection] = {}
+        self.broken = 0  # connections that were lost after they had been made
         self.count: int = options.count
         self._patience: float = options.patience
         self._opened = 0
-        now = time.monotonic()  # a heap: when, and who
+        now = time.monotonic()
+        # A heap of when the next client comes, and its number.
         self._coming = [(now + n / self.count * COMING_SECONDS, n) for n in range(self.count)]
 
     def run(self) -> None:
-        """Until told to end; tells in between when all are there."""
-        start, told = time.monotonic(), False
+        """Run until stdin ends; prints a line when all clients are ready."""
+        start, printed = time.monotonic(), False
         for number in count():
             due = start + number * TICK
             self.turns.turn(due)  # at least once, however late it is
@@ -139,42 +144,47 @@ class Crowd:
                 self.open(heappop(self._coming)[1], self._opened)
             self.tick(number)
             ready = self.count_ready()
-            if not told and (ready == self.count or self.turns.now > start + self._patience):
-                tell(at=self.turns.now, ready=ready, **self.so_far())
-                told = True
+            if not printed and (ready == self.count or self.turns.now > start + self._patience):
+                print_json(at=self.turns.now, ready=ready, **self.so_far())
+                printed = True
 
     def open(self, number: int, source: int) -> None:
+        """Make the connection of a client."""
         Connection(self, number, source)
 
     def tick(self, number: int) -> None:
-        """What is to be done each 10 ms."""
+        """The work of every TICK."""
 
     def count_ready(self) -> int:
-        return len(self.there)
+        """How many clients are ready."""
+        return len(self.connected)
 
     def so_far(self) -> dict[str, Any]:
-        """What else is to be told when all are there."""
+        """More values for the line that `run` prints."""
         return {}
 
     def ready(self, connection: Connection) -> None:
-        self.there[connection.number] = connection
+        """Keep the connection, and the time of its start in `sent`."""
+        self.connected[connection.number] = connection
         connection.sent = self.turns.now
 
     def done(self, connection: Connection, kind: str) -> None:
+        """Count the loss, and let the client come back: after a pause where it was refused."""
         connection.close()
-        was_there = self.there.pop(connection.number, None) is not None
-        self.broken += was_there
+        was_connected = self.connected.pop(connection.number, None) is not None
+        self.broken += was_connected
         self.tally.add(kind)
-        stayed = was_there and self.turns.now > connection.sent + REFUSAL_SECONDS
+        stayed = was_connected and self.turns.now > connection.sent + REFUSAL_SECONDS
         pause = 0.0 if stayed else RETRY_SECONDS
         heappush(self._coming, (self.turns.now + pause, connection.number))
 
     def gone(self, connection: Connection) -> None:
+        """Count the loss of an idle connection."""
         self.done(connection, CLOSED)
 
 
 class SlowHeads(Crowd):
-    """A hundredth of the clients sends its next byte each 10 ms."""
+    """Every 10 ms a hundredth of the clients send their next byte."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         super().__init__(options)
@@ -182,33 +192,41 @@ class SlowHeads(Crowd):
         self._sent = [0] * self.count  # bytes of the head
 
     def ready(self, connection: Connection) -> None:
+        """Start a new head."""
         super().ready(connection)
         self._sent[connection.number] = 0
 
     def tick(self, number: int) -> None:
+        """Send the next byte of every TICKSth client."""
         for one in range(number % TICKS, self.count, TICKS):
-            if (connection := self.there.get(one)) is not None:
+            if (connection := self.connected.get(one)) is not None:
                 place = self._sent[one]
                 self._sent[one] += 1
                 connection.ask(self._head[place : place + 1] or b"x")
 
 
 def slow_heads(options: argparse.Namespace) -> None:
+    """Run SlowHeads; prints the outcome in the end."""
     crowd = SlowHeads(options)
     crowd.run()
-    tell(connections=crowd.count, connected=len(crowd.there), cut=crowd.broken, **told_of(crowd))
+    print_json(
+        connections=crowd.count,
+        connected=len(crowd.connected),
+        cut=crowd.broken,
+        **outcome_of(crowd),
+    )
     crowd.turns.close()
 
 
 class Listener(Connection):
-    """Its answer is a stream of events that does not end."""
+    """A connection whose response is an endless stream of events."""
 
     __slots__ = ("_end", "_heard", "events", "heard_at")
 
     def __init__(self, owner: "Listeners", number: int, source: int) -> None:
         self.events = 0
         self.heard_at = 0.0
-        self._end = b""  # of the last piece: an event may be cut anywhere
+        self._end = b""  # of the last piece, since a piece may end within an event
         self._heard = owner.heard
         super().__init__(owner, number, source)
 
@@ -221,30 +239,34 @@ class Listener(Connection):
 
 
 class Listeners(Crowd):
-    """`lateness` is how much longer than a second each event was waited for."""
+    """Listeners of one event each second; `lateness` counts the wait beyond that second."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         super().__init__(options)
         self.events = 0
         self.lateness = Histogram()
-        self._asked = request("GET", options.target, "Accept: text/event-stream\r\n")
-        self._listening: dict[int, Listener] = {}  # those that have had an event
+        self._request = request("GET", options.target, "Accept: text/event-stream\r\n")
+        self._listening: dict[int, Listener] = {}  # those that have received an event
 
     def open(self, number: int, source: int) -> None:
+        """Make the connection of a listener."""
         Listener(self, number, source)
 
     def ready(self, connection: Connection) -> None:
+        """Ask for the stream."""
         super().ready(connection)
-        connection.ask(self._asked)
+        connection.ask(self._request)
 
     def count_ready(self) -> int:
+        """How many listeners have received an event."""
         return len(self._listening)
 
     def so_far(self) -> dict[str, Any]:
+        """The events until now."""
         return {"events": self.events}
 
     def heard(self, listener: Listener, events: int) -> None:
-        """The first of them was waited for; the others, if any, came with it."""
+        """Count events that arrived together; the lateness is that of the first one."""
         now = self.turns.now
         if listener.events:
             self.lateness.record(max(0.0, now - listener.heard_at - EVENT_PERIOD))
@@ -254,11 +276,12 @@ class Listeners(Crowd):
         self.events += events
 
     def done(self, connection: Connection, kind: str) -> None:
+        """Count the loss; the listener is silent until its next event."""
         self._listening.pop(connection.number, None)
         super().done(connection, kind)
 
     def end(self) -> None:
-        """Who waits for an event that is late already is counted with that."""
+        """Record the lateness until now of events that are due and have not come."""
         for listener in self._listening.values():
             late = self.turns.now - listener.heard_at - EVENT_PERIOD
             if late > 0.0:
@@ -266,35 +289,37 @@ class Listeners(Crowd):
 
 
 def events(options: argparse.Namespace) -> None:
+    """Run Listeners; prints the outcome in the end."""
     crowd = Listeners(options)
     crowd.run()
     crowd.end()
-    tell(
+    print_json(
         connections=crowd.count,
-        connected=len(crowd.there),
+        connected=len(crowd.connected),
         silent=crowd.count - crowd.count_ready(),
         events=crowd.events,
         broken=crowd.broken,
         lateness=crowd.lateness.to_json(),
-        **told_of(crowd),
+        **outcome_of(crowd),
     )
     crowd.turns.close()
 
 
-def told_of(crowd: Crowd) -> dict[str, Any]:
-    told = crowd.tally.to_json()
-    return {name: told[name] for name in ("errors", "refused", "kinds")}
+def outcome_of(crowd: Crowd) -> dict[str, Any]:
+    """The counts of a crowd that has no correct responses to count."""
+    counts = crowd.tally.to_json()
+    return {name: counts[name] for name in ("errors", "refused", "kinds")}
 
 
 def main() -> None:
     kinds = {"burst": burst, "slow-heads": slow_heads, "events": events}
-    parser = argparse.ArgumentParser(description="Clients in numbers who press a server.")
+    parser = argparse.ArgumentParser(description="Many clients that put a server under pressure.")
     parser.add_argument("kind", choices=list(kinds))
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--target", required=True)
     parser.add_argument("--count", type=int, default=1000, help="connections")
     parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds")
-    parser.add_argument("--keep-alive", action="store_true", help="of a burst's connections")
+    parser.add_argument("--keep-alive", action="store_true", help="do not close after a burst")
     add_announce(parser)
     options = parser.parse_args()
     make_room(options.count)

@@ -1,8 +1,8 @@
--- For wrk: the same head in every request but for sixteen digits of its cookie.
+-- For wrk: the same head in every request, except for sixteen digits of its cookie.
 --
--- The head is in the file that is the first argument, with sixteen "@" for the digits; the second
--- argument is the first number. All that does not change is joined before the load begins, so a
--- request costs one string.format and one concatenation: well below what wrk itself does for it.
+-- The first argument is a file with the head, with sixteen "@" in place of the digits; the second
+-- argument is the first number. The constant parts are joined before the load begins, so a request
+-- costs one string.format and one concatenation, well below what wrk itself does for it.
 
 local before, after, number
 local format = string.format

@@ -1,4 +1,4 @@
--- For wrk: another path each time, below that of the URL.
+-- For wrk: another path in every request, below the path of the URL.
 
 local number = 0
 local prefix

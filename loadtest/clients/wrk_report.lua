@@ -1,5 +1,5 @@
--- For wrk: every latency that it has counted, instead of a few percentiles: a line of
--- microseconds and counts, which read_wrk in generators.py understands.
+-- For wrk: all latencies that it has counted, not only a few percentiles: a line of microseconds
+-- and counts, which read_wrk in loadtest/experiment/measure/generators.py reads.
 
 function done(summary, latency, requests)
   local pairs_of = {}

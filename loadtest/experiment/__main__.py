@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from loadtest import system
+from loadtest import system, system_idle
 from loadtest.experiment.measure.arms import ARMS, versions
 from loadtest.experiment.measure.harness import Harness, Options, confine, make_files
 from loadtest.experiment.measure.plans import PLANS, Planned, available, expected_seconds, narrowed
@@ -32,7 +32,7 @@ def main() -> int:
     plan, lacking = available(narrowed(PLANS[options.plan], options.only or (), options.arm or ()))
     rounds = options.rounds or ROUNDS[options.plan]
     expected = expected_seconds(plan, rounds, options.seconds)
-    print(system.introduction(system.described()))
+    print(system_idle.machine_summary(system_idle.machine_facts()))
     print(
         f"{options.plan}: {len(plan)} cells, {rounds} rounds, "
         f"{rounds * sum(len(one.cell.arms) for one in plan)} samples, "
@@ -85,7 +85,7 @@ def _about(name: str, plan: Sequence[Planned], rounds: int) -> Run:
         started=time.time(),
         rounds=rounds,
         commit=_commit(),
-        machine=system.described(),
+        machine=system_idle.machine_facts(),
         versions=versions({arm for one in plan for arm in one.cell.arms}),
         cells=[one.cell for one in plan],
     )

@@ -34,7 +34,8 @@ from loadtest import system
 from loadtest.benchmarks.tables import percentile, table
 from loadtest.clients.histogram import Histogram
 from loadtest.clients.slow_crowds import request
-from loadtest.system import ADDRESS, Companion, MeasurementError
+from loadtest.companion import Companion, started_companion
+from loadtest.system import ADDRESS, MeasurementError
 
 RATE: Final = 500  # requests per second, of the open loop
 CONNECTIONS: Final = 4  # of each closed loop
@@ -101,7 +102,7 @@ def open_loops(pid: int, port: int, seconds: float, freeze: float, folder: Path)
         amount = ["--rate", str(RATE), "--seconds", str(seconds), "--patience", str(PATIENCE)]
         loop = start("open_loop", *amount)
         freeze_amid(pid, seconds, freeze)
-        told = loop.hear(PATIENCE + END_SECONDS)
+        told = loop.receive(PATIENCE + END_SECONDS)
         beside = bystander.dismiss()
     for name, one in (("open loop", told), ("bystander", beside)):
         if one["kinds"]:
@@ -122,7 +123,7 @@ def companions(stack: ExitStack, port: int, folder: Path) -> Callable[..., Compa
         arguments = [*options, "--port", str(port), "--target", TARGET]
         log = folder / f"{module}.log"
         return stack.enter_context(
-            system.companion(f"loadtest.clients.{module}", arguments, core, log)
+            started_companion(f"loadtest.clients.{module}", arguments, core, log)
         )
 
     return start

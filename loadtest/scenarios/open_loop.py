@@ -74,7 +74,7 @@ class OpenLoop(User):
         options = self.environment.parsed_options
         assert options is not None
         seconds = options.open_seconds or inf
-        announce = connection.announce if options.announce else connection.say_nothing
+        announce = connection.announce if options.announce else connection.ignore
         self._start = time.perf_counter()
         opening = gevent.spawn_later(WARM_UP_SECONDS, announce, "open")
         try:

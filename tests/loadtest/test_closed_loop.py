@@ -32,8 +32,8 @@ def loaded(port: int, connections: int, seconds: float, warm_up: float = 0.0) ->
     load = Load(port, HEAD)
     load.run(connections, seconds, warm_up)
     told = outcome(load)
-    assert Histogram.from_json(told["service"]).count == told["requests"] == sum(load.answers)
-    assert len(load.answers) == connections == told["connections"]
+    assert Histogram.from_json(told["service"]).count == told["requests"] == sum(load.responses)
+    assert len(load.responses) == connections == told["connections"]
     return told
 
 
@@ -82,7 +82,7 @@ def test_each_kind_is_counted_once() -> None:
     assert told.pop("kinds").keys() == {
         *("503", "reset", "cut", "status 404", "unanswered", "EMFILE")
     }
-    assert told == {"right": 2, "refused": 2, "errors": 3, "unanswered": 1}
+    assert told == {"correct": 2, "refused": 2, "errors": 3, "unanswered": 1}
 
 
 def test_a_fair_server(tmp_path: Path) -> None:
@@ -143,9 +143,9 @@ def test_a_request_a_connection(tmp_path: Path) -> None:
     with hostile_arms.reactor(tmp_path) as (_, port):
         load = Load(port, request("GET", "/hello", "Connection: close\r\n"))
         load.run(4, 0.3)
-    assert load.tally.right > 4
+    assert load.tally.correct > 4
     assert load.tally.errors == load.tally.refused == 0
-    assert min(load.answers) >= 1
+    assert min(load.responses) >= 1
 
 
 def test_large_bodies_are_counted_and_not_kept() -> None:
@@ -166,7 +166,7 @@ def test_large_bodies_are_counted_and_not_kept() -> None:
         load.run(1, 0.5)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    assert load.tally.right >= 1
+    assert load.tally.correct >= 1
     assert load.body_bytes >= 32 * 1024 * 1024
     assert peak < 4 * 1024 * 1024
     assert not load.tally.errors
@@ -227,7 +227,7 @@ def bystander(tmp_path: Path, port: int, seconds: float, *options: str) -> dict[
     with hostile_arms.tool(tmp_path, "slow_crowds", port, *arguments) as one:
         time.sleep(seconds)
         told = one.dismiss()
-    counted = told["right"] + told["errors"] + told["refused"] + told["unanswered"]
+    counted = told["correct"] + told["errors"] + told["refused"] + told["unanswered"]
     latencies = told.get("samples") or Histogram.from_json(told["bystander"]).counts
     assert counted == (len(latencies) if "samples" in told else sum(latencies.values()))
     assert counted > 5
@@ -245,7 +245,7 @@ def test_a_bystander_is_charged_from_when_it_was_due(tmp_path: Path) -> None:
         os.kill(pid, signal.SIGCONT)
         told = one.dismiss()
     samples = told["samples"]
-    assert told["right"] == len(samples)
+    assert told["correct"] == len(samples)
     assert sum(seconds > 0.1 for _, seconds in samples) >= 35
     assert all(b[0] - a[0] == pytest.approx(0.01) for a, b in pairwise(samples))
 
@@ -256,7 +256,7 @@ def test_a_bystander_survives(tmp_path: Path, name: str) -> None:
     with hostile_arms.server(behaviour) as port:
         told = bystander(tmp_path, port, 0.5)
     assert told["kinds"].keys() == {kind}
-    assert told["right"] == 0
+    assert told["correct"] == 0
 
 
 def test_a_bystander_that_is_refused(tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_a_bystander_comes_anew_every_other_time(tmp_path: Path) -> None:
     with hostile_arms.server(behave) as port:
         told = bystander(tmp_path, port, 1.0, "--patience", "0.3")
     assert told["kinds"].keys() == {"late"}
-    assert told["right"] == pytest.approx(told["errors"], abs=5)
+    assert told["correct"] == pytest.approx(told["errors"], abs=5)
     assert len(told["failed"]) == told["errors"]
 
 
@@ -309,7 +309,7 @@ def test_a_bystander_does_not_queue_behind_itself(tmp_path: Path) -> None:
     with hostile_arms.server(behave) as port:
         told = bystander(tmp_path, port, 1.5)
     latencies = [seconds for _, seconds in told["samples"]]
-    assert told["right"] == len(latencies) > 50
+    assert told["correct"] == len(latencies) > 50
     assert 0.2 <= median(latencies) < 0.6
 
 
@@ -325,7 +325,7 @@ def test_a_bystander_comes_back(tmp_path: Path) -> None:
     with hostile_arms.server(behave) as port:
         told = bystander(tmp_path, port, 0.6)
     assert told["kinds"] == {"cut": 5}
-    assert told["right"] > 5
+    assert told["correct"] > 5
 
 
 # ---------------------------------------------------------------------------------- pressure
@@ -336,8 +336,8 @@ def test_a_burst_is_answered(tmp_path: Path) -> None:
     with hostile_arms.reactor(tmp_path) as (_, port):
         for more in ([], ["--keep-alive"]):
             with hostile_arms.tool(tmp_path, "stress_crowds", port, *options, *more) as one:
-                told = one.hear(20.0)
-            assert told["right"] == told["connections"] == 300
+                told = one.receive(20.0)
+            assert told["correct"] == told["connections"] == 300
             assert told["served"] == 1.0
             assert 0.0 < told["done_seconds"] < 10.0
             latencies = Histogram.from_json(told["intended"])
@@ -348,8 +348,8 @@ def test_a_burst_is_answered(tmp_path: Path) -> None:
 def test_a_burst_that_is_answered_in_part(tmp_path: Path) -> None:
     options = ["burst", "--target", "/", "--count", "20", "--patience", "0.5"]
     with answering(5) as port, hostile_arms.tool(tmp_path, "stress_crowds", port, *options) as one:
-        told = one.hear(20.0)
-    assert (told["right"], told["unanswered"], told["served"]) == (5, 15, 0.25)
+        told = one.receive(20.0)
+    assert (told["correct"], told["unanswered"], told["served"]) == (5, 15, 0.25)
     latencies = Histogram.from_json(told["intended"])
     assert latencies.count == 20
     assert latencies.percentile(0.5) >= 0.5
@@ -362,7 +362,7 @@ def test_a_burst_that_is_refused(tmp_path: Path) -> None:
         hostile_arms.refusing() as port,
         hostile_arms.tool(tmp_path, "stress_crowds", port, *options) as one,
     ):
-        told = one.hear(20.0)
+        told = one.receive(20.0)
     assert told["refused"] == 20
     assert told["served"] == 0.0
     assert Histogram.from_json(told["intended"]).count == 20
@@ -374,7 +374,7 @@ def test_slow_heads_come_back_when_they_are_cut(tmp_path: Path) -> None:
         hostile_arms.reactor(tmp_path, "--head-timeout", "0.3") as (_, port),
         hostile_arms.tool(tmp_path, "stress_crowds", port, *options) as one,
     ):
-        assert one.hear(20.0)["ready"] > 0
+        assert one.receive(20.0)["ready"] > 0
         time.sleep(1.5)
         told = one.dismiss()
     assert told["cut"] > 50  # some of them twice
@@ -395,7 +395,7 @@ def test_slow_heads_never_end(tmp_path: Path) -> None:
         hostile_arms.server(behave) as port,
         hostile_arms.tool(tmp_path, "stress_crowds", port, *options) as one,
     ):
-        assert one.hear(20.0)["ready"] == 1
+        assert one.receive(20.0)["ready"] == 1
         time.sleep(2.2)
         told = one.dismiss()
     assert heads == [b"G", b"E"]
@@ -408,7 +408,7 @@ def test_listeners_tell_of_events_and_of_their_end(tmp_path: Path) -> None:
         hostile_arms.reactor(tmp_path, "--shutdown-timeout", "0") as (pid, port),
         hostile_arms.tool(tmp_path, "stress_crowds", port, *options) as one,
     ):
-        assert one.hear(20.0)["ready"] == 20
+        assert one.receive(20.0)["ready"] == 20
         time.sleep(1.5)
         os.kill(pid, signal.SIGTERM)
         time.sleep(0.5)
@@ -430,7 +430,7 @@ def test_a_late_event_is_noticed(tmp_path: Path, comes: bool) -> None:
         hostile_arms.reactor(tmp_path) as (pid, port),
         hostile_arms.tool(tmp_path, "stress_crowds", port, *options) as one,
     ):
-        one.hear(20.0)
+        one.receive(20.0)
         os.kill(pid, signal.SIGSTOP)
         try:
             time.sleep(2.0)
@@ -452,6 +452,6 @@ def test_who_does_not_answer_listeners_is_told(tmp_path: Path) -> None:
         hostile_arms.server(hostile_arms.never_answer) as port,
         hostile_arms.tool(tmp_path, "stress_crowds", port, *options) as one,
     ):
-        assert one.hear(20.0)["ready"] == 0
+        assert one.receive(20.0)["ready"] == 0
         told = one.dismiss()
     assert (told["silent"], told["events"], told["broken"]) == (5, 0, 0)

@@ -15,12 +15,12 @@ from loadtest.experiment.measure.generators import (
     read_log,
     read_wrk,
 )
-from loadtest.experiment.measure.sample_server import Outcome, Setting
+from loadtest.experiment.measure.sample_server import Outcome, SampleServer
 from loadtest.system import MeasurementError
 from tests.support import hostile_arms
 
 # Of h2load 1.52 with 8 connections, shortened where it tells of its progress.
-RIGHT = """\
+CORRECT = """\
 Warm-up phase is over for thread #0.
 Main benchmark duration is started for thread #0.
 Main benchmark duration is over for thread #0. Stopping all clients.
@@ -77,7 +77,7 @@ req/s           :       0.00    16253.20     4060.83     7519.21    75.00%
 
 
 def test_h2load_of_a_good_run() -> None:
-    values = read_h2load(RIGHT, 0.5, 8)
+    values = read_h2load(CORRECT, 0.5, 8)
     assert values.pop("jain") == pytest.approx(1 / (1 + (24.85 / 9922.86) ** 2))
     assert values == {
         "requests": 39701,
@@ -92,7 +92,7 @@ def test_h2load_of_a_good_run() -> None:
 @pytest.mark.parametrize(("told", "seconds"), [("63.05s", 63.05), ("800.13ms", 0.80013)])
 def test_bytes_are_those_of_the_warm_up_as_well(told: str, seconds: float) -> None:
     """13 bytes in each answer of 800 ms: h2load counts answers in the last 500 of them only."""
-    values = read_h2load(RIGHT.replace("800.13ms", told), 0.5, 8)
+    values = read_h2load(CORRECT.replace("800.13ms", told), 0.5, 8)
     assert values["bytes_rate"] == pytest.approx(837135 / seconds)
     if told == "800.13ms":
         assert values["bytes_rate"] == pytest.approx(13 * values["rate"], rel=0.02)
@@ -100,7 +100,7 @@ def test_bytes_are_those_of_the_warm_up_as_well(told: str, seconds: float) -> No
 
 def test_jain_from_mean_and_deviation_by_hand() -> None:
     """Rates 1, 2 and 3: (1+2+3)^2 / (3 * 14); their deviation is the root of 2/3."""
-    text = RIGHT.replace("79402.00", "6.00")
+    text = CORRECT.replace("79402.00", "6.00")
     text = text.replace("9891.10     9972.70     9922.86       24.85", "1.00 3.00 2.00 0.8164966")
     assert read_h2load(text, 0.5, 3)["jain"] == pytest.approx(36 / 42)
 
@@ -116,7 +116,7 @@ def test_wrong_answers_are_errors_once_each() -> None:
 
 def test_failures_without_an_answer_are_errors() -> None:
     old = "39701 done, 39701 succeeded, 0 failed, 0 errored"
-    text = RIGHT.replace(old, "39701 done, 39701 succeeded, 8 failed, 8 errored")
+    text = CORRECT.replace(old, "39701 done, 39701 succeeded, 8 failed, 8 errored")
     values = read_h2load(text, 0.5, 8)
     assert values["errors"] == 8
     assert values["requests"] == 39701
@@ -147,7 +147,7 @@ def test_starved_connections_are_not_served() -> None:
 def test_two_decimals_make_no_lost_connections(mean: str, total: str) -> None:
     """10,000 connections with a mean that was rounded down or up."""
     old = "79402.00", "9891.10     9972.70     9922.86       24.85"
-    text = RIGHT.replace(old[0], total).replace(old[1], f"0.20 3.00 {mean} 0.30")
+    text = CORRECT.replace(old[0], total).replace(old[1], f"0.20 3.00 {mean} 0.30")
     assert "refused" not in read_h2load(text, 0.5, 10_000)
     text = text.replace(total, f"{float(mean) * 9700:.2f}")
     assert read_h2load(text, 0.5, 10_000)["refused"] == pytest.approx(300, abs=1)
@@ -159,10 +159,10 @@ def test_a_rate_too_small_for_two_decimals_says_nothing_of_fairness() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "h2load: segmentation\n fault", RIGHT.partition("requests:")[0]]
+    "text", ["", "h2load: segmentation\n fault", CORRECT.partition("requests:")[0]]
 )
 def test_h2load_of_something_else(text: str) -> None:
-    with pytest.raises(MeasurementError, match="h2load said") as raised:
+    with pytest.raises(MeasurementError, match="h2load printed") as raised:
         read_h2load(text, 1.0, 8)
     assert " ".join(text.split())[-20:] in str(raised.value)
     assert len(str(raised.value)) < 300
@@ -241,7 +241,7 @@ def test_wrk_of_nothing_but_resets() -> None:
 
 @pytest.mark.parametrize("text", ["", "Usage: wrk <options>", WRK.partition("latencies")[0]])
 def test_wrk_of_something_else(text: str) -> None:
-    with pytest.raises(MeasurementError, match="wrk said") as raised:
+    with pytest.raises(MeasurementError, match="wrk printed") as raised:
         read_wrk(text, ["wrk"], 1.0)
     assert " ".join(text.split())[-20:] in str(raised.value)
 
@@ -250,8 +250,8 @@ def test_wrk_of_something_else(text: str) -> None:
 
 
 @pytest.fixture
-def setting(tmp_path: Path) -> Setting:
-    return Setting(1, 1, tmp_path, 1.0, 0.0)
+def server(tmp_path: Path) -> SampleServer:
+    return SampleServer(1, 1, tmp_path, 1.0, 0.0)
 
 
 def which_of(*programs: str) -> object:
@@ -275,7 +275,7 @@ def test_which_generator(
     closing: bool,
     depth: int,
     chosen: str,
-    setting: Setting,
+    server: SampleServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     called: list[str] = []
@@ -287,30 +287,30 @@ def test_which_generator(
     for name in ("h2load", "wrk_closing", "own_client"):
         monkeypatch.setattr(generators, name, partial(note, name))
     monkeypatch.setattr(shutil, "which", which_of(*installed))
-    closed_loop(setting, "/hello", 4, closing=closing, depth=depth)
+    closed_loop(server, "/hello", 4, closing=closing, depth=depth)
     assert called == [chosen]
 
 
 def test_very_many_connections_are_our_clients(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch
+    server: SampleServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """h2load does not always end then."""
     monkeypatch.setattr(shutil, "which", which_of("h2load", "wrk", "stdbuf"))
     monkeypatch.setattr(generators, "own_client", lambda *_: Outcome(1.0, ["ours"]))
     monkeypatch.setattr(generators, "h2load", lambda *_: Outcome(1.0, ["h2load"]))
     most = generators.MANY_CONNECTIONS
-    assert closed_loop(setting, "/hello", most).generator == ["ours"]
-    assert closed_loop(setting, "/hello", most - 1).generator == ["h2load"]
+    assert closed_loop(server, "/hello", most).generator == ["ours"]
+    assert closed_loop(server, "/hello", most - 1).generator == ["h2load"]
 
 
-def test_nobody_else_pipelines(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_else_pipelines(server: SampleServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", which_of("wrk"))
-    with pytest.raises(MeasurementError, match="only h2load pipelines"):
-        closed_loop(setting, "/hello", 4, depth=2)
+    with pytest.raises(MeasurementError, match="pipelining needs h2load"):
+        closed_loop(server, "/hello", 4, depth=2)
 
 
 def test_what_it_says_before_it_ends_is_told(
-    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: SampleServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """h2load and wrk, as a program that complains: the complaint is the reason."""
     bad = "#!/bin/sh\necho 'unable to connect to 127.0.0.1:9 Connection refused' >&2\nexit 1\n"
@@ -318,18 +318,18 @@ def test_what_it_says_before_it_ends_is_told(
         (tmp_path / name).write_text(bad)
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    with pytest.raises(MeasurementError, match="wrk said: unable to connect"):
-        generators.wrk_closing(setting, "/hello", 4)
+    with pytest.raises(MeasurementError, match="wrk printed: unable to connect"):
+        generators.wrk_closing(server, "/hello", 4)
     if not shutil.which("stdbuf"):
         pytest.skip("no stdbuf")
-    with pytest.raises(MeasurementError, match=r"h2load: it did not say.*unable to connect"):
-        h2load(setting, "/hello", 4, 1, ())
+    with pytest.raises(MeasurementError, match=r"h2load: expected a line with.*unable to connect"):
+        h2load(server, "/hello", 4, 1, ())
 
 
 @pytest.mark.skipif(not (shutil.which("h2load") and shutil.which("stdbuf")), reason="no h2load")
 def test_the_h2load_that_is_installed_says_what_we_read(tmp_path: Path) -> None:
     with hostile_arms.reactor(tmp_path) as (pid, port):
-        outcome = h2load(Setting(pid, port, tmp_path, 0.3, 0.0), "/hello", 4, 2, ("x: y",))
+        outcome = h2load(SampleServer(pid, port, tmp_path, 0.3, 0.0), "/hello", 4, 2, ("x: y",))
     assert outcome.values["requests"] > 0
     assert outcome.values["errors"] == 0
     assert outcome.values["served"] == 1.0
@@ -342,7 +342,7 @@ def test_the_h2load_that_is_installed_says_what_we_read(tmp_path: Path) -> None:
 @pytest.mark.skipif(not shutil.which("wrk"), reason="no wrk")
 def test_the_wrk_that_is_installed_says_what_we_read(tmp_path: Path) -> None:
     with hostile_arms.reactor(tmp_path) as (pid, port):
-        outcome = generators.wrk_closing(Setting(pid, port, tmp_path, 1.0, 0.0), "/hello", 4)
+        outcome = generators.wrk_closing(SampleServer(pid, port, tmp_path, 1.0, 0.0), "/hello", 4)
     assert outcome.values["requests"] > 0
     assert outcome.values["errors"] == outcome.values["refused"] == 0
     assert outcome.latencies["service"].count >= outcome.values["requests"]

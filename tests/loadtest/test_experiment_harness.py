@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from loadtest import system
+from loadtest import system, system_idle
 from loadtest.clients import slow_crowds
 from loadtest.clients.histogram import Histogram
 from loadtest.experiment.__main__ import _parsed
@@ -23,13 +23,14 @@ from loadtest.experiment.measure import harness, sample_server
 from loadtest.experiment.measure.arms import ARMS, Arm
 from loadtest.experiment.measure.harness import Harness, Options, check_identity, warm_up
 from loadtest.experiment.measure.plans import Planned
-from loadtest.experiment.measure.sample_server import Outcome, Setting, Window
+from loadtest.experiment.measure.sample_server import Outcome, SampleServer, Window
 from loadtest.experiment.measure.samples import Cell, Recorder, Run, Sample, read
 from loadtest.experiment.measure.workloads import Workload, keepalive
-from loadtest.system import MeasurementError, Times
+from loadtest.system import MeasurementError
+from loadtest.system_idle import Times
 from tests.support import hostile_arms, processes
 
-Measure = Callable[[Setting, float], Outcome]
+Measure = Callable[[SampleServer, float], Outcome]
 
 SECONDS = 30.0  # for what should come soon, on a machine that is busy
 ALL_QUIET = Times(0, 0, 1000)
@@ -49,14 +50,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(ARMS, name, fake(name))
     for name in ("other", "huge", "words", "no pid", "garbage", "unwilling"):
         monkeypatch.setitem(ARMS, name, fake(name))
-    monkeypatch.setattr(harness, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(harness, "IDLE_SECONDS", 0.0)
     monkeypatch.setattr(system, "STOP_TIMEOUT", 0.5)
     monkeypatch.setattr(slow_crowds, "SOCKET_TIMEOUT", 1.0)
     monkeypatch.setattr(sample_server, "BYSTANDER_PATIENCE", 0.5)
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)  # no generator of others
 
 
-def nothing(surroundings: Setting, x: float) -> Outcome:
+def nothing(server: SampleServer, x: float) -> Outcome:
     return Outcome(1.0, ["generator"], {"requests": x, "cpu_us": 1.0})
 
 
@@ -95,11 +96,11 @@ def test_arms_take_turns_forwards_and_backwards_each_in_a_process_of_its_own(
     pids: list[int] = []
     commands: processes.Commands = {}
 
-    def measure(surroundings: Setting, x: float) -> Outcome:
+    def measure(server: SampleServer, x: float) -> Outcome:
         assert not processes.left(commands), "the one before is still there"
-        pids.append(surroundings.pid)
-        commands.update(processes.commands([surroundings.pid]))
-        return nothing(surroundings, x)
+        pids.append(server.pid)
+        commands.update(processes.commands([server.pid]))
+        return nothing(server, x)
 
     plan = [planned("a", "b", "c", measure=measure), planned("b", "a")]
     samples = carried_out(tmp_path, plan, rounds=3)
@@ -118,9 +119,9 @@ def test_arms_take_turns_forwards_and_backwards_each_in_a_process_of_its_own(
 def test_each_sample_is_on_the_disk_before_the_next_begins(tmp_path: Path) -> None:
     there: list[int] = []
 
-    def measure(surroundings: Setting, x: float) -> Outcome:
+    def measure(server: SampleServer, x: float) -> Outcome:
         there.append(len(read(tmp_path / "raw.jsonl").samples))
-        return nothing(surroundings, x)
+        return nothing(server, x)
 
     carried_out(tmp_path, [planned("a", "b", measure=measure)], rounds=2)
     assert there == [0, 1, 2, 3]
@@ -129,11 +130,11 @@ def test_each_sample_is_on_the_disk_before_the_next_begins(tmp_path: Path) -> No
 def test_an_interrupt_leaves_what_was_done(tmp_path: Path) -> None:
     commands: processes.Commands = {}
 
-    def measure(surroundings: Setting, x: float) -> Outcome:
-        commands.update(processes.commands([surroundings.pid]))
+    def measure(server: SampleServer, x: float) -> Outcome:
+        commands.update(processes.commands([server.pid]))
         if len(commands) == 2:
             raise KeyboardInterrupt
-        return nothing(surroundings, x)
+        return nothing(server, x)
 
     with pytest.raises(KeyboardInterrupt):
         carried_out(tmp_path, [planned("a", "b", measure=measure)])
@@ -164,15 +165,15 @@ def test_commands_are_told_as_somebody_would_type_them() -> None:
 @pytest.mark.parametrize(
     ("arm", "reason"),
     [
-        ("never begins", "it ended at once: the port is taken"),
-        ("other", r"process 1 answered, and \d+ was started"),
-        ("huge", r"process 9{20} answered, and \d+ was started"),
-        ("words", "asked for its process, it answered 200 b'mine"),
-        ("no pid", "asked for its process, it answered 404"),
-        ("garbage", "no answer"),
-        ("unwilling", "GET /hello was answered 503"),
-        ("dies early", "was answered 0|no answer"),
-        ("freezes early", "no answer: timed out"),
+        ("never begins", "the server ended at once: the port is taken"),
+        ("other", r"process 1 responded, but \d+ was started"),
+        ("huge", r"process 9{20} responded, but \d+ was started"),
+        ("words", "expected a process id from /pid, got 200 b'mine"),
+        ("no pid", "expected a process id from /pid, got 404"),
+        ("garbage", "no response"),
+        ("unwilling", "GET /hello got status 503"),
+        ("dies early", "got status 0|no response"),
+        ("freezes early", "no response: timed out"),
     ],
 )
 def test_an_arm_that_fails_is_a_sample_with_a_reason(arm: str, reason: str, tmp_path: Path) -> None:
@@ -202,7 +203,7 @@ def test_an_arm_that_fails_is_a_sample_with_a_reason(arm: str, reason: str, tmp_
 def test_a_workload_that_fails_is_a_sample_with_a_reason(
     trouble: Exception, tmp_path: Path
 ) -> None:
-    def measure(surroundings: Setting, x: float) -> Outcome:
+    def measure(server: SampleServer, x: float) -> Outcome:
         raise trouble
 
     first, second = carried_out(tmp_path, [planned("a", measure=measure), planned("b")])
@@ -214,7 +215,7 @@ def test_a_workload_that_fails_is_a_sample_with_a_reason(
 
 
 def test_a_mistake_of_ours_is_not_taken_for_a_measurement(tmp_path: Path) -> None:
-    def measure(surroundings: Setting, x: float) -> Outcome:
+    def measure(server: SampleServer, x: float) -> Outcome:
         raise AssertionError("a bug")
 
     with pytest.raises(AssertionError, match="a bug"):
@@ -223,7 +224,7 @@ def test_a_mistake_of_ours_is_not_taken_for_a_measurement(tmp_path: Path) -> Non
 
 def test_an_arm_that_dies_in_the_middle(tmp_path: Path) -> None:
     first, second = carried_out(tmp_path, [planned("dies", measure=keepalive), planned("a")])
-    assert first.failure == "the server ended meanwhile: MemoryError: no room"
+    assert first.failure == "the server ended during the load: MemoryError: no room"
     assert not second.failure
 
 
@@ -254,7 +255,7 @@ def test_another_process_at_the_port_is_found_out(decoy: tuple[int, int]) -> Non
     pid, port = decoy
     check_identity(pid, port)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
-        with pytest.raises(MeasurementError, match=f"{pid} answered, and {other.pid} was started"):
+        with pytest.raises(MeasurementError, match=f"{pid} responded, but {other.pid} was started"):
             check_identity(other.pid, port)
         other.communicate()
 
@@ -275,9 +276,9 @@ def test_bad_answers_to_who_asks_for_the_process(kind: str) -> None:
 def test_nobody_answers() -> None:
     with hostile_arms.refusing() as port:
         for ask in (check_identity, warm_up):
-            with pytest.raises(MeasurementError, match=r"no answer: .*refused"):
+            with pytest.raises(MeasurementError, match=r"no response: .*refused"):
                 ask(os.getpid(), port)
-    timed_out = pytest.raises(MeasurementError, match="no answer: timed out")
+    timed_out = pytest.raises(MeasurementError, match="no response: timed out")
     with hostile_arms.server(hostile_arms.never_answer) as port, timed_out:
         check_identity(os.getpid(), port)
 
@@ -306,7 +307,7 @@ def test_a_warm_up_tells_what_an_answer_costs(decoy: tuple[int, int]) -> None:
 def test_noise(
     times: list[Times], steal: float, noisy: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(system, "machine_times", iter(times).__next__)
+    monkeypatch.setattr(system_idle, "machine_times", iter(times).__next__)
     monkeypatch.setattr(os, "getloadavg", lambda: (1.5, 9.0, 9.0))
     (sample,) = carried_out(tmp_path, [planned("a")])
     assert sample.steal == pytest.approx(steal)
@@ -316,7 +317,7 @@ def test_noise(
 
 def test_a_failure_may_be_noisy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     times = [Times(0, 0, 0), Times(0, 0, 40), Times(0, 0, 40), Times(0, 100, 440)]
-    monkeypatch.setattr(system, "machine_times", iter(times).__next__)
+    monkeypatch.setattr(system_idle, "machine_times", iter(times).__next__)
     (sample,) = carried_out(tmp_path, [planned("no pid")])
     assert sample.failure
     assert sample.noisy
@@ -344,17 +345,17 @@ def test_progress_tells_where_it_is_and_how_long_it_takes(
 def test_progress_tells_of_failures_errors_and_noise(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def measure(surroundings: Setting, x: float) -> Outcome:
+    def measure(server: SampleServer, x: float) -> Outcome:
         values = {"rate": 1234.5, "errors": 7.0, "refused": 2.0, "generator_share": 0.5}
         return Outcome(1.0, [], values, {"service": Histogram([0.0125] * 9), "x": Histogram()})
 
     times = [Times(0, 0, 0), Times(40, 0, 40), Times(0, 0, 0), Times(0, 0, 40)] * 2
-    monkeypatch.setattr(system, "machine_times", iter(times).__next__)
+    monkeypatch.setattr(system_idle, "machine_times", iter(times).__next__)
     carried_out(tmp_path, [planned("a", "no pid", measure=measure)])
     lines = capsys.readouterr().err.splitlines()
     text = "1,234/s, 7 errors, 2 refused, generator 50%, service p99 12.5 ms (noisy)  ("
     assert text in lines[1]
-    assert "failed: asked for its process" in lines[3]
+    assert "failed: expected a process id" in lines[3]
 
 
 # ---------------------------------------------------------------------------------- the window
@@ -386,7 +387,7 @@ def finished(
     wrong: int = 0,
 ) -> Outcome:
     """With a window of two seconds from 10.0 on, in which the server has used a second."""
-    one = Setting(os.getpid(), 1, folder, 2.0, 0.0, small_cost)
+    one = SampleServer(os.getpid(), 1, folder, 2.0, 0.0, small_cost)
     told = {"samples": samples, "failed": [due for due, _ in samples[:wrong]]}
     one._bystander = ToldBystander(told)  # type: ignore[assignment]
     values = {"requests": requests} if requests else {}
@@ -449,9 +450,9 @@ def test_the_capacity_is_the_best_of_three_and_known_to_all(
     monkeypatch.setattr(harness, "capacity_of", lambda _: next(rates))
     seen: list[float] = []
 
-    def measure(surroundings: Setting, x: float) -> Outcome:
-        seen.append(surroundings.capacity)
-        return nothing(surroundings, x)
+    def measure(server: SampleServer, x: float) -> Outcome:
+        seen.append(server.capacity)
+        return nothing(server, x)
 
     carried_out(tmp_path, [planned("b", "c", measure=measure, capacity=True)])
     assert seen == [300.0, 300.0]
@@ -461,7 +462,7 @@ def test_the_capacity_is_the_best_of_three_and_known_to_all(
 
 def test_no_capacity_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(harness, "OURS", "no pid")
-    with pytest.raises(MeasurementError, match="asked for its process"):
+    with pytest.raises(MeasurementError, match="expected a process id"):
         carried_out(tmp_path, [planned("a", capacity=True)])
 
 

@@ -78,7 +78,7 @@ def test_all_are_here() -> None:
 
 
 def test_pipelining_needs_h2load(samples: dict[str, Sample]) -> None:
-    assert samples["pipelining"].failure == "only h2load pipelines, and it is not installed"
+    assert samples["pipelining"].failure == "pipelining needs h2load, which is not installed"
 
 
 @pytest.mark.parametrize("kind", [kind for kind in SMALL if kind != "pipelining"])
@@ -188,8 +188,8 @@ class Crowd:
     def poll(self) -> int | None:
         return 1 if self._ends else None
 
-    def hear(self, timeout: float) -> dict[str, float]:
-        raise MeasurementError("nothing heard")
+    def receive(self, timeout: float) -> dict[str, float]:
+        raise MeasurementError("no line")
 
 
 def test_who_never_arrives_is_not_waited_for_and_who_died_is_told() -> None:

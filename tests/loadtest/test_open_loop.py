@@ -35,9 +35,9 @@ def run(
 def check_that_nothing_vanished(loop: OpenLoop, due: int) -> None:
     told = outcome(loop, 1.0, with_slices=True)
     assert told["due"] == due
-    assert told["right"] + told["errors"] + told["refused"] + told["unanswered"] == due
+    assert told["correct"] + told["errors"] + told["refused"] + told["unanswered"] == due
     assert Histogram.from_json(told["intended"]).count == due
-    assert Histogram.from_json(told["service"]).count == told["right"]
+    assert Histogram.from_json(told["service"]).count == told["correct"]
     assert sum(Histogram.from_json(one).count for one in told["slices"]) == due
 
 
@@ -76,7 +76,7 @@ def test_stages() -> None:
 def test_all_are_answered_right(tmp_path: Path) -> None:
     with hostile_arms.reactor(tmp_path) as (_, port):
         loop = run(port, rate=500, seconds=0.6, warm_up=0.2)
-    assert loop.tally.right == 300
+    assert loop.tally.correct == 300
     assert loop.body_bytes >= 300 * len(b"hello-world!!")
     assert loop.most <= 16
 
@@ -94,10 +94,10 @@ def test_a_freeze_is_charged_to_all_who_came(tmp_path: Path) -> None:
             time.sleep(0.5)
         finally:
             os.kill(pid, signal.SIGCONT)
-        told = loop.hear(20.0)
+        told = loop.receive(20.0)
     intended = Histogram.from_json(told["intended"])
     service = Histogram.from_json(told["service"])
-    assert intended.count == told["due"] == told["right"] == 400
+    assert intended.count == told["due"] == told["correct"] == 400
     assert intended.percentile(0.99) >= 0.375
     assert service.longest >= 0.375
     assert service.percentile(0.99) < 0.3
@@ -113,9 +113,9 @@ def test_it_tells_when_it_was_late_itself(tmp_path: Path) -> None:
         os.kill(loop.process.pid, signal.SIGSTOP)
         time.sleep(0.4)
         os.kill(loop.process.pid, signal.SIGCONT)
-        told = loop.hear(20.0)
+        told = loop.receive(20.0)
     assert told["late"] >= 0.2
-    assert told["due"] == told["right"] == 300
+    assert told["due"] == told["correct"] == 300
     assert 0.0 < told["generator_share"] < 1.0
 
 
@@ -125,10 +125,10 @@ def test_stages_have_slices(tmp_path: Path) -> None:
         hostile_arms.reactor(tmp_path) as (_, port),
         hostile_arms.tool(tmp_path, "open_loop", port, *options) as loop,
     ):
-        told = loop.hear(20.0)
+        told = loop.receive(20.0)
     slices = [Histogram.from_json(one).count for one in told["slices"]]
     assert len(slices) == 6
-    assert sum(slices) == told["due"] == told["right"]
+    assert sum(slices) == told["due"] == told["correct"]
     assert sum(slices[:3]) < sum(slices[3:])
 
 
@@ -185,7 +185,7 @@ def test_answers_after_the_window_are_no_part_of_what_was_achieved() -> None:
 
     with hostile_arms.server(behave) as port:
         loop = run(port, rate=200, seconds=0.1, patience=5.0)
-    assert loop.tally.right == 20
+    assert loop.tally.correct == 20
     assert 0 <= loop.within <= 4
 
 
@@ -195,7 +195,7 @@ def test_a_server_may_close_between_requests(says: bytes) -> None:
     text = b"HTTP/1.1 200 OK\r\n" + says + b"Content-Length: 5\r\n\r\nhello"
     with hostile_arms.server(hostile_arms.answer(text)) as port:
         loop = run(port, rate=40, seconds=0.25)
-    assert loop.tally.right == 10, loop.tally.kinds
+    assert loop.tally.correct == 10, loop.tally.kinds
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
@@ -212,7 +212,7 @@ def test_answers_come_in_any_pieces(size: int) -> None:
 
     with hostile_arms.server(behave) as port:
         loop = run(port, rate=4, seconds=0.25)
-    assert loop.tally.right == 1, loop.tally.kinds
+    assert loop.tally.correct == 1, loop.tally.kinds
 
 
 # ---------------------------------------------------------------------------------- recovery

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from loadtest import system
+from loadtest import system, system_idle
+from loadtest.companion import Companion, Lines
 from loadtest.experiment.measure.memory_breakdown import Memory, above, memory_of
-from loadtest.system import Companion, Lines, MeasurementError
+from loadtest.system import MeasurementError
 from tests.support import processes
 
 SECONDS = 20.0  # for what should come at once, on a machine that is busy
@@ -104,7 +105,7 @@ def test_until(tmp_path: Path) -> None:
         lines = Lines(one)
         lines.until("begins", SECONDS)
         assert lines.rest(SECONDS).split() == ["three", "four"]
-        with pytest.raises(MeasurementError, match="it did not say 'five', but ''"):
+        with pytest.raises(MeasurementError, match="expected a line with 'five', got ''"):
             lines.until("five", SECONDS)
 
 
@@ -112,7 +113,7 @@ def test_until_tells_what_was_said_last(tmp_path: Path) -> None:
     with running(tmp_path, r"print('one\ntwo', flush=True); time.sleep(60)") as one:
         lines = Lines(one)
         assert lines.next(SECONDS) == "one"
-        with pytest.raises(MeasurementError, match="it did not say 'five', but 'two'"):
+        with pytest.raises(MeasurementError, match="expected a line with 'five', got 'two'"):
             lines.until("five", 0.5)
 
 
@@ -129,8 +130,8 @@ def test_the_rest_does_not_wait_for_ever(tmp_path: Path) -> None:
 def test_what_a_companion_says(tmp_path: Path) -> None:
     code = r"""print('{"a": 1}\n{"b": 2}', flush=True); sys.stdin.read(); print('{"c": 3}')"""
     with companion(tmp_path, code) as one:
-        assert one.hear(SECONDS) == {"a": 1}
-        assert one.hear(SECONDS) == {"b": 2}
+        assert one.receive(SECONDS) == {"a": 1}
+        assert one.receive(SECONDS) == {"b": 2}
         assert one.dismiss(SECONDS) == {"c": 3}
 
 
@@ -138,33 +139,33 @@ def test_a_line_that_came_too_late_to_be_heard_is_not_the_last_one(tmp_path: Pat
     """A crowd may be there only after nobody waits for it any more."""
     code = r"""sys.stdin.read(); print('{"ready": 1}'); print('{"told": 2}')"""
     with companion(tmp_path, code) as one:
-        with pytest.raises(MeasurementError, match=r"tool: nothing heard in 0\.2 s"):
-            one.hear(0.2)
+        with pytest.raises(MeasurementError, match=r"tool: no line in 0\.2 s"):
+            one.receive(0.2)
         assert one.dismiss(SECONDS) == {"told": 2}
 
 
 @pytest.mark.parametrize("dismissed", [False, True])
 def test_one_that_dies_is_quoted(tmp_path: Path, dismissed: bool) -> None:
-    code = "print('first', file=sys.stderr)\nraise SystemExit('an idle client was answered 503')"
+    code = "print('first', file=sys.stderr)\nraise SystemExit('an idle client got status 503')"
     with (
         companion(tmp_path, code) as one,
-        pytest.raises(MeasurementError, match="tool: an idle client was answered 503"),
+        pytest.raises(MeasurementError, match="tool: an idle client got status 503"),
     ):
-        one.dismiss(SECONDS) if dismissed else one.hear(SECONDS)
+        one.dismiss(SECONDS) if dismissed else one.receive(SECONDS)
 
 
 def test_one_that_dies_in_silence(tmp_path: Path) -> None:
     with (
         companion(tmp_path, "os._exit(3)") as one,
-        pytest.raises(MeasurementError, match="tool: it said nothing"),
+        pytest.raises(MeasurementError, match="tool: its log is empty"),
     ):
-        one.hear(SECONDS)
+        one.receive(SECONDS)
 
 
 def test_one_that_does_not_end_when_it_is_dismissed(tmp_path: Path) -> None:
     with (
         companion(tmp_path, "print('{}', flush=True); time.sleep(60)") as one,
-        pytest.raises(MeasurementError, match=r"nothing heard in 0\.5 s"),
+        pytest.raises(MeasurementError, match=r"no line in 0\.5 s"),
     ):
         one.dismiss(0.5)
 
@@ -174,9 +175,9 @@ def test_what_is_no_news(tmp_path: Path, line: str) -> None:
     for dismissed in (False, True):
         with (
             companion(tmp_path, f"print({line!r}, flush=True)") as one,
-            pytest.raises(MeasurementError, match="tool said"),
+            pytest.raises(MeasurementError, match="tool printed"),
         ):
-            one.dismiss(SECONDS) if dismissed else one.hear(SECONDS)
+            one.dismiss(SECONDS) if dismissed else one.receive(SECONDS)
 
 
 # ---------------------------------------------------------------------------------- the end
@@ -223,7 +224,7 @@ def test_a_program_that_is_not_there(tmp_path: Path) -> None:
 def test_a_server_that_ends_at_once_is_quoted(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "raise SystemExit('the port is taken')"]
     with (
-        pytest.raises(MeasurementError, match="it ended at once: the port is taken"),
+        pytest.raises(MeasurementError, match="the server ended at once: the port is taken"),
         system.serving(command, system.free_port(), None, tmp_path / "log"),
     ):
         pass
@@ -276,11 +277,11 @@ def test_cpu_time_is_of_all_threads_and_of_no_children() -> None:
 
 
 def test_machine_times_go_on() -> None:
-    before = system.machine_times()
+    before = system_idle.machine_times()
     end = time.process_time() + 0.1
     while time.process_time() < end:
         pass
-    after = system.machine_times()
+    after = system_idle.machine_times()
     assert after.total - before.total >= after.busy - before.busy >= 5  # ticks of 10 ms
     assert after.stolen >= before.stolen >= 0
 

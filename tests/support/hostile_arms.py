@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from loadtest import system
+from loadtest.companion import Companion, started_companion
 
 Behaviour = Callable[[socket.socket], bool]  # whether the connection is kept open
 
@@ -120,11 +121,11 @@ def reactor(folder: Path, *options: str) -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def tool(folder: Path, module: str, port: int, *options: str) -> Iterator[system.Companion]:
+def tool(folder: Path, module: str, port: int, *options: str) -> Iterator[Companion]:
     """One of the load generators in a process of its own."""
     arguments = [*options, "--port", str(port)]
     core = system.cores()[1]
-    with system.companion(
+    with started_companion(
         f"loadtest.clients.{module}", arguments, core, folder / "tool.log"
     ) as one:
         yield one

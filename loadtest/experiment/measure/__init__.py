@@ -1,4 +1,6 @@
-"""Measuring: samples.py (what is kept of a measurement) first, then arms.py (the servers),
-sample_server.py (one server and its surroundings), generators.py and workloads.py (the load),
-memory_breakdown.py, plans.py (which cells in which run) and harness.py (the rules).
+"""Measuring. In the order in which to read it:
+
+samples.py (what is kept of a measurement), arms.py (the servers that are compared),
+sample_server.py (one server while it is measured), generators.py and workloads.py (the load),
+memory_breakdown.py, plans.py (which cells each plan has), harness.py (the rules of a run).
 """

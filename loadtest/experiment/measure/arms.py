@@ -1,12 +1,13 @@
-"""Who is measured: ours, the threads that it replaces, and others where they are installed.
+"""The servers that are compared: the reactor, threads in its place, and other servers.
 
-Those of ours are one program but for who waits: the same application, directory, options, log and
-protocol code. They can do every workload. Where threads share the processor with one that computes
-they are there a second time, with a switch interval that serves them better. The peers answer
-/hello and /pid and nothing else, so they are only in the cells that need no more.
+The reactor and the threaded servers are the same program except for how they wait: the same
+application, directory, options, log and protocol code. They can do every workload. Where threads
+share the processor with one that computes, the threads are measured a second time, with a shorter
+switch interval that serves them better. The peers serve /hello and /pid alone, so they are only in
+the cells that need no more, and only where they are installed.
 
-An arm is a command. It listens at the port that it is given, and what it writes goes to a folder of
-its own, which is gone with it.
+An arm is a command line. The server listens at the port that it is given, and writes into a
+directory of its own, which is removed afterwards.
 """
 
 import importlib.metadata
@@ -22,7 +23,7 @@ from loadtest.apps.peers import BODY
 from loadtest.benchmarks.peers import NGINX_FRAME, nginx_at, nginx_program
 from loadtest.experiment.measure.samples import OURS, POOL, POOL_THREADS, THREADS
 
-QUICK_SWITCH: Final = 0.0005  # seconds: what the reactor sets for itself
+QUICK_SWITCH: Final = 0.0005  # seconds; the reactor uses the same
 QUICK_THREADS: Final = f"threads-{QUICK_SWITCH * 1000:g}ms"
 PEERS: Final = ("nginx", "uvicorn", "tornado", "waitress", "http.server")
 
@@ -39,35 +40,39 @@ _NGINX: Final = (
 
 
 class Arm(NamedTuple):
-    """A server; `command` is of a port, the folder of files, and a folder for what it writes."""
+    """A server.
+
+    `command` takes a port, the directory of files to serve, and a directory for logs. `missing`
+    returns the names of what is not installed, "" where everything is.
+    """
 
     name: str
     command: Callable[[int, Path, Path], list[str]]
-    missing: Callable[[], str] = lambda: ""  # what is not installed; "" where all is
+    missing: Callable[[], str] = lambda: ""
 
 
 def _ours(*module: str) -> Callable[[int, Path, Path], list[str]]:
-    def command(port: int, files: Path, folder: Path) -> list[str]:
-        logs = ["--access-log", str(folder / "access.log"), "--error-log", str(folder / "log")]
+    def command(port: int, files: Path, workdir: Path) -> list[str]:
+        logs = ["--access-log", str(workdir / "access.log"), "--error-log", str(workdir / "log")]
         served = ["loadtest.apps.target:app", "--directory", str(files), "--port", str(port)]
         return [sys.executable, "-m", *module, *served, *logs]
 
     return command
 
 
-def _nginx(port: int, files: Path, folder: Path) -> list[str]:
-    text = _NGINX.format(folder=folder, port=port, body=BODY.decode())
-    return nginx_at(folder, text)
+def _nginx(port: int, files: Path, workdir: Path) -> list[str]:
+    text = _NGINX.format(workdir=workdir, port=port, body=BODY.decode())
+    return nginx_at(workdir, text)
 
 
-def _uvicorn(port: int, files: Path, folder: Path) -> list[str]:
+def _uvicorn(port: int, files: Path, workdir: Path) -> list[str]:
     module = [sys.executable, "-m", "uvicorn", "loadtest.apps.peers:asgi", "--port", str(port)]
     parts = ["--loop", "uvloop", "--http", "httptools", "--lifespan", "off", "--backlog", "4096"]
     return [*module, *parts, "--no-access-log", "--log-level", "warning"]
 
 
 def _peer(name: str) -> Callable[[int, Path, Path], list[str]]:
-    def command(port: int, files: Path, folder: Path) -> list[str]:
+    def command(port: int, files: Path, workdir: Path) -> list[str]:
         return [sys.executable, "-m", "loadtest.apps.peers", name, "--port", str(port)]
 
     return command
@@ -104,7 +109,7 @@ ARMS: Final = {
 
 
 def versions(names: set[str]) -> dict[str, str]:
-    """Of the peers among these that are installed, and of the generators."""
+    """The versions of Python, of the named peers that are installed, and of the generators."""
     found = {"python": sys.version.split()[0]}
     for name in names & {"uvicorn", "tornado", "waitress"} | {"locust"}:
         try:
@@ -116,15 +121,15 @@ def versions(names: set[str]) -> dict[str, str]:
         ("h2load", ["h2load", "--version"]),
         ("wrk", ["wrk", "-v"]),
     ):
-        if version := _said_version(command):
+        if version := _printed_version(command):
             found[name] = version
     return dict(sorted(found.items()))
 
 
-def _said_version(command: list[str]) -> str:
+def _printed_version(command: list[str]) -> str:
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except OSError:
         return ""
-    found = re.search(r"\d+(?:\.\d+)+", said.stdout + said.stderr)
+    found = re.search(r"\d+(?:\.\d+)+", done.stdout + done.stderr)
     return found[0] if found else ""

@@ -1,14 +1,14 @@
-"""The rules, enforced: what makes two numbers of this experiment comparable.
+"""Carries out a plan by the rules that make two numbers of the experiment comparable.
 
-- Every sample is a fresh process on a core of its own, with the clients (and this harness) on the
-  other, and every arm gets the same options, files and time.
-- Arms are interleaved: all of them within a round, in turn forwards and backwards, so that a
-  machine that gets slower does so for all.
-- The process that answers is asked for its id, and it has to be one of those that were started.
-- The machine is looked at before (load average, and whether it is idle as it should be) and
-  meanwhile (time stolen by its host). A sample beside which something else ran says so.
-- What fails is a sample as well, with the reason in place of numbers. Nothing is tried again until
-  it looks better.
+- Every sample is a fresh process on a core of its own; the clients and this harness are on the
+  other core. Every arm gets the same options, files and time.
+- Arms are interleaved: all of them within a round, in turn forwards and backwards, so that a change
+  of the machine's speed meets all of them.
+- The server is asked for its process id, which must be one of those that were started.
+- The machine is checked before (load average, and CPU time of other processes) and during a sample
+  (time stolen by its host). A sample beside which another process ran is marked as noisy.
+- A failure is a sample as well, with the reason in place of numbers. No sample is repeated because
+  of its result.
 """
 
 import os
@@ -24,24 +24,24 @@ from random import Random
 from socket import socket
 from typing import Final
 
-from loadtest import system
+from loadtest import system, system_idle
 from loadtest.clients.closed_loop import exchange
 from loadtest.clients.slow_crowds import connected, request
 from loadtest.experiment.measure.arms import ARMS
 from loadtest.experiment.measure.plans import Planned
-from loadtest.experiment.measure.sample_server import SMALL_TARGET, Outcome, Setting
+from loadtest.experiment.measure.sample_server import SMALL_TARGET, Outcome, SampleServer
 from loadtest.experiment.measure.samples import OURS, Recorder, Sample
 from loadtest.experiment.measure.workloads import FILE_NAMES, capacity_of
 from loadtest.system import MeasurementError
 
 WARM_UP_REQUESTS: Final = 50
 SMALL_REQUESTS: Final = 200  # after those: what one costs
-LOOK_SECONDS: Final = 0.2  # at a machine that should have nothing to do
-BUSY_BEFORE: Final = 0.1  # of all cores: above it, somebody else is at work
+IDLE_SECONDS: Final = 0.2  # for which the machine is checked before a sample
+BUSY_BEFORE: Final = 0.1  # of all cores: above it, another process is at work
 STOLEN: Final = 0.02  # of all cores, by the host
 CAPACITY_SECONDS: Final = 2.0
 CAPACITY_TRIES: Final = 3
-# What a generator or a server that breaks may do to who reads it; a sample fails, the run goes on.
+# Exceptions that a broken generator or server may cause: the sample fails and the run goes on.
 BROKEN: Final = (OSError, ValueError, LookupError, subprocess.SubprocessError)
 FILES: Final = tuple((f"{name}.bin", size) for size, name in FILE_NAMES.items())
 
@@ -55,7 +55,7 @@ class Options:
 
 
 class Harness:
-    """Carries out a plan, and records every sample as soon as it is there."""
+    """Carries out a plan, and records every sample as soon as it is measured."""
 
     def __init__(
         self, plan: Sequence[Planned], options: Options, recorder: Recorder, files: Path
@@ -68,7 +68,10 @@ class Harness:
         self._progress = _Progress(plan, options)
 
     def run(self) -> None:
-        """All of it; an interrupt leaves what was done."""
+        """Measure everything; KeyboardInterrupt leaves the samples until then.
+
+        Raises MeasurementError where the reactor's capacity cannot be measured.
+        """
         if any(planned.workload.needs_capacity for planned in self._plan):
             self._capacity = self._measured_capacity()
         for number in range(self._options.rounds):
@@ -81,85 +84,92 @@ class Harness:
                     self._progress.end(planned, sample)
 
     def sample(self, planned: Planned, arm: str, number: int) -> Sample:
+        """Measure one arm in one cell, in round `number`; never raises MeasurementError."""
         cell = planned.cell
         load = os.getloadavg()[0]
-        busy = _busy()
-        before, at = system.machine_times(), time.time()
+        busy = system_idle.busy_share(IDLE_SECONDS)
+        before, at = system_idle.machine_times(), time.time()
         sample = Sample(cell.name, cell.workload, cell.x, arm, number, at, 0.0, [], [], load=load)
         try:
             outcome = self._measured(planned, arm, sample)
         except MeasurementError as failure:
-            sample.failure = " ".join(str(failure).split()) or "it could not be measured"
+            sample.failure = " ".join(str(failure).split()) or "the measurement failed"
         except BROKEN as error:
             sample.failure = " ".join(f"{type(error).__name__}: {error}".split())
         else:
             sample.seconds = outcome.seconds
             sample.generator = _as_typed(outcome.generator)
             sample.values, sample.latencies = outcome.values, outcome.latencies
-        after = system.machine_times()
-        sample.steal = (after.stolen - before.stolen) / max(1, after.total - before.total)
+        sample.steal = system_idle.stolen_share(before, system_idle.machine_times())
         sample.noisy = busy > BUSY_BEFORE or sample.steal > STOLEN
         return sample
 
     def _measured(self, planned: Planned, arm: str, sample: Sample) -> Outcome:
-        with self._setting(arm, self._options.seconds, sample.server) as setting:
-            return planned.workload.measure(setting, planned.cell.x)
+        with self._sample_server(arm, self._options.seconds, sample.server) as server:
+            return planned.workload.measure(server, planned.cell.x)
 
     @contextmanager
-    def _setting(self, arm: str, seconds: float, command: list[str]) -> Iterator[Setting]:
-        """A fresh server, warmed up, that is still there at the end; puts its command in `command`.
+    def _sample_server(
+        self, arm: str, seconds: float, command: list[str]
+    ) -> Iterator[SampleServer]:
+        """A fresh, warmed-up server, whose command line is appended to `command`.
 
-        Raises MeasurementError.
+        Raises MeasurementError, also where the server has ended at the end of the block.
         """
         port = system.free_port()
         with tempfile.TemporaryDirectory(prefix="loadtest-") as name:
-            folder = Path(name)
-            log = folder / "server.log"
-            started = ARMS[arm].command(port, self._files, folder)
+            workdir = Path(name)
+            log = workdir / "server.log"
+            started = ARMS[arm].command(port, self._files, workdir)
             command += _as_typed(started)
             core, _ = system.cores()
             with system.serving(started, port, core, log) as pid:
                 check_identity(pid, port)
                 cost = warm_up(pid, port)
-                yield Setting(pid, port, folder, seconds, self._capacity, cost)
+                yield SampleServer(pid, port, workdir, seconds, self._capacity, cost)
                 check_alive(pid, log)
 
     def _measured_capacity(self) -> float:
-        """Of ours, for /page: what all arms are offered shares of. Raises MeasurementError.
+        """The reactor's largest rate for /page; open loops offer shares of it to all arms.
 
-        The best of some tries, since all that can happen to one is that it is disturbed.
+        It is the best of CAPACITY_TRIES, since a disturbance can only lower it. Raises
+        MeasurementError.
         """
         best = 0.0
         for _ in range(CAPACITY_TRIES):
-            with self._setting(OURS, CAPACITY_SECONDS, []) as setting:
-                best = max(best, capacity_of(setting))
+            with self._sample_server(OURS, CAPACITY_SECONDS, []) as server:
+                best = max(best, capacity_of(server))
         return best
 
 
 def check_identity(pid: int, port: int) -> None:
-    """Whoever answers at that port is the process that was started, or one of its children."""
+    """Check that the server at `port` is the started process or one of its descendants.
+
+    Raises MeasurementError.
+    """
     try:
         with connected(port, 0) as client:
             status, body = exchange(client, request("GET", "/pid"))
     except (OSError, ValueError) as error:
-        raise MeasurementError(f"no answer: {error}") from error
+        raise MeasurementError(f"no response: {error}") from error
     if status != 200 or not body.strip().isdigit():
-        raise MeasurementError(f"asked for its process, it answered {status} {body[:40]!r}")
-    answering = body.strip().decode()
-    if answering not in map(str, system.descendants(pid)):
-        raise MeasurementError(f"process {answering[:20]} answered, and {pid} was started")
+        raise MeasurementError(f"expected a process id from /pid, got {status} {body[:40]!r}")
+    serving = body.strip().decode()
+    if serving not in map(str, system.descendants(pid)):
+        raise MeasurementError(f"process {serving[:20]} responded, but {pid} was started")
 
 
 def check_alive(pid: int, log: Path) -> None:
-    """Some generators do not notice that nobody is there any more."""
+    """Raise MeasurementError where the server has ended: some generators do not notice."""
     if system.has_ended(pid):
-        raise MeasurementError(f"the server ended meanwhile: {system.last_line(log)}")
+        raise MeasurementError(f"the server ended during the load: {system.last_line(log)}")
 
 
 def warm_up(pid: int, port: int) -> float:
-    """Ask for little, one by one; gives the seconds of CPU time that an answer costs then.
+    """Send small requests one by one; returns the seconds of CPU time of one of the later ones.
 
-    As the bystander does: on a connection that stays and on a new one, in turn.
+    They use a keep-alive connection and a new one in turn, as the bystander does. Raises
+    MeasurementError.
     """
     family = system.descendants(pid)
     try:
@@ -173,38 +183,30 @@ def warm_up(pid: int, port: int) -> float:
                     _ask(another, "Connection: close\r\n")
             return (sum(map(system.cpu_clock, family)) - before) / SMALL_REQUESTS
     except (OSError, ValueError) as error:
-        raise MeasurementError(f"no answer: {error}") from error
+        raise MeasurementError(f"no response: {error}") from error
 
 
 def _ask(client: socket, fields: str = "") -> None:
     status, _ = exchange(client, request("GET", SMALL_TARGET, fields))
     if status != 200:
-        raise MeasurementError(f"GET {SMALL_TARGET} was answered {status}")
+        raise MeasurementError(f"GET {SMALL_TARGET} got status {status}")
 
 
 def make_files(directory: Path) -> None:
-    """What /files/ has: bytes by chance, so that nothing can make them smaller."""
+    """The files of /files/: random bytes, which compression cannot shrink."""
     chance = Random(1)
     for name, size in FILES:
         (directory / name).write_bytes(chance.randbytes(size))
 
 
 def confine() -> None:
-    """This process to the clients' core, and room for ten thousand descriptors."""
+    """Pin this process to the clients' core, and raise its limit of file descriptors."""
     system.raise_descriptor_limit()
     os.sched_setaffinity(0, {system.cores()[1]})
 
 
-def _busy() -> float:
-    """The share of all cores that is used while we do nothing."""
-    before = system.machine_times()
-    time.sleep(LOOK_SECONDS)
-    after = system.machine_times()
-    return (after.busy - before.busy) / max(1, after.total - before.total)
-
-
 def _as_typed(command: Sequence[str]) -> list[str]:
-    """As somebody would type it, without the folders of this machine."""
+    """The command line as a user would type it, without the directories of this machine."""
     return [_short(part) for part in command]
 
 
@@ -219,7 +221,7 @@ def _short(part: str) -> str:
 
 
 class _Progress:
-    """Says what happens, and how long it will take."""
+    """Prints each sample, and how much time is left."""
 
     def __init__(self, plan: Sequence[Planned], options: Options) -> None:
         self._left = [
@@ -228,22 +230,24 @@ class _Progress:
         self._total = len(self._left)
         self._options = options
         self._known: dict[str, list[float]] = {}
-        self._began = 0.0
+        self._started = 0.0
 
     def begin(self, planned: Planned, arm: str, number: int) -> None:
-        self._began = time.monotonic()
+        """Print that a sample begins."""
+        self._started = time.monotonic()
         done = self._total - len(self._left) + 1
         minutes = self._seconds_left() / 60
-        _say(
+        _print(
             f"[{done:>3}/{self._total}] round {number + 1}, {planned.cell.name}, {arm}; "
             f"{minutes:.0f} min left"
         )
 
     def end(self, planned: Planned, sample: Sample) -> None:
+        """Print the result of the sample."""
         self._left.pop(0)
-        taken = time.monotonic() - self._began
+        taken = time.monotonic() - self._started
         self._known.setdefault(planned.cell.name, []).append(taken)
-        _say(f"          {_summary(sample)}  ({taken:.1f} s)")
+        _print(f"          {_summary(sample)}  ({taken:.1f} s)")
 
     def _seconds_left(self) -> float:
         total = 0.0
@@ -273,6 +277,6 @@ def _summary(sample: Sample) -> str:
     return ", ".join(parts) + (" (noisy)" if sample.noisy else "")
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     with suppress(OSError):
         print(text, file=sys.stderr, flush=True)

@@ -1,9 +1,9 @@
-"""A running server, and what a workload may ask about it: one sample's surroundings.
+"""The server of one sample while it runs: its window, its CPU time, and its bystander.
 
-The window is the time that counts. Whatever has to happen before (connections made, caches warm,
-threads started) has happened when it opens, and the server's CPU time is read at its two ends, not
-at those of a generator. The bystander is a client of its own that asks for /hello each 10 ms from
-before the load until after it; of its answers those count that were due within the window.
+The window is the time that counts. All preparation (connections, warm caches, threads) is done when
+it opens, and the server's CPU time is read at its two ends, not at those of a generator. The
+bystander is a client of its own that asks for /hello every 10 ms, from before the load until after
+it; those of its requests count that were due within the window.
 """
 
 import time
@@ -15,35 +15,39 @@ from typing import Any, Final
 
 from loadtest import system
 from loadtest.clients.histogram import Histogram
+from loadtest.companion import Companion, Lines, started_companion
 from loadtest.experiment.measure.samples import BYSTANDER
-from loadtest.system import Companion, Lines, MeasurementError, Process
+from loadtest.system import MeasurementError, Process
 
 SMALL_TARGET: Final = "/hello"
-BYSTANDER_PATIENCE: Final = 5.0  # seconds for an answer, then it counts as an error
+BYSTANDER_PATIENCE: Final = 5.0  # seconds for a response, then it counts as an error
 DISMISS_SECONDS: Final = 30.0
-MOST_BESIDE: Final = 0.5  # of the server's CPU time that may be the bystander's
+MOST_BESIDE: Final = 0.5  # largest share of the server's CPU time that the bystander may cause
 
 
 @dataclass
 class Outcome:
-    """What a workload has found."""
+    """The result of a workload."""
 
     seconds: float
-    generator: Sequence[str]  # its command
+    generator: Sequence[str]  # its command line
     values: dict[str, float] = field(default_factory=dict)
     latencies: dict[str, Histogram] = field(default_factory=dict)
 
 
-def counted(told: dict[str, Any]) -> dict[str, float]:
-    """What ended badly: an answer that never came is as bad as a wrong one."""
+def failure_counts(result: dict[str, Any]) -> dict[str, float]:
+    """Errors and refusals of a generator's result; a response that never came is an error."""
     return {
-        "errors": told.get("errors", 0) + told.get("unanswered", 0),
-        "refused": told.get("refused", 0),
+        "errors": result.get("errors", 0) + result.get("unanswered", 0),
+        "refused": result.get("refused", 0),
     }
 
 
 class Window:
-    """The time that counts, and the CPU time of server and generator in it."""
+    """The time that counts, and the CPU time of server and generator in it.
+
+    It opens when it is made.
+    """
 
     def __init__(self, server: Sequence[int], generator: int) -> None:
         self._server = server
@@ -51,83 +55,90 @@ class Window:
         self._server_before = system.cpu_seconds_of(server)
         self._generator_before = system.cpu_seconds_of(self._generator)
         self.start = self.end = time.monotonic()
-        self.server_cpu = 0.0  # seconds, as is the next
-        self.generator_cpu = 0.0
+        self.server_cpu = 0.0  # seconds
+        self.generator_cpu = 0.0  # seconds
 
     def close(self) -> None:
+        """End the window, and read the CPU times."""
         self.end = time.monotonic()
         self.server_cpu = system.cpu_seconds_of(self._server) - self._server_before
         self.generator_cpu = system.cpu_seconds_of(self._generator) - self._generator_before
 
     @property
     def seconds(self) -> float:
+        """How long the window was open."""
         return self.end - self.start
 
     def shares(self) -> dict[str, float]:
-        """Of a core."""
+        """The shares of a core that server and generator used."""
         return {
             "server_share": self.server_cpu / self.seconds,
             "generator_share": self.generator_cpu / self.seconds,
         }
 
 
-class Setting:
-    """One server, freshly started and warmed up, on a core; its clients are on the other."""
+class SampleServer:
+    """A freshly started and warmed-up server on one core; its clients are on the other."""
 
     def __init__(
         self,
         pid: int,
         port: int,
-        folder: Path,
+        workdir: Path,
         seconds: float,
         capacity: float,
         small_cost: float = 0.0,
     ) -> None:
         self.pid = pid
         self.port = port
-        self.folder = folder
+        self.workdir = workdir
         self.seconds = seconds  # of a window
-        self.capacity = capacity  # requests of /page a second that the reactor answers at most
-        self.small_cost = small_cost  # seconds of CPU time for an answer to the bystander
-        self.family = system.descendants(pid)  # a peer may have processes
-        self.core = system.cores()[1]
+        self.capacity = capacity  # largest rate of the reactor for /page, in requests per second
+        self.small_cost = small_cost  # seconds of CPU time for a response to the bystander
+        self.family = system.descendants(pid)  # a peer may have several processes
+        self.core = system.cores()[1]  # of the clients
+        self.outside = 0  # responses to the bystander within the window; their CPU time is deducted
         self._bystander: Companion | None = None
-        self._noticed: dict[str, Any] | None = None  # by the bystander
-        self.outside = 0  # answers to the bystander within the window, for the CPU time's sake
+        self._bystander_result: dict[str, Any] | None = None
 
     def url(self, target: str) -> str:
+        """The URL of a target on this server."""
         return f"http://{system.ADDRESS}:{self.port}{target}"
 
     def log(self, name: str) -> Path:
-        return self.folder / f"{name}.log"
+        """The file for the output of a generator."""
+        return self.workdir / f"{name}.log"
 
     def window(self, generator: int) -> Window:
-        """From now on, until its `close`."""
+        """A window that opens now, for the generator with this process id."""
         return Window(self.family, generator)
 
     @contextmanager
     def companion(self, module: str, *arguments: str) -> Iterator[Companion]:
-        """A generator of ours that tells what it did."""
+        """A load generator of ours on the clients' core."""
         options = [*arguments, "--port", str(self.port)]
         log = self.log(module.rpartition(".")[2])
-        with system.companion(module, options, self.core, log) as companion:
+        with started_companion(module, options, self.core, log) as companion:
             yield companion
 
     def announced(self, companion: Companion, timeout: float) -> tuple[Window, dict[str, Any]]:
-        """The window as its generator announces it, and what it tells then."""
-        companion.hear(timeout)
+        """The window that a generator of ours announces, and its result.
+
+        Raises MeasurementError.
+        """
+        companion.receive(timeout)
         window = self.window(companion.process.pid)
-        companion.hear(self.seconds + timeout)
+        companion.receive(self.seconds + timeout)
         window.close()
-        return window, companion.hear(timeout)
+        return window, companion.receive(timeout)
 
     def printed(
         self, process: Process, name: str, lines: tuple[str, str], start: float, grace: float
     ) -> tuple[Window, Lines]:
-        """The window of a generator of others, from one of these lines to the other.
+        """The window of another generator, from its output of the first of `lines` to the second.
 
-        It opens after `start` seconds at most, and may take `grace` longer than it should. Raises
-        MeasurementError, with the last words of its log.
+        The window opens within `start` seconds, and closes at most `grace` seconds late; otherwise
+        MeasurementError is raised, with the last line of the generator's log.
         """
         opens, over = lines
         output = Lines(process)
@@ -143,7 +154,7 @@ class Setting:
 
     @contextmanager
     def bystander(self) -> Iterator[None]:
-        """Somebody who asks for little, beside whatever else happens in this block."""
+        """A client that asks for SMALL_TARGET every 10 ms, until the end of the block."""
         patience = f"{BYSTANDER_PATIENCE:g}"
         options = ("bystander", "--target", SMALL_TARGET, "--patience", patience)
         with self.companion("loadtest.clients.slow_crowds", *options) as companion:
@@ -151,21 +162,21 @@ class Setting:
             yield
 
     def dismiss_bystander(self) -> None:
-        """While the load is still there: who waits for its end must not be served by it."""
+        """End the bystander, while the load still runs: the end of the load would serve it."""
         if self._bystander is not None:
-            self._noticed = self._bystander.dismiss(DISMISS_SECONDS)
+            self._bystander_result = self._bystander.dismiss(DISMISS_SECONDS)
             self._bystander = None
 
     def finish(self, outcome: Outcome, window: Window) -> Outcome:
-        """With what the bystander has noticed, and the server's CPU time for each answer.
+        """Add the bystander's latencies and the server's CPU time per response; returns `outcome`.
 
-        What the bystander has cost is taken off, and its answers are not among them: beside thirty
-        large files its three hundred small ones would make the files look cheap. As that is only
-        known roughly, nothing is said where it is most of all.
+        The bystander's requests are not counted and their CPU time is deducted: beside thirty large
+        files its three hundred small responses would make the files look cheap. The deduction is an
+        estimate, so there is no CPU time per response where it is more than MOST_BESIDE of it.
         """
         self.dismiss_bystander()
-        if self._noticed is not None:
-            self._add_bystander(outcome, window, self._noticed)
+        if self._bystander_result is not None:
+            self._add_bystander(outcome, window, self._bystander_result)
         outcome.values |= window.shares()
         if requests := outcome.values.get("requests", 0.0):
             beside = self.outside * self.small_cost
@@ -173,11 +184,11 @@ class Setting:
                 outcome.values["cpu_us"] = (window.server_cpu - beside) / requests * 1e6
         return outcome
 
-    def _add_bystander(self, outcome: Outcome, window: Window, told: dict[str, Any]) -> None:
+    def _add_bystander(self, outcome: Outcome, window: Window, result: dict[str, Any]) -> None:
         latencies = [
-            seconds for due, seconds in told["samples"] if window.start <= due < window.end
+            seconds for due, seconds in result["samples"] if window.start <= due < window.end
         ]
         outcome.latencies[BYSTANDER] = Histogram(latencies)
-        failed = sum(window.start <= due < window.end for due in told["failed"])
+        failed = sum(window.start <= due < window.end for due in result["failed"])
         outcome.values["bystander_errors"] = failed
         self.outside = len(latencies) - failed

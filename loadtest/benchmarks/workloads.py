@@ -26,7 +26,10 @@ BROWSER_HEAD: Final = (
 
 
 class Workload(NamedTuple):
-    """A request's head, and how much CPU time a request may cost, as multiples of two peers'."""
+    """The head of a request, and the largest CPU cost as a multiple of the floor and of the peer.
+
+    `head` has "%s" in place of host and port.
+    """
 
     name: str
     head: str
@@ -34,6 +37,7 @@ class Workload(NamedTuple):
     most_of_peer: float
 
     def head_for(self, port: int) -> bytes:
+        """The head for a server at `port` of this machine."""
         return self.head.replace("%s", f"{ADDRESS}:{port}").encode()
 
 
