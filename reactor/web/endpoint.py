@@ -41,7 +41,7 @@ class Middleware:
     """
 
     def before(self, request: Any) -> Response | None:
-        """Return None to call what is further in, or a Response to answer without it."""
+        """Return None to call what is further in, or a Response to send instead."""
         return None
 
     def after(self, request: Any, response: Response) -> ResponseOrAwaitable:

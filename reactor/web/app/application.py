@@ -98,7 +98,7 @@ class Application(Group):
         self._converters: dict[str, Converter] = dict(CONVERTERS)
         self._mounted: list[Any] = []
         self._request_class = Request
-        self._router: Router[Endpoint] | None = None  # None until it is composed
+        self._router: Router[Endpoint] | None = None  # made by _compose
         # For paths without a route, by prefix, the longest prefix first; set with the router.
         self._not_found: list[tuple[str, Endpoint]] = []
         self._static: dict[tuple[int, str], StaticFiles] = {}

@@ -1,18 +1,24 @@
-"""Set-Cookie fields (RFC 6265): made, checked, deleted."""
+"""Set-Cookie fields (RFC 6265, section 4.1), added to a Response.
+
+A name or a value that a cookie cannot have is a mistake of the application: it raises ValueError
+before anything is sent. Nothing is encoded silently.
+"""
 
 import re
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from reactor.messages.response import Response
 from reactor.protocol.dates import http_date
 
-_COOKIE_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token
-_COOKIE_VALUE: Final = re.compile(r"[!#-+\--:<-\[\]-~]*")  # cookie-octets
+SameSite: TypeAlias = Literal["Strict", "Lax", "None"]
+
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token (RFC 9110, section 5.6.2)
+_VALUE: Final = re.compile(r"[!#-+\--:<-\[\]-~]*")  # cookie-octets
 _DOMAIN: Final = re.compile(r"\.?[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*|")
 _PATH: Final = re.compile(r"/[ -:<-~]*|")
 _SAME_SITE: Final = ("Strict", "Lax", "None")
-_COOKIE_BYTES: Final = 4096  # of name and value; browsers drop more (rfc6265bis, section 5.6)
+_MAX_BYTES: Final = 4096  # with the name; browsers drop more (rfc6265bis, section 5.6)
 
 
 def set_cookie(
@@ -26,27 +32,34 @@ def set_cookie(
     domain: str = "",
     secure: bool = False,
     http_only: bool = True,
-    same_site: Literal["Strict", "Lax", "None"] | None = "Lax",
+    same_site: SameSite | None = "Lax",
     partitioned: bool = False,
 ) -> Response:
-    """The same response with a cookie; `max_age` is in seconds, and 0 takes the cookie away.
+    """The response with a Set-Cookie field.
 
-    By default it is for the whole site, out of reach of scripts, not sent along from other sites,
-    and gone with the browser. An empty `path` is that of the request, an empty `domain` the host
-    alone. Raises ValueError for what a cookie cannot be, or what browsers would drop: a name that
-    is no token, a value with spaces, commas, semicolons, quotes or what is not ASCII, more than
-    4,096 bytes, a time without a zone, `SameSite=None` or `Partitioned` without `Secure`.
+        return set_cookie(redirect("/"), "theme", "dark", max_age=86400, secure=True)
+
+    By default the cookie is for the whole site, hidden from scripts, not sent with requests from
+    other sites, and kept until the browser is closed. `max_age` is in seconds; 0 deletes the
+    cookie. An empty `path` is the directory of the request's path, an empty `domain` the host
+    alone.
+
+    Raises ValueError for what a cookie cannot have or browsers would drop: a name that is no token;
+    a value with spaces, commas, semicolons, quotes, backslashes or characters beyond ASCII; more
+    than 4,096 bytes of name and value; `expires` without a time zone; `SameSite=None` or
+    `Partitioned` without `secure`; and for `__Secure-` and `__Host-` names without what they
+    require.
     """
-    _check_cookie(name, value)
+    _check_pair(name, value)
     _check_scope(name, path, domain, secure)
     _check_sites(same_site, secure, partitioned)
     attributes = [f"{name}={value}"]
     if max_age is not None:
         attributes.append(f"Max-Age={max_age:d}")
     if expires is not None:
-        attributes.append(f"Expires={_expiry(expires)}")
+        attributes.append(f"Expires={_http_date(expires)}")
     texts = (("Domain", domain), ("Path", path), ("SameSite", same_site))
-    attributes += [f"{attribute}={value}" for attribute, value in texts if value]
+    attributes += [f"{attribute}={text}" for attribute, text in texts if text]
     flags = (("Secure", secure), ("HttpOnly", http_only), ("Partitioned", partitioned))
     attributes += [flag for flag, wanted in flags if wanted]
     response.headers = (*response.headers, ("Set-Cookie", "; ".join(attributes)))
@@ -60,13 +73,13 @@ def delete_cookie(
     path: str = "/",
     domain: str = "",
     secure: bool = False,
-    same_site: Literal["Strict", "Lax", "None"] | None = "Lax",
+    same_site: SameSite | None = "Lax",
     partitioned: bool = False,
 ) -> Response:
-    """The same response, taking the cookie away.
+    """The response with a Set-Cookie field that deletes the cookie.
 
-    `path`, `domain` and `partitioned` are those that it was set with; it would be another cookie
-    otherwise. Raises ValueError as `set_cookie` does.
+    `path`, `domain` and `partitioned` have to be those that it was set with; other values are about
+    another cookie. Raises ValueError as `set_cookie` does.
     """
     return set_cookie(
         response, name, "", max_age=0, path=path, domain=domain, secure=secure,
@@ -74,36 +87,44 @@ def delete_cookie(
     )  # fmt: skip
 
 
-def _check_cookie(name: str, value: str) -> None:
-    if not _COOKIE_NAME.fullmatch(name):
-        raise ValueError(f"no name of a cookie: {name!r}")
-    if not _COOKIE_VALUE.fullmatch(value):
-        raise ValueError(f"no value of a cookie, unless it is encoded: {value!r}")
-    if len(name) + len(value) > _COOKIE_BYTES:
-        raise ValueError(f"more than {_COOKIE_BYTES} bytes in the cookie {name!r}")
+def _check_pair(name: str, value: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"a cookie's name must be a token (RFC 9110, section 5.6.2), not {name!r}")
+    if not _VALUE.fullmatch(value):
+        raise ValueError(
+            "a cookie's value must be ASCII without spaces, commas, semicolons, quotes and "
+            f"backslashes; encode it first: {value!r}"
+        )
+    if len(name) + len(value) > _MAX_BYTES:
+        raise ValueError(
+            f"the cookie {name!r} has {len(name) + len(value)} bytes of name and value; "
+            f"at most {_MAX_BYTES} are kept by browsers"
+        )
 
 
 def _check_scope(name: str, path: str, domain: str, secure: bool) -> None:
     if not _PATH.fullmatch(path):
-        raise ValueError(f"no path of a cookie: {path!r}")
+        raise ValueError(
+            f"a cookie's path must begin with a slash and have no semicolon, not {path!r}"
+        )
     if not _DOMAIN.fullmatch(domain):
-        raise ValueError(f"no domain of a cookie: {domain!r}")
-    # What browsers ask of the two prefixes, in any case (rfc6265bis, section 4.1.3).
+        raise ValueError(f"a cookie's domain must be a host name, not {domain!r}")
+    # The rules of browsers for the two prefixes, in any case (rfc6265bis, section 4.1.3).
     folded = name.lower()
     if folded.startswith(("__secure-", "__host-")) and not secure:
-        raise ValueError(f"a cookie of this name has to be Secure: {name!r}")
+        raise ValueError(f"a cookie with the prefix of {name!r} must be secure=True")
     if folded.startswith("__host-") and (path != "/" or domain):
-        raise ValueError(f"a cookie of this name has the path / and no domain: {name!r}")
+        raise ValueError(f"a cookie with the prefix of {name!r} must have path='/' and no domain")
 
 
 def _check_sites(same_site: str | None, secure: bool, partitioned: bool) -> None:
     if same_site is not None and same_site not in _SAME_SITE:
-        raise ValueError(f"SameSite is one of {', '.join(_SAME_SITE)}, not {same_site!r}")
+        raise ValueError(f"same_site must be {', '.join(_SAME_SITE)} or None, not {same_site!r}")
     if not secure and (same_site == "None" or partitioned):
-        raise ValueError("browsers take SameSite=None and Partitioned only with Secure")
+        raise ValueError("browsers accept SameSite=None and Partitioned only with secure=True")
 
 
-def _expiry(expires: datetime) -> str:
+def _http_date(expires: datetime) -> str:
     if expires.utcoffset() is None:  # it would be taken for the server's local time
-        raise ValueError(f"a time without a zone: {expires}")
+        raise ValueError(f"expires must have a time zone: {expires}")
     return http_date(expires.timestamp())

@@ -1,16 +1,16 @@
-"""The page that a developer sees where others see "The server failed to process this request."
+"""The page of a 500 for developers, instead of "The server failed to process this request."
 
-It shows the error and what it came from, each with its traceback, the lines of source around each
-place and the variables there, and the request. Everything is escaped, since all of it may come from
-a client. A client that wants no HTML gets the traceback as text. It is made only while debugging is
-on, which no public server does.
+It shows the error and its causes, each with its traceback, the lines of source around each place
+and the variables there, and the request. Everything is escaped, since all of it may come from a
+client. A client that does not accept HTML gets the traceback as text. The page is made only while
+`debug` is on, which it must not be in production.
 
-Screens are looked over and pages are shown around, so what is named like a secret is not shown:
-fields, variables, members of a mapping, pairs, and in texts what stands behind such a name. That is
-a guess by names, and no promise.
+Screens are seen by others and pages are passed on, so values with a name like a secret are hidden:
+header fields, variables, members of a mapping, pairs, and in texts the words behind such a name.
+That is a guess by names, and no promise.
 
-Nothing in it may fail, whatever the objects are that it meets, and nothing is shown at any length:
-each of its tables, values and lists has a limit.
+The page must not fail on any object that it shows, and each of its tables, values and lists has a
+limit.
 """
 
 import linecache
@@ -18,7 +18,9 @@ import re
 import reprlib
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from html import escape
+from importlib.resources import files
 from types import FrameType
 from typing import Any, Final
 
@@ -26,20 +28,20 @@ from reactor.messages.request import Request
 from reactor.messages.response import Response, plain_response
 from reactor.web.semantics.negotiation import prefers_json
 
-AROUND: Final = 4  # lines of source shown before and after the one that failed
-LINE_CHARACTERS: Final = 200  # of source
-VALUE_CHARACTERS: Final = 300  # of a variable or a field
-MESSAGE_CHARACTERS: Final = 2000  # of an error
-TEXT_CHARACTERS: Final = 64 * 1024  # of a traceback as text
-MEMBERS: Final = 20  # of a list or a mapping
-VARIABLES: Final = 40  # of one frame
-FRAMES: Final = 50  # of one exception; of more, the first and the last
-EXCEPTIONS: Final = 10  # causes, and members of groups
+AROUND: Final = 4  # lines of source shown before and after the one that raised the error
+LINE_CHARACTERS: Final = 200  # per line of source
+VALUE_CHARACTERS: Final = 300  # per variable or header field
+MESSAGE_CHARACTERS: Final = 2000  # per error message
+TEXT_CHARACTERS: Final = 64 * 1024  # per traceback as text
+MEMBERS: Final = 20  # per list or mapping
+VARIABLES: Final = 40  # per frame
+FRAMES: Final = 50  # per exception; the first and the last half of more
+EXCEPTIONS: Final = 10  # with causes and members of groups
 
 _HIDDEN: Final = "(hidden)"
 _NAMES: Final = r"pass|secret|token|key|cookie|authori|session|credential"
 _SECRET: Final = re.compile(_NAMES, re.IGNORECASE)
-# In a text: whole fields, then `name=value`, `"name": "value"` and what is like them.
+# In a text: whole header fields, then `name=value`, `"name": "value"` and the like.
 _SECRET_FIELD: Final = re.compile(
     r"((?:cookie|authorization)[ \t]*+:[ \t]*+)[^\r\n\\'\"]++", re.IGNORECASE
 )
@@ -50,32 +52,9 @@ _SECRET_VALUE: Final = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
-_STYLE: Final = """
-:root { color-scheme: light dark; --ink: #1c1e21; --dim: #62676e; --paper: #fff; --soft: #f4f5f7;
-  --line: #d9dce1; --hot: #ffe3e0; --edge: #d1362c; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e6ea; --dim: #9aa0a8; --paper: #17191c;
-  --soft: #202327; --line: #363a41; --hot: #4a2321; --edge: #ff7b70; } }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem;
-  color: var(--ink); background: var(--paper); }
-h1 { font-size: 1.4rem; color: var(--edge); white-space: pre-wrap; overflow-wrap: anywhere; }
-h2 { font-size: 1.05rem; margin: 2rem 0 .5rem; white-space: pre-wrap; overflow-wrap: anywhere; }
-p { color: var(--dim); }
-code, pre, td, th, summary { font: 13px/1.55 ui-monospace, monospace; overflow-wrap: anywhere; }
-pre { overflow-x: auto; background: var(--soft); border: 1px solid var(--line); border-radius: 6px;
-  padding: .5rem 0; margin: .5rem 0; overflow-wrap: normal; }
-pre span, mark { display: block; padding: 0 .8rem; min-width: max-content; color: inherit; }
-mark { background: var(--hot); box-shadow: inset 3px 0 var(--edge); }
-table { border-collapse: collapse; width: 100%; }
-td, th { padding: .15rem .8rem; vertical-align: top; text-align: left; font-weight: 400;
-  border-bottom: 1px solid var(--line); }
-th { color: var(--dim); width: 11rem; }
-details { margin: .5rem 0; } summary { cursor: pointer; }
-summary b { font-weight: 600; } summary i { color: var(--dim); font-style: normal; }
-"""
-
 
 def debug_response(request: Request, error: Exception) -> Response:
-    """A 500 that tells all about the error."""
+    """A 500 with everything that is known about the error, as a page or as text."""
     accept = request.headers.get("accept").lower()
     if "text/html" not in accept or prefers_json(accept):
         return plain_response(500, _encodable(_shortened(_text(error), TEXT_CHARACTERS)))
@@ -89,10 +68,15 @@ def debug_response(request: Request, error: Exception) -> Response:
     return Response(500, _encodable(page).encode(), fields)
 
 
+@cache
+def _style() -> str:
+    return files("reactor.web.app").joinpath("pages", "debug.css").read_text("utf-8")
+
+
 def _text(error: Exception) -> str:
     try:
         return "".join(traceback.format_exception(error)).rstrip("\n")
-    except Exception as other:  # it asks whether an error is true
+    except Exception as other:  # an error with a failing __bool__
         return f"{_headline(error)} (its traceback failed: {type(other).__name__})"
 
 
@@ -101,7 +85,7 @@ def _page(request: Request, error: Exception) -> Iterator[str]:
     yield (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width'>"
-        f"<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>"
+        f"<title>{title}</title><style>\n{_style()}</style><h1>{title}</h1>"
         f"<p><code>{escape(request.method)} {escape(_hide(request.target))}</code></p>"
     )
     for relation, one in _chain(error):
@@ -116,7 +100,7 @@ def _page(request: Request, error: Exception) -> Iterator[str]:
 
 
 def _chain(error: BaseException) -> Iterator[tuple[str, BaseException]]:
-    """The error, then what it came from, and how that is related; each once."""
+    """The error and the errors that it came from, each once, with a sentence on the relation."""
     waiting = [("", error)]
     seen: set[int] = set()
     while waiting and len(seen) < EXCEPTIONS:
@@ -196,7 +180,7 @@ def _table(rows: Iterable[tuple[str, str]]) -> str:
 
 
 class _Values(reprlib.Repr):
-    """Reprs of bounded length, without what is named like a secret."""
+    """Reprs of bounded length, in which values with a name like a secret are hidden."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -246,7 +230,7 @@ _VALUES: Final = _Values()
 def _repr(value: Any) -> str:
     try:
         return _VALUES.repr(value)
-    except Exception as error:  # of a container that is none, or a number of 4,301 digits
+    except Exception as error:  # a broken container, or a number of 4,301 digits
         return f"(its repr failed: {type(error).__name__})"
 
 
@@ -256,12 +240,12 @@ def _hide(text: str) -> str:
 
 
 def _shortened(text: str, most: int = VALUE_CHARACTERS) -> str:
-    """The beginning and the end of what is too long: a traceback's last line says most."""
+    """The beginning and the end of a long text: the last line of a traceback says most."""
     if len(text) <= most:
         return text
     return f"{text[: most // 2]} … {text[-(most // 2) :]}"
 
 
 def _encodable(text: str) -> str:
-    """Names of files and messages may have half a surrogate pair."""
+    """The text without halves of surrogate pairs, which file names and messages may have."""
     return text.encode(errors="backslashreplace").decode()

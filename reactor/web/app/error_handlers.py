@@ -36,7 +36,7 @@ class ErrorHandlers:
 
     def __init__(self) -> None:
         self.debug = False
-        self.outer: ErrorHandlers | None = None  # of the application that this one is mounted in
+        self.outer: ErrorHandlers | None = None  # those of the application around this one
         self._by_type: dict[type[Exception], ErrorHandler] = {}
         self._by_status: dict[int, ErrorHandler] = {}
 

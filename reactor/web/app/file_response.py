@@ -1,4 +1,8 @@
-"""A file as a response to a request: conditions, ranges and validators of RFC 9110."""
+"""A file as the response to a request: validators, preconditions and ranges of RFC 9110.
+
+For a file that the application has chosen. Files below a directory, chosen by the path of the
+request, are served by a static mount (see static/file_server.py).
+"""
 
 import os
 import re
@@ -14,7 +18,7 @@ from reactor.messages.request import Request
 from reactor.messages.response import Response
 from reactor.protocol.dates import http_date
 from reactor.web.app.request_data import limits_of
-from reactor.web.app.responses import GivenFields, _but_type, _pairs, _types_in
+from reactor.web.app.responses import GivenFields, as_pairs, types_in, without_types
 from reactor.web.semantics.media_types import media_type as media_type_of
 from reactor.web.semantics.preconditions import check_read, range_applies
 from reactor.web.semantics.ranges import content_range, multipart, parse_ranges
@@ -30,23 +34,28 @@ async def file(
     download_as: str = "",
     headers: GivenFields = (),
 ) -> Response:
-    """A file that the application has chosen, with validators, conditions and ranges.
+    """A response with a file, for GET and HEAD: validators, preconditions and ranges.
 
-    `path` is the application's own: whatever a client may choose of it belongs to a static mount,
-    which nothing leads out of. `download_as` is the name under which a browser is to save it.
-    Raises ProtocolError: 404 where there is no such regular file, 412, 416.
+        return await file(request, "reports/2026.pdf", download_as="report.pdf")
+
+    `path` must not depend on the client: use `Application.static` for that, since no request leads
+    out of its directory. `media_type` is guessed from the extension if empty. `download_as` is the
+    name under which a browser saves the file. A Content-Type in `headers` counts as `media_type`.
+    Raises ProtocolError: 404 if there is no regular file at `path`, 403 if the server may not read
+    it, 412 for a failed precondition, 416 for a range beyond the end, 503 if too many files are
+    open. Any other OSError is raised as it is.
     """
     path = os.fsdecode(path)
-    kind, fields = _fields_of(path, media_type, download_as, _pairs(headers))
+    kind, fields = _fields_of(path, media_type, download_as, as_pairs(headers))
     opened, status = await on_disk(WHEN_READING, _open, path)
     try:
-        return _answer_with(request, opened, status, kind, fields)
+        return _respond_with_file(request, opened, status, kind, fields)
     finally:
         opened.release()
 
 
 def _open(path: str) -> tuple[File, os.stat_result]:
-    if "\0" in path:  # in no name
+    if "\0" in path:  # no file name has one
         raise ProtocolError(*NOT_FOUND)
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     status = os.fstat(descriptor)
@@ -58,22 +67,22 @@ def _open(path: str) -> tuple[File, os.stat_result]:
 
 
 def _fields_of(path: str, media_type: str, download_as: str, given: Fields) -> tuple[str, Fields]:
-    """The media type and all other fields that do not depend on the file's state."""
-    kinds = [media_type] if media_type else _types_in(given)
+    """The media type, and all other fields that do not depend on the state of the file."""
+    kinds = [media_type] if media_type else types_in(given)
     kind = kinds[0] if kinds else media_type_of(os.path.basename(path))
-    fields = _but_type(given)
+    fields = without_types(given)
     if download_as:
         fields = (*fields, ("Content-Disposition", attachment(download_as)))
     return kind, fields
 
 
-def _answer_with(
+def _respond_with_file(
     request: Request, opened: File, status: os.stat_result, kind: str, fields: Fields
 ) -> Response:
-    """In the order of RFC 9110, section 13.2.2: conditions, then the range."""
+    """The order is that of RFC 9110, section 13.2.2: preconditions, then the range."""
     headers, now = request.headers, time.time()
     tag, modified = entity_tag(status, now), last_modified(status, now)
-    # To other methods a condition is about what they change (section 13.1).
+    # With other methods a precondition is about the resource that they change (section 13.1).
     reading = request.method in ("GET", "HEAD")
     failed = check_read(headers, tag, modified, now) if reading else None
     if failed == 304:
@@ -103,7 +112,7 @@ def _answer_with(
 
 
 def _for_caches(fields: Fields) -> Fields:
-    """What a 304 tells besides (RFC 9110, section 15.4.5): nothing about a content it has not."""
+    """The other fields of a 304 (RFC 9110, section 15.4.5): none about the content it lacks."""
     return tuple(
         field
         for field in fields
@@ -112,9 +121,10 @@ def _for_caches(fields: Fields) -> Fields:
 
 
 def attachment(name: str) -> str:
-    """A Content-Disposition that has a browser save the answer as `name` (RFC 6266, section 4).
+    """The value of a Content-Disposition with which a browser saves a file as `name`.
 
-    What parts a path, and control characters, become underscores: it is one plain name.
+    Slashes, backslashes and control characters become underscores. A name beyond ASCII is given
+    twice, plain and encoded (RFC 6266, section 4).
     """
     name = re.sub(r"[/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]", "_", name)
     # A percent sign might be taken for an encoding (appendix D).

@@ -2,7 +2,7 @@
 
 A Group is a part of an application; it may stand in a module of its own and be included. It only
 collects: app/application.py composes its routes into a router. A group keeps weak references to the
-groups that include it, and tells them when it changes, so that they are composed anew.
+groups that include it, so that a change has their application composed anew.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,7 @@ class Route(NamedTuple):
     endpoint: Callable[..., Any]
     name: str
     middlewares: tuple[AnyMiddleware, ...]
-    errors: ErrorHandlers | None  # None: those of the application that the route is added to
+    errors: ErrorHandlers | None  # by default those of the application around the route
 
 
 class Scope(NamedTuple):
@@ -33,7 +33,7 @@ class Scope(NamedTuple):
 
     prefix: str
     middlewares: tuple[AnyMiddleware, ...]
-    errors: ErrorHandlers | None  # None: those of the application that the scope is in
+    errors: ErrorHandlers | None  # by default those of the application around the scope
 
 
 class Group:

@@ -1,7 +1,12 @@
-"""What a request carries, decoded: text, JSON, forms, query arguments, cookies.
+"""The data of a request, decoded: text, JSON, forms, query arguments, cookies.
 
-Pure functions of a request's fields and bytes. Each raises ProtocolError (400, 413, 414 or 415)
-for data that is not what its Content-Type says.
+Pure functions of a request's header fields and bytes. Each raises ProtocolError for data that is
+not what its Content-Type says: 400 if it is malformed, 413 or 414 if there is too much of it, 415
+for a type, a charset or a content coding that is not supported. `content` has to be there: a plain
+endpoint is called when it is, and an `async def` uses the methods of Request (app/requests.py).
+
+Everything that is decoded can be encoded again, as UTF-8 or as JSON; data that could not be is
+refused.
 """
 
 import json
@@ -19,9 +24,9 @@ from reactor.web.semantics.multipart import FormParser, FormPart, boundary_of, p
 
 _DEFAULT_LIMITS: Final = Limits()
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
-# Those of browsers (Encoding Standard, section 4.2), and no other codec of Python: some of them
-# are slow with bytes that are made for it (punycode, idna), some are no charsets; and Python
-# remembers every name that it was asked for in vain.
+# The charsets of browsers (Encoding Standard, section 4.2), and no other codec of Python: some are
+# slow with bytes that are made for it (punycode, idna), some are no charsets; and Python caches
+# every unknown name that it was asked for.
 _CHARSETS: Final = frozenset(
     (
         *("utf-8", "utf8", "us-ascii", "ascii", "latin1", "macintosh", "koi8-r", "koi8-u"),
@@ -31,11 +36,14 @@ _CHARSETS: Final = frozenset(
         *("shift_jis", "euc-jp", "iso-2022-jp", "euc-kr", "gb2312", "gbk", "gb18030", "big5"),
     )
 )
-_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")  # an escape in JSON; mostly one of a pair
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")  # an escape in JSON, mostly one of a pair
 
 
 class Arguments:
-    """Names and values, in their order; a name may come several times."""
+    """Names and values in their order; a name may occur several times.
+
+    `request.args` is one, and so is a Form. Iterating yields (name, value) pairs.
+    """
 
     __slots__ = ("_pairs",)
 
@@ -43,14 +51,15 @@ class Arguments:
         self._pairs = pairs
 
     def get(self, name: str, default: str = "") -> str:
-        """The first value of this name."""
+        """The first value of this name, or `default`."""
         return next((value for key, value in self._pairs if key == name), default)
 
     def get_all(self, name: str) -> list[str]:
+        """All values of this name, in their order."""
         return [value for key, value in self._pairs if key == name]
 
     def __getitem__(self, name: str) -> str:
-        """As `get`; raises ProtocolError(400) where there is none."""
+        """The first value of this name. Raises ProtocolError (400) if there is none."""
         for key, value in self._pairs:
             if key == name:
                 return value
@@ -71,15 +80,22 @@ class Arguments:
 
 @dataclass(frozen=True, slots=True)
 class UploadedFile:
-    """A file of a form that is held in memory."""
+    """A file of a form, held in memory.
 
-    name: str  # as its sender calls it: one plain name
+    `name` is the file name that the client gives, one plain name without a directory; `media_type`
+    is the client's word for the type; `content` are its bytes.
+    """
+
+    name: str
     media_type: str
     content: bytes
 
 
 class Form(Arguments):
-    """A form's fields, and its files by the names of their fields."""
+    """The text fields of a form as Arguments, and its uploaded files.
+
+    `files` is a list of (field name, UploadedFile) pairs, in their order.
+    """
 
     __slots__ = ("files",)
 
@@ -88,25 +104,33 @@ class Form(Arguments):
         self.files = files
 
     def file(self, name: str) -> UploadedFile | None:
-        """The first file of the field of this name."""
+        """The first file of the field of this name, or None."""
         return next((file for key, file in self.files if key == name), None)
 
 
+# --- text and JSON -------------------------------------------------------------------------------
+
+
 def text_of(request: Request) -> str:
-    """`content` as text, without a BOM. Raises ProtocolError: 415, 400."""
+    """`request.content` as text, without a byte order mark.
+
+    The charset is that of the Content-Type, or UTF-8. Raises ProtocolError: 415 for an unknown
+    charset or an encoded body, 400 for bytes that are not in the charset.
+    """
     charset = charset_of(request)
     try:
         return request.content.decode(charset).removeprefix("\ufeff")
     except UnicodeError:
-        raise ProtocolError(400, f"The body is not {charset}.") from None
+        raise ProtocolError(400, f"The body is not valid {charset}.") from None
 
 
 def json_of(request: Request) -> Any:
-    """`content` as JSON (RFC 8259). Raises ProtocolError: 415, 400.
+    """`request.content` as JSON (RFC 8259): dict, list, str, int, float, bool or None.
 
-    Of several members of one name the last counts. What another implementation might not take
-    back is refused: NaN and Infinity, in words or in digits, a whole number of more than 4,300
-    digits, half a surrogate pair, and some hundreds of levels.
+    The last of several members with one name counts. JSON that another implementation might not
+    accept is refused: NaN and Infinity, in words or in digits, an integer of more than 4,300
+    digits, half of a surrogate pair, and some hundreds of levels. Raises ProtocolError: 415 for
+    another Content-Type, 400 for malformed JSON.
     """
     check_json_type(request)
     text = text_of(request)
@@ -116,49 +140,30 @@ def json_of(request: Request) -> Any:
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise _no_json(f"{error.msg} at {place}.") from None
+        raise _not_json(f"{error.msg} at {place}.") from None
     except RecursionError:
-        raise _no_json("It is nested too deeply.") from None
+        raise _not_json("It is nested too deeply.") from None
     except UnicodeEncodeError:
-        raise _no_json("It has one half of a surrogate pair.") from None
-    except ValueError:  # of int()
-        raise _no_json("A number in it has too many digits.") from None
+        raise _not_json("It has one half of a surrogate pair.") from None
+    except ValueError:  # from int()
+        raise _not_json("A number in it has too many digits.") from None
     return value
 
 
-def form_of(request: Request) -> Form:
-    """`content` as a form. Raises ProtocolError: 415, 400, 413."""
-    if form_type(request) != _FORM_TYPE:
-        boundary = boundary_of(request.headers.get("content-type"))
-        assert boundary is not None
-        return _multipart(request.content, form_parser(request, boundary))
-    # It is UTF-8, whatever its type says: it has no parameters (HTML, section "URL-encoded form
-    # data", and the type's registration).
-    try:
-        text = request.content.decode()
-    except UnicodeDecodeError:
-        raise _not_utf8() from None
-    return Form(parse_pairs(text, limits_of(request).form_parts), [])
-
-
 def check_json_type(request: Request) -> None:
-    """Raise ProtocolError(415) for a body that says that it is no JSON. One may say nothing."""
-    kind = _media_type(request)
-    if kind and kind != "application/json" and not kind.endswith("+json"):
-        raise wrong_type("application/json")
+    """Raise ProtocolError (415) for a Content-Type other than JSON. A missing one is accepted."""
+    media_type = _media_type(request)
+    if media_type and media_type != "application/json" and not media_type.endswith("+json"):
+        raise unsupported_type("application/json")
     charset_of(request)
 
 
-def check_coding(request: Request) -> None:
-    """Raise ProtocolError(415) for a body that is compressed (RFC 9110, section 8.4)."""
-    coding = request.headers.get("content-encoding").lower()
-    if coding not in ("", "identity"):
-        accept = [("Accept-Encoding", "identity")]  # section 12.5.3
-        raise ProtocolError(415, f"A body in the coding {coding!a} is not taken here.", accept)
-
-
 def charset_of(request: Request) -> str:
-    """What its text is written in. Raises ProtocolError: 415 for what is not known, 400."""
+    """The charset of the body, in lower case.
+
+    Raises ProtocolError: 415 for an unknown charset or an encoded body, 400 for a malformed
+    Content-Type.
+    """
     check_coding(request)
     _, semicolon, rest = request.headers.get("content-type").partition(";")
     parameters = parse_parameters(semicolon + rest)
@@ -166,20 +171,75 @@ def charset_of(request: Request) -> str:
         raise ProtocolError(400, "The parameters of the Content-Type are malformed.")
     charset = parameters.get("charset", "utf-8").lower()
     if charset not in _CHARSETS:
-        raise ProtocolError(415, f"The charset {charset!a} is not known here.")
+        raise ProtocolError(415, f"The charset {charset!a} is not supported.")
     return charset
 
 
+def check_coding(request: Request) -> None:
+    """Raise ProtocolError (415) for a body with a content coding (RFC 9110, section 8.4)."""
+    coding = request.headers.get("content-encoding").lower()
+    if coding not in ("", "identity"):
+        accept = [("Accept-Encoding", "identity")]  # section 12.5.3
+        raise ProtocolError(415, f"The content coding {coding!a} is not supported here.", accept)
+
+
+def _refuse_constant(name: str) -> float:
+    raise _not_json(f"{name} is not a JSON value.")
+
+
+def _finite(digits: str) -> float:
+    """`1e999` would be another way of writing Infinity (RFC 8259, section 6)."""
+    number = float(digits)
+    if isinf(number):
+        raise _not_json("A number in it is too large.")
+    return number
+
+
+def _not_json(sentence: str) -> ProtocolError:
+    return ProtocolError(400, f"The body is not valid JSON: {sentence}")
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+
+
+# --- forms ---------------------------------------------------------------------------------------
+
+
+def form_of(request: Request) -> Form:
+    """`request.content` as a form, of either of the two types that browsers send.
+
+    Raises ProtocolError: 415 for another Content-Type, 400 for a malformed form, 413 for more
+    fields than `Limits.form_parts`.
+    """
+    if form_type(request) != _FORM_TYPE:
+        boundary = boundary_of(request.headers.get("content-type"))
+        assert boundary is not None
+        return _parse_multipart(request.content, form_parser(request, boundary))
+    # The type has no charset parameter and is always UTF-8 (HTML, section "URL-encoded form data",
+    # and the type's registration).
+    try:
+        text = request.content.decode()
+    except UnicodeDecodeError:
+        raise _not_utf8() from None
+    return Form(parse_pairs(text, limits_of(request).form_parts), [])
+
+
 def form_type(request: Request) -> str:
-    """Which of the two types of forms it has. Raises ProtocolError(415)."""
-    kind = _media_type(request)
-    if kind not in (_FORM_TYPE, "multipart/form-data"):
-        raise wrong_type(f"{_FORM_TYPE} or multipart/form-data")
+    """The media type of the form, one of two. Raises ProtocolError (415) for any other."""
+    media_type = _media_type(request)
+    if media_type not in (_FORM_TYPE, "multipart/form-data"):
+        raise unsupported_type(f"{_FORM_TYPE} or multipart/form-data")
     check_coding(request)
-    return kind
+    return media_type
 
 
-def _multipart(content: bytes, parser: FormParser) -> Form:
+def form_parser(request: Request, boundary: bytes) -> FormParser:
+    """A parser of multipart/form-data with the limits of the request's server."""
+    limits = limits_of(request)
+    return FormParser(boundary, limits.form_parts, limits.form_head_bytes)
+
+
+def _parse_multipart(content: bytes, parser: FormParser) -> Form:
     parser.feed(content)
     found: list[tuple[FormPart, list[bytes]]] = []
     while (event := parser.next_event()) is not None:
@@ -202,35 +262,30 @@ def _field_text(name: str, data: bytes) -> str:
     try:
         return data.decode()  # RFC 7578, section 5.1.2, and what browsers send
     except UnicodeDecodeError:
-        raise ProtocolError(400, f"The field {name!a} of the form is not UTF-8.") from None
+        raise ProtocolError(400, f"A field of the form is not UTF-8: {name!a}.") from None
 
 
-def parse_pairs(text: str, most: int, too_many: int = 413) -> list[tuple[str, str]]:
-    """`a=1&b=2` (URL Standard, section 5.1); a % that encodes nothing stands for itself.
+# --- query arguments and cookies -----------------------------------------------------------------
 
-    Raises ProtocolError: 400 for what is no UTF-8, `too_many` where there are more than `most`.
+
+def parse_pairs(text: str, limit: int, status: int = 413) -> list[tuple[str, str]]:
+    """The pairs of `a=1&b=2` (URL Standard, section 5.1); a lone % stands for itself.
+
+    Raises ProtocolError: 400 for bytes that are not UTF-8, `status` for more than `limit` pairs.
     """
-    if text.count("&") >= most:
-        raise ProtocolError(too_many, f"There may be {most} fields at most.")
+    if text.count("&") >= limit:
+        raise ProtocolError(status, f"There may be {limit} fields at most.")
     return [
         (_unquote(name), _unquote(value))
         for name, _, value in (pair.partition("=") for pair in text.split("&") if pair)
     ]
 
 
-def _unquote(text: str) -> str:
-    if "%" not in text and "+" not in text:
-        return text
-    try:
-        return unquote_plus(text, errors="strict")
-    except UnicodeDecodeError:
-        raise _not_utf8() from None
-
-
 def parse_cookies(value: str) -> dict[str, str]:
-    """A Cookie field (RFC 6265, section 4.2.1); pieces without a name are passed over.
+    """The cookies of a Cookie field (RFC 6265, section 4.2.1), by name.
 
-    Quotes around a value are no part of it. What is beyond ASCII is UTF-8, as browsers send it.
+    The first of one name counts, and pieces without a name are skipped. Quotes around a value are
+    not part of it. Bytes beyond ASCII are UTF-8, as browsers send them.
     """
     found: dict[str, str] = {}
     if not value.isascii():
@@ -244,43 +299,32 @@ def parse_cookies(value: str) -> dict[str, str]:
     return found
 
 
-def _media_type(request: Request) -> str:
-    return request.headers.get("content-type").partition(";")[0].strip(" \t").lower()
+def _unquote(text: str) -> str:
+    if "%" not in text and "+" not in text:
+        return text
+    try:
+        return unquote_plus(text, errors="strict")
+    except UnicodeDecodeError:
+        raise _not_utf8() from None
 
 
-def wrong_type(wanted: str) -> ProtocolError:
-    return ProtocolError(415, f"The body's Content-Type is to be {wanted}.")
-
-
-def _not_utf8() -> ProtocolError:
-    return ProtocolError(400, "The fields are not UTF-8.")
-
-
-def _no_json(sentence: str) -> ProtocolError:
-    return ProtocolError(400, f"The body is no JSON: {sentence}")
-
-
-def _refuse_constant(name: str) -> float:
-    raise _no_json(f"{name} is no value.")
-
-
-def _finite(digits: str) -> float:
-    """`1e999` would be another way of saying Infinity (RFC 8259, section 6)."""
-    number = float(digits)
-    if isinf(number):
-        raise _no_json("A number in it is too large.")
-    return number
-
-
-_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+# --- shared --------------------------------------------------------------------------------------
 
 
 def limits_of(request: Request) -> Limits:
-    """The limits of a request that may have no application."""
+    """The limits of the request's server; the default ones for a request without application."""
     limits: Limits = getattr(request, "limits", _DEFAULT_LIMITS)
     return limits
 
 
-def form_parser(request: Request, boundary: bytes) -> FormParser:
-    limits = limits_of(request)
-    return FormParser(boundary, limits.form_parts, limits.form_head_bytes)
+def unsupported_type(wanted: str) -> ProtocolError:
+    """A 415 that names the Content-Type that is accepted."""
+    return ProtocolError(415, f"The body's Content-Type must be {wanted}.")
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type").partition(";")[0].strip(" \t").lower()
+
+
+def _not_utf8() -> ProtocolError:
+    return ProtocolError(400, "The fields are not UTF-8.")

@@ -1,17 +1,12 @@
-"""A request as applications like it: arguments, cookies, JSON and forms taken apart.
+"""The request that applications get: query arguments, cookies, text, JSON and forms, decoded.
 
-It is the very object that the connection has made; an Application gives it this class (see
-app/application.py), which costs less than an object around it. What is taken apart is kept, in the
-one place that middlewares may leave things in as well, `state`.
+It is the object that the connection made, with this class (see app/application.py): an object
+around it would cost more. Decoded data is cached in `state`, where middlewares may keep their own.
 
-A body is read once, whole, into `content`, and bounded by `Limits.memory_body_bytes`. Whoever is
-`async def` says `await request.json()`; a plain endpoint is called when `content` is there, and
-says `json_of(request)`. What cannot be read is the client's fault, and told in a sentence: 415 for
-a type or an encoding that is none of ours, before a byte of it is read, and 400 for what is
-malformed in one that is.
-
-Whatever comes out of a body can be written again, as UTF-8 or as JSON: what could not is refused
-with the rest. The limits are those of the server that the application was prepared for.
+A body is read once, whole, into `content`, up to `Limits.memory_body_bytes`. An `async def` says
+`await request.json()`; a plain endpoint is called when `content` is there, and says
+`json_of(request)`. Mistakes of the client raise a ProtocolError with a sentence: 415 for a type or
+a content coding that is not supported, before a byte of the body is read; 400 for malformed data.
 """
 
 from collections.abc import AsyncIterator
@@ -33,7 +28,7 @@ from reactor.web.app.request_data import (
     parse_cookies,
     parse_pairs,
     text_of,
-    wrong_type,
+    unsupported_type,
 )
 from reactor.web.semantics.multipart import FormParser, FormPart, boundary_of
 
@@ -41,7 +36,17 @@ PIECE_BYTES: Final = 64 * 1024
 
 
 class Request(messages.Request):
-    """`reactor.Request` and what can be made of it. Methods raise ProtocolError as said above."""
+    """A request, as the endpoints and middlewares of an Application get it.
+
+    `method`, `target`, `path` and `query` are as the client sent them, the last two still
+    percent-encoded; `params` are the decoded parameters of the path. `headers` is a
+    case-insensitive mapping. `scheme` is http or https; `host` is the Host field. `client` is the
+    address and port of the client, and `client_closed` is True when it sends nothing more. `body`
+    is a stream of bytes that is read on demand; `content` are its bytes once it was read whole.
+
+    `limits` are those of the server. The methods that read the body raise ProtocolError: 400, 413,
+    415, or 408 for a client that is too slow.
+    """
 
     __slots__ = ()
 
@@ -49,7 +54,7 @@ class Request(messages.Request):
 
     @property
     def state(self) -> dict[str, Any]:
-        """A place for middlewares to leave things, for as long as the request lasts."""
+        """A dict for middlewares and endpoints to share data of this request."""
         try:
             state: dict[str, Any] = self._state
         except AttributeError:
@@ -58,18 +63,22 @@ class Request(messages.Request):
 
     @property
     def url(self) -> str:
-        """The whole URL that was asked for (RFC 9110, section 7.1), by the client's word for host.
+        """The URL of the request (RFC 9110, section 7.1), with the host that the client named.
 
-        Raises ProtocolError(400) where a client of HTTP/1.0 has named no host.
+        Raises ProtocolError (400) for an HTTP/1.0 request without a host.
         """
         if not self.host:
-            raise ProtocolError(400, "The request does not say which host it is for.")
+            raise ProtocolError(400, "The request does not name its host.")
         path = "" if self.path == "*" else self.path
         return f"{self.scheme}://{self.host}{path}{'?' if self.query else ''}{self.query}"
 
     @property
     def args(self) -> Arguments:
-        """The arguments in the query, `Limits.form_parts` at most: ProtocolError(414) beyond."""
+        """The decoded arguments of the query.
+
+        Raises ProtocolError: 414 for more than `Limits.form_parts`, 400 for bytes that are not
+        UTF-8.
+        """
         found: Arguments | None = self.state.get("reactor.args")
         if found is None:
             pairs = parse_pairs(self.query, self.limits.form_parts, 414)
@@ -78,7 +87,11 @@ class Request(messages.Request):
 
     @property
     def cookies(self) -> dict[str, str]:
-        """By name. Of several of one name the first counts: its path is longer (RFC 6265, 5.4)."""
+        """The cookies by name.
+
+        The first of one name counts: its path is the longest (RFC 6265, section 5.4).
+        The dict is cached: treat it as read-only.
+        """
         found: dict[str, str] | None = self.state.get("reactor.cookies")
         if found is None:
             value = ";".join(self.headers.get_all("cookie"))
@@ -86,50 +99,57 @@ class Request(messages.Request):
         return found
 
     async def read(self) -> bytes:
-        """The whole body. Raises ProtocolError(413) for one that is too large for the memory."""
+        """The whole body. Raises ProtocolError (413) beyond `Limits.memory_body_bytes`."""
         if not self.content and self.length != 0:
             self.content = await self.body.read()
         return self.content
 
     async def text(self) -> str:
-        """The body as text, of the charset that its type says, or UTF-8, without a BOM."""
+        """The body as text; see `text_of`."""
         charset_of(self)
         await self.read()
         return text_of(self)
 
     async def json(self) -> Any:
-        """What the body says as JSON; see `json_of`."""
+        """The body as JSON; see `json_of`."""
         check_json_type(self)
         await self.read()
         return json_of(self)
 
     async def form(self) -> Form:
-        """The fields and files of a form, of either of the two types that browsers send."""
+        """The fields and files of a form, held in memory; see `form_of`."""
         form_type(self)
         await self.read()
         return form_of(self)
 
-    def parts(self) -> "AsyncIterator[FormPart | bytes]":
-        """A form (multipart/form-data) as it comes: each Part, then its content piece by piece.
+    def parts(self) -> AsyncIterator[FormPart | bytes]:
+        """The parts of a form (multipart/form-data) as they arrive.
 
-        Nothing is held but one piece; a part may be as long as `Limits.upload_bytes` lets the body
-        be. `form_parts` and `form_head_bytes` bound the rest: ProtocolError(413).
+            async for event in request.parts():
+                if isinstance(event, FormPart):
+                    ...  # a new part: event.name, event.filename, event.media_type
+                else:
+                    ...  # bytes, the next piece of its content
+
+        One piece is held in memory; a part may be as long as `Limits.upload_bytes` allows the body
+        to be. Raises ProtocolError: 415 for another Content-Type, 413 beyond `Limits.form_parts`
+        or `Limits.form_head_bytes`, 400 for a malformed form.
         """
         check_coding(self)
         boundary = boundary_of(self.headers.get("content-type"))
         if boundary is None:
-            raise wrong_type("multipart/form-data")
+            raise unsupported_type("multipart/form-data")
         return _stream_parts(self, form_parser(self, boundary))
 
 
 def with_limits(limits: Limits) -> type[Request]:
-    """The class of the requests of one server: an attribute of each request would cost."""
+    """The request class of one server: an attribute of each request would cost time and memory."""
     made: type[Request] = type("Request", (Request,), {"__slots__": (), "limits": limits})
     return made
 
 
 async def _stream_parts(request: Request, parser: FormParser) -> AsyncIterator[FormPart | bytes]:
-    piece = request.content  # it may have been read before, by a middleware
+    piece = request.content  # a middleware may have read it before
     while piece or (piece := await request.body.read(PIECE_BYTES)):
         parser.feed(piece)
         while (event := parser.next_event()) is not None:

@@ -1,13 +1,9 @@
-"""What an endpoint may return, made into a Response; and Responses of the usual kinds.
+"""Responses of the usual kinds, and a Response made of the result of an endpoint.
 
-An endpoint returns a Response, or what one can be made of: text, bytes, a dict or a list (JSON), a
-tuple of a status and any of these, with fields behind it if it likes, or a generator, whose pieces
-are sent as they come. Fields are pairs or a mapping, and a Content-Type among them counts in place
-of the usual one.
-
-Cookies are added to a Response that is there (RFC 6265, section 4.1). A name or value that no
-cookie can have is an error of whoever sets it, and raises ValueError before anything is sent;
-nothing is encoded in silence.
+An endpoint returns a Response, or a value that one is made of: text, bytes, a dict or a list
+(JSON), a tuple of a status and one of these, with header fields behind it if wanted, or a
+generator, whose pieces are sent as they come. Header fields are given as pairs or as a mapping, and
+a Content-Type among them replaces the usual one.
 """
 
 import json as jsons
@@ -22,80 +18,89 @@ from reactor.web.streams import BodyStream, close_source
 
 Stream: TypeAlias = Iterator[bytes | str] | AsyncIterator[bytes | str]
 GivenFields: TypeAlias = Fields | Mapping[str, str]
+
 _TEXT: Final = FieldBlock([("Content-Type", "text/plain; charset=utf-8")])
 _HTML: Final = FieldBlock([("Content-Type", "text/html; charset=utf-8")])
 _JSON: Final = FieldBlock([("Content-Type", "application/json")])
 _BYTES: Final = FieldBlock([("Content-Type", "application/octet-stream")])
+_URL_CHARACTERS: Final = "!#$%&'()*+,/:;=?@[]~"  # those that `redirect` leaves as they are
 _encode: Final = jsons.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":")
 ).encode
 
 
-def _pairs(headers: GivenFields) -> Fields:
-    return tuple(headers.items() if isinstance(headers, Mapping) else headers)
-
-
-def _typed(usual: Fields, headers: GivenFields) -> Fields:
-    """The fields, with their own Content-Type or the usual one."""
-    given = _pairs(headers)
-    return given if _types_in(given) else (*usual, *given)
-
-
-def _types_in(fields: Fields) -> list[str]:
-    return [value for name, value in fields if name.lower() == "content-type"]
-
-
-def _but_type(fields: Fields) -> Fields:
-    return tuple(field for field in fields if field[0].lower() != "content-type")
+# --- responses of one kind -----------------------------------------------------------------------
 
 
 def text(body: str, status: int = 200, headers: GivenFields = ()) -> Response:
+    """A response of plain text, encoded as UTF-8.
+
+    A Content-Type in `headers` replaces `text/plain; charset=utf-8`. Raises UnicodeEncodeError for
+    text with half of a surrogate pair.
+    """
     return Response(status, body.encode(), _typed(_TEXT, headers) if headers else _TEXT)
 
 
 def html(body: str, status: int = 200, headers: GivenFields = ()) -> Response:
-    """A page. What a client has sent is escaped by whoever puts it in (`html.escape`)."""
+    """A response of HTML, encoded as UTF-8.
+
+    Nothing is escaped: data from a client has to pass through `html.escape` before it is put into
+    the page.
+    """
     return Response(status, body.encode(), _typed(_HTML, headers) if headers else _HTML)
 
 
 def json(value: Any, status: int = 200, headers: GivenFields = ()) -> Response:
-    """`value` as JSON (RFC 8259). Raises TypeError or ValueError for what JSON cannot say."""
+    """A response of `value` as JSON (RFC 8259), without spaces, encoded as UTF-8.
+
+    Raises TypeError for a value of another type than dict, list, tuple, str, int, float, bool and
+    None, and ValueError for NaN, infinity and a value that contains itself.
+    """
     return Response(status, _encode(value).encode(), _typed(_JSON, headers) if headers else _JSON)
 
 
 def redirect(location: str, status: int = 303, headers: GivenFields = ()) -> Response:
-    """Somewhere else: a path, or a URL; what no URL may have is percent-encoded.
+    """A redirect to a path or a URL (RFC 9110, section 15.4).
 
-    303: to be fetched by GET, as after a form. 301 and 308 are for ever, 307 and 308 keep the
-    method. Where it leads is the application's to say: `//evil.example` is another server, so what
-    a client has sent is looked at before it is handed on. Raises ValueError for a status that is no
-    redirect.
+    303 has the client fetch the location by GET, as after a form; 301 and 308 are permanent; 307
+    and 308 keep the method. Characters that cannot be in a URL are percent-encoded, and nothing
+    else is checked: `//evil.example` is another server, so a location that a client has sent needs
+    a look before it is used. Raises ValueError for a status that is not 301, 302, 303, 307 or 308.
     """
     if status not in (301, 302, 303, 307, 308):
-        raise ValueError(f"{status} is no redirect")
-    location = quote(location, safe="!#$%&'()*+,/:;=?@[]~")
-    return Response(status, b"", (("Location", location), *_pairs(headers)))
+        raise ValueError(f"{status} is no redirect; use 301, 302, 303, 307 or 308")
+    location = quote(location, safe=_URL_CHARACTERS)
+    return Response(status, b"", (("Location", location), *as_pairs(headers)))
 
 
 def stream(
     pieces: Stream, content_type: str = _TEXT[0][1], status: int = 200, headers: GivenFields = ()
 ) -> Response:
-    """Pieces, bytes or text, that are sent as they come and asked for as the client reads.
+    """A response whose body is made while it is sent.
 
-    The iterator is closed when the client leaves. Raises TypeError for what is no iterator.
+        rows = (f"{number};{number**2}\\n" for number in range(100))
+        return stream(rows, "text/csv; charset=utf-8")
+
+    `pieces` is an iterator or asynchronous iterator of bytes or text. It is asked for the next
+    piece when the one before has left, and closed when the client leaves. A plain iterator runs on
+    the loop: it should take no longer than a few milliseconds for a piece. Raises TypeError for any
+    other object.
     """
     body: Iterator[bytes] | AsyncIterator[bytes]
     if isinstance(pieces, AsyncIterator):
-        body = _AsyncText(pieces)
+        body = _AsyncEncodedPieces(pieces)
     elif hasattr(pieces, "__next__"):
-        body = _Text(pieces)
+        body = _EncodedPieces(pieces)
     else:
         raise TypeError(f"a stream is an iterator, not {type(pieces).__name__}")
     return Response(status, body, _typed((("Content-Type", content_type),), headers))
 
 
+# --- the result of an endpoint -------------------------------------------------------------------
+
+
 def respond(value: Any) -> Response:
-    """What an endpoint has returned. Raises TypeError for what no answer can be made of."""
+    """A Response made of the result of an endpoint. Raises TypeError for any other value."""
     if isinstance(value, Response):
         return value
     if isinstance(value, str):
@@ -108,49 +113,80 @@ def respond(value: Any) -> Response:
         return _respond_with(*value)
     if hasattr(value, "__anext__") or hasattr(value, "__next__"):
         return stream(value)
-    raise TypeError(f"no answer can be made of {value!r}")
+    raise TypeError(
+        f"an endpoint returns a Response, str, bytes, dict, list, tuple or generator, not {value!r}"
+    )
 
 
 def _respond_with(
     status: Any = None, value: Any = b"", headers: GivenFields = (), *rest: Any
 ) -> Response:
     if not isinstance(status, int) or isinstance(status, bool) or rest:
-        raise TypeError("a tuple is (status, body) or (status, body, fields)")
-    answer = respond(value)
-    given = _pairs(headers)
+        raise TypeError("an endpoint's tuple is (status, body) or (status, body, fields)")
+    response = respond(value)
+    given = as_pairs(headers)
     if isinstance(value, bytes) and not value:
         return Response(int(status), b"", given)
-    fields = _but_type(answer.headers) if _types_in(given) else answer.headers
-    return Response(int(status), answer.body, (*fields, *given))
+    fields = without_types(response.headers) if types_in(given) else response.headers
+    return Response(int(status), response.body, (*fields, *given))
 
 
-def _as_bytes(piece: Any) -> bytes:
-    """Of a piece of a stream. Raises TypeError for None, which would look like the end of it."""
+# --- header fields as they are given -------------------------------------------------------------
+
+
+def as_pairs(headers: GivenFields) -> Fields:
+    """The pairs of fields that are given as pairs or as a mapping."""
+    return tuple(headers.items() if isinstance(headers, Mapping) else headers)
+
+
+def types_in(fields: Fields) -> list[str]:
+    """The values of all Content-Type fields."""
+    return [value for name, value in fields if name.lower() == "content-type"]
+
+
+def without_types(fields: Fields) -> Fields:
+    """All other fields than Content-Type."""
+    return tuple(field for field in fields if field[0].lower() != "content-type")
+
+
+def _typed(usual: Fields, headers: GivenFields) -> Fields:
+    """The fields, behind the usual Content-Type if they have none of their own."""
+    given = as_pairs(headers)
+    return given if types_in(given) else (*usual, *given)
+
+
+# --- the pieces of a stream ----------------------------------------------------------------------
+
+
+def _encoded(piece: Any) -> bytes:
+    """A piece as bytes. Raises TypeError for None, which would look like the end of the stream."""
     if piece is None:
         raise TypeError("a piece of a stream is bytes or text, not None")
     encoded: bytes = piece.encode() if isinstance(piece, str) else piece
     return encoded
 
 
-class _Text(Iterator[bytes]):
-    """Pieces as bytes. No generator: one that was never begun would not close its source."""
+class _EncodedPieces(Iterator[bytes]):
+    """Pieces as bytes. A generator would not close its source if it was never begun."""
 
     def __init__(self, source: Iterator[bytes | str]) -> None:
         self._source = source
 
     def __next__(self) -> bytes:
-        return _as_bytes(next(self._source))
+        return _encoded(next(self._source))
 
     def close(self) -> None:
         close_pieces(self._source)
 
 
-class _AsyncText(BodyStream):
+class _AsyncEncodedPieces(BodyStream):
+    """The same for an asynchronous source."""
+
     def __init__(self, source: AsyncIterator[bytes | str]) -> None:
         self._source = source
 
     async def next_piece(self) -> bytes:
-        return _as_bytes(await anext(self._source))
+        return _encoded(await anext(self._source))
 
     async def aclose(self) -> None:
         await close_source(self._source)

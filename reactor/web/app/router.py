@@ -1,16 +1,17 @@
-"""From a path to what belongs there.
+"""The router: from a path and a method to a stored value.
 
 Patterns are paths whose segments may be parameters: `/echo/{text}` takes one segment,
-`/user/{id:int}` one that is a number, and `/files/{name:path}` all that are left (the kinds are in
-app/converters.py). They lie in a tree of segments, so matching costs as much as the path is long,
-however many routes there are. A literal segment comes before a parameter, a narrow kind before a
-wide one, and a parameter before all the rest; what leads nowhere is left again.
+`/user/{id:int}` one that is a number, and `/files/{name:path}` all that remain (the kinds are in
+app/converters.py). Patterns are kept in a tree of segments, so that the cost of a match grows with
+the length of the path and not with the number of routes. A literal segment comes before a
+parameter, a narrow kind before a wide one, and one segment before all that remain; a branch that
+ends without a route is left again.
 
-The target is split at "/" before anything is decoded, and each segment is decoded once: an encoded
-slash is part of a name and never a way into another folder (RFC 3986, section 2.2).
+The path is split at "/" before anything is decoded, and each segment is decoded once: an encoded
+slash is part of a name and never a way into another directory (RFC 3986, section 2.2).
 
-It knows methods as words and what it stores not at all; who answers is the business of
-app/application.py.
+The router knows methods as words, and nothing of the values that it stores: app/application.py
+calls them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,92 +22,92 @@ from urllib.parse import quote, unquote_to_bytes
 from reactor.errors import ProtocolError
 from reactor.web.app.converters import CONVERTERS, Converter
 
-ANY: Final = "*"  # the method of a route that takes them all
-SHORT: Final = 128  # characters of a path that is remembered once it is found
+ANY: Final = "*"  # the method of a route that takes every method
+SHORT: Final = 128  # characters; a path up to this length is cached once it was found
 
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
-_UNQUOTED: Final = ":@!$&'()*+,;=~"  # what may stand in a segment as it is (RFC 3986, section 3.3)
+_UNQUOTED: Final = ":@!$&'()*+,;=~"  # allowed in a segment as they are (RFC 3986, section 3.3)
 
+B = TypeVar("B")
 T = TypeVar("T")
 
 
 class RouteError(ValueError):
-    """A pattern that is none, or routes that cannot stand beside each other."""
+    """A malformed pattern or prefix, or two routes that fit the same requests."""
 
 
 class Parameter(NamedTuple):
-    """A part of a pattern that is no literal."""
+    """A segment of a pattern in braces: `{name}` or `{name:kind}`."""
 
     name: str
     converter: Converter
 
 
 class Target(NamedTuple, Generic[T]):
-    """What is stored for a method: the names of its parameters, and where it came from."""
+    """A stored value, with the names of its path parameters and the route that it came from."""
 
     names: tuple[str, ...]
     value: T
-    route: str  # for people
+    route: str  # for error messages
 
 
 Leaf: TypeAlias = dict[str, Target[T]]  # by method
-Found: TypeAlias = tuple[Leaf[T], tuple[Any, ...]]  # what there is, and the parameters' values
-
-
+Found: TypeAlias = tuple[Leaf[T], tuple[Any, ...]]  # and the values of the path parameters
 Finder: TypeAlias = Callable[[str], Found[T] | None]
 
 
 class _Node(Generic[T]):
-    """What may follow one segment."""
+    """A node of the tree: the parts of patterns that may follow one segment."""
 
     __slots__ = ("children", "leaf", "parameters", "rests")
 
     def __init__(self) -> None:
         self.children: dict[str, _Node[T]] = {}
-        self.leaf: Leaf[T] = {}  # of the path that ends here
-        # In the order in which they are tried; the routes that came first, for people.
+        self.leaf: Leaf[T] = {}  # for the path that ends here
+        # In the order in which they are tried, each with the route that added it.
         self.parameters: list[tuple[Converter, _Node[T], str]] = []
         self.rests: list[tuple[Converter, Leaf[T], str]] = []
 
 
 class Router(Generic[T]):
-    """Values by method and path."""
+    """Values by path and method."""
 
     def __init__(self, converters: Mapping[str, Converter] = CONVERTERS) -> None:
         self._converters = converters
         self._root: _Node[T] = _Node()
-        # `find` of long and of short paths, of which many clients ask for the same. No methods of
-        # this object: that would be a circle of references, and what values hold open would stay
-        # so until it is found.
+        # The two halves of `find`: short paths are cached, since many clients ask for the same.
+        # They are not bound methods: that would be a reference cycle, and descriptors that values
+        # hold would stay open until the garbage collector finds it.
         self.find_long: Finder[T] = partial(_find, self._root)
         self.find_short: Finder[T] = lru_cache(maxsize=256)(self.find_long)
 
     def add(self, method: str, pattern: str, value: T, place: str = "") -> Leaf[T]:
-        """Store the value; all that is stored for paths like this. `place` says who wants it.
+        """Store the value, and return all that is stored for the pattern, by method.
 
-        Raises RouteError for a pattern that is none, for one that is there already, and where it
-        would be a matter of luck which of two is meant.
+        `place` describes the value in error messages. Raises RouteError for a malformed pattern,
+        for a method and pattern that are stored already, and for parameters that fit the same
+        segments as others at their place.
         """
         route = f"{method} {pattern}{place and f' ({place})'}"
         parts = parse_pattern(pattern, self._converters)
         leaf = self._leaf(parts, route)
         if method in leaf:
-            raise RouteError(f"{route} is there already, as {leaf[method].route}")
+            raise RouteError(f"{route} exists already, as {leaf[method].route}")
         names = tuple(part.name for part in parts if isinstance(part, Parameter))
         leaf[method] = Target(names, value, route)
         self.find_short = lru_cache(maxsize=256)(self.find_long)
         return leaf
 
     def find(self, path: str) -> Found[T] | None:
-        """What belongs to the path, before all else. Raises ProtocolError(400): see `segments`."""
+        """The best match of the path, or None. Raises ProtocolError (400): see `segments`."""
         return self.find_short(path) if len(path) <= SHORT else self.find_long(path)
 
     def find_all(self, path: str) -> Iterator[Found[T]]:
-        """Everything that fits, in the order of `find`."""
-        return _every(self._root, segments(path), 1, ())
+        """All matches of the path, the best first. Raises ProtocolError (400)."""
+        return _all_matches(self._root, segments(path), 1, ())
 
     def _leaf(self, parts: Sequence[str | Parameter], route: str) -> Leaf[T]:
-        """What is stored at the end of a pattern, whose nodes are made where they are missing."""
+        """The leaf at the end of a pattern; missing nodes are made."""
         node = self._root
         for part in parts:
             if isinstance(part, str):
@@ -118,20 +119,17 @@ class Router(Generic[T]):
         return node.leaf
 
 
-B = TypeVar("B")
-
-
 def _branch(
     branches: list[tuple[Converter, B, str]], converter: Converter, new: B, route: str
 ) -> B:
-    """What follows a parameter of this kind; `new` where there was none."""
+    """The branch behind a parameter of this kind; `new` is added if there is none."""
     for known, branch, other in branches:
         if known == converter:
             return branch
         if known.rank == converter.rank:
             raise RouteError(
                 f"{route} and {other} fit the same paths: "
-                f"neither of {converter.kind!r} and {known.kind!r} comes first"
+                f"the kinds {converter.kind!r} and {known.kind!r} have the same rank"
             )
     branches.append((converter, new, route))
     branches.sort(key=lambda one: one[0].rank)
@@ -141,35 +139,44 @@ def _branch(
 def parse_pattern(
     pattern: str, converters: Mapping[str, Converter] = CONVERTERS
 ) -> list[str | Parameter]:
-    """The segments of a pattern. Raises RouteError."""
+    """The segments of a pattern: text for a literal, or a Parameter. Raises RouteError."""
     if not pattern.startswith("/"):
-        raise RouteError(f"a pattern begins with a slash: {pattern!r}")
+        raise RouteError(f"a pattern must begin with a slash, not {pattern!r}")
     parts = [_parse_part(segment, pattern, converters) for segment in pattern[1:].split("/")]
     parameters = [part for part in parts if isinstance(part, Parameter)]
     for part in parameters:
         if part.converter.takes_rest and part is not parts[-1]:
-            raise RouteError(f"{part.name!r} takes all the rest and must come last in {pattern!r}")
+            raise RouteError(
+                f"the parameter {part.name!r} takes all remaining segments and must be the last "
+                f"in {pattern!r}"
+            )
     if len({part.name for part in parameters}) < len(parameters):
-        raise RouteError(f"two parameters have one name in {pattern!r}")
+        raise RouteError(f"two parameters have the same name in {pattern!r}")
     return parts
 
 
-def _parse_part(
-    segment: str, pattern: str, converters: Mapping[str, Converter]
-) -> "str | Parameter":
+def _parse_part(segment: str, pattern: str, converters: Mapping[str, Converter]) -> str | Parameter:
     if "{" not in segment and "}" not in segment:
         return segment
     name, colon, kind = segment[1:-1].partition(":")
     if segment[0] != "{" or segment[-1] != "}" or not name.isidentifier():
-        raise RouteError(f"no parameter: {segment!r} in {pattern!r}")
+        raise RouteError(
+            f"a parameter must be {{name}} or {{name:kind}}, not {segment!r} in {pattern!r}"
+        )
     converter = converters.get(kind if colon else "str")
     if converter is None:
-        raise RouteError(f"there is no kind {kind!r} of parameters: {segment!r} in {pattern!r}")
+        raise RouteError(
+            f"the parameter kind {kind!r} in {pattern!r} is unknown; "
+            f"known kinds: {', '.join(converters)}"
+        )
     return Parameter(name, converter)
 
 
 def build_path(parts: Sequence[str | Parameter], values: Mapping[str, Any]) -> str:
-    """The path of a pattern with these parameters. Raises ValueError for one that does not fit."""
+    """The path of a pattern with these values, percent-encoded.
+
+    Raises ValueError for a value that is not of its kind, and for a path that would lead elsewhere.
+    """
     written: list[str] = []
     for part in parts:
         if isinstance(part, str):
@@ -178,8 +185,8 @@ def build_path(parts: Sequence[str | Parameter], values: Mapping[str, Any]) -> s
         value = part.converter.write(values[part.name])
         written += value if part.converter.takes_rest else [value]
     if (not written[0] and len(written) > 1) or not {".", ".."}.isdisjoint(written):
-        # It would begin with another server's name, or be another path for who resolves it.
-        raise ValueError(f"no path of one's own can be made of {dict(values)!r}")
+        # The path would begin with another server's name, or mean another path once resolved.
+        raise ValueError(f"these values make the path of another place: {dict(values)!r}")
     return "/" + "/".join(quote(segment, _UNQUOTED) for segment in written)
 
 
@@ -187,21 +194,21 @@ def build_path(parts: Sequence[str | Parameter], values: Mapping[str, Any]) -> s
 
 
 def _find(root: _Node[T], path: str) -> Found[T] | None:
-    return _first(root, segments(path) if "%" in path else path.split("/"), 1, ())
+    return _first_match(root, segments(path) if "%" in path else path.split("/"), 1, ())
 
 
 def segments(path: str) -> list[str]:
     """The decoded segments of a path, the first of them empty.
 
-    Raises ProtocolError(400) for a path that cannot be decoded.
+    Raises ProtocolError (400) for a path that cannot be decoded.
     """
     return [decode_segment(segment) for segment in path.split("/")]
 
 
-def _first(
+def _first_match(
     node: _Node[T], segments: list[str], place: int, values: tuple[Any, ...]
 ) -> Found[T] | None:
-    """The first of `_every`, without the cost of generators."""
+    """The first of `_all_matches`, without the cost of generators."""
     while place < len(segments):
         segment = segments[place]
         place += 1
@@ -211,7 +218,10 @@ def _first(
                 return None
             node = child
             continue
-        if child is not None and (found := _first(child, segments, place, values)) is not None:
+        if (
+            child is not None
+            and (found := _first_match(child, segments, place, values)) is not None
+        ):
             return found
         if segment:
             for converter, after, _ in node.parameters:
@@ -219,7 +229,7 @@ def _first(
                     value = converter.read(segment)
                 except ValueError:
                     continue
-                found = _first(after, segments, place, (*values, value))
+                found = _first_match(after, segments, place, (*values, value))
                 if found is not None:
                     return found
         for converter, leaf, _ in node.rests:
@@ -231,7 +241,7 @@ def _first(
     return (node.leaf, values) if node.leaf else None
 
 
-def _every(
+def _all_matches(
     node: _Node[T], segments: list[str], place: int, values: tuple[Any, ...]
 ) -> Iterator[Found[T]]:
     while place < len(segments):
@@ -243,14 +253,14 @@ def _every(
             node, place = child, place + 1
             continue
         if child is not None:
-            yield from _every(child, segments, place + 1, values)
+            yield from _all_matches(child, segments, place + 1, values)
         if segment:
             for converter, after, _ in node.parameters:
                 try:
                     value = converter.read(segment)
                 except ValueError:
                     continue
-                yield from _every(after, segments, place + 1, (*values, value))
+                yield from _all_matches(after, segments, place + 1, (*values, value))
         for converter, leaf, _ in node.rests:
             try:
                 yield leaf, (*values, converter.read(segments[place:]))
@@ -262,11 +272,14 @@ def _every(
 
 
 def decode_segment(segment: str) -> str:
-    """Percent-decoded UTF-8. Raises ProtocolError(400) for a bad "%" and for what is no UTF-8."""
+    """A segment, percent-decoded as UTF-8.
+
+    Raises ProtocolError (400) for a "%" without two digits and for bytes that are not UTF-8.
+    """
     before, *escapes = segment.split("%")
     for escape in escapes:
         if len(escape) < 2 or not _HEX.issuperset(escape[:2]):
-            raise ProtocolError(400, "A '%' in the path is not followed by two digits.")
+            raise ProtocolError(400, "A '%' in the path is not followed by two hexadecimal digits.")
     try:
         return unquote_to_bytes(segment).decode() if escapes else before
     except UnicodeDecodeError:

@@ -306,9 +306,9 @@ def test_json(content: bytes, media_type: str, value: Any) -> None:
         (b"'a'", "Expecting value"),
         (b'{"a":1,}', ""),
         (b'"\n"', "control character"),
-        (b"NaN", "NaN is no value."),
-        (b"[-Infinity]", "-Infinity is no value."),
-        (b'{"a":Infinity}', "Infinity is no value."),
+        (b"NaN", "NaN is not a JSON value."),
+        (b"[-Infinity]", "-Infinity is not a JSON value."),
+        (b'{"a":Infinity}', "Infinity is not a JSON value."),
         (b"1e999", "A number in it is too large."),
         (b"-" + b"9" * 400 + b".0", "A number in it is too large."),
         (b"9" * 4301, "A number in it has too many digits."),
@@ -324,7 +324,7 @@ def test_json(content: bytes, media_type: str, value: Any) -> None:
 def test_json_that_is_none(content: bytes, sentence: str) -> None:
     error = refused(json_of, having(content))
     assert error.status == 400
-    assert error.reason.startswith("The body is no JSON: ")
+    assert error.reason.startswith("The body is not valid JSON: ")
     assert sentence in error.reason
     assert len(error.reason) < 150
 
