@@ -32,8 +32,7 @@ class Middleware:
 
         class Stamp(Middleware):
             def after(self, request, response):
-                fields = (*response.headers, ("X-Stamp", "seen"))
-                return Response(response.status, response.body, fields)
+                return response.with_headers(("X-Stamp", "seen"))
 
     Hooks do not wait, so a Middleware may stand above everything, asynchronous endpoints included.
     An `after` that has to wait is `async def`, or is marked with `may_wait`; only asynchronous and

@@ -1,4 +1,4 @@
-"""Set-Cookie fields (RFC 6265, section 4.1), added to a Response.
+"""Set-Cookie fields (RFC 6265, section 4.1): a new Response with one more.
 
 A name or a value that a cookie cannot have is a mistake of the application: it raises ValueError
 before anything is sent. Nothing is encoded silently.
@@ -35,7 +35,7 @@ def set_cookie(
     same_site: SameSite | None = "Lax",
     partitioned: bool = False,
 ) -> Response:
-    """The response with a Set-Cookie field.
+    """A new response: `response` with a cookie, in a Set-Cookie field.
 
         return set_cookie(redirect("/"), "theme", "dark", max_age=86400, secure=True)
 
@@ -62,8 +62,7 @@ def set_cookie(
     attributes += [f"{attribute}={text}" for attribute, text in texts if text]
     flags = (("Secure", secure), ("HttpOnly", http_only), ("Partitioned", partitioned))
     attributes += [flag for flag, wanted in flags if wanted]
-    response.headers = (*response.headers, ("Set-Cookie", "; ".join(attributes)))
-    return response
+    return response.with_headers(("Set-Cookie", "; ".join(attributes)))
 
 
 def delete_cookie(
@@ -76,7 +75,7 @@ def delete_cookie(
     same_site: SameSite | None = "Lax",
     partitioned: bool = False,
 ) -> Response:
-    """The response with a Set-Cookie field that deletes the cookie.
+    """A new response: `response` with a Set-Cookie field that deletes the cookie.
 
     `path`, `domain` and `partitioned` have to be those that it was set with; other values are about
     another cookie. Raises ValueError as `set_cookie` does.

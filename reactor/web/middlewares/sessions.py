@@ -129,8 +129,6 @@ class Sessions(Middleware):
         content = session.encoded()
         if content == session.stored:
             return response
-        # Another answer's field would be the same object's: set_cookie changes what it gets.
-        response = response.replace()
         secure = request.scheme == "https" if self._secure is None else self._secure
         if content:
             return self._write(response, content, secure)
@@ -147,7 +145,7 @@ class Sessions(Middleware):
         return session
 
     def _write(self, response: Response, content: bytes, secure: bool) -> Response:
-        set_cookie(
+        response = set_cookie(
             response,
             self._cookie,
             self.sign(content),

@@ -387,16 +387,14 @@ def test_a_path_that_cannot_be_decoded() -> None:
 def plain(request: Any, next: Any) -> Any:
     answer = next(request)
     assert isinstance(answer, Response)
-    answer.headers = (*answer.headers, ("X-Plain", "1"))
-    return answer
+    return answer.with_headers(("X-Plain", "1"))
 
 
 async def asynchronous(request: Any, next: Any) -> Any:
     await sleep(0.5)
     answer = await next(request)
     assert isinstance(answer, Response)
-    answer.headers = (*answer.headers, ("X-Async", "1"))
-    return answer
+    return answer.with_headers(("X-Async", "1"))
 
 
 @before_only
@@ -411,8 +409,7 @@ class Hooks(Middleware):
         return text("hooked", 403) if "hook" in request.query else None
 
     def after(self, request: Any, response: Response) -> Response:
-        response.headers = (*response.headers, ("X-Hooks", "1"))
-        return response
+        return response.with_headers(("X-Hooks", "1"))
 
 
 def endpoint(request: Any) -> str:

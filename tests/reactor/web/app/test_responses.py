@@ -644,6 +644,13 @@ def test_cookies_that_browsers_would_not_take(options: dict[str, Any]) -> None:
     assert response.headers == ()
 
 
+def test_a_cookie_makes_a_new_response() -> None:
+    shared = text("x")
+    assert set_cookie(shared, "a", "1").headers != shared.headers
+    delete_cookie(shared, "a")
+    assert shared.headers == text("x").headers
+
+
 def test_several_cookies_and_none_at_all() -> None:
     app = Application()
 

@@ -113,8 +113,7 @@ def test_no_body_is_no_matter(path: str) -> None:
 def test_the_refusal_passes_what_is_further_out() -> None:
     class Marking(Middleware):
         def after(self, request: Any, response: Any) -> Any:
-            response.headers = (*response.headers, ("X-Mark", "1"))
-            return response
+            return response.with_headers(("X-Mark", "1"))
 
     with served(Marking(), BodyLimit(10)) as client:
         for content in (b"x" * 11, chunked(11, 1)):
