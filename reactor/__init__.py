@@ -18,6 +18,7 @@ from reactor.messages.body import Body
 from reactor.messages.headers import Fields, Headers
 from reactor.messages.response import Response, Trailed, plain_response
 from reactor.observe.statistics import DURATIONS, Statistics
+from reactor.process.serve import serve
 from reactor.protocol.dates import http_date
 from reactor.protocol.response_encoder import FieldBlock
 from reactor.server.server import Server
@@ -90,6 +91,7 @@ __all__ = [
     "may_wait",
     "plain_response",
     "redirect",
+    "serve",
     "set_cookie",
     "sleep",
     "stream",

@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Any, Final
 
-from reactor.__main__ import main
+from reactor.web.site.command_line import main
 
 READ_SECONDS: Final = 0.2
 

@@ -41,7 +41,6 @@ from loadtest.threaded.monitor import (
     share,
 )
 from loadtest.threaded.transport import BlockingTransport, ThreadLoop
-from reactor.__main__ import complain, open_access_log, open_error_log, plan, served
 from reactor.errors import ProtocolError
 from reactor.http.connection import HttpConnection, State
 from reactor.http.context import Handler, Observer, ServerContext, ServerState
@@ -49,12 +48,19 @@ from reactor.limits import Limits
 from reactor.net.listener import ACCEPT_PAUSE, OUT_OF_RESOURCES, bind
 from reactor.net.stream import RESET_ON_CLOSE
 from reactor.observe.access_log import line_writer
-from reactor.observe.error_log import ErrorLog
 from reactor.observe.log_writer import LogFile
 from reactor.process.loader import LoadError
+from reactor.process.serve import (
+    StartError,
+    cannot_listen,
+    configure_logging,
+    open_access_log,
+    open_error_log,
+)
 from reactor.server.admission import REFUSALS, affordable_connections
 from reactor.tasks.semaphore import WeightedSemaphore
-from reactor.web.site.command_line import Config, configure_logging, parse_arguments
+from reactor.web.site.command_line import complain, plan, served
+from reactor.web.site.options import Config, parse_arguments
 from reactor.web.site.site import Site, SiteError
 
 POOL_THREADS: Final = 32
@@ -330,26 +336,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.setswitchinterval(options.switch_interval)
     share()
     try:
-        configure_logging(config.log_level, ErrorLog(open_error_log(config.error_log)))
-        access_log = open_access_log(config.access_log)
-    except OSError as error:
-        return complain(f"cannot write a log: {error.strerror}")
+        configure_logging(config.serve.log_level, open_error_log(config.serve.error_log))
+        access_log = open_access_log(config.serve.access_log)
+    except StartError as error:
+        return complain(str(error))
     try:
         site = Site(plan(config), config.limits)
         server = ThreadedServer(
             site.handler,
             config.limits,
             options.threads if options.model == "pool" else 0,
-            wall=SharedWall(server=config.server_header, with_date=config.date_header),
+            wall=SharedWall(server=config.serve.server_header, with_date=config.serve.date_header),
             access_log=access_log,
-            access_log_format=config.access_log_format,
+            access_log_format=config.serve.access_log_format,
         )
     except (LoadError, SiteError, ValueError) as error:
         return complain(str(error), 1 if isinstance(error, SiteError) else 2)
     try:
-        listening = bind(config.host, config.port, config.limits.backlog)
+        listening = bind(config.serve.host, config.serve.port, config.limits.backlog)
     except (OSError, OverflowError, UnicodeError) as error:
-        return complain(f"cannot listen on {config.host}, port {config.port}: {error}")
+        return complain(str(cannot_listen(config.serve.host, config.serve.port, error)))
     for work in site.housekeeping():
         server.spawn(work)
     for number in (signal.SIGINT, signal.SIGTERM):

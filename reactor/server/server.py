@@ -147,6 +147,11 @@ class Server:
             self._newcomers.add(transport)
 
     @property
+    def addresses(self) -> list[tuple[Any, ...]]:
+        """The addresses that it listens on, in the order in which they were bound."""
+        return [listener.address for listener in self._listeners]
+
+    @property
     def connections(self) -> int:
         """How many are open."""
         return len(self._connections)

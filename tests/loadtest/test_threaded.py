@@ -52,7 +52,9 @@ class Twins:
         self.programs: dict[str, Program] = {}
         for name in ("reactor", *MODELS):
             (own / name).mkdir()
-            module = "reactor.__main__" if name == "reactor" else "loadtest.threaded.server"
+            module = (
+                "reactor.web.site.command_line" if name == "reactor" else "loadtest.threaded.server"
+            )
             arguments = [] if name == "reactor" else ["--model", name, "--threads", "4"]
             arguments += [
                 "--port",

@@ -5,7 +5,6 @@ from typing import Final
 LONG_FUNCTIONS: Final = frozenset[str](
     (
         "loadtest/threaded/server.py:main",
-        "reactor/__main__.py:_serve",
         "reactor/http/connection.py:HttpConnection._respond",
         "reactor/server/server.py:Server.__init__",
         "reactor/web/app/chain.py:_hooks",

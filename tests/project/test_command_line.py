@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from reactor.limits import Limits
-from reactor.web.site.command_line import parse_arguments
+from reactor.web.site.options import parse_arguments
 from tests.support.paths import ROOT
 from tests.support.program import Program
 from tests.support.raw_client import TIMEOUT, request
@@ -43,7 +43,7 @@ def start() -> Iterator[Start]:
 APPLICATION = """
     import os, sys, time
     from reactor import Limits, Response, Server, in_pool, sleep
-    from reactor.__main__ import _end_on_signals
+    from reactor.process.serve import Signals
 
     def read_fifo():
         with open(sys.argv[1]) as fifo:
@@ -62,7 +62,7 @@ APPLICATION = """
 
     server = Server(handler, Limits(shutdown_timeout=float(sys.argv[2])))
     address = server.listen("127.0.0.1", 0)
-    _end_on_signals(server)
+    Signals(server).install()
     print(f"http://127.0.0.1:{address[1]}/", file=sys.stderr, flush=True)
     server.run()
 """

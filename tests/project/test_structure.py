@@ -69,12 +69,12 @@ OSERRORS = {
         "LogFile.write",
         "LogWriter._reopened",
     },
-    "reactor.__main__": {  # each becomes a sentence
-        "main",
-        "_serve",
+    "reactor.process.serve": {  # each becomes a sentence
+        "listen",
         "open_access_log",
-        "_supervise",
+        "open_error_log",
     },
+    "reactor.web.site.command_line": {"_supervise"},  # it becomes a sentence
     # Errors of a file system become a status.
     "reactor.web.static.file_server": None,
     "reactor.web.static.directory_reader": {

@@ -1,294 +1,159 @@
-"""What the command line says, checked.
+"""The command line: serves what its options name.
 
-Every field of Limits is an option; its name, default and meaning come from there. A wrong option is
-one sentence and exit status 2, and everything that text alone can tell is told here, before a file
-is opened or an application imported; what a value of an option may be is in `config/types.py`.
+    python -m reactor site
+    python -m reactor --port 4221 --directory files
+    python -m reactor --static /assets/=assets package.module:handler
+    python -m reactor --reload package.module:handler
 
-What is served is data too: pairs and names, and no handler among them. Who makes handlers of it is
-the command line's business (`__main__.py`).
+options.py reads the options, site.py makes a handler of them, and process/serve.py runs it. What
+cannot be used is one sentence and an exit status, and nothing has been served then.
 """
 
-import argparse
 import logging
-import re
+import os
+import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Final, NoReturn
+from dataclasses import replace
 
-from reactor.config import types
-from reactor.limits import Limits
-from reactor.observe.access_log import check_format
+from reactor.net.listener import bind
+from reactor.observe.error_log import ErrorLog
+from reactor.process.child import GRACE, ReloadChild
+from reactor.process.loader import LoadError, load, trace
+from reactor.process.reloader import Supervisor
+from reactor.process.serve import (
+    Signals,
+    StartError,
+    announce,
+    cannot_listen,
+    configure_logging,
+    listen,
+    make_server,
+    open_error_log,
+    say,
+)
+from reactor.web.site.options import UPLOADS, Config, parse_arguments
+from reactor.web.site.site import Site, SiteError, SiteOptions
 
-LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
-UPLOADS: Final = "/files/"  # where --directory is, and its unfinished uploads below it
-UNFINISHED: Final = f"{UPLOADS}.uploads/"
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """What to serve, where, and within which limits."""
-
-    host: str
-    port: int
-    directory: str | None  # at /files/
-    static: tuple[tuple[str, str], ...]  # prefix with its slashes, directory
-    application: str  # "package.module:name"; "": none
-    debug: bool  # an answer to a failure shows how it came about
-    reload: bool  # the application, when its files change
-    types: tuple[tuple[str, str], ...]  # extension in lower case without its dot, media type
-    headers: tuple[tuple[str, str], ...]
-    cache_control: tuple[tuple[str, str], ...]  # pattern, value; the first that matches counts
-    spa: str  # path below a static mount; "": none
-    listing: bool
-    read_only: bool
-    allow_delete: bool
-    health: bool  # /healthz and /readyz
-    metrics: bool  # /metrics
-    access_log: str  # "-": standard output; "off"; otherwise a path
-    access_log_format: str
-    error_log: str  # "-": standard error; otherwise a path
-    log_level: str
-    date_header: bool
-    server_header: str
-    limits: Limits
+log = logging.getLogger("reactor")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One sentence in place of the whole usage."""
-        print(f"{self.prog}: {' '.join(message.split())}; see --help", file=sys.stderr)
-        raise SystemExit(2)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve what the options name until SIGINT or SIGTERM; returns the exit status.
 
-
-def parse_arguments(arguments: Sequence[str]) -> Config:
-    """Raises SystemExit(2) after a sentence on stderr for what it does not understand."""
-    parser = _build_parser()
-    options = parser.parse_args(arguments)
-    limits = _limits(parser, options)
-    if not re.fullmatch(r"[\t\x20-\x7e]*", options.server_header):
-        parser.error("argument --server-header: it must be printable ASCII")
-    application, static = _mounts(parser, options)
-    return Config(
-        host=options.host,
-        port=options.port,
-        directory=options.directory,
-        static=static,
-        application=application,
-        debug=options.debug,
-        reload=options.reload,
-        types=tuple(options.type),
-        headers=tuple(options.header),
-        cache_control=tuple(options.cache_control),
-        spa=options.spa or "",
-        listing=not options.no_listing,
-        read_only=options.read_only,
-        allow_delete=options.allow_delete and not options.read_only,
-        health=options.health,
-        metrics=options.metrics,
-        access_log=options.access_log,
-        access_log_format=options.access_log_format,
-        error_log=options.error_log,
-        log_level=options.log_level,
-        date_header=not options.no_date_header,
-        server_header=options.server_header.strip(),
-        limits=limits,
-    )
-
-
-def _limits(parser: _Parser, options: argparse.Namespace) -> Limits:
+    0: ended in order. 1: something that the options name cannot be used. 2: an option or the
+    application is wrong.
+    """
     try:
-        return Limits(**{one.name: getattr(options, one.name) for one in fields(Limits)})
-    except ValueError as error:
-        name, _, rest = str(error).partition(" ")
-        parser.error(f"argument {_option(name)}: it {rest}")
+        return _main(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:  # before the server obeys it
+        return 128 + signal.SIGINT
 
 
-def _mounts(
-    parser: _Parser, options: argparse.Namespace
-) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """The application, and the static mounts, those that the positional stands for included."""
-    static: list[tuple[str, str]] = list(options.static)
-    application = ""
-    if options.what is not None and types.names_application(options.what):
-        application = options.what
-    elif options.what is not None:
-        static.append(("/", options.what))
-    if options.directory is not None and any(one[0].startswith(UNFINISHED) for one in static):
-        parser.error(f"argument --static: {UNFINISHED} belongs to the unfinished uploads")
-    prefixes = [prefix for prefix, _ in static]
-    if options.directory is not None:
-        prefixes.append(UPLOADS)
-    for prefix in prefixes:
-        if prefixes.count(prefix) > 1:
-            parser.error(f"two directories at {prefix}: one prefix has room for one")
-    if application and "/" in prefixes:
-        parser.error("argument --static: at / it leaves nothing to the application")
-    if options.reload and not application:
-        parser.error("argument --reload: it needs an application, package.module:name")
-    if options.spa and not static:
-        parser.error("argument --spa: there is no static mount that it could answer for")
-    return application, tuple(static)
+def _main(arguments: Sequence[str]) -> int:
+    config = parse_arguments(arguments)
+    try:
+        error_log = open_error_log(config.serve.error_log)
+    except StartError as error:
+        return complain(str(error))
+    configure_logging(config.serve.log_level, error_log)
+    if not config.reload:
+        return _serve(config, error_log, None)
+    child = ReloadChild.inherited()
+    if child is None:
+        return _supervise(config, arguments)
+    child.begin(config.application, config.limits.shutdown_timeout)
+    # Its successor takes the new clients, so there is nothing to wait for.
+    config = replace(config, limits=replace(config.limits, shutdown_delay=0.0))
+    status = _serve(config, error_log, child)
+    child.ended(status)
+    return status
 
 
-def _build_parser() -> _Parser:
-    parser = _Parser(
-        prog="reactor",
-        usage="reactor [options] [DIR | package.module:name]",
-        description="An HTTP server in pure Python, on one thread.",
-        allow_abbrev=False,
-        add_help=False,
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28),
-    )
-    _add_what(parser)
-    _add_files(parser)
-    _add_server(parser)
-    _add_limits(parser)
-    return parser
+def _supervise(config: Config, arguments: Sequence[str]) -> int:
+    """As the parent of processes with the same arguments."""
+    host, port = config.serve.host, config.serve.port
+    try:
+        listening = bind(host, port, config.limits.backlog)
+    except (OSError, OverflowError, UnicodeError) as error:
+        return complain(str(cannot_listen(host, port, error)))
+    return Supervisor(arguments, listening, config.limits.shutdown_timeout).run()
 
 
-def _add_what(parser: _Parser) -> None:
-    group = parser.add_argument_group(
-        "what to serve", "a demo, where there is neither DIR nor an application nor --static"
-    )
-    add = group.add_argument
-    add(
-        "what",
-        nargs="?",
-        metavar="DIR | package.module:name",
-        help="a directory, as in --static /=DIR (./a:b is one in any case); or an application: "
-        "the name of a callable, handler(request), in a module, looked for here first",
-    )
-    add(
-        "--debug",
-        action="store_true",
-        help="an answer to a failure shows how it came about; not for the public",
-    )
-    add(
-        "--reload",
-        action="store_true",
-        help="restart the application when a file that it has imported changes; what cannot be "
-        "loaded is told, and what was loaded before goes on",
-    )
-    add(
-        "--static",
-        metavar="PREFIX=DIR",
-        action="append",
-        default=[],
-        type=_checked(types.mount),
-        help="serve DIR at PREFIX, to be read; comes before the application; repeatable",
-    )
-    add("--directory", metavar="DIR", help="serve DIR at /files/, and store what is uploaded there")
+def _serve(config: Config, error_log: ErrorLog, child: ReloadChild | None) -> int:
+    try:
+        site = Site(plan(config), config.limits)
+        server = make_server(site.handler, config.serve, config.limits, error_log)
+        if child is not None:
+            address = child.listen(server)
+        else:
+            address = listen(server, config.serve.host, config.serve.port)
+    except LoadError as error:
+        status = complain(str(error), 2)
+        if child is not None:  # somebody works on it
+            print(trace(error), end="", file=sys.stderr, flush=True)
+        return status
+    except (SiteError, StartError) as error:
+        return complain(str(error))
+    except ValueError as error:  # an application that cannot be composed
+        log.debug("the application could not be prepared", exc_info=error)
+        return complain(str(error), 2)
+    if child is None:
+        Signals(server).install()
+    else:
+        Signals(server, (signal.SIGTERM,), GRACE).install()
+    if child is None or child.first:
+        announce(server, address, served(config))
+    for work in site.housekeeping():
+        server.spawn(work)
+    if child is not None:
+        child.ready()
+    server.run()
+    return 0
 
 
-def _add_files(parser: _Parser) -> None:
-    group = parser.add_argument_group("files", "of DIR, --static and --directory")
-
-    def repeatable(option: str, metavar: str, check: Any, meaning: str) -> None:
-        group.add_argument(
-            option,
-            metavar=metavar,
-            action="append",
-            default=[],
-            type=_checked(check),
-            help=f"{meaning}; repeatable",
-        )
-
-    add = group.add_argument
-    add("--read-only", action="store_true", help="no uploads, and nothing is deleted")
-    add("--allow-delete", action="store_true", help="DELETE deletes files below --directory")
-    add("--no-listing", action="store_true", help="no pages of what is in a folder")
-    add(
-        "--spa",
-        metavar="FILE",
-        type=_checked(types.path_below),
-        help="file of a static mount, as in index.html, that answers for paths it does not have",
-    )
-    repeatable("--type", ".EXT=TYPE", types.media_type, "the media type of files named so")
-    repeatable("--header", "'NAME: VALUE'", types.header, "a field of each file's answer")
-    repeatable(
-        "--cache-control",
-        "PATTERN=VALUE",
-        types.cache_rule,
-        "Cache-Control of what PATTERN describes, the first that does: *, ? and [...], for "
-        "the name, or with a slash for the whole path below the mount (* takes slashes as well)",
+def plan(config: Config) -> SiteOptions:
+    """Raises LoadError for an application that cannot be loaded."""
+    return SiteOptions(
+        directory=config.directory,
+        static=config.static,
+        application=load(config.application) if config.application else None,
+        types=config.types,
+        headers=config.headers,
+        cache_control=config.cache_control,
+        spa=config.spa,
+        listing=config.listing,
+        uploads=not config.read_only,
+        deletes=config.allow_delete,
+        debug=config.debug,
+        health=config.health,
+        metrics=config.metrics,
     )
 
 
-def _add_server(parser: _Parser) -> None:
-    add = parser.add_argument_group("server").add_argument
-    add("--host", default="127.0.0.1", help="name or address to listen on (%(default)s)")
-    add("--port", type=_port, default=4221, help="port to listen on, 0 for any (%(default)s)")
-    add(
-        "--access-log",
-        metavar="-|PATH|off",
-        default="-",
-        help="where a line for each request goes (%(default)s: standard output)",
-    )
-    add(
-        "--access-log-format",
-        metavar="FORMAT",
-        type=_checked(check_format),
-        default="common",
-        help="common, combined, json, or a text with gunicorn's atoms, as in "
-        "'%%(h)s \"%%(r)s\" %%(s)s %%(D)s' (%(default)s)",
-    )
-    add(
-        "--error-log",
-        metavar="-|PATH",
-        default="-",
-        help="where errors and warnings go (%(default)s: standard error); files of both logs are "
-        "opened anew on SIGUSR1, and SIGUSR2 writes the server's state into this one",
-    )
-    add("--log-level", choices=LOG_LEVELS, default="info", help="of the error log (%(default)s)")
-    add(
-        "--health",
-        action="store_true",
-        help="answer /healthz (200), and /readyz (200, and 503 while the server shuts down)",
-    )
-    add("--metrics", action="store_true", help="answer /metrics, for Prometheus and for everybody")
-    add("--no-date-header", action="store_true", help="for a machine without a clock")
-    add("--server-header", metavar="VALUE", default="reactor", help="empty: none (%(default)s)")
-    add("-h", "--help", action="help", help="show this and end")
+def served(config: Config) -> str:
+    """What is served where, in one line."""
+    served = [f"{_shown(directory)} at {prefix}" for prefix, directory in config.static]
+    if config.application:
+        served.insert(0, config.application)
+    if not served:
+        served = ["the demo"]
+        if config.directory is None:
+            served.append("no files (see --directory)")
+    if config.directory is not None:
+        access = "read only" if config.read_only else "with uploads"
+        if config.allow_delete:
+            access += " and deletes"
+        served.append(f"{_shown(config.directory)} at {UPLOADS}, {access}")
+    return " and ".join(served)
 
 
-def _add_limits(parser: _Parser) -> None:
-    limits = parser.add_argument_group(
-        "limits", "timeouts in seconds, sizes in bytes, rates in bytes a second"
-    )
-    for one in fields(Limits):
-        default = f"{one.default:g}" if isinstance(one.default, float) else f"{one.default}"
-        limits.add_argument(
-            _option(one.name),
-            type=type(one.default),
-            default=one.default,
-            metavar="N",
-            help=f"{one.metadata['meaning']} ({default})",
-        )
+def _shown(directory: str) -> str:
+    path = os.path.abspath(directory)
+    return path if path.isprintable() else repr(path)
 
 
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _checked(check: Any) -> Any:
-    """The check as a type of argparse, which tells the sentence of this error alone."""
-
-    def convert(text: str) -> Any:
-        try:
-            return check(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return convert
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text[:6]) < 65536):
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
-    return int(text)
-
-
-def configure_logging(level: str, error_log: logging.Handler) -> None:
-    """What all loggers have to say from this level on goes into the error log."""
-    logging.basicConfig(level=level.upper(), handlers=[error_log])
+def complain(sentence: str, status: int = 1) -> int:
+    """Print the sentence on standard error; returns the exit status."""
+    say(sentence)
+    return status

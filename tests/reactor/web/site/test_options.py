@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from reactor.web.site.command_line import Config, parse_arguments
+from reactor.web.site.options import Config, parse_arguments
 
 Refusal = Callable[..., str]
 
@@ -65,7 +65,7 @@ def test_the_positional(
     config = parsed(*options[:place], what, *options[place:])
     assert config.application == application
     assert config.static == static
-    assert config.port == 1
+    assert config.serve.port == 1
 
 
 def test_a_positional_that_looks_like_an_option() -> None:
@@ -86,13 +86,17 @@ def test_what_comes_more_than_once() -> None:
 
 def test_logs_and_what_operators_ask_for() -> None:
     config = parsed()
-    assert (config.access_log, config.access_log_format, config.error_log) == ("-", "common", "-")
+    assert (config.serve.access_log, config.serve.access_log_format, config.serve.error_log) == (
+        "-",
+        "common",
+        "-",
+    )
     assert not config.health
     assert not config.metrics
     config = parsed("--health", "--metrics", "--error-log", "e", "--access-log-format", "%(h)s %%")
     assert config.health
     assert config.metrics
-    assert (config.access_log_format, config.error_log) == ("%(h)s %%", "e")
+    assert (config.serve.access_log_format, config.serve.error_log) == ("%(h)s %%", "e")
 
 
 def test_what_may_be_done() -> None:

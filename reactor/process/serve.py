@@ -1,0 +1,269 @@
+"""Run one application until a signal ends the process: logs, address, signals, drain.
+
+`serve` is for programs that serve an application of their own. The command line calls the parts of
+it, because it loads the application in between and may inherit its sockets.
+
+Three rules. The first signal drains the server and the second one ends it. Logging is configured
+only where the program has not done so. Whatever `serve` changes in the process, signal handlers and
+the root logger, it restores before it returns. This module knows one handler and no URL.
+"""
+
+import errno
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from reactor.http.context import Handler
+from reactor.http.wall_clock import WallClock
+from reactor.limits import Limits
+from reactor.observe.error_log import ErrorLog
+from reactor.observe.log_writer import LogFile
+from reactor.process.options import ServeOptions
+from reactor.server.server import Server
+from reactor.server.state_dump import state_dump
+
+SECONDS_AFTER_SECOND_SIGNAL: Final = 0.8  # until the process ends, whatever hangs
+
+log = logging.getLogger("reactor")
+
+
+class StartError(OSError):
+    """The server cannot start. `str` gives the sentence alone, `errno` the system's number."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def serve(
+    app: Handler,
+    *,
+    host: str = ServeOptions.host,
+    port: int = ServeOptions.port,
+    limits: Limits | None = None,
+    access_log: str = ServeOptions.access_log,
+    access_log_format: str = ServeOptions.access_log_format,
+    error_log: str = ServeOptions.error_log,
+    log_level: str = ServeOptions.log_level,
+    server_header: str = ServeOptions.server_header,
+    date_header: bool = ServeOptions.date_header,
+    ready: Callable[[Server], object] | None = None,
+) -> None:
+    """Serve `app` until a signal or `shut_down` ends the server; returns when it has drained.
+
+    `app` is an Application or any other handler. `host` is a name or an address ("" for every
+    address of the machine) and `port` 0 to 65535, where 0 takes any free port. The first line on
+    standard error says where the server listens.
+
+    SIGINT (Ctrl-C) and SIGTERM stop the listening and let running requests finish for up to
+    `limits.shutdown_timeout` seconds; a second signal ends everything at once. SIGUSR1 opens the
+    files of both logs anew, SIGUSR2 writes the server's state into the error log, each unless the
+    program has a handler of its own for it. Signals reach only the main thread: called on another
+    thread, `serve` leaves them alone, and the program ends it with
+    `server.reactor.call_soon_threadsafe(server.shut_down)`.
+
+    `ready` is called with the Server when it listens and before it serves: that is the place to
+    keep it for `shut_down`, or to learn the port from `server.addresses`.
+
+    `access_log` is a path, "-" for standard output or "off"; `access_log_format` is "common",
+    "combined", "json" or a text with atoms (see docs/logging.md). `error_log` is a path or "-" for
+    standard error, and `log_level` the lowest level that it takes ("debug" to "critical"). Both
+    are ignored in a program whose root logger has handlers already. `server_header` is the value
+    of the Server field ("" leaves it out), and `date_header=False` leaves out Date.
+
+    Raises OSError, with a sentence, when it cannot listen or cannot open a log, and ValueError for
+    an option that is wrong or an application that cannot be composed.
+    """
+    logs = (access_log, access_log_format, error_log, log_level)
+    options = ServeOptions(host, port, *logs, server_header, date_header)
+    with _logging(options) as errors:
+        server = make_server(app, options, limits, errors)
+        signals = Signals(server)
+        try:
+            address = listen(server, host, port)
+            signals.install()
+            announce(server, address)
+            if ready is not None:
+                ready(server)
+        except BaseException:
+            signals.restore()
+            server.close()
+            raise
+        try:
+            server.run()  # and closes it
+        finally:
+            signals.restore()
+
+
+def make_server(
+    handler: Handler, options: ServeOptions, limits: Limits | None, error_log: ErrorLog | None
+) -> Server:
+    """A server that does not listen yet. Raises StartError, and ValueError (see `Server`)."""
+    return Server(
+        handler,
+        limits,
+        wall=WallClock(server=options.server_header, with_date=options.date_header),
+        access_log=open_access_log(options.access_log),
+        access_log_format=options.access_log_format,
+        error_log=error_log,
+    )
+
+
+def listen(server: Server, host: str, port: int) -> tuple[Any, ...]:
+    """Bind every address of `host`; the first one bound. Raises StartError."""
+    try:
+        return server.listen(host, port)
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise cannot_listen(host, port, error) from error
+
+
+def cannot_listen(host: str, port: int, error: Exception) -> StartError:
+    """The sentence for what `reactor.net.listener.bind` raises: a backlog or a name beyond any."""
+    return _start_error(f"cannot listen on {host}, port {port}", error)
+
+
+def announce(server: Server, address: tuple[Any, ...], what: str = "") -> None:
+    """Print where the server listens, and what it serves, as one line on standard error."""
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    serves = f" serves {what}" if what else ""
+    say(
+        f"http://{host}:{address[1]}/{serves}; "
+        f"{server.limits.connections} connections at most; Ctrl-C ends it"
+    )
+
+
+def say(sentence: str) -> None:
+    """Print one line on standard error, where that is open."""
+    if sys.stderr is not None:
+        print(f"reactor: {' '.join(sentence.split())}", file=sys.stderr, flush=True)
+
+
+# --- logs ----------------------------------------------------------------------------------------
+
+
+def open_access_log(where: str) -> LogFile | None:
+    """The file at a path; "-" is standard output, "off" None. Raises StartError."""
+    if where == "off":
+        return None
+    try:
+        if where != "-":
+            return LogFile.open(where)
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, "standard output is closed")
+        return LogFile(sys.stdout.fileno())
+    except (OSError, ValueError) as error:
+        raise _start_error(f"cannot write the access log {where!r}", error) from error
+
+
+def open_error_log(where: str) -> ErrorLog:
+    """A logging handler for the file at a path; "-" is standard error. Raises StartError."""
+    try:
+        if where != "-":
+            return ErrorLog(LogFile.open(where))
+        # Where standard error is closed, its number may be that of anything else by now.
+        if sys.stderr is None:
+            return ErrorLog(LogFile.open(os.devnull))
+        return ErrorLog(LogFile(sys.stderr.fileno()))
+    except (OSError, ValueError) as error:
+        raise _start_error(f"cannot write the error log {where!r}", error) from error
+
+
+def configure_logging(level: str, error_log: logging.Handler) -> None:
+    """Write what all loggers log from this level on into the error log."""
+    logging.basicConfig(level=level.upper(), handlers=[error_log])
+
+
+@contextmanager
+def _logging(options: ServeOptions) -> Iterator[ErrorLog | None]:
+    """The error log of a program that has configured none; None for one that has."""
+    root = logging.getLogger()
+    if root.handlers:
+        yield None
+        return
+    level, error_log = root.level, open_error_log(options.error_log)
+    configure_logging(options.log_level, error_log)
+    try:
+        yield error_log
+    finally:
+        root.removeHandler(error_log)
+        root.setLevel(level)
+
+
+def _start_error(sentence: str, error: Exception) -> StartError:
+    number = error.errno if isinstance(error, OSError) else None
+    reason = getattr(error, "strerror", None) or error
+    return StartError(number, f"{sentence}: {reason}")
+
+
+# --- signals -------------------------------------------------------------------------------------
+
+
+class Signals:
+    """The signals that a server obeys. Python delivers them to the main thread only."""
+
+    def __init__(
+        self,
+        server: Server,
+        ending: Collection[int] = (signal.SIGINT, signal.SIGTERM),
+        grace: float = 0.0,
+    ) -> None:
+        """`ending` are the signals that drain; `grace` is explained at `Server.shut_down`."""
+        self._server = server
+        self._ending = ending
+        self._grace = grace
+        self._count = 0
+        self._replaced: dict[int, Any] = {}
+        self._watchdog: threading.Timer | None = None
+
+    def install(self) -> None:
+        """Obey from now on; without effect on any thread but the main one.
+
+        A program that has a handler of its own for SIGUSR1 or SIGUSR2 keeps it.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in self._ending:
+            self._replace(number, self._end)
+        for number, handler in (
+            (signal.SIGUSR1, self._reopen_logs),
+            (signal.SIGUSR2, self._dump_state),
+        ):
+            if not callable(signal.getsignal(number)):
+                self._replace(number, handler)
+
+    def restore(self) -> None:
+        """Put the handlers back that `install` has replaced."""
+        for number, handler in self._replaced.items():
+            if handler is not None:  # None: it was not installed from Python
+                signal.signal(number, handler)
+        self._replaced.clear()
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+
+    def _replace(self, number: int, handler: Callable[[int, Any], None]) -> None:
+        self._replaced[number] = signal.signal(number, handler)
+
+    def _end(self, number: int, frame: Any) -> None:
+        """The first one drains, the second one ends, also where the loop or a disk hangs."""
+        self._count += 1
+        self._server.reactor.call_soon_threadsafe(self._server.shut_down, self._grace)
+        if self._count == 2:
+            self._watchdog = threading.Timer(SECONDS_AFTER_SECOND_SIGNAL, os._exit, (1,))
+            self._watchdog.daemon = True
+            self._watchdog.start()
+
+    def _reopen_logs(self, number: int, frame: Any) -> None:
+        self._server.reactor.call_soon_threadsafe(self._server.reopen_logs)
+
+    def _dump_state(self, number: int, frame: Any) -> None:
+        self._server.reactor.call_soon_threadsafe(_log_state, self._server)
+
+
+def _log_state(server: Server) -> None:
+    """Whatever the level of the log is: an operator has asked for it."""
+    place = (__file__, 0, state_dump(server), (), None)
+    log.handle(log.makeRecord(log.name, logging.INFO, *place))

@@ -1,0 +1,329 @@
+"""`reactor.serve`, as a program calls it: in processes of its own, and off the main thread."""
+
+import logging
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reactor import Application, Limits, Response, RouteError, Server, serve
+from reactor.messages.request import Request
+from reactor.observe.error_log import ErrorLog
+from reactor.process.options import ServeOptions
+from reactor.process.serve import StartError
+from tests.support.paths import ROOT
+from tests.support.program import Program
+from tests.support.raw_client import TIMEOUT, Client, request
+
+PROGRAM = """
+    import os, sys
+    from reactor import Application, serve, sleep
+
+    app = Application()
+
+    @app.get("/")
+    def hello(request):
+        return "hello"
+
+    @app.get("/slow")
+    async def slow(request):
+        os.write(1, b"begun\\n")
+        await sleep(float(request.query or 0.5))
+        return "done"
+
+    serve(app, port=int(sys.argv[1]){options})
+    os.write(1, b"returned\\n")
+"""
+
+Start = Callable[..., Program]
+
+
+def source(options: str = "") -> str:
+    return textwrap.dedent(PROGRAM).format(options=f", {options}" if options else "")
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """`start("error_log='x'")`: a program that serves an application with these options."""
+    programs: list[Program] = []
+
+    def start_one(options: str = "", **how: Any) -> Program:
+        programs.append(Program(["-c", source(options), "0"], **how))
+        return programs[-1]
+
+    yield start_one
+    for program in programs:
+        program.close()
+
+
+def hello(request: Request) -> Response:
+    return Response(200, b"hello")
+
+
+# --- processes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_without_a_traceback_and_the_program_goes_on(
+    start: Start, number: int
+) -> None:
+    program = start()
+    assert re.fullmatch(
+        r"reactor: http://127\.0\.0\.1:[0-9]+/; [0-9]+ connections at most; Ctrl-C ends it\n",
+        program.line,
+    )
+    with program.connect() as client:
+        assert client.ask("/").body == b"hello"
+    program.signal(number)
+    assert program.wait()[0] == 0
+    assert program.process.stdout is not None
+    assert re.fullmatch(
+        r'127\.0\.0\.1 .* "GET / HTTP/1\.1" 200 5\nreturned\n|returned\n127.*\n',
+        program.process.stdout.read(),
+    )
+    assert program.error_log() == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_request_that_runs_is_answered_first(start: Start, number: int) -> None:
+    program = start("access_log='off'")
+    with program.connect() as client:
+        client.send(request("/slow"))
+        assert program.process.stdout is not None
+        assert program.process.stdout.readline() == "begun\n"
+        program.signal(number)
+        answer = client.read_answer()
+        assert (answer.body, answer.get("connection")) == (b"done", "close")
+        assert client.ended()
+    assert program.wait()[0] == 0
+    assert program.process.stdout.read() == "returned\n"
+    assert program.error_log() == ""
+
+
+def test_a_second_signal_ends_it_at_once(start: Start) -> None:
+    program = start("limits=__import__('reactor').Limits(shutdown_timeout=1000)")
+    with program.connect() as client:
+        client.send(request("/slow?1000"))
+        assert program.process.stdout is not None
+        assert program.process.stdout.readline() == "begun\n"
+        program.signal()
+        with pytest.raises(subprocess.TimeoutExpired):
+            program.process.wait(0.3)
+        program.signal()
+        with pytest.raises(ConnectionResetError):
+            client.read_to_end()
+        status, took = program.wait()
+    assert status == 0
+    assert took < 1.5
+
+
+def test_a_port_in_use_is_an_oserror(start: Start) -> None:
+    program = start()
+    port = program.address[1]
+    done = subprocess.run(
+        [sys.executable, "-c", source(), str(port)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.endswith(
+        f"StartError: cannot listen on 127.0.0.1, port {port}: Address already in use"
+    )
+
+
+def test_its_logs_and_what_signals_do_to_them(start: Start, tmp_path: Path) -> None:
+    access, errors = tmp_path / "access", tmp_path / "errors"
+    program = start(
+        f"access_log={str(access)!r}, access_log_format='%(U)s', error_log={str(errors)!r}, "
+        "server_header='mine', date_header=False, log_level='critical'"
+    )
+    with program.connect() as client:
+        answer = client.ask("/")
+        assert answer.get("server") == "mine"
+        assert answer.get("date") is None
+        access.rename(tmp_path / "old")
+        program.signal(signal.SIGUSR1)
+        while not access.exists():
+            client.ask("/")
+        program.signal(signal.SIGUSR2)
+        client.ask("/")
+    program.signal()
+    assert program.wait()[0] == 0
+    assert set((tmp_path / "old").read_text().splitlines()) <= {"/"}
+    assert "state of the server:" in errors.read_text()
+    assert program.error_log() == ""
+
+
+def test_without_a_standard_error_it_serves(start: Start, tmp_path: Path) -> None:
+    """The first line has nowhere to go, and is not put anywhere else."""
+    port = tmp_path / "port"
+    code = source(f"ready=lambda server: open({str(port)!r}, 'x').write('x')")
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "0"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: os.close(2),
+    )
+    while not port.exists():
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=TIMEOUT)
+    assert (process.returncode, out) == (0, b"returned\n")
+
+
+# --- in this process -----------------------------------------------------------------------------
+
+
+def on_a_thread(**options: Any) -> tuple[Server, threading.Thread, list[BaseException]]:
+    """Call `serve` off the main thread; the server, once it listens."""
+    listens = threading.Event()
+    servers: list[Server] = []
+    failed: list[BaseException] = []
+
+    def ready(server: Server) -> None:
+        servers.append(server)
+        listens.set()
+
+    def run() -> None:
+        try:
+            serve(hello, port=0, access_log="off", ready=ready, **options)
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert listens.wait(TIMEOUT)
+    return servers[0], thread, failed
+
+
+def test_off_the_main_thread_it_leaves_signals_alone(no_leaks: None) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    server, thread, failed = on_a_thread()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    with Client(server.addresses[0]) as client:
+        assert client.ask().body == b"hello"
+    server.reactor.call_soon_threadsafe(server.shut_down)
+    thread.join(TIMEOUT)
+    assert not thread.is_alive()
+    assert failed == []
+
+
+def test_signal_handlers_are_put_back(no_leaks: None) -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+    before = [signal.getsignal(number) for number in numbers]
+    mine: list[int] = []
+    own = signal.signal(signal.SIGUSR1, lambda number, frame: mine.append(number))
+
+    def ready(server: Server) -> None:
+        signal.raise_signal(signal.SIGUSR1)
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)  # its watchdog must not end this process
+
+    try:
+        serve(hello, port=0, access_log="off", ready=ready)
+    finally:
+        signal.signal(signal.SIGUSR1, own)
+    assert [signal.getsignal(number) for number in numbers] == before
+    assert mine == [signal.SIGUSR1], "a program's own handler is kept"
+    watchdogs = [one for one in threading.enumerate() if isinstance(one, threading.Timer)]
+    assert all(one.finished.is_set() for one in watchdogs)
+
+
+@contextmanager
+def unconfigured() -> Iterator[logging.Logger]:
+    """The root logger as a program finds it that has configured nothing; pytest has, by itself."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers[:] = []
+    try:
+        yield root
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+def test_logging_is_configured_where_nobody_has() -> None:
+    found: list[Any] = []
+
+    with unconfigured() as root:
+
+        def ready(server: Server) -> None:
+            found.append((root.handlers[:], root.level))
+            server.shut_down()
+
+        serve(hello, port=0, access_log="off", log_level="error", ready=ready)
+        ((handlers, level),) = found
+        assert [type(one) for one in handlers] == [ErrorLog]
+        assert level == logging.ERROR
+        assert root.handlers == []
+        mine = logging.NullHandler()
+        root.addHandler(mine)
+        serve(hello, port=0, access_log="off", log_level="debug", ready=ready)
+        assert found[1] == ([mine], root.level)
+
+
+def test_what_cannot_be_opened_is_a_sentence(no_leaks: None, tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "no/log")
+    with pytest.raises(OSError, match=r"^cannot write the access log .*: No such file") as caught:
+        serve(hello, port=0, access_log=nowhere)
+    assert type(caught.value) is StartError
+    assert caught.value.errno == 2
+    with (
+        unconfigured(),
+        pytest.raises(OSError, match=r"^cannot write the error log .*: No such file"),
+    ):
+        serve(hello, port=0, error_log=nowhere)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"^cannot listen on 127.0.0.1, port {port}: "):
+            serve(hello, port=port, access_log="off")
+    with pytest.raises(OSError, match=r"^cannot listen on a\.\.b, port 0: "):
+        serve(hello, host="a..b", port=0, access_log="off")
+
+
+def test_an_application_that_cannot_be_composed(no_leaks: None) -> None:
+    app = Application()
+    for _ in range(2):
+        app.get("/twice")(lambda request: "x")
+    with pytest.raises(RouteError, match="/twice"):
+        serve(app, port=0, access_log="off")
+
+
+def test_what_ready_raises_ends_it(no_leaks: None) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def ready(server: Server) -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        serve(hello, port=0, access_log="off", ready=ready)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_server_may_be_run_again_and_again(no_leaks: None) -> None:
+    for _ in range(3):
+        serve(hello, port=0, access_log="off", limits=Limits(), ready=Server.shut_down)
+
+
+def test_each_option_of_a_process_is_an_argument() -> None:
+    parameters = dict(signature(serve).parameters)
+    for name in ("app", "limits", "ready"):
+        del parameters[name]
+    options = ServeOptions()
+    assert {name: one.default for name, one in parameters.items()} == vars(options)
