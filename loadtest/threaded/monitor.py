@@ -33,7 +33,6 @@ from reactor.files import region
 from reactor.files.file import File
 from reactor.http import response_body
 from reactor.http.wall_clock import WallClock
-from reactor.loop.reactor import Reactor
 from reactor.loop.scheduler import Scheduler
 from reactor.net.send_queue import JOIN_BYTES
 from reactor.observe.log_writer import BATCH_SECONDS, LogFile
@@ -366,7 +365,7 @@ class _Clock:
         return time.monotonic()
 
 
-SHARED_CLOCK: Final = cast(Reactor, _Clock())
+SHARED_CLOCK: Final = cast(Scheduler, _Clock())
 
 
 class _Scratch(threading.local):

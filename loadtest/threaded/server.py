@@ -30,7 +30,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from loadtest.threaded.monitor import (
     SHARED_CLOCK,
@@ -58,6 +58,7 @@ from reactor.process.serve import (
     open_error_log,
 )
 from reactor.server.admission import REFUSALS, affordable_connections
+from reactor.server.server import Server, prepare_handler
 from reactor.tasks.semaphore import WeightedSemaphore
 from reactor.web.site.command_line import complain, plan, served
 from reactor.web.site.options import Config, parse_arguments
@@ -151,9 +152,7 @@ class ThreadedServer:
         self._refused: deque[BlockingTransport] = deque()
         self._refusing = threading.Lock()
         self._keeper = Worker(self)  # for what is done beside the connections
-        prepare = getattr(handler, "prepare", None)
-        if prepare is not None:
-            prepare(self)
+        prepare_handler(handler, cast(Server, self))
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run the coroutine beside the connections, on a thread that all such ones share."""

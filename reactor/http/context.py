@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from reactor.http.wall_clock import WallClock
 from reactor.limits import Limits
-from reactor.loop.reactor import Reactor
+from reactor.loop.scheduler import Scheduler
 from reactor.messages.headers import Fields
 from reactor.messages.request import Request
 from reactor.messages.response import Response
@@ -46,7 +46,7 @@ class ServerContext:
     memory: WeightedSemaphore  # for request bodies that are held in memory, in bytes
     closed: Callable[[Any], None]  # called with each connection (HttpConnection) that is lost
     state: ServerState
-    reactor: Reactor = field(init=False)  # the runtime's: read with every request
+    reactor: Scheduler = field(init=False)  # the runtime's: read with every request
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reactor", self.runtime.reactor)

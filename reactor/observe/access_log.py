@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 
 from reactor.http.context import Observer
 from reactor.http.wall_clock import WallClock
-from reactor.loop.reactor import Reactor
+from reactor.loop.scheduler import Scheduler
 from reactor.messages.headers import Fields
 from reactor.messages.request import Request
 from reactor.protocol.grammar import TOKEN
@@ -84,7 +84,7 @@ def check_format(form: str) -> str:
     return form
 
 
-def line_writer(form: str, write: Write, wall: WallClock, reactor: Reactor) -> Observer:
+def line_writer(form: str, write: Write, wall: WallClock, reactor: Scheduler) -> Observer:
     """What writes a line of this format for each answer. Raises ValueError with a sentence."""
     if form == "json":
         return _json_log(write, wall, reactor)
@@ -171,7 +171,7 @@ def _parts(form: str) -> Iterator[tuple[str, str, tuple[str, str]]]:
     yield literal + form[position:], "", ("", "")
 
 
-def _json_log(write: Write, wall: WallClock, reactor: Reactor) -> Observer:
+def _json_log(write: Write, wall: WallClock, reactor: Scheduler) -> Observer:
     """Lines of JSON; what is not there is null."""
     clock, quote, quoted = reactor.clock, encode_basestring_ascii, _quoted
 

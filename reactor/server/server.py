@@ -1,22 +1,21 @@
-"""Listening, accepting, sharing, and ending well.
+"""The server: one handler, and everything that its connections share.
 
-A Server binds addresses, makes a connection of each client that comes, and knows how many there
-are. Over the limit a client is told so (503) rather than left in the dark; when the process runs
-out of descriptors the listener sleeps a little, since a failed accept leaves it ready and the loop
-would spin.
+A Server binds addresses, makes a connection of each client that comes, and ends in order. What that
+takes is in modules of their own: the limit of connections in admission.py, the end in shutdown.py,
+the logs in logs.py. Here they are put together.
 
-It ends in order: stop listening, close the idle, let the others answer what they have begun, and
-abort what is left at the deadline.
+Everything that a server touches is an argument: the reactor (selector and clock), the thread pool,
+the wall clock and the transport's class, so that a simulator can stand in for the world.
 """
 
 import logging
 import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
-from reactor.errors import Cancelled, ProtocolError
+from reactor.errors import Cancelled
 from reactor.http.connection import HttpConnection
 from reactor.http.context import Handler, Observer, ServerContext, ServerState
 from reactor.http.wall_clock import WallClock
@@ -25,33 +24,43 @@ from reactor.loop.reactor import Reactor
 from reactor.loop.slow_callbacks import SlowCallbacks
 from reactor.messages.headers import Fields
 from reactor.messages.request import Request
-from reactor.net.listener import Listener, Newcomers, bind
+from reactor.net.listener import Listener, bind
 from reactor.net.transport import Transport
-from reactor.observe.access_log import check_format, line_writer
+from reactor.observe.access_log import check_format
 from reactor.observe.error_log import ErrorLog
-from reactor.observe.log_writer import LogFile, LogWriter
+from reactor.observe.log_writer import LogFile
 from reactor.observe.statistics import Statistics
-from reactor.server.admission import REFUSALS, affordable_connections
+from reactor.server.admission import Admission, affordable_connections
+from reactor.server.logs import ServerLogs
+from reactor.server.shutdown import Phase, Shutdown
 from reactor.tasks.futures import Future
 from reactor.tasks.semaphore import WeightedSemaphore
 from reactor.tasks.task import Runtime, Task
 from reactor.tasks.thread_pool import ThreadPool
 
-# Each recv and send gives the GIL away, and a thread that computes gives it back when so much time
-# has passed. By default that is 5 ms, which every step of the loop would have to wait.
+# Each recv and send releases the GIL, and a thread that computes returns it after this time. The
+# default is 5 ms, which every step of the loop would have to wait.
 SWITCH_SECONDS: Final = 0.0005
 log = logging.getLogger("reactor")
+
+
+class ServerSnapshot(NamedTuple):
+    """The state of a server at one moment."""
+
+    connections: Mapping[HttpConnection, float]  # open ones in the order of accepting, since when
+    connections_limit: int
+    accepted: int  # connections, since the start
+    draining: bool
+    body_bytes: int  # memory that is held for request bodies
+    tasks: tuple[Task[None], ...]  # that run beside the connections
+    lost_lines: Mapping[str, int]  # by the name of the log
 
 
 class Server:
     """An HTTP server for one handler.
 
-    Everything it touches is an argument: the reactor (selector and clock), the thread pool, the
-    wall clock and the transport's class, so that a simulator can stand in for the world.
-
-    A handler that has a method `prepare` is told of its server before anything is served, by
-    `handler.prepare(server)`, for what it needs of it: its limits, its statistics, coroutines to
-    `spawn`. What that raises, the making of the server raises.
+    A handler that is Preparable gets its server before anything is served, for what it needs of it:
+    its limits, its statistics, coroutines to `spawn`.
     """
 
     def __init__(
@@ -67,56 +76,40 @@ class Server:
         access_log_format: str = "common",
         error_log: ErrorLog | None = None,
     ) -> None:
-        """`access_log` is a descriptor, or a file that can be opened anew, or None.
+        """Opens nothing yet.
 
-        `error_log` is written without waiting while the server runs. Opens nothing yet. Raises
-        ValueError for a wrong format (see observe/access_log.py), and what the handler's `prepare`
-        raises.
+        `access_log` is a file descriptor, a file that can be opened anew, or None. `error_log` is
+        written without waiting while the server runs. Raises ValueError for a wrong format (see
+        observe/access_log.py), and what the handler's `prepare` raises.
         """
         check_format(access_log_format)
-        limits = limits or Limits()
-        if not limits.connections:
-            limits = replace(limits, connections=affordable_connections())
-        self.limits = limits
-        self.reactor = reactor or _reactor(limits)
+        self.limits = limits = _with_connections(limits or Limits())
+        self.reactor = reactor or _make_reactor(limits)
         self.pool = pool or ThreadPool(
             self.reactor, limits.pool_threads, limits.pool_jobs, limits.pool_timeout
         )
-        self._runtime = runtime = Runtime(self.reactor, self.pool, limits.cancel_timeout)
-        runtime.adopt_generators()
+        self._runtime = Runtime(self.reactor, self.pool, limits.cancel_timeout)
+        self._runtime.adopt_generators()
         wall = wall or WallClock()
         wall.refresh(self.reactor.now)
-        self._logs: dict[str, LogWriter] = {}
-        self._error_log = error_log
-        observe: Observer | None = None
+        self._logs = ServerLogs(self._runtime, limits.log_bytes, error_log)
+        observe = None
         if access_log is not None:
-            file = LogFile(access_log) if isinstance(access_log, int) else access_log
-            writer = self._logs["access"] = LogWriter(file, runtime, limits.log_bytes)
-            observe = line_writer(access_log_format, writer.write, wall, self.reactor)
-        self._service = ServerContext(
-            handler=handler,
-            limits=limits,
-            runtime=runtime,
-            wall=wall,
-            memory=WeightedSemaphore(limits.memory_bodies_bytes),
-            closed=self._closed,
-            state=ServerState(observe),
+            observe = self._logs.open_access_log(access_log, access_log_format, wall)
+        self._context = self._make_context(handler, wall, observe)
+        self._admission = Admission(self.reactor, self._context, transport)
+        self._shutdown = Shutdown(
+            self.reactor, self._context, self.open_connections, self._stop_accepting
         )
-        self._transport = transport
         self._listeners: list[Listener] = []
-        self._connections: dict[HttpConnection, float] = {}  # since when, in their order
-        self._newcomers = Newcomers(self.reactor)
         self._tasks: dict[Future[None], Task[None]] = {}
         self._statistics: Statistics | None = None
-        self._leaving = False
-        prepare = getattr(handler, "prepare", None)
-        if prepare is not None:
-            try:
-                prepare(self)
-            except Exception:
-                if reactor is None:
-                    self.reactor.close()
-                raise
+        try:
+            prepare_handler(handler, self)
+        except Exception:
+            if reactor is None:
+                self.reactor.close()
+            raise
 
     # --- listening -------------------------------------------------------------------------------
 
@@ -127,24 +120,15 @@ class Server:
         return self._listeners[0].address
 
     def listen_on(self, listening: socket.socket) -> None:
-        """Accept from a socket that is bound and listening."""
+        """Accept clients from a socket that is bound and listening."""
         listening.setblocking(False)
         self._listeners.append(Listener(self.reactor, listening, self.connect))
 
     def connect(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
         """Make a connection of an accepted, non-blocking socket."""
-        open_connections = len(self._connections)
-        if open_connections >= self.limits.connections + REFUSALS:
-            client.close()
-            return
-        transport = self._transport(self.reactor, client, peer)
-        connection = HttpConnection(transport, self._service)
-        self._connections[connection] = self.reactor.now
-        self._service.state.accepted += 1
-        if open_connections >= self.limits.connections:
-            connection.refuse(ProtocolError(503, "Too many connections.", [("Retry-After", "1")]))
-        else:
-            self._newcomers.add(transport)
+        self._admission.connect(client, peer)
+
+    # --- what handlers and operators ask ---------------------------------------------------------
 
     @property
     def addresses(self) -> list[tuple[Any, ...]]:
@@ -153,29 +137,46 @@ class Server:
 
     @property
     def connections(self) -> int:
-        """How many are open."""
-        return len(self._connections)
+        """The number of open connections."""
+        return len(self._admission.connections)
+
+    @property
+    def open_connections(self) -> Mapping[HttpConnection, float]:
+        """The open connections in the order of accepting, with the loop's time of that moment."""
+        return self._admission.connections
 
     @property
     def draining(self) -> bool:
-        """It shuts down, or will when `shutdown_delay` is over."""
-        return self._leaving
+        """Whether the server shuts down, or will when `shutdown_delay` is over."""
+        return self._shutdown.phase is not Phase.SERVING
 
     @property
     def statistics(self) -> Statistics:
-        """What it does, in numbers; counting begins when they are asked for the first time."""
+        """Counters of this server; counting begins when they are asked for the first time."""
         if self._statistics is None:
             self._statistics = Statistics(
-                self.reactor, self._service, self.pool, self._connections, self._logs
+                self.reactor, self._context, self.pool, self.open_connections, self._logs.writers
             )
-            state = self._service.state
+            state = self._context.state
             state.observe = _both(state.observe, self._statistics.count)
         return self._statistics
+
+    def snapshot(self) -> ServerSnapshot:
+        """The state of the server now; on the loop's thread."""
+        return ServerSnapshot(
+            connections=self.open_connections,
+            connections_limit=self.limits.connections,
+            accepted=self._context.state.accepted,
+            draining=self.draining,
+            body_bytes=self._context.memory.used,
+            tasks=tuple(self._tasks.values()),
+            lost_lines={name: writer.lost for name, writer in self._logs.writers.items()},
+        )
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run the coroutine beside the connections; it is cancelled when the server shuts down.
 
-        If it fails, that is logged.
+        An error that it raises is logged.
         """
         task = self._runtime.spawn(coroutine)
         self._tasks[task] = task
@@ -184,13 +185,9 @@ class Server:
     # --- running and ending ----------------------------------------------------------------------
 
     def run(self) -> None:
-        """Serve until `shut_down` has ended."""
+        """Serve until `shut_down` has ended, and close everything."""
         sys.setswitchinterval(SWITCH_SECONDS)
-        if self._error_log is not None:
-            limit = self.limits.log_bytes
-            writer = LogWriter(self._error_log.file, self._runtime, limit, delay=0.0)
-            self._logs["error"] = writer
-            self._error_log.attach(writer)
+        self._logs.attach_error_log()
         try:
             self.reactor.run()
         finally:
@@ -199,58 +196,62 @@ class Server:
     def shut_down(self, grace: float = 0.0) -> None:
         """Stop listening, let running requests finish up to `shutdown_timeout`, then stop.
 
-        All of that begins after `shutdown_delay`, until which everything goes on, but for what asks
-        whether it is `draining`: a balancer has that long to notice.
+        All of that begins after `shutdown_delay`; until then everything goes on, and only
+        `draining` is true, so that a load balancer has time to notice.
 
         An idle connection is closed after `grace` seconds. A request that is on its way to it is
-        answered in that time, and the client told by `Connection: close` to ask elsewhere from then
-        on (RFC 9112, section 9.6): where another process goes on accepting, none is lost.
+        served in that time, and `Connection: close` asks the client to send its next one elsewhere
+        (RFC 9112, section 9.6): where another process goes on accepting, no request is lost.
 
-        A second call ends everything now. From a thread or a signal handler, through
-        `reactor.call_soon_threadsafe`.
+        A second call aborts all connections at once. From another thread or a signal handler, use
+        `reactor.call_soon_threadsafe(server.shut_down)`.
         """
-        if self._leaving:
-            self._abort_all()
-            return
-        self._leaving = True
-        if self.limits.shutdown_delay:
-            self.reactor.call_later(self.limits.shutdown_delay, self._drain, grace)
-        else:
-            self._drain(grace)
-
-    def _drain(self, grace: float) -> None:
-        self._service.state.draining = True
-        self._close_listeners()
-        for task in tuple(self._tasks.values()):
-            task.cancel()
-        if grace > 0 and self._connections:
-            self.reactor.call_later(grace, self._shut_connections_down)
-        else:
-            self._shut_connections_down()
-        self.reactor.call_later(self.limits.shutdown_timeout, self._abort_all)
-        self._stop_if_done()
+        self._shutdown.begin(grace)
 
     def reopen_logs(self) -> None:
         """Open the files of the logs anew, where they have been renamed. On the loop's thread.
 
-        Nothing is lost: what cannot be opened goes on as it is, and the error log says so.
+        No line is lost: a file that cannot be opened stays as it is, and the error log says so.
         """
-        for writer in self._logs.values():
-            writer.reopen()
+        self._logs.reopen()
 
     def close(self) -> None:
         """Close what is open, and write the last lines of the logs. The loop has ended."""
         self._close_listeners()
-        for connection in tuple(self._connections):
+        for connection in tuple(self.open_connections):
             connection.abort()
         self.pool.close()
-        if self._error_log is not None:
-            self._error_log.detach()
-        for writer in self._logs.values():
-            writer.close()
+        self._logs.close()
         self.reactor.close()
 
     # --- inside ----------------------------------------------------------------------------------
+
+    def _make_context(
+        self, handler: Handler, wall: WallClock, observe: Observer | None
+    ) -> ServerContext:
+        return ServerContext(
+            handler=handler,
+            limits=self.limits,
+            runtime=self._runtime,
+            wall=wall,
+            memory=WeightedSemaphore(self.limits.memory_bodies_bytes),
+            closed=self._closed,
+            state=ServerState(observe),
+        )
+
+    def _closed(self, connection: HttpConnection) -> None:
+        self._admission.connections.pop(connection, None)
+        self._shutdown.stop_if_done()
+
+    def _stop_accepting(self) -> None:
+        self._close_listeners()
+        for task in tuple(self._tasks.values()):
+            task.cancel()
+
+    def _close_listeners(self) -> None:
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener.close()
 
     def _task_ended(self, task: Future[None]) -> None:
         self._tasks.pop(task, None)
@@ -258,33 +259,30 @@ class Server:
             task.result()
         except (Exception, SystemExit, Cancelled) as error:
             if not isinstance(error, Cancelled):
-                log.exception("what ran beside the connections has failed")
+                log.exception("A task beside the connections failed")
             error.__traceback__ = None  # its frames know the task, and the task knows it: a cycle
 
-    def _closed(self, connection: HttpConnection) -> None:
-        self._connections.pop(connection, None)
-        self._stop_if_done()
 
-    def _shut_connections_down(self) -> None:
-        for connection in tuple(self._connections):
-            connection.shut_down()
+@runtime_checkable
+class Preparable(Protocol):
+    """A handler that needs its server: for limits, statistics, or tasks beside the requests."""
 
-    def _stop_if_done(self) -> None:
-        if self._service.state.draining and not self._connections:
-            self.reactor.stop()
-
-    def _abort_all(self) -> None:
-        for connection in tuple(self._connections):
-            connection.abort()
-        self.reactor.stop()
-
-    def _close_listeners(self) -> None:
-        listeners, self._listeners = self._listeners, []
-        for listener in listeners:
-            listener.close()
+    def prepare(self, server: Server) -> None:
+        """Called once, before the server serves. Errors that it raises end the server's start."""
 
 
-def _reactor(limits: Limits) -> Reactor:
+def prepare_handler(handler: object, server: Server) -> None:
+    """Call `handler.prepare(server)` if the handler is Preparable."""
+    if isinstance(handler, Preparable):
+        handler.prepare(server)
+
+
+def _with_connections(limits: Limits) -> Limits:
+    """The limits; where they leave the number of connections open, with what is affordable."""
+    return limits if limits.connections else replace(limits, connections=affordable_connections())
+
+
+def _make_reactor(limits: Limits) -> Reactor:
     reactor = Reactor()
     if limits.slow_callback:
         reactor.attach(SlowCallbacks(limits.slow_callback, reactor.selector))
@@ -292,12 +290,13 @@ def _reactor(limits: Limits) -> Reactor:
 
 
 def _both(first: Observer | None, second: Observer) -> Observer:
+    """An observer that calls two."""
     if first is None:
         return second
-    told = first
+    other = first
 
     def observe(request: Request, status: int, fields: Fields, size: int) -> None:
-        told(request, status, fields, size)
+        other(request, status, fields, size)
         second(request, status, fields, size)
 
     return observe

@@ -44,19 +44,19 @@ def _lines(server: Server) -> Iterator[str]:
         f"pool: {load.threads} threads, {load.idle} of them idle; {load.files} file jobs and "
         f"{load.compressions} compressions queued, {load.outside} waiting for a place"
     )
-    for name, writer in server._logs.items():
+    for name, writer in server._logs.writers.items():
         yield f"{name} log: {writer.lost} lines lost"
 
 
 def _connections(server: Server) -> Iterator[str]:
-    connections, now = server._connections, server.reactor.now
+    connections, now = server.open_connections, server.reactor.now
     counts = Counter(connection.state for connection in connections)
     states = ", ".join(f"{counts[state]} {state.name}" for state in State if counts[state])
     since = next(iter(connections.values()), now)
     yield (
         f"connections: {len(connections)} open of {server.limits.connections} at most"
         f"{' (' + states + ')' if states else ''}, the oldest for {now - since:.1f} s; "
-        f"{server._service.state.accepted} accepted; {'draining' if server.draining else 'serving'}"
+        f"{server._context.state.accepted} accepted; {'draining' if server.draining else 'serving'}"
     )
     # In the order in which they came, and those that only wait for a request at the end.
     named = nsmallest(CONNECTIONS, connections, key=lambda one: one.state is State.IDLE)

@@ -47,7 +47,7 @@ class Invariants:
         """To be called between two turns. Raises Violation."""
         live = self._check_timers()
         busy = self._called_soon()
-        for connection in self._server._connections:
+        for connection in self._server.open_connections:
             transport = connection._transport
             assert isinstance(transport, Transport)
             self._note_state(connection)
@@ -58,7 +58,7 @@ class Invariants:
             buffered = len(connection._parser.buffer)
             if buffered > SURPLUS_BYTES + self._server.limits.head_bytes:
                 self._fail(connection, f"{buffered} bytes are held that nobody has asked for")
-        memory = self._server._service.memory
+        memory = self._server._context.memory
         if memory.used < 0:
             raise Violation(f"memory budget: {memory.used} bytes in use")
 
@@ -66,11 +66,11 @@ class Invariants:
         """Every client is gone, and time has passed. Raises Violation."""
         live = [timer for when, _, timer in self._reactor._timers if when == timer.armed]
         rest: dict[str, list[object]] = {
-            "connections": [*self._server._connections],
+            "connections": [*self._server.open_connections],
             "timers": [getattr(one, "_callback", one) for one in live if one.deadline != NEVER],
             "callbacks": [*self._reactor._soon, *self._reactor._foreign],
             "outputs": [*self._reactor.unflushed],
-            "bytes of memory for bodies": [1] * self._server._service.memory.used,
+            "bytes of memory for bodies": [1] * self._server.snapshot().body_bytes,
         }
         for what, left in rest.items():
             if left:

@@ -195,7 +195,7 @@ class World:
         return f"{text[0].upper()}{text[1:]}{place}."
 
     def _connection(self, client: SimClient) -> HttpConnection | None:
-        for connection in self._world.server._connections:
+        for connection in self._world.server.open_connections:
             end: Any = connection._transport._socket
             if end.other is client.socket:
                 return connection

@@ -12,10 +12,9 @@ The types leave the request as Any, so that a function may declare the request c
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, TypeAlias, TypeVar
 
 from reactor.messages.response import Response
-from reactor.server.server import Server
 
 ResponseOrAwaitable: TypeAlias = Response | Awaitable[Response]
 Endpoint: TypeAlias = Callable[[Any], ResponseOrAwaitable]
@@ -49,20 +48,6 @@ class Middleware:
 
 
 AnyMiddleware: TypeAlias = Middleware | Callable[[Any, Any], Any]
-
-
-@runtime_checkable
-class Preparable(Protocol):
-    """A handler that needs its server: for limits, statistics, or tasks beside the requests."""
-
-    def prepare(self, server: Server) -> None:
-        """Called once, before the server serves. Errors that it raises end the server's start."""
-
-
-def prepare_handler(handler: Any, server: Server) -> None:
-    """Call `handler.prepare(server)` if the handler has that method."""
-    if isinstance(handler, Preparable):
-        handler.prepare(server)
 
 
 def before_only(middleware: F) -> F:

@@ -127,7 +127,7 @@ class Scenario:
             self.network.note("listener", "shut down")
             self.shut_down_at = self.network.time
             self.begun_before_the_end = dict(self.site.begun)
-            for connection in self.world.server._connections:
+            for connection in self.world.server.open_connections:
                 if connection.state is LINGER:  # it has been answered, and is not waited for
                     self.begun_before_the_end.pop(connection._transport.peer[0], None)
             self.world.server.shut_down()

@@ -119,7 +119,7 @@ class CalmWorld(SimWorld):
         return client
 
     def connection(self) -> HttpConnection:
-        (connection,) = self.server._connections
+        (connection,) = self.server.open_connections
         return connection
 
     @property

@@ -28,7 +28,7 @@ from weakref import ref
 
 from reactor.messages.headers import Fields
 from reactor.messages.response import Response
-from reactor.server.server import Server
+from reactor.server.server import Server, prepare_handler
 from reactor.web.app.adapters import MountedHandler, innermost
 from reactor.web.app.chain import Inner, compose, describe
 from reactor.web.app.converters import CONVERTERS, Converter
@@ -51,7 +51,6 @@ from reactor.web.endpoint import (
     CompositionError,
     Endpoint,
     ResponseOrAwaitable,
-    prepare_handler,
 )
 from reactor.web.static.mount import StaticFiles
 

@@ -7,8 +7,8 @@ asked for. What is behind is called as the server would call it.
 from typing import Final
 
 from reactor.messages.request import Request
-from reactor.server.server import Server
-from reactor.web.endpoint import Endpoint, ResponseOrAwaitable, prepare_handler
+from reactor.server.server import Server, prepare_handler
+from reactor.web.endpoint import Endpoint, ResponseOrAwaitable
 from reactor.web.operations.health import Readiness, healthz
 from reactor.web.operations.metrics import Metrics
 from reactor.web.semantics.methods import method_not_allowed

@@ -23,10 +23,10 @@ from reactor.limits import Limits
 from reactor.messages.headers import Fields
 from reactor.messages.request import Request
 from reactor.messages.response import Response, plain_response
-from reactor.server.server import Server
+from reactor.server.server import Server, prepare_handler
 from reactor.tasks.operations import sleep
 from reactor.web.app.application import Application
-from reactor.web.endpoint import Endpoint, ResponseOrAwaitable, prepare_handler
+from reactor.web.endpoint import Endpoint, ResponseOrAwaitable
 from reactor.web.operations.monitoring import Monitoring
 from reactor.web.semantics.media_types import media_types
 from reactor.web.site.demo import demo

@@ -139,7 +139,7 @@ def test_the_numbers_of_simulated_files_never_reach_the_kernel(
         raise Violation("a simulated descriptor has reached the kernel")
 
     monkeypatch.setattr(reactor.files.page_cache, "_syscall", refuse)
-    monkeypatch.setattr("reactor.files.region.resident", refuse)
+    monkeypatch.setattr("reactor.files.file.resident", refuse)
     monkeypatch.setattr(os, "preadv", refuse)
     monkeypatch.setattr(os, "pread", refuse)
     monkeypatch.setattr(os, "sendfile", refuse)

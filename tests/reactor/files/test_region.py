@@ -305,7 +305,7 @@ def test_a_short_look_in_vain_ends_it_as_well(watched: Watched) -> None:
 
 
 @given(data=st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_in_memory_is_never_wrong(watch: Callable[[int], Watched], data: st.DataObject) -> None:
     """Whatever the kernel drops, and reads again because we have asked for it: nobody else does."""
     file = watch(2 * WINDOW_BYTES + 5 * PAGESIZE + 1)

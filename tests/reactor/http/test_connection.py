@@ -685,7 +685,7 @@ def test_bodies_in_memory_wait_for_room() -> None:
     first.send(b"x" * 500)
     world.run(0.1)
     assert (only(first).body, only(second).body) == (b"1000", b"1000")
-    assert world.server._service.memory.used == 0
+    assert world.server.snapshot().body_bytes == 0
 
 
 @pytest.mark.parametrize("who", ["first", "second", "both"])
@@ -701,7 +701,7 @@ def test_memory_is_given_back_by_who_leaves(who: str) -> None:
     world.run(0.1)
     if who != "second":
         assert only(third).body == b"1000"
-        assert world.server._service.memory.used == 0
+        assert world.server.snapshot().body_bytes == 0
 
 
 def test_a_body_larger_than_may_be_held_is_413() -> None:
@@ -918,7 +918,7 @@ def test_who_leaves_in_the_middle_of_parts_lets_go_of_all(
     world.network.start(client.reading(lambda: (4096, 0.002)))
     world.run(seconds)
     if how == "server":
-        for connection in tuple(world.server._connections):
+        for connection in tuple(world.server.open_connections):
             connection.abort()
     elif how == "reset":
         client.reset()

@@ -73,7 +73,7 @@ class World:
 
     def close(self) -> None:
         for server in self.servers:
-            for connection in tuple(server._connections):
+            for connection in tuple(server.open_connections):
                 connection.abort()
             server.pool.close()
         self.reactor.close()
@@ -235,7 +235,7 @@ def test_another_requests_name_is_not_taken(world: World) -> None:
     client = world.connect(lambda request: Response(200, b"x"))
     client.send(request("/before"))
     world.reactor.run_once(0)
-    (connection,) = world.servers[0]._connections
+    (connection,) = world.servers[0].open_connections
     time.sleep(0.001)
     world.reactor.run_once(0)
     assert connection.describe() == "<IDLE 192.0.2.7>"

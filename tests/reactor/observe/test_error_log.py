@@ -210,7 +210,7 @@ def test_a_disk_that_is_stuck_does_not_hold_the_loop(no_leaks: None) -> None:
     lost = sum(int(one) for one in re.findall(r"^# ([0-9]+) lines were lost", pipe.text, re.M))
     assert lost > 0
     assert lost + len(numbers(pipe.text)) == 2002
-    assert running.server._logs["error"].lost == lost
+    assert running.server.snapshot().lost_lines["error"] == lost
 
 
 def test_a_log_that_cannot_be_written_ends_nothing(no_leaks: None) -> None:

@@ -147,7 +147,7 @@ def test_a_log_that_cannot_be_written_is_counted(serve: Serve) -> None:
         client = running.connect()
         for _ in range(3):
             assert client.ask().status == 200
-        lines = running.server._logs["access"]
+        lines = running.server._logs.writers["access"]
         running.wait_until(lambda: lines.lost == 3)
     finally:
         running.stop()

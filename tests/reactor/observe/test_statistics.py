@@ -170,7 +170,7 @@ def test_counting_begins_when_it_is_asked_for(serve: Serve) -> None:
     server = running.server
     client = running.connect()
     client.ask()
-    assert server._service.state.observe is None
+    assert server._context.state.observe is None
     assert running.call(lambda: [type(one) for one in server.reactor.tracers]) == [SlowCallbacks]
     assert running.call(lambda: server.reactor._wait == server.reactor.selector.select)
     statistics = running.call(lambda: server.statistics)

@@ -260,7 +260,7 @@ def cancel_timeout(serve: Serve) -> None:
     running = serve(handler, cancel_timeout=0.3)
     client = running.connect()
     client.send(request())
-    running.wait_until(lambda: any(c._task is not None for c in running.server._connections))
+    running.wait_until(lambda: any(c._task is not None for c in running.server.open_connections))
     began = time.monotonic()
     client.reset()
     assert ended.wait(TIMEOUT)
@@ -276,7 +276,7 @@ def shutdown_timeout(serve: Serve) -> None:
     running = serve(handler, shutdown_timeout=0.3)
     client = running.connect()
     client.send(request())
-    running.wait_until(lambda: any(c._task is not None for c in running.server._connections))
+    running.wait_until(lambda: any(c._task is not None for c in running.server.open_connections))
     began = time.monotonic()
     running.shut_down()
     assert running.join()
@@ -375,7 +375,7 @@ def memory_body_bytes(serve: Serve) -> None:
         client.send(beginning)
         client.send(b"x" * 3_000_000)  # it is still sending
         refused(client, 413)
-    assert running.call(lambda: running.server._service.memory.used) == 0
+    assert running.call(lambda: running.server.snapshot().body_bytes) == 0
     streaming = serve(upload, memory_body_bytes=10_000)
     assert streaming.connect().ask(method="POST", body=bytes(20_000)).body == b"20000"
 
@@ -383,7 +383,7 @@ def memory_body_bytes(serve: Serve) -> None:
 def memory_bodies_bytes(serve: Serve) -> None:
     """Beyond it bodies wait, first come first, and nobody is refused."""
     running = serve(held, memory_bodies_bytes=100_000, memory_body_bytes=1_000_000)
-    memory = running.server._service.memory
+    memory = running.server._context.memory
     first, second, third = (running.connect() for _ in range(3))
     first.send(posted(90_000)[:-1])
     running.wait_until(lambda: memory.used == 90_000)
@@ -434,7 +434,7 @@ def crowd(running: Running, count: int) -> list[Client]:
     for client in clients:
         client.send(request())
     running.wait_until(
-        lambda: sum(c._task is not None for c in running.server._connections) == count
+        lambda: sum(c._task is not None for c in running.server.open_connections) == count
     )
     return clients
 
@@ -673,12 +673,12 @@ def test_bodies_that_together_are_too_large_do_not_wait_for_each_other(serve: Se
         for client in clients:
             client.send(make(200_000)[100_000:])
         assert [client.read_answer().body for client in clients] == [b"200000"] * 30
-    assert running.call(lambda: running.server._service.memory.used) == 0
+    assert running.call(lambda: running.server.snapshot().body_bytes) == 0
 
 
 def test_memory_is_given_back_however_a_request_ends(serve: Serve) -> None:
     running = serve(held, memory_bodies_bytes=100_000, memory_body_bytes=50_000)
-    memory = running.server._service.memory
+    memory = running.server._context.memory
     for _ in range(3):
         clients = [running.connect() for _ in range(12)]
         for client in clients:

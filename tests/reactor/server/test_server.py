@@ -736,7 +736,9 @@ def test_a_writer_that_does_not_read_is_not_read_either(serve: Serve) -> None:
     with pytest.raises(TimeoutError):
         while sent < 100_000_000:
             sent += client.socket.send(request() * 1000)
-    unsent = running.call(lambda: max(one._transport.unsent for one in running.server._connections))
+    unsent = running.call(
+        lambda: max(one._transport.unsent for one in running.server.open_connections)
+    )
     assert unsent < 400_000
 
 
@@ -974,7 +976,7 @@ def test_idle_connections_may_have_a_grace(serve: Serve) -> None:
     running.wait_for_connections(3)
     began = time.monotonic()
     running.server.reactor.call_soon_threadsafe(running.server.shut_down, 1.0)
-    running.wait_until(lambda: running.server._service.state.draining)
+    running.wait_until(lambda: running.server._context.state.draining)
     with pytest.raises(ConnectionRefusedError):
         Client(running.address)
     for client in clients[:2]:
@@ -1109,7 +1111,7 @@ def test_a_download_is_finished_when_the_server_ends(serve: Serve) -> None:
     client.send(request())
     client.read_until(b"\r\n\r\n")
     running.shut_down()
-    running.wait_until(lambda: running.server._service.state.draining)
+    running.wait_until(lambda: running.server._context.state.draining)
     assert len(client.read_exactly(20_000_000)) == 20_000_000
     assert client.ended()
     client.close()
@@ -1123,7 +1125,7 @@ def test_a_second_shut_down_ends_everything(serve: Serve) -> None:
     client.send(request())
     assert watched.began.wait(TIMEOUT)
     running.shut_down()
-    running.wait_until(lambda: running.server._service.state.draining)
+    running.wait_until(lambda: running.server._context.state.draining)
     running.shut_down()
     assert running.join()
     assert watched.how == "cancelled"
@@ -1176,7 +1178,7 @@ def test_two_servers_on_one_reactor(no_leaks: None) -> None:
     thread.join(TIMEOUT)
     for server in (first, second):
         server._close_listeners()
-        for connection in tuple(server._connections):
+        for connection in tuple(server.open_connections):
             connection.abort()
         server.pool.close()
     first.reactor.close()
@@ -1326,7 +1328,7 @@ def test_what_is_spawned_ends_while_others_are_still_answered(serve: Serve) -> N
     running.call(lambda: running.server.spawn(upkeep()))
     client = running.connect()
     client.send(request())
-    running.wait_until(lambda: any(c._task for c in running.server._connections))
+    running.wait_until(lambda: any(c._task for c in running.server.open_connections))
     running.shut_down()
     running.wait_until(lambda: events == ["ended"])
     running.call(lambda: running.server.spawn(late()))

@@ -60,10 +60,8 @@ def test_each_connection_says_what_it_does(serve: Serve) -> None:
         second,
     )
     assert re.search(r"IDLE: no request, deadline in (6[0-9]|70)\.", third)
-    assert any(
-        re.fullmatch(r"    in (9[0-9]{2}|1000)\.[0-9] s: _SleepFuture\._end \(.*\)", one)
-        for one in lines
-    )
+    sleeping = r"    in (9[0-9]{2}|1000)\.[0-9] s: _SleepFuture\._end \(.*\)"
+    assert any(re.fullmatch(sleeping, one) for one in lines)
 
 
 def test_of_many_connections_some_are_named_and_those_that_work_first(serve: Serve) -> None:

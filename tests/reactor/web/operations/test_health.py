@@ -46,7 +46,7 @@ def test_who_shuts_down_is_alive_and_not_ready(serve: Serve) -> None:
         client.send(f"GET {path} HTTP/1.1\r\n".encode())
     running.wait_until(
         lambda: (
-            all(one.state.name == "HEAD" for one in running.server._connections)
+            all(one.state.name == "HEAD" for one in running.server.open_connections)
             and running.server.connections == 2
         )
     )

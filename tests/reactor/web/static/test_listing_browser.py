@@ -95,7 +95,7 @@ class Served:
         """All connections, as if the network were gone."""
 
         def abort() -> None:
-            for connection in tuple(self.running.server._connections):
+            for connection in tuple(self.running.server.open_connections):
                 connection.abort()
 
         self.running.call(abort)

@@ -1,0 +1,48 @@
+"""The logs of a server: which files it writes lines into, and when they are opened and closed.
+
+How a line looks is the business of observe/access_log.py and observe/error_log.py; how it reaches
+the disk without holding up the loop, of observe/log_writer.py.
+"""
+
+from reactor.http.context import Observer
+from reactor.http.wall_clock import WallClock
+from reactor.observe.access_log import line_writer
+from reactor.observe.error_log import ErrorLog
+from reactor.observe.log_writer import LogFile, LogWriter
+from reactor.tasks.task import Runtime
+
+
+class ServerLogs:
+    """The access log and the error log of one server, where it has them."""
+
+    def __init__(self, runtime: Runtime, limit: int, error_log: ErrorLog | None) -> None:
+        """`limit` is the number of characters that each log may hold for its file."""
+        self.writers: dict[str, LogWriter] = {}  # by the name of the log
+        self._runtime = runtime
+        self._limit = limit
+        self._error_log = error_log
+
+    def open_access_log(self, target: int | LogFile, line_format: str, wall: WallClock) -> Observer:
+        """The observer that writes a line for each response into `target`."""
+        file = LogFile(target) if isinstance(target, int) else target
+        writer = self.writers["access"] = LogWriter(file, self._runtime, self._limit)
+        return line_writer(line_format, writer.write, wall, self._runtime.reactor)
+
+    def attach_error_log(self) -> None:
+        """From now on, write records of this thread (the loop's) without waiting for a disk."""
+        if self._error_log is not None:
+            writer = LogWriter(self._error_log.file, self._runtime, self._limit, delay=0.0)
+            self.writers["error"] = writer
+            self._error_log.attach(writer)
+
+    def reopen(self) -> None:
+        """Open each file anew, where it has been renamed. One that cannot be opened stays open."""
+        for writer in self.writers.values():
+            writer.reopen()
+
+    def close(self) -> None:
+        """Write the last lines. The loop has ended."""
+        if self._error_log is not None:
+            self._error_log.detach()
+        for writer in self.writers.values():
+            writer.close()

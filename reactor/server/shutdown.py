@@ -1,0 +1,83 @@
+"""How a server ends: delay, drain, grace, abort.
+
+    serving   until `begin`
+    leaving   everything goes on for `Limits.shutdown_delay` seconds; only the health check says
+              that the server leaves, so that a load balancer has time to notice
+    draining  nothing is accepted any more. Idle connections are closed after the grace period,
+              running requests may finish
+    aborting  `Limits.shutdown_timeout` seconds after draining began, or at a second `begin`, every
+              connection that is left is reset
+
+The loop stops when the last connection has gone, at the latest when they are aborted. Shutdown
+closes no listener and cancels no task itself: it calls `stop_accepting`, an argument.
+"""
+
+from collections.abc import Callable, Collection
+from enum import IntEnum
+
+from reactor.http.connection import HttpConnection
+from reactor.http.context import ServerContext
+from reactor.loop.reactor import Reactor
+
+
+class Phase(IntEnum):
+    """How far a server's end has come."""
+
+    SERVING = 0
+    LEAVING = 1
+    DRAINING = 2
+
+
+class Shutdown:
+    """The end of one server."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        context: ServerContext,
+        connections: Collection[HttpConnection],
+        stop_accepting: Callable[[], object],
+    ) -> None:
+        """`connections` is the live collection of open ones; it is copied before each use."""
+        self.phase = Phase.SERVING
+        self._reactor = reactor
+        self._limits = context.limits
+        self._state = context.state
+        self._connections = connections
+        self._stop_accepting = stop_accepting
+
+    def begin(self, grace: float) -> None:
+        """Start the end of the server; a second call aborts everything now."""
+        if self.phase is not Phase.SERVING:
+            self._abort_all()
+            return
+        self.phase = Phase.LEAVING
+        if self._limits.shutdown_delay:
+            self._reactor.call_later(self._limits.shutdown_delay, self._drain, grace)
+        else:
+            self._drain(grace)
+
+    def stop_if_done(self) -> None:
+        """Stop the loop if the server drains and no connection is left."""
+        if self.phase is Phase.DRAINING and not self._connections:
+            self._reactor.stop()
+
+    def _drain(self, grace: float) -> None:
+        self.phase = Phase.DRAINING
+        self._state.draining = True
+        self._stop_accepting()
+        if grace > 0 and self._connections:
+            self._reactor.call_later(grace, self._close_idle)
+        else:
+            self._close_idle()
+        self._reactor.call_later(self._limits.shutdown_timeout, self._abort_all)
+        self.stop_if_done()
+
+    def _close_idle(self) -> None:
+        for connection in tuple(self._connections):
+            connection.shut_down()
+
+    def _abort_all(self) -> None:
+        for connection in tuple(self._connections):
+            connection.abort()
+        self._reactor.stop()
