@@ -1,9 +1,9 @@
-"""The media type of a file, by its name's extension.
+"""The media type of a file, by the extension of its name.
 
-A table of our own, since that of the `mimetypes` module differs between machines and versions. An
-unknown extension, or none, is a stream of octets: nothing is guessed from the bytes, and
-`X-Content-Type-Options: nosniff` asks the browser not to, either. The operator may add to the
-table, and change it; a name's last extension decides, in whatever case it is written.
+The table is our own, because that of the `mimetypes` module differs between machines and versions.
+A file with an unknown extension, or without one, is application/octet-stream: the bytes are never
+sniffed, and `X-Content-Type-Options: nosniff` asks the browser not to sniff either. The operator
+may extend and change the table. The last extension of a name decides, in upper or lower case.
 """
 
 import os.path
@@ -153,10 +153,10 @@ _TYPES: Final = {
 
 
 def media_types(changes: Mapping[str, str]) -> Callable[[str], str]:
-    """From a file's name to the value of its Content-Type, by the table with these changes.
+    """Return a function from a file's name to its Content-Type, by the table with these changes.
 
-    `changes` are media types by extension, in lower case and without the dot. Text is taken to be
-    UTF-8 wherever its type does not say what it is.
+    `changes` maps extensions, in lower case and without the dot, to media types. Text types without
+    a charset parameter get `charset=utf-8`.
     """
     values = {extension: _with_charset(kind) for extension, kind in {**_TYPES, **changes}.items()}
 

@@ -1,16 +1,15 @@
-"""Whether a request's conditions let it go on: RFC 9110, section 13.
+"""Evaluates the preconditions of a request: RFC 9110, section 13.
 
-The fields are looked at in the order of section 13.2.2, and each that has a tag makes the one with
-a date go unseen. `tag` and `modified` are the validators of what would be sent or changed, as
-semantics/validators.py makes them; `now` is the time of day, in seconds.
+The fields are evaluated in the order of section 13.2.2: a field with tags takes precedence over the
+corresponding field with a date. `tag` and `modified` are the validators of the file that would be
+sent or changed, as semantics/validators.py makes them; `now` is the time of day, in seconds.
 
-A date that cannot be read is no condition at all (sections 13.1.3 and 13.1.4). For lists of tags
-nothing is said, and the harmless side is taken: what is malformed is fulfilled by nothing. So an
-If-Match fails, and an If-None-Match lets a client have the file but not change it: whoever sends
-one with a change is afraid of overwriting something.
+An unreadable date is ignored (sections 13.1.3 and 13.1.4). For malformed lists of tags the RFC has
+no rule, so the harmless side is taken: a malformed list matches nothing. An If-Match then fails; an
+If-None-Match lets a client read the file but not change it, because a client that sends one with a
+change wants to avoid overwriting.
 
-Whatever the fields have, nothing is raised and nothing is looked up; when to ask, and of which
-file, is the caller's business.
+No function here raises or looks anything up; the caller decides when to ask, and about which file.
 """
 
 from collections.abc import Callable
@@ -19,11 +18,11 @@ from typing import Final
 from reactor.messages.headers import Headers
 from reactor.web.semantics.validators import identity_tag, parse_date, parse_tags
 
-_ABSENT: Final = "\0"  # in no field's value (section 5.5), unlike ""
+_ABSENT: Final = "\0"  # occurs in no field's value (section 5.5), unlike ""
 
 
 def has_conditions(headers: Headers) -> bool:
-    """Whether there is anything to check here, If-Range aside."""
+    """Return whether the request has any precondition other than If-Range."""
     return headers.has_prefix("if-") and (
         "if-none-match" in headers
         or "if-modified-since" in headers
@@ -33,9 +32,9 @@ def has_conditions(headers: Headers) -> bool:
 
 
 def check_read(headers: Headers, tag: str, modified: float, now: float) -> int | None:
-    """What the conditions make of a GET or HEAD of a file that is there.
+    """Evaluate the preconditions of a GET or HEAD of a file that exists.
 
-    304 (Not Modified), 412 (Precondition Failed), or None: answer as if there were none.
+    Returns 304 (Not Modified), 412 (Precondition Failed), or None: respond as if there were none.
     """
     if headers.has_prefix("if-match:"):
         value = headers.get("if-match")
@@ -47,7 +46,7 @@ def check_read(headers: Headers, tag: str, modified: float, now: float) -> int |
         return 412
     value = headers.get("if-none-match", _ABSENT)
     if value != _ABSENT:
-        # What a cache has is one tag, as we have sent it: most need no parsing.
+        # A cache usually sends back the one tag that we sent: then no parsing is needed.
         return 304 if value == tag or value == "*" or _matches_weakly(value, tag) else None
     since = parse_date(headers.get("if-modified-since"), now)
     return 304 if since is not None and modified <= since else None
@@ -56,10 +55,10 @@ def check_read(headers: Headers, tag: str, modified: float, now: float) -> int |
 def check_write(
     headers: Headers, tag: str | None, modified: float | None, now: float | None = None
 ) -> bool:
-    """Whether a PUT, POST or DELETE may go on; if not, the answer is 412.
+    """Return whether a PUT, POST or DELETE may go on; if not, the response is 412.
 
     `tag` and `modified` are None where there is no file. The tag of any content coding of the file
-    counts as the file's: what a client wants to replace is what it has read, however it was sent.
+    counts as the file's: a client wants to replace what it has read, in whichever coding that came.
     """
     value = headers.get("if-match", _ABSENT)
     if value != _ABSENT:
@@ -74,10 +73,10 @@ def check_write(
 
 
 def range_applies(headers: Headers, tag: str, modified: float, now: float) -> bool:
-    """Whether a Range is to be looked at: what If-Range says (section 13.1.5), or its absence.
+    """Return whether Range is to be honoured, by If-Range (section 13.1.5) or its absence.
 
-    It asks for parts to be put together with others, so only what is the same byte by byte will
-    do: a strong tag, or a date whose second was over when it was looked at (section 8.8.2.2).
+    The client will combine the parts with others, so the validator must be exact to the byte: a
+    strong tag, or a date whose second had passed when the file was examined (section 8.8.2.2).
     """
     value = headers.get("if-range", _ABSENT)
     if value == _ABSENT:
@@ -88,22 +87,22 @@ def range_applies(headers: Headers, tag: str, modified: float, now: float) -> bo
 
 
 def _is_newer(modified: float, value: str, now: float | None) -> bool:
-    """Whether a file has changed since the date in a field; not if that is none."""
+    """Return whether the file changed after the date in a field; False for an unreadable date."""
     since = parse_date(value, now)
     return since is not None and modified > since
 
 
 def _matches(value: str, tag: str, read: Callable[[str], str] = str) -> bool:
-    """Whether the tag is in the list, by the strong comparison (section 8.8.3.2).
+    """Return whether the tag is in the list, by the strong comparison (section 8.8.3.2).
 
-    `read` is what is made of each member before it is compared.
+    `read` converts each member before it is compared.
     """
     listed = _listed(value, tag)
     return listed is not None and tag.startswith('"') and tag in map(read, listed)
 
 
 def _matches_weakly(value: str, tag: str, read: Callable[[str], str] = str) -> bool | None:
-    """The same by the weak comparison; None for a malformed list."""
+    """Return whether the tag is in the list, by the weak comparison; None for a malformed list."""
     listed = _listed(value, tag)
     if listed is None:
         return None
@@ -111,7 +110,7 @@ def _matches_weakly(value: str, tag: str, read: Callable[[str], str] = str) -> b
 
 
 def _listed(value: str, tag: str) -> list[str] | None:
-    """Those of a list that may match, coded or not: a head has room for ten thousand tags."""
+    """Return the members that may match, encoded or not: a head has room for ten thousand tags."""
     listed = parse_tags(value)
     if listed is None:
         return None

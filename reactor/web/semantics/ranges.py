@@ -1,14 +1,15 @@
-"""Parts of a file: RFC 9110, section 14.
+"""Range requests: RFC 9110, section 14.
 
-What a Range asks for becomes pairs of an offset and a length, all of them inside the file, none of
-them empty. Where two of them touch or overlap they are made one: whatever is asked, no byte is sent
-twice, and the answer is never much longer than the file.
+A Range becomes pairs of offset and length, each inside the file, none empty. Ranges that touch or
+overlap are merged: whatever the request, no byte is sent twice, and the response is never much
+longer than the file.
 
-Several parts are sent as multipart/byteranges, with a small head before each. Such an answer is a
-list of bytes and regions of the file, so that its length is known before any of it is read.
+Several parts are sent as multipart/byteranges, with a small head before each. The body of such a
+response is a list of bytes and regions of the file, so its length is known before any of it is
+read.
 
-All of this is arithmetic: whether the field applies at all is said in semantics/preconditions.py,
-and it knows neither file nor request.
+All of this is arithmetic that knows neither file nor request; semantics/preconditions.py decides
+whether the field applies.
 """
 
 import re
@@ -18,15 +19,15 @@ from typing import Final, TypeAlias
 from reactor.errors import ProtocolError
 from reactor.files.region import FileRegion
 
-# ranges-specifier (section 14.1.1, with the white space of erratum 7306), of the unit that we have
-# and as a list is to be taken (section 5.6.1.2): members may be empty, but not all of them.
+# ranges-specifier (section 14.1.1, with the white space of erratum 7306), of the unit "bytes". As
+# in any list that is received (section 5.6.1.2), members may be empty, but not all of them.
 _RANGES: Final = re.compile(
     r"[Bb][Yy][Tt][Ee][Ss]=[ \t,]*+"
     r"(?>(?:(?:[0-9]++-[0-9]*+|-[0-9]++)[ \t]*+(?:,[ \t,]*+|\Z))+)"
 )
 _RANGE: Final = re.compile(r"([0-9]*+)-([0-9]*+)")
 
-# No file is as long as a number of more digits, and int() takes no more than 4,300.
+# No file has a size of more digits, and int() accepts no more than 4,300.
 _DIGITS: Final = 19
 _HUGE: Final = 10**_DIGITS
 
@@ -34,19 +35,19 @@ Range: TypeAlias = tuple[int, int]  # offset and length
 
 
 class Unsatisfiable(ProtocolError):
-    """None of the ranges has a byte of the file: 416, with the file's length."""
+    """416: no range covers a byte of the file. The response carries the file's length."""
 
     def __init__(self, size: int) -> None:
-        sentence = f"None of these ranges is in the {size} bytes that there are."
+        sentence = f"No requested range is within the {size} bytes of the file."
         super().__init__(416, sentence, [("Content-Range", f"bytes */{size}")])
 
 
 def parse_ranges(value: str, size: int, most: int) -> list[Range] | None:
-    """The (offset, length) of each range in a Range field, for a file of `size` bytes.
+    """Return the (offset, length) of each range in a Range field, for a file of `size` bytes.
 
-    None if the field is to be ignored: another unit, malformed, or more than `most` ranges. They
-    are in the order of the field, unless some overlap or touch: then these are merged and all are
-    sorted. Raises Unsatisfiable.
+    Returns None if the field is to be ignored: another unit, malformed, or more than `most` ranges.
+    The ranges keep the order of the field, unless some overlap or touch: then these are merged and
+    all are sorted. Raises Unsatisfiable.
     """
     if not _RANGES.fullmatch(value):
         return None
@@ -57,14 +58,15 @@ def parse_ranges(value: str, size: int, most: int) -> list[Range] | None:
     if not found:
         if any(not first and _number(last) for first, last in pairs):
             # The last bytes of an empty file: satisfiable (section 14.1.2), but there is no
-            # Content-Range for no bytes. The file, which is that part, is sent as a whole.
+            # Content-Range for zero bytes. That part is the whole file, so the file is sent as a
+            # whole.
             return None
         raise Unsatisfiable(size)
     return _merge(found)
 
 
 def content_range(offset: int, length: int, size: int) -> str:
-    """The Content-Range (section 14.4) of a part of `length` bytes, at least one."""
+    """Return the Content-Range (section 14.4) of a part of `length` bytes, at least one."""
     return f"bytes {offset}-{offset + length - 1}/{size}"
 
 
@@ -75,11 +77,11 @@ def multipart(
     region: Callable[[int, int], FileRegion],
     boundary: str,
 ) -> tuple[str, list[bytes | FileRegion]]:
-    """Content-Type and pieces of a multipart/byteranges body (section 14.6).
+    """Return the Content-Type and the pieces of a multipart/byteranges body (section 14.6).
 
     `region` is called with each offset and length. `boundary` is a token of at most 70 characters
-    (RFC 2046, section 5.1.1) that is not in the file: the caller makes it of chance, since nobody
-    wants to look. Without a `media_type` the parts have none.
+    (RFC 2046, section 5.1.1) that does not occur in the file: the caller makes it at random,
+    because searching the file would be too slow. Without a `media_type` the parts have none.
     """
     pieces: list[bytes | FileRegion] = []
     kind = f"Content-Type: {media_type}\r\n" if media_type else ""
@@ -94,7 +96,7 @@ def multipart(
 
 
 def _is_invalid(first: str, last: str) -> bool:
-    """Whether it ends before it begins, compared digit by digit: they may be any number."""
+    """Return whether it ends before it begins, compared as digits: the numbers may be huge."""
     if not first or not last:
         return False
     first, last = first.lstrip("0"), last.lstrip("0")
@@ -102,7 +104,7 @@ def _is_invalid(first: str, last: str) -> bool:
 
 
 def _resolve(first: str, last: str, size: int) -> Range | None:
-    """The part of the file that it means; None if that is empty."""
+    """Return the part of the file that a range means; None if that is empty."""
     if first:
         start = _number(first)
         end = min(_number(last) + 1, size) if last else size

@@ -1,18 +1,19 @@
-"""The two validators of a file, its entity tag and its date (RFC 9110, section 8.8): made and read.
+"""Makes and parses the two validators of a file: its entity tag and its date (RFC 9110, section
+8.8).
 
-A tag is made of what the file system says changes with every write: both times, the size and the
-number of the file itself, which is another one after a rename. Its clock is coarse, though: a file
+A tag is made of what the file system changes with every write: both times, the size, and the inode
+number, which is another one after a rename. The clock of a file system is coarse, though: a file
 that is written twice within one tick looks the same. So the tag is weak while the file is younger
-than a second, and what is between its quotes then is another text: once the second is over, the
-strong tag matches none that was given out before, not even by the weak comparison.
+than a second, and has another text between its quotes: once the second has passed, the strong tag
+matches no tag that was sent before, not even by the weak comparison.
 
-Every content coding of a file is a representation of its own with a tag of its own, which is the
-file's with the coding's name behind it (section 8.8.3.3). The rest of a tag is hexadecimal, so no
-two of them can meet.
+Each content coding of a file is a representation with a tag of its own: the file's tag followed by
+the name of the coding (section 8.8.3.3). The rest of a tag is hexadecimal, so two such tags never
+coincide.
 
-What is read is what the grammar allows, and all else is None; what follows from that is said in
-semantics/preconditions.py. Nothing here looks at a disk, or at a clock where the caller has the
-time.
+The parsers accept exactly the grammar and return None for everything else;
+semantics/preconditions.py says what follows from None. Nothing here looks at a disk, or reads a
+clock where the caller passes the time.
 """
 
 import os
@@ -22,16 +23,17 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
-CODINGS: Final = ("gzip", "br", "zstd")  # that a file may be sent in, made here or found beside it
+# codings in which a file may be sent, made here or found beside it
+CODINGS: Final = ("gzip", "br", "zstd")
 
 _YOUNG: Final = 1.0  # seconds; file systems have ticks of up to one, and HTTP has no finer dates
 _NANOSECONDS: Final = 10**9
-_CODED: Final = re.compile(rf'-(?:{"|".join(CODINGS)})(?:-[^"]*+)?"$')
+_CODING_SUFFIX: Final = re.compile(rf'-(?:{"|".join(CODINGS)})(?:-[^"]*+)?"$')
 
-# Section 8.8.3; what is not ASCII (obs-text) has come as Latin-1. "W/" is case-sensitive.
+# Section 8.8.3; bytes that are not ASCII (obs-text) arrive as Latin-1. "W/" is case-sensitive.
 _OPAQUE: Final = r'"[\x21\x23-\x7e\x80-\xff]*+"'
 _TAG: Final = re.compile(rf"(?:W/)?{_OPAQUE}")
-# #entity-tag as a recipient has to take it (section 5.6.1.2): members may be empty, and all may.
+# `#entity-tag` as a recipient must accept it (section 5.6.1.2): members may be empty, even all.
 _TAGS: Final = re.compile(rf"[ \t,]*+(?>(?:(?:W/)?{_OPAQUE}[ \t]*+(?:,[ \t,]*+|\Z))*)")
 
 _MONTHS: Final = (
@@ -55,43 +57,46 @@ _LONGEST_DATE: Final = len("Wednesday, 09-Nov-94 08:49:37 GMT")
 
 
 def entity_tag(status: os.stat_result, now: float) -> str:
-    """The file's ETag: `"..."`, or `W/"..."` if it changed less than a second before `now`.
+    """Return the file's ETag: `"..."`, or `W/"..."` if it changed less than a second before `now`.
 
     `now` is in seconds since the epoch, by the clock that the file system uses.
     """
-    # The time of change says when: any write sets it, and unlike st_mtime nobody else can.
+    # The change time tells: any write sets it and, unlike st_mtime, no program can set it.
     opaque = f"{status.st_mtime_ns:x}-{status.st_ctime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
     return f'W/"{opaque}-w"' if now - status.st_ctime < _YOUNG else f'"{opaque}"'
 
 
 def encoded_tag(tag: str, coding: str) -> str:
-    """The tag of the same state in a content coding: `"abc"` in gzip is `"abc-gzip"`."""
+    """Return the tag of the same state in a content coding: `"abc"` in gzip is `"abc-gzip"`."""
     return tag if coding == "identity" else f'{tag[:-1]}-{coding}"'
 
 
 def identity_tag(tag: str) -> str:
-    """The tag of the file that a coded one is of: whatever follows the coding's name goes too."""
-    return _CODED.sub('"', tag, count=1)
+    """Return the tag of the file of which this is an encoded one's tag.
+
+    Everything from the coding's name on is removed.
+    """
+    return _CODING_SUFFIX.sub('"', tag, count=1)
 
 
 def last_modified(status: os.stat_result, now: float) -> int:
-    """The file's Last-Modified: whole seconds since the epoch, not before it and not after `now`.
+    """Return the file's Last-Modified: whole seconds since the epoch, between 0 and `now`.
 
-    A date in the future would be one that the file has not been changed since (section 8.8.2.1);
-    one before 1970 is nobody's memory of a file, and some cannot be written down.
+    A date in the future would claim that the file will not change until then (section 8.8.2.1);
+    dates before 1970 have no use, and some cannot be written down.
     """
     return max(0, min(status.st_mtime_ns // _NANOSECONDS, int(now)))
 
 
 def parse_tags(value: str) -> list[str] | None:
-    """The members of a list of entity tags, as they came; None where it is malformed."""
+    """Return the members of a list of entity tags, unchanged; None for a malformed list."""
     return _TAG.findall(value) if _TAGS.fullmatch(value) else None
 
 
 def parse_date(value: str, now: float | None = None) -> int | None:
-    """An HTTP-date in any of its three formats as seconds since the epoch; None if it is none.
+    """Return an HTTP-date in any of its three formats as seconds since the epoch, or None.
 
-    `now`, the time of day by default, decides the century of a year that has two digits.
+    `now`, the time of day by default, decides the century of a two-digit year.
     """
     if len(value) > _LONGEST_DATE:
         return None

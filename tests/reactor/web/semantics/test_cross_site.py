@@ -1,4 +1,4 @@
-"""Which site's page a request comes from, as far as a browser says so."""
+"""Which site's page sent a request, as far as the browser tells."""
 
 import pytest
 
@@ -44,7 +44,7 @@ def ask(host: str, *fields: str) -> Request:
         ("Origin: http://example.com", "Origin: http://evil.example"),
     ],
 )
-def test_another_site(fields: tuple[str, ...]) -> None:
+def test_requests_from_another_site_are_refused(fields: tuple[str, ...]) -> None:
     with pytest.raises(ProtocolError) as caught:
         refuse_foreign(ask("example.com", *fields))
     assert caught.value.status == 403
@@ -66,17 +66,17 @@ def test_another_site(fields: tuple[str, ...]) -> None:
         ("example.com", ("Sec-Fetch-Site: same-origin", "Origin: http://example.com")),
         ("example.com", ("Sec-Fetch-Site: none",)),
         ("example.com", ("Sec-Fetch-Site: Same-Origin",)),
-        # A proxy has put its own name for us into Host; a page does not tell where it is from.
+        # A proxy has replaced Host by its own name; the page hides its origin.
         ("backend:4221", ("Sec-Fetch-Site: same-origin", "Origin: https://example.com")),
         ("example.com", ("Sec-Fetch-Site: same-origin", "Origin: null")),
         ("example.com", ("Sec-Fetch-Site: none", "Origin: null")),
     ],
 )
-def test_our_own_site(host: str, fields: tuple[str, ...]) -> None:
+def test_requests_from_our_own_site_are_allowed(host: str, fields: tuple[str, ...]) -> None:
     refuse_foreign(ask(host, *fields))
 
 
 @pytest.mark.parametrize("origin", ["http://:80", "http://", "https://:443", "null"])
-def test_without_any_host(origin: str) -> None:
+def test_origin_without_any_host(origin: str) -> None:
     with pytest.raises(ProtocolError):
         refuse_foreign(ask("", f"Origin: {origin}"))

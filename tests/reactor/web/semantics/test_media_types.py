@@ -1,4 +1,4 @@
-"""Media types by name: the table, and what the operator changes in it."""
+"""Media types by name: the table, and the operator's changes to it."""
 
 import re
 
@@ -49,7 +49,7 @@ def test_types_by_name(name: str, expected: str) -> None:
     assert media_types({})(name) == expected
 
 
-def test_the_table_is_of_types_in_lower_case() -> None:
+def test_all_types_in_the_table_are_lower_case() -> None:
     for extension, kind in _TYPES.items():
         assert re.fullmatch(r"[a-z0-9]+", extension)
         assert re.fullmatch(r"[a-z]+/[a-z0-9.+-]+", kind)
@@ -57,7 +57,7 @@ def test_the_table_is_of_types_in_lower_case() -> None:
 
 
 @pytest.mark.parametrize("name", ["a.m3u8", "a.yaml", "a.toml", "a.jsonl", "a.atom", "a.eot"])
-def test_text_by_another_name_shrinks(name: str) -> None:
+def test_text_types_outside_of_text_shrink(name: str) -> None:
     assert shrinks(media_type(name))
 
 
@@ -76,11 +76,11 @@ def test_text_by_another_name_shrinks(name: str) -> None:
         ("image/svg+xml", "image/svg+xml"),
     ],
 )
-def test_changes(kind: str, expected: str) -> None:
+def test_changes_by_the_operator(kind: str, expected: str) -> None:
     changed = media_types({"new": kind, "html": kind})
     assert changed("a.new") == expected
     assert changed("a.NEW") == expected
     assert changed("a.html") == expected
     assert changed("a.htm") == "text/html; charset=utf-8"
     assert changed("new") == "application/octet-stream"
-    assert media_type("a.html") == "text/html; charset=utf-8"  # the table is as it was
+    assert media_type("a.html") == "text/html; charset=utf-8"  # the shared table is unchanged

@@ -1,4 +1,4 @@
-"""A form's bytes, however they are cut, and whatever is wrong with them."""
+"""The bytes of a form, cut anywhere, and every way in which they can be malformed."""
 
 import re
 import time
@@ -35,7 +35,7 @@ class Whole(NamedTuple):
 
 
 def encode(*parts: tuple[str, bytes], boundary: bytes = BOUNDARY) -> bytes:
-    """A form, of parts that are given by their parameters and content."""
+    """A form made of parts, given by their parameters and content."""
     pieces = [
         b"--%b\r\nContent-Disposition: form-data; %b\r\n\r\n%b\r\n"
         % (boundary, parameters.encode(), content)
@@ -51,7 +51,7 @@ def parse(
     most_parts: int = 1000,
     head_bytes: int = 8192,
 ) -> list[Whole]:
-    """The form's parts; what comes out of the parser must be in order."""
+    """The parts of a form; asserts that the parser's events come in order."""
     parser = FormParser(boundary, most_parts, head_bytes)
     found: list[Whole] = []
     part, content = None, b""
@@ -85,13 +85,13 @@ def one_by_one(data: bytes) -> list[bytes]:
 
 
 def everywhere(data: bytes) -> list[list[bytes]]:
-    """Whole, byte by byte, and in two pieces."""
+    """The pieces of a form: whole, byte by byte, and in two pieces."""
     twos = [[data[:place], data[place:]] for place in range(1, len(data))]
     return [[data], one_by_one(data), *twos]
 
 
 def refusal(data: bytes, **limits: int) -> tuple[int, str]:
-    """Status and sentence; the same however the bytes are cut."""
+    """The status and sentence of the refusal; the same however the bytes are cut."""
     found = set()
     for pieces in ([data], one_by_one(data)):
         with pytest.raises(ProtocolError) as caught:
@@ -111,7 +111,7 @@ def disposition(parameters: str) -> Whole:
     return part
 
 
-# --- what is right -------------------------------------------------------------------------------
+# --- well-formed forms ---------------------------------------------------------------------------
 
 
 def test_a_form_cut_anywhere() -> None:
@@ -138,7 +138,7 @@ def test_a_form_cut_anywhere() -> None:
         assert parse(pieces) == expected
 
 
-def test_no_parts() -> None:
+def test_form_without_parts() -> None:
     for form in (b"--AaB03x--", b"--AaB03x--\r\n", b"\r\n--AaB03x--\r\n", b"x\r\n--AaB03x--"):
         for pieces in everywhere(form):
             assert parse(pieces) == []
@@ -157,7 +157,7 @@ def test_content_that_looks_like_a_boundary_without_a_line_before_it() -> None:
         assert [part.content for part in parse(pieces)] == [content, b"-" + content]
 
 
-def test_content_is_handed_on_at_once_and_uncopied() -> None:
+def test_content_is_returned_at_once_and_uncopied() -> None:
     parser = FormParser(BOUNDARY, 1, 1000)
     parser.feed(head('Content-Disposition: form-data; name="a"').split(b"x\r\n--")[0])
     assert parser.next_event() == FormPart("a", None, "")
@@ -166,7 +166,7 @@ def test_content_is_handed_on_at_once_and_uncopied() -> None:
         parser.feed(piece)
         event = parser.next_event()
         assert event == piece
-        assert event is piece or number == 0  # the blank line was still to be told
+        assert event is piece or number == 0  # the blank line before it had not been reported yet
         assert parser.next_event() is None
 
 
@@ -194,12 +194,12 @@ def test_names(parameters: str, name: str, filename: str | None) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["7bit", "8bit", "binary", "BINARY"])
-def test_encodings_that_are_none(encoding: str) -> None:
+def test_encodings_that_change_nothing(encoding: str) -> None:
     form = head("Content-Disposition: form-data; name=a", f"Content-Transfer-Encoding: {encoding}")
     assert parse([form]) == [Whole("a", None, "", b"x")]
 
 
-# --- what is wrong -------------------------------------------------------------------------------
+# --- malformed forms -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_encodings_that_are_none(encoding: str) -> None:
         "\\\\",
     ],
 )
-def test_names_that_no_file_has(filename: str) -> None:
+def test_refused_filenames(filename: str) -> None:
     form = encode(("name=ok; filename=ok", b"1"), (f'name="bad"; filename="{filename}"', b"2"))
     status, reason = refusal(form)
     assert status == 400
@@ -227,8 +227,8 @@ def test_names_that_no_file_has(filename: str) -> None:
 
 
 @pytest.mark.parametrize("filename", ["x" * (NAME_BYTES + 1), "ü" * 128])
-def test_names_that_are_too_long(filename: str) -> None:
-    """As for a PUT to such a path."""
+def test_filenames_that_are_too_long(filename: str) -> None:
+    """The same status as for a PUT to such a path."""
     form = encode(("name=ok; filename=ok", b"1"), (f'name="bad"; filename="{filename}"', b"2"))
     status, reason = refusal(form)
     assert status == 414
@@ -270,12 +270,12 @@ def test_names_that_are_too_long(filename: str) -> None:
         (" Content-Disposition: form-data; name=a",),
     ],
 )
-def test_heads_that_are_none(lines: tuple[str, ...]) -> None:
+def test_malformed_heads(lines: tuple[str, ...]) -> None:
     assert refusal(head(*lines))[0] == 400
 
 
 @pytest.mark.parametrize("encoding", ["base64", "quoted-printable", "", "binary, binary"])
-def test_encodings(encoding: str) -> None:
+def test_transfer_encodings_are_refused(encoding: str) -> None:
     form = head("Content-Disposition: form-data; name=a", f"Content-Transfer-Encoding: {encoding}")
     assert refusal(form)[0] == 415
 
@@ -294,8 +294,8 @@ def test_boundary_that_looks_like_a_field() -> None:
         assert caught.value.status == 400
 
 
-def test_cut_anywhere() -> None:
-    """Only what has its last boundary is whole; no part ends before its boundary is."""
+def test_form_that_is_cut_off_anywhere() -> None:
+    """A form is whole once its last boundary is there; no part ends before its boundary does."""
     form = encode(("name=a; filename=a", b"one"), ("name=b", b"two"))
     whole = form.index(b"--AaB03x--") + len(b"--AaB03x--")
     for end in range(whole):
@@ -308,14 +308,14 @@ def test_cut_anywhere() -> None:
 # --- limits --------------------------------------------------------------------------------------
 
 
-def test_most_parts() -> None:
+def test_limit_of_parts() -> None:
     form = encode(*[("name=a", b"")] * 3)
     for pieces in everywhere(form):
         assert len(parse(pieces, most_parts=3)) == 3
-    assert refusal(form, most_parts=2) == (413, "A form may have 2 parts at most.")
+    assert refusal(form, most_parts=2) == (413, "A form may have at most 2 parts.")
 
 
-def test_longest_head() -> None:
+def test_limit_of_a_head() -> None:
     line = "Content-Disposition: form-data; name=a"
     form = head(line, "X: " + "y" * (100 - len(line) - 2 - 3))
     for pieces in everywhere(form):
@@ -343,7 +343,7 @@ def test_padding() -> None:
     for pieces in ([begin], one_by_one(begin)):
         with pytest.raises(ProtocolError) as caught:
             parse(pieces)
-        assert caught.value.reason.endswith("something else.")
+        assert caught.value.reason.endswith("other text behind it.")
 
 
 @pytest.mark.parametrize(
@@ -351,8 +351,8 @@ def test_padding() -> None:
     [b"\r\n--" * 16384, b"\r" * 65536, (DELIMITER[:-1] + b"y") * 6000, DELIMITER[:-1] * 6000],
 )
 @pytest.mark.parametrize("begun", [False, True], ids=["preamble", "content"])
-def test_storms(storm: bytes, begun: bool) -> None:
-    """What nearly is a boundary, a million times, takes no more than its length."""
+def test_storms_of_near_boundaries_take_linear_time(storm: bytes, begun: bool) -> None:
+    """A million near-boundaries take time in proportion to their length."""
     parser = FormParser(BOUNDARY, 1, 1000)
     if begun:
         parser.feed(encode(("name=a", b"")).split(b"\r\n--AaB03x--")[0])
@@ -363,7 +363,7 @@ def test_storms(storm: bytes, begun: bool) -> None:
         fed += len(storm)
         while (event := parser.next_event()) is not None:
             taken += len(event) if isinstance(event, bytes) else 0
-    assert time.process_time() - started < 2  # here 0.05; a square of this would be minutes
+    assert time.process_time() - started < 2  # 0.05 s here; quadratic time would be minutes
     assert taken == 0 if not begun else fed - taken < len(DELIMITER)
 
 
@@ -381,7 +381,7 @@ _CUTS = st.lists(st.integers(0, 2000), max_size=12)
 
 
 def reference(body: bytes) -> list[Whole]:
-    """The same in terms of the whole body, in plain words. Raises ValueError."""
+    """A second parser, written in terms of the whole body. Raises ValueError."""
     _, *rest = (b"\r\n" + body).split(DELIMITER)
     found: list[Whole] = []
     for text in rest:
@@ -394,7 +394,7 @@ def reference(body: bytes) -> list[Whole]:
         if not blank:
             if not fields.endswith(b"\r\n"):
                 raise ValueError("no blank line")
-            fields = fields[:-2]  # the blank line is the next boundary's own
+            fields = fields[:-2]  # the blank line belongs to the next boundary
         found.append(Whole(*reference_head(fields), content))
     raise ValueError("no end")
 
@@ -421,7 +421,7 @@ def reference_head(fields: bytes) -> tuple[str, str | None, str]:
 
 @settings(max_examples=1500, deadline=None)
 @given(_BYTES, _CUTS)
-def test_any_bytes_as_the_reference_reads_them(body: bytes, places: list[int]) -> None:
+def test_random_bytes_against_the_reference(body: bytes, places: list[int]) -> None:
     try:
         expected = reference(body)
     except ValueError:
@@ -440,7 +440,7 @@ def test_any_bytes_as_the_reference_reads_them(body: bytes, places: list[int]) -
     _BYTES,
     _CUTS,
 )
-def test_what_was_put_in_comes_out(
+def test_random_forms_are_parsed_back(
     contents: Sequence[bytes], preamble: bytes, epilogue: bytes, places: list[int]
 ) -> None:
     form = encode(*[(f"name=n{place}; filename=f", it) for place, it in enumerate(contents)])
@@ -491,7 +491,7 @@ def test_boundary(content_type: str, boundary: bytes) -> None:
         "multipart/form-data; boundary=a, text/plain; x",
     ],
 )
-def test_no_boundary(content_type: str) -> None:
+def test_boundary_that_is_missing_or_malformed(content_type: str) -> None:
     with pytest.raises(ProtocolError) as caught:
         boundary_of(content_type)
     assert caught.value.status == 400

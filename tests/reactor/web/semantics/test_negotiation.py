@@ -1,6 +1,6 @@
-"""What a client would rather have: every sentence of RFC 9110, sections 12.4.2 and 12.5, as a case.
+"""Content negotiation: every sentence of RFC 9110, sections 12.4.2 and 12.5, as a case.
 
-The models weigh what was meant, not what is written: they never parse anything.
+The models weigh the intended preferences, not their text: they never parse anything.
 """
 
 import time
@@ -64,7 +64,7 @@ def choose(accept_encoding: str, offered: tuple[str, ...] = OFFERED) -> str | in
         ("gzip;q=0.5, *", "zstd"),
         ("gzip;q=0, *", "zstd"),
         ("zstd;q=0, br;q=0, *", "gzip"),
-        ("zstd;q=0, br;q=0, gzip;q=0.5, *", "identity"),  # which "*" wants more
+        ("zstd;q=0, br;q=0, gzip;q=0.5, *", "identity"),  # "*" weighs more for identity
         ("*;q=0.5", "zstd"),
         ("*;q=0.5, identity;q=0.7", "identity"),
         # Refused
@@ -139,12 +139,12 @@ def choose(accept_encoding: str, offered: tuple[str, ...] = OFFERED) -> str | in
         ("identity;q=1., gzip;q=0.9", "identity"),
     ],
 )
-def test_choosing(value: str, expected: str | int) -> None:
+def test_choice_of_a_coding(value: str, expected: str | int) -> None:
     assert choose(value) == expected
-    assert choose(value) == expected  # and when it is remembered
+    assert choose(value) == expected  # the second time from the cache
 
 
-def test_of_what_is_offered_only() -> None:
+def test_only_offered_codings_are_chosen() -> None:
     browser = "gzip, deflate, br, zstd"
     assert choose(browser, ("gzip",)) == "gzip"
     assert choose(browser, ("gzip", "br")) == "gzip"
@@ -157,7 +157,7 @@ def test_of_what_is_offered_only() -> None:
     assert choose("br, *;q=0", ("gzip",)) == 406
 
 
-def test_what_is_refused_says_so() -> None:
+def test_refusal_of_all_codings_is_an_error() -> None:
     for _ in range(2):
         with pytest.raises(ProtocolError) as caught:
             choose_coding("identity;q=0", ())
@@ -165,7 +165,7 @@ def test_what_is_refused_says_so() -> None:
         assert caught.value.reason.endswith(".")
 
 
-def test_a_long_field_is_read_like_a_short_one() -> None:
+def test_a_long_field_is_parsed_like_a_short_one() -> None:
     many = ", ".join(f"coding{i};q=0.5" for i in range(100))
     assert choose(f"{many}, gzip") == "gzip"
     assert choose(f"gzip;q=0, {many}") == "identity"
@@ -187,7 +187,7 @@ NAMES = ["gzip", "x-gzip", "br", "zstd", "identity", "*", "deflate", "X-Gzip", "
     st.lists(st.tuples(st.sampled_from(NAMES), WEIGHTS), min_size=1, max_size=7),
     st.sampled_from([(), ("gzip",), ("zstd", "gzip"), ("br", "gzip"), OFFERED]),
 )
-def test_choosing_against_a_model(
+def test_choice_of_a_coding_against_a_model(
     wishes: list[tuple[str, tuple[int, str]]], offered: tuple[str, ...]
 ) -> None:
     value = ", ".join(name + text for name, (_, text) in wishes)
@@ -201,11 +201,11 @@ def test_choosing_against_a_model(
             return max(weights[coding])
         if "*" in weights:
             return max(weights["*"])
-        # Not a word of it: less than the least of weights, or not wanted.
+        # Left out: it weighs less than any weight, or is refused.
         return 0.5 if coding == "identity" else 0
 
     candidates = [*offered, "identity"]
-    best = max(candidates, key=weight_of)  # the first of those that are equal
+    best = max(candidates, key=weight_of)  # the first of equal ones
     assert choose(value, offered) == (best if weight_of(best) else 406)
 
 
@@ -239,7 +239,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("value", HOSTILE, ids=lambda value: f"{value[:10]}-{value[-3:]}")
-def test_what_is_long_takes_no_time(value: str) -> None:
+def test_long_values_take_linear_time(value: str) -> None:
     began = time.process_time()
     choose(value)
     prefers_json(value)
@@ -340,10 +340,10 @@ def test_what_is_long_takes_no_time(value: str) -> None:
         ("application/json\n", False),
     ],
 )
-def test_json(value: str, expected: bool) -> None:
+def test_preference_for_json(value: str, expected: bool) -> None:
     assert prefers_json(value) is expected
     assert prefers_json(value) is expected
-    assert prefers_json(value + "," * 300) is expected or '="' in value  # not remembered
+    assert prefers_json(value + "," * 300) is expected or '="' in value  # too long for the cache
 
 
 RANGES = [
@@ -359,11 +359,11 @@ RANGES = [
 
 @settings(max_examples=400)
 @given(st.lists(st.tuples(st.sampled_from(RANGES), WEIGHTS), max_size=7))
-def test_json_against_a_model(wishes: list[tuple[str, tuple[int, str]]]) -> None:
+def test_preference_for_json_against_a_model(wishes: list[tuple[str, tuple[int, str]]]) -> None:
     value = ",".join(name + text for name, (_, text) in wishes)
 
     def best(kind: str) -> tuple[int, int]:
-        """Weight and exactness, from the most exact range that has the type."""
+        """The weight and the exactness of the most exact range that matches the type."""
         main = kind.split("/")[0]
         exactness = {"*/*": 1, f"{main}/*": 2, kind: 3}
         fitting = [

@@ -1,4 +1,4 @@
-"""Conditions against the text of RFC 9110, section 13: a table of cases, and a plain model."""
+"""Preconditions against the text of RFC 9110, section 13: a table of cases, and a plain model."""
 
 import time
 from dataclasses import dataclass
@@ -114,11 +114,11 @@ def applies(*lines: str, tag: str = TAG, now: float = NOW) -> bool:
         (('If-Match: "abc"', f"If-Modified-Since: {AFTER}"), 304),
         ((f"If-Unmodified-Since: {BEFORE}", 'If-None-Match: "abc"'), 412),
         ((f"If-Unmodified-Since: {AFTER}", f"If-Modified-Since: {AFTER}"), 304),
-        # What is none of these
+        # Fields that are no preconditions
         (('If-Range: "x"', 'If: "x"', 'If-None-Matches: "abc"', 'X-If-Match: "x"'), None),
     ],
 )
-def test_reading(lines: tuple[str, ...], status: int | None) -> None:
+def test_preconditions_of_reads(lines: tuple[str, ...], status: int | None) -> None:
     assert read(*lines) == status
 
 
@@ -129,16 +129,16 @@ def test_reading(lines: tuple[str, ...], status: int | None) -> None:
         (('If-None-Match: "abc-w"',), 304),
         (('If-None-Match: "x", "abc-w"',), 304),
         (('If-None-Match: "abc"',), None),
-        ((f"If-Match: {WEAK}",), 412),  # the strong comparison needs two strong ones
+        ((f"If-Match: {WEAK}",), 412),  # the strong comparison needs two strong tags
         (('If-Match: "abc-w"',), 412),
         (("If-Match: *",), None),
     ],
 )
-def test_reading_what_is_young(lines: tuple[str, ...], status: int | None) -> None:
+def test_reads_of_a_young_file(lines: tuple[str, ...], status: int | None) -> None:
     assert read(*lines, tag=WEAK) == status
 
 
-def test_what_was_young_is_no_longer_the_same() -> None:
+def test_tag_of_a_young_file_stops_matching() -> None:
     assert read(f"If-None-Match: {WEAK}") is None
     assert read('If-None-Match: "abc-w"') is None
 
@@ -187,14 +187,14 @@ def test_what_was_young_is_no_longer_the_same() -> None:
         (("If-Unmodified-Since: yesterday",), True, True),
         ((f"If-Unmodified-Since: {BEFORE}", 'If-Match: "abc"'), True, False),
         ((f"If-Unmodified-Since: {AFTER}", 'If-Match: "x"'), False, False),
-        ((f"If-Modified-Since: {AFTER}",), True, True),  # only of GET and HEAD
+        ((f"If-Modified-Since: {AFTER}",), True, True),  # applies to GET and HEAD only
         (('If-Match: "abc"', 'If-None-Match: "abc"'), False, False),
         (('If-Match: "abc"', 'If-None-Match: "x"'), True, False),
         (("If-Match: *", "If-None-Match: *"), False, False),
         ((f"If-Unmodified-Since: {AFTER}", "If-None-Match: *"), False, True),
     ],
 )
-def test_writing(lines: tuple[str, ...], there: bool, not_there: bool) -> None:
+def test_preconditions_of_writes(lines: tuple[str, ...], there: bool, not_there: bool) -> None:
     assert write(*lines) is there
     assert write(*lines, tag=None) is not_there
 
@@ -212,11 +212,11 @@ def test_writing(lines: tuple[str, ...], there: bool, not_there: bool) -> None:
         ('If-None-Match: "abc"', True),
     ],
 )
-def test_writing_over_what_is_young(line: str, expected: bool) -> None:
+def test_writes_over_a_young_file(line: str, expected: bool) -> None:
     assert write(line, tag=WEAK) is expected
 
 
-def test_writing_without_the_time_of_day() -> None:
+def test_writes_without_the_time_of_day() -> None:
     year = time.gmtime().tm_year
     for years, expected in ((-10, False), (40, True), (60, False)):
         line = f"If-Unmodified-Since: Friday, 01-Jan-{(year + years) % 100:02} 00:00:00 GMT"
@@ -239,7 +239,7 @@ def test_writing_without_the_time_of_day() -> None:
         (('If-Range: W/"abc"',), False),
         (('If-Range: "x"',), False),
         (('If-Range: "abc-gzip"',), False),
-        (('If-Range: "abc", "x"',), False),  # it is one tag, no list
+        (('If-Range: "abc", "x"',), False),  # one tag, not a list
         (('If-Range: "abc"', 'If-Range: "abc"'), False),
         (("If-Range: *",), False),
         (("If-Range: abc",), False),
@@ -251,13 +251,13 @@ def test_if_range(lines: tuple[str, ...], expected: bool) -> None:
     assert applies(*lines) is expected
 
 
-def test_if_range_with_a_weak_tag_never() -> None:
+def test_if_range_never_matches_a_weak_tag() -> None:
     assert not applies(f"If-Range: {WEAK}", tag=WEAK)
     assert not applies('If-Range: "abc-w"', tag=WEAK)
     assert applies(tag=WEAK)
 
 
-def test_if_range_with_a_date_whose_second_is_not_over() -> None:
+def test_if_range_with_a_date_of_the_current_second() -> None:
     assert not applies(f"If-Range: {SAME}", now=MODIFIED)
     assert not applies(f"If-Range: {SAME}", now=MODIFIED + 0.999)
     assert applies(f"If-Range: {SAME}", now=MODIFIED + 1)
@@ -270,12 +270,12 @@ def test_if_range_with_a_date_whose_second_is_not_over() -> None:
 @pytest.mark.parametrize(
     "name", ["If-Match", "if-none-match", "IF-MODIFIED-SINCE", "If-Unmodified-Since"]
 )
-def test_each_is_a_condition(name: str) -> None:
+def test_fields_that_are_preconditions(name: str) -> None:
     assert has_conditions(headers(f"{name}: x"))
     assert has_conditions(headers(f"{name}:"))
 
 
-def test_without_conditions() -> None:
+def test_fields_that_are_no_preconditions() -> None:
     assert not has_conditions(Headers())
     assert not has_conditions(headers('If-Range: "x"', 'X-If-Match: "a"', "A: If-Match: *"))
 
@@ -285,7 +285,7 @@ def test_without_conditions() -> None:
 
 @dataclass(frozen=True)
 class Tag:
-    """A tag as section 8.8.3 describes it; `opaque` has no quotes."""
+    """A tag as section 8.8.3 describes it; `opaque` is without quotes."""
 
     weak: bool
     opaque: str
@@ -295,14 +295,14 @@ class Tag:
 
 
 @dataclass(frozen=True)
-class Wish:
-    """A field: `*`, a list, a date, or what is neither (None), and how it is written."""
+class Field:
+    """The value of a field: `*`, a list, a date, or malformed (None), and its text."""
 
     meaning: str | list[Tag] | int | None
     lines: tuple[str, ...]
 
 
-class Date(Wish):
+class Date(Field):
     meaning: int
 
 
@@ -314,8 +314,8 @@ GAPS = st.sampled_from([",", ", ", " ,", ",,", "\t,\t,", " , , "])
 
 
 @st.composite
-def lists(draw: st.DrawFn) -> Wish:
-    """One that is well-formed, over one line or two."""
+def lists(draw: st.DrawFn) -> Field:
+    """A well-formed list, over one line or two."""
     tags = draw(st.lists(TAGS, max_size=4))
     text = draw(st.sampled_from(["", ",", " , "]))
     for one in tags:
@@ -323,30 +323,30 @@ def lists(draw: st.DrawFn) -> Wish:
     if draw(st.booleans()):
         text = text.rstrip(" \t,")
     if len(tags) > 1 and draw(st.booleans()):
-        return Wish(tags, (str(tags[0]), ", ".join(map(str, tags[1:]))))
-    return Wish(tags, (text,))
+        return Field(tags, (str(tags[0]), ", ".join(map(str, tags[1:]))))
+    return Field(tags, (text,))
 
 
 MALFORMED = st.sampled_from(["a", '"a" "b"', 'w/"a"', '"a', "*, *", '"a", *', 'W/ "a"', "'a'", ";"])
 TAG_FIELDS = st.one_of(
     st.none(),
-    st.just(Wish("*", ("*",))),
+    st.just(Field("*", ("*",))),
     lists(),
     lists(),
-    MALFORMED.map(lambda text: Wish(None, (text,))),
+    MALFORMED.map(lambda text: Field(None, (text,))),
 )
 DATE_FIELDS = st.one_of(
     st.none(),
-    st.integers(998, 1002).map(lambda date: Wish(date, (formatdate(date, usegmt=True),))),
+    st.integers(998, 1002).map(lambda date: Field(date, (formatdate(date, usegmt=True),))),
     st.sampled_from(["", "x", "1000", "Thu, 01 Jan 1970 00:16:40"]).map(
-        lambda text: Wish(None, (text,))
+        lambda text: Field(None, (text,))
     ),
-    st.just(Wish(None, (formatdate(1000, usegmt=True),) * 2)),
+    st.just(Field(None, (formatdate(1000, usegmt=True),) * 2)),
 )
 
 
-def is_date(wish: Wish | None) -> TypeGuard[Date]:
-    """Whether it is a condition: a field that is there and has a date."""
+def is_date(wish: Field | None) -> TypeGuard[Date]:
+    """Whether the field is a precondition: present and with a date."""
     return wish is not None and isinstance(wish.meaning, int)
 
 
@@ -358,8 +358,8 @@ def weakly(one: Tag, other: Tag) -> bool:
     return one.opaque == other.opaque
 
 
-def if_match(wish: Wish, current: list[Tag]) -> bool:
-    """Section 13.1.1; `current` is empty where there is nothing."""
+def if_match(wish: Field, current: list[Tag]) -> bool:
+    """Section 13.1.1; `current` is empty where there is no file."""
     if wish.meaning == "*":
         return bool(current)
     if isinstance(wish.meaning, list):
@@ -367,8 +367,8 @@ def if_match(wish: Wish, current: list[Tag]) -> bool:
     return False
 
 
-def if_none_match(wish: Wish, current: list[Tag], malformed: bool) -> bool:
-    """Section 13.1.2; what is malformed is not in there."""
+def if_none_match(wish: Field, current: list[Tag], malformed: bool) -> bool:
+    """Section 13.1.2; malformed values are not modelled."""
     if wish.meaning == "*":
         return not current
     if isinstance(wish.meaning, list):
@@ -376,7 +376,7 @@ def if_none_match(wish: Wish, current: list[Tag], malformed: bool) -> bool:
     return malformed
 
 
-def request(**wishes: Wish | None) -> Headers:
+def request(**wishes: Field | None) -> Headers:
     lines = ["Host: x"]
     for name, wish in wishes.items():
         if wish is not None:
@@ -386,13 +386,13 @@ def request(**wishes: Wish | None) -> Headers:
 
 @settings(max_examples=400)
 @given(TAGS, st.integers(998, 1002), TAG_FIELDS, DATE_FIELDS, TAG_FIELDS, DATE_FIELDS)
-def test_reading_against_the_steps_of_the_rfc(
+def test_reads_against_the_steps_of_the_rfc(
     tag: Tag,
     modified: int,
-    match: Wish | None,
-    unmodified: Wish | None,
-    none_match: Wish | None,
-    since: Wish | None,
+    match: Field | None,
+    unmodified: Field | None,
+    none_match: Field | None,
+    since: Field | None,
 ) -> None:
     fields = request(
         If_None_Match=none_match,
@@ -425,13 +425,13 @@ def test_reading_against_the_steps_of_the_rfc(
 @given(
     st.none() | CURRENT, st.integers(998, 1002), TAG_FIELDS, DATE_FIELDS, TAG_FIELDS, DATE_FIELDS
 )
-def test_writing_against_the_steps_of_the_rfc(
+def test_writes_against_the_steps_of_the_rfc(
     tag: Tag | None,
     modified: int,
-    match: Wish | None,
-    unmodified: Wish | None,
-    none_match: Wish | None,
-    since: Wish | None,
+    match: Field | None,
+    unmodified: Field | None,
+    none_match: Field | None,
+    since: Field | None,
 ) -> None:
     fields = request(
         If_Match=match,
@@ -483,7 +483,7 @@ def test_if_range_against_a_model(
     assert range_applies(fields, str(tag), modified, now) is expected
 
 
-# --- what is long --------------------------------------------------------------------------------
+# --- long values ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -504,7 +504,7 @@ def test_if_range_against_a_model(
     "name",
     ["If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range"],
 )
-def test_what_is_long_takes_no_time(name: str, value: str) -> None:
+def test_long_values_take_linear_time(name: str, value: str) -> None:
     fields = headers(f"{name}: {value}")
     began = time.process_time()
     check_read(fields, TAG, MODIFIED, NOW)

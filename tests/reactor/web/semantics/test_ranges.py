@@ -1,4 +1,4 @@
-"""Ranges against sets of bytes, and multipart/byteranges against a parser that is not ours."""
+"""Ranges against sets of bytes, and multipart/byteranges against the standard library's parser.
 
 import email
 import email.policy
@@ -60,13 +60,13 @@ def parse(value: str, size: int = 1000, most: int = MOST) -> Found:
         ("bytes=,0-1", [(0, 2)]),
         ("bytes=0-1,", [(0, 2)]),
         ("bytes= , ,0-1,, ,5-6 , ", [(0, 2), (5, 2)]),
-        # Nothing of it is there
+        # No byte of the range exists
         ("bytes=1000-", 416),
         ("bytes=1000-1000", 416),
         ("bytes=-0", 416),
         ("bytes=-000", 416),
         ("bytes=-0,1000-,2000-3000", 416),
-        # Some of it is
+        # Some bytes of the range exist
         ("bytes=1000-,0-0", [(0, 1)]),
         ("bytes=0-0,-0", [(0, 1)]),
         ("bytes=0-0,5000-6000,5-5", [(0, 1), (5, 1)]),
@@ -87,7 +87,7 @@ def parse(value: str, size: int = 1000, most: int = MOST) -> Found:
         ("bytes=0-,-1", [(0, 1000)]),
         ("bytes=900-999,0-9,5-14", [(0, 15), (900, 100)]),
         ("bytes=0-0,2-2,1-1", [(0, 3)]),
-        # Not ours, or not a range at all
+        # Another unit, or no range at all
         ("", None),
         ("bytes", None),
         ("bytes=", None),
@@ -133,7 +133,7 @@ def parse(value: str, size: int = 1000, most: int = MOST) -> Found:
         ("=0-1", None),
     ],
 )
-def test_parsing(value: str, expected: Found) -> None:
+def test_parsing_of_ranges(value: str, expected: Found) -> None:
     assert parse(value) == expected
 
 
@@ -144,17 +144,17 @@ def test_parsing(value: str, expected: Found) -> None:
         ("bytes=0-0", 416),
         ("bytes=5-9", 416),
         ("bytes=-0", 416),
-        ("bytes=-1", None),  # satisfiable, and there is no Content-Range to say so
+        ("bytes=-1", None),  # satisfiable, but there is no Content-Range for it
         ("bytes=0-,-1", None),
         ("bytes=1-0", None),
         ("bytes=-", None),
     ],
 )
-def test_an_empty_file(value: str, expected: Found) -> None:
+def test_ranges_of_an_empty_file(value: str, expected: Found) -> None:
     assert parse(value, size=0) == expected
 
 
-def test_a_file_of_one_byte() -> None:
+def test_ranges_of_one_byte() -> None:
     for value in ("bytes=0-", "bytes=0-0", "bytes=0-1", "bytes=-1", "bytes=-2", "bytes=0-,-1"):
         assert parse(value, size=1) == [(0, 1)]
     assert parse("bytes=1-", size=1) == 416
@@ -162,7 +162,7 @@ def test_a_file_of_one_byte() -> None:
 
 @pytest.mark.parametrize("digits", [19, 20, 4300, 4301, LONG])
 def test_numbers_of_any_length(digits: int) -> None:
-    """int() takes 4,300 digits at most (section 14.1.2 warns of such)."""
+    """int() accepts at most 4,300 digits (section 14.1.2 warns of such numbers)."""
     nines, zeros = "9" * digits, "0" * digits
     assert parse(f"bytes=1-{nines}") == [(1, 999)]
     assert parse(f"bytes=-{nines}") == [(0, 1000)]
@@ -177,7 +177,7 @@ def test_numbers_of_any_length(digits: int) -> None:
     assert parse(f"bytes=-{zeros}1") == [(999, 1)]
 
 
-def test_a_file_as_large_as_files_get() -> None:
+def test_ranges_of_the_largest_file() -> None:
     size = 2**63 - 1
     assert parse(f"bytes={size - 1}-", size) == [(size - 1, 1)]
     assert parse(f"bytes={size}-", size) == 416
@@ -186,7 +186,7 @@ def test_a_file_as_large_as_files_get() -> None:
     assert parse("bytes=-99999999999999999999", size) == [(0, size)]
 
 
-def test_only_so_many() -> None:
+def test_limit_of_ranges() -> None:
     value = "bytes=" + ",".join(f"{2 * i}-{2 * i}" for i in range(MOST))
     found = parse(value)
     assert found == [(2 * i, 1) for i in range(MOST)]
@@ -200,7 +200,7 @@ def test_only_so_many() -> None:
     assert parse("bytes=" + "9999-," * (MOST + 1)) is None
 
 
-def test_unsatisfiable_is_an_answer() -> None:
+def test_unsatisfiable_is_a_response() -> None:
     with pytest.raises(ProtocolError) as caught:
         parse_ranges("bytes=1000-", 1000, MOST)
     assert caught.value.status == 416
@@ -228,7 +228,7 @@ def test_unsatisfiable_is_an_answer() -> None:
     ],
     ids=lambda value: value[:12],
 )
-def test_what_is_long_takes_no_time(value: str) -> None:
+def test_long_values_take_linear_time(value: str) -> None:
     began = time.process_time()
     assert parse(value) is None
     assert time.process_time() - began < 1
@@ -238,7 +238,7 @@ def test_what_is_long_takes_no_time(value: str) -> None:
 
 
 def bytes_of(spec: Spec, size: int) -> set[int]:
-    """The positions that section 14.1.2 says are meant, one by one."""
+    """The positions that section 14.1.2 selects, one by one."""
     first, last = spec
     everything = range(size)
     if first is None:
@@ -271,7 +271,7 @@ NUMBERS = st.integers(0, 24)
 SPECS = st.one_of(
     st.tuples(NUMBERS, st.none()),
     st.tuples(st.none(), NUMBERS),
-    # A last that is before the first is seldom: it ends everything else.
+    # A last before the first is rare: it makes the whole field invalid.
     st.tuples(NUMBERS, st.integers(-1, 12)).map(lambda one: (one[0], max(0, sum(one)))),
 )
 GAPS = st.sampled_from([",", ", ", " ,", ",,", "\t,\t,", " , , "])
@@ -280,7 +280,7 @@ GAPS = st.sampled_from([",", ", ", " ,", ",,", "\t,\t,", " , , "])
 @settings(max_examples=500)
 @given(st.lists(SPECS, min_size=1, max_size=6), st.integers(0, 20), st.integers(4, 6), st.data())
 @example([(None, 1)], 0, 4, None)
-def test_against_a_model(
+def test_ranges_against_a_model(
     specs: list[Spec], size: int, most: int, data: st.DataObject | None
 ) -> None:
     value = "bytes="
@@ -291,7 +291,7 @@ def test_against_a_model(
 
 
 def model_syntax(value: str) -> list[Spec] | None:
-    """Section 14.1.1 without a regular expression: split, and look at what is left."""
+    """Section 14.1.1 without a regular expression: split, then examine the rest."""
     unit, equals, members = value.partition("=")
     if not equals or unit.lower() != "bytes":
         return None
@@ -329,7 +329,7 @@ PIECES = [
 
 @settings(max_examples=500)
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join), st.booleans())
-def test_the_grammar_against_a_model(text: str, begun: bool) -> None:
+def test_grammar_against_a_model(text: str, begun: bool) -> None:
     value = f"bytes={text}" if begun else text
     specs = model_syntax(value)
     assert parse(value, 20) == (None if specs is None else model(specs, 20, MOST))
@@ -357,8 +357,8 @@ def content_of(pieces: list[bytes | FileRegion]) -> bytes:
     )
 
 
-def made(file: File, ranges: list[tuple[int, int]], kind: str) -> tuple[str, bytes]:
-    """Content-Type and body, sent as a response would be."""
+def response_of(file: File, ranges: list[tuple[int, int]], kind: str) -> tuple[str, bytes]:
+    """Content-Type and body, as a response would be sent."""
     content_type, pieces = multipart(
         ranges,
         len(CONTENT),
@@ -379,7 +379,7 @@ def test_content_range() -> None:
 
 
 def test_byteranges_byte_by_byte(file: File) -> None:
-    content_type, body = made(file, [(0, 3), (1020, 4)], "text/plain; charset=utf-8")
+    content_type, body = response_of(file, [(0, 3), (1020, 4)], "text/plain; charset=utf-8")
     assert content_type == "multipart/byteranges; boundary=b0undary"
     assert body == (
         b"--b0undary\r\n"
@@ -396,20 +396,20 @@ def test_byteranges_byte_by_byte(file: File) -> None:
     )
 
 
-def test_byteranges_of_no_type(file: File) -> None:
-    _, body = made(file, [(0, 1), (5, 1)], "")
+def test_byteranges_without_a_type(file: File) -> None:
+    _, body = response_of(file, [(0, 1), (5, 1)], "")
     assert b"Content-Type" not in body
     assert body.startswith(b"--b0undary\r\nContent-Range: bytes 0-0/1024\r\n\r\n\x00\r\n--b")
 
 
-def test_one_range_may_be_a_multipart_too(file: File) -> None:
-    """Section 15.3.7.2: where several were asked for and one is left."""
-    _, body = made(file, [(4, 2)], "a/b")
+def test_one_range_as_a_multipart(file: File) -> None:
+    """Section 15.3.7.2: several ranges were requested and one remains."""
+    _, body = response_of(file, [(4, 2)], "a/b")
     assert body.count(b"--b0undary") == 2
     assert body.endswith(b"\r\n\r\n\x04\x05\r\n--b0undary--\r\n")
 
 
-def test_the_regions_are_asked_for_in_order(file: File) -> None:
+def test_regions_are_requested_in_order(file: File) -> None:
     asked = []
 
     def region(offset: int, length: int) -> FileRegion:
@@ -427,9 +427,9 @@ def test_the_regions_are_asked_for_in_order(file: File) -> None:
         st.tuples(st.integers(0, len(CONTENT) - 1), st.integers(1, 300)), min_size=1, max_size=5
     )
 )
-def test_another_parser_reads_the_same(file: File, asked: list[tuple[int, int]]) -> None:
+def test_byteranges_by_another_parser(file: File, asked: list[tuple[int, int]]) -> None:
     ranges = [(offset, min(length, len(CONTENT) - offset)) for offset, length in asked]
-    content_type, body = made(file, ranges, "application/octet-stream")
+    content_type, body = response_of(file, ranges, "application/octet-stream")
     message = email.message_from_bytes(
         f"Content-Type: {content_type}\r\n\r\n".encode() + body, policy=email.policy.HTTP
     )

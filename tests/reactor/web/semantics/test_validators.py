@@ -1,4 +1,4 @@
-"""Entity tags and dates: what is made of a file, and what the grammar lets in."""
+"""Entity tags and dates: made from a file, and parsed by the grammar."""
 
 import os
 import time
@@ -29,7 +29,9 @@ LONG = 256 * 1024
 def status(
     mtime: float = NOW - 100, ctime: float = NOW - 100, size: int = 5, ino: int = 7
 ) -> os.stat_result:
-    """Only what the validators may look at; the float times follow, as they do in the kernel's."""
+    """The fields that validators may use; the float times follow from them, as in the kernel's
+    status.
+    """
     fields = (0o100644, ino, 1, 1, 0, 0, size, 0, int(mtime), int(ctime))
     return os.stat_result(
         fields,
@@ -45,18 +47,18 @@ def status(
 # --- tags ----------------------------------------------------------------------------------------
 
 
-def test_a_tag_is_strong_from_the_first_second_on() -> None:
+def test_a_tag_is_strong_after_one_second() -> None:
     assert entity_tag(status(ctime=NOW - 1), NOW).startswith('"')
     assert entity_tag(status(ctime=NOW - 0.999), NOW).startswith('W/"')
     assert entity_tag(status(ctime=NOW), NOW).startswith('W/"')
 
 
 def test_a_file_that_was_changed_in_the_future_is_young() -> None:
-    """The clock was set back, or it is another machine's: nobody knows when the second is over."""
+    """The clock was set back, or is another machine's: nothing tells when the second is over."""
     assert entity_tag(status(ctime=NOW + 3600), NOW).startswith("W/")
 
 
-def test_a_date_that_somebody_has_set_is_not_its_age() -> None:
+def test_an_mtime_that_was_set_is_not_the_age() -> None:
     assert entity_tag(status(mtime=NOW - 10**6, ctime=NOW), NOW).startswith("W/")
     assert entity_tag(status(mtime=NOW + 10**6, ctime=NOW - 10), NOW).startswith('"')
 
@@ -72,7 +74,7 @@ def test_a_date_that_somebody_has_set_is_not_its_age() -> None:
         status(mtime=0),
     ],
 )
-def test_whatever_changes_changes_the_tag(other: os.stat_result) -> None:
+def test_any_change_of_the_file_changes_the_tag(other: os.stat_result) -> None:
     assert entity_tag(other, NOW) != entity_tag(status(), NOW)
 
 
@@ -91,7 +93,7 @@ def test_digits_do_not_move_from_one_number_to_the_next() -> None:
 
 
 def test_a_weak_tag_never_validates_a_later_state() -> None:
-    """The same status, looked at when it may still change and when it cannot any more."""
+    """The same status, examined while the file may still change and when it cannot any more."""
     young, old = entity_tag(status(ctime=NOW), NOW), entity_tag(status(ctime=NOW), NOW + 1)
     assert young.startswith('W/"')
     assert old.startswith('"')
@@ -103,13 +105,13 @@ def test_the_same_state_has_the_same_tag() -> None:
     assert entity_tag(status(ctime=NOW), NOW) == entity_tag(status(ctime=NOW), NOW + 0.5)
 
 
-def test_of_a_real_file(tmp_path: Path) -> None:
+def test_tags_of_a_real_file(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"12345")
     first = path.stat()
     tag = entity_tag(first, first.st_ctime + 2)
     assert parse_tags(tag) == [tag]
-    os.utime(path, ns=(first.st_atime_ns, first.st_mtime_ns))  # cp -p: only ctime tells
+    os.utime(path, ns=(first.st_atime_ns, first.st_mtime_ns))  # cp -p: only ctime changes
     other = path.stat()
     while other.st_ctime_ns == first.st_ctime_ns:  # within one tick
         os.utime(path, ns=(first.st_atime_ns, first.st_mtime_ns))
@@ -144,7 +146,7 @@ def test_a_coding_has_a_tag_of_its_own() -> None:
         ('"abc-GZIP"', '"abc-GZIP"'),
     ],
 )
-def test_the_tag_of_the_file_that_is_coded(tag: str, file: str) -> None:
+def test_the_tag_of_the_file_behind_an_encoded_tag(tag: str, file: str) -> None:
     assert identity_tag(tag) == file
 
 
@@ -156,7 +158,7 @@ def test_the_tag_of_the_file_that_is_coded(tag: str, file: str) -> None:
     st.sampled_from(["identity", *CODINGS]),
     st.booleans(),
 )
-def test_a_tag_is_one_that_the_grammar_has(
+def test_tags_fit_the_grammar(
     mtime: int, ctime: int, size: int, ino: int, coding: str, young: bool
 ) -> None:
     fields = {"st_mtime_ns": mtime, "st_ctime_ns": ctime, "st_ctime": ctime / NS}
@@ -255,7 +257,7 @@ def test_lists_of_tags(value: str, tags: list[str] | None) -> None:
 
 
 def model_tags(value: str) -> list[str] | None:
-    """Character by character: outside, after a tag, or inside of one."""
+    """Character by character: outside of a tag, after a tag, or inside of one."""
     tags: list[str] = []
     begun: str | None = None
     separated = True
@@ -325,7 +327,7 @@ def test_lists_of_tags_against_a_model(value: str) -> None:
     ],
     ids=lambda value: value[:6],
 )
-def test_long_lists_of_tags_take_no_time(value: str) -> None:
+def test_long_lists_of_tags_take_linear_time(value: str) -> None:
     began = time.process_time()
     assert parse_tags(value) == model_tags(value)
     parse_tags(value)
