@@ -9,10 +9,14 @@ PieceSource: TypeAlias = Iterator[bytes] | AsyncIterator[bytes]
 
 
 class BodyStream(AsyncGenerator[bytes, None]):
-    """An asynchronous generator as a class; the connection closes it as it closes any other."""
+    """An asynchronous iterator of pieces that a class implements; the connection closes it.
+
+    Subclasses implement `next_piece`, and `aclose` if they hold anything. Unlike a generator, such
+    a stream is closed properly even if it never began.
+    """
 
     async def next_piece(self) -> bytes:
-        """Raises StopAsyncIteration at the end."""
+        """Return the next piece. Raises StopAsyncIteration at the end."""
         raise NotImplementedError
 
     def __anext__(self) -> Coroutine[Any, Any, bytes]:

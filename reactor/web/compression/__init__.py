@@ -1,4 +1,4 @@
-"""Content codings: gzip, and zstd where Python has it.
+"""Content codings: gzip, and zstd where Python's standard library has it.
 
 Read encoders.py first (bytes to encoded bytes), then streams.py (bodies encoded as they are pulled)
 and responses.py (whether and how a response is compressed).

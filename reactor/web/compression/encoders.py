@@ -1,16 +1,16 @@
-"""The content codings that are made here (RFC 9110, section 8.4): bytes in, fewer bytes out.
+"""The content codings that the server makes itself (RFC 9110, section 8.4).
 
-gzip always, zstd (RFC 8878) where Python's standard library has it, from 3.14 on; on an older one
-the tests play it with a double (tests/support/zstd_double.py). All of it is pure and knows no
-request: what is coded, and for whom, is said in middlewares/compression.py,
-static/compressed_cache.py and semantics/negotiation.py. Two rules keep it small:
+gzip is always available, zstd (RFC 8878) where Python's standard library has it, from 3.14 on; on
+older versions the tests replace it by a double (tests/support/zstd_double.py). Everything here is
+pure and knows no request: middlewares/compression.py, static/compressed_cache.py and
+semantics/negotiation.py decide what is encoded, and for whom. Two rules keep it small:
 
-- What is whole is coded by one call, which gives the GIL away for as long as it takes. Whoever has
-  more than INLINE_BYTES makes that call on a thread.
-- What comes in pieces is flushed after each, so that the client can read what has been said.
+- A whole body is encoded by one call, which releases the GIL while it runs. Callers with more than
+  INLINE_BYTES make that call on a thread.
+- A body in pieces is flushed after each piece, so that the client can read what was sent.
 
-What is too short to shrink is not compressed but stored (RFC 1951, section 3.2.4): the result is
-gzip all the same, some bytes longer, at a fifth of what setting up a compressor costs.
+Data too short to shrink is stored instead of compressed (RFC 1951, section 3.2.4): the result is
+still gzip, some bytes longer, at a fifth of the cost of setting up a compressor.
 """
 
 import pkgutil
@@ -19,13 +19,13 @@ import zlib
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
-IDENTITY: Final = "identity"  # no coding
+IDENTITY: Final = "identity"  # the absence of a coding
 
-INLINE_BYTES: Final = 4096  # compressed where we stand: less than a tenth of a millisecond
-STORED_BYTES: Final = 32  # deflate seldom saves a byte on less
+INLINE_BYTES: Final = 4096  # this much is compressed on the loop, in under 0.1 ms
+STORED_BYTES: Final = 32  # deflate rarely saves a byte on less
 
-# A head and a body of 1 KiB go into one packet. With fewer bytes it would arrive no earlier, and
-# compressing it costs 30 µs, several times what the rest of a small answer does.
+# A head and a body of 1 KiB fit into one packet. Fewer bytes would arrive no earlier, and
+# compressing them costs 30 µs, several times the rest of a small response.
 LEAST_BYTES: Final = 1024
 
 # Of 1 MiB of Python source, level 1 leaves 28.9 % at 12 ns a byte, 4 leaves 24.8 % at 17, 6 (zlib's
@@ -40,11 +40,11 @@ _STREAM_WINDOW: Final = 13 + 16  # the power of two, and gzip's frame
 _STREAM_MEMORY: Final = 6
 
 _HEADER: Final = b"\x1f\x8b\x08" + bytes(6) + b"\xff"  # no name, no time, any system (RFC 1952)
-_LAST_BLOCK: Final = b"\x01"  # and it is stored
+_LAST_BLOCK: Final = b"\x01"  # the last block, stored
 _LENGTHS: Final = struct.Struct("<HH")
 _TRAILER: Final = struct.Struct("<II")
 
-# Text by another name; fonts that are not compressed already, as WOFF is; bitmaps.
+# Text types outside of text/; fonts that are not compressed already, as WOFF is; bitmaps.
 _SHRINKING: Final = frozenset(
     {
         *("application/json", "application/xml", "application/xml-dtd", "application/sql"),
@@ -61,7 +61,7 @@ _SHRINKING_SUFFIXES: Final = ("+json", "+xml", "+yaml", "+json-seq")  # RFC 6839
 
 
 def _module(name: str) -> Any:
-    """A module of the standard library that not every Python has; None where it is missing."""
+    """Return a module of the standard library; None where this Python does not have it."""
     try:
         return pkgutil.resolve_name(f"{name}:")
     except ImportError:
@@ -71,12 +71,12 @@ def _module(name: str) -> Any:
 _zstd: Final = _module("compression.zstd")
 
 MADE: Final[tuple[str, ...]] = ("gzip",) if _zstd is None else ("zstd", "gzip")
-"""The codings that can be made, the better one first."""
+"""The codings that the server can make, the best one first."""
 
 
 @lru_cache(maxsize=256)
 def shrinks(media_type: str) -> bool:
-    """Whether a body of this type is worth compressing; parameters such as charset do not count."""
+    """Return whether a body of this type is worth compressing; parameters are ignored."""
     essence = media_type.partition(";")[0].strip(" \t").lower()
     if essence.startswith("text/"):
         return True
@@ -84,17 +84,20 @@ def shrinks(media_type: str) -> bool:
 
 
 def encode(data: bytes | memoryview, coding: str) -> bytes:
-    """`data` in one of the codings of MADE, always the same for the same data."""
+    """Return `data` in one of the codings of MADE; equal data gives equal bytes.
+
+    Raises ValueError for any other coding.
+    """
     if coding == "gzip":
         return gzip_bytes(data)
     if coding == "zstd" and _zstd is not None:
-        coded: bytes = _zstd.compress(data, _ZSTD_LEVEL)
-        return coded
+        encoded: bytes = _zstd.compress(data, _ZSTD_LEVEL)
+        return encoded
     raise _unknown(coding)
 
 
 def gzip_bytes(data: bytes | memoryview) -> bytes:
-    """`data` as one gzip member."""
+    """Return `data` as one gzip member."""
     size = len(data)
     if size > STORED_BYTES:
         return zlib.compress(data, _GZIP_LEVEL, 31)
@@ -103,17 +106,17 @@ def gzip_bytes(data: bytes | memoryview) -> bytes:
 
 
 class Encoder(Protocol):
-    """A coding of something that comes in pieces. Used by one thread at a time."""
+    """Encodes a body that comes in pieces. Used by one thread at a time."""
 
-    def code(self, piece: bytes) -> bytes:
-        """The piece, coded so that it and all before it can be read."""
+    def encode(self, piece: bytes) -> bytes:
+        """Return the encoded piece, flushed: the client can decode everything up to it."""
 
     def end(self) -> bytes:
-        """What comes after the last piece."""
+        """Return the bytes after the last piece."""
 
 
-def encoder(coding: str) -> Encoder:
-    """A new encoder for one of the codings of MADE."""
+def new_encoder(coding: str) -> Encoder:
+    """Return a new encoder for one of the codings of MADE. Raises ValueError for any other."""
     if coding == "gzip":
         return _Gzip()
     if coding == "zstd" and _zstd is not None:
@@ -125,7 +128,7 @@ class _Gzip:
     def __init__(self) -> None:
         self._deflate = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _STREAM_WINDOW, _STREAM_MEMORY)
 
-    def code(self, piece: bytes) -> bytes:
+    def encode(self, piece: bytes) -> bytes:
         return self._deflate.compress(piece) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
 
     def end(self) -> bytes:
@@ -136,9 +139,9 @@ class _Zstd:
     def __init__(self) -> None:
         self._compressor = _zstd.ZstdCompressor(_ZSTD_LEVEL)
 
-    def code(self, piece: bytes) -> bytes:
-        coded: bytes = self._compressor.compress(piece, self._compressor.FLUSH_BLOCK)
-        return coded
+    def encode(self, piece: bytes) -> bytes:
+        encoded: bytes = self._compressor.compress(piece, self._compressor.FLUSH_BLOCK)
+        return encoded
 
     def end(self) -> bytes:
         rest: bytes = self._compressor.flush()
@@ -146,4 +149,4 @@ class _Zstd:
 
 
 def _unknown(coding: str) -> ValueError:
-    return ValueError(f"a coding that cannot be made here: {coding!r}")
+    return ValueError(f"The coding {coding!r} cannot be made here, only {', '.join(MADE)}.")

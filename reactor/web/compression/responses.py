@@ -1,13 +1,13 @@
-"""An answer, made fit for what its client accepts (RFC 9110, sections 8.4 and 12.5.3).
+"""Compresses a response for what its client accepts (RFC 9110, sections 8.4 and 12.5.3).
 
-`compress` takes whatever a handler has answered. Few bytes are coded where we stand, more of them
-on a thread: a loop that compresses answers nobody else. Where the pool has no place left, the
-answer is not coded, which costs the network and nobody's time. Streams are coded as they flow (see
-compression/streams.py); files have a way of their own (see static/compressed_cache.py).
+`compress` accepts whatever a handler returns. A short body is encoded on the loop, a longer one on
+a thread: a loop that compresses serves nobody else. Where the pool has no place left, the body is
+sent as it is, which costs bandwidth and nobody's time. Streams are encoded as they flow (see
+compression/streams.py); files have their own way (see static/compressed_cache.py).
 
-An answer that is coded is another representation: its strong ETag changes, what was said of the
-other's bytes (length, ranges, digests) goes. Whenever another client might have got another coding,
-Vary says so, most of all where this one got none.
+An encoded response is another representation: its strong ETag changes, and fields about the plain
+bytes (length, ranges, digests) are removed. Whenever another client might get another coding, Vary
+says so, also on a response that was left as it is.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
@@ -32,11 +32,12 @@ from reactor.web.semantics.negotiation import choose_coding, refuses_identity
 from reactor.web.semantics.validators import encoded_tag
 from reactor.web.streams import PieceSource, close_source
 
-# Of a handler's streams: a zstd encoder holds a MiB and more, and they may be many and long.
+# For streams of handlers only gzip: a zstd encoder holds a MiB and more, and streams may be many
+# and long.
 _MADE_OF_STREAMS: Final = ("gzip",)
-_LEFT_ALONE: Final = frozenset({204, 206})  # no content, and a part of it
+_LEFT_ALONE: Final = frozenset({204, 206})  # no content, and a part of a representation
 _SAFE: Final = frozenset({"GET", "HEAD"})
-_OF_THE_BYTES: Final = frozenset(  # what is true of them only as long as they are not coded
+_OF_THE_BYTES: Final = frozenset(  # fields that are true of the plain bytes only
     {
         *("content-length", "accept-ranges"),
         *("content-digest", "repr-digest", "digest", "content-md5"),  # RFC 9530
@@ -47,7 +48,7 @@ _Body: TypeAlias = bytes | memoryview | PieceSource
 
 
 async def encode_in_pool(data: bytes | memoryview, coding: str) -> bytes | None:
-    """`data` in one of the codings of MADE, made on a thread; None when the pool is full."""
+    """Return `data` in one of the codings of MADE, made on a thread; None when the pool is full."""
     try:
         return await in_pool(encode, data, coding, lane=Lane.COMPRESSION)
     except PoolFull:
@@ -57,37 +58,37 @@ async def encode_in_pool(data: bytes | memoryview, coding: str) -> bytes | None:
 def compress(
     request: Request, response: Response, *, least: int = LEAST_BYTES
 ) -> Response | Awaitable[Response]:
-    """The response in the best coding that its client accepts and that makes it smaller.
+    """Return the response in the best coding that its client accepts and that makes it smaller.
 
-    Left alone are bodies of less than `least` bytes, types that do not shrink, what is coded
-    already, parts (206, Content-Range), files, and what `Cache-Control: no-transform` protects.
-    With `least=0` every body of a type that shrinks is coded, even if it grows. A client that
+    Left as they are: bodies of less than `least` bytes, types that do not shrink, encoded bodies,
+    parts (206, Content-Range), files, and responses that `Cache-Control: no-transform` protects.
+    With `least=0` every body of a type that shrinks is encoded, even if it grows. A client that
     refuses the plain bytes (`identity;q=0`) gets a coding wherever one is possible.
 
-    Raises ProtocolError: 406 where the answer to a GET or HEAD can have no form that is accepted,
-    503 where only a coded one is and the pool is full.
+    Raises ProtocolError: 406 where no accepted representation of the response to a GET or HEAD
+    exists, 503 where only an encoded one is accepted and the pool is full.
     """
-    answer = _Answer(request, response, least)
-    body = _codable(response.body)
-    if body is None or not answer.may_be_coded():
+    exchange = _Negotiation(request, response, least)
+    body = _encodable(response.body)
+    if body is None or not exchange.may_be_coded():
         return response
     if response.status == 304:
-        return answer.plain()
+        return exchange.plain()
     try:
-        coding = answer.choose(body)
+        coding = exchange.choose(body)
     except ProtocolError as error:
         return _refuse(body, error)
     if coding == IDENTITY:
-        return answer.plain()
+        return exchange.plain()
     if not isinstance(body, bytes | memoryview):
-        return answer.coded(_with_trailers(response.body, encode_stream(body, coding)), coding)
+        return exchange.encoded(_with_trailers(response.body, encode_stream(body, coding)), coding)
     if len(body) > INLINE_BYTES:
-        return _compress_long(answer, body, coding)
-    return answer.smaller(body, encode(body, coding), coding)
+        return _compress_long(exchange, body, coding)
+    return exchange.smaller(body, encode(body, coding), coding)
 
 
-def _codable(body: Any) -> _Body | None:
-    """The body; None for one that is left to others: files, and what is no body at all."""
+def _encodable(body: Any) -> _Body | None:
+    """Return the body, or None if it is left to others: files, and values that are no body."""
     if isinstance(body, Trailed):
         return body.pieces
     if isinstance(body, memoryview):
@@ -98,10 +99,10 @@ def _codable(body: Any) -> _Body | None:
     return None
 
 
-def _with_trailers(body: Any, coded: AsyncIterator[bytes]) -> AsyncIterator[bytes] | Trailed:
-    """The coded stream with the trailers of the plain one, but for what they say of its bytes."""
+def _with_trailers(body: Any, encoded: AsyncIterator[bytes]) -> AsyncIterator[bytes] | Trailed:
+    """Return the encoded stream with the trailers of the plain one, less those about its bytes."""
     if not isinstance(body, Trailed):
-        return coded
+        return encoded
 
     of_the_bytes = {*_OF_THE_BYTES, "etag"}
 
@@ -109,20 +110,22 @@ def _with_trailers(body: Any, coded: AsyncIterator[bytes]) -> AsyncIterator[byte
         return [field for field in body.trailers() if field[0].lower() not in of_the_bytes]
 
     names = [name for name in body.announced if name.lower() not in of_the_bytes]
-    return Trailed(coded, trailers, announce=names)
+    return Trailed(encoded, trailers, announce=names)
 
 
-async def _compress_long(answer: "_Answer", body: bytes | memoryview, coding: str) -> Response:
-    coded = await encode_in_pool(body, coding)
-    if coded is not None:
-        return answer.smaller(body, coded, coding)
-    if answer.insists():
-        raise ProtocolError(503, "The server is too busy to encode this answer.")
-    return answer.plain()
+async def _compress_long(
+    exchange: "_Negotiation", body: bytes | memoryview, coding: str
+) -> Response:
+    encoded = await encode_in_pool(body, coding)
+    if encoded is not None:
+        return exchange.smaller(body, encoded, coding)
+    if exchange.insists():
+        raise ProtocolError(503, "The server is too busy to compress the response.")
+    return exchange.plain()
 
 
 def _refuse(body: _Body, error: ProtocolError) -> Awaitable[Response]:
-    """The answer is the error, and nobody will send the body."""
+    """Raise the error, or close a stream first; the body will not be sent."""
     if isinstance(body, bytes | memoryview):
         raise error
     return _close_and_refuse(body, error)
@@ -133,7 +136,7 @@ async def _close_and_refuse(body: PieceSource, error: ProtocolError) -> Response
     raise error
 
 
-class _Answer:
+class _Negotiation:
     """A response whose coding is being negotiated."""
 
     __slots__ = ("_accepted", "_fields", "_least", "_request", "_response", "_varies")
@@ -144,7 +147,7 @@ class _Answer:
         self._least = least
         self._accepted = request.headers.get("accept-encoding")
         self._fields = _gather(response.headers)
-        # A 304 says no type and must vary as its 200 does (RFC 9110, section 15.4.5).
+        # A 304 has no type, and must vary as its 200 does (RFC 9110, section 15.4.5).
         unknown = "text/" if response.status == 304 else ""
         self._varies = shrinks(self._fields.get("content-type", unknown))
 
@@ -159,7 +162,7 @@ class _Answer:
         )
 
     def choose(self, body: _Body) -> str:
-        """The coding of this body. Raises ProtocolError(406)."""
+        """Return the coding of this body. Raises ProtocolError(406)."""
         made = MADE
         if not isinstance(body, bytes | memoryview):
             made = _MADE_OF_STREAMS
@@ -176,32 +179,32 @@ class _Answer:
             return IDENTITY
 
     def insists(self) -> bool:
-        """Whether no answer is better than the plain bytes.
+        """Return whether an error is better than the plain bytes.
 
-        After a POST it is not: what has been done, or has gone wrong, matters more than its coding.
+        After a POST it is not: what was done, or went wrong, matters more than its coding.
         """
         harmless = self._request.method in _SAFE and self._response.status < 300
         return harmless and self.refuses_identity()
 
     def refuses_identity(self) -> bool:
-        """Whether the client does not want the plain bytes (`identity;q=0`)."""
+        """Return whether the client refuses the plain bytes (`identity;q=0`)."""
         return refuses_identity(self._accepted)
 
     def plain(self) -> Response:
-        """Not coded; another client might have got it coded."""
+        """Return the response as it is, with Vary if another client might get it encoded."""
         response, vary = self._response, self._vary()
         if not self._varies or vary == self._fields.get("vary"):
             return response
         headers = [field for field in response.headers if field[0].lower() != "vary"]
         return response.replace(headers=[*headers, ("Vary", vary)])
 
-    def smaller(self, body: bytes | memoryview, coded: bytes, coding: str) -> Response:
-        """Coded where that has saved something."""
-        if len(coded) < len(body) or self._least == 0 or self.refuses_identity():
-            return self.coded(coded, coding)
+    def smaller(self, body: bytes | memoryview, encoded: bytes, coding: str) -> Response:
+        """Return the encoded response if encoding saved bytes, or else the plain one."""
+        if len(encoded) < len(body) or self._least == 0 or self.refuses_identity():
+            return self.encoded(encoded, coding)
         return self.plain()
 
-    def coded(self, body: bytes | AsyncIterator[bytes] | Trailed, coding: str) -> Response:
+    def encoded(self, body: bytes | AsyncIterator[bytes] | Trailed, coding: str) -> Response:
         headers = [("Content-Encoding", coding)]
         for name, value in self._response.headers:
             folded = name.lower()
@@ -213,7 +216,7 @@ class _Answer:
         return self._response.replace(body=body, headers=headers)
 
     def _vary(self) -> str:
-        """What the handler said, and Accept-Encoding (RFC 9110, section 12.5.5)."""
+        """Return the handler's Vary, with Accept-Encoding added (RFC 9110, section 12.5.5)."""
         vary = self._fields.get("vary", "")
         if not vary:
             return "Accept-Encoding"
@@ -221,7 +224,7 @@ class _Answer:
 
 
 def _gather(headers: Sequence[tuple[str, str]]) -> Mapping[str, str]:
-    """Fields by their names in lower case; several lines are joined."""
+    """Return the fields by their names in lower case; repeated fields are joined."""
     found: dict[str, str] = {}
     for name, value in headers:
         folded = name.lower()

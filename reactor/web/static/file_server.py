@@ -153,7 +153,7 @@ class Files:
         """To be called now and then: close files that nobody asks for any more."""
         self._open.close_idle()
 
-    # --- from a path to a file -------------------------------------------------------------------
+    # --- from a path to a file --------------------------------------------------------------------
 
     async def _find_and_answer(self, request: Request, key: Key) -> Response:
         began = self._clock()
@@ -215,7 +215,7 @@ class Files:
         fields = (("Location", location), *self._mount.headers)
         return plain_response(301, f"This is a directory: {location}", fields)
 
-    # --- from a file to an answer ----------------------------------------------------------------
+    # --- from a file to an answer -----------------------------------------------------------------
 
     def _answer(
         self, request: Request, key: Key, opened: Entry, *, new: bool = False
@@ -325,7 +325,7 @@ class Files:
             if data is not None:
                 return Response(200, data, variant.ok)
             if refuses_identity(request.headers.get("accept-encoding")):
-                raise self._error(503, "The server is too busy to encode this answer.", _VARY)
+                raise self._error(503, "The server is too busy to compress the response.", _VARY)
             return _stored_whole(page.plain, stored)
         finally:
             file.release()

@@ -1,5 +1,6 @@
-"""Directories that are served: paths that cannot lead out, locks, errors of the disk.
+"""Access to the file system: paths that never leave a directory, locks, private files, and errors.
 
-Read safe_path.py first (from segments of a URL to an open file), then locks.py (one writer of a
-name at a time), disk_errors.py (errno to status) and private_files.py (the server's own records).
+Read safe_path.py first (from path segments to open files), then locks.py (one change of a directory
+at a time), private_files.py (files that only the server uses) and disk_errors.py (from errno to
+status).
 """

@@ -1,8 +1,8 @@
-"""What is asked of the disk, and which of its errors is which answer.
+"""Runs disk operations on the pool and turns their errors into statuses.
 
-A file system says why it refused in one of some hundred numbers. Those that have to do with what
-was asked for have an answer here, in one table for each kind of question; all others are the
-server's fault, and stay what they are (500).
+A file system reports a refusal as one of some hundred numbers. The numbers that depend on the
+request have a status here, in one table for each kind of operation; all others are the server's
+fault and pass through (500).
 """
 
 from collections.abc import Callable, Mapping
@@ -29,45 +29,46 @@ from typing import Any, Final, TypeAlias, TypeVar
 from reactor.errors import ProtocolError
 from reactor.web.storage.locks import retry_while_busy
 
-Answers: TypeAlias = Mapping[int | None, tuple[int, str]]
+StatusTable: TypeAlias = Mapping[int | None, tuple[int, str]]
 T = TypeVar("T")
 
 NOT_FOUND: Final = (404, "There is no such file.")
-IS_DIRECTORY: Final = (409, "This name belongs to something that is not a file.")
-_FORBIDDEN: Final = (403, "The server is not allowed to do this.")
+IS_DIRECTORY: Final = (409, "This name belongs to something other than a file.")
+_FORBIDDEN: Final = (403, "The file system does not allow the server to do this.")
 _BUSY: Final = (503, "The server has too many files open.")
 _NO_DIRECTORY: Final = (409, "There is no such directory.")
-_FULL: Final = (507, "There is no room for this file.")
+_FULL: Final = (507, "The disk has no room for this file.")
 
-WHEN_READING: Final[Answers] = {
+WHEN_READING: Final[StatusTable] = {
     **dict.fromkeys((ENOENT, ENOTDIR, EISDIR, ELOOP, ENAMETOOLONG, ENXIO, ENODEV), NOT_FOUND),
     **dict.fromkeys((EACCES, EPERM), _FORBIDDEN),
     **dict.fromkeys((EMFILE, ENFILE), _BUSY),
 }
-WHEN_WRITING: Final[Answers] = {
+WHEN_WRITING: Final[StatusTable] = {
     **dict.fromkeys((ENOENT, ENOTDIR, ELOOP), _NO_DIRECTORY),
     **dict.fromkeys((EISDIR, EBUSY), IS_DIRECTORY),
-    ENAMETOOLONG: (414, "This name is too long."),
-    EFBIG: (413, "This file would be larger than files can be here."),
+    ENAMETOOLONG: (414, "This name is longer than the file system allows."),
+    EFBIG: (413, "This file is larger than the file system allows."),
     **dict.fromkeys((ENOSPC, EDQUOT), _FULL),
     **dict.fromkeys((EACCES, EPERM, EROFS), _FORBIDDEN),
     **dict.fromkeys((EMFILE, ENFILE), _BUSY),
 }
-WHEN_REMOVING: Final[Answers] = {
+WHEN_REMOVING: Final[StatusTable] = {
     **WHEN_WRITING,
     **dict.fromkeys((ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG), NOT_FOUND),
 }
 
 
-async def on_disk(answers: Answers, function: Callable[..., T], *arguments: Any) -> T:
-    """Run the function on the pool; its OSError is the ProtocolError that the table has for it.
+async def on_disk(table: StatusTable, function: Callable[..., T], *arguments: Any) -> T:
+    """Run the function on the pool and return its result.
 
-    A directory that is busy is waited for (see locks).
+    An OSError that `table` lists becomes the ProtocolError that the table has for it; other errors
+    pass through. While the function raises DirectoryBusy, it is tried again (see locks.py).
     """
     try:
         return await retry_while_busy(function, *arguments)
     except OSError as error:
-        answer = answers.get(error.errno)
-        if answer is None:
+        status = table.get(error.errno)
+        if status is None:
             raise
-        raise ProtocolError(*answer) from error
+        raise ProtocolError(*status) from error

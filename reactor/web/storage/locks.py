@@ -1,15 +1,16 @@
-"""Who may change a directory's names, and which files are in the making: advisory locks.
+"""Advisory locks: on directories whose names change, and on files that are being written.
 
-A check and the change that follows from it belong together. `directory_lock` has one at a time do
-this in a directory: among the threads of this process by a Lock, among processes by flock(2) on the
-directory, where its file system has that. Nothing in there may wait for a disk to take bytes.
+A check and the change that follows from it belong together. `directory_lock` admits one such pair
+at a time in a directory: a Lock excludes the other threads of this process, flock(2) on the
+directory excludes other processes, where the file system supports it. Code under the lock must not
+wait for a disk to take bytes.
 
-Nobody waits long for who does not let go. A job tries a few times and says DirectoryBusy; the rest
-of the waiting is done on the loop (`retry_while_busy`), so that a foreign program that keeps a
-directory locked takes no threads from anybody.
+Nobody waits long for a lock that another program keeps. A job tries a few times and raises
+DirectoryBusy; the rest of the waiting happens on the loop (`retry_while_busy`), so that a foreign
+program that keeps a directory locked occupies no pool threads.
 
-A file in the making is locked for as long as it is open (`hold`). The lock ends with its process,
-however that ends, which is how a sweep tells what is left over.
+An unfinished file is locked for as long as it is open (`lock_while_open`). The lock ends with its
+process, however that ends, and so a sweep can tell which files are left over.
 """
 
 import errno
@@ -25,11 +26,12 @@ from weakref import WeakValueDictionary
 from reactor.errors import ProtocolError
 from reactor.tasks.operations import in_pool, sleep
 
-PATIENCE: Final = 2.0  # seconds until somebody who holds a directory's lock is the answer
+PATIENCE: Final = 2.0  # seconds to wait for a directory's lock before the request fails
 _PAUSE: Final = 0.05  # seconds between two tries
-_TRIES: Final = 3  # of a job, a millisecond apart: it is a thread that waits there
+_TRIES: Final = 3  # tries of one job, a millisecond apart: they block a pool thread
 
-# What file systems without locks say; NFS does for a directory, which cannot be open for writing.
+# The errors of file systems without locks; NFS reports one for a directory, which cannot be open
+# for writing.
 _NO_LOCKS: Final = frozenset(
     (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF, errno.ENOLCK)
 )
@@ -41,16 +43,17 @@ _all_locks: Final = Lock()
 
 
 class DirectoryBusy(ProtocolError):
-    """Another process keeps the directory's lock; `retry_while_busy` tries again."""
+    """503: another process holds the directory's lock. `retry_while_busy` tries again."""
 
     def __init__(self) -> None:
-        super().__init__(503, "The directory is in use by another program.", [("Retry-After", "1")])
+        super().__init__(503, "Another program has locked the directory.", [("Retry-After", "1")])
 
 
 async def retry_while_busy(function: Callable[..., T], *arguments: Any) -> T:
-    """Run it on the pool, again and again for PATIENCE while it raises DirectoryBusy.
+    """Run the function on the pool; while it raises DirectoryBusy, try again for PATIENCE seconds.
 
-    The waiting is done out here: whoever keeps a lock for ever keeps no thread.
+    The waiting happens on the loop: a lock that is kept for ever occupies no thread. Raises what
+    the function raises, and DirectoryBusy when the time is up.
     """
     for _ in range(round(PATIENCE / _PAUSE)):
         try:
@@ -62,10 +65,9 @@ async def retry_while_busy(function: Callable[..., T], *arguments: Any) -> T:
 
 @contextmanager
 def directory_lock(directory: int) -> Iterator[None]:
-    """One at a time in this directory: of this process's threads, and of processes that do the
-    same.
+    """Hold the lock of the open directory: one thread at a time, among processes that do the same.
 
-    Raises DirectoryBusy after a moment.
+    Raises DirectoryBusy when the lock is not free after a moment.
     """
     status = os.fstat(directory)
     lock = _lock_of(status.st_dev, status.st_ino)
@@ -83,7 +85,7 @@ def directory_lock(directory: int) -> Iterator[None]:
 
 
 def _lock_of(device: int, inode: int) -> Lock:
-    """The directory's lock among threads; it is there while somebody has it or waits for it."""
+    """Return the directory's lock among threads; it exists while a thread uses it."""
     with _all_locks:
         lock = _directory_locks.get((device, inode))
         if lock is None:
@@ -92,7 +94,10 @@ def _lock_of(device: int, inode: int) -> Lock:
 
 
 def _lock_directory(directory: int) -> bool:
-    """Whether it is locked now; False where the file system locks no directories."""
+    """Lock the directory among processes; return False where the file system locks no directories.
+
+    Raises DirectoryBusy.
+    """
     try:
         for _ in range(_TRIES):
             if try_lock(directory):
@@ -106,7 +111,10 @@ def _lock_directory(directory: int) -> bool:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Whether nobody else has it locked; then we have. Raises OSError where there are no locks."""
+    """Lock an open file if no other process has locked it; return whether that worked.
+
+    Raises OSError where the file system has no locks.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -114,15 +122,15 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
-def hold(file: int) -> bool:
-    """Lock a new file for as long as it is open, so that no sweep takes it for left over.
+def lock_while_open(file: int) -> bool:
+    """Lock a new file for as long as it is open, so that no sweep removes it as left over.
 
-    False when a sweep has it, or has had it: it has no name any more, or will have none.
+    Returns False if a sweep has locked it, or has removed its name.
     """
     try:
         locked = try_lock(file)
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        locked = True  # as well as it can be: no sweep can lock it either
+        locked = True  # without locks, no sweep can lock the file either
     return locked and os.fstat(file).st_nlink > 0

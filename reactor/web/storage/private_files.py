@@ -1,4 +1,4 @@
-"""Small files that are the server's own: opened, read, written and removed safely."""
+"""Small files that only the server uses: opened, removed and dated safely."""
 
 import errno
 import logging
@@ -7,18 +7,21 @@ import stat
 from typing import Final
 
 log = logging.getLogger("reactor")
-# A link in the place of a file of ours is not followed, and nothing else is waited for.
+# A symbolic link in the place of such a file is not followed, and opening never blocks.
 SAFE: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 NEW: Final = os.O_CREAT | os.O_EXCL | SAFE
-_NOT_OURS: Final = frozenset((errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO))
+_NOT_PRIVATE: Final = frozenset((errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO))
 
 
 def open_private(name: str, flags: int, directory: int) -> int | None:
-    """A file of ours; None where there is none, or something else that we have not made."""
+    """Open a regular file of the server; return None where there is none, or anything else.
+
+    Raises any other OSError.
+    """
     try:
         file = os.open(name, flags | SAFE, dir_fd=directory)
     except OSError as error:
-        if error.errno in _NOT_OURS:
+        if error.errno in _NOT_PRIVATE:
             return None
         raise
     if stat.S_ISREG(os.fstat(file).st_mode):
@@ -28,6 +31,7 @@ def open_private(name: str, flags: int, directory: int) -> int | None:
 
 
 def status_at(name: str, directory: int) -> os.stat_result | None:
+    """Return the status of this name in the directory, links not followed; None if it is free."""
     try:
         return os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
@@ -35,19 +39,24 @@ def status_at(name: str, directory: int) -> os.stat_result | None:
 
 
 def unlink(name: str, directory: int) -> None:
+    """Remove the name, if it is there. Raises any other OSError."""
     try:
         os.unlink(name, dir_fd=directory)
     except FileNotFoundError:
         pass
 
 
-def tidy(name: str, directory: int) -> None:
-    """An error here changes nothing about how the upload has ended: the sweep comes back to it."""
+def unlink_or_log(name: str, directory: int) -> None:
+    """Remove the name; log an error instead of raising it.
+
+    The upload has ended already, and its result does not depend on this: the sweep tries again.
+    """
     try:
         unlink(name, directory)
     except OSError:
-        log.exception("%s is left behind by an upload", name)
+        log.exception("Cannot remove %s, which an upload has left behind", name)
 
 
 def set_time(file: int, now: float) -> None:
+    """Set both times of the open file, in seconds since the epoch."""
     os.utime(file, (now, now))

@@ -1,16 +1,17 @@
-"""From the segments of a path to a file below a directory, and never out of it.
+"""Opens files below a root directory, from the segments of a path, and never outside of it.
 
-The path is walked name by name, each looked up in the descriptor of the directory before it
-(openat(2)), and no call here follows a symbolic link by itself. A check of a whole path that is
-opened afterwards has a gap in which a directory can become a link; this has none.
+The path is walked name by name. Each name is looked up in the descriptor of the directory before it
+(openat(2)), and no call here follows a symbolic link by itself. Checking a whole path and opening
+it afterwards leaves a gap in which a directory can be replaced by a link; this leaves none.
 
-A link is read and its target walked by the same rules: a relative one from where the link is, an
-absolute one only if it begins with the directory's own path. `..`, which only links may have, goes
-back to the descriptor it came from and never above the root.
+A link is read, and its target is walked by the same rules: a relative target from where the link
+is, an absolute one only if it begins with the root's own path. `..`, which only links may contain,
+returns to the descriptor that it came from and never above the root.
 
-A name is the UTF-8 of its segment. Names that begin with a dot are not there, under any link. What
-breaks a rule raises FileNotFoundError, like what does not exist: nobody learns the difference. All
-of this may wait for a disk, so it runs on the pool. It knows nothing of HTTP.
+A name is the UTF-8 encoding of its segment. Names that begin with a dot do not exist, behind links
+either. A path that breaks a rule raises FileNotFoundError, as a missing file does: no client learns
+the difference. All of this may wait for a disk, so it runs on the pool. This module knows nothing
+of HTTP.
 """
 
 import errno
@@ -23,29 +24,31 @@ from typing import Final, TypeAlias
 from reactor.web.semantics.file_names import _NAME, is_plain
 
 MOST_LINKS: Final = 40  # as many as the kernel follows (path_resolution(7))
-Place: TypeAlias = tuple[int, int, bytes]  # a name in a directory: its device, its inode, the name
-# To look names up in, which takes no more than the right to search a directory (its mode may be
-# 0711) where the system has descriptors for just that (O_PATH, open(2)).
+# a name in a directory: the directory's device and inode, and the name
+Place: TypeAlias = tuple[int, int, bytes]
+# Flags of a directory in which names are looked up. That takes only the right to search it (mode
+# 0711, say) where the system has descriptors for just that (O_PATH, open(2)).
 _SEARCHABLE: Final = (
     getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 )
 _READABLE: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-# Should a FIFO or a terminal have taken the file's name since it was looked at, opening it neither
-# waits for a writer nor makes it the server's controlling terminal (open(2)).
+# If a FIFO or a terminal takes the file's name after it was checked, opening it neither waits for a
+# writer nor makes it the server's controlling terminal (open(2)).
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class Root:
-    """The directory that nothing leads out of.
+    """A directory that no path leaves.
 
-    It is opened for each walk: one that is replaced while the server runs, as deployments do by
-    moving a link, is seen. Its own path is the operator's and may contain links.
+    It is opened anew for each walk, so that a directory that is replaced while the server runs, as
+    deployments do by moving a link, is seen. Its own path is the operator's and may contain links.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Raises OSError when there is no such directory or nothing can be looked up in it."""
+        """Raises OSError if there is no such directory, or if names cannot be looked up in it."""
         if not os.fspath(path):
-            raise FileNotFoundError(errno.ENOENT, "its name is empty")  # not the current one
+            # an empty path must not mean the current directory
+            raise FileNotFoundError(errno.ENOENT, "the path of the directory is empty")
         self._path = os.path.join(os.getcwdb(), os.fsencode(path))
         directory = self.find_directory(())
         try:
@@ -54,25 +57,26 @@ class Root:
             os.close(directory)
 
     def open_file(self, segments: Sequence[str]) -> tuple[int, os.stat_result]:
-        """The descriptor of a regular file, for reading, and its status.
+        """Open a regular file for reading; return its file descriptor and its status.
 
         Raises FileNotFoundError where there is none, IsADirectoryError for a directory, and any
-        other OSError as it is.
+        other OSError unchanged.
         """
         return self.find_file(segments, set())
 
     def find_file(self, segments: Sequence[str], places: set[Place]) -> tuple[int, os.stat_result]:
-        """As `open_file`; every name that decides what is found, or that nothing is, is added.
+        """Open a file as `open_file` does, and add to `places` every name that decides the outcome.
 
-        These are the last name and the links on the way: what a rename in here can change.
+        These are the last name and the links on the way: the names whose renaming can change what
+        is found, or that nothing is found.
         """
         with _Walk(self._path, segments, places) as walk:
             return walk.to_file()
 
     def open_directory(self, segments: Sequence[str]) -> int:
-        """The descriptor of a directory; without segments, of the directory itself. Raises OSError.
+        """Open a directory for reading; without segments, the root itself. Raises OSError.
 
-        It is for reading: whoever lists the directory, locks it or puts it on the disk needs that.
+        Reading rights are needed to list a directory, to lock it, or to sync it to the disk.
         """
         found = self.find_directory(segments)
         try:
@@ -81,13 +85,13 @@ class Root:
             os.close(found)
 
     def find_directory(self, segments: Sequence[str]) -> int:
-        """The same, and all that can be done with it is to look up names."""
+        """Open a directory as `open_directory` does, but only for looking up names in it."""
         with _Walk(self._path, segments) as walk:
             return walk.to_directory()
 
 
 class _Walk:
-    """A way down from the root: the directories that it has opened and the names still to go."""
+    """A walk down from the root: the directories opened so far, and the names still to walk."""
 
     __slots__ = ("_directories", "_links", "_names", "_places", "_root")
 
@@ -97,8 +101,9 @@ class _Walk:
         if not is_plain(segments):
             raise _not_found()
         self._root = root
-        self._names = [segment.encode() for segment in segments][::-1]  # the next one is last
-        self._places = places  # where they are wanted
+        # reversed: the next name is last
+        self._names = [segment.encode() for segment in segments][::-1]
+        self._places = places  # None unless the caller wants them
         self._links = 0
         self._directories = [os.open(root, _SEARCHABLE & ~os.O_NOFOLLOW)]
 
@@ -126,13 +131,16 @@ class _Walk:
         return self._directories.pop()
 
     def _next_name(self) -> bytes | None:
-        """The next name in the last directory that is no link; None at the end of the way."""
+        """Return the next name in the last directory that is no link, or None at the end of the
+        path.
+        """
         while self._names:
             name = self._names.pop()
             if name == b"..":
                 self._ascend()
             elif name not in (b"", b"."):
-                if not _NAME.fullmatch(name):  # of a link's target; a segment has been checked
+                # names of a link's target; segments were checked at the start
+                if not _NAME.fullmatch(name):
                     raise _not_found()
                 if not self._names:
                     self._note(name)
@@ -155,7 +163,7 @@ class _Walk:
         os.close(self._directories.pop())
 
     def _follow(self, link: bytes) -> None:
-        """Go on with the names in the link's target."""
+        """Continue with the names in the link's target."""
         self._links += 1
         if self._links > MOST_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
@@ -164,7 +172,7 @@ class _Walk:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            self._names.append(link)  # a rename has put something else there: look again
+            self._names.append(link)  # a rename has replaced the link: look at the name again
             return
         if target.startswith(b"/"):
             target = self._below_root(target)
@@ -172,9 +180,9 @@ class _Walk:
         self._names += target.split(b"/")[::-1]
 
     def _below_root(self, target: bytes) -> bytes:
-        """The part of an absolute path that is below the root, whose path may be a link's.
+        """Return the part of an absolute path below the root, whose path may be that of a link.
 
-        Only text is compared, but then the way goes on from the root, by the rules.
+        Only text is compared; the walk then continues from the root, by the rules.
         """
         for root in (self._root, os.path.realpath(self._root)):
             prefix = root.rstrip(b"/") + b"/"
@@ -188,7 +196,7 @@ class _Walk:
 
 
 def place_in(directory: int, name: bytes) -> Place:
-    """The place of a name in the directory of this descriptor. Raises OSError."""
+    """Return the place of a name in the open directory. Raises OSError."""
     status = os.fstat(directory)
     return status.st_dev, status.st_ino, name
 
@@ -198,12 +206,12 @@ def _status(name: bytes, directory: int) -> os.stat_result:
 
 
 def _open_regular(name: bytes, directory: int) -> tuple[int, os.stat_result]:
-    """What is no regular file is not even opened: opening a device can have effects."""
+    """Open a regular file. Anything else is not even opened: opening a device can have effects."""
     _check_regular(_status(name, directory))
     descriptor = os.open(name, _FILE, dir_fd=directory)
     try:
         status = os.fstat(descriptor)
-        _check_regular(status)  # again: it may be another one by now
+        _check_regular(status)  # again: another file may have taken the name
     except BaseException:
         os.close(descriptor)
         raise

@@ -27,7 +27,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from reactor.errors import ProtocolError
 from reactor.tasks.operations import in_pool
-from reactor.web.storage.locks import DirectoryBusy, directory_lock, hold, try_lock
+from reactor.web.storage.locks import DirectoryBusy, directory_lock, lock_while_open, try_lock
 from reactor.web.storage.safe_path import Place, Root, place_in
 
 log = logging.getLogger("reactor")
@@ -134,7 +134,7 @@ class AtomicFile:
         # A net, on whatever thread this is: the coroutine was closed, or the pool too full.
         self._clean_up()
 
-    # --- under the lock -------------------------------------------------------------------------
+    # --- under the lock ---------------------------------------------------------------------------
 
     def _check(self) -> None:
         if self._over:
@@ -146,7 +146,7 @@ class AtomicFile:
             name = _temporary_name()
             self._file = os.open(name, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE, dir_fd=directory)
             self._temporary = name
-            if hold(self._file):
+            if lock_while_open(self._file):
                 return
             self._drop_file(directory)
         raise ProtocolError(503, "The directory is being tidied up.")
@@ -268,7 +268,7 @@ def _status_of(root: Root, segments: Sequence[str], directory: int) -> os.stat_r
     if stat.S_ISLNK(status.st_mode):
         return _status_behind(root, segments)
     if not stat.S_ISREG(status.st_mode):
-        raise ProtocolError(409, "This name belongs to something that is not a file.")
+        raise ProtocolError(409, "This name belongs to something other than a file.")
     return status
 
 

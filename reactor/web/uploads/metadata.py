@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from reactor.web.semantics.file_names import is_plain
-from reactor.web.storage.private_files import NEW, open_private, set_time, tidy, unlink
+from reactor.web.storage.private_files import NEW, open_private, set_time, unlink, unlink_or_log
 from reactor.web.uploads.atomic_file import sync_directory
 
 log = logging.getLogger("reactor")
@@ -87,6 +87,6 @@ def write_record(directory: int, name: str, record: Record, now: float) -> None:
             os.fsync(file)
         os.replace(f"{name}.new", f"{name}.json", src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:
-        tidy(f"{name}.new", directory)
+        unlink_or_log(f"{name}.new", directory)
         raise
     sync_directory(directory)

@@ -22,15 +22,15 @@ from threading import Lock
 from typing import Final, NamedTuple
 
 from reactor.errors import ProtocolError
-from reactor.web.storage.locks import DirectoryBusy, hold
+from reactor.web.storage.locks import DirectoryBusy, lock_while_open
 from reactor.web.storage.private_files import (
     NEW,
     SAFE,
     open_private,
     set_time,
     status_at,
-    tidy,
     unlink,
+    unlink_or_log,
 )
 from reactor.web.storage.safe_path import Place, Root, place_in
 from reactor.web.uploads.atomic_file import Precondition, Stored, publish_file, sync_directory
@@ -147,16 +147,16 @@ class PartialUpload:
                     check = precondition and _unless_it_is(file, precondition)
                     stored = publish_file(root, self.record.segments, target, temporary, check)
                 finally:
-                    tidy(temporary, target)
+                    unlink_or_log(temporary, target)
             finally:
                 os.close(target)
-            tidy(f"{self.name}.part", directory)
+            unlink_or_log(f"{self.name}.part", directory)
             return stored
 
     def drop_bytes(self) -> None:
         """They are in their place by another way."""
         with self._lock:
-            tidy(f"{self.name}.part", self._descriptors()[0])
+            unlink_or_log(f"{self.name}.part", self._descriptors()[0])
 
     def remove(self) -> None:
         """Leave nothing of the upload. Raises OSError."""
@@ -182,7 +182,7 @@ class PartialUpload:
         file, self._file = self._file, None
         if directory is not None and not self.kept:
             for kind in _KINDS:
-                tidy(f"{self.name}.{kind}", directory)
+                unlink_or_log(f"{self.name}.{kind}", directory)
         for descriptor in (file, directory):
             if descriptor is not None:
                 os.close(descriptor)
@@ -201,7 +201,7 @@ class PartialStore:
         try:
             file = os.open(f"{name}.part", os.O_RDWR | NEW, 0o666, dir_fd=directory)
             try:
-                if not hold(file):
+                if not lock_while_open(file):
                     raise InUse
                 set_time(file, now)
                 write_record(directory, name, record, now)
@@ -209,7 +209,7 @@ class PartialStore:
                 part.kept = False
                 return part
             except BaseException:
-                tidy(f"{name}.part", directory)
+                unlink_or_log(f"{name}.part", directory)
                 os.close(file)
                 raise
         except BaseException:
@@ -308,7 +308,7 @@ def _open(name: str, directory: int) -> PartialUpload | Finished | None:
         return _finished(name, directory)
     part = None
     try:
-        if not hold(file):
+        if not lock_while_open(file):
             raise InUse
         record = read_record(name, directory)  # now nobody else changes it
         size = os.fstat(file).st_size
@@ -345,7 +345,7 @@ def _remove_old(name: str, directory: int) -> bool:
     """Whether it could be removed: nobody has it."""
     file = open_private(f"{name}.part", os.O_RDWR, directory)
     try:
-        if file is not None and not hold(file):
+        if file is not None and not lock_while_open(file):
             return False
         _remove(name, directory)
     except OSError as error:

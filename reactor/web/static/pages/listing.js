@@ -21,9 +21,9 @@
     404: "A file cannot have this name here.",
     405: "Files here can only be read.",
     408: "The connection was too slow.",
-    409: "This name belongs to something that is not a file, or the directory is gone.",
+    409: "This name belongs to something other than a file, or the directory is gone.",
     413: "This file is larger than the server takes.",
-    414: "This name is too long.",
+    414: "This name is longer than the server allows.",
     503: "The server is busy.",
     507: "There is no room left on the server.",
   };

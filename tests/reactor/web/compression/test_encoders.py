@@ -1,8 +1,8 @@
-"""Content codings: what shrinks, and that what is coded can be read back, whole and piece by piece.
+"""Content codings: which types shrink, and that encoded data can be decoded, whole and by pieces.
 
-gzip is read by the standard library. zstd is the standard library's own from Python 3.14 on, and
-before that a double of it (zstd_double.py), which shows that it is called as its documentation says
-and not that its bytes are zstd.
+gzip is decoded by the standard library. zstd is the standard library's own from Python 3.14 on;
+before that it is a double (tests/support/zstd_double.py), which shows that it is called as
+documented, not that its bytes are zstd.
 """
 
 import gzip
@@ -22,8 +22,8 @@ from reactor.web.compression.encoders import (
     MADE,
     STORED_BYTES,
     encode,
-    encoder,
     gzip_bytes,
+    new_encoder,
     shrinks,
 )
 from tests.support import zstd_double
@@ -46,7 +46,7 @@ def zstd() -> Iterator[None]:
     patch.undo()
 
 
-# --- whole bodies --------------------------------------------------------------------------------
+# --- whole bodies ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [*range(STORED_BYTES + 3), 1000, 70_000])
@@ -57,14 +57,14 @@ def test_it_is_gzip(size: int) -> None:
 
 @pytest.mark.parametrize("coding", BOTH)
 @given(data=TEXTS)
-def test_what_is_coded_can_be_read_back(coding: str, data: bytes) -> None:
-    coded = encode(data, coding)
-    assert type(coded) is bytes
-    assert decode(coded, coding) == data
-    assert encode(memoryview(data), coding) == coded
+def test_encoded_data_can_be_decoded(coding: str, data: bytes) -> None:
+    encoded = encode(data, coding)
+    assert type(encoded) is bytes
+    assert decode(encoded, coding) == data
+    assert encode(memoryview(data), coding) == encoded
 
 
-def test_what_can_shrink_does() -> None:
+def test_repetitive_data_shrinks() -> None:
     for coding in BOTH:
         assert len(encode(b"a" * 1000, coding)) < 50
 
@@ -73,7 +73,7 @@ def test_the_same_data_gives_the_same_bytes() -> None:
     """No time stamp: two servers, or two moments, do not differ (RFC 1952, section 2.3.1)."""
     for data in (b"short", b"long" * 100):
         assert gzip_bytes(data)[4:8] == bytes(4)
-        assert encoder("gzip").code(data)[4:8] == bytes(4)
+        assert new_encoder("gzip").encode(data)[4:8] == bytes(4)
 
 
 def test_a_stored_body_grows_by_a_constant() -> None:
@@ -86,43 +86,43 @@ def test_an_unknown_coding_is_an_error(coding: str) -> None:
     with pytest.raises(ValueError):
         encode(b"", coding)
     with pytest.raises(ValueError):
-        encoder(coding)
+        new_encoder(coding)
 
 
-# --- pieces --------------------------------------------------------------------------------------
+# --- pieces ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("coding", BOTH)
 @settings(max_examples=60)
 @given(pieces=st.lists(TEXTS.filter(bool), max_size=6))
-def test_every_piece_can_be_read_at_once(coding: str, pieces: list[bytes]) -> None:
-    coder, reader = encoder(coding), Reader(coding)
+def test_every_piece_can_be_decoded_at_once(coding: str, pieces: list[bytes]) -> None:
+    encoder, reader = new_encoder(coding), Reader(coding)
     for piece in pieces:
-        assert reader.read(coder.code(piece)) == piece
+        assert reader.read(encoder.encode(piece)) == piece
         assert not reader.ended
-    assert reader.read(coder.end()) == b""
+    assert reader.read(encoder.end()) == b""
     assert reader.ended
 
 
 def test_a_piece_profits_from_those_before_it() -> None:
-    """One stream, not a member for each piece: the same event again costs next to nothing."""
+    """One stream, not a member per piece: a repeated event costs next to nothing."""
     event = bytes(range(200))
     for coding in BOTH:
-        coder = encoder(coding)
-        assert len(coder.code(event)) > 200
-        assert len(coder.code(event)) < 30
+        encoder = new_encoder(coding)
+        assert len(encoder.encode(event)) > 200
+        assert len(encoder.encode(event)) < 30
 
 
 def test_an_encoder_of_a_stream_looks_back_8_kib() -> None:
-    """So it takes little memory; the second half is the first, but too far away."""
+    """So it takes little memory; the second half repeats the first, but too far away."""
     noise = b"".join(zlib.crc32(bytes([n & 255, n >> 8])).to_bytes(4, "big") for n in range(2500))
-    coder = encoder("gzip")
-    assert len(coder.code(noise)) > 10_000
-    assert len(coder.code(noise)) > 10_000
+    encoder = new_encoder("gzip")
+    assert len(encoder.encode(noise)) > 10_000
+    assert len(encoder.encode(noise)) > 10_000
     assert len(gzip_bytes(noise + noise)) < 11_000
 
 
-# --- which types ---------------------------------------------------------------------------------
+# --- which types ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_an_encoder_of_a_stream_looks_back_8_kib() -> None:
         "font/otf",
     ],
 )
-def test_what_shrinks(media_type: str) -> None:
+def test_types_that_shrink(media_type: str) -> None:
     assert shrinks(media_type)
 
 
@@ -181,11 +181,11 @@ def test_what_shrinks(media_type: str) -> None:
         "multipart/form-data; boundary=text/plain",
     ],
 )
-def test_what_does_not(media_type: str) -> None:
+def test_types_that_do_not_shrink(media_type: str) -> None:
     assert not shrinks(media_type)
 
 
-# --- which codings there are ---------------------------------------------------------------------
+# --- which codings there are ----------------------------------------------------------------------
 
 
 def test_zstd_comes_first_where_python_has_it() -> None:
@@ -211,10 +211,10 @@ def test_without_the_module_zstd_cannot_be_made(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ValueError):
         encode(b"", "zstd")
     with pytest.raises(ValueError):
-        encoder("zstd")
+        new_encoder("zstd")
 
 
 def test_the_sizes() -> None:
-    """A long body is one that a thread compresses; it is never one that is not worth it."""
+    """A body that goes to a thread is always worth compressing."""
     assert STORED_BYTES < LEAST_BYTES < INLINE_BYTES
     assert (LEAST_BYTES, INLINE_BYTES) == (1024, 4096)

@@ -1,6 +1,6 @@
-"""Answers made fit for what a client accepts: which are coded, what their fields say, who is asked.
+"""Responses compressed for their client: which are encoded, their fields, and how Vary is set.
 
-Read back by the standard library, see also test_codings.py.
+They are decoded by the standard library, see also test_encoders.py.
 """
 
 import random
@@ -33,7 +33,7 @@ assert LEAST_BYTES < len(TEXT) <= INLINE_BYTES < len(LONG)
 
 @pytest.fixture(autouse=True, scope="module")
 def gzip_only() -> Iterator[None]:
-    """So that the tests say the same on each Python; zstd has its own, below."""
+    """So that the tests are the same on each Python; zstd has tests of its own, below."""
     patch = pytest.MonkeyPatch()
     patch.setattr(responses, "MADE", ("gzip",))
     yield
@@ -59,7 +59,7 @@ class CountingStage(Stage):
 
 
 def play(awaitable: Any, stage: Stage) -> Any:
-    """What it returns; a job that is refused is thrown at the await, as a task does."""
+    """Run the coroutine and return its result; a refused job raises at the await, as in a task."""
     running = Play(awaitable, stage)
     while running.wish is not None:
         try:
@@ -71,7 +71,7 @@ def play(awaitable: Any, stage: Stage) -> Any:
     return running.result
 
 
-def answer(
+def respond(
     response: Response,
     accepts: str | None = GZIP,
     *,
@@ -79,7 +79,7 @@ def answer(
     stage: Stage | None = None,
     least: int = LEAST_BYTES,
 ) -> Response:
-    """What the client gets."""
+    """The response that the client gets."""
     fields: dict[str, Any] = {} if accepts is None else {"Accept_Encoding": accepts}
     made = compress(make_request(method, "/", **fields), response, least=least)
     if not isinstance(made, Response):
@@ -113,59 +113,59 @@ def collect(pieces: AsyncIterator[bytes]) -> list[bytes]:
 
 
 def assert_untouched(response: Response, accepts: str = GZIP, least: int = LEAST_BYTES) -> None:
-    """Not coded, and not negotiated."""
-    assert answer(response, accepts, least=least) is response
+    """Assert that the response is neither encoded nor negotiated."""
+    assert respond(response, accepts, least=least) is response
 
 
-# --- what is coded -------------------------------------------------------------------------------
+# --- what is encoded ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", [TEXT, LONG])
 @pytest.mark.parametrize("accepts", ["gzip", "x-gzip", "*", "identity;q=0.5, gzip;q=0.8", GZIP])
 def test_a_body_in_memory(text: bytes, accepts: str) -> None:
-    coded = answer(Response(200, text, PLAIN), accepts)
-    assert read(coded) == text
-    assert isinstance(coded.body, bytes)
-    assert len(coded.body) < len(text)
-    assert get(coded, "vary") == "Accept-Encoding"
-    assert get(coded, "content-type") == "text/plain"
-    assert coded.status == 200
+    encoded = respond(Response(200, text, PLAIN), accepts)
+    assert read(encoded) == text
+    assert isinstance(encoded.body, bytes)
+    assert len(encoded.body) < len(text)
+    assert get(encoded, "vary") == "Accept-Encoding"
+    assert get(encoded, "content-type") == "text/plain"
+    assert encoded.status == 200
 
 
 @pytest.mark.parametrize(
     "accepts", [None, "", "identity", "gzip;q=0", "br", "gzip;q=0.1, identity"]
 )
-def test_who_does_not_accept_it_is_told_that_others_may(accepts: str | None) -> None:
+def test_vary_on_a_response_that_was_not_encoded(accepts: str | None) -> None:
     for text in (TEXT, LONG):
-        same = answer(Response(200, text, PLAIN), accepts)
+        same = respond(Response(200, text, PLAIN), accepts)
         assert same.body is text
         assert get(same, "content-encoding") is None
         assert get(same, "vary") == "Accept-Encoding"
 
 
-def test_long_bodies_are_coded_on_a_thread_and_short_ones_are_not() -> None:
+def test_long_bodies_are_encoded_on_a_thread_and_short_ones_are_not() -> None:
     for text, lanes in ((b"a" * INLINE_BYTES, []), (b"a" * (INLINE_BYTES + 1), [Lane.COMPRESSION])):
         stage = CountingStage()
-        assert read(answer(Response(200, text, PLAIN), stage=stage)) == text
+        assert read(respond(Response(200, text, PLAIN), stage=stage)) == text
         assert stage.lanes == lanes
 
 
 def test_a_memoryview() -> None:
     for text in (TEXT, LONG):
         for view in (memoryview(text), memoryview(text[: len(text) // 4 * 4]).cast("I")):
-            assert read(answer(Response(200, view, PLAIN))) == view.tobytes()
+            assert read(respond(Response(200, view, PLAIN))) == view.tobytes()
     for view in (memoryview(TEXT), memoryview(b"")):
-        same = answer(Response(200, view, PLAIN), "")
+        same = respond(Response(200, view, PLAIN), "")
         assert isinstance(same.body, memoryview)
         assert same.body.obj is view.obj
 
 
-def test_the_handlers_response_is_left_as_it_is() -> None:
-    """It may be one for all requests."""
+def test_the_response_of_the_handler_is_unchanged() -> None:
+    """A handler may return the same one for all requests."""
     fields = (("Content-Type", "text/plain"), ("ETag", '"x"'), ("Vary", "Origin"))
     response = Response(200, TEXT, fields)
     for accepts in ("gzip", ""):
-        assert answer(response, accepts) is not response
+        assert respond(response, accepts) is not response
         assert (response.status, response.body, response.headers) == (200, TEXT, fields)
 
 
@@ -175,16 +175,16 @@ def test_streams() -> None:
         yield LONG
 
     for body in (iter([TEXT, LONG]), late()):
-        coded = answer(Response(200, body, PLAIN))
-        assert get(coded, "vary") == "Accept-Encoding"
-        pieces = collect(coded.body)  # type: ignore[arg-type]
+        encoded = respond(Response(200, body, PLAIN))
+        assert get(encoded, "vary") == "Accept-Encoding"
+        pieces = collect(encoded.body)  # type: ignore[arg-type]
         assert len(pieces) == 3
         assert decode(b"".join(pieces), "gzip") == TEXT + LONG
 
 
-def test_a_stream_that_nobody_wants_coded() -> None:
+def test_a_stream_for_a_client_without_codings() -> None:
     body = iter([TEXT])
-    same = answer(Response(200, body, PLAIN), "")
+    same = respond(Response(200, body, PLAIN), "")
     assert same.body is body
     assert get(same, "vary") == "Accept-Encoding"
 
@@ -193,16 +193,16 @@ def test_a_stream_that_nobody_wants_coded() -> None:
 def test_head_says_what_get_says(body: bytes) -> None:
     """The connection leaves out the body and counts it."""
     response = Response(200, body, [*PLAIN, ("ETag", '"x"')])
-    got, headed = answer(response), answer(response, method="HEAD")
+    got, headed = respond(response), respond(response, method="HEAD")
     assert headed.headers == got.headers
     assert headed.body == got.body
 
 
-def test_an_error_page_is_coded_too() -> None:
-    assert read(answer(Response(404, TEXT, PLAIN))) == TEXT
+def test_an_error_page_is_encoded_too() -> None:
+    assert read(respond(Response(404, TEXT, PLAIN))) == TEXT
 
 
-# --- what is not ---------------------------------------------------------------------------------
+# --- what is not ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("body", [TEXT, LONG, b""])
@@ -223,32 +223,34 @@ def test_an_error_page_is_coded_too() -> None:
         (200, []),
     ],
 )
-def test_what_is_left_alone(body: bytes, status: int, fields: list[tuple[str, str]]) -> None:
+def test_responses_that_are_left_alone(
+    body: bytes, status: int, fields: list[tuple[str, str]]
+) -> None:
     assert_untouched(Response(status, body, fields))
     assert_untouched(Response(status, iter([body]), fields))
 
 
 def test_words_that_only_look_like_no_transform() -> None:
     for value in ("no-transformation", "x=no-transform", "public"):
-        assert read(answer(Response(200, TEXT, [*PLAIN, ("Cache-Control", value)]))) == TEXT
+        assert read(respond(Response(200, TEXT, [*PLAIN, ("Cache-Control", value)]))) == TEXT
 
 
 def test_a_short_body_is_not_negotiated() -> None:
     assert_untouched(Response(200, TEXT[: LEAST_BYTES - 1], PLAIN))
-    assert read(answer(Response(200, TEXT[:LEAST_BYTES], PLAIN))) == TEXT[:LEAST_BYTES]
+    assert read(respond(Response(200, TEXT[:LEAST_BYTES], PLAIN))) == TEXT[:LEAST_BYTES]
     assert_untouched(Response(200, TEXT, PLAIN), least=len(TEXT) + 1)
-    assert read(answer(Response(200, TEXT, PLAIN), least=len(TEXT))) == TEXT
+    assert read(respond(Response(200, TEXT, PLAIN), least=len(TEXT))) == TEXT
 
 
-def test_a_short_stream_is_coded() -> None:
-    """Nobody knows yet that it is."""
-    assert read(answer(Response(200, iter([b"x"]), PLAIN))) == b"x"
+def test_a_short_stream_is_encoded() -> None:
+    """Its length is not known before its end."""
+    assert read(respond(Response(200, iter([b"x"]), PLAIN))) == b"x"
 
 
 @pytest.mark.parametrize("noise", [NOISE, NOISE * 2])
-def test_what_does_not_become_smaller_is_sent_as_it_is(noise: bytes) -> None:
+def test_a_body_that_does_not_become_smaller_is_sent_as_it_is(noise: bytes) -> None:
     noise = random.Random(len(noise)).randbytes(len(noise))
-    same = answer(Response(200, noise, [*PLAIN, ("ETag", '"x"')]))
+    same = respond(Response(200, noise, [*PLAIN, ("ETag", '"x"')]))
     assert same.body == noise
     assert get(same, "content-encoding") is None
     assert get(same, "etag") == '"x"'
@@ -256,16 +258,16 @@ def test_what_does_not_become_smaller_is_sent_as_it_is(noise: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"x", NOISE, NOISE * 2, TEXT])
-def test_with_least_0_everything_is_coded(body: bytes) -> None:
-    assert read(answer(Response(200, body, PLAIN), least=0)) == body
+def test_with_least_0_every_text_is_encoded(body: bytes) -> None:
+    assert read(respond(Response(200, body, PLAIN), least=0)) == body
 
 
-def test_but_not_what_must_not_be() -> None:
+def test_with_least_0_protected_responses_are_left_alone() -> None:
     assert_untouched(Response(200, TEXT, [("Content-Type", "image/png")]), least=0)
     assert_untouched(Response(206, TEXT, PLAIN), least=0)
 
 
-def test_files_have_a_way_of_their_own() -> None:
+def test_files_are_left_to_the_file_server() -> None:
     file = File(-1, 100)
     for body in (FileRegion(file, 0, 100), MultiRegion([TEXT])):
         assert_untouched(Response(200, body, PLAIN))
@@ -273,12 +275,12 @@ def test_files_have_a_way_of_their_own() -> None:
     file._holders = 0  # there is no such descriptor
 
 
-def test_what_is_no_body_is_left_to_the_connection() -> None:
+def test_a_body_of_another_type_is_left_to_the_connection() -> None:
     for wrong in ("text", None, [TEXT], 7):
         assert_untouched(Response(200, wrong, PLAIN))  # type: ignore[arg-type]
 
 
-# --- what the fields say -------------------------------------------------------------------------
+# --- what the fields say --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -298,7 +300,7 @@ def test_what_is_no_body_is_left_to_the_connection() -> None:
 @pytest.mark.parametrize("body", [TEXT, LONG])
 def test_vary_is_merged(vary: list[str], merged: str, accepts: str, body: bytes) -> None:
     fields = [*PLAIN, *(("vary", value) for value in vary)]
-    assert get(answer(Response(200, body, fields), accepts), "vary") == merged
+    assert get(respond(Response(200, body, fields), accepts), "vary") == merged
 
 
 @pytest.mark.parametrize(
@@ -313,27 +315,27 @@ def test_vary_is_merged(vary: list[str], merged: str, accepts: str, body: bytes)
     ],
 )
 def test_a_304_varies_as_its_200_does(fields: list[tuple[str, str]], varies: bool) -> None:
-    """And is nothing that can be coded (RFC 9110, section 15.4.5)."""
+    """It has nothing to encode (RFC 9110, section 15.4.5)."""
     for accepts in (GZIP, "", "identity;q=0"):
-        same = answer(Response(304, b"", fields), accepts)
+        same = respond(Response(304, b"", fields), accepts)
         assert get(same, "vary") == ("Accept-Encoding" if varies else None)
         assert [field for field in same.headers if field[0] != "Vary"] == fields
         assert same.body == b""
 
 
 @pytest.mark.parametrize(
-    ("tag", "coded"),
+    ("tag", "encoded"),
     [('"abc"', '"abc-gzip"'), ('""', '"-gzip"'), ('W/"abc"', 'W/"abc"'), ("wrong", "wrong")],
 )
-def test_a_strong_tag_is_another_one(tag: str, coded: str) -> None:
-    """Two representations with different bytes (RFC 9110, section 8.8.3.3); weak is for both."""
+def test_a_strong_tag_changes(tag: str, encoded: str) -> None:
+    """Two representations with other bytes (RFC 9110, section 8.8.3.3); a weak tag is for both."""
     for body in (TEXT, LONG, iter([TEXT])):
         response = Response(200, body, [*PLAIN, ("etag", tag)])
-        assert get(answer(response), "etag") == coded
-        assert get(answer(response, ""), "etag") == tag
+        assert get(respond(response), "etag") == encoded
+        assert get(respond(response, ""), "etag") == tag
 
 
-def test_what_was_true_of_the_other_bytes_goes() -> None:
+def test_fields_about_the_plain_bytes_are_removed() -> None:
     fields = [
         ("Content-Length", "3"),
         ("Accept-Ranges", "bytes"),
@@ -345,25 +347,25 @@ def test_what_was_true_of_the_other_bytes_goes() -> None:
     kept = [("Content-Type", "text/plain"), ("Set-Cookie", "a"), ("Set-Cookie", "b")]
     for body in (TEXT, LONG, iter([TEXT])):
         response = Response(200, body, [*fields, *kept])
-        coded = answer(response)
-        assert sorted(coded.headers) == sorted(
+        encoded = respond(response)
+        assert sorted(encoded.headers) == sorted(
             [*kept, ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
         )
-        assert answer(response, "").headers == [*fields, *kept, ("Vary", "Accept-Encoding")]
+        assert respond(response, "").headers == [*fields, *kept, ("Vary", "Accept-Encoding")]
 
 
-# --- a client that refuses the plain bytes -------------------------------------------------------
+# --- a client that refuses the plain bytes --------------------------------------------------------
 
 
 @pytest.mark.parametrize("accepts", ["identity;q=0", "*;q=0", "identity;q=0, gzip;q=0, br"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("body", [b"", TEXT, LONG])
 @pytest.mark.parametrize("fields", [PLAIN, []])
-def test_what_has_no_acceptable_form_is_406(
+def test_no_acceptable_representation_is_406(
     accepts: str, method: str, body: bytes, fields: list[tuple[str, str]]
 ) -> None:
     with pytest.raises(ProtocolError) as caught:
-        answer(Response(200, body, fields), accepts, method=method)
+        respond(Response(200, body, fields), accepts, method=method)
     assert caught.value.status == 406
     assert dict(caught.value.headers) == {"Vary": "Accept-Encoding"}
 
@@ -393,47 +395,47 @@ def test_a_body_that_is_refused_is_closed() -> None:
 
     for body in (Source(), LateSource(), iter(())):
         with pytest.raises(ProtocolError):
-            answer(Response(200, body, PLAIN), "identity;q=0")
+            respond(Response(200, body, PLAIN), "identity;q=0")
     assert closed == ["plain", "asynchronous"]
 
 
 @pytest.mark.parametrize("accepts", ["gzip, identity;q=0", "gzip, *;q=0"])
 @pytest.mark.parametrize("body", [b"", b"short", NOISE, NOISE * 2])
 @pytest.mark.parametrize("media_type", ["text/plain", "image/png"])
-def test_it_gets_a_coding_even_if_that_saves_nothing(
+def test_a_client_that_refuses_identity_gets_a_coding_that_saves_nothing(
     accepts: str, body: bytes, media_type: str
 ) -> None:
     for whole in (body, iter([body])):
-        coded = answer(Response(200, whole, [("Content-Type", media_type)]), accepts)
-        assert read(coded) == body
-        assert get(coded, "vary") == "Accept-Encoding"
+        encoded = respond(Response(200, whole, [("Content-Type", media_type)]), accepts)
+        assert read(encoded) == body
+        assert get(encoded, "vary") == "Accept-Encoding"
 
 
 @pytest.mark.parametrize(
     ("method", "status"),
     [("POST", 200), ("PUT", 201), ("DELETE", 200), ("GET", 404), ("HEAD", 500)],
 )
-def test_but_what_has_been_done_is_told_in_any_form(method: str, status: int) -> None:
+def test_results_of_a_post_are_sent_in_any_form(method: str, status: int) -> None:
     response = Response(status, LONG, PLAIN)
-    assert answer(response, "identity;q=0", method=method).body is LONG
-    busy = answer(response, "identity;q=0, gzip", method=method, stage=FullStage())
+    assert respond(response, "identity;q=0", method=method).body is LONG
+    busy = respond(response, "identity;q=0, gzip", method=method, stage=FullStage())
     assert busy.body is LONG
     assert get(busy, "vary") == "Accept-Encoding"
 
 
-# --- a full pool ---------------------------------------------------------------------------------
+# --- a full pool ----------------------------------------------------------------------------------
 
 
-def test_with_a_full_pool_it_is_sent_as_it_is() -> None:
+def test_with_a_full_pool_the_body_is_sent_as_it_is() -> None:
     for least in (LEAST_BYTES, 0):
-        same = answer(
+        same = respond(
             Response(200, LONG, [*PLAIN, ("ETag", '"x"')]), stage=FullStage(), least=least
         )
         assert same.body is LONG
         assert get(same, "etag") == '"x"'
         assert get(same, "vary") == "Accept-Encoding"
     with pytest.raises(ProtocolError) as caught:
-        answer(Response(200, LONG, PLAIN), "gzip, identity;q=0", stage=FullStage())
+        respond(Response(200, LONG, PLAIN), "gzip, identity;q=0", stage=FullStage())
     assert caught.value.status == 503
 
 
@@ -442,12 +444,12 @@ def test_encode_in_pool() -> None:
     assert play(encode_in_pool(LONG, "gzip"), FullStage()) is None
 
 
-# --- zstd ----------------------------------------------------------------------------------------
+# --- zstd -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def zstd(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As from Python 3.14 on; before, with a double of its module (see test_codings.py)."""
+    """As from Python 3.14 on; before, with a double of its module (see test_encoders.py)."""
     monkeypatch.setattr(responses, "MADE", ("zstd", "gzip"))
     if encoders._zstd is None:
         monkeypatch.setattr(encoders, "_zstd", zstd_double)
@@ -466,20 +468,20 @@ def zstd(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_zstd_is_the_better_one(zstd: None, accepts: str, coding: str) -> None:
     for text in (TEXT, LONG):
-        coded = answer(Response(200, text, [*PLAIN, ("ETag", '"x"')]), accepts)
-        assert read(coded, coding) == text
-        assert get(coded, "etag") == f'"x-{coding}"'
+        encoded = respond(Response(200, text, [*PLAIN, ("ETag", '"x"')]), accepts)
+        assert read(encoded, coding) == text
+        assert get(encoded, "etag") == f'"x-{coding}"'
 
 
 def test_a_stream_of_a_handler_is_gzip(zstd: None) -> None:
-    """An encoder of zstd takes too much memory to give one to every client."""
-    assert read(answer(Response(200, iter([TEXT]), PLAIN), "zstd, gzip")) == TEXT
-    same = answer(Response(200, iter([TEXT]), PLAIN), "zstd")
+    """A zstd encoder takes too much memory to give one to every client."""
+    assert read(respond(Response(200, iter([TEXT]), PLAIN), "zstd, gzip")) == TEXT
+    same = respond(Response(200, iter([TEXT]), PLAIN), "zstd")
     assert get(same, "content-encoding") is None
     assert get(same, "vary") == "Accept-Encoding"
 
 
-# --- all of it -----------------------------------------------------------------------------------
+# --- all of it ------------------------------------------------------------------------------------
 
 
 @given(
@@ -490,13 +492,13 @@ def test_a_stream_of_a_handler_is_gzip(zstd: None) -> None:
     least=st.sampled_from([0, 10, LEAST_BYTES]),
     full=st.booleans(),
 )
-def test_it_is_always_the_same_text_in_a_form_that_is_accepted(
+def test_the_text_is_always_the_same_in_an_accepted_form(
     body: bytes, streamed: bool, accepts: str, media_type: str, least: int, full: bool
 ) -> None:
     response = Response(200, iter([body]) if streamed else body, [("Content-Type", media_type)])
     got: Response | None = None
     with suppress(ProtocolError):
-        got = answer(response, accepts, least=least, stage=FullStage() if full else None)
+        got = respond(response, accepts, least=least, stage=FullStage() if full else None)
     if got is None:
         assert full
         assert "identity;q=0" in accepts
@@ -513,7 +515,7 @@ def test_it_is_always_the_same_text_in_a_form_that_is_accepted(
         assert read(got) == body
 
 
-# --- through a server ----------------------------------------------------------------------------
+# --- through a server -----------------------------------------------------------------------------
 
 
 def test_through_a_server(serve: Serve) -> None:
@@ -527,7 +529,8 @@ def test_through_a_server(serve: Serve) -> None:
         got = client.ask(path, f"Accept-Encoding: {GZIP}")
         assert decode(got.body, "gzip") == text
         headed = client.ask(path, f"Accept-Encoding: {GZIP}", method="HEAD")
-        passing = ("date", "transfer-encoding")  # the latter is of the message, and HEAD has none
+        # The latter is about the message, and HEAD has none.
+        passing = ("date", "transfer-encoding")
         same = [field for field in got.fields if field[0] not in passing]
         assert [field for field in headed.fields if field[0] not in passing] == same
         assert client.ask(path).body == text

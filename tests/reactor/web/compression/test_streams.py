@@ -1,6 +1,6 @@
-"""Streams in a coding: a piece for a piece, readable at once, and closed whatever happens.
+"""Streams in a content coding: a piece for a piece, decodable at once, and closed whatever happens.
 
-They are driven here by hand, wish by wish, and at the end by a server.
+They are driven here by hand, operation by operation, and at the end by a server.
 """
 
 import threading
@@ -60,7 +60,7 @@ class Source:
 
 
 class LateSource(Source):
-    """The same, asynchronous; each piece is waited for."""
+    """The same, asynchronous; each piece is awaited."""
 
     def __aiter__(self) -> "LateSource":
         return self
@@ -105,7 +105,9 @@ def step(stream: BodyStream, stage: Stage | None = None) -> bytes:
 
 
 def play(awaitable: Any, stage: Stage) -> Any:
-    """What it returns; a wish that fails is thrown at the await, as a task does."""
+    """Run the coroutine and return its result; a failed operation raises at the await, as in a
+    task.
+    """
     running = Play(awaitable, stage)
     while running.wish is not None:
         try:
@@ -136,7 +138,7 @@ def late(*pieces: bytes) -> AsyncGenerator[bytes, None]:
     return generate()
 
 
-# --- pieces --------------------------------------------------------------------------------------
+# --- pieces ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
@@ -149,10 +151,10 @@ def test_a_piece_for_each_and_one_for_the_end(
     stream = encode_stream(make(pieces), coding)
     reader = Reader(coding)
     for piece in pieces:
-        coded = step(stream)
-        assert type(coded) is bytes
-        assert reader.read(coded) == piece  # all of it, before anything else is said
-        assert bool(coded) == bool(piece)  # what says nothing sends nothing
+        encoded = step(stream)
+        assert type(encoded) is bytes
+        assert reader.read(encoded) == piece  # all of it, before the next piece
+        assert bool(encoded) == bool(piece)  # an empty piece sends nothing
         assert not reader.ended
     assert reader.read(step(stream)) == b""
     assert reader.ended
@@ -161,25 +163,25 @@ def test_a_piece_for_each_and_one_for_the_end(
             step(stream)
 
 
-def test_long_pieces_are_coded_on_threads_and_short_ones_are_not() -> None:
+def test_long_pieces_are_encoded_on_threads_and_short_ones_are_not() -> None:
     for source in (iter, lambda pieces: late(*pieces)):
         stage = CountingStage()
         texts = [b"s" * INLINE_BYTES, b"l" * LONG, b"", b"x", b"m" * 10 * LONG]
-        coded = collect(encode_stream(source(texts), "gzip"), stage)
+        encoded = collect(encode_stream(source(texts), "gzip"), stage)
         assert stage.submitted == [Lane.COMPRESSION] * 2
-        assert decode(b"".join(coded), "gzip") == b"".join(texts)
+        assert decode(b"".join(encoded), "gzip") == b"".join(texts)
 
 
-def test_a_full_pool_is_waited_for() -> None:
+def test_a_full_pool_is_tried_again() -> None:
     stage = CountingStage(refusals=RETRIES - 1)
     stream = encode_stream(iter([b"l" * LONG]), "gzip")
-    coded = collect(stream, stage)
-    assert decode(b"".join(coded), "gzip") == b"l" * LONG
+    encoded = collect(stream, stage)
+    assert decode(b"".join(encoded), "gzip") == b"l" * LONG
     assert len(stage.naps) == RETRIES - 1
     assert sum(stage.naps) == pytest.approx(10, rel=0.01)
 
 
-def test_but_not_for_ever_and_then_nothing_follows() -> None:
+def test_retries_end_and_nothing_follows() -> None:
     stage = CountingStage(refusals=RETRIES)
     stream = encode_stream(iter([b"x", b"l" * LONG, b"y"]), "gzip")
     step(stream, stage)
@@ -201,14 +203,14 @@ def test_an_error_passes_through_and_nothing_follows(
     with pytest.raises(type(error)) as caught:
         step(stream)
     assert caught.value is error
-    with pytest.raises(StopAsyncIteration):  # no trailer, that would make it look whole
+    with pytest.raises(StopAsyncIteration):  # no trailer, which would make it look whole
         step(stream)
     assert not reader.ended
     drive(stream.aclose())
     assert source.closed == 1
 
 
-def test_what_is_no_bytes_is_an_error() -> None:
+def test_a_piece_that_is_not_bytes_is_an_error() -> None:
     for wrong in ("text", 7, "t" * LONG):
         with pytest.raises(TypeError):
             collect(encode_stream(iter([wrong]), "gzip"))  # type: ignore[arg-type]
@@ -219,7 +221,7 @@ def test_an_unknown_coding() -> None:
         encode_stream(iter(()), "br")
 
 
-# --- closing -------------------------------------------------------------------------------------
+# --- closing --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("source_type", [Source, LateSource])
@@ -268,8 +270,8 @@ def test_a_source_that_cannot_be_closed() -> None:
     drive(close_source(iter(())))
 
 
-def test_cancelled_while_a_thread_codes() -> None:
-    """The job goes on, alone with the encoder; the stream is at its end."""
+def test_cancelled_while_a_thread_encodes() -> None:
+    """The job goes on, alone with the encoder; the stream has ended."""
     stage = Stage()
     stage.holding = True
     source = Source(b"l" * LONG, b"y")
@@ -297,7 +299,7 @@ def test_it_is_a_generator_to_the_connection() -> None:
         assert source.closed == 1
 
 
-# --- through a server ----------------------------------------------------------------------------
+# --- through a server -----------------------------------------------------------------------------
 
 
 def read_chunk(client: Client) -> bytes:
@@ -335,7 +337,7 @@ def test_an_event_is_read_before_the_next_is_made(serve: Serve) -> None:
 def test_the_source_is_closed_when_the_body_is_not_wanted(
     serve: Serve, source_type: type[Source]
 ) -> None:
-    """For HEAD it is not even begun."""
+    """For HEAD it does not even begin."""
     sources: list[Source] = []
 
     def handle(request: Request) -> Response:
@@ -362,7 +364,9 @@ def test_the_source_is_closed_when_the_client_leaves(serve: Serve) -> None:
     running.wait_until(lambda: source.closed == 1)
 
 
-def test_what_fails_is_cut_and_looks_cut(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_stream_is_cut_and_looks_cut(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
     source = LateSource(b"x", RuntimeError("on purpose"))
     running = serve(lambda request: Response(200, encode_stream(source, "gzip")))
     client = running.connect()

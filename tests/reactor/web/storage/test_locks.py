@@ -1,4 +1,4 @@
-"""One at a time in a directory, in this process and among several; nobody waits long."""
+"""One change of a directory at a time, in this process and among several; nobody waits long."""
 
 import errno
 import fcntl
@@ -18,7 +18,7 @@ from reactor.web.storage import locks
 from reactor.web.storage.locks import (
     DirectoryBusy,
     directory_lock,
-    hold,
+    lock_while_open,
     retry_while_busy,
     try_lock,
 )
@@ -45,7 +45,7 @@ def directory(tmp_path: Path) -> Iterator[int]:
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator[int]:
-    """The same directory, opened once more: as another process would."""
+    """The same directory, opened a second time: as another process would."""
     descriptor = os.open(tmp_path, os.O_RDONLY)
     yield descriptor
     os.close(descriptor)
@@ -88,7 +88,7 @@ def test_the_lock_is_for_all_processes(directory: int, other: int) -> None:
     assert try_lock(other)
 
 
-def test_the_lock_is_let_go_after_an_error(directory: int, other: int) -> None:
+def test_the_lock_is_released_after_an_error(directory: int, other: int) -> None:
     with pytest.raises(ZeroDivisionError), directory_lock(directory):
         raise ZeroDivisionError
     with directory_lock(directory):
@@ -96,19 +96,19 @@ def test_the_lock_is_let_go_after_an_error(directory: int, other: int) -> None:
     assert try_lock(other)
 
 
-def test_directory_that_another_process_has(directory: int, other: int) -> None:
+def test_directory_that_another_process_has_locked(directory: int, other: int) -> None:
     assert try_lock(other)
     started = time.monotonic()
     with pytest.raises(DirectoryBusy) as caught, directory_lock(directory):
         raise AssertionError
-    assert time.monotonic() - started < 0.5  # a thread of the pool is not to be had for long
+    assert time.monotonic() - started < 0.5  # a pool thread is not occupied for long
     assert caught.value.status == 503
     fcntl.flock(other, fcntl.LOCK_UN)
     with directory_lock(directory):
         pass
 
 
-def test_thread_that_does_not_let_go(
+def test_thread_that_keeps_the_lock(
     directory: int, other: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locks, "PATIENCE", 0.01)
@@ -139,9 +139,9 @@ def test_file_system_without_locks(
 
     monkeypatch.setattr(fcntl, "flock", flock)
     with directory_lock(directory):
-        pass  # threads are still in order
+        pass  # threads still take turns
     with open(tmp_path / "a", "wb") as file:
-        assert hold(file.fileno())
+        assert lock_while_open(file.fileno())
 
 
 def test_lock_that_fails(directory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,19 +152,19 @@ def test_lock_that_fails(directory: int, tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(OSError), directory_lock(directory):
         raise AssertionError
     with open(tmp_path / "a", "wb") as file, pytest.raises(OSError):
-        hold(file.fileno())
+        lock_while_open(file.fileno())
 
 
-def test_hold(tmp_path: Path) -> None:
+def test_lock_while_open(tmp_path: Path) -> None:
     with open(tmp_path / "a", "wb") as file, open(tmp_path / "a", "rb") as same:
-        assert hold(file.fileno())
-        assert not hold(same.fileno())
+        assert lock_while_open(file.fileno())
+        assert not lock_while_open(same.fileno())
     with open(tmp_path / "a", "rb") as file:
-        assert hold(file.fileno())
+        assert lock_while_open(file.fileno())
         os.unlink(tmp_path / "a")
     with open(tmp_path / "b", "wb") as file:
         os.unlink(tmp_path / "b")
-        assert not hold(file.fileno())  # a sweep was faster
+        assert not lock_while_open(file.fileno())  # a sweep was faster
 
 
 def test_a_lock_ends_with_its_process(tmp_path: Path, directory: int) -> None:
@@ -186,7 +186,7 @@ def test_a_lock_ends_with_its_process(tmp_path: Path, directory: int) -> None:
 
 
 class Busy:
-    """A function that says DirectoryBusy for the first `times` times."""
+    """A function that raises DirectoryBusy the first `times` times."""
 
     def __init__(self, times: int) -> None:
         self.calls = 0
@@ -199,19 +199,19 @@ class Busy:
         return arguments
 
 
-def test_patiently() -> None:
+def test_retry_while_busy() -> None:
     for times in (0, 1, 5):
         assert drive(retry_while_busy(Busy(times), 1, "a")) == (1, "a")
 
 
-def test_patience_ends() -> None:
+def test_retries_end() -> None:
     busy = Busy(10**6)
     with pytest.raises(DirectoryBusy):
         drive(retry_while_busy(busy))
     assert (busy.calls - 1) * locks._PAUSE == pytest.approx(locks.PATIENCE)
 
 
-def test_other_errors_are_not_tried_again() -> None:
+def test_other_errors_are_not_retried() -> None:
     calls = []
 
     def fail() -> None:

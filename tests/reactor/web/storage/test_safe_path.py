@@ -1,4 +1,4 @@
-"""Nothing leads out of the directory, nothing blocks, and nothing stays open."""
+"""No path leads out of the directory, no call blocks, and no descriptor stays open."""
 
 import errno
 import fcntl
@@ -98,7 +98,7 @@ def test_files_at_any_depth(site: Path) -> None:
         ("a.txt\n",),
     ],
 )
-def test_what_is_not_there(site: Path, segments: tuple[str, ...]) -> None:
+def test_missing_files(site: Path, segments: tuple[str, ...]) -> None:
     with pytest.raises(OSError) as caught:
         Root(site).open_file(segments)
     assert caught.value.errno in (
@@ -142,7 +142,7 @@ def test_links_that_stay_inside(site: Path, link: str, target: str, content: str
     [
         "../secret.txt",
         "../site-2/secret.txt",
-        "../site/a.txt",  # it comes back, but it has been out
+        "../site/a.txt",  # it comes back, but it left the root
         "sub/../../secret.txt",
         "sub/../../site/a.txt",
         "{site}/../secret.txt",
@@ -177,7 +177,7 @@ def test_links_that_lead_nowhere(site: Path, target: str) -> None:
     assert caught.value.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR)
 
 
-def test_link_to_a_neighbour_whose_name_begins_like_ours(site: Path) -> None:
+def test_link_to_a_neighbour_whose_name_begins_like_the_root(site: Path) -> None:
     (site / "-2").mkdir()
     (site / "-2" / "secret.txt").write_text("another")
     (site / "link").symlink_to(f"{site}-2/secret.txt")
@@ -194,7 +194,7 @@ def test_links_to_directories(site: Path) -> None:
     root = Root(site)
     assert read(root, "inside", "c.txt") == "c"
     assert read(root, "absolute", "b.txt") == "b"
-    # A link's ".." is of the directory that it is in, not of the way that led there.
+    # A link's ".." belongs to the directory that holds the link, not to the way that led there.
     assert read(root, "inside", "up", "b.txt") == "b"
     for segments in (("outside", "secret.txt"), ("etc", "passwd")):
         with pytest.raises(FileNotFoundError):
@@ -226,7 +226,7 @@ def test_links_that_grow_without_end(site: Path) -> None:
 
 
 @pytest.mark.timeout(5)  # a FIFO without a writer would block
-def test_what_is_no_regular_file(site: Path) -> None:
+def test_other_kinds_of_files(site: Path) -> None:
     os.mkfifo(site / "fifo")
     (site / "link").symlink_to("fifo")
     with socket.socket(socket.AF_UNIX) as listening:
@@ -251,7 +251,7 @@ def test_devices(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileNotFoundError):
         Root("/dev").open_file((name,))
     assert opened[0] == b"/dev"
-    assert name.encode() not in opened  # the device was not so much as opened
+    assert name.encode() not in opened  # the device was not even opened
 
 
 def test_links_that_only_the_kernel_can_follow() -> None:
@@ -261,10 +261,10 @@ def test_links_that_only_the_kernel_can_follow() -> None:
         Root("/proc/self").open_file(("root", "etc", "passwd"))
 
 
-def after_look(
+def after_stat(
     monkeypatch: pytest.MonkeyPatch, name: bytes, change: Any, *, call: str = "open"
 ) -> None:
-    """Have `change` happen between the look at `name` and the call that uses it."""
+    """Run `change` between the stat of `name` and the call that uses it."""
     real = getattr(os, call)
 
     def raced(path: Any, *arguments: Any, **named: Any) -> Any:
@@ -283,7 +283,7 @@ def test_directory_that_becomes_a_link(site: Path, monkeypatch: pytest.MonkeyPat
         (site / "sub").rename(site / "old")
         (site / "sub").symlink_to("../site-2")
 
-    after_look(monkeypatch, b"sub", swap)
+    after_stat(monkeypatch, b"sub", swap)
     with pytest.raises(OSError) as caught:
         Root(site).open_file(("sub", "b.txt"))
     assert caught.value.errno in (errno.ENOTDIR, errno.ELOOP)
@@ -294,7 +294,7 @@ def test_file_that_becomes_a_link(site: Path, monkeypatch: pytest.MonkeyPatch) -
         (site / "a.txt").unlink()
         (site / "a.txt").symlink_to("../secret.txt")
 
-    after_look(monkeypatch, b"a.txt", swap)
+    after_stat(monkeypatch, b"a.txt", swap)
     with pytest.raises(OSError) as caught:
         Root(site).open_file(("a.txt",))
     assert caught.value.errno == errno.ELOOP
@@ -305,7 +305,7 @@ def test_file_that_becomes_a_link(site: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_link_that_becomes_something_else(
     site: Path, now: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Deployments do that, by a rename; it is looked at again, and is what it is now."""
+    """Deployments do that, by a rename; the name is examined again, and its new state counts."""
     (site / "link").symlink_to("sub/b.txt")
 
     def swap() -> None:
@@ -320,7 +320,7 @@ def test_link_that_becomes_something_else(
             os.mkfifo(site / "link")
         monkeypatch.undo()
 
-    after_look(monkeypatch, b"link", swap, call="readlink")
+    after_stat(monkeypatch, b"link", swap, call="readlink")
     if now == "file":
         assert read(Root(site), "link") == "new"
     else:
@@ -330,9 +330,7 @@ def test_link_that_becomes_something_else(
 
 
 @pytest.mark.timeout(5)
-def test_name_that_is_a_link_only_when_it_is_looked_at(
-    site: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_name_that_is_a_link_only_at_the_stat(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An attacker's game ends after as many rounds as links are followed."""
     (site / "link").symlink_to("a.txt")
 
@@ -351,7 +349,7 @@ def test_file_that_becomes_a_fifo(site: Path, monkeypatch: pytest.MonkeyPatch) -
         (site / "a.txt").unlink()
         os.mkfifo(site / "a.txt")
 
-    after_look(monkeypatch, b"a.txt", swap)
+    after_stat(monkeypatch, b"a.txt", swap)
     with pytest.raises(FileNotFoundError):
         Root(site).open_file(("a.txt",))
 
@@ -359,20 +357,22 @@ def test_file_that_becomes_a_fifo(site: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_directory_that_is_moved_out_while_a_link_climbs(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kernel's ".." would now be the directory with the secrets; ours is where we came from."""
+    """The kernel's ".." would now be the directory with the secrets; ours returns to where we came
+    from.
+    """
     (site / "sub" / "deep" / "link").symlink_to("../../secret.txt")
     (site / "secret.txt").write_text("harmless")
 
     def move() -> None:
         (site / "sub" / "deep").rename(site.parent / "deep")
 
-    after_look(monkeypatch, b"link", move, call="readlink")
+    after_stat(monkeypatch, b"link", move, call="readlink")
     assert read(Root(site), "sub", "deep", "link") == "harmless"
 
 
 @pytest.fixture(params=["O_PATH", "without"])
 def flags(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As it is here, and where there are no descriptors but those for reading."""
+    """The flags of this system, and those of a system whose descriptors are all for reading."""
     if request.param == "without":
         everywhere = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         monkeypatch.setattr(safe_path, "_SEARCHABLE", everywhere)
@@ -399,7 +399,7 @@ def test_directories(site: Path) -> None:
                 find(none)
 
 
-# --- the names that decide -----------------------------------------------------------------------
+# --- the names that decide ------------------------------------------------------------------------
 
 
 def place(path: Path) -> Place:
@@ -408,7 +408,7 @@ def place(path: Path) -> Place:
 
 
 def places_of(root: Root, *segments: str) -> set[Place]:
-    """Of a walk, whether it leads to a file or to nothing."""
+    """The places of a walk, whether it leads to a file or to nothing."""
     places: set[Place] = set()
     try:
         descriptor, _ = root.find_file(segments, places)
@@ -430,7 +430,7 @@ def test_place_in(site: Path) -> None:
     ("path", "names"),
     [
         ("a.txt", {"a.txt"}),
-        ("sub/deep/c.txt", {"sub/deep/c.txt"}),  # real directories decide nothing that changes here
+        ("sub/deep/c.txt", {"sub/deep/c.txt"}),  # renaming real directories changes nothing here
         ("link", {"link", "a.txt"}),
         ("chain", {"chain", "link", "a.txt"}),
         ("directory/b.txt", {"directory", "sub/b.txt"}),
@@ -466,7 +466,7 @@ def test_places(site: Path, path: str, names: set[str]) -> None:
 
 
 def test_places_are_added(site: Path) -> None:
-    """So that one set can have those of several walks; and who wants none need not ask."""
+    """One set can have those of several walks; callers without a set get none."""
     places: set[Place] = set()
     for name in ("a.txt", "none"):
         with suppress(OSError):
@@ -485,10 +485,10 @@ def test_places_are_added(site: Path) -> None:
     ),
     gone=st.booleans(),
 )
-def test_a_name_that_is_no_place_changes_nothing(
+def test_other_names_change_nothing(
     site: Path, targets: list[tuple[str, list[str]]], segments: list[str], changed: str, gone: bool
 ) -> None:
-    """Whatever is put where no place is, or taken from there, the same file is found, or none."""
+    """Whatever is put or removed at a name that is no place, the same file is found, or none."""
     for name, (start, parts) in zip(["l0", "sub/l1", "sub/deep/l2"], targets, strict=True):
         (site / name).unlink(missing_ok=True)
         (site / name).symlink_to((start.format(site=site) + "/".join(parts)) or ".")
@@ -529,12 +529,12 @@ def test_root_by_relative_path(site: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert read(root, "link") == "a"
 
 
-def test_root_of_all(site: Path) -> None:
+def test_root_of_the_file_system(site: Path) -> None:
     (site / "link").symlink_to(site.parent / "secret.txt")
     assert read(Root("/"), *(site / "link").parts[1:]) == "secret"
 
 
-def test_root_that_cannot_be(site: Path) -> None:
+def test_unusable_roots(site: Path) -> None:
     for path in (site / "none", site / "a.txt"):
         with pytest.raises(OSError):
             Root(path)
@@ -544,7 +544,7 @@ def test_names_are_utf_8_whatever_the_locale(site: Path) -> None:
     (Path(os.fsdecode(os.fsencode(site) + b"/caf\xc3\xa9"))).write_text("é")
     assert read(Root(site), "café") == "é"
     with pytest.raises(FileNotFoundError):
-        Root(site).open_file(("cafe\u0301",))  # the kernel normalizes nothing, and nor do we
+        Root(site).open_file(("cafe\u0301",))  # the kernel normalizes nothing, and neither do we
 
 
 @settings(

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from reactor import Cancelled, Future, Lane, ProtocolError
-from reactor.web.storage.locks import DirectoryBusy, hold, try_lock
+from reactor.web.storage.locks import DirectoryBusy, lock_while_open, try_lock
 from reactor.web.storage.safe_path import Root, place_in
 from reactor.web.uploads import atomic_file
 from reactor.web.uploads.atomic_file import AtomicFile, publish_file, remove_file
@@ -88,7 +88,7 @@ def is_held(path: Path) -> bool:
         os.close(descriptor)
 
 
-# --- what a commit says --------------------------------------------------------------------------
+# --- what a commit says ---------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("kind")
@@ -127,7 +127,7 @@ def test_after_a_commit_that_could_not_sync_the_directory(
     assert tree(site) == {"a": b"x"}
 
 
-# --- conditions ----------------------------------------------------------------------------------
+# --- conditions -----------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("kind")
@@ -303,7 +303,7 @@ def test_one_name_remains(site: Path) -> None:
         (site / "a").unlink()
 
 
-# --- in order ------------------------------------------------------------------------------------
+# --- in order -------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("kind")
@@ -378,7 +378,7 @@ def test_put_in_place_of_what_somebody_else_has_made(site: Path) -> None:
     assert tree(site) == {"sub/a": b"again"}
 
 
-# --- removing ------------------------------------------------------------------------------------
+# --- removing -------------------------------------------------------------------------------------
 
 
 def test_remove(site: Path) -> None:
@@ -419,7 +419,7 @@ def test_remove_is_on_the_disk(site: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert synced == [["sub"]]
 
 
-# --- what is in the making is held ---------------------------------------------------------------
+# --- what is in the making is held ----------------------------------------------------------------
 
 
 def test_named_file_is_held_from_its_first_byte_on(
@@ -463,9 +463,9 @@ def test_sweep_that_is_faster_than_our_lock(site: Path, monkeypatch: pytest.Monk
     def late(file: int) -> bool:
         if len(swept) < 2:
             swept.append(drive(sweep(Root(site))))
-        return hold(file)
+        return lock_while_open(file)
 
-    monkeypatch.setattr(atomic_file, "hold", late)
+    monkeypatch.setattr(atomic_file, "lock_while_open", late)
     begun(site, "a", b"x").commit()
     assert swept == [1, 1]
     assert tree(site) == {"a": b"x"}
@@ -473,7 +473,7 @@ def test_sweep_that_is_faster_than_our_lock(site: Path, monkeypatch: pytest.Monk
 
 def test_sweeps_without_end(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(atomic_file, "_NAMELESS", 0)
-    monkeypatch.setattr(atomic_file, "hold", lambda file: False)
+    monkeypatch.setattr(atomic_file, "lock_while_open", lambda file: False)
     upload = AtomicFile(Root(site), ("a",))
     with pytest.raises(ProtocolError) as caught:
         upload.begin()
@@ -502,9 +502,9 @@ def test_sweep_that_has_the_lock_before_us(site: Path, monkeypatch: pytest.Monke
             (name,) = site.glob(".*.part")
             others.append(os.open(name, os.O_WRONLY))
             assert try_lock(others[0])
-        return hold(file)
+        return lock_while_open(file)
 
-    monkeypatch.setattr(atomic_file, "hold", late)
+    monkeypatch.setattr(atomic_file, "lock_while_open", late)
     upload = begun(site, "a", b"x")
     assert len(list(site.glob(".*.part"))) == 1
     os.close(others[0])
@@ -538,7 +538,7 @@ def test_sweep_while_uploads_come_and_go(site: Path, monkeypatch: pytest.MonkeyP
     assert tree(site) == {f"f{number}": b"%d" % number for number in range(150)}
 
 
-# --- the sweep -----------------------------------------------------------------------------------
+# --- the sweep ------------------------------------------------------------------------------------
 
 
 def test_sweep(site: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -719,7 +719,7 @@ def test_sweep_where_files_cannot_be_locked(site: Path, monkeypatch: pytest.Monk
     assert set(tree(site)) == {"a", LEFT}
 
 
-# --- a process that is killed --------------------------------------------------------------------
+# --- a process that is killed ---------------------------------------------------------------------
 
 _SCRIPT = """
 import os, sys

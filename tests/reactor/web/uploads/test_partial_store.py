@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reactor import ProtocolError
-from reactor.web.storage.locks import hold
+from reactor.web.storage.locks import lock_while_open
 from reactor.web.storage.safe_path import Root
 from reactor.web.uploads.atomic_file import Stored
 from reactor.web.uploads.metadata import Record
@@ -253,7 +253,7 @@ def test_a_record_goes_before_the_bytes(
     assert gone == [f"{NAME}.json", f"{NAME}.part"]
 
 
-# --- damage ----------------------------------------------------------------------------------
+# --- damage ---------------------------------------------------------------------------------------
 
 
 GOOD: dict[str, Any] = {"segments": ["a"], "length": 3, "conditions": [], "ending": False}
@@ -419,7 +419,7 @@ def test_a_disk_that_becomes_full_keeps_what_it_took(
     part.close()
 
 
-# --- age -------------------------------------------------------------------------------------
+# --- age ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("later", "there"), [(100.0, True), (100.5, False), (-100.5, False)])
@@ -466,7 +466,7 @@ def test_files_that_are_not_ours_stay(uploads: PartialStore, tmp_path: Path) -> 
     assert sorted(os.listdir(tmp_path / ".uploads")) == ["notes.txt", "short.part"]
 
 
-# --- attacks ---------------------------------------------------------------------------------
+# --- attacks --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("target", ["outside", "inside", "nowhere", "file"])
@@ -547,13 +547,13 @@ def test_an_upload_that_is_removed_as_it_is_opened(
 ) -> None:
     """Another process unlinks it between our open and our lock: try again, and find nothing."""
     created(uploads, NAME, RECORD, NOW).close()
-    real = hold
+    real = lock_while_open
 
     def late(file: int) -> bool:
         (tmp_path / f".uploads/{NAME}.part").unlink(missing_ok=True)
         return real(file)
 
-    monkeypatch.setattr("reactor.web.uploads.partial_store.hold", late)
+    monkeypatch.setattr("reactor.web.uploads.partial_store.lock_while_open", late)
     with pytest.raises(InUse):
         uploads.open(NAME)
     assert uploads.open(NAME) is None
