@@ -18,16 +18,15 @@ directory, nor a link to what safepath would not open. It knows nothing of pages
 import os
 import re
 import stat
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from heapq import merge
 from itertools import islice
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from reactor.errors import ProtocolError
 from reactor.files.file import File
-from reactor.tasks.futures import Future
 from reactor.tasks.operations import in_pool
+from reactor.tasks.semaphore import WeightedSemaphore
 from reactor.web.storage.safe_path import Root
 
 BATCH: Final = 64  # names of one job
@@ -40,8 +39,6 @@ _FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NUMBER: Final = re.compile("[0-9]+")
 _NUMBERS: Final = 16  # in one name, that are compared as such
 _WIDEST: Final = 10**20 - 1  # what 20 digits can say
-
-T = TypeVar("T")
 
 
 class Order(NamedTuple):
@@ -68,63 +65,24 @@ class _Found(NamedTuple):
     modified: int
 
 
-class Desk:
-    """Where listings wait for their turn to read, and what all of them may hold. The loop's own."""
+class ListingQuota:
+    """What the listings of one mount share: turns to read, and memory for rows."""
 
     def __init__(self) -> None:
-        self.held = 0  # bytes
-        self._free = READERS
-        self._waiting: deque[Future[None]] = deque()
-
-    async def run(self, function: Callable[[], T]) -> T:
-        """What the function returns, called on the pool when it is our turn."""
-        await self._enter()
-        try:
-            return await in_pool(function)
-        finally:
-            self._leave()
-
-    def hold(self, count: int) -> None:
-        """Count bytes that are kept. Raises ProtocolError(503) when they are too many."""
-        if self.held + count > HELD_BYTES:
-            raise ProtocolError(
-                503, "Too many directories are being listed.", [("Retry-After", "5")]
-            )
-        self.held += count
-
-    async def _enter(self) -> None:
-        if self._free:
-            self._free -= 1
-            return
-        turn: Future[None] = Future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except BaseException:
-            if turn.done:
-                self._leave()  # it was given us, and is another's now
-            else:
-                self._waiting.remove(turn)
-            raise
-
-    def _leave(self) -> None:
-        """The place goes to who has waited longest: nobody slips in between."""
-        if self._waiting:
-            self._waiting.popleft().set_result(None)
-        else:
-            self._free += 1
+        self.turns = WeightedSemaphore(READERS)
+        self.rows = WeightedSemaphore(HELD_BYTES)  # in bytes of memory
 
 
 class Contents:
     """The entries of a directory; `complete` is False where there were too many."""
 
-    def __init__(self, desk: Desk, order: Order) -> None:
+    def __init__(self, quota: ListingQuota, order: Order) -> None:
         self.order = order
         self.directories = 0
         self.files = 0
         self.size = 0  # of all files, in bytes
         self.complete = True
-        self._desk = desk
+        self._quota = quota
         self._held = 0
         self._runs: list[list[bytes]] = []
 
@@ -139,12 +97,14 @@ class Contents:
 
     def __del__(self) -> None:
         # Not in a `finally` of who sends them: a generator that never began has none.
-        self._desk.held -= self._held
+        self._quota.rows.release(self._held)
 
     def add(self, batch: Sequence[_Found]) -> None:
         rows = [_row(one, self.order) for one in batch]
         held = sum(map(len, rows)) + ROW_BYTES * len(rows)
-        self._desk.hold(held)
+        if not self._quota.rows.try_acquire(held):
+            reason = "The server is listing too many large directories."
+            raise ProtocolError(503, reason, [("Retry-After", "5")])
         self._held += held
         if not self._runs or len(self._runs[-1]) >= RUN:
             self._runs.append([])
@@ -158,17 +118,18 @@ class Contents:
 
 
 async def read_directory(
-    desk: Desk, root: Root, segments: Sequence[str], order: Order, most: int
+    quota: ListingQuota, root: Root, segments: Sequence[str], order: Order, most: int
 ) -> Contents:
     """What is in the directory, `most` entries of it. Raises OSError; ProtocolError(503) when busy.
 
     Which ones, where there are more, is up to the file system.
     """
-    contents = Contents(desk, order)
+    contents = Contents(quota, order)
     reader = await in_pool(_Reader, root, tuple(segments))
     more = True
     while more:
-        batch, more = await desk.run(reader.read)
+        async with quota.turns.hold():
+            batch, more = await in_pool(reader.read)
         room = most - len(contents)
         contents.add(batch[:room])
         if len(batch) > room:

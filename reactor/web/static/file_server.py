@@ -16,7 +16,7 @@ listing; a directory without, which is redirected. A single-page application ans
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from errno import ENOENT
 from typing import Final
@@ -123,11 +123,12 @@ class Files:
             idle=limits.open_file_idle,
             share=mounts,
             clock=clock,
+            prepare=self._prepare,
         )
         self._coded = CompressedCache(max(1, limits.coded_bytes // mounts))
         self._spa: Key = tuple(mount.spa.split("/")) if mount.spa else ()
         fields = tuple(mount.headers)
-        self._look = ListingOptions(
+        self._listing = ListingOptions(
             prefix=mount.prefix,
             uploads=mount.uploads,
             deletes=mount.deletes,
@@ -170,12 +171,14 @@ class Files:
         segments = (*key[:-1], INDEX) if directory else key
         if not is_plain(segments):
             raise FileNotFoundError(ENOENT, os.strerror(ENOENT))
-        opened = await self._open.find(key, segments)
-        if opened.prepared is None or opened.prepared.young:
-            # A tag is as good as the look that it comes from, which a slow disk makes an old one.
-            looked = self._wall() - (self._clock() - opened.checked)
-            opened.prepared = self._prepare(segments, opened.found, looked)
-        return opened
+        return await self._open.find(key, segments)
+
+    def _prepare(self, segments: Sequence[str], entry: Entry) -> None:
+        """Make the representations of an entry; those of a young file anew after each walk."""
+        if entry.prepared is None or entry.prepared.young:
+            # A tag is true of the time of the walk, which a slow disk makes a past one.
+            examined = self._wall() - (self._clock() - entry.checked)
+            entry.prepared = self._represent(segments, entry.found, examined)
 
     async def _without_file(self, request: Request, key: Key, error: OSError) -> Response:
         """A directory, the application of a single page, or nothing."""
@@ -201,7 +204,7 @@ class Files:
         """Raises OSError."""
         try:
             answer = compress(
-                request, await list_directory(request, self.root, key[:-1], self._look)
+                request, await list_directory(request, self.root, key[:-1], self._listing)
             )
             return answer if isinstance(answer, Response) else await answer
         except ProtocolError as error:
@@ -349,7 +352,7 @@ class Files:
         data = bytearray(file.size)
         return bytes(data) if file.look(0, memoryview(data)) else None
 
-    def _prepare(self, segments: Key, found: Found, now: float) -> _Representations:
+    def _represent(self, segments: Sequence[str], found: Found, now: float) -> _Representations:
         """For answers until the file changes; `now` is when it was looked at."""
         mount = self._mount
         status = found.plain.status

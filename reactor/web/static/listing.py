@@ -34,7 +34,7 @@ from reactor.messages.request import Request
 from reactor.messages.response import Response
 from reactor.tasks.operations import in_pool, sleep
 from reactor.web.semantics.negotiation import prefers_json
-from reactor.web.static.directory_reader import Contents, Desk, Entry, Order, read_directory
+from reactor.web.static.directory_reader import Contents, Entry, ListingQuota, Order, read_directory
 from reactor.web.storage.safe_path import Root
 
 ROWS: Final = 32  # entries that are made in one step: 2 ms where all names are long and strange
@@ -68,11 +68,11 @@ class ListingOptions:
     resumable: bool = False
     most: int = 100_000
     headers: Fields = ()
-    desk: Desk = field(default_factory=Desk, compare=False)
+    quota: ListingQuota = field(default_factory=ListingQuota, compare=False)
 
 
 async def list_directory(
-    request: Request, root: Root, segments: Sequence[str], look: ListingOptions
+    request: Request, root: Root, segments: Sequence[str], options: ListingOptions
 ) -> Response:
     """The directory below the root as HTML or, where the client prefers it, JSON.
 
@@ -80,24 +80,26 @@ async def list_directory(
     OSError for what is no directory or cannot be read, ProtocolError(503) when too much is listed.
     """
     as_json = prefers_json(request.headers.get("accept"))
-    page = _ACTIVE if look.uploads or look.deletes else _QUIET
-    headers = _headers(_JSON_FIELDS if as_json else page.fields, look)
+    page = _ACTIVE if options.uploads or options.deletes else _QUIET
+    headers = _headers(_JSON_FIELDS if as_json else page.fields, options)
     if request.method == "HEAD":
         await in_pool(_check, root, tuple(segments))
         return Response(200, _nothing(), headers)
-    contents = await read_directory(look.desk, root, segments, _order(request.query), look.most)
+    contents = await read_directory(
+        options.quota, root, segments, _order(request.query), options.most
+    )
     if as_json:
-        return Response(200, _json(contents, _path(segments, look)), headers)
-    return Response(200, _html(page, contents, request, segments, look), headers)
+        return Response(200, _json(contents, _path(segments, options)), headers)
+    return Response(200, _html(page, contents, request, segments, options), headers)
 
 
 def _check(root: Root, segments: Sequence[str]) -> None:
     os.close(root.open_directory(segments))
 
 
-def _headers(ours: Fields, look: ListingOptions) -> Fields:
-    given = {name.lower() for name, _ in look.headers} - {"vary"}  # which adds to ours
-    return (*((name, value) for name, value in ours if name.lower() not in given), *look.headers)
+def _headers(ours: Fields, options: ListingOptions) -> Fields:
+    given = {name.lower() for name, _ in options.headers} - {"vary"}  # which adds to ours
+    return (*((name, value) for name, value in ours if name.lower() not in given), *options.headers)
 
 
 def _order(query: str) -> Order:
@@ -107,12 +109,12 @@ def _order(query: str) -> Order:
     return Order(by if by in _FIRST else "name", asked.get("order") == "desc")
 
 
-def _path(segments: Sequence[str], look: ListingOptions) -> str:
-    prefix = look.prefix.strip("/")
+def _path(segments: Sequence[str], options: ListingOptions) -> str:
+    prefix = options.prefix.strip("/")
     return "/".join(("", *([prefix] if prefix else ()), *segments, ""))
 
 
-# --- a body on its way ---------------------------------------------------------------------------
+# --- a body on its way ----------------------------------------------------------------------------
 
 
 async def _nothing() -> AsyncIterator[bytes]:
@@ -149,7 +151,7 @@ def _date(seconds: int) -> str | None:
 def _href(entry: Entry) -> str | None:
     """Relative to the directory; "./" keeps a name with a colon from being a scheme.
 
-    None for a name that is not UTF-8: safepath would look for another.
+    None for a name that is not UTF-8: safepath would options for another.
     """
     try:
         entry.name.decode()
@@ -158,7 +160,7 @@ def _href(entry: Entry) -> str | None:
     return f"./{''.join(map(_quoted, entry.name))}{'/' if entry.size is None else ''}"
 
 
-# --- JSON ----------------------------------------------------------------------------------------
+# --- JSON -----------------------------------------------------------------------------------------
 
 _JSON_FIELDS: Final = (
     ("Content-Type", "application/json"),
@@ -188,7 +190,7 @@ def _json_entry(entry: Entry) -> str:
     )
 
 
-# --- HTML ----------------------------------------------------------------------------------------
+# --- HTML -----------------------------------------------------------------------------------------
 
 
 class _Page(NamedTuple):
@@ -236,17 +238,23 @@ _FORM: Final = _read("listing_form.html")
 
 
 def _html(
-    page: _Page, contents: Contents, request: Request, segments: Sequence[str], look: ListingOptions
+    page: _Page,
+    contents: Contents,
+    request: Request,
+    segments: Sequence[str],
+    options: ListingOptions,
 ) -> AsyncIterator[bytes]:
     order = contents.order
     kept = "" if order == Order() else escape(_query(order))
-    home = look.prefix.strip("/") or request.host or "/"
+    home = options.prefix.strip("/") or request.host or "/"
     values = {
-        "title": _MARKS.sub("", _visible(_path(segments, look))),  # which has text only
-        "can": " ".join(can for can in ("uploads", "deletes", "resumable") if getattr(look, can)),
+        "title": _MARKS.sub("", _visible(_path(segments, options))),  # which has text only
+        "can": " ".join(
+            can for can in ("uploads", "deletes", "resumable") if getattr(options, can)
+        ),
         "crumbs": _crumbs((home, *segments[:-1]), kept) if segments else "",
         "name": _visible(segments[-1] if segments else home),
-        "form": _FORM if look.uploads else "",
+        "form": _FORM if options.uploads else "",
         "sum": _summary(contents),
         "titles": "".join(_title(by, order) for by in _FIRST),
     }

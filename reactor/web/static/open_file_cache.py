@@ -21,11 +21,12 @@ import resource
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from reactor.files.file import File
-from reactor.tasks.futures import Future
-from reactor.tasks.operations import in_pool
+from reactor.tasks.operations import Operation, in_pool
+from reactor.tasks.single_flight import SingleFlight
 from reactor.web.storage.safe_path import Place, Root, place_in
 
 SIBLINGS: Final = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}  # by coding
@@ -46,7 +47,7 @@ class Version(NamedTuple):
 
 
 class OpenFile(NamedTuple):
-    """An open file, and its status when it was opened."""
+    """An open file, and its status when it was entry."""
 
     file: File
     status: os.stat_result
@@ -81,10 +82,6 @@ class Entry:
         self.wanted = found.began  # about when it was last asked for
 
 
-# Of a walk, for those who wait for it: what was found, an errno, or None if it was given up.
-_Outcome: TypeAlias = Entry | int | None
-
-
 class OpenFileCache:
     """The files below one root. Its methods are for the loop's thread."""
 
@@ -97,10 +94,12 @@ class OpenFileCache:
         idle: float,
         share: int = 1,
         clock: Callable[[], float] = time.monotonic,
+        prepare: Callable[[Sequence[str], "Entry"], object] = lambda segments, entry: None,
     ) -> None:
         """At most `most` descriptors; an entry is good for `age`, and kept for `idle` seconds.
 
-        `share` caches of this process share its part of RLIMIT_NOFILE.
+        `share` caches of this process share its part of RLIMIT_NOFILE. `prepare` is called with the
+        segments and the entry after each walk, on the loop, before the entry can be found.
         """
         self._root = root
         self._most = most
@@ -108,33 +107,34 @@ class OpenFileCache:
         self._idle = idle
         self._clock = clock
         self._share = share
+        self._prepare = prepare
         self._affordable: int | None = None
         self._entries: OrderedDict[Key, Entry] = OrderedDict()  # who may have to go soon is first
         self._by_place: dict[Place, set[Key]] = {}
-        self._walks: dict[Key, tuple[float, Future[_Outcome]]] = {}
+        self._walks: SingleFlight[Key, Entry] = SingleFlight(age, clock)
         self._changes = 0  # that we were told of
         self.descriptors = 0  # that entries hold
 
     def fresh(self, key: Key) -> Entry | None:
         """The entry for the path, if it needs no new walk."""
-        opened = self._entries.get(key)
-        if opened is None or self._clock() - opened.checked >= self._age:
+        entry = self._entries.get(key)
+        if entry is None or self._clock() - entry.checked >= self._age:
             return None
-        opened.used = True
-        return opened
+        entry.used = True
+        return entry
 
-    def changed(self, key: Key, opened: Entry) -> bool:
-        """Whether the file has been written to since it was opened; then the entry is dropped.
+    def changed(self, key: Key, entry: Entry) -> bool:
+        """Whether the file has been written to since it was entry; then the entry is dropped.
 
         What is there in its name's place now, a new walk tells.
         """
         try:
-            now = _version(os.fstat(opened.found.plain.file.descriptor))
+            now = _version(os.fstat(entry.found.plain.file.descriptor))
         except OSError:
             now = None
-        if now == opened.found.plain.version:
+        if now == entry.found.plain.version:
             return False
-        if self._entries.get(key) is opened:
+        if self._entries.get(key) is entry:
             self._drop(key)
         return True
 
@@ -144,33 +144,27 @@ class OpenFileCache:
         The files are held by the cache, or by nobody: `hold` them before anything is awaited.
         """
         while True:
-            opened = self.fresh(key)
-            if opened is not None:
-                return opened
-            walk = self._walks.get(key)
-            if walk is None or self._clock() - walk[0] >= self._age:
-                return await self._walk(key, segments)
-            outcome = await walk[1]
-            if isinstance(outcome, int):
-                raise OSError(outcome, os.strerror(outcome))
-            if outcome is not None and not outcome.found.plain.file.closed:
-                return outcome
-            # The walk was given up, or what it found was dropped before it was our turn.
+            entry = self.fresh(key)
+            if entry is None:
+                entry = await self._walks.run(key, partial(self._walk, key, segments))
+            if not entry.found.plain.file.closed:
+                return entry
+            # It was dropped between the end of the walk and this task's step.
 
     def forget(self, place: Place) -> None:
         """This name in this directory has changed: nothing that depended on it is served again."""
         self._changes += 1
-        self._walks.clear()
+        self._walks.forget_all()
         for key in tuple(self._by_place.get(place, ())):
             self._drop(key)
 
     def close_idle(self) -> None:
         """Close what nobody has asked for: a deleted file keeps its disk space while it is open."""
         now = self._clock()
-        for key, opened in tuple(self._entries.items()):
-            if opened.used:
-                opened.used, opened.wanted = False, now
-            elif now - opened.wanted >= self._idle:
+        for key, entry in tuple(self._entries.items()):
+            if entry.used:
+                entry.used, entry.wanted = False, now
+            elif now - entry.wanted >= self._idle:
                 self._drop(key)
 
     def close(self) -> None:
@@ -178,46 +172,47 @@ class OpenFileCache:
         for key in tuple(self._entries):
             self._drop(key)
 
-    # --- inside ----------------------------------------------------------------------------------
+    # --- inside -----------------------------------------------------------------------------------
 
-    async def _walk(self, key: Key, segments: Sequence[str]) -> Entry:
-        changes = self._changes
-        done: Future[_Outcome] = Future()
-        self._walks[key] = walk = (self._clock(), done)
-        outcome: _Outcome = None
-        try:
-            found = await in_pool(_walk, self._root, segments, self._clock)
-            known = changes == self._changes
-            outcome = opened = self._remember(key, found) if known else Entry(found)
-            return opened
-        except OSError as error:
-            self._drop(key)  # what it has led to keeps its disk space while it is open
-            outcome = error.errno  # not the error itself: each that is raised has its own way
-            raise
-        finally:
-            if self._walks.get(key) is walk:
-                del self._walks[key]
-            done.set_result(outcome)
+    def _walk(self, key: Key, segments: Sequence[str]) -> Operation[Entry]:
+        walked = partial(self._walked, key, segments, self._changes)
+        failed = partial(self._failed, key)
+        return in_pool(_walk, self._root, segments, self._clock).then(walked, failed)
 
-    def _remember(self, key: Key, found: Found) -> Entry:
-        opened = self._entries.get(key)
-        if opened is not None and opened.checked > found.began:
-            return opened  # a walk that began later was faster
-        if opened is not None and opened.found.versions() == found.versions():
-            self._unlink(key, opened)
-            opened.found = opened.found._replace(places=found.places)
-            opened.checked = found.began
-            opened.used = True
+    def _walked(self, key: Key, segments: Sequence[str], changes: int, found: Found) -> Entry:
+        """A walk that began before a change is for its waiters only and leaves no entry."""
+        if changes == self._changes:
+            return self._remember(key, segments, found)
+        entry = Entry(found)
+        self._prepare(segments, entry)
+        return entry
+
+    def _failed(self, key: Key, error: BaseException) -> None:
+        if isinstance(error, OSError):
+            self._drop(key)  # an open file keeps its disk space
+
+    def _remember(self, key: Key, segments: Sequence[str], found: Found) -> Entry:
+        entry = self._entries.get(key)
+        if entry is not None and entry.checked > found.began:
+            return entry  # a walk that began later was faster
+        if entry is not None and entry.found.versions() == found.versions():
+            self._unlink(key, entry)
+            entry.found = entry.found._replace(places=found.places)
+            entry.checked = found.began
+            entry.used = True
+            self._prepare(segments, entry)
             for file in found.files():
                 file.release()
         else:
             self._drop(key)
-            opened = self._entries[key] = Entry(found)
+            entry = Entry(found)
+            self._prepare(segments, entry)
+            self._entries[key] = entry
             self.descriptors += len(found.files())
         for place in found.places:
             self._by_place.setdefault(place, set()).add(key)
         self._make_room(key)
-        return opened
+        return entry
 
     def _make_room(self, newest: Key) -> None:
         """Who was used since it was last looked at here gets a second chance."""
@@ -225,25 +220,25 @@ class OpenFileCache:
             self._affordable = min(self._most, max(4, _affordable() // self._share))
         while self.descriptors > self._affordable and len(self._entries) > 1:
             key = next(iter(self._entries))
-            opened = self._entries[key]
-            if opened.used or key == newest:
-                opened.used = key == newest
+            entry = self._entries[key]
+            if entry.used or key == newest:
+                entry.used = key == newest
                 self._entries.move_to_end(key)
             else:
                 self._drop(key)
 
     def _drop(self, key: Key) -> None:
-        opened = self._entries.pop(key, None)
-        if opened is None:
+        entry = self._entries.pop(key, None)
+        if entry is None:
             return
-        self._unlink(key, opened)
-        files = opened.found.files()
+        self._unlink(key, entry)
+        files = entry.found.files()
         self.descriptors -= len(files)
         for file in files:
             file.release()
 
-    def _unlink(self, key: Key, opened: Entry) -> None:
-        for place in opened.found.places:
+    def _unlink(self, key: Key, entry: Entry) -> None:
+        for place in entry.found.places:
             keys = self._by_place[place]
             keys.discard(key)
             if not keys:
@@ -256,7 +251,7 @@ def _affordable() -> int:
 
 
 def _walk(root: Root, segments: Sequence[str], clock: Callable[[], float]) -> Found:
-    """On the pool: the file and its siblings, opened; each closes itself if nobody comes for it."""
+    """On the pool: the file and its siblings, entry; each closes itself if nobody comes for it."""
     began = clock()
     places: set[Place] = set()
     plain = _open(root, segments, places)

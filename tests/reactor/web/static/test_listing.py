@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import unquote_to_bytes, urljoin
 
 import pytest
@@ -28,9 +28,10 @@ from reactor.web.static import directory_reader, listing
 from reactor.web.static.directory_reader import (
     BATCH,
     READERS,
-    Desk,
     Entry,
+    ListingQuota,
     Order,
+    _Reader,
     natural,
     read_directory,
 )
@@ -147,7 +148,7 @@ def put(directory: Path, name: str | bytes, size: int = 0, age: int = 0) -> None
 def ask(
     directory: Path,
     path: str = "/",
-    look: ListingOptions | None = None,
+    options: ListingOptions | None = None,
     method: str = "GET",
     **headers: str,
 ) -> Response:
@@ -156,7 +157,7 @@ def ask(
     request = make_request(method, target, None, **headers)
     request.query = query
     segments = [unquote_to_bytes(name).decode() for name in target.split("/")[1:-1]]
-    return drive(list_directory(request, Root(directory), segments, look or ListingOptions()))
+    return drive(list_directory(request, Root(directory), segments, options or ListingOptions()))
 
 
 def body(response: Response) -> str:
@@ -166,14 +167,14 @@ def body(response: Response) -> str:
     return drive(collect(response.body))
 
 
-def read(directory: Path, path: str = "/", look: ListingOptions | None = None) -> Read:
-    return Read(body(ask(directory, path, look)))
+def read(directory: Path, path: str = "/", options: ListingOptions | None = None) -> Read:
+    return Read(body(ask(directory, path, options)))
 
 
 def read_json(
-    directory: Path, path: str = "/", look: ListingOptions | None = None
+    directory: Path, path: str = "/", options: ListingOptions | None = None
 ) -> dict[str, Any]:
-    response = ask(directory, path, look, Accept="application/json")
+    response = ask(directory, path, options, Accept="application/json")
     found: dict[str, Any] = json.loads(body(response))
     return found
 
@@ -185,7 +186,7 @@ def names(directory: Path, path: str = "/") -> list[str]:
     return told
 
 
-# --- what is shown -------------------------------------------------------------------------------
+# --- what is shown --------------------------------------------------------------------------------
 
 
 def test_a_page(directory: Path) -> None:
@@ -204,8 +205,8 @@ def test_the_same_as_json(directory: Path) -> None:
     put(directory, "a b.txt", 5)
     (directory / "photos").mkdir()
     os.utime(directory / "photos", (1.5, 1.5))
-    look = ListingOptions(prefix="/files/")
-    assert read_json(directory, look=look) == {
+    options = ListingOptions(prefix="/files/")
+    assert read_json(directory, options=options) == {
         "path": "/files/",
         "complete": True,
         "entries": [
@@ -225,7 +226,7 @@ def test_the_same_as_json(directory: Path) -> None:
             },
         ],
     }
-    assert read_json(directory, "/photos/", look)["path"] == "/files/photos/"
+    assert read_json(directory, "/photos/", options)["path"] == "/files/photos/"
     assert read_json(directory, "/photos/")["path"] == "/photos/"
 
 
@@ -312,14 +313,16 @@ def test_more_than_is_shown(directory: Path) -> None:
     for number in range(2 * BATCH + 2):
         put(directory, f"{number}", 1)
     most = 2 * BATCH + 1
-    told = read_json(directory, look=ListingOptions(most=most))
+    told = read_json(directory, options=ListingOptions(most=most))
     assert (len(told["entries"]), told["complete"]) == (most, False)
-    page = read(directory, look=ListingOptions(most=most))
+    page = read(directory, options=ListingOptions(most=most))
     assert len(page.rows) == most
     assert "more in this directory than the 129 entries" in page.texts["p"]
-    told = read_json(directory, look=ListingOptions(most=most + 1))
+    told = read_json(directory, options=ListingOptions(most=most + 1))
     assert (len(told["entries"]), told["complete"]) == (most + 1, True)
-    assert "130 files, 130\xa0B" in read(directory, look=ListingOptions(most=most + 1)).texts["p"]
+    assert (
+        "130 files, 130\xa0B" in read(directory, options=ListingOptions(most=most + 1)).texts["p"]
+    )
 
 
 @pytest.mark.parametrize("count", [1, BATCH - 1, BATCH, BATCH + 1, ROWS * 2])
@@ -330,7 +333,7 @@ def test_none_is_lost_at_a_seam(directory: Path, count: int) -> None:
     assert names(directory) == ["z", *map(str, range(count))]
 
 
-# --- order ---------------------------------------------------------------------------------------
+# --- order ----------------------------------------------------------------------------------------
 
 
 def test_sorted_by_each_column_both_ways(directory: Path) -> None:
@@ -415,7 +418,7 @@ def test_an_order_is_kept_on_the_way(directory: Path) -> None:
     assert told[0]["href"] == "./deep/"
 
 
-# --- names ---------------------------------------------------------------------------------------
+# --- names ----------------------------------------------------------------------------------------
 
 HOSTILE = [
     "<script>alert(1)<",
@@ -461,9 +464,9 @@ def test_hostile_names(directory: Path) -> None:
 def test_hostile_names_of_directories_above(directory: Path) -> None:
     for name in HOSTILE:
         (directory / name / "b").mkdir(parents=True)
-        look = ListingOptions(prefix='/"<&/')
+        options = ListingOptions(prefix='/"<&/')
         page = Read(
-            body(drive(list_directory(make_request("GET", "/"), Root(directory), [name], look)))
+            body(drive(list_directory(make_request("GET", "/"), Root(directory), [name], options)))
         )
         assert page.tags & {"script", "h2"} == set()
         assert page.crumbs == [('"<&', "../")]
@@ -471,7 +474,9 @@ def test_hostile_names_of_directories_above(directory: Path) -> None:
         assert [row.href for row in page.rows] == ["./b/"]
         page = Read(
             body(
-                drive(list_directory(make_request("GET", "/"), Root(directory), [name, "b"], look))
+                drive(
+                    list_directory(make_request("GET", "/"), Root(directory), [name, "b"], options)
+                )
             )
         )
         assert [href for _, href in page.crumbs] == ["../../", "../"]
@@ -536,13 +541,13 @@ def behind(href: str) -> bytes:
     return unquote_to_bytes(joined.removeprefix("http://host/files/"))
 
 
-# --- the page ------------------------------------------------------------------------------------
+# --- the page -------------------------------------------------------------------------------------
 
 
 def test_the_policy_allows_what_is_in_the_page_and_nothing_else(directory: Path) -> None:
     put(directory, "file")
-    for look in (ListingOptions(), ListingOptions(uploads=True), ListingOptions(deletes=True)):
-        response = ask(directory, look=look)
+    for options in (ListingOptions(), ListingOptions(uploads=True), ListingOptions(deletes=True)):
+        response = ask(directory, options=options)
         page = body(response)
         policy = dict(
             part.split(" ", 1) for part in fields(response)["content-security-policy"].split("; ")
@@ -552,11 +557,11 @@ def test_the_policy_allows_what_is_in_the_page_and_nothing_else(directory: Path)
         assert policy.pop("base-uri") == policy.pop("frame-ancestors") == "'none'"
         assert policy.pop("form-action") == "'self'"
         assert policy.pop("img-src") == "data:"
-        if look.uploads or look.deletes:
+        if options.uploads or options.deletes:
             assert policy.pop("script-src") == source_of("script", page)
             assert policy.pop("connect-src") == "'self'"
         assert not policy
-        assert ("script" in Read(page).tags) == (look.uploads or look.deletes)
+        assert ("script" in Read(page).tags) == (options.uploads or options.deletes)
         handlers = {name for name in Read(page).attributes if name.startswith("on")}
         assert not handlers | ({"style"} & Read(page).attributes)
         assert "{{" not in page.replace("<script>", "").split("<script")[0]
@@ -585,21 +590,21 @@ def test_the_fields(directory: Path) -> None:
 
 
 def test_the_operator_has_the_last_word(directory: Path) -> None:
-    look = ListingOptions(headers=[("cache-control", "max-age=60"), ("X-Served-By", "us")])
-    both = ask(directory, look=ListingOptions(headers=[("Vary", "Origin")])).headers
+    options = ListingOptions(headers=[("cache-control", "max-age=60"), ("X-Served-By", "us")])
+    both = ask(directory, options=ListingOptions(headers=[("Vary", "Origin")])).headers
     assert [value for name, value in both if name == "Vary"] == [
         "Accept, Accept-Encoding",
         "Origin",
     ]
     for accept in ("", "application/json"):
-        found = fields(ask(directory, look=look, Accept=accept))
+        found = fields(ask(directory, options=options, Accept=accept))
         assert found["cache-control"] == "max-age=60"
         assert found["x-served-by"] == "us"
         assert found["vary"] == "Accept, Accept-Encoding"
 
 
 def test_the_form_is_there_where_files_are_taken(directory: Path) -> None:
-    page = body(ask(directory, look=ListingOptions(uploads=True, resumable=True)))
+    page = body(ask(directory, options=ListingOptions(uploads=True, resumable=True)))
     form = re.search(
         r'<form [^>]*>.*?<input type="file"[^>]*>.*?<button>.*?</form>', page, re.DOTALL
     )
@@ -607,21 +612,21 @@ def test_the_form_is_there_where_files_are_taken(directory: Path) -> None:
     assert 'method="post" action="./" enctype="multipart/form-data"' in form[0]
     assert re.search(r"<label>.*<input.*</label>", form[0])
     assert '<body data-can="uploads resumable">' in page
-    for look in (ListingOptions(), ListingOptions(deletes=True)):
-        assert "<form" not in body(ask(directory, look=look))
-    assert '<body data-can="deletes">' in body(ask(directory, look=ListingOptions(deletes=True)))
+    for options in (ListingOptions(), ListingOptions(deletes=True)):
+        assert "<form" not in body(ask(directory, options=options))
+    assert '<body data-can="deletes">' in body(ask(directory, options=ListingOptions(deletes=True)))
 
 
 def test_the_way_back(directory: Path) -> None:
     (directory / "a" / "b c" / "d").mkdir(parents=True)
-    look = ListingOptions(prefix="/files/")
-    page = read(directory, "/a/b%20c/d/", look)
+    options = ListingOptions(prefix="/files/")
+    page = read(directory, "/a/b%20c/d/", options)
     assert page.crumbs == [("files", "../../../"), ("a", "../../"), ("b c", "../")]
     assert page.texts["h1"] == "d"
     assert page.texts["title"] == "/files/a/b c/d/"
     assert page.attributes >= {"aria-label", "lang", "scope", "aria-sort"}
-    assert read(directory, "/", look).crumbs == []
-    assert read(directory, "/", look).texts["h1"] == "files"
+    assert read(directory, "/", options).crumbs == []
+    assert read(directory, "/", options).texts["h1"] == "files"
     assert read(directory, "/").texts["h1"] == "example.com"
 
 
@@ -672,7 +677,7 @@ def test_the_summary(directory: Path) -> None:
     assert read(directory).texts["p"] == "1 directory, 2 files, 1.0\xa0kB"
 
 
-# --- errors, HEAD --------------------------------------------------------------------------------
+# --- errors, HEAD ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -699,11 +704,11 @@ def test_head_reads_no_directory(directory: Path, monkeypatch: pytest.MonkeyPatc
     assert head.headers == ask(directory, Accept="application/json").headers
 
 
-# --- scale ---------------------------------------------------------------------------------------
+# --- scale ----------------------------------------------------------------------------------------
 
 
 class Counter:
-    """How often a function is called, and the most between two looks."""
+    """Counts the calls of a function, and the most of them between two notes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
         self.count = 0
@@ -711,11 +716,11 @@ class Counter:
         self._function = getattr(module, name)
         monkeypatch.setattr(module, name, self._call)
 
-    def _call(self, *arguments: Any, **options: Any) -> Any:
+    def _call(self, *arguments: Any, **named: Any) -> Any:
         self.count += 1
-        return self._function(*arguments, **options)
+        return self._function(*arguments, **named)
 
-    def look(self) -> None:
+    def note(self) -> None:
         self.most = max(self.most, self.count)
         self.count = 0
 
@@ -730,7 +735,7 @@ def test_ten_thousand_entries_in_small_steps(
     put(directory, "file 0")
     for number in range(1, 10_000):
         os.link(directory / "file 0", directory / f"file {number}")  # quicker than as many files
-    looked = Counter(monkeypatch, os, "stat")
+    examined = Counter(monkeypatch, os, "stat")
     made = [
         Counter(monkeypatch, directory_reader, "natural"),  # of the rows, as they are read
         Counter(monkeypatch, directory_reader, "Entry"),  # as they are merged
@@ -745,13 +750,13 @@ def test_ten_thousand_entries_in_small_steps(
     stage = Stage()
     play = Play(whole(), stage)
     while play.wish is not None:
-        looked.look()
+        examined.note()
         future = play.wish.start(stage)  # runs the job
-        looked.look()
+        examined.note()
         play.resume(future)
         for counter in made:
-            counter.look()
-    assert looked.most == BATCH
+            counter.note()
+    assert examined.most == BATCH
     assert [counter.most for counter in made] == [BATCH, ROWS, ROWS]
     assert max(map(len, play.result)) < 4 * listing.PIECE_CHARACTERS
     rows = Read(b"".join(play.result).decode()).rows
@@ -761,11 +766,11 @@ def test_ten_thousand_entries_in_small_steps(
 def test_a_row_is_small(directory: Path) -> None:
     for number in range(1000):
         put(directory, f"holiday picture {number:04}.jpeg", 1000)
-    desk = Desk()
-    contents = drive(read_directory(desk, Root(directory), (), Order("size"), 1000))
-    assert 0 < desk.held / 1000 < 200
+    quota = ListingQuota()
+    contents = drive(read_directory(quota, Root(directory), (), Order("size"), 1000))
+    assert 0 < quota.rows.used / 1000 < 200
     del contents
-    assert desk.held == 0
+    assert quota.rows.used == 0
 
 
 def test_all_listings_together_are_bounded(
@@ -773,24 +778,24 @@ def test_all_listings_together_are_bounded(
 ) -> None:
     for number in range(100):
         put(directory, f"{number:03}")
-    look = ListingOptions()
     monkeypatch.setattr(directory_reader, "HELD_BYTES", 30_000)
-    held = [ask(directory, look=look)]
-    each = look.desk.held
+    options = ListingOptions()
+    held = [ask(directory, options=options)]
+    each = options.quota.rows.used
     with pytest.raises(ProtocolError) as refused:
         while True:
-            held.append(ask(directory, look=look))
+            held.append(ask(directory, options=options))
     assert refused.value.status == 503
     assert len(held) == 30_000 // each > 1
-    assert look.desk.held == each * len(held)  # what was refused holds nothing
+    assert options.quota.rows.used == each * len(held)  # what was refused holds nothing
     assert body(held.pop())
-    assert ask(directory, look=look).status == 200  # there is room again
+    assert ask(directory, options=options).status == 200  # there is room again
     held.clear()  # never begun
-    assert look.desk.held == 0
-    assert ask(directory, look=ListingOptions()).status == 200
+    assert options.quota.rows.used == 0
+    assert ask(directory, options=ListingOptions()).status == 200
 
 
-# --- jobs and cancelling -------------------------------------------------------------------------
+# --- jobs and cancelling --------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -801,9 +806,9 @@ def same_descriptors() -> Iterator[None]:
     assert not opened_since(before)
 
 
-def start(directory: Path, look: ListingOptions, stage: Stage) -> Play:
+def start(directory: Path, options: ListingOptions, stage: Stage) -> Play:
     """A listing whose directory is open, and which waits for its turn to read or has it."""
-    play = Play(list_directory(make_request("GET", "/"), Root(directory), (), look), stage)
+    play = Play(list_directory(make_request("GET", "/"), Root(directory), (), options), stage)
     play.step()
     return play
 
@@ -828,15 +833,15 @@ def test_a_listing_that_is_cancelled_closes_its_directory(
     for number in range(3 * BATCH):
         put(directory, f"{number}")
     for steps in range(3):
-        look = ListingOptions()
-        play = start(directory, look, Stage())
+        options = ListingOptions()
+        play = start(directory, options, Stage())
         for _ in range(steps):
             play.step()
         with pytest.raises(Cancelled):
             play.throw(Cancelled())
         del play
         gc.collect()  # pytest's own view of the exception
-        assert look.desk.held == 0
+        assert options.quota.rows.used == 0
 
 
 def test_a_job_under_way_keeps_the_directory_open(directory: Path, same_descriptors: None) -> None:
@@ -858,9 +863,9 @@ def test_a_job_under_way_keeps_the_directory_open(directory: Path, same_descript
 def test_two_listings_read_at_a_time_in_turn(directory: Path) -> None:
     for number in range(BATCH):
         put(directory, f"{number}")
-    look, stage = ListingOptions(), Stage()
-    plays = [start(directory, look, stage) for _ in range(READERS + 2)]
-    # Who has a turn waits for a job, the others for a turn.
+    options, stage = ListingOptions(), Stage()
+    plays = [start(directory, options, stage) for _ in range(READERS + 2)]
+    # Those that have a turn wait for a job, the others for a turn.
     reading, waiting = plays[:READERS], plays[READERS:]
     turns = [play.wish for play in waiting]
     assert not any(turn.done for turn in turns)
@@ -883,9 +888,9 @@ def test_two_listings_read_at_a_time_in_turn(directory: Path) -> None:
 
 def test_who_gives_up_waiting_holds_up_nobody(directory: Path) -> None:
     put(directory, "file")
-    look, stage = ListingOptions(), Stage()
+    options, stage = ListingOptions(), Stage()
     first, second, gone, taken_away, last = (
-        start(directory, look, stage) for _ in range(READERS + 3)
+        start(directory, options, stage) for _ in range(READERS + 3)
     )
     with pytest.raises(Cancelled):
         gone.throw(Cancelled())
@@ -900,28 +905,32 @@ def test_who_gives_up_waiting_holds_up_nobody(directory: Path) -> None:
     second.step()
     assert last.result is not None
     assert second.result is not None
-    assert drive(list_directory(make_request("GET", "/"), Root(directory), (), look)).status == 200
+    assert (
+        drive(list_directory(make_request("GET", "/"), Root(directory), (), options)).status == 200
+    )
 
 
 def test_a_job_that_fails_gives_its_turn_back(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(directory, "file")
-    desk = Desk()
+    quota = ListingQuota()
 
-    def fail() -> None:
+    def fail(_: _Reader) -> NoReturn:
         raise OSError("a broken disk")
 
-    for _ in range(READERS + 1):
-        with pytest.raises(OSError, match="broken"):
-            drive(desk.run(fail))
-    assert len(drive(read_directory(desk, Root(directory), (), Order(), 1))) == 1
+    with monkeypatch.context() as broken:
+        broken.setattr(_Reader, "read", fail)
+        for _ in range(READERS + 1):
+            with pytest.raises(OSError, match="broken"):
+                drive(read_directory(quota, Root(directory), (), Order(), 1))
+    assert len(drive(read_directory(quota, Root(directory), (), Order(), 1))) == 1
 
 
 def test_an_entry_says_what_it_is(directory: Path) -> None:
     put(directory, b"\xff", 3)
     (directory / "sub").mkdir()
     os.utime(directory / "sub", (5, 5))
-    found = drive(read_directory(Desk(), Root(directory), (), Order(), 10))
+    found = drive(read_directory(ListingQuota(), Root(directory), (), Order(), 10))
     assert list(found.take()) == [Entry(b"sub", None, 5), Entry(b"\xff", 3, 1577836800)]
     assert (found.directories, found.files, found.size, found.complete) == (1, 1, 3, True)
