@@ -1,4 +1,4 @@
-"""The report that the repository shows: of a full run, of its raw data, and in the README."""
+"""The published report: made of a full run from its raw data, and shown on the page Performance."""
 
 import json
 import shutil
@@ -12,22 +12,22 @@ from loadtest.experiment.report.write import write
 from tests.support.paths import ROOT
 
 PUBLISHED = ROOT / "docs" / "experiment"
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs" / "performance.md").read_text()
 
 
 @pytest.fixture(scope="module")
 def again(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("report")
-    shutil.copyfile(PUBLISHED / samples.FILE, folder / samples.FILE)
-    write(folder)
-    return folder
+    directory = tmp_path_factory.mktemp("report")
+    shutil.copyfile(PUBLISHED / samples.FILE, directory / samples.FILE)
+    write(directory)
+    return directory
 
 
-def figures(folder: Path) -> Any:
-    return json.loads((folder / "report.json").read_text())
+def figures(directory: Path) -> Any:
+    return json.loads((directory / "report.json").read_text())
 
 
-def test_it_is_of_a_full_run_that_came_to_its_end() -> None:
+def test_the_report_is_of_a_complete_full_run() -> None:
     recorded = samples.read(PUBLISHED / samples.FILE)
     assert recorded.ended
     assert recorded.run.plan == "full"
@@ -36,13 +36,13 @@ def test_it_is_of_a_full_run_that_came_to_its_end() -> None:
     assert len(recorded.samples) == planned
 
 
-def test_it_says_what_its_raw_data_say(again: Path) -> None:
+def test_the_report_follows_from_its_raw_data(again: Path) -> None:
     assert figures(again) == figures(PUBLISHED)
     assert (again / "table.md").read_text() == (PUBLISHED / "table.md").read_text()
 
 
-def test_the_readme_has_its_table_and_its_pictures() -> None:
-    assert (PUBLISHED / "table.md").read_text().strip() in README
+def test_the_performance_page_has_its_table_and_its_plots() -> None:
+    assert (PUBLISHED / "table.md").read_text().strip() in PAGE
     for name in ("cpu.svg", "p99.svg"):
-        assert f"](docs/experiment/{name})" in README
+        assert f"](experiment/{name})" in PAGE
         assert (PUBLISHED / name).read_text().lstrip().startswith("<?xml")

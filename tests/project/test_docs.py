@@ -47,8 +47,17 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / link).exists(), link
 
 
+def test_the_index_lists_every_page() -> None:
+    links = set(LINK.findall((ROOT / "docs" / "index.md").read_text()))
+    assert {page.name for page in PAGES} - links == {"index.md"}
+
+
 def test_there_are_pages() -> None:
     assert {page.stem for page in PAGES} >= {
+        "index",
+        "files",
+        "operating",
+        "performance",
         "routing",
         "middlewares",
         "streaming",
