@@ -17,7 +17,6 @@ LONG_FUNCTIONS: Final = frozenset[str](
 
 LONG_MODULES: Final = frozenset[str](
     (
-        "loadtest/system.py",
         "reactor/http/connection.py",
         "reactor/web/static/file_server.py",
         "reactor/web/uploads/resumable.py",
@@ -49,7 +48,6 @@ REPEATED_CLASSES: Final = frozenset[str](
 
 STATEFUL_CLASSES: Final = frozenset[str](
     (
-        "loadtest/clients/connection.py:Connection",
         "loadtest/threaded/server.py:ThreadedServer",
         "reactor/messages/request.py:Request",
         "reactor/simulator/sockets.py:SimListener",
@@ -129,18 +127,13 @@ LOOSE_OPTIONS: Final = frozenset[str](
 LANGUAGE: Final = frozenset[str](
     (
         "README.md",
-        "docs/load-testing.md",
-        "docs/logging.md",
         "docs/middlewares.md",
         "docs/routing.md",
-        "docs/testing.md",
-        "loadtest/__init__.py",
         "loadtest/apps/",
         "loadtest/benchmarks/",
         "loadtest/clients/",
         "loadtest/experiment/",
         "loadtest/scenarios/",
-        "loadtest/system.py",
         "loadtest/threaded/",
         "reactor/__main__.py",
         "reactor/config/",
