@@ -32,7 +32,7 @@ from reactor.observe.log_writer import LogFile
 from reactor.observe.statistics import Statistics
 from reactor.server.admission import Admission, affordable_connections
 from reactor.server.logs import ServerLogs
-from reactor.server.shutdown import Phase, Shutdown
+from reactor.server.shutdown import Shutdown, ShutdownPhase
 from reactor.tasks.futures import Future
 from reactor.tasks.semaphore import WeightedSemaphore
 from reactor.tasks.task import Runtime, Task
@@ -148,7 +148,7 @@ class Server:
     @property
     def draining(self) -> bool:
         """Whether the server shuts down, or will when `shutdown_delay` is over."""
-        return self._shutdown.phase is not Phase.SERVING
+        return self._shutdown.phase is not ShutdownPhase.SERVING
 
     @property
     def statistics(self) -> Statistics:

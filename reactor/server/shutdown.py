@@ -20,7 +20,7 @@ from reactor.http.context import ServerContext
 from reactor.loop.reactor import Reactor
 
 
-class Phase(IntEnum):
+class ShutdownPhase(IntEnum):
     """How far a server's end has come."""
 
     SERVING = 0
@@ -39,7 +39,7 @@ class Shutdown:
         stop_accepting: Callable[[], object],
     ) -> None:
         """`connections` is the live collection of open ones; it is copied before each use."""
-        self.phase = Phase.SERVING
+        self.phase = ShutdownPhase.SERVING
         self._reactor = reactor
         self._limits = context.limits
         self._state = context.state
@@ -48,10 +48,10 @@ class Shutdown:
 
     def begin(self, grace: float) -> None:
         """Start the end of the server; a second call aborts everything now."""
-        if self.phase is not Phase.SERVING:
+        if self.phase is not ShutdownPhase.SERVING:
             self._abort_all()
             return
-        self.phase = Phase.LEAVING
+        self.phase = ShutdownPhase.LEAVING
         if self._limits.shutdown_delay:
             self._reactor.call_later(self._limits.shutdown_delay, self._drain, grace)
         else:
@@ -59,11 +59,11 @@ class Shutdown:
 
     def stop_if_done(self) -> None:
         """Stop the loop if the server drains and no connection is left."""
-        if self.phase is Phase.DRAINING and not self._connections:
+        if self.phase is ShutdownPhase.DRAINING and not self._connections:
             self._reactor.stop()
 
     def _drain(self, grace: float) -> None:
-        self.phase = Phase.DRAINING
+        self.phase = ShutdownPhase.DRAINING
         self._state.draining = True
         self._stop_accepting()
         if grace > 0 and self._connections:
