@@ -42,8 +42,9 @@ from loadtest.threaded.monitor import (
 )
 from loadtest.threaded.transport import BlockingTransport, ThreadLoop
 from reactor.errors import ProtocolError
-from reactor.http.connection import HttpConnection, State
+from reactor.http.connection import HttpConnection
 from reactor.http.context import Handler, Observer, ServerContext, ServerState
+from reactor.http.states import State
 from reactor.limits import Limits
 from reactor.net.listener import ACCEPT_PAUSE, OUT_OF_RESOURCES, bind
 from reactor.net.stream import RESET_ON_CLOSE

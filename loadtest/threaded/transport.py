@@ -23,7 +23,8 @@ from threading import Lock
 from typing import Any, Final
 
 from reactor.files.region import FileRegion
-from reactor.http.connection import READING, HttpConnection
+from reactor.http.connection import HttpConnection
+from reactor.http.states import READING
 from reactor.limits import Limits
 from reactor.loop.reactor import LONGEST_WAIT
 from reactor.loop.scheduler import Scheduler

@@ -6,6 +6,7 @@ generator, on a disk, nowhere. An ResponseBodyStream puts the frame around the p
 body to the length that its head has promised.
 """
 
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextvars import Context, copy_context
 from typing import Any, Final, Protocol, TypeAlias, cast
@@ -14,7 +15,7 @@ from reactor.errors import ResponseError
 from reactor.files.file import SCRATCH, WINDOW_BYTES, File
 from reactor.files.region import FileRegion, MultiRegion
 from reactor.messages.headers import Fields
-from reactor.messages.response import ResponseBody, Trailed, close_pieces
+from reactor.messages.response import Response, ResponseBody, Trailed, close_pieces
 from reactor.net.send_queue import JOIN_BYTES
 from reactor.protocol.chunked import LAST_CHUNK, encode_chunk, last_chunk
 from reactor.protocol.response_encoder import encode_trailers
@@ -22,6 +23,8 @@ from reactor.tasks.futures import Future, Lane
 from reactor.tasks.task import Runtime, Task
 
 LONGEST_AT_HAND: Final = 256 * 1024  # a longer answer is pulled, so that it is known how it goes
+
+log = logging.getLogger("reactor")
 
 Piece: TypeAlias = bytes | memoryview | FileRegion
 
@@ -41,6 +44,16 @@ def at_hand(head: bytes, region: FileRegion) -> Sequence[bytes | FileRegion]:
     answer = head + window
     region.release()
     return (answer,)
+
+
+def discard(response: Response, runtime: Runtime) -> None:
+    """Close the body of a response that is not sent; an error in doing so is logged."""
+    if isinstance(response.body, bytes):
+        return
+    try:
+        response.close(runtime)
+    except (Exception, SystemExit):
+        log.exception("the body of a response could not be closed")
 
 
 class Source(Protocol):

@@ -15,8 +15,9 @@ from collections.abc import Mapping, Sequence
 from selectors import SelectorKey
 from typing import Final
 
-from reactor.http.connection import HttpConnection, State
+from reactor.http.connection import HttpConnection
 from reactor.http.context import ServerContext
+from reactor.http.states import State
 from reactor.loop.reactor import Reactor
 from reactor.loop.tracer import WAIT, Reason, Tracer
 from reactor.messages.headers import Fields

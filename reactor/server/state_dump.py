@@ -12,7 +12,8 @@ from itertools import islice
 from operator import itemgetter
 from typing import Final
 
-from reactor.http.connection import HttpConnection, State
+from reactor.http.connection import HttpConnection
+from reactor.http.states import State
 from reactor.loop.describe import describe
 from reactor.loop.scheduler import LoopSnapshot
 from reactor.loop.timers import NEVER
@@ -66,12 +67,13 @@ def _connections(server: Server) -> Iterator[str]:
 
 
 def _connection(connection: HttpConnection, age: float, now: float) -> str:
-    transport, request = connection._transport.snapshot(), connection._request
+    snapshot = connection.snapshot()
+    transport, request = snapshot.transport, snapshot.request
     deadline = transport.deadline
     busy = f" for {now - request.started:.1f} s" if request is not None else ""
     until = "no deadline" if deadline == NEVER else f"deadline in {deadline - now:.1f} s"
     return (
-        f"{transport.peer[0]} {connection.state.name}: "
+        f"{transport.peer[0]} {snapshot.state.name}: "
         f"{request if request is not None else 'no request'}{busy}, {until}, "
         f"{transport.unsent} bytes unsent, open for {age:.1f} s"
     )

@@ -7,17 +7,8 @@ for, how long it may last, and that nothing is left of what is over.
 import selectors
 from typing import Final
 
-from reactor.http.connection import (
-    BODY,
-    DRAIN,
-    HANDLER,
-    HEAD,
-    IDLE,
-    LINGER,
-    PRODUCE,
-    HttpConnection,
-    State,
-)
+from reactor.http.connection import HttpConnection
+from reactor.http.states import BODY, DRAIN, HANDLER, HEAD, IDLE, LINGER, PRODUCE, State
 from reactor.limits import Limits
 from reactor.loop.reactor import Reactor
 from reactor.loop.timers import NEVER
@@ -48,14 +39,14 @@ class Invariants:
         live = self._check_timers()
         busy = self._called_soon()
         for connection in self._server.open_connections:
-            transport = connection._transport
+            transport = connection.transport
             assert isinstance(transport, Transport)
             self._note_state(connection)
             if transport._output >= BROKEN or transport in busy:
                 continue  # its end, or the end of its turn, is to come
             self._check_interest(connection, transport, waits=connection not in busy)
             self._check_deadline(connection, transport, live)
-            buffered = len(connection._parser.buffer)
+            buffered = len(connection.parser.buffer)
             if buffered > SURPLUS_BYTES + self._server.limits.head_bytes:
                 self._fail(connection, f"{buffered} bytes are held that nobody has asked for")
         memory = self._server._context.memory
@@ -79,7 +70,7 @@ class Invariants:
     # --- one connection --------------------------------------------------------------------------
 
     def _note_state(self, connection: HttpConnection) -> None:
-        name = str(connection._transport.peer[0])
+        name = str(connection.transport.peer[0])
         if self._states.get(name) is not connection.state:
             self._states[name] = connection.state
             self._network.note(f"{name}'s server", connection.state.name)
@@ -115,7 +106,7 @@ class Invariants:
             self._fail(connection, "its deadline would not be noticed")
 
     def _fail(self, connection: HttpConnection, what: str) -> None:
-        name = connection._transport.peer[0]
+        name = connection.transport.peer[0]
         raise Violation(f"{name}'s connection in {connection.state.name}: {what}")
 
     # --- the loop --------------------------------------------------------------------------------

@@ -19,8 +19,9 @@ from threading import get_ident
 from types import FrameType, TracebackType
 from typing import Any, Final, TypeAlias
 
-from reactor.http.connection import BODY, DRAIN, HANDLER, PRODUCE, HttpConnection
+from reactor.http.connection import HttpConnection
 from reactor.http.context import Handler
+from reactor.http.states import BODY, DRAIN, HANDLER, PRODUCE
 from reactor.limits import Limits
 from reactor.server.server import Server
 from reactor.simulator import SimClient, SimNetwork, SimWorld
@@ -196,7 +197,7 @@ class World:
 
     def _connection(self, client: SimClient) -> HttpConnection | None:
         for connection in self._world.server.open_connections:
-            end: Any = connection._transport._socket
+            end: Any = connection.transport._socket
             if end.other is client.socket:
                 return connection
         return None
@@ -245,8 +246,8 @@ class _Failures(logging.Handler):
 
 def _where(connection: HttpConnection) -> FrameType | None:
     """The innermost frame of what a connection waits for, if it is a coroutine or a generator."""
-    source = getattr(connection._outgoing, "_source", None)
-    waits: Any = getattr(connection._task, "_coroutine", None)
+    source = getattr(connection.writer and connection.writer.stream, "_source", None)
+    waits: Any = getattr(connection.task, "_coroutine", None)
     if waits is None:
         waits = getattr(source, "_iterator", None)
     frame = None

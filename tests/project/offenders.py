@@ -5,7 +5,6 @@ from typing import Final
 LONG_FUNCTIONS: Final = frozenset[str](
     (
         "loadtest/threaded/server.py:main",
-        "reactor/http/connection.py:HttpConnection._respond",
         "reactor/server/server.py:Server.__init__",
         "reactor/web/app/chain.py:_hooks",
         "tests/reactor/web/app/test_application.py:test_groups_have_prefixes_names_and_middlewares_of_their_own",
@@ -17,7 +16,6 @@ LONG_FUNCTIONS: Final = frozenset[str](
 
 LONG_MODULES: Final = frozenset[str](
     (
-        "reactor/http/connection.py",
         "reactor/web/static/file_server.py",
         "reactor/web/uploads/resumable.py",
     )
@@ -25,7 +23,7 @@ LONG_MODULES: Final = frozenset[str](
 
 REPEATED_CLASSES: Final = frozenset[str](
     (
-        "reactor/http/connection.py:State",
+        "reactor/http/states.py:State",
         "reactor/http/response_body.py:_Awaited",
         "reactor/http/response_body.py:_Iterated",
         "reactor/loop/reactor.py:Output",

@@ -13,7 +13,7 @@ from types import FrameType
 
 import reactor.loop.reactor
 from reactor import Response, Server
-from reactor.http.connection import TRANSITIONS, State
+from reactor.http.states import TRANSITIONS, State
 from reactor.limits import Limits
 from tests.support.paths import ROOT
 

@@ -254,7 +254,7 @@ def test_a_hot_file_of_100_kib_is_not_copied(
     """A send for the head and a sendfile; now and then a question whether it is in memory."""
     one, client, folder = hot
     (folder / "large.bin").write_bytes(os.urandom(100 * 1024))
-    for end in (client, *(it._transport._socket for it in one.server.open_connections)):
+    for end in (client, *(it.transport._socket for it in one.server.open_connections)):
         for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             end.setsockopt(socket.SOL_SOCKET, buffer, 1 << 20)
     data = request("/large.bin")

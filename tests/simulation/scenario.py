@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from reactor import Limits
-from reactor.http.connection import LINGER
+from reactor.http.states import LINGER
 from reactor.simulator import (
     Answer,
     Faults,
@@ -129,7 +129,7 @@ class Scenario:
             self.begun_before_the_end = dict(self.site.begun)
             for connection in self.world.server.open_connections:
                 if connection.state is LINGER:  # it has been answered, and is not waited for
-                    self.begun_before_the_end.pop(connection._transport.peer[0], None)
+                    self.begun_before_the_end.pop(connection.transport.peer[0], None)
             self.world.server.shut_down()
 
         self.world.reactor.call_soon_threadsafe(act)

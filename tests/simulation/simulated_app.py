@@ -403,7 +403,7 @@ class Exchanges:
         target = self._chance.choice(["/stubborn?", f"/sleep?ms={SLOW_SECONDS * 1000:.0f}"])
         data = f"GET {target} HTTP/1.1\r\nHost: sim\r\n\r\n".encode().replace(b"? ", b" ")
         return Exchange(
-            data, "GET", 503, b"The answer took too long.\n", must_close=True, seconds=60
+            data, "GET", 503, b"The response took too long.\n", must_close=True, seconds=60
         )
 
     def _malformed(self) -> Exchange:

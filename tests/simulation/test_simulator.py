@@ -3,10 +3,14 @@
 import re
 import socket
 from selectors import EVENT_READ
+from typing import cast
 
 import pytest
 
+from reactor.http import connection as http_connection
+from reactor.http import states
 from reactor.http.connection import HttpConnection
+from reactor.http.response_writer import ResponseWriter
 from reactor.loop.waker import Waker
 from reactor.net.listener import Listener
 from reactor.net.min_rate import MinimumRate
@@ -110,7 +114,7 @@ class Mutants:
         return "spin"
 
     def draining_does_not_push_the_deadline(self) -> str:
-        self._set(HttpConnection, "_extend_drain", lambda connection: None)
+        self._set(states, "extend_drain", lambda connection, now: None)
         return "it has no deadline"
 
     def bytes_that_move_earn_no_patience(self) -> str:
@@ -133,11 +137,12 @@ class Mutants:
         return "a file is held by"
 
     def a_body_is_not_closed(self) -> str:
-        self._set(HttpConnection, "_close_outgoing", lambda connection, outgoing: None)
+        self._set(ResponseWriter, "_close", lambda writer: None)
+        self._set(http_connection, "discard", lambda response, runtime: None)
         return "were not closed|a file is held"
 
     def nobody_lingers(self) -> str:
-        self._set(HttpConnection, "_linger", lambda connection: connection._transport.close())
+        self._set(HttpConnection, "_linger", lambda connection: connection.transport.close())
         return "then reset|got an answer to nothing: 0|was lost in the shutdown"
 
     def an_abort_is_a_close(self) -> str:
@@ -145,12 +150,13 @@ class Mutants:
         return "its end was no reset"
 
     def a_broken_body_gets_its_last_chunk(self) -> str:
-        def fail(connection: HttpConnection, error: BaseException) -> None:
-            connection._transport.write(LAST_CHUNK)
-            connection._keep_alive = False
-            connection._finish()
+        def fail(writer: ResponseWriter, error: BaseException) -> None:
+            connection = cast(HttpConnection, writer._connection)
+            connection.transport.write(LAST_CHUNK)
+            connection.keep_alive = False
+            connection.finish()
 
-        self._set(HttpConnection, "_fail_output", fail)
+        self._set(ResponseWriter, "_fail", fail)
         return "in place of|does not understand|its end was no reset"
 
     def accept_does_not_pause(self) -> str:
@@ -175,7 +181,7 @@ class Mutants:
         return "it waits for a request, but should for something else"
 
     def a_surplus_is_forgotten(self) -> str:
-        self._set(HttpConnection, "_serve_more", lambda connection: None)
+        self._set(HttpConnection, "serve_more", lambda connection: None)
         return "it waits|got . answers|deadlock|not come true|in place of"
 
 

@@ -9,8 +9,9 @@ from collections.abc import Coroutine, Iterator
 from selectors import EVENT_READ, SelectorKey
 from typing import Any
 
-from reactor.http.connection import HttpConnection, State
+from reactor.http.connection import HttpConnection
 from reactor.http.context import Handler
+from reactor.http.states import State
 from reactor.limits import Limits
 from reactor.loop.reactor import Reactor
 from reactor.simulator import Answer, Faults, SimClient, SimNetwork, SimWorld

@@ -16,6 +16,7 @@ from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
 from reactor.errors import ProtocolError
+from reactor.http.error_responses import FAILED
 from reactor.messages.request import Request
 from reactor.messages.response import Response, plain_response
 from reactor.web.app.chain import describe, is_asynchronous
@@ -28,7 +29,6 @@ ErrorHandler: TypeAlias = Callable[[Any, Any], Any]
 log = logging.getLogger("reactor")
 
 _PROBLEM: Final = "application/problem+json"
-_FAILED: Final = "The server failed to process this request."
 
 
 class ErrorHandlers:
@@ -153,4 +153,4 @@ def _with_required(response: Response, error: Exception) -> Response:
 
 def _failed(request: Request) -> str:
     """The sentence of a 500, with the request's id if it has one: the log has the same."""
-    return f"{_FAILED} Its id is {request.id}." if request.id else _FAILED
+    return f"{FAILED} Its id is {request.id}." if request.id else FAILED

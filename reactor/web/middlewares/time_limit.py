@@ -28,7 +28,7 @@ class TimeLimit:
         try:
             answer = await timeout(self._seconds, _told_apart(request, next))
         except TimeoutError:
-            raise ProtocolError(503, "The answer took too long.") from None
+            raise ProtocolError(503, "The response took too long.") from None
         if isinstance(answer, TimeoutError):
             raise answer
         return answer

@@ -20,16 +20,16 @@ from reactor import (
     sleep,
 )
 from reactor.files.file import WINDOW_BYTES
-from reactor.http.connection import (
+from reactor.http.connection import REQUESTS_PER_TURN
+from reactor.http.response_writer import PIECES_PER_TURN
+from reactor.http.states import (
     BODY,
     DRAIN,
     HANDLER,
     HEAD,
     IDLE,
     LINGER,
-    PIECES_PER_TURN,
     PRODUCE,
-    REQUESTS_PER_TURN,
     TRANSITIONS,
     State,
 )
@@ -190,7 +190,7 @@ def test_produce_has_no_deadline() -> None:
     world = World(lambda request: Response(200, quiet()))
     client = world.client(GET)
     assert world.state is PRODUCE
-    assert world.connection()._transport.deadline == float("inf")
+    assert world.connection().transport.deadline == float("inf")
     world.run(501)
     assert only(client).body == b"onetwo"
 
@@ -628,7 +628,7 @@ def test_an_interim_answer_waits_its_turn_behind_what_is_blocked() -> None:
     client = world.client(data, reads=False, buffers=SMALL_BUFFERS)
     world.run(1)
     assert not client.received
-    assert world.connection()._transport.unsent
+    assert world.connection().transport.unsent
     world.network.start(client.reading())
     world.run(5)
     assert [len(one.body) for one in client.answers(())] == [30_000, 100, 30_000]
@@ -670,8 +670,8 @@ def test_nothing_is_read_while_nobody_pulls() -> None:
     client = world.client(post(400_000), buffers=(65536, 65536, 65536, 65536))
     world.network.start(client.sending(b"x" * 400_000))
     world.run(10)
-    assert len(world.connection()._parser.buffer) <= 65536
-    assert world.connection()._transport.input is PAUSED
+    assert len(world.connection().parser.buffer) <= 65536
+    assert world.connection().transport.input is PAUSED
     pull.set_result(None)
     world.run(10)
     assert only(client).body == b"400000"

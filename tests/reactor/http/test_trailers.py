@@ -341,7 +341,7 @@ def test_a_body_whose_trailers_fail_is_cut_and_looks_cut(
     )
     assert received(world).endswith(b"3\r\none\r\n") or not received(world)
     assert world.end == "reset"  # type: ignore[attr-defined]
-    assert "in the middle of its answer" in caplog.text
+    assert "in the middle of its response" in caplog.text
     assert not world.server.connections
 
 

@@ -260,7 +260,7 @@ def cancel_timeout(serve: Serve) -> None:
     running = serve(handler, cancel_timeout=0.3)
     client = running.connect()
     client.send(request())
-    running.wait_until(lambda: any(c._task is not None for c in running.server.open_connections))
+    running.wait_until(lambda: any(c.task is not None for c in running.server.open_connections))
     began = time.monotonic()
     client.reset()
     assert ended.wait(TIMEOUT)
@@ -276,7 +276,7 @@ def shutdown_timeout(serve: Serve) -> None:
     running = serve(handler, shutdown_timeout=0.3)
     client = running.connect()
     client.send(request())
-    running.wait_until(lambda: any(c._task is not None for c in running.server.open_connections))
+    running.wait_until(lambda: any(c.task is not None for c in running.server.open_connections))
     began = time.monotonic()
     running.shut_down()
     assert running.join()
@@ -434,7 +434,7 @@ def crowd(running: Running, count: int) -> list[Client]:
     for client in clients:
         client.send(request())
     running.wait_until(
-        lambda: sum(c._task is not None for c in running.server.open_connections) == count
+        lambda: sum(c.task is not None for c in running.server.open_connections) == count
     )
     return clients
 
@@ -781,5 +781,5 @@ def test_limits_are_told_in_the_log(serve: Serve, caplog: pytest.LogCaptureFixtu
     assert client.ask("/slow").status == 503
     records = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert [record.getMessage() for record in records] == [
-        "<GET /slow HTTP/1.1> got no answer in time"
+        "<GET /slow HTTP/1.1> got no response in time"
     ]

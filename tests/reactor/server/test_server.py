@@ -737,7 +737,7 @@ def test_a_writer_that_does_not_read_is_not_read_either(serve: Serve) -> None:
         while sent < 100_000_000:
             sent += client.socket.send(request() * 1000)
     unsent = running.call(
-        lambda: max(one._transport.unsent for one in running.server.open_connections)
+        lambda: max(one.transport.unsent for one in running.server.open_connections)
     )
     assert unsent < 400_000
 
@@ -1328,7 +1328,7 @@ def test_what_is_spawned_ends_while_others_are_still_answered(serve: Serve) -> N
     running.call(lambda: running.server.spawn(upkeep()))
     client = running.connect()
     client.send(request())
-    running.wait_until(lambda: any(c._task for c in running.server.open_connections))
+    running.wait_until(lambda: any(c.task for c in running.server.open_connections))
     running.shut_down()
     running.wait_until(lambda: events == ["ended"])
     running.call(lambda: running.server.spawn(late()))

@@ -1380,7 +1380,7 @@ def test_a_server_that_does_not_listen() -> None:
 def test_bytes_behind_an_answer_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     def surplus(request: Request) -> Response:
         (connection,) = client.server.open_connections
-        connection._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        connection.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         return Response()
 
     with Client(surplus) as client, pytest.raises(BadAnswer, match="bytes follow"):

@@ -30,7 +30,7 @@ def test_only_the_time_to_the_answer_counts(path: str, status: int) -> None:
 def test_who_takes_too_long(path: str) -> None:
     with served(RequestId(), TimeLimit(0.4)) as client:
         answer = client.get(path)
-        assert (answer.status, answer.text) == (503, "The answer took too long.\n")
+        assert (answer.status, answer.text) == (503, "The response took too long.\n")
         assert answer.elapsed == pytest.approx(0.4, abs=0.01)
         assert answer.headers["x-request-id"]
         assert client.get("/plain").status == 200

@@ -347,7 +347,7 @@ def test_a_source_that_fails_is_cut_and_looks_cut(
     assert heard(client).events == [("message", "x", "")]
     assert client.end == "reset"
     assert watched.ended == 1
-    assert "in the middle of its answer" in caplog.text
+    assert "in the middle of its response" in caplog.text
 
 
 @simulated

@@ -1,0 +1,42 @@
+"""Where an error of a request becomes its response.
+
+The response to a ProtocolError says what was wrong with the request. Any other error is the
+server's own fault: it gets a log record, and the response says no more than that.
+"""
+
+import logging
+from typing import Final
+
+from reactor.errors import ProtocolError
+from reactor.messages.headers import Headers
+from reactor.messages.request import Request
+from reactor.messages.response import Response, plain_response
+
+FAILED: Final = "The server failed to process this request."
+
+log = logging.getLogger("reactor")
+
+
+def error_response(request: Request, error: BaseException) -> Response:
+    """The response to a request that has led to this error."""
+    if isinstance(error, ProtocolError):
+        return plain_response(error.status, error.reason, error.headers)
+    log.error("%r failed", request, exc_info=error)
+    return plain_response(500, FAILED)
+
+
+def no_response(returned: object) -> TypeError:
+    """The error of a handler that has returned something else than a response."""
+    return TypeError(f"a handler returned {returned!r}, which is no Response")
+
+
+def refused_request(line: str) -> Request:
+    """A request in place of bytes that are none, for the response and the access log.
+
+    `line` is the first line of these bytes. The connection is not kept, since where the next
+    request begins is in doubt.
+    """
+    method = "HEAD" if line.startswith("HEAD ") else ""  # a response to HEAD has no body
+    request = Request(method, line, "", "", 1, Headers())
+    request.keep_alive = False
+    return request

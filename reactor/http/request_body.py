@@ -1,0 +1,120 @@
+"""The body of the request in progress, cut by the parser from what the transport receives.
+
+A RequestBody is made for a request that has a body, and ends with its response. It is the
+BodySource of the request's Body: one pull at a time, which is met at once where bytes have arrived,
+and otherwise makes the connection wait in the state BODY. 100 (Continue) leaves at the first pull
+that finds bytes still to come (RFC 9110, section 10.1.1), never before a handler wants the body.
+"""
+
+from reactor.errors import ProtocolError
+from reactor.http.states import BODY, HANDLER, PRODUCE, Connection, rate_of
+from reactor.messages.headers import Fields
+from reactor.messages.response import Response
+from reactor.net.send_queue import JOIN_BYTES
+from reactor.net.stream import ENDED
+from reactor.protocol.response_encoder import encode_informational
+from reactor.tasks.futures import Future
+
+
+class RequestBody:
+    """The pulls of one request's body."""
+
+    __slots__ = ("_connection", "_pull", "error")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._pull: tuple[Future[bytes], int] | None = None  # who waits, for how many bytes
+        self.error: ProtocolError | None = None  # the body was malformed, late or cut
+
+    def pull(self, most: int) -> bytes | Future[bytes]:
+        """For Body: at most `most` bytes, or a future of them. Raises ProtocolError."""
+        if self.error is not None:
+            raise self.error
+        if self._pull is not None:
+            raise RuntimeError("this body is being read already")
+        connection = self._connection
+        request = connection.request
+        assert request is not None  # Body.close comes before its end
+        try:
+            piece = connection.parser.next_piece(most)
+            if piece is None and connection.transport.input is ENDED:
+                raise body_ended_early()
+        except ProtocolError as error:
+            self.error = error
+            raise
+        if piece is not None:
+            request.expects_continue = False  # it did not wait
+            return piece
+        if request.expects_continue:
+            request.expects_continue = False
+            self.inform(100, ())
+        future: Future[bytes] = Future()
+        self._pull = (future, most)
+        connection.enter(BODY)
+        return future
+
+    def inform(self, status: int, headers: Fields) -> bool:
+        """For Body: send a 1xx response, while the final one has not begun."""
+        connection = self._connection
+        request = connection.request
+        if request is None or request.minor == 0 or connection.writer is not None:
+            return False
+        connection.transport.write(encode_informational(status, headers))
+        return True
+
+    def received(self, count: int) -> None:
+        """`count` bytes have come while a pull waits."""
+        assert self._pull is not None
+        future, most = self._pull
+        connection = self._connection
+        deadline = rate_of(connection).moved(connection.context.reactor.now, count)
+        connection.transport.set_deadline(deadline)
+        try:
+            piece = connection.parser.next_piece(most)
+        except ProtocolError as error:
+            self.fail(error)
+            return
+        if piece is not None:
+            self._end_pull()
+            future.set_result(piece)
+
+    def fail(self, error: ProtocolError) -> None:
+        """The body that a pull waits for is malformed, late or cut."""
+        assert self._pull is not None
+        if self._connection.writer is not None:
+            self._connection.transport.abort()
+            return
+        future, _ = self._pull
+        self.error = error
+        self._end_pull()
+        future.set_exception(error)
+
+    def leave(self, response: Response) -> bool:
+        """The response is there. Returns whether the next request can follow on this connection.
+
+        What has arrived of a body that no handler wanted is dropped, unless the response may still
+        pull it; what has not arrived is not waited for.
+        """
+        if self._pull is not None:
+            future, _ = self._pull
+            self._end_pull()
+            future.set_exception(RuntimeError("the response came before the body was read"))
+        if self.error is not None:
+            return False
+        parser = self._connection.parser
+        if isinstance(response.body, bytes):
+            try:
+                while parser.next_piece(JOIN_BYTES):
+                    pass
+            except ProtocolError:
+                return False
+        return parser.body_complete
+
+    def _end_pull(self) -> None:
+        self._pull = None
+        self._connection.enter(HANDLER if self._connection.writer is None else PRODUCE)
+
+
+def body_ended_early() -> ProtocolError:
+    """The error of a body whose client has sent its FIN in the middle."""
+    return ProtocolError(400, "The request ended before its body did.")

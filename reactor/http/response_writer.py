@@ -1,0 +1,135 @@
+"""The body of the response in progress, pulled piece by piece and queued as the peer reads.
+
+A ResponseWriter is made for a response that is not queued whole: an iterator, a long file, one that
+is not in memory. The response's head has left by then, so that every error is an abort: what is cut
+looks cut. A piece is asked for when everything before it has gone; the connection waits in the
+state PRODUCE for a piece, and in DRAIN for the peer.
+"""
+
+import logging
+from typing import Final
+
+from reactor.errors import Cancelled, ResponseError
+from reactor.files.region import FileRegion
+from reactor.http.response_body import Piece, ResponseBodyStream
+from reactor.http.states import DRAIN, PRODUCE, Connection
+from reactor.messages.request import Request
+from reactor.messages.response import Response
+from reactor.net.pacing import TURN_BYTES
+from reactor.protocol.response_encoder import takes_trailers
+from reactor.tasks.futures import Future
+
+PIECES_PER_TURN: Final = 16  # of a body that is made as it is sent
+
+log = logging.getLogger("reactor")
+
+
+class ResponseWriter:
+    """A response whose head has left, and the stream of its body."""
+
+    __slots__ = ("_connection", "_request", "_response", "stream")
+
+    def __init__(
+        self, connection: Connection, request: Request, response: Response, length: int | None
+    ) -> None:
+        """`length`: bytes of the body as the head has promised them; None where it has not."""
+        self._connection = connection
+        self._request = request
+        self._response = response
+        chunked = length is None and request.minor > 0
+        trailed = takes_trailers(request, response.body)
+        runtime = connection.context.runtime
+        self.stream = ResponseBodyStream(response.body, length, chunked, runtime, trailed)
+
+    def begin(self) -> None:
+        """Pull the body, or let the response before it leave first."""
+        if self._connection.transport.blocked:
+            self._connection.enter(DRAIN)
+        else:
+            self._connection.enter(PRODUCE)
+            self._produce()
+
+    def proceed(self) -> None:
+        """Go on with the response, and, if it ends, with the next request."""
+        connection = self._connection
+        if connection.writer is self and connection.state is PRODUCE:
+            self._produce()
+            connection.serve_more()
+
+    def give_up(self) -> None:
+        """The connection is lost: close the body."""
+        self._observe()
+        self._close()
+
+    def _produce(self) -> None:
+        """Pull and send pieces of the body, as many as one turn allows and the peer takes."""
+        connection, stream = self._connection, self.stream
+        begun = stream.sent
+        for _ in range(PIECES_PER_TURN):
+            if connection.writer is not self or connection.state is not PRODUCE:
+                return
+            try:
+                piece = stream.next_piece(connection.transport.window)
+            except (Exception, SystemExit, Cancelled) as error:
+                self._fail(error)
+                return
+            if isinstance(piece, Future):
+                piece.add_callback(self._piece_arrived)
+                return
+            if not self._send(piece) or stream.sent - begun >= TURN_BYTES:
+                break
+        if connection.state is PRODUCE and connection.writer is self:
+            connection.context.runtime.call_soon(self.proceed)
+
+    def _piece_arrived(self, future: Future[Piece | None]) -> None:
+        if self._connection.writer is not self:
+            return
+        try:
+            piece = future.result()
+        except (Exception, SystemExit, Cancelled) as error:
+            self._fail(error)
+            return
+        if self._send(piece):
+            self._produce()
+        self._connection.serve_more()
+
+    def _send(self, piece: Piece | None) -> bool:
+        """Queue and flush a piece. Returns whether the next one can be pulled now."""
+        transport = self._connection.transport
+        try:
+            items = self.stream.frame(piece)
+        except ResponseError as error:
+            if isinstance(piece, FileRegion):
+                piece.release()
+            self._fail(error)
+            return False
+        for item in items:
+            transport.write(item)
+        if piece is None:
+            self._close()
+            self._observe()
+            self._connection.end_response(self._request)
+            return False
+        transport.flush()
+        if transport.unsent:
+            self._connection.enter(DRAIN)
+            return False
+        return True
+
+    def _fail(self, error: BaseException) -> None:
+        """The head has left: only a reset shows the client that this is not the whole."""
+        log.error("%r failed in the middle of its response", self._request, exc_info=error)
+        self._connection.transport.abort()
+
+    def _close(self) -> None:
+        try:
+            self.stream.close()
+        except (Exception, SystemExit):
+            log.exception("the body of a response could not be closed")
+
+    def _observe(self) -> None:
+        """The response has ended, well or not."""
+        observe = self._connection.context.state.observe
+        if observe is not None:
+            response = self._response
+            observe(self._request, response.status, response.headers, self.stream.sent)

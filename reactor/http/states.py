@@ -1,0 +1,285 @@
+"""The states of a connection: what each waits for, for how long, and what happens when time is up.
+
+A state is what a connection waits for between two turns of the loop. TRANSITIONS has the states
+that may follow each one, DEADLINES computes until when it may last, and TIMEOUTS has what is done
+when it lasts longer. HttpConnection.enter is the one place that changes a state and sets the
+deadline that belongs to it.
+
+`Connection` is the part of HttpConnection that its parts rely on: the deadlines of this module, the
+RequestBody and the ResponseWriter. They import this protocol instead of the connection, which
+imports them.
+"""
+
+import logging
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, Final, NamedTuple, Protocol
+
+from reactor.errors import ProtocolError
+from reactor.http.context import ServerContext
+from reactor.http.response_body import ResponseBodyStream
+from reactor.loop.timers import NEVER
+from reactor.messages.request import Request
+from reactor.messages.response import Response, plain_response
+from reactor.net.min_rate import MinimumRate
+from reactor.net.stream import ENDED, Stream, StreamSnapshot
+from reactor.protocol.request_parser import RequestParser
+from reactor.tasks.futures import Future
+from reactor.tasks.task import Task
+
+SHUTDOWN_LINGER: Final = 1.0  # seconds that a client's FIN is waited for when the server ends
+
+log = logging.getLogger("reactor")
+
+
+class State(IntEnum):
+    """What a connection waits for."""
+
+    IDLE = 0  # the next request
+    HEAD = 1  # the rest of a head
+    BODY = 2  # more of a body that a handler pulls
+    HANDLER = 3  # the response's head
+    PRODUCE = 4  # the next piece of a response body whose head has left
+    DRAIN = 5  # the peer to read
+    LINGER = 6  # the peer's FIN
+    CLOSED = 7
+
+
+IDLE, HEAD, BODY, HANDLER, PRODUCE, DRAIN, LINGER, CLOSED = State
+
+TRANSITIONS: Final[dict[State, frozenset[State]]] = {
+    IDLE: frozenset({HEAD, BODY, HANDLER, PRODUCE, DRAIN, LINGER, CLOSED}),
+    HEAD: frozenset({IDLE, DRAIN, LINGER, CLOSED}),
+    BODY: frozenset({HANDLER, PRODUCE, CLOSED}),
+    HANDLER: frozenset({IDLE, BODY, HANDLER, PRODUCE, DRAIN, LINGER, CLOSED}),
+    PRODUCE: frozenset({IDLE, BODY, PRODUCE, DRAIN, LINGER, CLOSED}),
+    DRAIN: frozenset({IDLE, PRODUCE, LINGER, CLOSED}),
+    LINGER: frozenset({CLOSED}),
+    CLOSED: frozenset(),
+}
+
+READING: Final = frozenset({IDLE, HEAD, BODY, LINGER})  # the socket is read in these states
+
+
+class ConnectionSnapshot(NamedTuple):
+    """A connection at one moment, for reports and tests."""
+
+    state: State
+    request: Request | None  # in progress
+    task: Future[Response] | None  # of a handler that has not returned its response yet
+    buffered: int  # bytes that were received and not parsed yet
+    transport: StreamSnapshot
+
+
+class IncomingBody(Protocol):
+    """The part of RequestBody that a deadline needs."""
+
+    def fail(self, error: ProtocolError) -> None:
+        """The body is malformed, late or cut."""
+
+
+class OutgoingBody(Protocol):
+    """The part of ResponseWriter that a deadline needs."""
+
+    @property
+    def stream(self) -> ResponseBodyStream:
+        """The pieces of the body, framed."""
+
+
+class Connection(Protocol):
+    """The part of HttpConnection that its parts use."""
+
+    state: State
+    transport: Stream
+    context: ServerContext
+    parser: RequestParser
+    request: Request | None
+    task: Future[Response] | None
+    rate: MinimumRate | None
+    last_deadline: float
+
+    @property
+    def body(self) -> IncomingBody | None:
+        """The request's body, while there is a request that has one."""
+
+    @property
+    def writer(self) -> OutgoingBody | None:
+        """The response's body, while it is made and sent piece by piece."""
+
+    def enter(self, state: State) -> None:
+        """Change the state."""
+
+    def serve_more(self) -> None:
+        """Go on with the next request, unless something is in progress."""
+
+    def respond(self, request: Request, response: Response) -> None:
+        """Send a response."""
+
+    def refuse(self, error: ProtocolError) -> None:
+        """Send the response to bytes that are no request, and close."""
+
+    def end_response(self, request: Request) -> None:
+        """The whole response is queued."""
+
+    def finish(self) -> None:
+        """Send what is queued and our FIN, and wait for the client's."""
+
+
+def take_snapshot(connection: Connection) -> ConnectionSnapshot:
+    """The connection at this moment."""
+    return ConnectionSnapshot(
+        state=connection.state,
+        request=connection.request,
+        task=connection.task,
+        buffered=len(connection.parser.buffer),
+        transport=connection.transport.snapshot(),
+    )
+
+
+# --- deadlines -----------------------------------------------------------------------------------
+
+
+def _idle_deadline(connection: Connection, now: float) -> float:
+    return now + connection.context.limits.idle_timeout
+
+
+def _head_deadline(connection: Connection, now: float) -> float:
+    return now + connection.context.limits.head_timeout
+
+
+def _body_deadline(connection: Connection, now: float) -> float:
+    return rate_of(connection).begin(now)
+
+
+def _handler_deadline(connection: Connection, now: float) -> float:
+    return min(
+        now + (connection.context.limits.handler_timeout or NEVER),
+        _half_closed_deadline(connection, now),
+    )
+
+
+def _half_closed_deadline(connection: Connection, now: float) -> float:
+    """NEVER while the client may send; then one deadline for the response, not for each piece.
+
+    NEVER also for a body whose length is known, since it ends by itself.
+    """
+    writer = connection.writer
+    if writer is not None and writer.stream.length is not None:
+        return NEVER
+    if connection.transport.input is ENDED and connection.last_deadline == NEVER:
+        connection.last_deadline = now + connection.context.limits.half_closed_timeout
+    return connection.last_deadline
+
+
+def _drain_deadline(connection: Connection, now: float) -> float:
+    rate, transport = rate_of(connection), connection.transport
+    rate.level = transport.unsent + transport.unacknowledged()
+    return rate.begin(now)
+
+
+def linger_deadline(connection: Connection, now: float) -> float:
+    """Until when the client's FIN is waited for, as long as bytes still come."""
+    return min(now + connection.context.limits.linger_timeout, connection.last_deadline)
+
+
+def shorten_linger(connection: Connection) -> None:
+    """The server ends: the client's FIN is not waited for much longer."""
+    now = connection.context.reactor.now
+    connection.last_deadline = min(connection.last_deadline, now + SHUTDOWN_LINGER)
+    connection.transport.set_deadline(linger_deadline(connection, now))
+
+
+def _no_deadline(connection: Connection, now: float) -> float:
+    return NEVER
+
+
+DEADLINES: Final[dict[State, Callable[[Connection, float], float]]] = {
+    IDLE: _idle_deadline,
+    HEAD: _head_deadline,
+    BODY: _body_deadline,
+    HANDLER: _handler_deadline,
+    PRODUCE: _half_closed_deadline,
+    DRAIN: _drain_deadline,
+    LINGER: linger_deadline,
+    CLOSED: _no_deadline,
+}
+
+
+def rate_of(connection: Connection) -> MinimumRate:
+    """The minimum rate that the client must keep, one for a request and its response.
+
+    A new one for each piece would forgive a client that sends or reads a byte now and then.
+    """
+    if connection.rate is None:
+        limits = connection.context.limits
+        connection.rate = MinimumRate(limits.min_rate, limits.min_rate_timeout)
+    return connection.rate
+
+
+# --- what happens when time is up ----------------------------------------------------------------
+
+
+def _time_out_idle(connection: Connection) -> None:
+    connection.finish()
+
+
+def _time_out_head(connection: Connection) -> None:
+    connection.refuse(ProtocolError(408, "The request's head did not come in time."))
+
+
+def _time_out_body(connection: Connection) -> None:
+    assert connection.body is not None
+    connection.body.fail(ProtocolError(408, "The request's body comes too slowly."))
+
+
+def _time_out_handler(connection: Connection) -> None:
+    """503, unless the client has sent its FIN and is taken for gone."""
+    request, task = connection.request, connection.task
+    if request is None or request.client_closed:
+        connection.transport.abort()
+        return
+    connection.task = None
+    if isinstance(task, Task):
+        task.cancel()
+    request.keep_alive = False
+    log.error("%r got no response in time", request)
+    connection.respond(request, plain_response(503, "The response took too long."))
+
+
+def _time_out_produce(connection: Connection) -> None:
+    connection.transport.abort()
+
+
+def _time_out_drain(connection: Connection) -> None:
+    """EVENT_WRITE comes late after a full buffer: ask the kernel before cutting a reader."""
+    now = connection.context.reactor.now
+    extend_drain(connection, now)
+    if connection.transport.deadline <= now:
+        connection.transport.abort()
+
+
+def extend_drain(connection: Connection, now: float) -> None:
+    """Count what the peer has acknowledged, and not what the kernel has swallowed."""
+    rate, transport = rate_of(connection), connection.transport
+    level = transport.unsent + transport.unacknowledged()
+    moved, rate.level = rate.level - level, level
+    transport.set_deadline(rate.moved(now, max(0, moved)))
+
+
+def _time_out_linger(connection: Connection) -> None:
+    now = connection.context.reactor.now
+    if now < connection.last_deadline and connection.transport.unacknowledged():
+        connection.transport.set_deadline(linger_deadline(connection, now))
+    else:
+        connection.transport.close()
+
+
+TIMEOUTS: Final[dict[State, Callable[[Connection], Any]]] = {
+    IDLE: _time_out_idle,
+    HEAD: _time_out_head,
+    BODY: _time_out_body,
+    HANDLER: _time_out_handler,
+    PRODUCE: _time_out_produce,
+    DRAIN: _time_out_drain,
+    LINGER: _time_out_linger,
+}
