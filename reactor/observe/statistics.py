@@ -24,7 +24,7 @@ from reactor.messages.headers import Fields
 from reactor.messages.request import Request
 from reactor.observe.log_writer import LogWriter
 from reactor.protocol.request_parser import METHODS
-from reactor.tasks.thread_pool import PoolLoad, ThreadPool
+from reactor.tasks.thread_pool import PoolSnapshot, ThreadPool
 
 # Upper bounds in seconds, the bound itself included; what takes longer than the last has its own.
 DURATIONS: Final = (
@@ -83,9 +83,9 @@ class Statistics:
         return self._service.reactor.sent
 
     @property
-    def pool(self) -> PoolLoad:
+    def pool(self) -> PoolSnapshot:
         """What the thread pool has to do at this moment."""
-        return self._pool.load()
+        return self._pool.snapshot()
 
     def connections(self) -> dict[str, int]:
         """How many are in which state, by its name in lower case. Looks at each."""

@@ -1,14 +1,13 @@
-"""What a server is doing at this moment, as text for the operator who asks.
+"""The state of a server at this moment, as text for the operator who asks (SIGUSR2).
 
-A look from outside, taken on the loop's thread between two callbacks: nothing is kept for it while
-nobody asks. It looks at the private parts of what it reports on, and changes none of them. Whatever
-there may be thousands of is counted, and a few are named.
+It is taken from outside, on the loop's thread between two callbacks: from the snapshots of the
+loop, the server, its connections and its pool. So nothing is kept for it while nobody asks, and
+nothing is changed. Where there may be thousands of something, they are counted and a few are named.
 """
 
 from collections import Counter
 from collections.abc import Iterator
 from heapq import nsmallest
-from itertools import islice
 from operator import itemgetter
 from typing import Final
 
@@ -18,10 +17,11 @@ from reactor.loop.describe import describe
 from reactor.loop.scheduler import LoopSnapshot
 from reactor.loop.timers import NEVER
 from reactor.net.transport import Transport
-from reactor.server.server import Server
+from reactor.server.server import Server, ServerSnapshot
 
-CONNECTIONS: Final = 50  # that are named, those that do something first
-TIMERS: Final = 20
+CONNECTIONS: Final = 50  # that are named, the busy ones first
+TIMERS: Final = 20  # that are named, the next ones
+TASKS: Final = 20  # that are named, the oldest ones
 
 
 def state_dump(server: Server) -> str:
@@ -30,36 +30,36 @@ def state_dump(server: Server) -> str:
 
 
 def _lines(server: Server) -> Iterator[str]:
-    loop = server.reactor.snapshot()
+    loop, state, pool = server.reactor.snapshot(), server.snapshot(), server.pool.snapshot()
     yield (
         f"loop: {loop.ready} sockets ready in this turn, {len(loop.timers) + loop.dead_timers} "
         f"timers ({loop.dead_timers} of them dead), {len(loop.callbacks)} callbacks "
         f"waiting; {loop.received} bytes received, {loop.sent} sent"
     )
-    yield from _connections(server)
+    yield from _connections(state, loop.now)
     yield from _timers(loop)
-    yield f"tasks beside the connections: {len(server._tasks)}"
-    yield from (f"    {describe(task)}" for task in islice(server._tasks.values(), TIMERS))
-    load = server.pool.load()
+    yield f"tasks beside the connections: {len(state.tasks)}"
+    yield from (f"    {describe(task)}" for task in state.tasks[:TASKS])
     yield (
-        f"pool: {load.threads} threads, {load.idle} of them idle; {load.files} file jobs and "
-        f"{load.compressions} compressions queued, {load.outside} waiting for a place"
+        f"pool: {pool.threads} threads, {pool.idle} of them idle; {pool.files} file jobs and "
+        f"{pool.compressions} compressions queued, {pool.outside} waiting for a place"
     )
-    for name, writer in server._logs.writers.items():
-        yield f"{name} log: {writer.lost} lines lost"
+    for name, lost in state.lost_lines.items():
+        yield f"{name} log: {lost} lines lost"
 
 
-def _connections(server: Server) -> Iterator[str]:
-    connections, now = server.open_connections, server.reactor.now
+def _connections(state: ServerSnapshot, now: float) -> Iterator[str]:
+    """A line on all of them, and a line for each of a few."""
+    connections = state.connections
     counts = Counter(connection.state for connection in connections)
-    states = ", ".join(f"{counts[state]} {state.name}" for state in State if counts[state])
+    states = ", ".join(f"{counts[one]} {one.name}" for one in State if counts[one])
     since = next(iter(connections.values()), now)
     yield (
-        f"connections: {len(connections)} open of {server.limits.connections} at most"
+        f"connections: {len(connections)} open of {state.connections_limit} at most"
         f"{' (' + states + ')' if states else ''}, the oldest for {now - since:.1f} s; "
-        f"{server._context.state.accepted} accepted; {'draining' if server.draining else 'serving'}"
+        f"{state.accepted} accepted; {'draining' if state.draining else 'serving'}"
     )
-    # In the order in which they came, and those that only wait for a request at the end.
+    # In the order of accepting, and those that only wait for a request at the end.
     named = nsmallest(CONNECTIONS, connections, key=lambda one: one.state is State.IDLE)
     yield from (f"    {_connection(one, now - connections[one], now)}" for one in named)
     if len(connections) > len(named):

@@ -14,7 +14,7 @@ from reactor.files.file import File
 from reactor.loop.reactor import Reactor
 from reactor.simulator.network import SimNetwork, Violation
 from reactor.tasks.futures import Lane
-from reactor.tasks.thread_pool import COMPRESSION_THREADS, ThreadPool, _Job
+from reactor.tasks.thread_pool import PoolJob, ThreadPool
 
 PAGE_BYTES: Final = 16 * 1024
 
@@ -100,22 +100,19 @@ class SimPool(ThreadPool):
         self._network = network
         self._seconds = seconds
 
-    def _enqueue(self, job: _Job) -> None:
+    def _enqueue(self, job: PoolJob) -> None:
         self._queues[job.lane].append(job)
         self._start_threads()
 
     def _start_threads(self) -> None:
-        while self._threads < self._most_threads and self._has_work() and not self._closed:
+        while self._threads < self._most_threads and not self._closed:
+            job = self._take()
+            if job is None:
+                return
             self._threads += 1
-            self._run_job()
+            self._run_job(job)
 
-    def _has_work(self) -> bool:
-        compressing = self._queues[Lane.COMPRESSION] and self._compressing < COMPRESSION_THREADS
-        return bool(self._queues[Lane.FILES] or compressing)
-
-    def _run_job(self) -> None:
-        job = self._take()
-        assert job is not None
+    def _run_job(self, job: PoolJob) -> None:
         network = self._network
         network.note("pool", f"begins a job of {job.lane.value}")
 
@@ -127,7 +124,7 @@ class SimPool(ThreadPool):
         network.threads.append(end)
         network.after(self._seconds(), end)
 
-    def _end_job(self, job: _Job) -> None:
+    def _end_job(self, job: PoolJob) -> None:
         result: Any = None
         error: BaseException | None = None
         try:
@@ -135,7 +132,7 @@ class SimPool(ThreadPool):
         except Exception as problem:
             error = problem
         if job.lane is Lane.COMPRESSION:
-            self._compressing -= 1
+            self._compressing.release()
         self._threads -= 1
         self._network.moves += 1
         self._network.note("pool", f"ends a job of {job.lane.value}: {error or 'done'}")

@@ -1,11 +1,13 @@
-"""Blocking calls on threads; results come back through the loop's one door for threads.
+"""Blocking calls on threads; their results come back through `call_soon_threadsafe`.
 
-The pool is for file I/O and for gzip of large bodies: calls that release the GIL. Files go first,
-and compression gets two of the threads at most, so a file never waits for it.
+The pool is for file I/O and for gzip of large bodies: calls that release the GIL. Each job is in a
+lane. File jobs go first, and compression jobs run on COMPRESSION_THREADS threads at most, so a file
+never waits for a compression.
 
-The queue is bounded. Beyond it a compression is refused (its caller answers uncompressed), and a
-file job waits outside, on the loop's side, for `timeout` seconds at most. Threads are daemons and
-made when they are needed: one that hangs on a dead disk does not keep the process alive.
+The queue is bounded. Beyond it a compression job is refused, and its caller sends the response
+uncompressed; a file job waits outside, on the loop's side, for `timeout` seconds at most. Threads
+are daemons and are started when they are needed: a thread that hangs on a dead disk does not keep
+the process alive.
 """
 
 import threading
@@ -17,14 +19,15 @@ from reactor.errors import PoolFull, ProtocolError
 from reactor.loop.reactor import Reactor
 from reactor.loop.timers import Timer
 from reactor.tasks.futures import Future, Lane
+from reactor.tasks.semaphore import WeightedSemaphore
 
 COMPRESSION_THREADS: Final = 2
 
 T = TypeVar("T")
 
 
-class _Job:
-    """A call, its future, and which lane it goes in."""
+class PoolJob:
+    """A call, its lane, and the Future of its result."""
 
     __slots__ = ("arguments", "function", "future", "lane", "timer")
 
@@ -35,43 +38,44 @@ class _Job:
         self.function = function
         self.arguments = arguments
         self.future: Future[Any] = Future()
-        self.timer: Timer | None = None
+        self.timer: Timer | None = None  # of a job outside: its time to wait for a place
 
 
-class PoolLoad(NamedTuple):
-    """What a pool has to do at one moment."""
+class PoolSnapshot(NamedTuple):
+    """Threads and jobs of a pool at one moment."""
 
     threads: int
-    idle: int  # of these
-    files: int  # jobs in the queues, and
-    compressions: int
-    outside: int  # file jobs that wait for a place in theirs
+    idle: int  # threads without a job
+    files: int  # queued jobs of this lane
+    compressions: int  # queued jobs of this lane
+    outside: int  # file jobs that wait for a place in the queue
 
 
 class ThreadPool:
-    """`threads` threads and `jobs` places to wait for one."""
+    """`threads` threads, and a queue of `jobs` places in front of them."""
 
     def __init__(self, reactor: Reactor, threads: int, jobs: int, timeout: float) -> None:
+        """`timeout` is how many seconds a file job waits for a place before it fails."""
         self._reactor = reactor
         self._most_threads = threads
         self._most_jobs = jobs
         self._timeout = timeout
-        self._outside: deque[_Job] = deque()  # file jobs without a place; the loop's alone
-        # What follows is shared with the threads, under the lock of this condition.
+        self._outside: deque[PoolJob] = deque()  # file jobs without a place; only the loop uses it
+        # The rest is shared with the threads, under the lock of this condition.
         self._work = threading.Condition()
-        self._queues: dict[Lane, deque[_Job]] = {lane: deque() for lane in Lane}
-        self._compressing = 0
+        self._queues: dict[Lane, deque[PoolJob]] = {lane: deque() for lane in Lane}
+        self._compressing = WeightedSemaphore(COMPRESSION_THREADS)
         self._threads = 0
         self._idle = 0
         self._closed = False
 
     def submit(self, lane: Lane, function: Callable[..., T], *arguments: Any) -> Future[T]:
-        """Run `function(*arguments)` on a thread.
+        """Run `function(*arguments)` on a thread; the Future gets its result or its error.
 
-        Raises PoolFull for a compression when there is no place; a file job's future fails with
-        ProtocolError(503) when it got none in time.
+        Where the queue is full, a compression job raises PoolFull, and a file job waits; its Future
+        fails with ProtocolError(503) when no place has become free in time.
         """
-        job = _Job(lane, function, arguments)
+        job = PoolJob(lane, function, arguments)
         if self._queued() < self._most_jobs:
             self._enqueue(job)
         elif lane is Lane.COMPRESSION:
@@ -81,13 +85,13 @@ class ThreadPool:
             self._outside.append(job)
         return job.future
 
-    def load(self) -> PoolLoad:
-        """A look at it from the loop; the threads go on meanwhile."""
+    def snapshot(self) -> PoolSnapshot:
+        """The pool at this moment, seen from the loop; the threads go on meanwhile."""
         files, compressions = (len(self._queues[lane]) for lane in Lane)
-        return PoolLoad(self._threads, self._idle, files, compressions, len(self._outside))
+        return PoolSnapshot(self._threads, self._idle, files, compressions, len(self._outside))
 
     def close(self) -> None:
-        """Let idle threads end; a busy one is left to itself."""
+        """End the idle threads. A busy one ends after its job."""
         with self._work:
             self._closed = True
             self._work.notify_all()
@@ -97,21 +101,21 @@ class ThreadPool:
     def _queued(self) -> int:
         return sum(map(len, self._queues.values()))
 
-    def _enqueue(self, job: _Job) -> None:
+    def _enqueue(self, job: PoolJob) -> None:
         with self._work:
             self._queues[job.lane].append(job)
             if self._idle:
                 self._work.notify()
-            # Who is idle may have been woken for a job before this one.
+            # A thread that still counts as idle may have been woken for a job before this one.
             if self._queued() > self._idle and self._threads < self._most_threads:
                 self._threads += 1
                 threading.Thread(target=self._run, name="reactor-pool", daemon=True).start()
 
-    def _give_up(self, job: _Job) -> None:
+    def _give_up(self, job: PoolJob) -> None:
         self._outside.remove(job)
         job.future.set_exception(ProtocolError(503, "The disk is too busy."))
 
-    def _finished(self, job: _Job, result: Any, error: BaseException | None) -> None:
+    def _finished(self, job: PoolJob, result: Any, error: BaseException | None) -> None:
         if error is None:
             job.future.set_result(result)
         else:
@@ -125,7 +129,7 @@ class ThreadPool:
     # --- on the threads --------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while (job := self._take()) is not None:
+        while (job := self._wait_for_job()) is not None:
             result, error = None, None
             try:
                 result = job.function(*job.arguments)
@@ -133,21 +137,30 @@ class ThreadPool:
                 error = problem
             if job.lane is Lane.COMPRESSION:
                 with self._work:
-                    self._compressing -= 1
+                    self._compressing.release()
                     self._work.notify()
             self._reactor.call_soon_threadsafe(self._finished, job, result, error)
             del job, result, error  # what they hold must not wait for this thread's next job
 
-    def _take(self) -> _Job | None:
+    def _wait_for_job(self) -> PoolJob | None:
         """The next job; None when the pool is closed."""
         with self._work:
             while not self._closed:
-                if self._queues[Lane.FILES]:
-                    return self._queues[Lane.FILES].popleft()
-                if self._queues[Lane.COMPRESSION] and self._compressing < COMPRESSION_THREADS:
-                    self._compressing += 1
-                    return self._queues[Lane.COMPRESSION].popleft()
+                job = self._take()
+                if job is not None:
+                    return job
                 self._idle += 1
                 self._work.wait()
                 self._idle -= 1
+        return None
+
+    def _take(self) -> PoolJob | None:
+        """Take the next job that may run now out of its queue, under the lock; None: there is none.
+
+        A compression job holds one of the COMPRESSION_THREADS until it has ended.
+        """
+        if self._queues[Lane.FILES]:
+            return self._queues[Lane.FILES].popleft()
+        if self._queues[Lane.COMPRESSION] and self._compressing.try_acquire():
+            return self._queues[Lane.COMPRESSION].popleft()
         return None

@@ -88,7 +88,7 @@ def test_tasks_the_pool_and_draining(serve: Serve) -> None:
 
     running = serve(handler)
     running.call(lambda: running.server.spawn(work()))
-    running.wait_until(lambda: running.server.pool.load().files == 0)
+    running.wait_until(lambda: running.server.pool.snapshot().files == 0)
     client = running.connect()
     client.send(request("/never"))
     running.wait_until(lambda: "1 HANDLER" in state_dump(running.server))

@@ -113,16 +113,16 @@ def test_whatever_a_job_raises_fails_its_future_and_no_more(
 
 def test_threads_are_made_when_they_are_needed(make: Make) -> None:
     world = make(threads=3)
-    assert world.pool._threads == 0
+    assert world.pool.snapshot().threads == 0
     for _ in range(5):
         world.result(world.pool.submit(FILES, int))
-        world.run_until(lambda: world.pool._idle == 1)
-    assert world.pool._threads == 1
+        world.run_until(lambda: world.pool.snapshot().idle == 1)
+    assert world.pool.snapshot().threads == 1
     gate = world.gate()
     for _ in range(5):
         world.pool.submit(FILES, gate.job)
     gate.wait_for(3)
-    assert world.pool._threads == 3
+    assert world.pool.snapshot().threads == 3
 
 
 def test_a_job_does_not_wait_behind_another_while_a_thread_could_be_made(make: Make) -> None:
@@ -131,7 +131,7 @@ def test_a_job_does_not_wait_behind_another_while_a_thread_could_be_made(make: M
     """
     world = make(threads=2)
     world.result(world.pool.submit(FILES, int))
-    world.run_until(lambda: world.pool._idle == 1)
+    world.run_until(lambda: world.pool.snapshot().idle == 1)
     gate = world.gate()
     world.pool.submit(FILES, gate.job)
     second = world.pool.submit(FILES, lambda: "second")
@@ -145,7 +145,7 @@ def test_a_file_wakes_a_thread_while_compressions_wait(make: Make) -> None:
     for _ in range(10):
         world.pool.submit(COMPRESSION, gate.job)
     gate.wait_for(COMPRESSION_THREADS)
-    world.run_until(lambda: world.pool._idle == 1)
+    world.run_until(lambda: world.pool.snapshot().idle == 1)
     for number in range(3):
         assert world.result(world.pool.submit(FILES, abs, -number)) == number
 
@@ -201,11 +201,11 @@ def test_a_file_waits_outside_and_gets_the_next_place(make: Make) -> None:
     jobs = [world.pool.submit(FILES, gate.job, 0)]
     gate.wait_for(1)
     jobs += [world.pool.submit(FILES, gate.job, number) for number in range(1, 10)]
-    assert len(world.pool._outside) == 7
+    assert world.pool.snapshot().outside == 7
     gate.open.set()
     assert [world.result(job) for job in jobs] == list(range(10))
-    assert not world.pool._outside
-    assert all(entry[2].armed != entry[0] for entry in world.reactor._timers)  # all cancelled
+    assert not world.pool.snapshot().outside
+    assert not world.reactor.snapshot().timers, "all are cancelled"
 
 
 def test_a_file_that_waits_too_long_is_503(make: Make) -> None:
@@ -246,7 +246,7 @@ def test_idle_threads_end_with_the_pool(make: Make) -> None:
         world.pool.submit(FILES, gate.job)
     gate.wait_for(3)
     gate.open.set()
-    world.run_until(lambda: world.pool._idle == 3)
+    world.run_until(lambda: world.pool.snapshot().idle == 3)
     world.pool.close()
     until = time.monotonic() + TIMEOUT
     while "reactor-pool" in [thread.name for thread in threading.enumerate()]:
