@@ -14,7 +14,7 @@ comes from one seed, and the same seed gives the same trace. What scenario is pl
 here but in tests/.
 """
 
-from reactor.simulator.client import Answer, SimClient, parse_answers
+from reactor.simulator.client import SimClient, SimResponse, parse_responses
 from reactor.simulator.disk import SimFile, SimPool
 from reactor.simulator.network import Script, SimNetwork, Violation
 from reactor.simulator.selector import SimSelector
@@ -23,7 +23,6 @@ from reactor.simulator.swimlane import swimlanes
 from reactor.simulator.world import Faults, SimReactor, SimTransport, SimWorld, simulation
 
 __all__ = [
-    "Answer",
     "Faults",
     "Script",
     "SimClient",
@@ -32,12 +31,13 @@ __all__ = [
     "SimNetwork",
     "SimPool",
     "SimReactor",
+    "SimResponse",
     "SimSelector",
     "SimSocket",
     "SimTransport",
     "SimWorld",
     "Violation",
-    "parse_answers",
+    "parse_responses",
     "simulation",
     "swimlanes",
 ]

@@ -18,7 +18,7 @@ Pace = Callable[[], tuple[int, float]]  # how many bytes the next recv asks for,
 
 
 @dataclass
-class Answer:
+class SimResponse:
     """What a client has got of one answer."""
 
     status: int
@@ -119,9 +119,9 @@ class SimClient:
 
     # --- what came -------------------------------------------------------------------------------
 
-    def answers(self, methods: Sequence[str]) -> list[Answer]:
+    def responses(self, methods: Sequence[str]) -> list[SimResponse]:
         """What came, for requests with these methods; interim answers are left out."""
-        return parse_answers(bytes(self.received), methods, self.end == "fin")
+        return parse_responses(bytes(self.received), methods, self.end == "fin")
 
     def _ended(self, how: str) -> None:
         if not self.end:
@@ -136,27 +136,27 @@ class SimClient:
             self._network.after(0.0, watcher)
 
 
-def parse_answers(data: bytes, methods: Sequence[str], closed: bool) -> list[Answer]:
+def parse_responses(data: bytes, methods: Sequence[str], closed: bool) -> list[SimResponse]:
     """The answers in `data`, the last one perhaps cut; a cut head is an answer with status 0."""
-    answers: list[Answer] = []
+    responses: list[SimResponse] = []
     while data:
         head, blank, rest = data.partition(b"\r\n\r\n")
         if not blank:
-            answers.append(Answer(0, {}))
+            responses.append(SimResponse(0, {}))
             break
         answer = _parse_head(head.decode("latin-1"))
         if 100 <= answer.status <= 199:
             data = rest
             continue
-        method = methods[len(answers)] if len(answers) < len(methods) else "GET"
+        method = methods[len(responses)] if len(responses) < len(methods) else "GET"
         data = _take_body(answer, method, rest, closed)
-        answers.append(answer)
+        responses.append(answer)
         if not answer.whole:
             break
-    return answers
+    return responses
 
 
-def _parse_head(head: str) -> Answer:
+def _parse_head(head: str) -> SimResponse:
     first, *lines = head.split("\r\n")
     version, status, _ = first.split(" ", 2)
     if version != "HTTP/1.1" or not status.isdigit():
@@ -167,10 +167,10 @@ def _parse_head(head: str) -> Answer:
         if name.lower() in fields:
             raise ValueError(f"twice: {name}")
         fields[name.lower()] = value
-    return Answer(int(status), fields)
+    return SimResponse(int(status), fields)
 
 
-def _take_body(answer: Answer, method: str, data: bytes, closed: bool) -> bytes:
+def _take_body(answer: SimResponse, method: str, data: bytes, closed: bool) -> bytes:
     """Fill in the body; what is left of `data`."""
     if method == "HEAD" or answer.status in (204, 304):
         answer.whole = True
@@ -187,7 +187,7 @@ def _take_body(answer: Answer, method: str, data: bytes, closed: bool) -> bytes:
     return data[int(length) :]
 
 
-def _take_chunks(answer: Answer, data: bytes) -> bytes:
+def _take_chunks(answer: SimResponse, data: bytes) -> bytes:
     pieces = []
     while True:
         line, end, rest = data.partition(b"\r\n")

@@ -21,19 +21,19 @@ that nothing waits for real, and that the same requests give the same answers.
 from reactor.simulator import Violation
 from reactor.testing.client import Client, TooManyRedirects
 from reactor.testing.cookies import Cookie, CookieJar
-from reactor.testing.response_parser import AnswerHead, BadAnswer, IncompleteAnswer
-from reactor.testing.responses import Response
+from reactor.testing.response_parser import BadResponse, IncompleteResponse, ResponseHead
+from reactor.testing.responses import ClientResponse
 from reactor.testing.world import Deadlock
 
 __all__ = [
-    "AnswerHead",
-    "BadAnswer",
+    "BadResponse",
     "Client",
+    "ClientResponse",
     "Cookie",
     "CookieJar",
     "Deadlock",
-    "IncompleteAnswer",
-    "Response",
+    "IncompleteResponse",
+    "ResponseHead",
     "TooManyRedirects",
     "Violation",
 ]

@@ -16,8 +16,8 @@ from reactor.server.server import Server
 from reactor.testing.cookies import CookieJar
 from reactor.testing.exchange import Exchange
 from reactor.testing.request_encoder import (
-    Body,
     Content,
+    EncodedBody,
     Files,
     Pairs,
     basic_credentials,
@@ -25,7 +25,7 @@ from reactor.testing.request_encoder import (
     merge_fields,
     parse_url,
 )
-from reactor.testing.responses import Response
+from reactor.testing.responses import ClientResponse
 from reactor.testing.world import World
 
 TIMEOUT: Final = 120.0  # simulated seconds; longer than the server gives a handler (503)
@@ -132,7 +132,7 @@ class Client:
 
     # --- requests --------------------------------------------------------------------------------
 
-    def request(self, method: str, url: str, **options: Unpack[Options]) -> Response:
+    def request(self, method: str, url: str, **options: Unpack[Options]) -> ClientResponse:
         """The answer, all of it.
 
         `url` is a link on the page `base_url`; `params` are added to its query, a list as several
@@ -143,7 +143,7 @@ class Client:
         password (Basic).
 
         Raises TimeoutError after `timeout` simulated seconds, and at once when nothing is due any
-        more; IncompleteAnswer when the server cuts its answer; BadAnswer for what is no HTTP;
+        more; IncompleteResponse when the server cuts its answer; BadResponse for what is no HTTP;
         ValueError for what is no request; and what the handler raises.
         """
         response = self._open(method, url, options)
@@ -151,7 +151,7 @@ class Client:
         return response
 
     @contextmanager
-    def stream(self, method: str, url: str, **options: Unpack[Options]) -> Iterator[Response]:
+    def stream(self, method: str, url: str, **options: Unpack[Options]) -> Iterator[ClientResponse]:
         """The answer as soon as its head is there; its content is pulled.
 
         `timeout` is for each pull. Leaving the context before the end resets the connection, and
@@ -163,37 +163,37 @@ class Client:
         finally:
             response.close()
 
-    def get(self, url: str, **options: Unpack[Options]) -> Response:
+    def get(self, url: str, **options: Unpack[Options]) -> ClientResponse:
         return self.request("GET", url, **options)
 
-    def head(self, url: str, **options: Unpack[Options]) -> Response:
+    def head(self, url: str, **options: Unpack[Options]) -> ClientResponse:
         return self.request("HEAD", url, **options)
 
-    def options(self, url: str, **options: Unpack[Options]) -> Response:
+    def options(self, url: str, **options: Unpack[Options]) -> ClientResponse:
         return self.request("OPTIONS", url, **options)
 
-    def post(self, url: str, **options: Unpack[Options]) -> Response:
+    def post(self, url: str, **options: Unpack[Options]) -> ClientResponse:
         return self.request("POST", url, **options)
 
-    def put(self, url: str, **options: Unpack[Options]) -> Response:
+    def put(self, url: str, **options: Unpack[Options]) -> ClientResponse:
         return self.request("PUT", url, **options)
 
-    def patch(self, url: str, **options: Unpack[Options]) -> Response:
+    def patch(self, url: str, **options: Unpack[Options]) -> ClientResponse:
         return self.request("PATCH", url, **options)
 
-    def delete(self, url: str, **options: Unpack[Options]) -> Response:
+    def delete(self, url: str, **options: Unpack[Options]) -> ClientResponse:
         return self.request("DELETE", url, **options)
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _open(self, method: str, url: str, options: Options) -> Response:
+    def _open(self, method: str, url: str, options: Options) -> ClientResponse:
         """The answer's head, after the redirects that are to be followed."""
         self._world.check_open()
         request = _Request(self.base_url, method, url, **options)
         follow = request.follow_redirects
         if follow is None:
             follow = self.follow_redirects
-        history: list[Response] = []
+        history: list[ClientResponse] = []
         while True:
             response = self._send(request, history)
             if not follow or not _redirects(response):
@@ -204,12 +204,12 @@ class Client:
             request.redirect(response.status, response.headers["location"])
             history = [*history, response]
 
-    def _send(self, request: "_Request", history: list[Response]) -> Response:
+    def _send(self, request: "_Request", history: list[ClientResponse]) -> ClientResponse:
         url, world = request.url, self._world
         fields = merge_fields(self.headers, self._cookie_field(request), request.fields)
         exchange = Exchange(world, request.method, url, fields, request.body, request.timeout)
         head = exchange.read_head(exchange.began + request.timeout)
-        response = Response(exchange, url, head, world.wall, history)
+        response = ClientResponse(exchange, url, head, world.wall, history)
         self.cookies.store(head.headers.get_all("set-cookie"), url.host, url.path)
         return response
 
@@ -261,7 +261,7 @@ class _Request:
         """
         fetches = status == 303 or (status in (301, 302) and self.method == "POST")
         if fetches and self.method not in ("GET", "HEAD"):
-            self.method, self.body = "GET", Body()
+            self.method, self.body = "GET", EncodedBody()
             self._drop(lambda name: name.startswith("content-"))
         if self.body.pieces is not None:
             raise ValueError(f"a body in pieces cannot be sent again, to {location}")
@@ -275,5 +275,5 @@ class _Request:
         self.fields = [field for field in self.fields if not matches(field[0].lower())]
 
 
-def _redirects(response: Response) -> bool:
+def _redirects(response: ClientResponse) -> bool:
     return response.status in _REDIRECTS and "location" in response.headers

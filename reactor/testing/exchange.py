@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 from reactor.messages.headers import Headers
 from reactor.simulator import SimClient, Violation
 from reactor.simulator.client import READ_BYTES
-from reactor.testing.request_encoder import Body, Url, encode_head
-from reactor.testing.response_parser import AnswerHead, AnswerParser, BadAnswer
+from reactor.testing.request_encoder import EncodedBody, Url, encode_head
+from reactor.testing.response_parser import BadResponse, ResponseHead, ResponseParser
 from reactor.testing.world import Deadlock, World
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class Exchange:
         method: str,
         url: Url,
         fields: list[tuple[str, str]],
-        body: Body,
+        body: EncodedBody,
         timeout: float,
     ) -> None:
         """`timeout` is in simulated seconds, for each wait. Raises ValueError and OSError."""
@@ -41,7 +41,7 @@ class Exchange:
         self.name = f"{method} {url}"
         self.began = world.now
         self.timeout = timeout
-        self.informational: list[AnswerHead] = []
+        self.informational: list[ResponseHead] = []
         self._world = world
         self._origin = url.origin
         self._outgoing = _outgoing(head, body, chunked)
@@ -51,10 +51,10 @@ class Exchange:
             name.lower() == "expect" and value.lower() == "100-continue" for name, value in fields
         )
         self._body_from = world.now + CONTINUE_SECONDS if expects else 0.0
-        self._parser = AnswerParser(method)
+        self._parser = ResponseParser(method)
         self._client: SimClient | None = world.connect(url.origin)
 
-    def read_head(self, until: float) -> AnswerHead:
+    def read_head(self, until: float) -> ResponseHead:
         """The final head; those before it are in `informational`."""
         while True:
             head = self._wait(self._parser.next_head, until, "no answer")
@@ -171,14 +171,14 @@ class Exchange:
         self._outgoing.close()
         if self._parser.surplus:
             self._world.leave(client)
-            raise BadAnswer(f"{self.name}: {self._parser.surplus} bytes follow the answer")
+            raise BadResponse(f"{self.name}: {self._parser.surplus} bytes follow the answer")
         if self._parser.keep_alive and self._all_sent and not client.end:
             self._world.keep(self._origin, client)
         else:
             self._world.discard(client)
 
 
-def _outgoing(head: bytes, body: Body, chunked: bool) -> Generator[bytes, None, None]:
+def _outgoing(head: bytes, body: EncodedBody, chunked: bool) -> Generator[bytes, None, None]:
     """The bytes of a request, none of them empty."""
     yield head
     if body.content:

@@ -61,7 +61,7 @@ class Url(NamedTuple):
         return f"{self.scheme}://{self.authority}{self.target}"
 
 
-class Body(NamedTuple):
+class EncodedBody(NamedTuple):
     """What is sent behind a head. `pieces` of no known length are sent in chunks."""
 
     content: bytes | None = None  # all of it; None: none, or in pieces
@@ -94,25 +94,25 @@ def parse_url(base: str, url: str, params: Pairs | None) -> Url:
 
 def encode_body(
     content: Content | None, data: Pairs | None, files: Files | None, value: Any
-) -> Body:
+) -> EncodedBody:
     """The body that one of them describes; `data` and `files` go together. Raises ValueError."""
     if (content is not None) + (data is not None or files is not None) + (value is not None) > 1:
         raise ValueError("a body is content, or data and files, or json")
     if value is not None:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        return Body(text.encode(), None, "application/json")
+        return EncodedBody(text.encode(), None, "application/json")
     if files is not None:
         boundary, form = _encode_form(_pairs(data or {}), _pairs(files))
-        return Body(form, None, f"multipart/form-data; boundary={boundary}")
+        return EncodedBody(form, None, f"multipart/form-data; boundary={boundary}")
     if data is not None:
-        return Body(_encode_pairs(data).encode(), None, "application/x-www-form-urlencoded")
+        return EncodedBody(_encode_pairs(data).encode(), None, "application/x-www-form-urlencoded")
     if content is None or isinstance(content, bytes | str):
-        return Body(content.encode() if isinstance(content, str) else content)
-    return Body(None, iter(content))
+        return EncodedBody(content.encode() if isinstance(content, str) else content)
+    return EncodedBody(None, iter(content))
 
 
 def encode_head(
-    method: str, url: Url, fields: Sequence[tuple[str, str]], body: Body
+    method: str, url: Url, fields: Sequence[tuple[str, str]], body: EncodedBody
 ) -> tuple[bytes, bool]:
     """A request's head, and whether its body is sent in chunks. Raises ValueError.
 

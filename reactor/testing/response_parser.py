@@ -2,8 +2,8 @@
 
 It shares nothing with the server's own understanding of HTTP. Bytes are fed as they come, and what
 there is is pulled: a head, then pieces of the body; None is for "more bytes". How a body is framed
-is one small class each. Whatever is not as the RFC has it raises BadAnswer, and an answer that is
-cut IncompleteAnswer: a client that forgave would hide what a stricter one will meet.
+is one small class each. Whatever is not as the RFC has it raises BadResponse, and an answer that is
+cut IncompleteResponse: a client that forgave would hide what a stricter one will meet.
 """
 
 import re
@@ -16,15 +16,15 @@ _FIELD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*")
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 
 
-class BadAnswer(Exception):
+class BadResponse(Exception):
     """What came is no answer of HTTP/1; the sentence says where it is not."""
 
 
-class IncompleteAnswer(ConnectionError):
+class IncompleteResponse(ConnectionError):
     """The connection ended before the answer did."""
 
 
-class AnswerHead(NamedTuple):
+class ResponseHead(NamedTuple):
     """A status and fields; `raw` is the head as it came."""
 
     status: int
@@ -89,7 +89,7 @@ class _Chunked:
         line = _take(buffer, end + 2)[:-2]
         match = _SIZE.fullmatch(line)
         if match is None:
-            raise BadAnswer(f"not the size of a chunk: {line!r}")
+            raise BadResponse(f"not the size of a chunk: {line!r}")
         self._left = int(match[1], 16)
         self._expected = self.DATA if self._left else self.TRAILERS
 
@@ -103,7 +103,7 @@ class _Chunked:
             return None
         piece, end = _take(buffer, count), _take(buffer, 2)
         if end != b"\r\n":
-            raise BadAnswer(f"a chunk is followed by {end!r}: it is not as long as its size says")
+            raise BadResponse(f"a chunk is followed by {end!r}: it is not as long as its size says")
         self._left = 0
         self._expected = self.SIZE
         return piece
@@ -117,7 +117,7 @@ class _Chunked:
         self._expected = self.END
 
 
-class AnswerParser:
+class ResponseParser:
     """The answer to one request, with its interim answers."""
 
     def __init__(self, method: str) -> None:
@@ -147,7 +147,7 @@ class AnswerParser:
         """The fields behind a chunked body; none before its end."""
         return self._framing.trailers if isinstance(self._framing, _Chunked) else Headers()
 
-    def next_head(self) -> AnswerHead | None:
+    def next_head(self) -> ResponseHead | None:
         """The next head; pull again after an interim one, of a status below 200 (not 101)."""
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0:
@@ -168,14 +168,14 @@ class AnswerParser:
             self.complete = True
         return piece
 
-    def _frame(self, head: AnswerHead) -> None:
+    def _frame(self, head: ResponseHead) -> None:
         """Where the body ends (RFC 9112, section 6.3), and whether the connection goes on."""
         headers, length = head.headers, head.headers.get("content-length")
         coding = headers.get("transfer-encoding").lower()
         if coding and (coding != "chunked" or "content-length" in headers):
-            raise BadAnswer(f"Transfer-Encoding: {coding}, Content-Length: {length or 'none'}")
+            raise BadResponse(f"Transfer-Encoding: {coding}, Content-Length: {length or 'none'}")
         if "content-length" in headers and not re.fullmatch("[0-9]{1,19}", length):
-            raise BadAnswer(f"Content-Length: {length}")
+            raise BadResponse(f"Content-Length: {length}")
         if self._method == "HEAD" or head.status in (101, 204, 304):
             self._framing = _Counted(0)
         elif coding:
@@ -192,20 +192,20 @@ class AnswerParser:
     def _check_end(self) -> None:
         if self._end:
             how = "was reset" if self._end == "reset" else "ended"
-            raise IncompleteAnswer(
+            raise IncompleteResponse(
                 f"the connection {how} in the middle of the answer, after {self._received} bytes"
                 if self._received
                 else f"the connection {how} without an answer"
             )
 
 
-def _parse_head(raw: bytes) -> AnswerHead:
+def _parse_head(raw: bytes) -> ResponseHead:
     first, _, rest = raw.partition(b"\r\n")
     match = _STATUS_LINE.fullmatch(first)
     if match is None:
-        raise BadAnswer(f"not a status line: {first!r}")
+        raise BadResponse(f"not a status line: {first!r}")
     reason = match[3].decode("latin-1")
-    return AnswerHead(int(match[2]), reason, _parse_fields(rest[:-2]), raw, int(match[1]))
+    return ResponseHead(int(match[2]), reason, _parse_fields(rest[:-2]), raw, int(match[1]))
 
 
 def _parse_fields(lines: bytes) -> Headers:
@@ -213,7 +213,7 @@ def _parse_fields(lines: bytes) -> Headers:
     fields = lines.split(b"\r\n")[:-1]
     for line in fields:
         if not _FIELD.fullmatch(line):
-            raise BadAnswer(f"not a field: {line!r}")
+            raise BadResponse(f"not a field: {line!r}")
     return Headers("".join(f"\r\n{line.decode('latin-1')}" for line in fields))
 
 

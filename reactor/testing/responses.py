@@ -15,13 +15,13 @@ from reactor.messages.headers import Headers
 from reactor.testing.cookies import Cookie, parse_set_cookie
 from reactor.testing.exchange import Exchange
 from reactor.testing.request_encoder import Url
-from reactor.testing.response_parser import AnswerHead
+from reactor.testing.response_parser import ResponseHead
 
 LONGEST_CONTENT: Final = 256 * 1024 * 1024  # bytes of an answer that `read` holds
 _LINE_END: Final = re.compile(r"\r\n|\n|\r")
 
 
-class Response:
+class ClientResponse:
     """An answer. `content` is there once it was read, which `Client.request` does by itself.
 
     `informational` are the interim answers before it, `history` the redirects that led to it,
@@ -29,7 +29,12 @@ class Response:
     """
 
     def __init__(
-        self, exchange: Exchange, url: Url, head: AnswerHead, now: float, history: list["Response"]
+        self,
+        exchange: Exchange,
+        url: Url,
+        head: ResponseHead,
+        now: float,
+        history: list["ClientResponse"],
     ) -> None:
         """`now` is in seconds since 1970, for the ages of cookies."""
         self.status = head.status
@@ -55,7 +60,7 @@ class Response:
         return self.status
 
     @property
-    def informational(self) -> list[AnswerHead]:
+    def informational(self) -> list[ResponseHead]:
         return self._exchange.informational
 
     @property
@@ -99,7 +104,7 @@ class Response:
         """The content as it comes: a chunk, or a part of one, at a time.
 
         The world goes on while the next piece is waited for, up to `timeout`: then TimeoutError.
-        Raises IncompleteAnswer where the server has cut it.
+        Raises IncompleteResponse where the server has cut it.
         """
         if self._content is not None:
             raise RuntimeError("the content was read already")

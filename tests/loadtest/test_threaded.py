@@ -292,9 +292,9 @@ def test_a_client_that_waits_for_100(twins: Twins) -> None:
             client.send(
                 request("/counted", "Expect: 100-continue", "Content-Length: 3", method="POST")
             )
-            assert client.read_answer().status == 100
+            assert client.read_response().status == 100
             client.send(b"abc")
-            assert client.read_answer().body.startswith(b"3 ")
+            assert client.read_response().body.startswith(b"3 ")
 
 
 # --- what threads wait for -----------------------------------------------------------------------
@@ -325,8 +325,8 @@ def test_timeouts(start: Start, model: str) -> None:
         began = time.monotonic()
         slow.send(b"GET / HTTP/1.1\r\nHos")
         napping.send(request("/nap?ms=20000"))
-        assert slow.read_answer().status == 408
-        assert napping.read_answer().status == 503
+        assert slow.read_response().status == 408
+        assert napping.read_response().status == 503
         assert idle.ended()
         assert 0.3 <= time.monotonic() - began < 5.0
     with program.connect() as again:
@@ -344,7 +344,7 @@ def test_a_client_that_does_not_read_is_cut(start: Start, model: str) -> None:
         began = time.monotonic()
         with pytest.raises((ConnectionResetError, EOFError)):
             time.sleep(1.5)
-            client.read_answer()
+            client.read_response()
         assert time.monotonic() - began < 20
 
 
@@ -357,7 +357,7 @@ def test_a_slow_reader_that_keeps_the_rate_is_not_cut(start: Start) -> None:
             got += client.socket.recv(4096)
             time.sleep(0.1)
         client.buffer = got
-        assert len(client.read_answer().body) == 1500 * 4096
+        assert len(client.read_response().body) == 1500 * 4096
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -388,7 +388,7 @@ def test_a_pool_of_one_serves_one_connection_at_a_time(start: Start) -> None:
             second.socket.recv(1)
         first.close()
         second.socket.settimeout(TIMEOUT)
-        assert second.read_answer().status == 200
+        assert second.read_response().status == 200
 
 
 def test_threads_that_block_block_nobody(start: Start) -> None:
@@ -398,7 +398,7 @@ def test_threads_that_block_block_nobody(start: Start) -> None:
         began = time.monotonic()
         for client in clients:
             client.send(request("/block?ms=500"))
-        assert [client.read_answer().body for client in clients] == [b"blocked"] * 20
+        assert [client.read_response().body for client in clients] == [b"blocked"] * 20
         assert time.monotonic() - began < 5  # one after the other it would be ten
 
 
@@ -433,7 +433,7 @@ def test_a_signal_drains(start: Start, model: str, tmp_path: Path) -> None:
         program.signal(signal.SIGTERM)
         assert idle.ended()
         for client in (busy, sleeping):
-            answer = client.read_answer()
+            answer = client.read_response()
             assert (answer.status, answer.get("connection")) == (200, "close")
             assert client.ended()
     status, _ = program.wait()
@@ -458,7 +458,7 @@ def test_a_second_signal_ends_at_once(start: Start) -> None:
         assert status == 0
         assert took < 3
         with pytest.raises(ConnectionResetError):
-            client.read_answer()
+            client.read_response()
 
 
 def test_a_line_for_each_answer(start: Start, tmp_path: Path) -> None:

@@ -488,7 +488,7 @@ def test_a_running_request_is_answered(application: Start, number: int) -> None:
         assert program.process.stdout.readline() == "slow\n"
         program.signal(number)
         assert idle.ended()
-        answer = client.read_answer()
+        answer = client.read_response()
         assert answer.body == b"done"
         assert answer.get("connection") == "close"
         assert client.ended()
@@ -733,7 +733,7 @@ def test_a_log_that_nobody_reads_stops_nothing(start: Start) -> None:
         for _ in range(100):
             client.send(request("/echo/" + "x" * 500) * 10)
             for _ in range(10):
-                assert client.read_answer().status == 200
+                assert client.read_response().status == 200
         time.sleep(0.6)  # two batches: the thread that writes hangs by now
         assert client.ask("/echo/x").status == 200
     program.signal()

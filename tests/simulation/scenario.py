@@ -13,12 +13,12 @@ from typing import Final
 from reactor import Limits
 from reactor.http.states import LINGER
 from reactor.simulator import (
-    Answer,
     Faults,
     Script,
     SimClient,
     SimFile,
     SimNetwork,
+    SimResponse,
     SimWorld,
     Violation,
     simulation,
@@ -45,10 +45,10 @@ class Player:
     def methods(self) -> list[str]:
         return [exchange.method for exchange in self.exchanges]
 
-    def answers(self) -> list[Answer]:
+    def responses(self) -> list[SimResponse]:
         if b"\r\nRetry-After: 1\r\n" in self.client.received:  # it is told so without asking
-            return self.client.answers(())
-        return self.client.answers(self.methods)
+            return self.client.responses(())
+        return self.client.responses(self.methods)
 
 
 class Scenario:
@@ -180,11 +180,13 @@ class Scenario:
         """What this client got is right."""
         client = player.client
         try:
-            answers = player.answers()
+            responses = player.responses()
         except ValueError as error:
             raise Violation(f"{client.name} does not understand the server: {error}") from error
-        for index, answer in enumerate(answers):
-            last = index == len(answers) - 1 or self._is_head_without_method(player, index, answer)
+        for index, answer in enumerate(responses):
+            last = index == len(responses) - 1 or self._is_head_without_method(
+                player, index, answer
+            )
             if self._is_refusal(answer) and last:
                 return
             if index >= len(player.exchanges):
@@ -203,18 +205,20 @@ class Scenario:
             if last:
                 break
         if player.polite:
-            self._check_complete(player, answers)
+            self._check_complete(player, responses)
 
-    def _is_refusal(self, answer: Answer) -> bool:
+    def _is_refusal(self, answer: SimResponse) -> bool:
         """There were too many of us."""
         return self.crowded and answer.status == 503 and "retry-after" in answer.fields
 
-    def _is_head_without_method(self, player: Player, index: int, answer: Answer) -> bool:
+    def _is_head_without_method(self, player: Player, index: int, answer: SimResponse) -> bool:
         """The client wanted to say HEAD and did not come so far: it gets a body, its last."""
         asked_head = player.methods[index : index + 1] == ["HEAD"]
         return asked_head and not player.polite and answer.status in LAST_WORDS
 
-    def _is_right(self, player: Player, exchange: Exchange, answer: Answer, last: bool) -> bool:
+    def _is_right(
+        self, player: Player, exchange: Exchange, answer: SimResponse, last: bool
+    ) -> bool:
         if not player.polite and last and answer.status in LAST_WORDS:
             return True
         if exchange.must_cut:
@@ -225,7 +229,7 @@ class Scenario:
             return answer.body == exchange.body or (exchange.body == b"" and answer.status >= 400)
         return answer.status == 503 and exchange.may_overload and self._is_tight()
 
-    def _check_cut(self, player: Player, exchange: Exchange, answer: Answer) -> None:
+    def _check_cut(self, player: Player, exchange: Exchange, answer: SimResponse) -> None:
         name = player.client.name
         if player.client.end == "fin":
             raise Violation(f"{name}: an answer is cut, and its end was no reset")
@@ -234,10 +238,10 @@ class Scenario:
             if not last_words and answer.status == exchange.status and exchange.status < 400:
                 raise Violation(f"{name}: the part of an answer that came is wrong")
 
-    def _check_complete(self, player: Player, answers: list[Answer]) -> None:
+    def _check_complete(self, player: Player, responses: list[SimResponse]) -> None:
         """A polite client got all it had a right to."""
         client = player.client
-        whole = sum(answer.whole for answer in answers)
+        whole = sum(answer.whole for answer in responses)
         if whole == len(player.exchanges) or client.end == "refused":
             return
         rest = player.exchanges[whole:]
@@ -246,7 +250,7 @@ class Scenario:
         if self.network.time >= self.shut_down_at:
             self._check_drained(player, whole)
             return
-        if whole and answers[whole - 1].fields.get("connection") == "close":
+        if whole and responses[whole - 1].fields.get("connection") == "close":
             before = player.exchanges[whole - 1]
             if before.may_close or (before.may_overload and self._is_tight()):
                 return
@@ -308,9 +312,9 @@ def _takes_turns(scenario: Scenario, player: Player) -> Script:
             while scenario.network.time < until and len(client.received) == before:
                 yield 0.05
         yield from _say(scenario, player, body)
-        while not client.end and sum(one.whole for one in player.answers()) < number:
+        while not client.end and sum(one.whole for one in player.responses()) < number:
             yield client
-        if client.end or player.answers()[-1].fields.get("connection") == "close":
+        if client.end or player.responses()[-1].fields.get("connection") == "close":
             break
     yield from _part(scenario, player)
 
@@ -335,8 +339,8 @@ def _part(scenario: Scenario, player: Player) -> Script:
         client.half_close()
     while not client.end:
         if player.end == "close":
-            answers = player.answers()
-            if sum(one.whole for one in answers) == len(player.exchanges):
+            responses = player.responses()
+            if sum(one.whole for one in responses) == len(player.exchanges):
                 break
         yield client
     client.close()

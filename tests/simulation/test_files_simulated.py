@@ -21,12 +21,12 @@ import pytest
 from reactor import Limits, Response
 from reactor.files.file import WINDOW_BYTES
 from reactor.simulator import (
-    Answer,
     Faults,
     Script,
     SimClient,
     SimFile,
     SimNetwork,
+    SimResponse,
     SimWorld,
     simulation,
 )
@@ -202,7 +202,7 @@ class World:
         for number, one in enumerate(asked, 1):
             one.sent = self.network.time
             yield from client.sending(one.data)
-            while not client.end and sum(one.whole for one in client.answers(methods)) < number:
+            while not client.end and sum(one.whole for one in client.responses(methods)) < number:
                 yield client
             yield self.chance.random() ** 4
         client.close()
@@ -259,17 +259,17 @@ class World:
         """How many answers there were."""
         count = 0
         for client, asked, polite in self.visitors:
-            answers = client.answers([one.method for one in asked])
+            responses = client.responses([one.method for one in asked])
             if polite:
-                assert len(answers) == len(asked), (client.name, client.end)
-                assert all(answer.whole for answer in answers)
-            for one, answer in zip(asked, answers, strict=False):
+                assert len(responses) == len(asked), (client.name, client.end)
+                assert all(answer.whole for answer in responses)
+            for one, answer in zip(asked, responses, strict=False):
                 if answer.whole:
                     self.judge(one, answer)
                     count += 1
         return count
 
-    def judge(self, asked: Asked, answer: Answer) -> None:
+    def judge(self, asked: Asked, answer: SimResponse) -> None:
         if answer.status == 404:
             versions = self.disk.missing.get(asked.name, [])
             assert asked.name == "none" or any(self.is_recent(asked, made) for made in versions)
@@ -293,7 +293,7 @@ class World:
                 body = answer.body[begin : begin + int(last) + 1 - int(first)]
                 self.judge_part(part.decode(), body, made)
 
-    def judge_whole(self, answer: Answer, made: Made) -> None:
+    def judge_whole(self, answer: SimResponse, made: Made) -> None:
         if answer.fields.get("content-encoding") != "gzip":
             assert answer.body == made.content
             return
@@ -330,7 +330,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
 
 @pytest.mark.parametrize("first", range(0, SEEDS, 20))
 def test_seeds(play: Callable[..., World], first: int) -> None:
-    answers = 0
+    responses = 0
     for seed in range(first, first + 20):
         coldness, seconds = ((0.0, 0.001), (0.1, 0.05), (1.0, 0.2), (1.0, 2.0))[seed % 4]
         world = play(seed, coldness, seconds)
@@ -342,11 +342,11 @@ def test_seeds(play: Callable[..., World], first: int) -> None:
             world.visit(asked, polite=world.chance.random() < 0.7)
         try:
             world.end()
-            answers += world.check()
+            responses += world.check()
         except BaseException as error:
             error.add_note(f"seed {seed}")
             raise
-    assert answers > 100
+    assert responses > 100
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -366,7 +366,7 @@ def test_bystanders_of_cold_files_notice_nothing(play: Callable[..., World], see
         for number in range(1, 400):
             begin = world.network.time
             yield from client.sending(b"GET /ping HTTP/1.1\r\nHost: test\r\n\r\n")
-            while sum(one.whole for one in client.answers(["GET"] * number)) < number:
+            while sum(one.whole for one in client.responses(["GET"] * number)) < number:
                 yield client
             waits.append(client.heard_time - begin)
             yield 0.01

@@ -262,7 +262,7 @@ class Uploads:
         path = f"/files/{self._count}"
         answer = client.ask(path, *fields, method="POST", body=body)
         while answer.status == 104:
-            answer = client.read_answer()
+            answer = client.read_response()
         location = answer.get("location")
         return location if location is not None and answer.status == 201 else answer.status
 

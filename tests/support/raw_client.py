@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 TIMEOUT = 30.0  # seconds; what takes so long has failed
 
 
-class Answer(NamedTuple):
+class RawResponse(NamedTuple):
     """One answer, taken apart."""
 
     status: int
@@ -77,15 +77,15 @@ class Client:
         method: str = "GET",
         version: str = "1.1",
         body: bytes = b"",
-    ) -> Answer:
+    ) -> RawResponse:
         """One request and its answer."""
         self.send(request(target, *fields, method=method, version=version, body=body))
-        return self.read_answer(method)
+        return self.read_response(method)
 
-    def ask_with(self, data: bytes) -> Answer:
+    def ask_with(self, data: bytes) -> RawResponse:
         """The answer to these bytes."""
         self.send(data)
-        return self.read_answer()
+        return self.read_response()
 
     def send_fin(self) -> None:
         self.socket.shutdown(socket.SHUT_WR)
@@ -102,7 +102,7 @@ class Client:
 
     # --- reading ---------------------------------------------------------------------------------
 
-    def read_answer(self, method: str = "GET") -> Answer:
+    def read_response(self, method: str = "GET") -> RawResponse:
         """The next answer, whose request had `method`."""
         head = self.read_until(b"\r\n\r\n")
         status_line, *lines = head.decode("latin-1").split("\r\n")[:-2]
@@ -113,7 +113,7 @@ class Client:
             name, colon, value = line.partition(": ")
             assert colon, line
             fields.append((name.lower(), value))
-        answer = Answer(int(status), fields, b"", head)
+        answer = RawResponse(int(status), fields, b"", head)
         if method == "HEAD" or answer.status in (204, 304) or answer.status < 200:
             return answer
         return answer._replace(body=self._read_body(answer))
@@ -152,7 +152,7 @@ class Client:
         """Wait for the server's FIN; False if more bytes come instead."""
         return not self.buffer and self.socket.recv(1) == b""
 
-    def _read_body(self, answer: Answer) -> bytes:
+    def _read_body(self, answer: RawResponse) -> bytes:
         if answer.get("transfer-encoding") == "chunked":
             assert answer.get("content-length") is None
             return b"".join(self._chunks())

@@ -14,7 +14,7 @@ from reactor.http.context import Handler
 from reactor.http.states import State
 from reactor.limits import Limits
 from reactor.loop.reactor import Reactor
-from reactor.simulator import Answer, Faults, SimClient, SimNetwork, SimWorld
+from reactor.simulator import Faults, SimClient, SimNetwork, SimResponse, SimWorld
 from reactor.simulator.client import BUFFERS
 from reactor.tasks.task import Runtime, Task
 from reactor.tasks.thread_pool import ThreadPool
@@ -142,7 +142,7 @@ class CalmWorld(SimWorld):
         return seconds
 
 
-def only(client: SimClient, method: str = "GET") -> Answer:
-    (answer,) = client.answers([method])
+def only(client: SimClient, method: str = "GET") -> SimResponse:
+    (answer,) = client.responses([method])
     assert answer.whole
     return answer

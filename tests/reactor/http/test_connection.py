@@ -86,7 +86,7 @@ def test_idle_begins_again_with_each_answer() -> None:
     client.send(GET)
     world.until_gone()
     assert client.end_time == pytest.approx(145, abs=0.1)
-    assert [answer.status for answer in client.answers(())] == [200, 200]
+    assert [answer.status for answer in client.responses(())] == [200, 200]
 
 
 def test_head_10_seconds_from_its_first_byte_though_it_drips() -> None:
@@ -327,7 +327,7 @@ def test_half_closed_in_time_is_answered_and_closed() -> None:
     client.half_close()
     world.until_gone()
     assert flags == [True, True]
-    assert [answer.body for answer in client.answers(())] == [b"hello", b"hello"]
+    assert [answer.body for answer in client.responses(())] == [b"hello", b"hello"]
     assert client.end == "fin"
 
 
@@ -336,7 +336,7 @@ def test_half_closed_within_a_head_is_400() -> None:
     client = world.client(GET + b"GET /")
     client.half_close()
     world.until_gone()
-    assert [answer.status for answer in client.answers(())] == [200, 400]
+    assert [answer.status for answer in client.responses(())] == [200, 400]
 
 
 def test_half_closed_within_a_body_is_400() -> None:
@@ -368,7 +368,7 @@ def test_16_pipelined_requests_a_turn() -> None:
 
     world.reactor.after_turn = after_turn
     client = world.client(GET * 100)
-    assert len(client.answers(())) == 100
+    assert len(client.responses(())) == 100
     # A turn has one event and one call of each connection.
     assert max(by_turn) <= 2 * REQUESTS_PER_TURN
 
@@ -631,7 +631,7 @@ def test_an_interim_answer_waits_its_turn_behind_what_is_blocked() -> None:
     assert world.connection().transport.unsent
     world.network.start(client.reading())
     world.run(5)
-    assert [len(one.body) for one in client.answers(())] == [30_000, 100, 30_000]
+    assert [len(one.body) for one in client.responses(())] == [30_000, 100, 30_000]
     assert client.received.count(HINT) == 20
 
 
@@ -648,14 +648,14 @@ def test_an_interim_answer_that_is_wrong_is_not_sent(
 
     world = World(wrong)
     client = world.client(post(1) + b"x" + GET)
-    assert [answer.status for answer in client.answers(())] == [500, 200]
+    assert [answer.status for answer in client.responses(())] == [500, 200]
     assert client.received.startswith(b"HTTP/1.1 500 ")
 
 
 def test_a_body_that_is_there_and_unread_is_dropped_and_the_connection_kept() -> None:
     world = World(hello)
     client = world.client(post(5) + b"12345" + GET)
-    assert [answer.fields.get("connection") for answer in client.answers(())] == [None, None]
+    assert [answer.fields.get("connection") for answer in client.responses(())] == [None, None]
     assert world.state is IDLE
 
 
@@ -799,7 +799,7 @@ def _raises() -> Iterator[bytes]:
 def test_what_fails_after_the_head_is_reset(response: Callable[[], Response]) -> None:
     world = World(lambda request: response())
     client = world.client(GET)
-    (answer,) = client.answers(())
+    (answer,) = client.responses(())
     assert (answer.whole, client.end) == (False, "reset")
     assert not world.server.connections
 
@@ -820,7 +820,7 @@ def test_what_fails_after_the_head_is_reset(response: Callable[[], Response]) ->
 def test_what_cannot_be_sent_is_500_and_the_connection_kept(response: Response) -> None:
     world = World(lambda request: response if request.target == "/" else hello(request))
     client = world.client(GET + GET.replace(b"/ ", b"/hello "))
-    assert [answer.status for answer in client.answers(())] == [500, 200]
+    assert [answer.status for answer in client.responses(())] == [500, 200]
 
 
 def test_a_handler_that_raises_is_500_and_the_connection_kept() -> None:
@@ -831,7 +831,7 @@ def test_a_handler_that_raises_is_500_and_the_connection_kept() -> None:
     world = World(fails)
     client = world.client(GET + GET)
     world.run(5)
-    assert [answer.status for answer in client.answers(())] == [500, 500]
+    assert [answer.status for answer in client.responses(())] == [500, 500]
 
 
 # --- files ---------------------------------------------------------------------------------------
@@ -875,9 +875,9 @@ def test_parts_come_whole_hot_or_cold(method: str, coldness: float, minor: int) 
     world.run(5)
     begin = WINDOW_BYTES - 50_000
     expected = b"begin %b middle %b end" % (content[10:110], content[begin : begin + 150_000])
-    answers = client.answers([method, method])
-    assert [one.body for one in answers] == [expected if method == "GET" else b""] * 2
-    for answer in answers:
+    responses = client.responses([method, method])
+    assert [one.body for one in responses] == [expected if method == "GET" else b""] * 2
+    for answer in responses:
         assert answer.fields["content-length"] == str(len(expected))
         assert "transfer-encoding" not in answer.fields
     assert file.holders == 1
@@ -900,7 +900,7 @@ def test_parts_and_files_that_are_not_wanted_are_let_go(status: int, body: str) 
     file = SimFile(world.network, bytes(2 * WINDOW_BYTES))
     client = world.client(GET + GET.replace(b"/ ", b"/next "))
     found = status if status != 204 or body == "nothing" else 500  # a 204 has no length
-    assert [one.status for one in client.answers(())] == [found, 200]
+    assert [one.status for one in client.responses(())] == [found, 200]
     assert file.holders == 1
 
 
@@ -935,7 +935,7 @@ def test_a_file_among_parts_that_has_become_shorter_is_reset() -> None:
     client = world.client(GET)
     world.run(5)
     assert client.end == "reset"
-    assert not client.answers(())[0].whole
+    assert not client.responses(())[0].whole
     assert file.holders == 1
 
 

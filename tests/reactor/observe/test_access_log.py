@@ -81,7 +81,7 @@ def test_what_was_no_request_is_logged_too(serve: Serve, log: PipeLog) -> None:
     ):
         client = running.connect()
         client.send(sent)
-        client.read_answer()
+        client.read_response()
         client.close()
     texts = [one.rsplit(" ", 2)[0] for one in summary(log.end(running))]
     assert texts == [
@@ -146,7 +146,7 @@ def test_requests_that_do_not_end_well(serve: Serve, log: PipeLog) -> None:
         client.read_to_end()
     client = running.connect()
     client.send(b"GET /408")
-    assert client.read_answer().status == 408
+    assert client.read_response().status == 408
     lines = summary(log.end(running))
     assert [line.rsplit(" ", 1)[0] for line in lines] == [
         '"GET /500 HTTP/1.1" 500',
@@ -431,7 +431,7 @@ def test_lines_of_a_server_in_json(serve: Serve, log: PipeLog) -> None:
     client.ask("/stream", "User-Agent: t\x80st")
     client.ask("/slow")
     client.send(b"\xff\r\n\r\n")
-    assert client.read_answer().status == 400
+    assert client.read_response().status == 400
     found = [json.loads(line) for line in log.end(running)]
     shown = [(one["target"], one["status"], one["request_id"]) for one in found]
     assert shown == [

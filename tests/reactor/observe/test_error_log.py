@@ -204,7 +204,7 @@ def test_a_disk_that_is_stuck_does_not_hold_the_loop(no_leaks: None) -> None:
         assert client.ask("/1").status == 200
         assert time.monotonic() - began < 15
         pipe.go.set()
-        assert other.read_answer().status == 200
+        assert other.read_response().status == 200
     running.stop()
     pipe.close()
     lost = sum(int(one) for one in re.findall(r"^# ([0-9]+) lines were lost", pipe.text, re.M))

@@ -100,7 +100,7 @@ def test_a_disk_that_is_stuck_does_not_stop_the_server(serve: Serve, log: PipeLo
     for start in range(0, total, 100):
         client.send(b"".join(request(f"/{n}") for n in range(start, start + 100)))
         for _ in range(100):
-            assert client.read_answer().status == 200
+            assert client.read_response().status == 200
     log.go.set()
     client.ask("/last")
     lines = log.end(running)
@@ -132,7 +132,7 @@ def test_a_pool_that_is_busy_loses_no_lines(serve: Serve, log: PipeLog) -> None:
         time.sleep(0.15)
     gate.set()
     for client in clients:
-        client.read_answer()
+        client.read_response()
     lines = targets(log.end(running))
     assert [line for line in lines if "hang" not in line] == [
         f"GET /{number} HTTP/1.1" for number in range(5)

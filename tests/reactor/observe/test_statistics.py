@@ -72,7 +72,7 @@ def test_each_answer_is_counted_once(serve: Serve) -> None:
     for nonsense in (b"nonsense\r\n\r\n", b"BREW / HTTP/1.1\r\nHost: t\r\n\r\n"):
         client = running.connect()
         client.send(nonsense)
-        client.read_answer()
+        client.read_response()
     assert counted(running, handler) == {
         ("GET", 200): 3,
         ("PUT", 200): 1,
@@ -137,7 +137,7 @@ def test_bytes_are_those_of_the_sockets(serve: Serve) -> None:
     client = running.connect()
     sent = request("/", method="POST", body=b"z" * 700_000)
     client.send(sent)
-    first = client.read_answer()
+    first = client.read_response()
     second = client.ask("/stream")
     framed = len("3e8\r\n") + 1002 + len("1\r\ny\r\n") + len("0\r\n\r\n")
     received = len(first.head) + len(first.body) + len(second.head) + framed
@@ -160,7 +160,7 @@ def test_the_pools_queue_is_seen(serve: Serve) -> None:
     finally:
         handler.gate.set()
     for client in clients:
-        client.read_answer()
+        client.read_response()
     running.wait_until(lambda: handler.statistics.pool == (1, 1, 0, 0, 0))
 
 

@@ -273,7 +273,7 @@ def test_what_has_begun_is_finished_by_the_version_before(start: Start) -> None:
         for _ in range(5):
             assert program.version() == "2"
         program.write("go on", "")
-        answer = client.read_answer()
+        answer = client.read_response()
         assert answer.body.split() == [b"1", pid]
         assert answer.get("connection") == "close"
         assert client.ended()
@@ -388,7 +388,7 @@ def test_what_is_broken_at_the_start_is_waited_for(launch: Start) -> None:
     with program.connect() as client:
         client.send(request())
         program.edit("2")
-        assert client.read_answer().body.split()[0] == b"2"
+        assert client.read_response().body.split()[0] == b"2"
     program.started()
     program.signal(signal.SIGINT)
     assert program.wait() == 0
@@ -522,7 +522,7 @@ def test_a_running_request_is_answered_when_ctrl_c_ends_all(start: Start) -> Non
         os.killpg(program.process.pid, signal.SIGINT)
         wait_until(lambda: refused(program))
         program.write("go on", "")
-        assert client.read_answer().body.split()[0] == b"1"
+        assert client.read_response().body.split()[0] == b"1"
     assert program.wait() == 0
     assert program.said("KeyboardInterrupt") == 0
 

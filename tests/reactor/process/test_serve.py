@@ -103,7 +103,7 @@ def test_a_request_that_runs_is_answered_first(start: Start, number: int) -> Non
         assert program.process.stdout is not None
         assert program.process.stdout.readline() == "begun\n"
         program.signal(number)
-        answer = client.read_answer()
+        answer = client.read_response()
         assert (answer.body, answer.get("connection")) == (b"done", "close")
         assert client.ended()
     assert program.wait()[0] == 0

@@ -41,7 +41,7 @@ async def held(request: Request) -> Response:
 
 def refused(client: Client, status: int) -> None:
     """The answer is an error, the connection is closed in good order, and no reset destroys it."""
-    answer = client.read_answer()
+    answer = client.read_response()
     assert answer.status == status
     assert answer.get("connection") == "close"
     assert client.ended()
@@ -159,7 +159,7 @@ def min_rate(serve: Serve) -> None:
             client.send(b"xx")
         time.sleep(0.04)
     refused(clients[0], 408)
-    assert clients[1].read_answer().body == b"40"
+    assert clients[1].read_response().body == b"40"
 
 
 def min_rate_timeout(serve: Serve) -> None:
@@ -195,7 +195,7 @@ def half_closed_timeout(serve: Serve) -> None:
     client = running.connect()
     client.send(request("/0.05"))
     client.send_fin()
-    assert client.read_answer().body == b"done"
+    assert client.read_response().body == b"done"
     client = running.connect()
     began = time.monotonic()
     client.send(request("/1000"))
@@ -308,7 +308,7 @@ def at_the_boundary(
     """`fits` is answered by 200, `too_much` by `status`: whole, and byte by byte."""
     client = running.connect()
     client.send(fits)
-    assert client.read_answer().status == 200
+    assert client.read_response().status == 200
     client = running.connect()
     client.send(too_much)
     client.send(bytes(200_000))  # it is still sending
@@ -394,7 +394,7 @@ def memory_bodies_bytes(serve: Serve) -> None:
     assert running.call(lambda: memory.used) == 90_000
     first.send(b"x")
     for client, size in ((first, b"90000"), (second, b"90000"), (third, b"5000")):
-        assert client.read_answer().body == size
+        assert client.read_response().body == size
     assert running.call(lambda: memory.used) == 0
 
 
@@ -447,7 +447,7 @@ def pool_threads(serve: Serve) -> None:
     names = [thread.name for thread in threading.enumerate()]
     assert names.count("reactor-pool") == 3
     gate.open.set()
-    assert [client.read_answer().status for client in clients] == [200] * 10
+    assert [client.read_response().status for client in clients] == [200] * 10
     assert gate.most == 3
 
 
@@ -466,7 +466,7 @@ def pool_jobs(serve: Serve) -> None:
         running.call(lambda: pool.submit(Lane.COMPRESSION, gate.job))
     running.wait_until(lambda: len(pool._outside) == 0)
     gate.open.set()
-    assert sorted(client.read_answer().status for client in clients) == [200, 200, 200, 503]
+    assert sorted(client.read_response().status for client in clients) == [200, 200, 200, 503]
 
 
 def pool_timeout(serve: Serve) -> None:
@@ -480,14 +480,14 @@ def pool_timeout(serve: Serve) -> None:
     late = running.connect()
     began = time.monotonic()
     late.send(request())
-    assert late.read_answer().status == 503
+    assert late.read_response().status == 503
     took(began, 0.4)
     waiting = running.connect()
     waiting.send(request())
     running.wait_until(lambda: len(running.server.pool._outside) == 1)
     gate.open.set()
-    assert waiting.read_answer().status == 200
-    assert [client.read_answer().status for client in clients] == [200, 200]
+    assert waiting.read_response().status == 200
+    assert [client.read_response().status for client in clients] == [200, 200]
 
 
 def log_bytes(serve: Serve) -> None:
@@ -499,7 +499,7 @@ def log_bytes(serve: Serve) -> None:
         client = running.connect()
         client.send(request() * 100)
         for _ in range(100):
-            client.read_answer()
+            client.read_response()
         running.stop()
         lines = os.read(reader, 100_000).decode().splitlines()
         size = len(lines[0]) + 1
@@ -672,7 +672,7 @@ def test_bodies_that_together_are_too_large_do_not_wait_for_each_other(serve: Se
             client.send(make(200_000)[:100_000])
         for client in clients:
             client.send(make(200_000)[100_000:])
-        assert [client.read_answer().body for client in clients] == [b"200000"] * 30
+        assert [client.read_response().body for client in clients] == [b"200000"] * 30
     assert running.call(lambda: running.server.snapshot().body_bytes) == 0
 
 
@@ -688,12 +688,12 @@ def test_memory_is_given_back_however_a_request_ends(serve: Serve) -> None:
         clients[5].reset()  # it waits
         clients[6].close()
         clients[1].send(b"x")
-        assert clients[1].read_answer().status == 200
+        assert clients[1].read_response().status == 200
         for client in clients[7:]:
             client.reset()
         for client in clients[2:5]:
             client.send_fin()
-            assert client.read_answer().status == 400
+            assert client.read_response().status == 400
         for client in clients:
             client.close()
         running.wait_for_connections(0)
@@ -708,7 +708,7 @@ def test_a_deadline_moves_with_the_state(serve: Serve) -> None:
         client.send(request()[:10])
         time.sleep(0.05)
         client.send(request()[10:])
-        assert client.read_answer().status == 200
+        assert client.read_response().status == 200
         time.sleep(0.35)
     client.send(request()[:10])
     refused(client, 408)

@@ -69,13 +69,13 @@ def test_a_head_that_comes_byte_by_byte(serve: Serve) -> None:
     client = serve(mirror).connect()
     for byte in request("/slow"):
         client.send(bytes([byte]))
-    assert client.read_answer().body == b"/slow"
+    assert client.read_response().body == b"/slow"
 
 
 def test_connection_close_is_answered_by_exactly_close_and_the_fin(serve: Serve) -> None:
     client = serve(hello).connect()
     client.send(request("/", "Connection: close"))
-    answer = client.read_answer()
+    answer = client.read_response()
     assert answer.get("connection") == "close"
     assert client.ended()
 
@@ -171,7 +171,7 @@ def test_pipelined_requests_in_one_write_are_answered_in_order(serve: Serve, cou
     client = serve(mirror).connect()
     client.send(b"".join(request(f"/{number}") for number in range(count)))
     for number in range(count):
-        assert client.read_answer().body == b"/%d" % number
+        assert client.read_response().body == b"/%d" % number
 
 
 def test_pipelined_requests_of_all_kinds_keep_their_order(serve: Serve) -> None:
@@ -204,7 +204,7 @@ def test_pipelined_requests_of_all_kinds_keep_their_order(serve: Serve) -> None:
         )
     )
     for kind in kinds * 3:
-        answer = client.read_answer()
+        answer = client.read_response()
         expected = "1000" if kind == "upload" else f"/{kind}"
         assert answer.body.rstrip(b"\0").decode() == expected
 
@@ -212,8 +212,8 @@ def test_pipelined_requests_of_all_kinds_keep_their_order(serve: Serve) -> None:
 def test_requests_behind_a_close_are_not_answered(serve: Serve) -> None:
     client = serve(mirror).connect()
     client.send(request("/1") + request("/2", "Connection: close") + request("/3"))
-    assert client.read_answer().body == b"/1"
-    assert client.read_answer().body == b"/2"
+    assert client.read_response().body == b"/1"
+    assert client.read_response().body == b"/2"
     assert client.ended()
 
 
@@ -228,7 +228,7 @@ def test_an_upload_is_streamed(serve: Serve) -> None:
         + b"".join(b"%x\r\n%b\r\n" % (size, bytes(size)) for size in (1, 70_000, 200_000))
         + b"0\r\nChecksum: none\r\n\r\n"
     )
-    assert client.read_answer().body == b"270001"
+    assert client.read_response().body == b"270001"
     assert client.ask(method="POST").body == b"0"
 
 
@@ -237,14 +237,14 @@ def test_an_upload_to_who_does_not_read_it(serve: Serve) -> None:
     running = serve(hello)
     client = running.connect()
     client.send(request("/", "Content-Length: 50000000", method="POST") + bytes(1000))
-    answer = client.read_answer()
+    answer = client.read_response()
     assert answer.get("connection") == "close"
     client.send(bytes(3_000_000))  # and no reset destroys the answer, nor the FIN
     assert client.ended()
     client = running.connect()
     client.send(request("/", method="POST", body=bytes(1000)) + request("/next"))
-    assert client.read_answer().get("connection") is None  # it had all come
-    assert client.read_answer().body == b"hello"
+    assert client.read_response().get("connection") is None  # it had all come
+    assert client.read_response().body == b"hello"
 
 
 def test_continue_is_said_at_the_first_pull(serve: Serve) -> None:
@@ -252,7 +252,7 @@ def test_continue_is_said_at_the_first_pull(serve: Serve) -> None:
     client.send(request("/", "Content-Length: 5", "Expect: 100-continue", method="PUT"))
     assert client.read_until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
     client.send(b"12345")
-    assert client.read_answer().body == b"5"
+    assert client.read_response().body == b"5"
     assert client.ask(method="PUT", body=b"12").body == b"2"
 
 
@@ -263,7 +263,7 @@ def test_continue_is_not_said_before_a_refusal(serve: Serve) -> None:
     running = serve(refuse)
     client = running.connect()
     client.send(request("/", "Content-Length: 5", "Expect: 100-continue", method="PUT"))
-    answer = client.read_answer()
+    answer = client.read_response()
     assert answer.status == 403
     assert answer.get("connection") == "close"
     assert client.ended()
@@ -272,7 +272,7 @@ def test_continue_is_not_said_before_a_refusal(serve: Serve) -> None:
 def test_continue_is_not_said_to_who_did_not_wait(serve: Serve) -> None:
     client = serve(upload).connect()
     client.send(request("/", "Expect: 100-continue", method="PUT", body=b"12345"))
-    assert client.read_answer().status == 200
+    assert client.read_response().status == 200
 
 
 def test_an_interim_answer_leaves_before_the_body_has_come(serve: Serve) -> None:
@@ -284,9 +284,9 @@ def test_an_interim_answer_leaves_before_the_body_has_come(serve: Serve) -> None
     client.send(request("/", "Content-Length: 5", method="PUT"))
     assert client.read_until(b"\r\n\r\n") == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
     client.send(b"12345")
-    assert client.read_answer().body == b"5"
+    assert client.read_response().body == b"5"
     client.send(request("/", version="1.0", method="PUT", body=b"12"))
-    assert client.read_answer().body == b"2"
+    assert client.read_response().body == b"2"
 
 
 def test_a_body_that_is_malformed_is_400_whatever_the_handler_does(serve: Serve) -> None:
@@ -300,7 +300,7 @@ def test_a_body_that_is_malformed_is_400_whatever_the_handler_does(serve: Serve)
     client = serve(stubborn).connect()
     client.send(b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n123")
     client.send(b"45678\r\n0\r\n\r\n")
-    answer = client.read_answer()
+    answer = client.read_response()
     assert answer.status == 400
     assert answer.get("connection") == "close"
     assert client.ended()
@@ -366,7 +366,7 @@ def test_a_half_closed_client_gets_everything_it_asked_for(serve: Serve) -> None
     client.send(b"".join(request(f"/{number}") for number in range(20)))
     client.send_fin()
     for number in range(20):
-        assert client.read_answer().body.lstrip(b"\0") == b"/%d" % number
+        assert client.read_response().body.lstrip(b"\0") == b"/%d" % number
     assert client.ended()
 
 
@@ -382,7 +382,7 @@ def test_a_fin_in_the_middle_of_a_head_is_400(serve: Serve) -> None:
     client = serve(hello).connect()
     client.send(b"GET / HTTP/1.1\r\nHost:")
     client.send_fin()
-    answer = client.read_answer()
+    answer = client.read_response()
     assert answer.status == 400
     assert answer.get("connection") == "close"
     assert client.ended()
@@ -392,7 +392,7 @@ def test_a_fin_in_the_middle_of_a_body_is_400(serve: Serve) -> None:
     client = serve(upload).connect()
     client.send(request("/", "Content-Length: 10", method="POST") + b"12345")
     client.send_fin()
-    assert client.read_answer().status == 400
+    assert client.read_response().status == 400
     assert client.ended()
 
 
@@ -405,7 +405,7 @@ def test_the_handler_learns_of_a_half_close(serve: Serve) -> None:
     client = serve(handler).connect()
     client.send(request())
     client.send_fin()
-    assert client.read_answer().body == b"noticed"
+    assert client.read_response().body == b"noticed"
 
 
 class Watched:
@@ -752,7 +752,7 @@ def test_five_thousand_connections_at_once(serve: Serve) -> None:
     for number, client in enumerate(clients):
         client.send(request(f"/{number}"))
     for number, client in enumerate(clients):
-        assert client.read_answer().body == b"/%d" % number
+        assert client.read_response().body == b"/%d" % number
     running.call(lambda: time.sleep(0.2))  # all of them become ready in one turn
     for client in clients:
         client.send_fin()
@@ -780,9 +780,9 @@ def test_a_newcomer_and_a_timer_do_not_wait_for_the_whole_backlog(serve: Serve) 
     newcomer = running.connect()
     newcomer.send(request("/new"))
     release.set()
-    assert newcomer.read_answer().status == 200
+    assert newcomer.read_response().status == 200
     for client in clients:
-        client.read_answer()
+        client.read_response()
     assert seen.count("/old") == 2000
     assert seen.index("/new") < 1000
     assert seen.index("timer") < 1000
@@ -804,10 +804,10 @@ def test_a_connection_in_a_hurry_does_not_starve_another(serve: Serve) -> None:
     hurried.send(request("/hurried") * 1000)
     other.send(request("/other"))
     release.set()
-    other.read_answer()
+    other.read_response()
     assert seen.index("/other") < 100
     for _ in range(1000):
-        hurried.read_answer()
+        hurried.read_response()
 
 
 # --- accepting -----------------------------------------------------------------------------------
@@ -901,7 +901,7 @@ def test_out_of_descriptors_it_neither_ends_nor_spins() -> None:
             clients = [Client(address) for _ in range(100)]
             served = clients[0]
             served.send(request())
-            assert served.read_answer().body == b"hello"  # who is in is served
+            assert served.read_response().body == b"hello"  # who is in is served
             time.sleep(1.5)  # in which a loop that spins uses 1.5 s of CPU
             assert served.ask().body == b"hello"
             for client in clients[:90]:
@@ -1036,7 +1036,7 @@ def test_an_answer_of_the_turn_in_which_the_server_ends(serve: Serve) -> None:
     client.send(request())
     assert began.wait(TIMEOUT)
     running.server.reactor.call_soon_threadsafe(answer_and_end)
-    assert client.read_answer().body == b"hello"
+    assert client.read_response().body == b"hello"
     before = time.monotonic()
     assert client.ended()
     client.close()
@@ -1076,7 +1076,7 @@ def test_a_running_request_is_answered_when_the_server_ends(serve: Serve) -> Non
     with pytest.raises(ConnectionRefusedError):
         Client(running.address)
     release.set()
-    answer = client.read_answer()
+    answer = client.read_response()
     assert answer.body == b"done"
     assert answer.get("connection") == "close"
     assert client.ended()
@@ -1100,7 +1100,7 @@ def test_pipelined_requests_and_the_end_of_the_server(serve: Serve) -> None:
     assert began.wait(TIMEOUT)
     running.shut_down()
     running.call(release.set)
-    answer = client.read_answer()
+    answer = client.read_response()
     assert (answer.body, answer.get("connection")) == (b"/1", "close")
     assert client.ended()
 
@@ -1192,7 +1192,7 @@ def test_refused_clients_can_read_why(serve: Serve) -> None:
     for _ in range(5):
         client = running.connect()
         client.send(request("/", method="POST", body=bytes(100_000)))
-        answer = client.read_answer()
+        answer = client.read_response()
         assert answer.status == 503
         assert answer.get("retry-after") == "1"
         assert answer.get("connection") == "close"
@@ -1334,7 +1334,7 @@ def test_what_is_spawned_ends_while_others_are_still_answered(serve: Serve) -> N
     running.call(lambda: running.server.spawn(late()))
     running.wait_until(lambda: events == ["ended", "late"])
     running.call(lambda: release.set_result(None))
-    assert client.read_answer().body == b"hello"
+    assert client.read_response().body == b"hello"
     client.close()
     assert running.join()
 

@@ -18,10 +18,10 @@ import pytest
 from reactor import Cancelled, Future, Limits, ProtocolError, Response, Server, in_pool, sleep
 from reactor.messages.request import Request
 from reactor.testing import (
-    BadAnswer,
+    BadResponse,
     Client,
     Deadlock,
-    IncompleteAnswer,
+    IncompleteResponse,
     TooManyRedirects,
     Violation,
 )
@@ -1122,7 +1122,7 @@ def test_who_reads_nothing_for_too_long_is_cut() -> None:
         client.stream("GET", "/") as answer,
     ):
         client.advance(60)
-        with pytest.raises(IncompleteAnswer, match="was reset"):
+        with pytest.raises(IncompleteResponse, match="was reset"):
             answer.read()
 
 
@@ -1300,12 +1300,12 @@ def test_or_it_is_the_answer_that_a_client_would_get(
 
 def test_a_cut_answer_is_cut(caplog: pytest.LogCaptureFixture) -> None:
     with Client(fails_in_the_middle, raise_server_exceptions=False) as client:
-        with pytest.raises(IncompleteAnswer, match="was reset in the middle"):
+        with pytest.raises(IncompleteResponse, match="was reset in the middle"):
             client.get("/")
         with client.stream("GET", "/") as answer:
             got = answer.iter_bytes()
             assert next(got) == b"a"
-            with pytest.raises(IncompleteAnswer):
+            with pytest.raises(IncompleteResponse):
                 next(got)
 
 
@@ -1383,7 +1383,7 @@ def test_bytes_behind_an_answer_are_noticed(monkeypatch: pytest.MonkeyPatch) -> 
         connection.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         return Response()
 
-    with Client(surplus) as client, pytest.raises(BadAnswer, match="bytes follow"):
+    with Client(surplus) as client, pytest.raises(BadResponse, match="bytes follow"):
         client.get("/")
 
 

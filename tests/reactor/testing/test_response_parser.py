@@ -2,7 +2,12 @@
 
 import pytest
 
-from reactor.testing.response_parser import AnswerHead, AnswerParser, BadAnswer, IncompleteAnswer
+from reactor.testing.response_parser import (
+    BadResponse,
+    IncompleteResponse,
+    ResponseHead,
+    ResponseParser,
+)
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -41,8 +46,8 @@ class Reader:
     """A parser that is fed in portions, and what it has given."""
 
     def __init__(self, method: str) -> None:
-        self.parser = AnswerParser(method)
-        self.heads: list[AnswerHead] = []
+        self.parser = ResponseParser(method)
+        self.heads: list[ResponseHead] = []
         self.pieces: list[bytes] = []
 
     def feed(self, data: bytes) -> None:
@@ -100,7 +105,7 @@ def test_an_answer_that_is_cut_anywhere_is_incomplete(
         reader.feed(data[:cut])
         assert not reader.parser.complete
         reader.parser.feed_end(end)
-        with pytest.raises(IncompleteAnswer, match="without" if cut == 0 else f"{cut} bytes"):
+        with pytest.raises(IncompleteResponse, match="without" if cut == 0 else f"{cut} bytes"):
             reader.pull()
 
 
@@ -120,7 +125,7 @@ def test_a_reset_is_no_end_of_a_body_until_close() -> None:
     reader = Reader("GET")
     reader.feed(OK + b"\r\nhello")
     reader.parser.feed_end("reset")
-    with pytest.raises(IncompleteAnswer, match="was reset in the middle"):
+    with pytest.raises(IncompleteResponse, match="was reset in the middle"):
         reader.pull()
 
 
@@ -170,6 +175,6 @@ def test_each_chunk_is_a_piece_and_trailers_follow() -> None:
 @pytest.mark.parametrize("step", [1, 10_000])
 def test_what_is_no_answer(data: bytes, step: int) -> None:
     reader = Reader("GET")
-    with pytest.raises(BadAnswer):
+    with pytest.raises(BadResponse):
         for start in range(0, len(data), step):
             reader.feed(data[start : start + step])

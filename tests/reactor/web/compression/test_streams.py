@@ -372,5 +372,5 @@ def test_a_failed_stream_is_cut_and_looks_cut(
     client = running.connect()
     client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     with pytest.raises((ConnectionError, EOFError)):
-        client.read_answer()
+        client.read_response()
     running.wait_until(lambda: source.closed == 1)

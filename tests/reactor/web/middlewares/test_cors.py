@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from reactor import Response
-from reactor.testing import Client
-from reactor.testing import Response as Answer
+from reactor.testing import Client, ClientResponse
 from reactor.web.app.application import Application
 from reactor.web.app.responses import text
 from reactor.web.middlewares import CORS, BasicAuth, RequestId
@@ -17,7 +16,7 @@ HERE = "https://example.com"
 ELSEWHERE = "https://evil.net"
 
 
-def cors_fields(answer: Answer) -> dict[str, str]:
+def cors_fields(answer: ClientResponse) -> dict[str, str]:
     fields = [(name.lower(), value) for name, value in answer.headers.fields()]
     found = {name[15:]: value for name, value in fields if name.startswith("access-control-")}
     assert len(found) == sum(name.startswith("access-control-") for name, _ in fields)
@@ -26,7 +25,7 @@ def cors_fields(answer: Answer) -> dict[str, str]:
 
 def preflight(
     client: Client, path: str = "/plain", origin: str = HERE, method: str = "GET", headers: str = ""
-) -> Answer:
+) -> ClientResponse:
     fields = {"Origin": origin, "Access-Control-Request-Method": method}
     if headers:
         fields["Access-Control-Request-Headers"] = headers

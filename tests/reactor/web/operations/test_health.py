@@ -54,7 +54,7 @@ def test_who_shuts_down_is_alive_and_not_ready(serve: Serve) -> None:
     running.wait_until(lambda: running.server.draining)
     for client, status in zip(clients, (200, 503), strict=True):
         client.send(b"Host: t\r\n\r\n")
-        answer = client.read_answer()
+        answer = client.read_response()
         assert answer.status == status
         assert answer.get("connection") == "close"
     for client in clients:

@@ -89,7 +89,7 @@ def test_requests_by_method_and_status(running: Running, client: Client) -> None
     client.ask("/", method="PUT", body=b"x")
     client = running.connect()
     client.send(b'"} 1\\n\r\n\r\n')
-    client.read_answer()
+    client.read_response()
     client = running.connect()
     families = scraped(client)
     shown = {tuple(one.labels.items()): one.value for one in families["reactor_requests"].samples}
@@ -177,7 +177,7 @@ def test_a_status_page_for_nobody_who_was_not_asked_to(serve: Serve) -> None:
 def test_a_page_in_a_stream_of_scrapes(client: Client) -> None:
     """Pipelined, each is whole."""
     client.send(request("/metrics") * 30)
-    pages = [client.read_answer().body.decode() for _ in range(30)]
+    pages = [client.read_response().body.decode() for _ in range(30)]
     counts: Iterator[float] = (
         one.value
         for page in pages

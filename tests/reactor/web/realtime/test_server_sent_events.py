@@ -18,7 +18,7 @@ from reactor import Broadcast, ProtocolError, Response, sleep
 from reactor.http.context import Handler
 from reactor.messages.request import Request
 from reactor.simulator import SimClient, simulation
-from reactor.simulator.client import parse_answers
+from reactor.simulator.client import parse_responses
 from reactor.web.compression.responses import compress
 from reactor.web.realtime.server_sent_events import HEARTBEAT_SECONDS, Event, events, last_event_id
 from tests.support.coroutine_driver import make_request
@@ -212,7 +212,7 @@ ASK = request_bytes("/", "Accept: text/event-stream")
 
 def heard(client: SimClient) -> EventSource:
     """What a page has got so far."""
-    (answer,) = parse_answers(bytes(client.received), ["GET"], closed=False)
+    (answer,) = parse_responses(bytes(client.received), ["GET"], closed=False)
     assert answer.status == 200
     return read(answer.body)
 
@@ -243,7 +243,7 @@ def test_a_stream_its_head_and_its_items() -> None:
         world = World(lambda request, source=source: events(source(), retry=2500))  # type: ignore[misc]
         client = world.client(ASK)
         world.run(1)
-        (answer,) = parse_answers(bytes(client.received), ["GET"], closed=False)
+        (answer,) = parse_responses(bytes(client.received), ["GET"], closed=False)
         assert answer.whole
         assert answer.fields["content-type"] == "text/event-stream"
         assert answer.fields["cache-control"] == "no-cache"
@@ -379,7 +379,7 @@ def test_each_event_is_read_at_once_even_compressed() -> None:
     client = world.client(request_bytes("/", "Accept-Encoding: gzip"))
 
     def page() -> EventSource:
-        (answer,) = parse_answers(bytes(client.received), ["GET"], closed=False)
+        (answer,) = parse_responses(bytes(client.received), ["GET"], closed=False)
         assert answer.fields["content-encoding"] == "gzip"
         return read(zlib.decompressobj(31).decompress(answer.body))
 

@@ -10,7 +10,7 @@ from reactor import Lane
 from reactor.web.compression.encoders import MADE
 from reactor.web.site.demo import demo
 from tests.conftest import Serve
-from tests.support.raw_client import Answer, Client
+from tests.support.raw_client import Client, RawResponse
 from tests.support.zstd_double import decode
 
 
@@ -19,7 +19,7 @@ def client(serve: Serve) -> Client:
     return serve(demo()).connect()
 
 
-def assert_error(answer: Answer, status: int) -> None:
+def assert_error(answer: RawResponse, status: int) -> None:
     """A sentence in plain text."""
     assert answer.status == status
     assert answer.get("content-type") == "text/plain; charset=utf-8"

@@ -17,7 +17,7 @@ from reactor.web.site.site import EXPIRY_SECONDS, Site, SiteError, SiteOptions, 
 from reactor.web.static.mount import IDLE_SECONDS
 from tests.conftest import Running, Serve
 from tests.support.coroutine_driver import Play, Stage, open_descriptors
-from tests.support.raw_client import Answer, Client, request
+from tests.support.raw_client import Client, RawResponse, request
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def echo(request: Request) -> Response:
     return Response(200, f"app: {request.method} {request.target}".encode())
 
 
-def from_application(answer: Answer) -> bool:
+def from_application(answer: RawResponse) -> bool:
     return answer.status == 200 and answer.body.startswith(b"app: ")
 
 
@@ -435,7 +435,7 @@ def test_a_large_file_to_many_at_once(run: Run, tmp_path: Path) -> None:
 
     def read(number: int) -> None:
         for _ in range(2):
-            if clients[number].read_answer().body != content:
+            if clients[number].read_response().body != content:
                 wrong.append(number)
 
     threads = [threading.Thread(target=read, args=[number]) for number in range(8)]

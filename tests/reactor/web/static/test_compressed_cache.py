@@ -533,7 +533,7 @@ def test_files_through_a_server(serve: Serve, tmp_path: Path) -> None:
         for client in clients:
             client.send(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
         for client in clients:
-            assert gzip.decompress(client.read_answer().body) == text
+            assert gzip.decompress(client.read_response().body) == text
     client = running.connect(receive_buffer=4096)
     client.send(b"GET /streamed HTTP/1.1\r\nHost: x\r\n\r\n")
     client.read_until(b"\r\n\r\n")

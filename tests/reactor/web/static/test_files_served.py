@@ -36,7 +36,7 @@ from reactor.web.storage.safe_path import Root
 from tests.conftest import Running, Serve
 from tests.support.coroutine_driver import open_descriptors
 from tests.support.paths import ROOT
-from tests.support.raw_client import Answer, Client, request
+from tests.support.raw_client import Client, RawResponse, request
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -237,7 +237,7 @@ def test_pipelined(site: Path, start: Start) -> None:
         ("/empty", "GET", ()),
     ] * 3
     client.send(b"".join(request(path, *fields, method=method) for path, method, fields in asked))
-    statuses = [client.read_answer(method).status for _, method, _ in asked]
+    statuses = [client.read_response(method).status for _, method, _ in asked]
     assert statuses == [200, 206, 200, 404, 200, 200, 206, 301, 200] * 3
     assert held(running, files) == 0
 
@@ -289,7 +289,7 @@ def test_many_ask_for_one_text_at_once(site: Path, start: Start) -> None:
     clients = [running.connect() for _ in range(30)]
     for client in clients:
         client.send(request("/text.txt", "Accept-Encoding: gzip"))
-    bodies = {client.read_answer().body for client in clients}
+    bodies = {client.read_response().body for client in clients}
     assert [gunzip(body) for body in bodies] == [TEXT]
     assert held(running, files) == 0
 
@@ -297,13 +297,13 @@ def test_many_ask_for_one_text_at_once(site: Path, start: Start) -> None:
 # --- what happens to a file while it is sent -----------------------------------------------------
 
 
-def begin_download(running: Running, path: str, *fields: str) -> tuple[Client, Answer]:
+def begin_download(running: Running, path: str, *fields: str) -> tuple[Client, RawResponse]:
     """A client that has read the answer's head, and reads no more for now."""
     client = running.connect(receive_buffer=4096)
     client.send(request(path, *fields))
     head = client.read_until(b"\r\n\r\n").decode()
     found = re.findall("(.+?): (.+)\r", head)
-    return client, Answer(int(head[9:12]), [(k.lower(), v) for k, v in found], b"", b"")
+    return client, RawResponse(int(head[9:12]), [(k.lower(), v) for k, v in found], b"", b"")
 
 
 @pytest.fixture
@@ -381,7 +381,7 @@ def test_grows_while_it_is_sent(site: Path, start: Start, huge: bytes) -> None:
         file.write(b"more")
     client.send(request("/ping"))
     assert client.read_exactly(len(huge)) == huge
-    assert client.read_answer().body == b"pong"
+    assert client.read_response().body == b"pong"
 
 
 @pytest.mark.parametrize("end", ["reset", "close", "fin"])
@@ -630,7 +630,7 @@ def test_cold_files_hold_up_nobody(
             begin = time.perf_counter()
             assert bystander.ask("/ping").body == b"pong"
             longest = max(longest, time.perf_counter() - begin)
-        bodies = [client.read_answer().body for client, _, _ in readers]
+        bodies = [client.read_response().body for client, _, _ in readers]
         assert bodies[0] == cold
         assert bodies[1] == cold[100_000:400_001]
         assert cold[600_000:600_010] in bodies[2]
@@ -660,7 +660,7 @@ def test_slow_walk_is_shared(
     begin = time.monotonic()
     for client in clients:
         client.send(request(path))
-    statuses = {client.read_answer().status for client in clients}
+    statuses = {client.read_response().status for client in clients}
     assert time.monotonic() - begin < 2
     assert len(statuses) == 1
     assert held(running, files) == 0
@@ -685,7 +685,7 @@ def test_waiters_go_on_when_the_first_client_leaves(
     clients[0].reset()
     clients[3].reset()
     for client in (clients[1], clients[2], clients[4]):
-        assert client.read_answer().body == NOISE[:5000]
+        assert client.read_response().body == NOISE[:5000]
     assert held(running, files) == 0
 
 
@@ -834,7 +834,7 @@ def test_no_secret_leaves_under_attack(tmp_path: Path, start: Start, age: float,
                         batch.append(request(f"/{target}", *extras[number % len(extras)]))
                 client.send(b"".join(batch))
                 for one in batch:
-                    answer = client.read_answer()
+                    answer = client.read_response()
                     seen[answer.status] += 1
                     body = answer.body
                     if answer.get("content-encoding") == "gzip":

@@ -1042,7 +1042,7 @@ def test_refused_before_the_body_is_asked_for(
     length = 2 * 10**6 if status == 413 else 10**6
     fields = (*fields, f"Content-Length: {length}", "Expect: 100-continue")
     client.send(encode(f"/files/{name}", *fields, method=method))
-    assert client.read_answer().status == status
+    assert client.read_response().status == status
     assert tree(site) == {}
 
 
@@ -1067,7 +1067,7 @@ def test_form_of_which_nothing_is_held(site: Path, serve: Serve) -> None:
     while (site / "a").exists() is False and time.monotonic() < until:
         time.sleep(0.005)
     client.send_fin()
-    answer = client.read_answer()
+    answer = client.read_response()
     assert answer.status == 400
     assert b"1 file was stored before that." in answer.body
     assert tree(site) == {"a": b"one"}
@@ -1096,12 +1096,12 @@ def test_many_at_a_time_to_one_name(site: Path, serve: Serve) -> None:
     bodies = [bytes([65 + number]) * 50_000 for number in range(20)]
     for client, body in zip(clients, bodies, strict=True):
         client.send(encode("/files/a", method="PUT", body=body))
-    answers = [client.read_answer().status for client in clients]
+    answers = [client.read_response().status for client in clients]
     assert sorted(answers) == [201] + [204] * 19
     assert tree(site)["a"] in bodies
     for client, body in zip(clients, bodies, strict=True):
         client.send(encode("/files/b", "If-None-Match: *", method="PUT", body=body))
-    answers = [client.read_answer().status for client in clients]
+    answers = [client.read_response().status for client in clients]
     assert sorted(answers) == [201] + [412] * 19
     assert tree(site)["b"] == bodies[answers.index(201)]
     assert set(tree(site)) == {"a", "b"}
@@ -1152,7 +1152,7 @@ def test_server_that_is_killed_in_the_middle_of_an_upload(site: Path, kind: str)
             assert (site / "a").read_bytes() == b"old"
             assert second.sweep() == named
             two.send(bytes(500_000))
-            assert two.read_answer().status == 201
+            assert two.read_response().status == 201
             assert tree(site) == {"a": b"old", "sub/b": bytes(10**6)}
     finally:
         first.kill()

@@ -36,7 +36,7 @@ from reactor.web.uploads.receiver import Receiver
 from reactor.web.uploads.resumable import SYNC_BYTES, Resumable
 from tests.conftest import Serve
 from tests.support.coroutine_driver import Feed, Play, Stage, drive, open_descriptors, opened_since
-from tests.support.raw_client import Answer, Client
+from tests.support.raw_client import Client, RawResponse
 from tests.support.raw_client import request as encode
 
 NOW = 1_900_000_000.0
@@ -1533,10 +1533,10 @@ TestExchange.settings = settings(
 # --- with a real server --------------------------------------------------------------------------
 
 
-def answers_of(client: Client, method: str = "PATCH") -> tuple[list[Answer], Answer]:
+def answers_of(client: Client, method: str = "PATCH") -> tuple[list[RawResponse], RawResponse]:
     """The informational answers to a request, and the final one."""
     told = []
-    while (answer := client.read_answer(method)).status < 200:
+    while (answer := client.read_response(method)).status < 200:
         told.append(answer)
     return told, answer
 
@@ -1569,14 +1569,14 @@ def test_104_on_the_wire(serve: Serve, bench: Bench, expects: bool) -> None:
     fields = ["Upload-Complete: ?1", VERSION, "Content-Length: 5"]
     fields += ["Expect: 100-continue"] if expects else []
     client.send(encode("/files/a.bin", *fields, method="POST"))
-    told = client.read_answer()
+    told = client.read_response()
     assert told.status == 104
     assert told.head.startswith(b"HTTP/1.1 104 Upload Resumption Supported\r\n")
     assert told.get("upload-draft-interop-version") == "8"
     if expects:  # section 5: a 104 is no reason to leave it out
-        assert client.read_answer().status == 100
+        assert client.read_response().status == 100
     client.send(b"hello")
-    answer = client.read_answer()
+    answer = client.read_response()
     assert (answer.status, answer.get("upload-complete")) == (201, "?1")
     location = told.get("location")
     assert location is not None
@@ -1589,7 +1589,7 @@ def test_no_104_for_http_1_0(serve: Serve, bench: Bench) -> None:
         encode("/files/a.bin", "Upload-Complete: ?1", VERSION, method="POST", version="1.0",
                body=b"hello")
     )  # fmt: skip
-    assert client.read_answer().status == 201
+    assert client.read_response().status == 201
     assert bench.content() == b"hello"
 
 
@@ -1601,10 +1601,10 @@ def test_a_client_that_comes_back_takes_over(serve: Serve, bench: Bench) -> None
     dead.send(head_of_append(path, 0, 1000) + b"x" * 400)
     running.wait_until(lambda: (bench.path / file_of(path)).stat().st_size == 400)
     assert asked(client, path) == (400, "?0")
-    answer = dead.read_answer()
+    answer = dead.read_response()
     assert (answer.status, answer.get("upload-offset")) == (409, None)
     client.send(head_of_append(path, 400, 600) + b"y" * 600)
-    assert client.read_answer().status == 201
+    assert client.read_response().status == 201
     assert bench.content() == b"x" * 400 + b"y" * 600
     with contextlib.suppress(OSError):
         dead.send(b"z" * 600)
@@ -1627,9 +1627,9 @@ def test_whoever_is_newer_takes_over(serve: Serve, bench: Bench, method: str) ->
         assert bench.left() == []
     else:
         new.send(head_of_append(path, 0, 1000))
-        answer = new.read_answer()
+        answer = new.read_response()
         assert (answer.status, answer.get("upload-offset")) == (409, "400")
-    assert old.read_answer().status == 409
+    assert old.read_response().status == 409
 
 
 def test_a_creation_is_taken_over_too(serve: Serve, bench: Bench) -> None:
@@ -1639,11 +1639,11 @@ def test_a_creation_is_taken_over_too(serve: Serve, bench: Bench) -> None:
         encode("/files/a.bin", "Upload-Complete: ?1", VERSION, "Content-Length: 9", method="PUT")
         + b"abcd"
     )
-    path = old.read_answer().get("location")
+    path = old.read_response().get("location")
     assert path is not None
     running.wait_until(lambda: (bench.path / file_of(path)).stat().st_size == 4)
     assert asked(new, path) == (4, "?0")
-    assert old.read_answer().status == 409
+    assert old.read_response().status == 409
 
 
 def test_two_at_once_never_mix(serve: Serve, bench: Bench) -> None:
@@ -1668,7 +1668,7 @@ def test_two_at_once_never_mix(serve: Serve, bench: Bench) -> None:
                 client.send(head_of_append(path, offset, len(data) - offset))
                 for start in range(offset, len(data), 50_000):
                     client.send(data[start : start + 50_000])
-                client.read_answer()
+                client.read_response()
             except OSError:
                 client = running.connect()
             except EOFError:
@@ -1695,7 +1695,7 @@ def test_a_reset_keeps_what_had_come(serve: Serve, bench: Bench) -> None:
     other.reset()
     assert asked(client, path) == (70_000, "?0")
     client.send(head_of_append(path, 70_000, 30_000) + b"y" * 30_000)
-    assert client.read_answer().status == 201
+    assert client.read_response().status == 201
     assert bench.content() == b"x" * 70_000 + b"y" * 30_000
 
 
@@ -1704,7 +1704,7 @@ def test_a_client_that_is_too_slow_can_go_on(serve: Serve, bench: Bench) -> None
     client = running.connect()
     path = begin(client)
     client.send(head_of_append(path, 0, 100) + b"x" * 40)
-    assert client.read_answer().status == 408
+    assert client.read_response().status == 408
     assert asked(running.connect(), path) == (40, "?0")
 
 
@@ -1713,7 +1713,7 @@ def test_a_wrong_append_closes_its_connection(serve: Serve, bench: Bench) -> Non
     client = serve(bench.router).connect()
     path = begin(client)
     client.send(head_of_append(path, 7, 10_000_000))
-    answer = client.read_answer()
+    answer = client.read_response()
     assert (answer.status, answer.get("upload-offset")) == (409, "0")
     assert answer.get("connection") == "close"
     assert answer.get("content-type") == "application/problem+json"
@@ -1800,7 +1800,7 @@ def test_a_large_upload_goes_on_after_a_reset_and_after_a_kill(tmp_path: Path) -
         assert max(told, size * 3 // 4) <= again < size
         assert part.read_bytes() == data[:again]
         client.send(head_of_append(path, again, size - again) + data[again:])
-        answer = client.read_answer()
+        answer = client.read_response()
         assert (answer.status, answer.get("location")) == (201, "/files/large.bin")
     assert (tmp_path / "large.bin").read_bytes() == data
     assert [file.suffix for file in (tmp_path / ".uploads").iterdir()] == [".json"]
@@ -1811,5 +1811,5 @@ def told_offset(client: Client) -> int:
     told = 0
     with contextlib.suppress(OSError, EOFError):
         while True:
-            told = int(client.read_answer("PATCH").get("upload-offset") or 0)
+            told = int(client.read_response("PATCH").get("upload-offset") or 0)
     return told
