@@ -7,13 +7,14 @@ for a plain call, and for each step of a coroutine from one wait to the next. Jo
 outside of it, as they run on other threads there, and their results are taken under it. It is one
 lock, and one that may be taken twice: a finalizer may run wherever memory is asked for.
 
-    guarded         what serves files and keeps resumable uploads (caches, walks under way, claims,
-                    the ledger), the desk of listings, the rate limit's buckets, holds on a File
+    guarded         methods that are marked as exclusive (reactor/tasks/guard.py): of what serves
+                    files, keeps resumable uploads, reads directories, limits rates
     relayed         a future that another thread fulfils: its waiter hears of it in a turn of its
                     own, so that no wake-up falls between a look and a wait
     own             the scratch buffer, for looks at files
     never asked     whether a file is in memory: a thread that waits for a disk keeps nobody waiting
-    safe as it is   lru_cache (its lock is the interpreter's), folder locks, what the pool's jobs
+    safe as it is   lru_cache (its lock is the interpreter's), the holders of a File (each change is
+                    one step of the interpreter), folder locks, what the pool's jobs
                     touch (they are on threads there, too), what is composed once and then read
     left out        handlers that talk across connections (channels, their own globals): a plain
                     handler of an application runs beside others, and locks what it shares itself
@@ -25,13 +26,11 @@ import types
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextvars import Context
-from functools import wraps
+from functools import cached_property, wraps
 from inspect import iscoroutine, iscoroutinefunction
 from typing import Any, Final, TypeVar, cast
 
-from reactor.files import region
 from reactor.files.file import File
-from reactor.http import response_body
 from reactor.http.wall_clock import WallClock
 from reactor.loop.scheduler import Scheduler
 from reactor.net.send_queue import JOIN_BYTES
@@ -41,40 +40,12 @@ from reactor.tasks.operations import sleep
 from reactor.tasks.semaphore import WeightedSemaphore
 from reactor.tasks.task import Runtime, Task
 from reactor.tasks.thread_pool import ThreadPool
-from reactor.web.middlewares.rate_limit import RateLimit
-from reactor.web.static.directory_reader import Contents
-from reactor.web.static.file_server import Files
-from reactor.web.uploads.resumable import Resumable
 
 T = TypeVar("T")
 
 MONITOR: Final = threading.RLock()
 
-_GUARDED: Final[tuple[tuple[type, tuple[str, ...]], ...]] = (
-    (Files, ("get", "forget", "close_idle")),
-    (Resumable, ("create", "head", "append", "cancel", "expire")),
-    (Contents, ("__del__",)),
-    (RateLimit, ("_take",)),
-    (File, ("hold", "release")),
-)
-
-
-_SCRATCHES: Final = (region, response_body)  # modules that know the loop's
 LINE_BYTES: Final = 100  # a line of the access log, about: by these lines its memory is limited
-
-
-def share() -> None:
-    """Make this process's handlers fit for several threads. To be called once, before any is made.
-
-    It changes classes and modules, so a process that has a reactor in it should not call it.
-    """
-    for owner, names in _GUARDED:
-        for name in names:
-            setattr(owner, name, guarded(getattr(owner, name)))
-    scratch = _Scratch()
-    replaced: Any = ((File, "in_memory", _has), *((it, "SCRATCH", scratch) for it in _SCRATCHES))
-    for owner, name, value in replaced:
-        setattr(owner, name, value)
 
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -251,7 +222,13 @@ class ThreadRuntime(Runtime):
 
     def __init__(self, loop: Scheduler, cancel_timeout: float) -> None:
         super().__init__(loop, _Inline(), cancel_timeout)
+        self.in_memory = _within
         self.guarded = _GuardedRuntime(self)  # for what the monitor guards
+
+    @cached_property
+    def scratch(self) -> memoryview:  # type: ignore[override]
+        """A buffer of this thread, made when it is first used: few threads of many read files."""
+        return memoryview(bytearray(JOIN_BYTES))
 
 
 class _GuardedRuntime(Runtime):
@@ -368,19 +345,6 @@ class _Clock:
 SHARED_CLOCK: Final = cast(Scheduler, _Clock())
 
 
-class _Scratch(threading.local):
-    """In place of the loop's: a buffer for each thread that looks at files, as long as a look is.
-
-    Longer stretches are never looked at here, see `_has`.
-    """
-
-    def __init__(self) -> None:
-        self._view = memoryview(bytearray(JOIN_BYTES))
-
-    def __getitem__(self, wanted: slice) -> memoryview:
-        return self._view[wanted]
-
-
-def _has(file: File, offset: int, count: int) -> bool:
-    """In place of File.in_memory: to be sent at once, whatever the disk has to say to it."""
+def _within(file: File, offset: int, count: int) -> bool:
+    """In place of File.in_memory: a thread that waits for a disk keeps nobody waiting."""
     return offset + count <= file.size

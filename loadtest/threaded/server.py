@@ -5,9 +5,8 @@
 
 `each` starts a thread for every connection; `pool` has so many threads, and a connection takes one
 for all of its life, idle or not, while those behind it wait in a queue. The sockets block.
-Protocol, connections, handlers, limits and logs are the reactor's own, and so are its options:
-whatever differs in a measurement comes from the model. blocking.py has what a thread does,
-monitor.py what threads share, and this module how they come and go.
+Protocol, connections, handlers, limits, logs and options are the reactor's own: a difference in a
+measurement comes from the model. This module starts and ends the threads.
 
 The interpreter's switch interval stays at its 5 ms, which everybody's threads have, unless another
 is asked for. With the reactor's 0.5 ms a thread that computes keeps others waiting for less; but
@@ -38,7 +37,7 @@ from loadtest.threaded.monitor import (
     SharedWall,
     ThreadMemory,
     ThreadRuntime,
-    share,
+    guarded,
 )
 from loadtest.threaded.transport import BlockingTransport, ThreadLoop
 from reactor.errors import ProtocolError
@@ -60,6 +59,7 @@ from reactor.process.serve import (
 )
 from reactor.server.admission import REFUSALS, affordable_connections
 from reactor.server.server import Server, prepare_handler
+from reactor.tasks.guard import Shared
 from reactor.tasks.semaphore import WeightedSemaphore
 from reactor.web.site.command_line import complain, plan, served
 from reactor.web.site.options import Config, parse_arguments
@@ -334,7 +334,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"--switch-interval: it is between {LEAST_SWITCH:g} and {MOST_SWITCH:g} seconds", 2
         )
     sys.setswitchinterval(options.switch_interval)
-    share()
+    Shared.guard = guarded  # before any handler is made
     try:
         configure_logging(config.serve.log_level, open_error_log(config.serve.error_log))
         access_log = open_access_log(config.serve.access_log)

@@ -32,31 +32,38 @@ _NOWAIT: Final = getattr(os, "RWF_NOWAIT", None)  # Linux 4.14; elsewhere every 
 class File:
     """An open regular file and how many hold it. It is closed when the last one lets go."""
 
-    __slots__ = ("_holders", "_seen", "descriptor", "size")
+    __slots__ = ("_others", "_seen", "closed", "descriptor", "size")
 
     def __init__(self, descriptor: int, size: int) -> None:
         self.descriptor = descriptor
         self.size = size
-        self._holders = 1
+        self.closed = False
+        self._others: list[None] = []  # an item for each holder beside the first
         self._seen = array("d")  # by window: until when it is fresh; 0: it was not found whole
 
     def hold(self) -> "File":
         """Count one more holder; each calls `release` once."""
-        if self._holders == 0:
+        if self.closed:
             raise ValueError("the file is closed")
-        self._holders += 1
+        self._others.append(None)
         return self
 
     def release(self) -> None:
-        if self._holders == 0:
+        """Count one holder less; the last one closes the file."""
+        if self.closed:
             raise ValueError("the file was let go more often than held")
-        self._holders -= 1
-        if self._holders == 0:
+        # Append and pop are one step each, also where threads share the file: so exactly one holder
+        # finds the list empty, without a lock. A number would be read, changed and written.
+        try:
+            self._others.pop()
+        except IndexError:
+            self.closed = True
             self._close()
 
     @property
-    def closed(self) -> bool:
-        return self._holders == 0
+    def holders(self) -> int:
+        """How many hold it."""
+        return 0 if self.closed else 1 + len(self._others)
 
     def look(self, offset: int, into: memoryview) -> bool:
         """Fill all of `into` from memory, without waiting; False if any of it is not there."""
@@ -137,6 +144,6 @@ class File:
 
     def __del__(self) -> None:
         # The result of a job that nobody waits for any more: its hold is dropped with it.
-        if getattr(self, "_holders", 0):
-            self._holders = 0
+        if not getattr(self, "closed", True):
+            self.closed = True
             self._close()

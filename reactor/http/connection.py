@@ -330,7 +330,7 @@ class HttpConnection:
     def _write_at_hand(self, head: bytes, region: FileRegion) -> int | None:
         """Queue the whole response, if it is not long and in memory. Returns the body's length."""
         length = region.length
-        pieces = at_hand(head, region)
+        pieces = at_hand(head, region, self.context.runtime)
         for piece in pieces:
             self.transport.write(piece)
         return length if pieces else None

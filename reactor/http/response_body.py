@@ -12,7 +12,7 @@ from contextvars import Context, copy_context
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 from reactor.errors import ResponseError
-from reactor.files.file import SCRATCH, WINDOW_BYTES, File
+from reactor.files.file import WINDOW_BYTES, File
 from reactor.files.region import FileRegion, MultiRegion
 from reactor.messages.headers import Fields
 from reactor.messages.response import Response, ResponseBody, Trailed, close_pieces
@@ -29,7 +29,7 @@ log = logging.getLogger("reactor")
 Piece: TypeAlias = bytes | memoryview | FileRegion
 
 
-def at_hand(head: bytes, region: FileRegion) -> Sequence[bytes | FileRegion]:
+def at_hand(head: bytes, region: FileRegion, runtime: Runtime) -> Sequence[bytes | FileRegion]:
     """A whole answer to be queued now, where its body is not long and in memory; else nothing.
 
     A short one is one piece for one send, and the region is released.
@@ -37,8 +37,8 @@ def at_hand(head: bytes, region: FileRegion) -> Sequence[bytes | FileRegion]:
     file, offset, length = region.file, region.offset, region.length
     if length > JOIN_BYTES:
         fits = length <= LONGEST_AT_HAND
-        return (head, region) if fits and file.in_memory(offset, length) else ()
-    window = SCRATCH[:length]
+        return (head, region) if fits and runtime.in_memory(file, offset, length) else ()
+    window = runtime.scratch[:length]
     if not file.look(offset, window):
         return ()
     answer = head + window
@@ -136,10 +136,10 @@ class _Stored:
         offset = region.offset
         count = min(region.length, most - offset % WINDOW_BYTES)
         if count <= JOIN_BYTES:
-            window = SCRATCH[:count]
+            window = self._runtime.scratch[:count]
             if region.file.look(offset, window):
                 return _take(region, count, window)
-        elif region.file.in_memory(offset, count):
+        elif self._runtime.in_memory(region.file, offset, count):
             return _take(region, count)
         piece: Future[Piece] = Future()
         file = region.file.hold()  # the job's; this body may be closed before it ends

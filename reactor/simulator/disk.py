@@ -72,10 +72,6 @@ class SimFile(File):
         self._check_open()
         return self._content[offset : offset + count]
 
-    @property
-    def holders(self) -> int:
-        return self._holders
-
     def _check_open(self) -> None:
         if self.closed:
             raise Violation("a file was read after the last who held it let go")

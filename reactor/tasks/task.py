@@ -13,9 +13,10 @@ import logging
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextvars import Context, copy_context
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from reactor.errors import Cancelled
+from reactor.files.file import SCRATCH, File
 from reactor.loop.describe import describe
 from reactor.loop.scheduler import Scheduler
 from reactor.loop.timers import Timer
@@ -30,10 +31,14 @@ log = logging.getLogger("reactor")
 class Runtime:
     """What tasks and connections may ask of the world: time, threads, and to be called soon."""
 
+    scratch: ClassVar[memoryview] = SCRATCH  # what is read to be sent at once; this thread's own
+
     def __init__(self, reactor: Scheduler, pool: ThreadPool, cancel_timeout: float) -> None:
         self.reactor = reactor
         self.pool = pool
         self.cancel_timeout = cancel_timeout
+        # Whether these bytes of a file can be sent without waiting for a disk.
+        self.in_memory: Callable[[File, int, int], bool] = File.in_memory
         self.call_soon = reactor.call_soon
         self.call_later = reactor.call_later
 

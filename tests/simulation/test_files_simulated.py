@@ -247,7 +247,7 @@ class World:
         self.world.run(5)
         self.world.invariants.check_rest()
         entries = self.files._open._entries.values()
-        assert {file._holders for one in entries for file in one.found.files()} <= {1}
+        assert {file.holders for one in entries for file in one.found.files()} <= {1}
         self.files._open.close()
         self.world.server.close()
         gc.collect()  # a job of the simulated pool is a cycle, and has its result

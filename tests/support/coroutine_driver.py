@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 import pytest
 
 from reactor import Body, Fields, Future, Headers, Lane
+from reactor.files.file import SCRATCH, File
 from reactor.messages.request import Request
 from reactor.tasks.futures import Cancellable, TimerLike
 from reactor.tasks.semaphore import WeightedSemaphore
@@ -22,6 +23,9 @@ T = TypeVar("T")
 
 class Stage:
     """A runtime without a loop and without threads."""
+
+    in_memory = staticmethod(File.in_memory)
+    scratch = SCRATCH
 
     def __init__(self) -> None:
         self.holding = False

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 from reactor.errors import ProtocolError
 from reactor.messages.response import Response
+from reactor.tasks.guard import Shared, exclusive
 from reactor.web.app.requests import Request
 from reactor.web.endpoint import Middleware
 from reactor.web.middlewares.fields import has_field
@@ -32,7 +33,7 @@ class Bucket(NamedTuple):
     when: float
 
 
-class RateLimit(Middleware):
+class RateLimit(Middleware, Shared):
     """429, with Retry-After, for a client who asks more often than `rate` times a second."""
 
     def __init__(
@@ -59,6 +60,7 @@ class RateLimit(Middleware):
             raise ValueError(f"there is at least 1 client, not most_clients={most_clients!r}")
         if not _NAME.fullmatch(name):
             raise ValueError(f"a limit's name is letters, digits and _.-, not {name!r}")
+        super().__init__()
         self._rate = rate
         self._burst = float(burst)
         self._key = key or client_network
@@ -93,6 +95,7 @@ class RateLimit(Middleware):
             return response.with_headers(("Retry-After", str(seconds)), self._policy, left)
         return response.with_headers(self._policy, left)
 
+    @exclusive
     def _take(self, key: str) -> float:
         """What is left when a token is taken; less than 0: there was none, and none is taken."""
         now = self._clock()

@@ -25,6 +25,7 @@ from typing import Final, NamedTuple
 
 from reactor.errors import ProtocolError
 from reactor.files.file import File
+from reactor.tasks.guard import Shared, exclusive
 from reactor.tasks.operations import in_pool
 from reactor.tasks.semaphore import WeightedSemaphore
 from reactor.web.storage.safe_path import Root
@@ -65,12 +66,18 @@ class _Found(NamedTuple):
     modified: int
 
 
-class ListingQuota:
+class ListingQuota(Shared):
     """What the listings of one mount share: turns to read, and memory for rows."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.turns = WeightedSemaphore(READERS)
         self.rows = WeightedSemaphore(HELD_BYTES)  # in bytes of memory
+
+    @exclusive
+    def return_rows(self, count: int) -> None:
+        """Return `count` bytes of memory. Rows are dropped outside of the calls for a request."""
+        self.rows.release(count)
 
 
 class Contents:
@@ -97,7 +104,7 @@ class Contents:
 
     def __del__(self) -> None:
         # Not in a `finally` of who sends them: a generator that never began has none.
-        self._quota.rows.release(self._held)
+        self._quota.return_rows(self._held)
 
     def add(self, batch: Sequence[_Found]) -> None:
         rows = [_row(one, self.order) for one in batch]

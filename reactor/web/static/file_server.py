@@ -31,6 +31,7 @@ from reactor.messages.request import Request
 from reactor.messages.response import Response, plain_response
 from reactor.protocol.dates import http_date
 from reactor.protocol.response_encoder import FieldBlock
+from reactor.tasks.guard import Shared, exclusive
 from reactor.web.compression.encoders import LEAST_BYTES, MADE, shrinks
 from reactor.web.compression.responses import compress
 from reactor.web.endpoint import may_wait
@@ -97,7 +98,7 @@ class _Representations:
         self.young = False  # the tags are weak, and will be strong
 
 
-class Files:
+class Files(Shared):
     """The endpoint. The router leaves the path's decoded segments in `params["name"]`."""
 
     def __init__(
@@ -110,6 +111,7 @@ class Files:
         wall: Callable[[], float] = time.time,
     ) -> None:
         """`mounts` of a server share its limits. Raises OSError for an unusable directory."""
+        super().__init__()
         self.root = Root(mount.directory)
         self._mount = mount
         self._ranges = limits.ranges
@@ -137,6 +139,7 @@ class Files:
             headers=fields,
         )
 
+    @exclusive
     @may_wait
     def get(self, request: Request) -> Response | Awaitable[Response]:
         """The file, or what its directory has to say."""
@@ -146,10 +149,12 @@ class Files:
             return self._find_and_answer(request, key)
         return self._answer(request, key, opened)
 
+    @exclusive
     def forget(self, place: Place) -> None:
         """This name in this directory has changed: nobody is served what was there before."""
         self._open.forget(place)
 
+    @exclusive
     def close_idle(self) -> None:
         """To be called now and then: close files that nobody asks for any more."""
         self._open.close_idle()

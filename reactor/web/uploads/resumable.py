@@ -26,6 +26,7 @@ from reactor.errors import ProtocolError
 from reactor.limits import Limits
 from reactor.messages.request import Request
 from reactor.messages.response import Response
+from reactor.tasks.guard import Shared, exclusive
 from reactor.tasks.operations import in_pool
 from reactor.web.semantics.cross_site import refuse_foreign
 from reactor.web.storage.disk_errors import WHEN_WRITING, on_disk
@@ -75,7 +76,7 @@ class _NoResource(Exception):
         self.error = error
 
 
-class Resumable:
+class Resumable(Shared):
     """The endpoints of upload resources, and what makes one."""
 
     def __init__(
@@ -91,6 +92,7 @@ class Resumable:
         `forget` is called, on the loop, with each name that means another file now; `wall` is the
         clock that says how old an upload is.
         """
+        super().__init__()
         self._root = root
         self._prefix = prefix
         self._forget = forget
@@ -118,6 +120,7 @@ class Resumable:
 
     # --- the endpoints ---------------------------------------------------------------------------
 
+    @exclusive
     async def create(self, request: Request, segments: Sequence[str]) -> Response | None:
         """Section 4.2. What any upload is refused for has been looked at before.
 
@@ -135,11 +138,13 @@ class Resumable:
                 raise refusal.error from None
             return None
 
+    @exclusive
     async def head(self, request: Request) -> Response:
         """Section 4.3: how far the upload is."""
         name = _name(request)
         return await self._in_turn(name, lambda _: self._tell(name))
 
+    @exclusive
     async def append(self, request: Request) -> Response:
         """Section 4.4: the content goes behind what is there."""
         refuse_foreign(request)
@@ -150,6 +155,7 @@ class Resumable:
             name, lambda lease: self._append(request, name, offset, complete, lease)
         )
 
+    @exclusive
     async def cancel(self, request: Request) -> Response:
         """Section 4.5: nothing is left of the upload. What it has become, if it has, stays."""
         refuse_foreign(request)
@@ -159,6 +165,7 @@ class Resumable:
     def options(self, request: Request) -> Response:
         return Response(204, headers=(("Allow", "DELETE, HEAD, OPTIONS, PATCH"), *self.offers))
 
+    @exclusive
     async def expire(self) -> None:
         """Count what there is, and remove what nobody has added to for `resumable_age`.
 

@@ -17,6 +17,7 @@ from reactor.tasks.futures import Future
 from reactor.tasks.task import Runtime
 from tests.support.coroutine_driver import Stage
 
+RUNTIME = cast(Runtime, Stage())
 CONTENT = bytes(range(256)) * (WINDOW_BYTES // 256) + b"beyond the first window" * 20_000
 
 
@@ -74,7 +75,7 @@ def pulled(body: ResponseBodyStream) -> list[bytes]:
 )
 def test_what_is_in_memory_and_not_long_is_at_hand(offset: int, length: int, count: int) -> None:
     file = sim_file()
-    pieces = at_hand(b"head", FileRegion(file.hold(), offset, length))
+    pieces = at_hand(b"head", FileRegion(file.hold(), offset, length), RUNTIME)
     assert len(pieces) == count
     assert file.holders == (1 if count == 1 else 2), "a copy needs no file"
     if count:
@@ -89,15 +90,15 @@ def test_what_is_not_in_memory_is_not_at_hand(length: int, why: str) -> None:
     if why == "shorter":
         file.shrink(length - 1)
     region = FileRegion(file.hold(), 0, length)
-    assert at_hand(b"head", region) == ()
+    assert at_hand(b"head", region, RUNTIME) == ()
     assert (file.holders, region.offset, region.length) == (2, 0, length), "it is to be pulled"
 
 
 def test_what_is_at_hand_is_nobody_elses_a_moment_later() -> None:
     """All looks go to the same memory."""
     one, other = sim_file(), sim_file()
-    first = at_hand(b"", FileRegion(one, 0, 100))
-    at_hand(b"", FileRegion(other, 100, 100))
+    first = at_hand(b"", FileRegion(one, 0, 100), RUNTIME)
+    at_hand(b"", FileRegion(other, 100, 100), RUNTIME)
     assert first == (CONTENT[:100],)
 
 

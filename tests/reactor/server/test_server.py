@@ -350,7 +350,7 @@ def test_a_real_file_comes_whole_hot_or_cold(
     client.read_until(b"begin")
     client.reset()
     running.wait_for_connections(0)
-    running.wait_until(lambda: file._holders == 1)
+    running.wait_until(lambda: file.holders == 1)
     file.release()
 
 

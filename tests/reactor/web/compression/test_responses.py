@@ -272,7 +272,7 @@ def test_files_are_left_to_the_file_server() -> None:
     for body in (FileRegion(file, 0, 100), MultiRegion([TEXT])):
         assert_untouched(Response(200, body, PLAIN))
         assert_untouched(Response(200, body, PLAIN), "identity;q=0, gzip")
-    file._holders = 0  # there is no such descriptor
+    file.closed = True  # there is no such descriptor
 
 
 def test_a_body_of_another_type_is_left_to_the_connection() -> None:

@@ -59,10 +59,6 @@ class WatchedFile(File):
             raise self.error
         return super().load(offset, count)
 
-    @property
-    def holders(self) -> int:
-        return self._holders
-
 
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[WatchedFile]:

@@ -159,7 +159,7 @@ class Served:
 
     def check_holds(self) -> None:
         entries = self.files._open._entries.values()
-        holders = {file._holders for one in entries for file in one.found.files()}
+        holders = {file.holders for one in entries for file in one.found.files()}
         assert holders <= {1}, "somebody has not let go of a file"
 
 

@@ -96,7 +96,7 @@ def held(running: Running, files: Files) -> int:
 
     def holders() -> int:
         entries = files._open._entries.values()
-        return sum(file._holders - 1 for one in entries for file in one.found.files())
+        return sum(file.holders - 1 for one in entries for file in one.found.files())
 
     return running.call(holders)
 
@@ -281,7 +281,7 @@ def test_large_file_is_gzipped_as_it_is_sent(site: Path, start: Start, version: 
 def held_now(files: Files) -> int:
     """On the loop's thread."""
     entries = files._open._entries.values()
-    return sum(file._holders - 1 for one in entries for file in one.found.files())
+    return sum(file.holders - 1 for one in entries for file in one.found.files())
 
 
 def test_many_ask_for_one_text_at_once(site: Path, start: Start) -> None:
