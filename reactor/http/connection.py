@@ -80,7 +80,7 @@ class HttpConnection:
         self.state = IDLE
         self.transport = transport
         self.context = context
-        self.parser = RequestParser(context.limits)
+        self.parser = RequestParser(context.limits, context.request_class)
         self.last_deadline = NEVER  # of the response to a half-closed client; of lingering
         self.keep_alive = True
         # All that follows is None while no request is in progress; most requests need the first.

@@ -37,7 +37,11 @@ class ServerState:
 
 @dataclass(frozen=True, slots=True)
 class ServerContext:
-    """What all connections of a server share, and nothing of it changes."""
+    """What all connections of a server share, and nothing of it changes.
+
+    A handler may have an attribute `request_class`, a subclass of Request without slots of its own:
+    the parser makes the requests for this handler of that class.
+    """
 
     handler: Handler
     limits: Limits
@@ -47,9 +51,12 @@ class ServerContext:
     closed: Callable[[Any], None]  # called with each connection (HttpConnection) that is lost
     state: ServerState
     reactor: Scheduler = field(init=False)  # the runtime's: read with every request
+    request_class: type[Request] = field(init=False)  # the handler's
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reactor", self.runtime.reactor)
+        chosen = getattr(self.handler, "request_class", Request)
+        object.__setattr__(self, "request_class", chosen)
         # Calling an instance costs three times as much as calling a bound method of it.
         if not isroutine(self.handler):
             call = self.handler.__call__  # type: ignore[operator]

@@ -19,11 +19,12 @@ from reactor.tasks.futures import Future
 class RequestBody:
     """The pulls of one request's body."""
 
-    __slots__ = ("_connection", "_pull", "error")
+    __slots__ = ("_connection", "_pull", "_untouched", "error")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._pull: tuple[Future[bytes], int] | None = None  # who waits, for how many bytes
+        self._untouched = True  # nothing has been pulled or waited for
         self.error: ProtocolError | None = None  # the body was malformed, late or cut
 
     def pull(self, most: int) -> bytes | Future[bytes]:
@@ -43,11 +44,12 @@ class RequestBody:
             self.error = error
             raise
         if piece is not None:
-            request.expects_continue = False  # it did not wait
+            self._untouched = False
             return piece
-        if request.expects_continue:
-            request.expects_continue = False
-            self.inform(100, ())
+        if self._untouched:
+            self._untouched = False
+            if request.expects_continue:
+                self.inform(100, ())
         future: Future[bytes] = Future()
         self._pull = (future, most)
         connection.enter(BODY)

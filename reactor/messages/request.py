@@ -1,19 +1,18 @@
-"""The nouns of HTTP: what a handler gets and what it gives back.
+"""A request: what the client asks for. Its head is whole, its body is a stream that is pulled.
 
-A Request is made by the parser and completed by the connection. Its head is whole; its body is a
-stream that is pulled. Headers are kept as the bytes came, and a look-up is a search in them: most
-handlers ask for one or two fields of ten, so an index would cost more than it saves.
-
-A Response is a status, a body and fields. How it is framed (Content-Length, chunked, until close)
-is the connection's business; a handler only says what it knows.
+The parser makes a Request, of the class that the handler wants (see ServerContext), and the
+connection completes it: with the client's address, and with a Body where there is one.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
+from reactor.limits import Limits
 from reactor.messages.body import NO_BODY
 from reactor.messages.headers import Headers
+
+DEFAULT_LIMITS: Final = Limits()
 
 _NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 
@@ -21,14 +20,14 @@ _NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 class Request:
     """A request whose head is whole.
 
-    `path` and `query` are the target's parts as they came, still percent-encoded; `host` is the
-    Host field or, before it, the authority of an absolute target. `content` is the body's bytes
-    where something has read them for a plain handler, `params` what a router found in the path.
-    `_state` is for whoever makes a class of its own of this one, and not there until it is set.
+    `path` and `query` are the parts of the target as they came, still percent-encoded; `host` is
+    the Host field or, before it, the authority of an absolute target. `content` is the body's bytes
+    once they have been read for a plain handler, `params` the decoded parameters of a path pattern.
+    `limits` are the server's. `_state` is for a subclass, and absent until the subclass sets it.
 
-    For the logs: `started` is when it was served, in seconds of the reactor's clock; who makes an
-    identifier for the request sets `id`; and where `logged` is set to False the access log has no
-    line of it.
+    For the logs: `started` is when the handler was called, in seconds of the reactor's clock; `id`
+    is set by a middleware that makes identifiers; a request with `logged` set to False gets no line
+    in the access log.
     """
 
     _state: dict[str, Any]
@@ -39,12 +38,12 @@ class Request:
         "client",
         "client_closed",
         "content",
-        "expects_continue",
         "headers",
         "host",
         "id",
         "keep_alive",
         "length",
+        "limits",
         "logged",
         "method",
         "minor",
@@ -57,7 +56,14 @@ class Request:
     )
 
     def __init__(
-        self, method: str, target: str, path: str, query: str, minor: int, headers: Headers
+        self,
+        method: str,
+        target: str,
+        path: str,
+        query: str,
+        minor: int,
+        headers: Headers,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.method = method
         self.target = target
@@ -65,11 +71,11 @@ class Request:
         self.query = query
         self.minor = minor  # of HTTP/1.minor
         self.headers = headers
+        self.limits = limits
         self.scheme = "http"
         self.host = ""
         self.keep_alive = minor > 0
         self.length: int | None = 0  # of the body in bytes; None: chunked
-        self.expects_continue = False
         self.body = NO_BODY
         self.content = b""
         self.params: Mapping[str, Any] = _NO_PARAMS
@@ -81,3 +87,12 @@ class Request:
 
     def __repr__(self) -> str:
         return f"<{self.method} {self.target} HTTP/1.{self.minor}>"
+
+    @property
+    def expects_continue(self) -> bool:
+        """Whether the client waits for 100 (Continue) before it sends the body.
+
+        The parser refuses every other expectation, and that of a client of HTTP/1.0 is ignored
+        (RFC 9110, section 10.1.1).
+        """
+        return self.minor > 0 and "expect" in self.headers

@@ -96,12 +96,14 @@ class RequestParser:
         "_pattern",
         "_position",
         "_remaining",
+        "_request_class",
         "_seen",
         "buffer",
     )
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, request_class: type[Request] = Request) -> None:
         self._limits = limits
+        self._request_class = request_class
         self._pattern = _head_pattern(limits.head_fields)
         self.buffer = b""  # falsy: all that has arrived is used
         self._position = 0  # where what is not used yet begins
@@ -153,7 +155,7 @@ class RequestParser:
         headers, host, others = (
             _read_short_fields(fields) if len(fields) <= SHORT_BYTES else _read_fields(fields)
         )
-        request = Request(method, target, path, query, minor, headers)
+        request = self._request_class(method, target, path, query, minor, headers, limits)
         if host is not None:
             request.host = host
         elif minor:
@@ -292,7 +294,6 @@ def _read_expectation(request: Request, value: bytes) -> None:
         return
     if value.rstrip(b" \t").lower() != b"100-continue":
         raise ProtocolError(417, "The only expectation that is met here is 100-continue.")
-    request.expects_continue = True
 
 
 def _check_codings(value: bytes) -> None:

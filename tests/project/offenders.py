@@ -45,7 +45,6 @@ REPEATED_CLASSES: Final = frozenset[str](
 STATEFUL_CLASSES: Final = frozenset[str](
     (
         "loadtest/threaded/server.py:ThreadedServer",
-        "reactor/messages/request.py:Request",
         "reactor/simulator/sockets.py:SimListener",
         "reactor/simulator/sockets.py:SimSocket",
     )

@@ -22,7 +22,7 @@ of the protocol.
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 from weakref import ref
 
@@ -35,7 +35,7 @@ from reactor.web.app.converters import CONVERTERS, Converter
 from reactor.web.app.error_handlers import ErrorHandler, ErrorHandlers
 from reactor.web.app.group import Group, Route, Scope, checked_prefix
 from reactor.web.app.not_found import NotFound, methods_of, options_response
-from reactor.web.app.requests import Request, with_limits
+from reactor.web.app.requests import Request, adopt
 from reactor.web.app.router import (
     ANY,
     SHORT,
@@ -84,6 +84,8 @@ class Application(Group):
     Routes are added with the decorators of Group: `get`, `post`, `put`, `patch`, `delete`, `route`.
     """
 
+    request_class: Final = Request  # of the requests that a server makes for an Application
+
     def __init__(self, *middlewares: AnyMiddleware, redirect_slashes: bool = False) -> None:
         """Make an application without routes.
 
@@ -96,7 +98,6 @@ class Application(Group):
         self._redirects = redirect_slashes
         self._converters: dict[str, Converter] = dict(CONVERTERS)
         self._mounted: list[Any] = []
-        self._request_class = Request
         self._router: Router[Endpoint] | None = None  # made by _compose
         # For paths without a route, by prefix, the longest prefix first; set with the router.
         self._not_found: list[tuple[str, Endpoint]] = []
@@ -229,12 +230,10 @@ class Application(Group):
     def prepare(self, server: Server | None = None) -> None:
         """Compose everything. A Server calls this before it serves, with itself.
 
-        `request.limits` are the server's limits from then on. Raises RouteError or
-        CompositionError, both ValueErrors, for mistakes in routes and in the order of middlewares.
+        Raises RouteError or CompositionError, both ValueErrors, for mistakes in routes and in the
+        order of middlewares.
         """
         self._compose()
-        if server is not None:
-            self._request_class = with_limits(server.limits)
         for files in self._static.values():
             files.prepare(server, len(self._static))
         if server is not None:
@@ -305,7 +304,8 @@ class Application(Group):
 
     def __call__(self, request: Any) -> ResponseOrAwaitable:
         """Respond to a request. Never raises: every error becomes a response."""
-        request.__class__ = self._request_class
+        if type(request) is not Request:
+            adopt(request)
         try:
             router = self._router or self._compose()
             path = request.path

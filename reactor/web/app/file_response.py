@@ -17,7 +17,6 @@ from reactor.messages.headers import Fields
 from reactor.messages.request import Request
 from reactor.messages.response import Response
 from reactor.protocol.dates import http_date
-from reactor.web.app.request_data import limits_of
 from reactor.web.app.responses import GivenFields, as_pairs, types_in, without_types
 from reactor.web.semantics.media_types import media_type as media_type_of
 from reactor.web.semantics.preconditions import check_read, range_applies
@@ -95,7 +94,7 @@ def _respond_with_file(
         *fields,
     )
     ranged = request.method == "GET" and range_applies(headers, tag, modified, now)
-    most = limits_of(request).ranges
+    most = request.limits.ranges
     found = parse_ranges(headers.get("range"), opened.size, most) if ranged else None
 
     def region(offset: int, length: int) -> FileRegion:

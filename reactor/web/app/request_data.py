@@ -18,11 +18,9 @@ from typing import Any, Final
 from urllib.parse import unquote_plus
 
 from reactor.errors import ProtocolError
-from reactor.limits import Limits
 from reactor.messages.request import Request
 from reactor.web.semantics.multipart import FormParser, FormPart, boundary_of, parse_parameters
 
-_DEFAULT_LIMITS: Final = Limits()
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
 # The charsets of browsers (Encoding Standard, section 4.2), and no other codec of Python: some are
 # slow with bytes that are made for it (punycode, idna), some are no charsets; and Python caches
@@ -221,7 +219,7 @@ def form_of(request: Request) -> Form:
         text = request.content.decode()
     except UnicodeDecodeError:
         raise _not_utf8() from None
-    return Form(parse_pairs(text, limits_of(request).form_parts), [])
+    return Form(parse_pairs(text, request.limits.form_parts), [])
 
 
 def form_type(request: Request) -> str:
@@ -235,7 +233,7 @@ def form_type(request: Request) -> str:
 
 def form_parser(request: Request, boundary: bytes) -> FormParser:
     """A parser of multipart/form-data with the limits of the request's server."""
-    limits = limits_of(request)
+    limits = request.limits
     return FormParser(boundary, limits.form_parts, limits.form_head_bytes)
 
 
@@ -309,12 +307,6 @@ def _unquote(text: str) -> str:
 
 
 # --- shared --------------------------------------------------------------------------------------
-
-
-def limits_of(request: Request) -> Limits:
-    """The limits of the request's server; the default ones for a request without application."""
-    limits: Limits = getattr(request, "limits", _DEFAULT_LIMITS)
-    return limits
 
 
 def unsupported_type(wanted: str) -> ProtocolError:

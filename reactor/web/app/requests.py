@@ -1,7 +1,7 @@
 """The request that applications get: query arguments, cookies, text, JSON and forms, decoded.
 
-It is the object that the connection made, with this class (see app/application.py): an object
-around it would cost more. Decoded data is cached in `state`, where middlewares may keep their own.
+The parser makes the requests for an Application of this class: an object around a request would
+cost more. Decoded data is cached in `state`, where middlewares may keep their own.
 
 A body is read once, whole, into `content`, up to `Limits.memory_body_bytes`. An `async def` says
 `await request.json()`; a plain endpoint is called when `content` is there, and says
@@ -10,10 +10,9 @@ a content coding that is not supported, before a byte of the body is read; 400 f
 """
 
 from collections.abc import AsyncIterator
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from reactor.errors import ProtocolError
-from reactor.limits import Limits
 from reactor.messages import request as messages
 from reactor.web.app.request_data import (
     Arguments,
@@ -49,8 +48,6 @@ class Request(messages.Request):
     """
 
     __slots__ = ()
-
-    limits: ClassVar[Limits] = Limits()
 
     @property
     def state(self) -> dict[str, Any]:
@@ -142,10 +139,15 @@ class Request(messages.Request):
         return _stream_parts(self, form_parser(self, boundary))
 
 
-def with_limits(limits: Limits) -> type[Request]:
-    """The request class of one server: an attribute of each request would cost time and memory."""
-    made: type[Request] = type("Request", (Request,), {"__slots__": (), "limits": limits})
-    return made
+def adopt(request: messages.Request) -> None:
+    """Make a request of the engine's class one of this class, in place.
+
+    A server makes the requests for an Application of this class (see `Application.request_class`).
+    This is for the requests that come by way of another handler, which has no such attribute. The
+    connection holds the very object, so that a copy would not do.
+    """
+    if not isinstance(request, Request):
+        request.__class__ = Request
 
 
 async def _stream_parts(request: Request, parser: FormParser) -> AsyncIterator[FormPart | bytes]:

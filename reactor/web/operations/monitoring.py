@@ -24,6 +24,7 @@ class Monitoring:
 
     def __init__(self, handler: Endpoint, *, health: bool, metrics: bool) -> None:
         self._handler = handler
+        self.request_class = getattr(handler, "request_class", Request)
         self._health = health
         self._metrics = metrics
         self._endpoints: dict[str, Endpoint] = {}  # once there is a server

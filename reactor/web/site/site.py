@@ -213,6 +213,8 @@ async def _expire(resumable: Resumable) -> None:
 class _Beside:
     """Mounts, and an application for all that is not below one of their prefixes."""
 
+    request_class: Final = Application.request_class
+
     def __init__(
         self, router: Application, prefixes: tuple[str, ...], application: Endpoint
     ) -> None:

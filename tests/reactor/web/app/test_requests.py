@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import reactor
 from reactor import Headers, Limits, ProtocolError, Response
+from reactor.messages import request as messages
 from reactor.testing import Client
 from reactor.web.app.application import Application
 from reactor.web.app.request_data import (
@@ -19,12 +20,11 @@ from reactor.web.app.request_data import (
     Arguments,
     form_of,
     json_of,
-    limits_of,
     parse_cookies,
     parse_pairs,
     text_of,
 )
-from reactor.web.app.requests import Request, with_limits
+from reactor.web.app.requests import Request
 from reactor.web.semantics.multipart import FormPart
 
 FORM = "application/x-www-form-urlencoded"
@@ -35,10 +35,8 @@ def having(content: bytes, media_type: str = "", **fields: str) -> Request:
     if media_type:
         fields["content_type"] = media_type
     lines = (f"\r\n{name.replace('_', '-')}: {value}" for name, value in fields.items())
-    request = reactor.Request("POST", "/", "/", "", 1, Headers("".join(lines)))
-    request.__class__ = Request
+    request = Request("POST", "/", "/", "", 1, Headers("".join(lines)))
     request.content = content
-    assert isinstance(request, Request)
     return request
 
 
@@ -446,13 +444,35 @@ def test_the_limits_are_those_of_the_server() -> None:
         assert client.post("/", data={"a" * 100: ""}, files={}).status == 413
 
 
-def test_limits_without_an_application() -> None:
-    request = reactor.Request("GET", "/", "/", "", 1, Headers())
-    assert limits_of(request) == Limits()
-    request.__class__ = with_limits(Limits(ranges=1))
-    assert limits_of(request).ranges == 1
-    assert isinstance(request, Request)
+def test_limits_without_a_server_are_the_default_ones() -> None:
+    request = Request("GET", "/", "/", "", 1, Headers())
+    assert request.limits == Limits()
     assert not hasattr(request, "__dict__")
+
+
+def test_a_request_of_the_engine_is_adopted_as_it_is() -> None:
+    """A handler around an application, which has no `request_class`, passes the request on."""
+    app = Application()
+
+    @app.get("/")
+    def show(request: Request) -> str:
+        request.id = "seen"
+        request.state["a"] = 1
+        return f"{request.limits.ranges} {request.args['b']}"
+
+    seen: list[messages.Request] = []
+
+    def around(request: messages.Request) -> Any:
+        seen.append(request)
+        assert type(request) is messages.Request
+        return app(request)
+
+    with Client(around, limits=Limits(ranges=7)) as client:
+        assert client.get("/?b=2").text == "7 2"
+    assert type(seen[0]) is Request
+    assert seen[0].id == "seen"
+    with Client(app) as client:
+        assert client.get("/?b=2").text == "32 2"
 
 
 # --- through a server ----------------------------------------------------------------------------
