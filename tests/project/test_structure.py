@@ -104,7 +104,7 @@ OSERRORS = {
     },
     "reactor.web.middlewares.time_limit": {
         "TimeLimit.__call__",
-        "_told_apart",
+        "_response_or_timeout",
     },  # TimeoutError is one
     "reactor.web.site.site": {"Site._mount", "_has"},  # each becomes a sentence
     "reactor.simulator.client": None,  # it is a client

@@ -1,12 +1,12 @@
-"""The middlewares in the box. Each is for a whole application or for a group of it:
+"""The middlewares in the box. Each is for a whole application, a group or a route:
 
     app = Application(RequestId(), SecurityHeaders(), CORS("https://example.com"))
     api = app.group("/api", RateLimit(rate=10, burst=20))
 
-The first is the outermost. All but two fit above and below everything: what stands above
-Compression or TimeLimit is no plain middleware. An order that serves most: RequestId,
-SecurityHeaders, TrustedHosts, CORS, RateLimit, BasicAuth, BodyLimit, Compression, Sessions,
-TimeLimit; what refuses cheaply comes first, and CORS before what asks for credentials.
+The first is the outermost. All may stand above and below everything, with one exception: a plain
+middleware must not stand above Compression or TimeLimit. An order that suits most applications:
+RequestId, SecurityHeaders, TrustedHosts, CORS, RateLimit, BasicAuth, BodyLimit, Compression,
+Sessions, TimeLimit. Cheap refusals come first, and CORS before anything that requires credentials.
 """
 
 from reactor.web.middlewares.basic_auth import BasicAuth

@@ -1,10 +1,10 @@
-"""How much a request may bring along, where that is less than what the server takes.
+"""A limit on the size of request bodies that is lower than the server's.
 
-A body that says its length is refused before a byte of it is read, and before the client that asks
-(`Expect: 100-continue`) is told to send it. One that comes in chunks is cut off while it is read,
-whole or as a stream, by the Body itself, which counts.
+A body with a Content-Length is refused before a byte of it is read, and before a client that asks
+with `Expect: 100-continue` gets the 100. A chunked body is refused while it is read, whole or as a
+stream, by the Body itself, which counts its bytes.
 
-It belongs outside all plain middlewares: these are called when the body is there.
+This middleware belongs outside all plain ones: they are called when the body has been read.
 """
 
 from reactor.errors import ProtocolError
@@ -13,21 +13,28 @@ from reactor.web.endpoint import Middleware
 
 
 class BodyLimit(Middleware):
-    """413 for a request whose body is longer."""
+    """Refuses requests with a longer body: 413.
+
+    uploads = app.group("/avatars", BodyLimit(1024 * 1024))
+    """
 
     def __init__(self, most_bytes: int) -> None:
-        """Whole reads stay bounded by `Limits.memory_body_bytes`. Raises ValueError for < 0."""
+        """`most_bytes` is the size of the longest body that is accepted.
+
+        A body that is read whole is also limited by `Limits.memory_body_bytes`. Raises ValueError
+        for less than 0.
+        """
         if most_bytes < 0:
-            raise ValueError(f"a body has no fewer than 0 bytes: most_bytes={most_bytes}")
+            raise ValueError(f"most_bytes must be 0 or more, not {most_bytes}")
         self._most = most_bytes
 
     def before(self, request: Request) -> None:
-        """Raises ProtocolError(413)."""
+        """Raises ProtocolError (413)."""
         length = request.length
         if length == 0:
             return
         if length is None:
             request.body.limit(self._most)
-            length = len(request.content)  # where something further out has read it
+            length = len(request.content)  # a middleware further out may have read it
         if length > self._most:
             raise ProtocolError(413, f"This body may have {self._most} bytes at most.")

@@ -1,9 +1,8 @@
-"""Every answer below it in the best coding that its client accepts; see
-reactor/web/compression/responses.py.
+"""Compression of every response below it; see compression/responses.py.
 
-A long body is compressed on a thread, so the answer may have to be awaited: the middlewares above
-this one are not plain ones. Whatever sends secrets beside what an attacker may choose, in one
-answer, should not be compressed: its length tells of the secret (BREACH).
+A long body is compressed on a pool thread, so the response may have to be awaited: no plain
+middleware may stand above this one. A response with a secret beside text that an attacker may
+choose should not be compressed, since its length reveals the secret (BREACH).
 """
 
 from reactor.messages.response import Response
@@ -14,14 +13,19 @@ from reactor.web.endpoint import Middleware, ResponseOrAwaitable, may_wait
 
 
 class Compression(Middleware):
-    """Codes bodies and streams; files and what is coded already are left as they are."""
+    """Compresses bodies and streams in the best content coding that the client accepts.
+
+    Files and responses with a Content-Encoding are left as they are. A client that accepts no
+    possible coding gets 406.
+    """
 
     def __init__(self, least: int = LEAST_BYTES) -> None:
-        """`least`: bodies of fewer bytes are not worth it. Raises ValueError for less than 0."""
+        """Bodies of fewer than `least` bytes are not compressed. Raises ValueError below 0."""
         if least < 0:
-            raise ValueError(f"a body has no fewer than 0 bytes: least={least}")
+            raise ValueError(f"least must be 0 bytes or more, not {least}")
         self._least = least
 
     @may_wait
     def after(self, request: Request, response: Response) -> ResponseOrAwaitable:
+        """The response in the coding that its request accepts best."""
         return compress(request, response, least=self._least)

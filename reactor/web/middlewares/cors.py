@@ -1,13 +1,14 @@
-"""Which pages of other sites may read the answers: the CORS protocol (Fetch Standard, section 3.3).
+"""CORS: which pages of other origins may read the responses (Fetch Standard, section 3.3).
 
-A browser asks first, by OPTIONS, before it sends what no form could (a preflight), and withholds an
-answer that does not say that the page may have it. A preflight is answered here, whatever routes
-there are: as a middleware of the whole application this stands above 404, 405 and OPTIONS as well,
-and it belongs outside anything that would refuse a preflight, which never has credentials.
+Before a browser sends a request that no form could send, it asks with OPTIONS (a preflight); and it
+withholds a response from the page if the response does not allow the page's origin. Preflights are
+handled here, for every path: as a middleware of the whole application this stands above 404, 405
+and OPTIONS as well. It belongs outside everything that would refuse a preflight, which never has
+credentials.
 
-A refusal is an answer without CORS fields; that of a preflight has status 403, as the standard
-suggests ("HTTP responses"). Any other request is answered as if this were not here, and it is the
-browser that withholds the answer: this protocol protects no server from being asked.
+A refusal is a response without CORS fields; for a preflight it has the status 403, as the standard
+suggests ("HTTP responses"). Any other request is handled as if this middleware were not there, and
+the browser withholds the response: the protocol does not protect a server from requests.
 """
 
 import re
@@ -23,19 +24,22 @@ ANY: Final = "*"
 
 Origins: TypeAlias = str | re.Pattern[str] | Callable[[str], bool] | Iterable[str | re.Pattern[str]]
 
-# Without a path, a slash or upper case (RFC 6454, section 6.2): as a browser sends it.
+# An origin as a browser sends it: no path, slash or upper case (RFC 6454, section 6.2).
 _ORIGIN: Final = re.compile(
     r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 )
 _DEFAULT_PORT: Final = re.compile(r"http://.*:80|https://.*:443")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# What a page may send without a preflight; one has to ask for them only when their values are
-# unusual, as Content-Type is for JSON ("CORS-safelisted request-header").
+# The fields that a page may send without a preflight. A preflight asks for them only when their
+# values are unusual, as Content-Type is for JSON ("CORS-safelisted request-header").
 _SAFELISTED: Final = ("Accept", "Accept-Language", "Content-Language", "Content-Type")
 
 
 class CORS(Middleware):
-    """Answers preflights, and tells browsers which pages may read an answer."""
+    """Lets browsers show the responses to pages of other origins, and handles preflights.
+
+    api = app.group("/api", CORS(["https://app.example"], headers=["X-Token"]))
+    """
 
     def __init__(
         self,
@@ -46,29 +50,31 @@ class CORS(Middleware):
         credentials: bool = False,
         max_age: int = 600,
     ) -> None:
-        """`origins`: `https://example.com`, several, patterns that fit the whole of one, a
-        predicate, or `*`.
+        """`origins` are the allowed ones: an origin like `https://example.com`, several of them,
+        compiled patterns that match a whole origin, a function from an origin to bool, or `*`.
 
-        `methods` and `headers` are what such a page may use, `*` for all; Accept, Accept-Language,
-        Content-Language and Content-Type it may always. `expose` are the fields of an answer that
-        it may read beside the few that it always may. With `credentials` it may send cookies, and
-        `origins` cannot be `*`. What a preflight has said holds for `max_age` seconds.
+        `methods` and `headers` are those that a page may use in requests, or `*` for all; Accept,
+        Accept-Language, Content-Language and Content-Type are always allowed. `expose` are the
+        response fields that a page may read beside the few that are always readable. With
+        `credentials` a page may send cookies; `origins` must not be `*` then. A browser may cache
+        the result of a preflight for `max_age` seconds.
 
-        Raises ValueError.
+        Raises ValueError for a malformed origin, method or field name, for `*` with `credentials`,
+        and for a negative `max_age`.
         """
         if credentials and origins == ANY:
-            raise ValueError("with credentials, origins are named: any page could use them")
+            raise ValueError("origins must not be `*` with credentials: any page could use them")
         if max_age < 0:
-            raise ValueError(f"max_age is no less than 0 seconds: {max_age}")
+            raise ValueError(f"max_age must be 0 seconds or more, not {max_age}")
         self._any = isinstance(origins, str) and origins == ANY
         self._allows = _predicate(origins)
         self._credentials = (("Access-Control-Allow-Credentials", "true"),) * credentials
-        self._methods = _tokens("method", methods)
-        self._headers = _tokens("field", headers)
+        self._methods = _tokens("methods", methods)
+        self._headers = _tokens("headers", headers)
         if ANY not in self._headers:
             self._headers = (*_SAFELISTED, *self._headers)
         self._folded = frozenset(name.lower() for name in self._headers)
-        exposed = ", ".join(_tokens("field", expose))
+        exposed = ", ".join(_tokens("expose", expose))
         self._expose = (("Access-Control-Expose-Headers", exposed),) if exposed else ()
         self._max_age = ("Access-Control-Max-Age", str(max_age))
 
@@ -76,9 +82,9 @@ class CORS(Middleware):
         return self._preflight(request) if is_preflight(request) else None
 
     def after(self, request: Request, response: Response) -> Response:
-        # An answer that depends on the page does so without one as well, and one that does not says
-        # the same to all: otherwise a cache would give to one what it has of another (Fetch
-        # Standard, "CORS protocol and HTTP caches").
+        # A response that depends on the origin varies by it also for requests without one, and any
+        # other response is the same for all: otherwise a cache would send to one page what it has
+        # stored for another (Fetch Standard, "CORS protocol and HTTP caches").
         origin = request.headers.get("origin")
         if not self._any:
             response = varying(response, "Origin")
@@ -92,19 +98,19 @@ class CORS(Middleware):
         return "Access-Control-Allow-Origin", ANY if self._any else origin
 
     def _preflight(self, request: Request) -> Response:
-        """204 with what is allowed, or 403 and the reason."""
+        """A 204 with all that is allowed, or a 403 with the reason."""
         origin = request.headers.get("origin")
         method = request.headers.get("access-control-request-method")
         asked = request.headers.get("access-control-request-headers")
         names = [name.strip(" \t") for name in asked.split(",")] if asked else []
         if not self._allows(origin):
-            return plain_response(403, "Pages of this origin may not do this.")
+            return plain_response(403, "Pages of this origin are not allowed here.")
         if not _allowed(method, method, self._methods):
             return plain_response(403, "Pages of other origins may not use this method.")
         if not all(_allowed(name, name.lower(), self._folded) for name in names):
             return plain_response(403, "Pages of other origins may not send these fields.")
-        # `*` would not stand for Authorization, nor for anything at all with credentials, so what
-        # is said is what was asked for ("CORS-preflight fetch").
+        # `*` would not include Authorization, and would mean nothing with credentials, so that the
+        # fields list what the preflight asked for ("CORS-preflight fetch").
         allowed_methods = (method,) if ANY in self._methods else self._methods
         allowed_headers = names if ANY in self._headers else self._headers
         fields = [
@@ -118,7 +124,7 @@ class CORS(Middleware):
 
 
 def is_preflight(request: Request) -> bool:
-    """Whether a browser asks what a page may do."""
+    """Whether the request is a browser's question what a page may do."""
     headers = request.headers
     return (
         request.method == "OPTIONS"
@@ -131,22 +137,22 @@ def _allowed(text: str, name: str, known: Iterable[str]) -> bool:
     return bool(_TOKEN.fullmatch(text)) and (name in known or ANY in known)
 
 
-def _tokens(kind: str, given: Iterable[str] | str) -> tuple[str, ...]:
-    """Raises ValueError for what is no name of a method or a field."""
+def _tokens(option: str, given: Iterable[str] | str) -> tuple[str, ...]:
+    """The names as a tuple. Raises ValueError for one that is no token."""
     names = (given,) if isinstance(given, str) else tuple(given)
     for name in names:
         if not _TOKEN.fullmatch(name):
-            raise ValueError(f"no name of a {kind}: {name!r}")
+            raise ValueError(f"{option} must be tokens (RFC 9110, section 5.6.2), not {name!r}")
     return names
 
 
 def _predicate(origins: Origins) -> Callable[[str], bool]:
-    """Raises ValueError for what is no origin."""
+    """The function that decides on an origin. Raises ValueError for a malformed origin."""
     if callable(origins):
         return origins
     given = [origins] if isinstance(origins, str | re.Pattern) else list(origins)
     if not given:
-        raise ValueError("there is no origin that is allowed")
+        raise ValueError("origins must not be empty")
     if given == [ANY]:
         return lambda origin: True
     patterns = [one for one in given if isinstance(one, re.Pattern)]
@@ -158,8 +164,11 @@ def _predicate(origins: Origins) -> Callable[[str], bool]:
 
 def _check_origin(origin: str) -> None:
     if origin == ANY:
-        raise ValueError("`*` stands alone, or not at all")
+        raise ValueError("`*` must be the only origin")
     if origin == "null":
-        raise ValueError("`null` is the origin of anybody's sandboxed page")
+        raise ValueError("`null` must not be allowed: every sandboxed page has this origin")
     if not _ORIGIN.fullmatch(origin) or _DEFAULT_PORT.fullmatch(origin):
-        raise ValueError(f"an origin is scheme://host or scheme://host:port, not {origin!r}")
+        raise ValueError(
+            "an origin must be scheme://host or scheme://host:port, in lower case and without the "
+            f"default port, not {origin!r}"
+        )

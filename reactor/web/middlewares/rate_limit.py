@@ -1,10 +1,11 @@
-"""How often a client may ask: a token bucket for each.
+"""A limit on the number of requests of each client: a token bucket for each.
 
-A bucket holds `burst` tokens, and gets `rate` a second; a request takes one, or is refused. What is
-kept of a client is two numbers, and of clients the `most_clients` that asked last: who is forgotten
-has a full bucket. Each process has buckets of its own, so with several the limit is a multiple.
+A bucket holds `burst` tokens and gains `rate` tokens a second; a request takes one, or is refused.
+Two numbers are kept for each of the `most_clients` clients that asked last; an evicted client
+starts again with a full bucket. Each process has buckets of its own, so that several processes
+allow several times as many requests.
 
-The answer tells how much is left, in the fields of draft-ietf-httpapi-ratelimit-headers-10.
+Responses state how much is left, in the fields of draft-ietf-httpapi-ratelimit-headers-10.
 """
 
 import ipaddress
@@ -22,19 +23,22 @@ from reactor.web.app.requests import Request
 from reactor.web.endpoint import Middleware
 from reactor.web.middlewares.fields import has_field
 
-_ROUNDING: Final = 1e-6  # of a token: who has waited as long as he was told is not refused again
+_ROUNDING: Final = 1e-6  # tokens; a client that has waited for Retry-After is not refused again
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 class Bucket(NamedTuple):
-    """What a client had left, and when; that is all there is to know."""
+    """The tokens that a client had left, and the time then, in seconds of the clock."""
 
     tokens: float
     when: float
 
 
 class RateLimit(Middleware, Shared):
-    """429, with Retry-After, for a client who asks more often than `rate` times a second."""
+    """Refuses a client that asks more often than `rate` times a second: 429 with Retry-After.
+
+    api = app.group("/api", RateLimit(rate=10, burst=20))
+    """
 
     def __init__(
         self,
@@ -46,58 +50,61 @@ class RateLimit(Middleware, Shared):
         name: str = "default",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`burst`: how many requests at once; `key`: what tells clients apart, None: no limit.
+        """`rate` is in requests a second, `burst` is the number of requests that may come at once.
 
-        By default it is the address of whoever has connected, or the network of 64 bits that an
-        IPv6 address is in. Behind a proxy that is the proxy's: then `key` has to know better.
-        `name` tells several limits apart in the answer. `clock` gives seconds. Raises ValueError.
+        `key(request)` names the client; None means no limit for this request. By default it is the
+        address that has connected, or the /64 network of an IPv6 address. Behind a proxy that is
+        the address of the proxy, so that a `key` is necessary. `most_clients` bounds the memory:
+        the clients that asked last are kept. `name` distinguishes several limits in the fields of
+        responses. `clock` returns seconds. Raises ValueError for a `rate` that is not above 0, less
+        than 1 for `burst` or `most_clients`, and a malformed `name`.
         """
         if not (0 < rate < math.inf):
-            raise ValueError(f"a rate is a number of requests a second above 0, not {rate!r}")
+            raise ValueError(f"rate must be a number of requests a second above 0, not {rate!r}")
         if burst < 1:
-            raise ValueError(f"a burst is at least 1 request, not {burst!r}")
+            raise ValueError(f"burst must be 1 request or more, not {burst!r}")
         if most_clients < 1:
-            raise ValueError(f"there is at least 1 client, not most_clients={most_clients!r}")
+            raise ValueError(f"most_clients must be 1 or more, not {most_clients!r}")
         if not _NAME.fullmatch(name):
-            raise ValueError(f"a limit's name is letters, digits and _.-, not {name!r}")
+            raise ValueError(f"name must be letters, digits and _.-, not {name!r}")
         super().__init__()
         self._rate = rate
         self._burst = float(burst)
         self._key = key or client_network
         self._most = most_clients
         self._clock = clock
-        self._buckets: dict[str, Bucket] = {}  # who asked last is at the end
+        self._buckets: dict[str, Bucket] = {}  # the client that asked last is at the end
         self._item = f'"{name}"'
         window = max(1, math.ceil(burst / rate))
         self._policy = ("RateLimit-Policy", f"{self._item};q={burst:d};w={window}")
-        self._place = f"reactor.rate_limit.{id(self)}"  # there may be several
+        self._key_of_state = f"reactor.rate_limit.{id(self)}"  # a request may have several limits
 
     def before(self, request: Request) -> None:
-        """Raises ProtocolError(429)."""
+        """Take a token. Raises ProtocolError (429) if there is none."""
         key = self._key(request)
         if key is None:
             return
         tokens = self._take(key)
-        request.state[self._place] = tokens
+        request.state[self._key_of_state] = tokens
         if tokens < 0:
             seconds = self._seconds_until(tokens, 0)
-            sentence = f"Too many requests; the next one may come in {seconds} s."
+            sentence = f"Too many requests. The next one may be sent in {seconds} s."
             raise ProtocolError(429, sentence, [("Retry-After", str(seconds))])
 
     def after(self, request: Request, response: Response) -> Response:
-        tokens = request.state.get(self._place)
+        tokens = request.state.get(self._key_of_state)
         if tokens is None:
             return response
-        # The same moment as Retry-After (section 5); otherwise until all of it is there again.
+        # The same time as Retry-After (section 5), or else until the bucket is full again.
         seconds = self._seconds_until(tokens, 0 if tokens < 0 else self._burst)
         left = ("RateLimit", f"{self._item};r={max(0, int(tokens))};t={seconds}")
-        if tokens < 0 and not has_field(response, "retry-after"):  # an error handler's own answer
+        if tokens < 0 and not has_field(response, "retry-after"):  # from an error handler
             return response.with_headers(("Retry-After", str(seconds)), self._policy, left)
         return response.with_headers(self._policy, left)
 
     @exclusive
     def _take(self, key: str) -> float:
-        """What is left when a token is taken; less than 0: there was none, and none is taken."""
+        """Take a token; the rest, or a number below 0 if there was none to take."""
         now = self._clock()
         buckets = self._buckets
         bucket = buckets.pop(key, None)
@@ -119,7 +126,10 @@ class RateLimit(Middleware, Shared):
 
 
 def client_network(request: Request) -> str:
-    """The client's IPv4 address, or the /64 that is usually one customer's in IPv6."""
+    """The client's IPv4 address, or the /64 network of its IPv6 address.
+
+    Such a network usually belongs to one customer.
+    """
     address = str(request.client[0])
     return _network(address) if ":" in address else address
 

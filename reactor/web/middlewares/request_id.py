@@ -1,8 +1,8 @@
-"""An id for each request, by which its lines in all logs, and its answer, are found again.
+"""An id for each request, which its log lines, log records and response share.
 
-It is 64 bits by chance: enough that no two of a log are the same, and no secret. An id that comes
-with a request is taken over only where whoever sends it is trusted to (a proxy that sets the field,
-whatever its client has sent), and only if it can do no harm in a log or a page.
+It has 64 random bits: enough that no two requests of a log have the same, and no secret. The id of
+a request's own field is used only if the sender is trusted (a proxy that overwrites the field of
+its clients), and only if it can do no harm in a log or a page.
 """
 
 import os
@@ -22,19 +22,21 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class RequestId(Middleware):
-    """Leaves an id in `request.state["request_id"]`, for the logs, and in a field of the answer.
+    """Sets an id in `request.state["request_id"]`, `request.id` and a field of the response.
 
-    An answer that has the field already keeps it.
+        app = Application(RequestId())
+
+    The access log and the 500 of a failure contain it. A response that has the field keeps it.
     """
 
     def __init__(self, header: str = "X-Request-Id", *, trust: bool = False) -> None:
-        """`trust`: take over the id that a request has, if it is one.
+        """`header` is the name of the field. With `trust` the id of a request's own field is used.
 
-        It may have 128 characters at most, letters, digits and `_.:+/=@~-`; instead of any other a
-        new one is made. Raises ValueError for what is no name of a field.
+        It may have up to 128 letters, digits and `_.:+/=@~-`; any other is replaced by a new id.
+        Raises ValueError for a malformed field name.
         """
         if not _TOKEN.fullmatch(header):
-            raise ValueError(f"no name of a field: {header!r}")
+            raise ValueError(f"header must be a token (RFC 9110, section 5.6.2), not {header!r}")
         self._header = header
         self._folded = header.lower()
         self._trust = trust

@@ -1,8 +1,8 @@
-"""Fields that tell browsers to trust a page less than they would by themselves.
+"""Response fields that make browsers trust a page less than they would by default.
 
-What the application says of an answer counts: a field that the answer has is left as it is. Nothing
-here says from where a page may load scripts: that depends on the page, and is for whoever writes it
-(`content_security_policy`).
+A field that the response has already is left as it is: the application decides. No default limits
+where a page may load scripts from, since that depends on the page: its author sets
+`content_security_policy`.
 """
 
 import re
@@ -20,10 +20,13 @@ _VALUE: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 
 class SecurityHeaders(Middleware):
-    """Adds what an answer does not have of the fields below; an empty value leaves one out.
+    """Adds security fields to every response that lacks them.
 
-    X-Content-Type-Options: nosniff (always), Referrer-Policy, Content-Security-Policy and
-    X-Frame-Options, Cross-Origin-Opener-Policy, Permissions-Policy, Strict-Transport-Security.
+        app = Application(SecurityHeaders(content_security_policy="default-src 'self'"))
+
+    The fields are X-Content-Type-Options: nosniff (always), Referrer-Policy,
+    Content-Security-Policy and X-Frame-Options, Cross-Origin-Opener-Policy, Permissions-Policy and
+    Strict-Transport-Security. An empty value leaves a field out.
     """
 
     def __init__(
@@ -39,15 +42,19 @@ class SecurityHeaders(Middleware):
         hsts_preload: bool = False,
         hsts_always: bool = False,
     ) -> None:
-        """`frames`: which pages may show this one in a frame, told by both fields that say so.
+        """Each option is the value of its field; an empty one leaves the field out.
 
-        Strict-Transport-Security is sent over https only (RFC 6797, section 7.2), and with
-        `hsts_always` in any case, for a server behind a proxy that ends TLS. Once a browser has
-        seen it, it refuses plain http for `hsts_seconds`; 0 here leaves the field out. Raises
-        ValueError for what no field can say.
+        `frames` sets which pages may show this one in a frame, with both fields for that purpose:
+        none (DENY), those of the same origin (SAMEORIGIN), or all ("").
+
+        Strict-Transport-Security is sent over https only (RFC 6797, section 7.2), or always with
+        `hsts_always`, for a server behind a proxy that terminates TLS. A browser that has seen it
+        refuses plain http for `hsts_seconds`; 0 leaves the field out. `hsts_preload` requires
+        `hsts_subdomains` and at least a year. Raises ValueError for a value that its field cannot
+        have.
         """
         if frames and frames not in _ANCESTORS:
-            raise ValueError(f"frames is DENY, SAMEORIGIN or empty, not {frames!r}")
+            raise ValueError(f"frames must be DENY, SAMEORIGIN or empty, not {frames!r}")
         hsts = _hsts(hsts_seconds, hsts_subdomains, hsts_preload)
         fields = {
             "X-Content-Type-Options": "nosniff",
@@ -73,7 +80,7 @@ class SecurityHeaders(Middleware):
 
 
 def _with_ancestors(policy: str, frames: str) -> str:
-    """The policy, with the word on frames that X-Frame-Options is an older spelling of."""
+    """The policy with frame-ancestors, of which X-Frame-Options is an older spelling."""
     policy = policy.strip("; ")
     if not frames or "frame-ancestors" in policy.lower():
         return policy
@@ -82,11 +89,16 @@ def _with_ancestors(policy: str, frames: str) -> str:
 
 
 def _hsts(seconds: int, subdomains: bool, preload: bool) -> str:
-    """RFC 6797, section 6.1; preload is what the browsers' list asks for (hstspreload.org)."""
+    """The value of Strict-Transport-Security (RFC 6797, section 6.1), "" for 0 seconds.
+
+    The rules for `preload` are those of the browsers' list (hstspreload.org).
+    """
     if seconds < 0:
-        raise ValueError(f"hsts_seconds is no less than 0: {seconds}")
+        raise ValueError(f"hsts_seconds must be 0 or more, not {seconds}")
     if preload and not (subdomains and seconds >= YEAR):
-        raise ValueError("hsts_preload asks for hsts_subdomains and at least a year")
+        raise ValueError(
+            f"hsts_preload requires hsts_subdomains and an hsts_seconds of at least {YEAR}"
+        )
     flags = "; includeSubDomains" * subdomains + "; preload" * preload
     return f"max-age={seconds:d}{flags}" if seconds else ""
 
@@ -94,5 +106,5 @@ def _hsts(seconds: int, subdomains: bool, preload: bool) -> str:
 def _block(fields: dict[str, str]) -> FieldBlock:
     for name, value in fields.items():
         if value and not _VALUE.fullmatch(value):
-            raise ValueError(f"no value of {name}: {value!r}")
+            raise ValueError(f"the value of {name} must be printable ASCII, not {value!r}")
     return FieldBlock((name, value) for name, value in fields.items() if value)

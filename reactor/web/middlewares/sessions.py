@@ -1,12 +1,12 @@
-"""What is kept of a client from one request to the next, in a cookie that only the server can make.
+"""Sessions: data of a client that lasts from one request to the next, in a signed cookie.
 
-A session is a dict of what JSON can say. It travels with the client, readable to it and to whoever
-has its browser, and signed: HMAC-SHA256 over the cookie's name, the time and the content, compared
-in constant time. What was changed, was made for another cookie or with another key, or is older
-than `max_age` is no session. Nothing is kept here, so a session cannot be called back before it is
-over: whoever needs that keeps an id in it, and the rest elsewhere.
+A session is a dict of JSON values. The client stores it and can read it, as can everybody with its
+browser, but only the server can make one: it is signed with HMAC-SHA256 over the cookie's name, the
+time and the content, which is compared in constant time. A cookie that was changed, was made for
+another name or with another key, or is older than `max_age` is ignored. The server stores nothing,
+so that it cannot revoke a session: for that, keep an id in the session and its data elsewhere.
 
-The cookie is looked at when a handler asks for it, and written when what it says has changed.
+The cookie is decoded when a handler first uses the session, and set when the content has changed.
 """
 
 import base64
@@ -24,8 +24,8 @@ from reactor.web.app.requests import Request
 from reactor.web.endpoint import Middleware
 from reactor.web.middlewares.fields import varying
 
-KEY_BYTES: Final = 32  # no shorter than the digest (RFC 2104, section 3)
-COOKIE_BYTES: Final = 4093  # with its attributes: what all browsers keep (RFC 6265, section 6.1)
+KEY_BYTES: Final = 32  # at least; the length of the digest (RFC 2104, section 3)
+COOKIE_BYTES: Final = 4093  # with attributes; all browsers keep so many (RFC 6265, section 6.1)
 FORTNIGHT: Final = 14 * 24 * 60 * 60
 
 _VALUE: Final = re.compile(rb"([A-Za-z0-9_-]+)\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})")
@@ -33,22 +33,25 @@ _encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separator
 
 
 class Session(MutableMapping[str, Any]):
-    """A dict that is read from its cookie when it is first used."""
+    """A dict of JSON values with text keys, decoded from its cookie when it is first used.
+
+    It is `request.state["session"]`. Values that are changed in place are saved as well.
+    """
 
     __slots__ = ("_read", "_values", "stored")
 
     def __init__(self, read: Callable[[], bytes]) -> None:
         self._read = read
         self._values: dict[str, Any] | None = None
-        self.stored = b""  # what the cookie says, once it was read
+        self.stored = b""  # the content of the cookie, once it was read
 
     @property
     def used(self) -> bool:
-        """Whether anybody has asked what is in it."""
+        """Whether its content has been used."""
         return self._values is not None
 
     def encoded(self) -> bytes:
-        """Its content; nothing where it is empty. Raises TypeError or ValueError."""
+        """The content as JSON, or nothing if it is empty. Raises TypeError or ValueError."""
         values = self._dict()
         return _encode(values).encode() if values else b""
 
@@ -63,7 +66,7 @@ class Session(MutableMapping[str, Any]):
 
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str):
-            raise TypeError(f"what is kept in a session has a name in text, not {key!r}")
+            raise TypeError(f"a key of a session must be text, not {key!r}")
         self._dict()[key] = value
 
     def __delitem__(self, key: str) -> None:
@@ -80,9 +83,17 @@ class Session(MutableMapping[str, Any]):
 
 
 class Sessions(Middleware):
-    """Keeps `request.state["session"]`, a Session, in a cookie.
+    """Keeps `request.state["session"]`, a Session, in a signed cookie.
 
-    A stream's changes count as far as its head: when that has left, no cookie can be set.
+        app = Application(Sessions(os.environ["SESSION_SECRET"]))
+
+        @app.get("/visits")
+        def visits(request):
+            session = request.state["session"]
+            session["visits"] = session.get("visits", 0) + 1
+            return str(session["visits"])
+
+    Changes that are made while a stream is being sent are lost: the cookie is in the head.
     """
 
     def __init__(
@@ -96,32 +107,37 @@ class Sessions(Middleware):
         path: str = "/",
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`secret`: at least 32 bytes by chance (`secrets.token_hex`); of several the first signs,
-        and what any has signed is taken, so that they can be changed one by one.
+        """`secret` is at least 32 random bytes, for instance of `secrets.token_hex()`.
 
-        A session is over `max_age` seconds after it was last changed. `secure`: the cookie is for
-        https only; None: where the request came by it. `clock` gives the time of day in seconds.
-        Raises ValueError for a secret that is too short and for what a cookie cannot be.
+        With several secrets the first one signs and all are accepted, so that they can be replaced
+        one by one. `cookie`, `path` and `same_site` are those of `set_cookie`. A session ends
+        `max_age` seconds after it was last changed. With `secure` the cookie is sent over https
+        only; None means: if the request came over https. `clock` returns the time of day in
+        seconds. Raises ValueError for a secret that is too short, a `max_age` below 1, and options
+        that a cookie cannot have.
         """
         secrets = [secret] if isinstance(secret, str | bytes) else list(secret)
         self._keys = [_checked_key(one) for one in secrets]
         if not self._keys:
-            raise ValueError("a session needs a secret")
+            raise ValueError("secret must not be empty")
         if max_age < 1:
-            raise ValueError(f"a session lasts at least 1 second, not {max_age!r}")
+            raise ValueError(f"max_age must be 1 second or more, not {max_age!r}")
         self._cookie = cookie
         self._max_age = max_age
         self._secure = secure
         self._same_site: Literal["Strict", "Lax", "None"] = same_site
         self._path = path
         self._clock = clock
-        self._write(Response(), b"{}", secure is None or secure)  # raises ValueError now
+        self._write(Response(), b"{}", secure is None or secure)  # to raise ValueError now
 
     def before(self, request: Request) -> None:
         request.state["session"] = Session(lambda: self._read(request))
 
     def after(self, request: Request, response: Response) -> Response:
-        """Raises ValueError or TypeError for what no cookie can hold."""
+        """Set the cookie if the content has changed.
+
+        Raises TypeError or ValueError for content that JSON or a cookie cannot hold.
+        """
         session = self._session_of(request)
         if not session.used:
             return response
@@ -135,7 +151,7 @@ class Sessions(Middleware):
         return delete_cookie(response, self._cookie, path=self._path, secure=secure)
 
     def _session_of(self, request: Request) -> Session:
-        """The session; or what a handler has put in its place, which replaces all of it."""
+        """The session, or one with the content of the dict that a handler has put in its place."""
         found = request.state.get("session")
         if isinstance(found, Session):
             return found
@@ -157,28 +173,28 @@ class Sessions(Middleware):
         size = len(response.headers[-1][1])
         if size > COOKIE_BYTES:
             raise ValueError(
-                f"the session would be a cookie of {size} bytes; browsers keep {COOKIE_BYTES}"
+                f"the session is a cookie of {size} bytes; browsers keep at most {COOKIE_BYTES}"
             )
         return response
 
     def _read(self, request: Request) -> bytes:
         return self.verified(request.cookies.get(self._cookie, ""))
 
-    # --- the cookie's value: content.seconds.signature -------------------------------------------
+    # --- the value of the cookie: content.seconds.signature --------------------------------------
 
     def sign(self, content: bytes) -> str:
-        """A value for the cookie, as of now."""
+        """A value for the cookie, with the time of day."""
         signed = b"%b.%d" % (_base64(content), self._clock())
         return (b"%b.%b" % (signed, self._signature(self._keys[0], signed))).decode()
 
     def verified(self, value: str) -> bytes:
-        """What a value says, or nothing where it was not signed here, or is too old."""
+        """The content of a value, or nothing if its signature is wrong or it is too old."""
         match = _VALUE.fullmatch(value.encode("latin-1", "replace"))
         if match is None:
             return b""
         content, seconds, signature = match.groups()
         signed = b"%b.%b" % (content, seconds)
-        # All keys, whichever fits: the time that it takes tells nothing.
+        # All keys are tried, even after one that fits: the time that it takes reveals nothing.
         fits = [hmac.compare_digest(self._signature(key, signed), signature) for key in self._keys]
         if not any(fits) or self._clock() - int(seconds) >= self._max_age:
             return b""
@@ -192,7 +208,7 @@ class Sessions(Middleware):
 def _checked_key(secret: str | bytes) -> bytes:
     key = secret.encode() if isinstance(secret, str) else secret
     if len(key) < KEY_BYTES:
-        raise ValueError(f"a session's secret has at least {KEY_BYTES} bytes, not {len(key)}")
+        raise ValueError(f"a secret must have {KEY_BYTES} bytes or more, not {len(key)}")
     return key
 
 

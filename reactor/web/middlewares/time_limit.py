@@ -1,8 +1,8 @@
-"""How long a handler may take, where that is less than `Limits.handler_timeout`.
+"""A limit on the time of a handler that is shorter than `Limits.handler_timeout`.
 
-What counts is the time until the answer is there; a stream may then take as long as it likes. Only
-what waits can be ended: a plain function that computes holds the loop, and everybody, until it is
-done. What is ended is cancelled at the place where it waits, cleans up, and then there is a 503.
+It is the time until the handler has returned its response; a stream may then take longer. Only a
+handler that waits can be ended: a plain function that computes blocks the loop until it is done.
+A handler that is ended gets Cancelled at its `await` and cleans up; then the response is a 503.
 """
 
 import math
@@ -15,29 +15,32 @@ from reactor.web.endpoint import Endpoint
 
 
 class TimeLimit:
-    """503 for a request whose handler takes longer. An asynchronous middleware."""
+    """Ends handlers that take longer: 503. An asynchronous middleware.
+
+    reports = app.group("/reports", TimeLimit(5))
+    """
 
     def __init__(self, seconds: float) -> None:
-        """Raises ValueError for what is not more than 0."""
+        """`seconds` must be above 0; ValueError is raised otherwise."""
         if not (0 < seconds < math.inf):
-            raise ValueError(f"a time limit is a number of seconds above 0, not {seconds!r}")
+            raise ValueError(f"a time limit must be a number of seconds above 0, not {seconds!r}")
         self._seconds = seconds
 
     async def __call__(self, request: Request, next: Endpoint) -> Response:
-        """Raises ProtocolError(503), and what the handler raises."""
+        """Raises ProtocolError (503), and the errors of the handler."""
         try:
-            answer = await timeout(self._seconds, _told_apart(request, next))
+            response = await timeout(self._seconds, _response_or_timeout(request, next))
         except TimeoutError:
             raise ProtocolError(503, "The response took too long.") from None
-        if isinstance(answer, TimeoutError):
-            raise answer
-        return answer
+        if isinstance(response, TimeoutError):
+            raise response
+        return response
 
 
-async def _told_apart(request: Request, next: Endpoint) -> Response | TimeoutError:
-    """A TimeoutError of the handler's own is a result: it does not mean that this time is over."""
+async def _response_or_timeout(request: Request, next: Endpoint) -> Response | TimeoutError:
+    """Return the handler's own TimeoutError as a result, apart from that of this time limit."""
     try:
-        answer = next(request)
-        return answer if isinstance(answer, Response) else await answer
+        response = next(request)
+        return response if isinstance(response, Response) else await response
     except TimeoutError as error:
         return error

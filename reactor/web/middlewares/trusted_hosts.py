@@ -1,8 +1,8 @@
-"""Requests for the hosts that this server is, and for no other.
+"""Requests for the hosts of this server alone.
 
-What an application makes of the Host field (links in mails, redirects, cache keys) is only as good
-as that field, which a client writes as it likes. So a host that is not ours is refused: by 400, as
-is usual; 421 (RFC 9110, section 15.5.20) would have browsers try again on another connection.
+An application that uses the Host field (for links in mails, redirects, cache keys) uses text that a
+client may choose. A request for a host that is not in the list is refused: with 400, as is usual;
+421 (RFC 9110, section 15.5.20) would have browsers try again on another connection.
 """
 
 import ipaddress
@@ -19,41 +19,48 @@ _PORT: Final = re.compile(r":[0-9]*\Z")
 
 
 class TrustedHosts(Middleware):
-    """400 for a request to any host but these, or to none at all."""
+    """Refuses requests for other hosts, or without a host: 400.
+
+    app = Application(TrustedHosts(["example.com", "*.example.com"]))
+    """
 
     def __init__(self, hosts: Iterable[str]) -> None:
-        """Names, addresses, `*.example.com` for all below a name but not itself, `*` for all.
+        """`hosts` are names, addresses, `*.example.com` for all names below it, or `*` for all.
 
-        Case, a dot at the end and ports do not count; an IPv6 address is written with or without
-        its brackets. Raises ValueError for what is none of these, and where there is not one.
+        Upper and lower case, a dot at the end and ports make no difference. An IPv6 address is
+        written with or without brackets. Raises ValueError for a malformed host, and for an empty
+        list.
         """
         given = [hosts] if isinstance(hosts, str) else list(hosts)
         if not given:
-            raise ValueError("there is no host that is trusted")
+            raise ValueError("hosts must not be empty")
         named = {_checked(host) for host in given}
         self._any = "*" in named
         self._exact = frozenset(host for host in named if not host.startswith("*"))
         self._endings = tuple(host[1:] for host in named if host.startswith("*."))
 
     def before(self, request: Request) -> None:
-        """Raises ProtocolError(400)."""
+        """Raises ProtocolError (400)."""
         given = request.host
         if self._any or given in self._exact:
             return
         host = normal_host(given)
         if host not in self._exact and not host.endswith(self._endings):
-            raise ProtocolError(400, "This server is not the host that the request is for.")
+            raise ProtocolError(400, "The request is for a host that is not served here.")
 
 
 def normal_host(authority: str) -> str:
-    """A host as it is compared: without port, in lower case, an IPv6 address in its short form."""
+    """A host in the form that is compared.
+
+    It has no port, no dot at its end, lower case, and an IPv6 address in its short form.
+    """
     host = _PORT.sub("", authority).lower()
     if not host.startswith("["):
         return host.removesuffix(".")
     try:
         return f"[{ipaddress.IPv6Address(host[1:-1])}]"
     except ValueError:
-        return ""  # nobody's
+        return ""  # the name of no host
 
 
 def _checked(host: str) -> str:
@@ -66,5 +73,7 @@ def _checked(host: str) -> str:
         pass
     name = host.lower().removesuffix(".")
     if not _GIVEN.fullmatch(name):
-        raise ValueError(f"a trusted host is a name or an address, without a port, not {host!r}")
+        raise ValueError(
+            f"a trusted host must be a name or an address without a port, not {host!r}"
+        )
     return name

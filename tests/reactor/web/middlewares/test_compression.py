@@ -121,5 +121,5 @@ def test_a_plain_middleware_above_it_is_refused() -> None:
 
 
 def test_options() -> None:
-    with pytest.raises(ValueError, match="0 bytes"):
+    with pytest.raises(ValueError, match="0 bytes or more"):
         Compression(-1)

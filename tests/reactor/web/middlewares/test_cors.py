@@ -143,8 +143,8 @@ def test_a_preflight_is_answered_whatever_routes_there_are(path: str) -> None:
 @pytest.mark.parametrize(
     ("origin", "method", "headers", "sentence"),
     [
-        (ELSEWHERE, "GET", "", "origin may not"),
-        ("null", "GET", "", "origin may not"),
+        (ELSEWHERE, "GET", "", "origin are not allowed"),
+        ("null", "GET", "", "origin are not allowed"),
         (HERE, "DELETE", "", "use this method"),
         (HERE, "put", "", "use this method"),
         (HERE, "", "", "use this method"),

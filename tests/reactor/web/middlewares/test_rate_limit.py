@@ -131,7 +131,7 @@ def test_refusals(path: str, clock: Clock) -> None:
         clock.now += 4
         answer = client.get(path)
         assert (answer.status, answer.headers.get_all("retry-after")) == (429, ["6"])
-        assert answer.text == "Too many requests; the next one may come in 6 s.\n"
+        assert answer.text == "Too many requests. The next one may be sent in 6 s.\n"
         assert answer.headers["ratelimit"] == '"default";r=0;t=6'
         assert answer.headers["x-request-id"]
         clock.now += 6

@@ -49,7 +49,7 @@ def test_nothing_further_in_is_asked(path: str) -> None:
             "type": "about:blank",
             "title": "Bad Request",
             "status": 400,
-            "detail": "This server is not the host that the request is for.",
+            "detail": "The request is for a host that is not served here.",
         }
         assert answer.headers["x-request-id"]
 
