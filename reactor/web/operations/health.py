@@ -1,8 +1,8 @@
-"""Whether the server lives, and whether it wants work: what supervisors and balancers ask for.
+"""Health checks for supervisors and load balancers: is the server alive, and does it want work?
 
-`/healthz` is answered with 200 by whatever loop still turns. `/readyz` is that, too, until the
-server shuts down; then it is 503, and a balancer sends new clients elsewhere. Both are asked for
-every few seconds, so neither has a line in the access log.
+`/healthz` is 200 as long as the loop runs. `/readyz` is 200 until the server shuts down, and 503
+from then on, so that a load balancer sends new clients elsewhere. Both are requested every few
+seconds, so neither has a line in the access log.
 """
 
 from typing import Final
@@ -22,13 +22,13 @@ _FIELDS: Final = FieldBlock(
 
 
 def healthz(request: Request) -> Response:
-    """200: it is alive, or nobody would answer."""
+    """A 200: a server that is not alive would not respond at all."""
     request.logged = False
     return Response(200, b"ok\n", _FIELDS)
 
 
 class Readiness:
-    """200 while the server takes requests, 503 when it shuts down."""
+    """The endpoint that is 200 while the server accepts requests, and 503 while it shuts down."""
 
     def __init__(self, server: Server) -> None:
         self._server = server

@@ -1,11 +1,11 @@
-"""What the server does, for Prometheus: its text format, version 0.0.4.
+"""Metrics of the server in the text format of Prometheus, version 0.0.4.
 
 https://prometheus.io/docs/instrumenting/exposition_formats/
 
-The page is made when it is asked for, from the server's own counters. Labels have few values: the
-methods of HTTP and one for all else, statuses, states, queues; nothing that a client can choose
-becomes one. It says nothing of single requests or clients, but a lot of the server: who may ask for
-it is for its operator to decide.
+The page is made for each request, from the server's own counters. Labels have few values: the
+methods of HTTP and one for all others, statuses, states, queues. No text that a client can choose
+becomes a label. The page reveals nothing about single requests or clients, but much about the
+server, so that its operator should decide who may read it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ from reactor.messages.request import Request
 from reactor.messages.response import Response
 from reactor.observe.statistics import DURATIONS, Statistics
 from reactor.protocol.response_encoder import FieldBlock
-from reactor.web.operations.process_metrics import process_figures
+from reactor.web.operations.process_metrics import measure_process
 
 _FIELDS: Final = FieldBlock(
     (
@@ -25,12 +25,15 @@ _FIELDS: Final = FieldBlock(
     )
 )
 
-# What follows the name of a family: the rest of the name, labels; and the value.
+# The text behind the name of a family (the rest of the name, labels), and the value.
 Sample: TypeAlias = tuple[str, float]
 
 
 class Metrics:
-    """The page."""
+    """The endpoint of the metrics page.
+
+    app.add("GET", "/metrics", Metrics(server.statistics))
+    """
 
     def __init__(self, statistics: Statistics) -> None:
         self._statistics = statistics
@@ -44,17 +47,17 @@ def _page(statistics: Statistics) -> Iterator[str]:
     yield from _traffic(statistics)
     yield from _loop(statistics)
     yield from _pool(statistics)
-    for one in process_figures():
+    for one in measure_process():
         yield from _family(one.name, one.kind, one.meaning, [("", one.value)])
 
 
 def _requests(statistics: Statistics) -> Iterator[str]:
-    answers = [
+    responses = [
         (f'{{method="{method}",status="{status}"}}', count)
         for method, by_status in statistics.requests.items()
         for status, count in sorted(by_status.items())
     ]
-    yield from _family("reactor_requests_total", "counter", "Answers.", answers)
+    yield from _family("reactor_requests_total", "counter", "Responses.", responses)
     buckets: list[Sample] = []
     count = 0
     for bound, found in zip((*DURATIONS, "+Inf"), statistics.durations, strict=True):
@@ -64,7 +67,7 @@ def _requests(statistics: Statistics) -> Iterator[str]:
     yield from _family(
         "reactor_request_duration_seconds",
         "histogram",
-        "From a request's head to the last byte of its answer, queued.",
+        "From the head of a request to the last byte of its response, queued.",
         buckets,
     )
 
@@ -74,13 +77,13 @@ def _traffic(statistics: Statistics) -> Iterator[str]:
     yield from _family(
         "reactor_connections",
         "gauge",
-        "Open connections, by what they wait for.",
+        "Open connections, by state.",
         ((f'{{state="{state}"}}', count) for state, count in states),
     )
     for name, meaning, value in (
-        ("connections_accepted", "Connections that have come.", statistics.accepted),
-        ("received_bytes", "Bytes from clients, heads included.", statistics.received_bytes),
-        ("sent_bytes", "Bytes to clients, heads included.", statistics.sent_bytes),
+        ("connections_accepted", "Connections accepted.", statistics.accepted),
+        ("received_bytes", "Bytes from clients, with heads.", statistics.received_bytes),
+        ("sent_bytes", "Bytes to clients, with heads.", statistics.sent_bytes),
     ):
         yield from _family(f"reactor_{name}_total", "counter", meaning, [("", value)])
 
@@ -89,9 +92,19 @@ def _loop(statistics: Statistics) -> Iterator[str]:
     loop = statistics.loop
     for name, kind, meaning, value in (
         ("turns_total", "counter", "Turns of the loop.", loop.turns),
-        ("busy_seconds_total", "counter", "Time not spent waiting.", loop.busy_seconds),
+        (
+            "busy_seconds_total",
+            "counter",
+            "Time in which the loop did not wait.",
+            loop.busy_seconds,
+        ),
         ("lag_seconds", "gauge", "The longest turn of the last 10 s.", loop.lag),
-        ("utilisation_ratio", "gauge", "Share of the last 10 s not waited.", loop.utilisation),
+        (
+            "utilisation_ratio",
+            "gauge",
+            "Share of the last 10 s in which the loop did not wait.",
+            loop.utilisation,
+        ),
     ):
         yield from _family(f"reactor_loop_{name}", kind, meaning, [("", value)])
 
@@ -105,9 +118,9 @@ def _pool(statistics: Statistics) -> Iterator[str]:
         ('{queue="compressions"}', load.compressions),
         ('{queue="outside"}', load.outside),
     ]
-    yield from _family("reactor_pool_queue", "gauge", "Jobs that wait for a thread.", jobs)
+    yield from _family("reactor_pool_queue", "gauge", "Jobs that wait for a pool thread.", jobs)
     lost = ((f'{{log="{log}"}}', count) for log, count in statistics.lost_lines().items())
-    yield from _family("reactor_log_lines_lost_total", "counter", "Lines not written.", lost)
+    yield from _family("reactor_log_lines_lost_total", "counter", "Log lines not written.", lost)
 
 
 def _family(name: str, kind: str, meaning: str, samples: Iterable[Sample]) -> Iterator[str]:

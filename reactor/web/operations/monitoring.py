@@ -1,7 +1,7 @@
-"""What operators ask for, before everything else that is served: health, readiness, metrics.
+"""Health, readiness and metrics, in front of another handler.
 
-Each has one path, and takes it from whatever is served besides; so each is there only where it was
-asked for. What is behind is called as the server would call it.
+Each has one path and hides that path of the other handler, so each has to be switched on. For all
+other paths the other handler is called as the server would call it.
 """
 
 from typing import Final
@@ -20,17 +20,17 @@ _METHODS: Final = ("GET", "HEAD")
 
 
 class Monitoring:
-    """A handler that answers these paths, and calls another one for all else."""
+    """A handler that serves these paths, and calls another one for all others."""
 
     def __init__(self, handler: Endpoint, *, health: bool, metrics: bool) -> None:
         self._handler = handler
         self.request_class = getattr(handler, "request_class", Request)
         self._health = health
         self._metrics = metrics
-        self._endpoints: dict[str, Endpoint] = {}  # once there is a server
+        self._endpoints: dict[str, Endpoint] = {}  # filled by `prepare`
 
     def prepare(self, server: Server) -> None:
-        """What it answers is about this server; the other handler is told of it as well."""
+        """Serve health and metrics of this server, and prepare the other handler too."""
         if self._health:
             self._endpoints[HEALTH_PATH] = healthz
             self._endpoints[READINESS_PATH] = Readiness(server)

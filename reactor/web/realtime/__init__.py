@@ -1,1 +1,1 @@
-"""Responses that go on: server-sent events."""
+"""Responses that last: server-sent events."""

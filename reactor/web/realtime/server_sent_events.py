@@ -1,13 +1,13 @@
-"""Server-sent events: a stream of small messages that a browser listens to (WHATWG HTML, 9.2).
+"""Server-sent events: a stream of small messages to a browser (WHATWG HTML, section 9.2).
 
-An event is a few lines of UTF-8 and an empty one. What goes into it is checked when it is made, so
-that no data can pass for another field or another event, and encoded once, however many clients it
-is sent to. A stream is pulled as its client reads; one that falls silent says so with a comment,
-which costs the pending event nothing (see reactor/tasks/heartbeat.py), so that neither the client
-nor what lies between takes it for dead.
+An event is a few lines of UTF-8 and an empty one. Its fields are checked when it is made, so that
+no data can pass for another field or another event, and it is encoded once, however many clients it
+is sent to. A stream is pulled as its client reads. A silent stream sends a comment from time to
+time, so that neither the client nor a proxy takes it for dead; the pending step of the source goes
+on meanwhile (see reactor/tasks/heartbeat.py).
 
-Nothing here is a generator: one that was never begun leaves out its `finally`, and a source may be
-somebody's subscription. Whoever closes the stream closes its source.
+No stream here is a generator: a generator that was never begun skips its `finally`, and a source
+may be a subscription. Closing a stream closes its source.
 """
 
 import json
@@ -22,24 +22,34 @@ from reactor.protocol.response_encoder import FieldBlock
 from reactor.tasks.heartbeat import Heartbeat
 from reactor.web.streams import BodyStream, close_source
 
-HEARTBEAT_SECONDS: Final = 15.0  # as section 9.2.7 has it, for proxies that give up what is silent
+HEARTBEAT_SECONDS: Final = 15.0  # for proxies that close silent connections (section 9.2.7)
 
-_LINE_END: Final = re.compile("\r\n|\n|\r")  # and no other: str.splitlines knows many more
-_NAME: Final = re.compile("[^\r\n]*")
-# It comes back in a header field, where controls are refused and spaces at its ends are lost.
-_ID: Final = re.compile("(?! )[^\0-\x1f\x7f]*(?<! )")
+_LINE_END: Final = re.compile("\r\n|\n|\r")  # and no others: str.splitlines splits at many more
+_RULES: Final = {
+    "event": (re.compile("[^\r\n]*"), "must not have a line end"),
+    # An id comes back in a header field, which has no controls, and no spaces at its ends.
+    "id": (
+        re.compile("(?! )[^\0-\x1f\x7f]*(?<! )"),
+        "must not have control characters, nor spaces at its ends",
+    ),
+}
 _HEARTBEAT: Final = b":\n\n"
 _FIELDS: Final = FieldBlock(
     (
         ("Content-Type", "text/event-stream"),
         ("Cache-Control", "no-cache"),
-        ("X-Accel-Buffering", "no"),  # nginx would hold events until it has a buffer full of them
+        ("X-Accel-Buffering", "no"),  # nginx would hold events back until its buffer is full
     )
 )
 
 
 class Event:
-    """One event; its bytes are in `encoded`, and may be sent to any number of clients."""
+    """One event, encoded once for any number of clients.
+
+        Event({"price": 7}, event="trade", id="42")
+
+    `encoded` are its bytes, `id` is its id or None.
+    """
 
     __slots__ = ("encoded", "id")
 
@@ -50,20 +60,22 @@ class Event:
         id: str | None = None,  # noqa: A002  # the field's name
         retry: int | None = None,
     ) -> None:
-        """`data` is text, of which each line end arrives as LF, or becomes JSON; None: no data.
+        """`data` is text, whose line ends all arrive as LF, or a value that is sent as JSON.
 
-        `event` is its type ("message" if None), `id` what the client sends as Last-Event-ID when it
-        comes back ("": nothing), and `retry` after how many milliseconds it does. An event without
-        data is not shown to the page, but its id and retry count.
+        `event` is the type, "message" if None. `id` is sent back by a client that reconnects, as
+        Last-Event-ID; "" clears it. `retry` is the time after which a client reconnects, in
+        milliseconds. A page does not see an event whose data is None, but its `id` and `retry`
+        count.
 
         Raises ValueError for a line end in `event`, a control character in `id` or a space at its
-        ends, a negative `retry`, and what JSON or UTF-8 cannot say; TypeError for another type.
+        ends, a negative `retry`, and data that JSON or UTF-8 cannot have; TypeError for data that
+        is not JSON, and for other types of the rest.
         """
         lines = []
         if event is not None:
-            lines.append(f"event: {_checked('event', event, _NAME)}\n")
+            lines.append(f"event: {_checked('event', event)}\n")
         if id is not None:
-            lines.append(f"id: {_checked('id', id, _ID)}\n")
+            lines.append(f"id: {_checked('id', id)}\n")
         if retry is not None:
             lines.append(f"retry: {_checked_retry(retry)}\n")
         if data is not None:
@@ -84,29 +96,37 @@ Source: TypeAlias = AsyncIterable[Item] | Iterable[Item]
 def events(
     source: Source, *, heartbeat: float = HEARTBEAT_SECONDS, retry: int | None = None
 ) -> Response:
-    """A stream of what the source gives: events, text, or dicts, which are sent as JSON.
+    """A response that streams the items of a source as server-sent events.
 
-    After `heartbeat` seconds without an event a comment is sent (0: never); the source is not
-    disturbed. `retry`, in milliseconds, is told first. The source is closed when the stream ends:
-    when it is used up, or fails, which cuts the stream, or when the client leaves. A plain iterator
-    is stepped on the loop and must not block; a source that waits is asynchronous.
+        @app.get("/news")
+        def listen(request):
+            return events(news.subscribe())  # news is a Broadcast
 
-    Raises ValueError for a negative `heartbeat` or `retry`, TypeError for what is no source.
+    `source` is an iterable or asynchronous iterable of Event, text, or dict (sent as JSON). After
+    `heartbeat` seconds without an event a comment is sent (never if 0); the source does not notice.
+    `retry`, the time after which a client reconnects in milliseconds, is sent first. The source is
+    closed when the stream ends: when the source ends, when it raises an error, which cuts the
+    stream, or when the client leaves. A plain iterator runs on the loop and must not block; a
+    source that waits is asynchronous.
+
+    Raises ValueError for a negative `heartbeat` or `retry`, TypeError for another `source`.
     """
     if not heartbeat >= 0:
-        raise ValueError(f"a heartbeat comes after 0 seconds or more, not {heartbeat!r}")
+        raise ValueError(f"heartbeat must be 0 seconds or more, not {heartbeat!r}")
     first = b"" if retry is None else Event(retry=retry).encoded
     if isinstance(source, str | bytes | dict):
-        raise TypeError(f"a source of events gives them one by one, not {type(source).__name__}")
+        raise TypeError(
+            f"a source must be an iterable of events, text or dicts, not {type(source).__name__}"
+        )
     if isinstance(source, AsyncIterable):
-        return Response(200, _Awaited(aiter(source), heartbeat, first), _FIELDS)
-    return Response(200, _Iterated(iter(source), first), _FIELDS)
+        return Response(200, _AsyncEventStream(aiter(source), heartbeat, first), _FIELDS)
+    return Response(200, _EventStream(iter(source), first), _FIELDS)
 
 
 def last_event_id(request: Request) -> str:
-    """The id of the last event that the client has got before it came back; "" if none.
+    """The id of the last event that a reconnecting client received, from Last-Event-ID; or "".
 
-    Raises ProtocolError(400) for what is no UTF-8.
+    Raises ProtocolError (400) for bytes that are not UTF-8.
     """
     try:
         return request.headers.get("last-event-id").encode("latin-1").decode()
@@ -114,31 +134,31 @@ def last_event_id(request: Request) -> str:
         raise ProtocolError(400, "Last-Event-ID is not UTF-8.") from None
 
 
-class _Awaited(BodyStream):
-    """The bytes of what an asynchronous source gives, and heartbeats."""
+class _AsyncEventStream(BodyStream):
+    """The bytes of the items of an asynchronous source, and heartbeats."""
 
     def __init__(self, source: AsyncIterator[Item], heartbeat: float, first: bytes) -> None:
         self._source = source
-        self._ticking = Heartbeat(source, heartbeat) if heartbeat else None
+        self._heartbeat = Heartbeat(source, heartbeat) if heartbeat else None
         self._first = first
 
     async def next_piece(self) -> bytes:
         if self._first:
             first, self._first = self._first, b""
             return first
-        if self._ticking is None:
+        if self._heartbeat is None:
             return _encoded(await anext(self._source))
-        item = await anext(self._ticking)
+        item = await anext(self._heartbeat)
         return _HEARTBEAT if item is None else _encoded(item)
 
     async def aclose(self) -> None:
-        if self._ticking is not None:
-            await self._ticking.aclose()
+        if self._heartbeat is not None:
+            await self._heartbeat.aclose()
         await close_source(self._source)
 
 
-class _Iterated(Iterator[bytes]):
-    """The bytes of what a plain source gives."""
+class _EventStream(Iterator[bytes]):
+    """The bytes of the items of a plain source."""
 
     def __init__(self, source: Iterator[Item], first: bytes) -> None:
         self._source = source
@@ -159,22 +179,23 @@ def _encoded(item: Item) -> bytes:
         return item.encoded
     if isinstance(item, str | dict):
         return Event(item).encoded
-    raise TypeError(f"an event is an Event, text or a dict, not {type(item).__name__}")
+    raise TypeError(f"a source must yield Event, text or dict, not {type(item).__name__}")
 
 
-def _checked(field: str, value: str, pattern: re.Pattern[str]) -> str:
+def _checked(field: str, value: str) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"an event's {field} is text, not {type(value).__name__}")
+        raise TypeError(f"{field} must be text, not {type(value).__name__}")
+    pattern, rule = _RULES[field]
     if not pattern.fullmatch(value):
-        raise ValueError(f"this cannot be an event's {field}: {value!r}")
+        raise ValueError(f"{field} {rule}: {value!r}")
     return value
 
 
 def _checked_retry(retry: int) -> int:
     if not isinstance(retry, int) or isinstance(retry, bool):  # seconds would be a float
-        raise TypeError(f"retry is a whole number of milliseconds, not {retry!r}")
+        raise TypeError(f"retry must be an int, in milliseconds, not {retry!r}")
     if retry < 0:
-        raise ValueError(f"retry is 0 milliseconds or more, not {retry}")
+        raise ValueError(f"retry must be 0 milliseconds or more, not {retry}")
     return retry
 
 

@@ -6,11 +6,11 @@ import resource
 import pytest
 
 from reactor.web.operations import process_metrics
-from reactor.web.operations.process_metrics import process_figures
+from reactor.web.operations.process_metrics import measure_process
 
 
 def figures() -> dict[str, float]:
-    found = list(process_figures())
+    found = list(measure_process())
     assert len({one.name for one in found}) == len(found)
     assert all(one.meaning.endswith(".") and one.kind in ("counter", "gauge") for one in found)
     return {one.name: one.value for one in found}
