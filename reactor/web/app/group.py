@@ -39,13 +39,15 @@ class Scope(NamedTuple):
 class Group:
     """Routes below one prefix, with middlewares of their own.
 
-    api = Group("/api", RateLimit(rate=10, burst=20), name="api")
+        api = Group("/api", RateLimit(rate=10, burst=20), name="api")
 
-    @api.get("/users/{number:int}")
-    def user(request, number):
-        return {"number": number}
+        @api.get("/users/{number:int}")
+        def user(request, number):
+            return {"number": number}
 
-    app.include(api)  # GET /api/users/7, and app.url("api.user", number=7)
+        app.include(api)  # GET /api/users/7, and app.url("api.user", number=7)
+
+    Routes are added with `get`, `post`, `put`, `patch`, `delete`, `route` or `add`.
     """
 
     def __init__(self, prefix: str = "", *middlewares: AnyMiddleware, name: str = "") -> None:
@@ -96,10 +98,12 @@ class Group:
         name: str = "",
         middlewares: Sequence[AnyMiddleware] = (),
     ) -> Callable[[F], F]:
-        """Return a decorator that adds its function as a route; the arguments are those of `add`.
+        """Return a decorator that adds its function as a route.
 
-        @app.route("/notes", ["GET", "POST"])
-        async def notes(request): ...
+            @app.route("/notes", ["GET", "POST"])
+            async def notes(request): ...
+
+        The arguments are those of `add`.
         """
 
         def decorate(endpoint: F) -> F:

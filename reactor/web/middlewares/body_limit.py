@@ -15,7 +15,9 @@ from reactor.web.endpoint import Middleware
 class BodyLimit(Middleware):
     """Refuses requests with a longer body: 413.
 
-    uploads = app.group("/avatars", BodyLimit(1024 * 1024))
+        uploads = app.group("/avatars", BodyLimit(1024 * 1024))
+
+    The limits of the server hold besides.
     """
 
     def __init__(self, most_bytes: int) -> None:

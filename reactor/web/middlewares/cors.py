@@ -38,7 +38,9 @@ _SAFELISTED: Final = ("Accept", "Accept-Language", "Content-Language", "Content-
 class CORS(Middleware):
     """Lets browsers show the responses to pages of other origins, and handles preflights.
 
-    api = app.group("/api", CORS(["https://app.example"], headers=["X-Token"]))
+        api = app.group("/api", CORS(["https://app.example"], headers=["X-Token"]))
+
+    A refused preflight is a 403; any other request is handled as usual.
     """
 
     def __init__(

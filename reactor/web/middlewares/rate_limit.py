@@ -37,7 +37,9 @@ class Bucket(NamedTuple):
 class RateLimit(Middleware, Shared):
     """Refuses a client that asks more often than `rate` times a second: 429 with Retry-After.
 
-    api = app.group("/api", RateLimit(rate=10, burst=20))
+        api = app.group("/api", RateLimit(rate=10, burst=20))
+
+    Every response has the fields RateLimit-Policy and RateLimit.
     """
 
     def __init__(

@@ -15,9 +15,11 @@ from reactor.web.endpoint import Endpoint
 
 
 class TimeLimit:
-    """Ends handlers that take longer: 503. An asynchronous middleware.
+    """Ends handlers that take longer: 503.
 
-    reports = app.group("/reports", TimeLimit(5))
+        reports = app.group("/reports", TimeLimit(5))
+
+    It is an asynchronous middleware: no plain one may stand above it.
     """
 
     def __init__(self, seconds: float) -> None:

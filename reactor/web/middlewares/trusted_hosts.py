@@ -21,7 +21,9 @@ _PORT: Final = re.compile(r":[0-9]*\Z")
 class TrustedHosts(Middleware):
     """Refuses requests for other hosts, or without a host: 400.
 
-    app = Application(TrustedHosts(["example.com", "*.example.com"]))
+        app = Application(TrustedHosts(["example.com", "*.example.com"]))
+
+    The host is that of the Host field, or of an absolute target.
     """
 
     def __init__(self, hosts: Iterable[str]) -> None:

@@ -32,7 +32,9 @@ Sample: TypeAlias = tuple[str, float]
 class Metrics:
     """The endpoint of the metrics page.
 
-    app.add("GET", "/metrics", Metrics(server.statistics))
+        app.add("GET", "/metrics", Metrics(server.statistics))
+
+    The option `--metrics` of the command line serves it as well.
     """
 
     def __init__(self, statistics: Statistics) -> None:
