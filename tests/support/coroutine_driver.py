@@ -21,11 +21,19 @@ from reactor.tasks.task import Runtime, Task
 T = TypeVar("T")
 
 
+class _Never:
+    """A timer that never fires."""
+
+    def cancel(self) -> None:
+        pass
+
+
 class Stage:
     """A runtime without a loop and without threads."""
 
     in_memory = staticmethod(File.in_memory)
     scratch = SCRATCH
+    cancel_timeout = 30.0  # seconds, which never pass here
 
     def __init__(self) -> None:
         self.holding = False
@@ -46,7 +54,8 @@ class Stage:
     def call_later(
         self, seconds: float, callback: Callable[..., object], *arguments: Any
     ) -> TimerLike:
-        raise NotImplementedError("there is no time on a stage: it takes a Runtime")
+        """A timer that never fires: no time passes on a stage."""
+        return _Never()
 
     def sleep(self, seconds: float) -> Future[None]:
         future: Future[None] = Future()

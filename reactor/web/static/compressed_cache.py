@@ -17,11 +17,13 @@ of HTTP, and of names: whose version a file is, the caller knows.
 from collections import OrderedDict
 from collections.abc import Hashable
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from reactor.errors import PoolFull, ProtocolError
 from reactor.files.file import File
-from reactor.tasks.futures import Future, Lane
+from reactor.tasks.futures import Lane
+from reactor.tasks.operations import in_pool
+from reactor.tasks.single_flight import SingleFlight
 from reactor.web.compression.encoders import encode
 from reactor.web.compression.streams import encode_stream
 from reactor.web.streams import BodyStream
@@ -40,7 +42,7 @@ class CompressedCache:
     def __init__(self, most_bytes: int) -> None:
         self._most = most_bytes
         self._kept: OrderedDict[_Key, bytes] = OrderedDict()  # the one used last is last
-        self._making: dict[_Key, _Making] = {}
+        self._making: SingleFlight[_Key, bytes | None] = SingleFlight()
         self.bytes = 0  # of all that is kept, with ENTRY_BYTES for each
 
     def __len__(self) -> int:
@@ -63,26 +65,25 @@ class CompressedCache:
         """
         key = (version, coding)
         data = self.get(version, coding)
-        if data is not None:
-            return data
-        making = self._making.get(key)
-        if making is None:
-            making = self._making[key] = _Making(file, coding)
-            making.add_callback(partial(self._made, key))
-        making.waiting += 1
-        try:
-            return await making
-        finally:
-            making.waiting -= 1
+        if data is None:
+            data = await self._making.run(key, partial(self._make, key, file))
+        return data
 
-    def _made(self, key: _Key, making: Future[bytes | None]) -> None:
-        del self._making[key]
+    async def _make(self, key: _Key, file: File) -> bytes | None:
+        """Make one. Each job holds the file for itself: a task that is closed leaves its job."""
+        file.hold()
         try:
-            data = making.result()
-        except Exception:
-            return  # for those who wait to see
+            whole = await in_pool(file.warm, 0, file.size, holding=file)
+            if not whole or not self._making.waiting(key):
+                return None
+            data = await in_pool(_encode_file, file, key[1], lane=Lane.COMPRESSION, holding=file)
+        except (PoolFull, ProtocolError):  # no place to compress, or none to read in time
+            return None
+        finally:
+            file.release()
         if data is not None:
             self._keep(key, data)
+        return data
 
     def _keep(self, key: _Key, data: bytes) -> None:
         size = len(data) + ENTRY_BYTES
@@ -104,60 +105,6 @@ def stream(file: File, size: int, coding: str) -> BodyStream:
     return encode_stream(_Windows(file, size), coding)
 
 
-class _Making(Future["bytes | None"]):
-    """One file on its way. It begins when the first one waits for it, and all wait for its end.
-
-    As a future it is its own wish: a task that awaits it starts it, with its own runtime.
-    """
-
-    __slots__ = ("_coding", "_file", "_runtime", "waiting")
-
-    def __init__(self, file: File, coding: str) -> None:
-        super().__init__()
-        self._file = file
-        self._coding = coding
-        self._runtime: Any = None  # once it has begun
-        self.waiting = 0  # tasks
-
-    def start(self, runtime: Any) -> "_Making":
-        if self._runtime is None:
-            self._runtime = runtime
-            self._file.hold()
-            warming = runtime.submit(Lane.FILES, self._file.warm, 0, self._file.size)
-            warming.add_callback(self._warmed)
-        return self
-
-    def _warmed(self, warming: Future[bool]) -> None:
-        try:
-            whole = warming.result()
-            if not whole or not self.waiting:
-                self._end(None)
-                return
-            job = self._runtime.submit(Lane.COMPRESSION, _encode_file, self._file, self._coding)
-        except (PoolFull, ProtocolError):  # no place for compressing; none for reading in time
-            self._end(None)
-        except Exception as error:
-            self._fail(error)
-        else:
-            job.add_callback(self._encoded)
-
-    def _encoded(self, job: Future[bytes | None]) -> None:
-        try:
-            data = job.result()
-        except Exception as error:
-            self._fail(error)
-        else:
-            self._end(data)
-
-    def _end(self, data: bytes | None) -> None:
-        self._file.release()
-        self.set_result(data)
-
-    def _fail(self, error: Exception) -> None:
-        self._file.release()
-        self.set_exception(error)
-
-
 def _encode_file(file: File, coding: str) -> bytes | None:
     """The whole file, coded; None if it has become shorter. On a thread."""
     data = file.load(0, file.size)
@@ -176,7 +123,8 @@ class _Windows(BodyStream):
         if self._file is None or self._offset == self._size:
             raise StopAsyncIteration
         count = min(WINDOW_BYTES, self._size - self._offset)
-        data = await _Loading(self._file, self._offset, count)
+        file = self._file
+        data = await in_pool(file.load, self._offset, count, holding=file)
         if len(data) != count:
             raise EOFError("the file has become shorter")
         self._offset += count
@@ -186,28 +134,3 @@ class _Windows(BodyStream):
         file, self._file = self._file, None
         if file is not None:
             file.release()
-
-
-class _Loading(Future[bytes]):
-    """A window on its way. Who waits for it may leave before: the job holds the file for itself."""
-
-    __slots__ = ("_count", "_file", "_offset")
-
-    def __init__(self, file: File, offset: int, count: int) -> None:
-        super().__init__()
-        self._file = file
-        self._offset = offset
-        self._count = count
-
-    def start(self, runtime: Any) -> "_Loading":
-        file = self._file.hold()
-        job = runtime.submit(Lane.FILES, file.load, self._offset, self._count)
-        job.add_callback(self._loaded)
-        return self
-
-    def _loaded(self, job: Future[bytes]) -> None:
-        self._file.release()
-        try:
-            self.set_result(job.result())
-        except Exception as error:
-            self.set_exception(error)

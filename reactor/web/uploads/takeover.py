@@ -9,10 +9,10 @@ first.
 All of this happens on the loop's thread and needs no lock. It knows nothing of uploads.
 """
 
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Callable
 
 from reactor.messages.body import Body
+from reactor.tasks.combinators import first_of
 from reactor.tasks.futures import Future
 
 
@@ -27,10 +27,10 @@ class Lease:
 
     def __init__(self, before: "Lease | None") -> None:
         self._before = None if before is None else before._over
-        self._lost: Future[None] = Future()
+        self._lost: Future[bytes] = Future()  # fails with TakenOver
         self._over: Future[None] = Future()
         if before is not None:
-            before._lost.set_result(None)
+            before._lost.set_exception(TakenOver())
 
     async def turn(self) -> None:
         """Wait until the request before this one has let go."""
@@ -42,7 +42,7 @@ class Lease:
         """`body.read(most)`. Raises TakenOver as soon as somebody newer wants the turn."""
         if self._lost.done:
             raise TakenOver
-        return await _Pull(body, most, self._lost)
+        return await first_of(body.read(most), self._lost)
 
     def let_go(self, over: Callable[[], None]) -> None:
         """The next one's turn; where this one had none itself, as soon as the one before has gone.
@@ -78,61 +78,3 @@ class Leases:
     def _forget(self, name: str, lease: Lease) -> None:
         if self._newest.get(name) is lease:
             del self._newest[name]
-
-
-class _Pull:
-    """An awaitable: the next bytes of a body, or TakenOver, whichever comes first."""
-
-    __slots__ = ("_lost", "_steps")
-
-    def __init__(self, body: Body, most: int, lost: Future[None]) -> None:
-        self._steps = body.read(most).__await__()
-        self._lost = lost
-
-    def __await__(self) -> Generator[Any, Any, bytes]:
-        try:
-            try:
-                either = _Either(next(self._steps), self._lost)
-            except StopIteration as stop:  # the bytes were there
-                return bytes(stop.value)
-            try:
-                yield either
-            finally:
-                either.give_up()
-            if not either.came:
-                raise TakenOver
-            try:
-                next(self._steps)  # a Future wants no value back
-            except StopIteration as stop:
-                return bytes(stop.value)
-            raise AssertionError("a pull waits once")
-        finally:
-            self._steps.close()
-
-
-class _Either:
-    """A wish: one of two futures, the first of which is a wish itself."""
-
-    __slots__ = ("_first", "_lost", "_wish")
-
-    def __init__(self, wish: Any, lost: Future[None]) -> None:
-        self._wish = wish
-        self._lost = lost
-        self._first: Future[None] = Future()
-
-    @property
-    def came(self) -> bool:
-        return bool(self._wish.done)
-
-    def start(self, runtime: Any) -> Future[None]:
-        self._wish = self._wish.start(runtime)
-        self._wish.add_callback(self._end)
-        self._lost.add_callback(self._end)
-        return self._first
-
-    def give_up(self) -> None:
-        self._wish.remove_callback(self._end)
-        self._lost.remove_callback(self._end)
-
-    def _end(self, _: Future[Any]) -> None:
-        self._first.set_result(None)
