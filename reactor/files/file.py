@@ -1,16 +1,17 @@
-"""Bytes of an open file, to be sent without ever being held.
+"""An open file with a count of its holders, read without waiting for a disk where that is possible.
 
-A File is a descriptor with a count of those who hold it: a cache, a queued region, a job on a
-thread. Only the last one closes it; otherwise the number could be another client's file by the
-time it is used. A FileRegion is a stretch of a File.
+A File is a file descriptor and the number of its holders: a cache, a queued region, a job on a
+thread. The last one closes it; otherwise the number could be another client's file by the time it
+is used.
 
-`look` reads what the page cache has and never waits for a disk (`RWF_NOWAIT`, preadv2(2)); where it
-says False, a thread of the pool has to `load` the bytes first. A look copies, which for what is
-sent from the file itself is half the cost of sending it. So a window that was once found whole is
-from then on asked for and not copied (see files/page_cache.py), and that only when it was last
-found more than FRESH_SECONDS ago: to count the pages of a large file costs a tenth of sending it,
-and what is sent so often is not what a kernel drops first. The first window that is missing ends
-that for the whole file.
+`look` copies bytes from the page cache and never waits for a disk (`RWF_NOWAIT`, preadv2(2)). Where
+it returns False, a thread of the pool has to `load` the bytes first.
+
+`in_memory` only asks. A look for bytes that are then sent from the file itself costs half as much
+as the sending, because it copies. So a window that a look has found whole is from then on asked for
+without copying (see page_cache.py), and that only if it was last found more than FRESH_SECONDS ago:
+counting the pages of a large file costs a tenth of sending it, and a kernel does not drop first
+what is sent so often. The first window that is missing ends this for the whole file.
 """
 
 import os
@@ -20,17 +21,15 @@ from typing import Final
 
 from reactor.files.page_cache import resident
 
-WINDOW_BYTES: Final = 256 * 1024  # of a file, looked at at a time; a copy fits into a cache
-SEEN_WINDOWS: Final = 64 * 1024  # of one file that are remembered, eight bytes each
+WINDOW_BYTES: Final = 256 * 1024  # read at a time; a copy of it fits into a CPU's cache
+SEEN_WINDOWS: Final = 64 * 1024  # remembered of one file, 8 bytes each
 FRESH_SECONDS: Final = 0.1  # a window that was found in memory is taken to be there still
-SCRATCH: Final = memoryview(
-    bytearray(WINDOW_BYTES)
-)  # what looks are copied to; the loop's thread's
-_NOWAIT: Final = getattr(os, "RWF_NOWAIT", None)  # Linux 4.14; elsewhere every look says None
+SCRATCH: Final = memoryview(bytearray(WINDOW_BYTES))  # looks of the loop's thread copy into it
+_NOWAIT: Final = getattr(os, "RWF_NOWAIT", None)  # Linux 4.14; elsewhere every look returns False
 
 
 class File:
-    """An open regular file and how many hold it. It is closed when the last one lets go."""
+    """An open regular file and the number of its holders. The last `release` closes it."""
 
     __slots__ = ("_others", "_seen", "closed", "descriptor", "size")
 
@@ -42,16 +41,19 @@ class File:
         self._seen = array("d")  # by window: until when it is fresh; 0: it was not found whole
 
     def hold(self) -> "File":
-        """Count one more holder; each calls `release` once."""
+        """Count one more holder, who calls `release` once. Raises ValueError if it is closed."""
         if self.closed:
-            raise ValueError("the file is closed")
+            raise ValueError("cannot hold this file: it is closed")
         self._others.append(None)
         return self
 
     def release(self) -> None:
-        """Count one holder less; the last one closes the file."""
+        """Count one holder less; the last one closes the file.
+
+        Raises ValueError if the file is closed already.
+        """
         if self.closed:
-            raise ValueError("the file was let go more often than held")
+            raise ValueError("cannot release this file: it has no holder any more")
         # Append and pop are one step each, also where threads share the file: so exactly one holder
         # finds the list empty, without a lock. A number would be read, changed and written.
         try:
@@ -62,22 +64,24 @@ class File:
 
     @property
     def holders(self) -> int:
-        """How many hold it."""
+        """The number of holders; 0 once it is closed."""
         return 0 if self.closed else 1 + len(self._others)
 
     def look(self, offset: int, into: memoryview) -> bool:
-        """Fill all of `into` from memory, without waiting; False if any of it is not there."""
+        """Fill all of `into` from memory, without waiting; False if a part of it is not there."""
         if _NOWAIT is not None:
             try:
                 if os.preadv(self.descriptor, [into], offset, _NOWAIT) == len(into):
                     return True
-            except OSError:  # EAGAIN: on disk only; EOPNOTSUPP: the file system cannot tell (tmpfs)
+            except OSError:  # EAGAIN: on disk only; EOPNOTSUPP: the file system cannot say (tmpfs)
                 pass
-        self._seen = array("d")  # the kernel may read ahead now, and counts what it begins to read
+        self._seen = array(
+            "d"
+        )  # the kernel may read ahead now, and counts pages that it begins to read
         return False
 
     def in_memory(self, offset: int, count: int) -> bool:
-        """Whether these bytes, at least one, are in memory. SCRATCH may be written."""
+        """Whether these bytes, at least one, are in memory. SCRATCH may be overwritten."""
         end = offset + count
         if end > self.size:
             return False
@@ -101,7 +105,10 @@ class File:
         return b"".join(pieces)
 
     def warm(self, offset: int, count: int) -> bool:
-        """Have these bytes in memory, waiting for the disk: on a thread. False: it has fewer."""
+        """Bring these bytes into memory, waiting for the disk: on a thread.
+
+        Returns False if the file has become shorter.
+        """
         for place in range(offset, offset + count, WINDOW_BYTES):
             wanted = min(WINDOW_BYTES, offset + count - place)
             if len(self.load(place, wanted)) != wanted:
@@ -109,7 +116,7 @@ class File:
         return True
 
     def _ask(self, first: int, last: int) -> bool:
-        """Whether the windows, which were found whole before, are there still."""
+        """Whether these windows, which were found whole before, are still in memory."""
         begin, end = first * WINDOW_BYTES, min((last + 1) * WINDOW_BYTES, self.size)
         if not self._resident(begin, end - begin):
             return False
@@ -119,7 +126,7 @@ class File:
         return True
 
     def _look_into(self, window: int, begin: int, end: int) -> bool:
-        """Whether what there is of a window from `begin` on, and before `end`, is in memory."""
+        """Whether the bytes of a window from `begin` to `end` are in memory."""
         stop = min(end, (window + 1) * WINDOW_BYTES)
         if not self.look(begin, SCRATCH[: stop - begin]):
             return False
@@ -143,7 +150,7 @@ class File:
         os.close(self.descriptor)
 
     def __del__(self) -> None:
-        # The result of a job that nobody waits for any more: its hold is dropped with it.
+        # A job has opened the file, and its result was dropped because no task waits any more.
         if not getattr(self, "closed", True):
             self.closed = True
             self._close()

@@ -1,13 +1,13 @@
-"""Whether a stretch of a file is in memory, asked of the kernel without reading it.
+"""Asks the kernel whether a part of a file is in memory, without reading it.
 
-cachestat(2), of Linux 6.5, counts the pages of a range that are in the page cache. Python has no
+cachestat(2), since Linux 6.5, counts the pages of a range that are in the page cache. Python has no
 name for it, so it is called by its number, which is the same on all machines that CPython runs on
-but Alpha. It costs the same for a page and for a large folio, and copies nothing.
+except Alpha. It costs the same for a page and for a large folio, and copies nothing.
 
-It counts pages whose reading has begun as well as those that are there, so its word is only good
-for what has been found in memory before; see File.in_memory. It tells only those who may write the
-file. Whatever stands in the way, a missing system call or a missing permission, the answer is
-False: "look yourself".
+It also counts pages whose reading has only begun, so its result is trusted only for bytes that were
+found in memory before (see File.in_memory). It works only for a process that may write the file.
+Where it does not work, because of a missing system call or a missing permission, the result is
+False, and the caller has to look itself.
 """
 
 import ctypes
@@ -31,7 +31,7 @@ class _Counts(ctypes.Structure):
 
 
 def _find_syscall() -> Any:
-    """syscall(2) of the C library, called without letting go of the GIL: it does not wait."""
+    """syscall(2) of the C library, called without releasing the GIL, since it does not wait."""
     if sys.platform != "linux":
         return None
     function = getattr(ctypes.PyDLL(None), "syscall", None)
@@ -40,7 +40,7 @@ def _find_syscall() -> Any:
     return function
 
 
-# One range and one answer, of the loop's thread.
+# One range and one result, used by the loop's thread alone.
 _syscall: Final = _find_syscall()
 _range: Final = _Range()
 _counts: Final = _Counts()
@@ -49,7 +49,7 @@ _counts_pointer: Final = ctypes.byref(_counts)
 
 
 def resident(descriptor: int, offset: int, count: int) -> bool:
-    """Whether all pages of these bytes are in the page cache; False where nobody can tell."""
+    """Whether all pages of these bytes are in the page cache; False if that is unknown."""
     if _syscall is None:
         return False
     _range.offset = offset

@@ -1,4 +1,4 @@
-"""What the server says about itself: logs and statistics.
+"""The logs and the statistics of a server.
 
 Read access_log.py first (a line for each request), then error_log.py (records of loggers),
 log_writer.py (writes both without waiting for the disk) and statistics.py (counters and durations).

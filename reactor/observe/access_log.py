@@ -1,12 +1,12 @@
-r"""A line for every request: the formats that it may have, and that it is one line in each.
+r"""The access log: one line for every request, in a format that the operator chooses.
 
 A format is `common`, `combined` or `json`, or a text with gunicorn's atoms, as in '%(h)s "%(r)s"
-%(s)s'. It is compiled once, when the server starts, into one function that is told of an answer and
+%(s)s'. It is compiled once, when the server starts, into one function that takes a response and
 writes its line: the text becomes an f-string, and each atom an expression in it. Times and dates
-are made once a second (see protocol/dates.py); only what needs a duration reads the clock.
+are made once a second (see http/wall_clock.py); only a format with a duration reads the clock.
 
-Whatever a client can choose is escaped: as \xNN, or in JSON as JSON has it. Who writes the lines,
-and when, is the business of observe/log_writer.py.
+All text that a client can choose is escaped: as \xNN, or in JSON by JSON's rules. So a request is
+one line in every format. observe/log_writer.py writes the lines into the file.
 """
 
 import os
@@ -31,8 +31,8 @@ Write: TypeAlias = Callable[[str], object]
 _COMMON: Final = '%(h)s - - %(t)s "%(r)s" %(s)s %(B)s'
 _FORMATS: Final = {"common": _COMMON, "combined": _COMMON + ' "%(f)s" "%(a)s"'}
 
-# gunicorn's atoms (its setting access_log_format), as expressions. `dash` is what stands for
-# nothing; `target`, `seconds` and `date` are made before, where an expression has one.
+# gunicorn's atoms (its setting access_log_format), as expressions. `dash` stands for a missing
+# value; `target`, `seconds` and `date` are made first where an expression uses them.
 _ATOMS: Final = {
     "h": "safe(request.client[0])",
     "l": "dash",
@@ -72,12 +72,12 @@ def escape(text: str) -> str:
     )
 
 
-_safe = lru_cache(maxsize=1024)(escape)  # of what comes again: clients and methods
+_safe = lru_cache(maxsize=1024)(escape)  # for values that come again: clients and methods
 _quoted = lru_cache(maxsize=1024)(encode_basestring_ascii)
 
 
 def check_format(form: str) -> str:
-    """The format. Raises ValueError with a sentence for what is none."""
+    """The format, unchanged. Raises ValueError with a sentence for a text that is no format."""
     if form != "json":
         for _ in _parts(_FORMATS.get(form, form)):
             pass
@@ -85,7 +85,10 @@ def check_format(form: str) -> str:
 
 
 def line_writer(form: str, write: Write, wall: WallClock, reactor: Scheduler) -> Observer:
-    """What writes a line of this format for each answer. Raises ValueError with a sentence."""
+    """The observer that writes a line of this format for each response.
+
+    Raises ValueError with a sentence for a text that is no format.
+    """
     if form == "json":
         return _json_log(write, wall, reactor)
     names: dict[str, Any] = {
@@ -118,12 +121,12 @@ def line_writer(form: str, write: Write, wall: WallClock, reactor: Scheduler) ->
 
 
 def _braced(expression: str) -> str:
-    """In an f-string; where only a part of it is an expression, that has its braces already."""
+    """The expression in the braces of an f-string, unless it is a text that has braces already."""
     return expression if "{" in expression else "{" + expression + "}"
 
 
 def _source(text: str) -> str:
-    """The function, with only those of its statements that the text needs."""
+    """The source of the observer, with only those statements that the text needs."""
     lines = ["def observe(request, status, fields, size):", "if not request.logged:", " return"]
     if "{seconds" in text or "(seconds" in text:
         lines += ["seconds = clock() - request.started"]
@@ -141,7 +144,7 @@ def _source(text: str) -> str:
             " target = escape(target)",
             r"""elif '"' in target or '\\' in target:""",
             " target = escape(target)",
-            # Without a path it was no request, and the target is its first line.
+            # Without a path these bytes were no request, and the target is their first line.
             "request_line = (f'{safe(request.method)} {target} HTTP/1.{request.minor}' "
             "if request.path else target)",
         ]
@@ -150,11 +153,13 @@ def _source(text: str) -> str:
 
 
 def _parts(form: str) -> Iterator[tuple[str, str, tuple[str, str]]]:
-    """Text, and the atom that follows it: a letter, or a name and its kind. Raises ValueError."""
+    """Pairs of text and the atom behind it: a letter, or a name and its kind. Raises ValueError."""
     if "%(" not in form:
-        raise ValueError(f"{form!r} is not common, combined or json, and has no atom, as in %(h)s")
+        raise ValueError(
+            f"{form!r} is no format: use common, combined, json, or a text with atoms as in %(h)s"
+        )
     if not form.isprintable():
-        raise ValueError(f"{form!r} has a character that cannot be printed: a line is a line")
+        raise ValueError(f"{form!r} has a character that cannot be printed; use printable ones")
     position, literal = 0, ""
     for match in _ATOM.finditer(form):
         literal += form[position : match.start()]
@@ -165,14 +170,16 @@ def _parts(form: str) -> Iterator[tuple[str, str, tuple[str, str]]]:
             continue
         if not (letter in _ATOMS or (kind and (kind == "e" or _NAME.fullmatch(name)))):
             what = re.match(r"%(?:\([^)]*\)?.?)?", form[match.start() :])
-            raise ValueError(f"{what[0] if what else '%'!r} is no atom, as in %(h)s; %% is a %")
+            raise ValueError(
+                f"{what[0] if what else '%'!r} is no atom; use one as in %(h)s, and %% for a %"
+            )
         yield literal, letter or "", (name or "", kind or "")
         literal = ""
     yield literal + form[position:], "", ("", "")
 
 
 def _json_log(write: Write, wall: WallClock, reactor: Scheduler) -> Observer:
-    """Lines of JSON; what is not there is null."""
+    """The observer that writes JSON; a value that is missing is null."""
     clock, quote, quoted = reactor.clock, encode_basestring_ascii, _quoted
 
     def observe(request: Request, status: int, fields: Fields, size: int) -> None:
@@ -181,7 +188,7 @@ def _json_log(write: Write, wall: WallClock, reactor: Scheduler) -> Observer:
         now = clock()
         if now >= wall.expires:
             wall.refresh(now)
-        milliseconds = int((now - wall.expires) * 1000.0 + 1000.0)  # of this second
+        milliseconds = int((now - wall.expires) * 1000.0 + 1000.0)  # since this second began
         headers = request.headers
         folded = headers.folded()
         referer = quote(headers.get("referer")) if "\r\nreferer:" in folded else "null"
@@ -196,7 +203,9 @@ def _json_log(write: Write, wall: WallClock, reactor: Scheduler) -> Observer:
             method = quoted(request.method)
             protocol = f'"HTTP/1.{request.minor}"'
         else:
-            method = protocol = "null"  # it was no request, and the target is its first line
+            method = protocol = (
+                "null"  # these bytes were no request, and the target is their first line
+            )
         write(
             f'{{"time":"{wall.log_time}.{milliseconds:03}Z","client":{quoted(request.client[0])},'
             f'"method":{method},"target":{quote(request.target)},"protocol":{protocol},'
@@ -210,7 +219,7 @@ def _json_log(write: Write, wall: WallClock, reactor: Scheduler) -> Observer:
 
 
 def field(fields: Fields, name: str) -> str:
-    """The last value of an answer's field; "" where it has none."""
+    """The last value of a response's field; "" if there is none."""
     folded, found = name.lower(), ""
     for other, value in fields:
         if other.lower() == folded:
@@ -223,7 +232,7 @@ def _protocol(request: Request) -> str:
 
 
 def _user(request: Request) -> str:
-    """Who the client says it is, in Basic (RFC 7617, section 2); it may say anything."""
+    """The user name of Basic credentials (RFC 7617, section 2), which nobody has checked."""
     scheme, _, credentials = request.headers.get("authorization").partition(" ")
     if scheme.lower() != "basic":
         return ""

@@ -1,12 +1,12 @@
-r"""The error log: what loggers have to say, as lines of text that a disk cannot hold up.
+r"""The error log: the records of Python's loggers as lines of text, which hold up no loop.
 
-Before the server runs and after it has ended a record is written at once. While it runs, records of
-the loop's thread go through a LogWriter, without a delay, so that the last words before a crash
-have left; another thread waits for its own.
+Before the server runs and after it has ended, a record is written at once. While it runs, records
+of the loop's thread go through a LogWriter without a delay, so that the last ones before a crash
+have left the process; another thread waits until its own is written.
 
-A record is one line, `time LEVEL logger: message [request id]`, and what follows it, a traceback or
-more of the message, is indented: no text in it can pass for another record, and what cannot be
-printed is shown as \xNN.
+A record is one line, `time LEVEL logger: message [request id]`. Further lines, of a traceback or of
+the message, are indented, so no text in a record can pass for another record. Characters that
+cannot be printed are shown as \xNN.
 """
 
 import logging
@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from reactor.messages.request import Request
 from reactor.observe.log_writer import LogFile, LogWriter
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")  # not a tab, nor a line's end
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")  # except tab and line feed
 _LINE_ENDS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -28,29 +28,30 @@ class ErrorLog(logging.Handler):
         super().__init__()
         self.file = file
         self._writer: LogWriter | None = None
-        self._thread = 0  # the loop's
+        self._thread = 0  # the identity of the loop's thread
         self.setFormatter(RecordFormatter("%(levelname)s %(name)s: %(message)s"))
 
     def attach(self, writer: LogWriter) -> None:
-        """From now on through the writer; this is the loop's thread."""
+        """Write through the writer from now on. Called by the loop's thread."""
         self._thread = threading.get_ident()
         self._writer = writer
 
     def detach(self) -> None:
-        """At once again: the loop has ended."""
+        """Write at once again: the loop has ended."""
         self._writer = None
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Without the lock of other handlers: who holds it may be waiting for the disk."""
+        """As in logging.Handler, but without its lock, whose holder may wait for the disk."""
         kept: object = self.filter(record)  # since Python 3.12 it may be another record
         if kept:
             self.emit(kept if isinstance(kept, logging.LogRecord) else record)
         return bool(kept)
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write the record, through the writer if there is one."""
         try:
             line = self.format(record)
-        except Exception:  # arguments that do not fit the message
+        except Exception:  # the arguments do not fit the message
             self.handleError(record)
             return
         writer = self._writer
@@ -63,9 +64,10 @@ class ErrorLog(logging.Handler):
 
 
 class RecordFormatter(logging.Formatter):
-    """One record as its lines, for any handler."""
+    """Formats a record as the lines described above, for any handler."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The lines of the record, each with its line feed."""
         text = super().format(record)
         first, *others = _CONTROL.sub(_escaped, text).split("\n")
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
@@ -77,7 +79,7 @@ class RecordFormatter(logging.Formatter):
 
 
 def _request_id(record: logging.LogRecord) -> str:
-    """Of the request that the record is about: in its `extra`, or known to an argument."""
+    """The identifier of the record's request, from its `extra` or a Request among its arguments."""
     said = getattr(record, "request_id", None)
     if said:
         return str(said)

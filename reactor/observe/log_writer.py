@@ -1,14 +1,14 @@
-"""Lines to a file, without ever waiting for its disk.
+"""Writes lines into a file without making the loop wait for its disk.
 
 Lines are gathered in memory and written by a thread of the pool, one batch at a time, so their
-order is kept. While a disk is slow they pile up to `limit` characters; what comes then is counted,
-and the count is a line of its own as soon as there is room.
+order is kept. While a disk is slow they pile up to `limit` characters; further lines are dropped
+and counted, and the count is written as a line of its own as soon as there is room.
 
-A file is opened anew under its old descriptor: `dup2` replaces it in one step, between two batches,
-so who rotates logs by renaming them loses no line and finds none cut in two.
+A file is opened anew under its old file descriptor: `dup2` replaces it in one step, between two
+batches. So an operator who rotates logs by renaming them loses no line and finds none cut in two.
 
-What a line says, and that it is one, is the business of who writes it (see observe/access_log.py
-and observe/error_log.py).
+The text of a line is the business of its author (see access_log.py and error_log.py), also that it
+is one line.
 """
 
 import logging
@@ -22,15 +22,15 @@ from reactor.loop.timers import Timer
 from reactor.tasks.futures import Future, Lane
 from reactor.tasks.task import Runtime
 
-BATCH_BYTES: Final = 64 * 1024  # written at once when so much is there,
-BATCH_SECONDS: Final = 0.25  # and otherwise after so long
+BATCH_BYTES: Final = 64 * 1024  # this many are written at once,
+BATCH_SECONDS: Final = 0.25  # and fewer after this time
 CLOSE_SECONDS: Final = 1.0  # that the end of the server waits for the last lines
 
 log = logging.getLogger("reactor")
 
 
 class LogFile:
-    """Where lines go: a descriptor, and the path of its file where it has one."""
+    """The file that lines go to: its descriptor, and its path if it has one."""
 
     def __init__(self, descriptor: int, path: str = "") -> None:
         self.descriptor = descriptor
@@ -38,11 +38,11 @@ class LogFile:
 
     @classmethod
     def open(cls, path: str) -> "LogFile":
-        """The file at `path`, to be appended to; made where there is none. Raises OSError."""
+        """The file at `path`, opened for appending and created if needed. Raises OSError."""
         return cls(_open(path), path)
 
     def write(self, data: bytes) -> bool:
-        """Write all of it, however long that takes; False where it cannot be."""
+        """Write all of `data`, however long that takes; False if it fails."""
         left = memoryview(data)
         try:
             while left:
@@ -52,7 +52,7 @@ class LogFile:
         return True
 
     def reopen(self) -> None:
-        """Go on with what is at the path now. Raises OSError, and then goes on as before."""
+        """Go on with the file now at the path. Keeps the old one where it raises OSError."""
         if self.path:
             fresh = _open(self.path)
             try:
@@ -64,52 +64,54 @@ class LogFile:
 class _Batch(NamedTuple):
     data: bytes
     lines: int
-    told: int  # how many lost ones one of its lines tells of
+    reported: int  # the count of lost lines that one of its lines reports
 
 
 class LogWriter:
-    """Lines to a file, by batches. `limit` characters of them are held at most.
+    """Writes lines to a file in batches. It holds `limit` characters at most.
 
-    `delay` is how long a line may wait for others, in seconds; 0: not at all.
+    `delay` is how many seconds a line may wait for others; with 0 it does not wait.
     """
 
     def __init__(
         self, file: LogFile, runtime: Runtime, limit: int, delay: float = BATCH_SECONDS
     ) -> None:
-        self.lost = 0  # lines, in all
+        self.lost = 0  # lines that were not written, in all
         self._file = file
         self._runtime = runtime
         self._limit = limit
         self._delay = delay
         self._lines: list[str] = []
-        self._size = 0  # of the lines, and of the batches that are not written
+        self._size = 0  # characters in the lines, and in the batches not written yet
         self._attention = 0  # the size at which `_attend` is called
-        self._timer: Timer | None = None  # of the next batch; None: one is being written, or none
-        self._untold = 0  # lost lines that no line tells of yet
+        self._timer: Timer | None = (
+            None  # starts the next batch, unless one is being written or there is no line
+        )
+        self._unreported = 0  # lost lines that no line reports yet
         # Shared with the thread that writes.
         self._batches: deque[_Batch] = deque()
         self._writing = threading.Lock()
 
     def write(self, line: str) -> None:
-        """Add a line, its end included. Does not wait; for the loop's thread."""
+        """Add a line, with its line feed. Does not wait. For the loop's thread."""
         self._lines.append(line)
         self._size += len(line)
         if self._size > self._attention:
             self._attend()
 
     def write_now(self, line: str) -> bool:
-        """Write a line and wait for it, for other threads; False where it cannot be written."""
+        """Write a line and wait until it is written; False if that fails. For other threads."""
         with self._writing:
             return self._file.write(_encoded(line))
 
     def reopen(self) -> None:
-        """Open the file anew, on a thread. If that fails the old one is kept, and it is logged."""
+        """Open the file anew, on a thread. If that fails, the error is logged and the file kept."""
         self._runtime.submit(Lane.FILES, self._reopen).add_callback(self._reopened)
 
     def close(self) -> None:
-        """Write what is left; the loop has ended. A log that is stuck is not waited for, for long.
+        """Write the lines that are left, within CLOSE_SECONDS; the loop has ended.
 
-        What the pool has not come to is still among the batches.
+        They include the batches that no thread of the pool has come to.
         """
         self._gather()
         writer = threading.Thread(target=self._write, name="reactor-log", daemon=True)
@@ -117,11 +119,11 @@ class LogWriter:
         writer.join(CLOSE_SECONDS)
 
     def _attend(self) -> None:
-        """It is the first line, or enough for a batch, or more than may be held."""
+        """Act on a size: of a first line, of enough lines for a batch, or of too many lines."""
         if self._size > self._limit:
             self._size -= len(self._lines.pop())
             self.lost += 1
-            self._untold += 1
+            self._unreported += 1
         elif self._attention == 0:
             if self._delay:
                 self._wait(BATCH_BYTES)
@@ -132,18 +134,18 @@ class LogWriter:
             self._write_batch()
 
     def _wait(self, size: int) -> None:
-        """For more lines, until there are `size` characters of them."""
+        """Wait for more lines, until there are `size` characters."""
         self._attention = min(size, self._limit)
         self._timer = self._runtime.call_later(self._delay or BATCH_SECONDS, self._write_batch)
 
     def _gather(self) -> None:
         """Make a batch of the lines."""
-        told, self._untold = self._untold, 0
+        reported, self._unreported = self._unreported, 0
         lines = len(self._lines)
-        if told:
-            self._lines.append(f"# {told} lines were lost: the log could not be written\n")
+        if reported:
+            self._lines.append(f"# {reported} lines were lost: the log could not be written\n")
         if self._lines:
-            self._batches.append(_Batch(_encoded("".join(self._lines)), lines, told))
+            self._batches.append(_Batch(_encoded("".join(self._lines)), lines, reported))
             self._lines.clear()
 
     def _write_batch(self) -> None:
@@ -154,30 +156,34 @@ class LogWriter:
 
     def _written(self, job: Future[tuple[int, int]]) -> None:
         try:
-            lines, told = job.result()
+            lines, reported = job.result()
         except ProtocolError:  # the pool was too busy; the batch is still there
             self._wait(self._limit)
             return
         self.lost += lines
-        self._untold += lines + told
+        self._unreported += lines + reported
         self._size = sum(map(len, self._lines)) + sum(len(batch.data) for batch in self._batches)
         if self._size >= BATCH_BYTES or (self._size and not self._delay):
             self._write_batch()
-        elif self._size or self._untold:
+        elif self._size or self._unreported:
             self._wait(BATCH_BYTES)
         else:
             self._attention = 0
 
     def _write(self) -> tuple[int, int]:
-        """On a thread; how many lines are lost, and how many those told of that are lost again."""
-        lines = told = 0
+        """On a thread: write the batches.
+
+        Returns how many lines are lost, and how many earlier ones are unreported again, because the
+        lines that reported them are among the lost ones.
+        """
+        lines = reported = 0
         with self._writing:
             while self._batches:
                 batch = self._batches.popleft()
                 if not self._file.write(batch.data):
                     lines += batch.lines
-                    told += batch.told
-        return lines, told
+                    reported += batch.reported
+        return lines, reported
 
     def _reopen(self) -> None:
         with self._writing:
@@ -188,7 +194,7 @@ class LogWriter:
             job.result()
         except (OSError, ProtocolError) as error:
             reason = error.strerror if isinstance(error, OSError) else error.reason
-            log.error("cannot open the log %r anew: %s", self._file.path, reason)
+            log.error("Cannot reopen the log %r: %s", self._file.path, reason)
 
 
 def _open(path: str) -> int:
@@ -196,5 +202,5 @@ def _open(path: str) -> int:
 
 
 def _encoded(text: str) -> bytes:
-    """A lone surrogate, which is no UTF-8, is no reason to lose a line."""
+    """The text in UTF-8. Lone surrogates are escaped: no line is lost because of them."""
     return text.encode("utf-8", "backslashreplace")

@@ -1,13 +1,13 @@
-"""What a server has done so far, in numbers, for who wants to see them (a metrics page).
+"""Counters of a server, for a page of metrics.
 
-Counting begins when somebody asks a Server for its statistics, and until then nothing is spent on
-it: the connection calls one observer, or none, and the loop's `wait` is timed only from then on.
-Nothing here is a list that grows: a counter for each method and status, a fixed set of buckets, and
-two windows of time.
+Counting begins when a handler asks the server for its statistics. Until then it costs nothing: the
+connection calls one observer, or none, and no tracer is attached to the loop. Nothing here is a
+list that grows: there is a counter for each method and status, a fixed set of buckets, and two
+windows of time.
 
-A turn of the loop is what happens between two waits, and what comes meanwhile waits for its end:
-the longest turn of late is the loop's lag, and the share of time that is not waiting its
-utilisation.
+A turn of the loop is the time between two waits, and an event that comes meanwhile waits for its
+end. So the longest turn of a window is the loop's lag, and the share of time that is not spent
+waiting is its utilisation.
 """
 
 from bisect import bisect_left
@@ -26,13 +26,14 @@ from reactor.observe.log_writer import LogWriter
 from reactor.protocol.request_parser import METHODS
 from reactor.tasks.thread_pool import PoolSnapshot, ThreadPool
 
-# Upper bounds in seconds, the bound itself included; what takes longer than the last has its own.
+# Upper bounds of the buckets in seconds, the bound itself included. One more bucket is for longer
+# durations than the last bound.
 DURATIONS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
-WINDOW_SECONDS: Final = 10.0  # lag and utilisation are those of the last one that is over
-OTHER: Final = "other"  # in place of a method that is none of HTTP's, and of none at all
+WINDOW_SECONDS: Final = 10.0  # lag and utilisation are those of the last whole window
+OTHER: Final = "other"  # in place of a method that HTTP does not know, and of a missing one
 
 
 class Statistics:
@@ -41,24 +42,24 @@ class Statistics:
     def __init__(
         self,
         reactor: Reactor,
-        service: ServerContext,
+        context: ServerContext,
         pool: ThreadPool,
         connections: Mapping[HttpConnection, float],
         logs: Mapping[str, LogWriter],
     ) -> None:
-        # Answers, by method and status.
+        # Responses, by method and status.
         self.requests: dict[str, dict[int, int]] = {one: {} for one in (*sorted(METHODS), OTHER)}
-        self.durations = [0] * (len(DURATIONS) + 1)  # answers, by the buckets of DURATIONS
-        self.duration_seconds = 0.0  # of all answers together
+        self.durations = [0] * (len(DURATIONS) + 1)  # responses, by the buckets of DURATIONS
+        self.duration_seconds = 0.0  # the sum over all responses
         self.loop = LoopTimes(reactor)
-        self._service = service
+        self._context = context
         self._clock = reactor.clock
         self._pool = pool
         self._connections = connections
         self._logs = logs
 
     def count(self, request: Request, status: int, fields: Fields, size: int) -> None:
-        """An answer has been queued whole, or has broken off."""
+        """Count a response that was queued whole or has broken off. This is an Observer."""
         by_status = self.requests.get(request.method)
         if by_status is None:
             by_status = self.requests[OTHER]
@@ -69,49 +70,49 @@ class Statistics:
 
     @property
     def accepted(self) -> int:
-        """Connections, since the server's start."""
-        return self._service.state.accepted
+        """The number of accepted connections since the server's start."""
+        return self._context.state.accepted
 
     @property
     def received_bytes(self) -> int:
-        """Of all connections, since the loop's start."""
-        return self._service.reactor.received
+        """Bytes that all connections have received since the loop's start."""
+        return self._context.reactor.received
 
     @property
     def sent_bytes(self) -> int:
-        """To all connections, since the loop's start."""
-        return self._service.reactor.sent
+        """Bytes that all connections have sent since the loop's start."""
+        return self._context.reactor.sent
 
     @property
     def pool(self) -> PoolSnapshot:
-        """What the thread pool has to do at this moment."""
+        """Threads and jobs of the thread pool at this moment."""
         return self._pool.snapshot()
 
     def connections(self) -> dict[str, int]:
-        """How many are in which state, by its name in lower case. Looks at each."""
+        """The number of connections in each state, by its name in lower case. Visits each one."""
         counts = [0] * len(State)
         for connection in self._connections:
             counts[connection.state] += 1
         return {state.name.lower(): counts[state] for state in State if state is not State.CLOSED}
 
     def lost_lines(self) -> dict[str, int]:
-        """By the name of the log: lines that could not be written."""
+        """The number of lines that could not be written, by the name of the log."""
         return {name: writer.lost for name, writer in self._logs.items()}
 
 
 class LoopTimes(Tracer):
-    """How long the loop works and waits: a tracer of its waits."""
+    """How long the loop works and waits, from a tracer of its waits."""
 
     phases = (WAIT,)
 
     def __init__(self, reactor: Reactor) -> None:
-        """Attaches itself."""
+        """Attaches itself to the reactor."""
         self.turns = 0
         self.busy_seconds = 0.0
         self._clock = reactor.clock
         self._woke = self._begun = self._clock()
         self._longest = 0.0
-        self._busy_before = 0.0  # the window
+        self._busy_before = 0.0  # busy_seconds when the window began
         self._last = (0.0, 0.0)  # lag and utilisation of the window before
         reactor.attach(self)
 
@@ -123,7 +124,7 @@ class LoopTimes(Tracer):
         reason: Reason,
         ready: Sequence[tuple[SelectorKey, int]],
     ) -> None:
-        """Count the turn that this wait has ended."""
+        """Count the turn that has ended with this wait."""
         busy = began - self._woke
         self.turns += 1
         self.busy_seconds += busy
@@ -135,18 +136,18 @@ class LoopTimes(Tracer):
 
     @property
     def lag(self) -> float:
-        """Seconds: the longest turn of the last window."""
+        """The longest turn of the last window, in seconds."""
         return self._window()[0]
 
     @property
     def utilisation(self) -> float:
-        """0 to 1: the share of the last window that was not spent waiting."""
+        """The share of the last window that was not spent waiting, from 0 to 1."""
         return self._window()[1]
 
     def _window(self) -> tuple[float, float]:
         now = self._clock()
         if now - self._begun >= WINDOW_SECONDS:
-            turn = now - self._woke  # so far: who asks is a part of it
+            turn = now - self._woke  # so far: the caller is a part of it
             self._longest = max(self._longest, turn)
             self._turn_over(now, self.busy_seconds + turn)
         return self._last

@@ -1,7 +1,7 @@
-"""The logs of a server: which files it writes lines into, and when they are opened and closed.
+"""The logs of a server: their files and writers, from the first line to the last.
 
-How a line looks is the business of observe/access_log.py and observe/error_log.py; how it reaches
-the disk without holding up the loop, of observe/log_writer.py.
+The text of a line is the business of observe/access_log.py and observe/error_log.py. Its way to the
+disk, which must not hold up the loop, is that of observe/log_writer.py.
 """
 
 from reactor.http.context import Observer
@@ -22,8 +22,12 @@ class ServerLogs:
         self._limit = limit
         self._error_log = error_log
 
-    def open_access_log(self, target: int | LogFile, line_format: str, wall: WallClock) -> Observer:
-        """The observer that writes a line for each response into `target`."""
+    def open_access_log(
+        self, target: int | LogFile | None, line_format: str, wall: WallClock
+    ) -> Observer | None:
+        """The observer that writes a line for each response into `target`, if there is one."""
+        if target is None:
+            return None
         file = LogFile(target) if isinstance(target, int) else target
         writer = self.writers["access"] = LogWriter(file, self._runtime, self._limit)
         return line_writer(line_format, writer.write, wall, self._runtime.reactor)

@@ -1,8 +1,8 @@
 """The server: one handler, and everything that its connections share.
 
-A Server binds addresses, makes a connection of each client that comes, and ends in order. What that
-takes is in modules of their own: the limit of connections in admission.py, the end in shutdown.py,
-the logs in logs.py. Here they are put together.
+A Server binds addresses, makes a connection of each client that comes, and ends in order. The
+parts of that work have modules of their own: the limit of connections is in admission.py, the end
+in shutdown.py, the logs in logs.py. This module puts them together.
 
 Everything that a server touches is an argument: the reactor (selector and clock), the thread pool,
 the wall clock and the transport's class, so that a simulator can stand in for the world.
@@ -93,9 +93,7 @@ class Server:
         wall = wall or WallClock()
         wall.refresh(self.reactor.now)
         self._logs = ServerLogs(self._runtime, limits.log_bytes, error_log)
-        observe = None
-        if access_log is not None:
-            observe = self._logs.open_access_log(access_log, access_log_format, wall)
+        observe = self._logs.open_access_log(access_log, access_log_format, wall)
         self._context = self._make_context(handler, wall, observe)
         self._admission = Admission(self.reactor, self._context, transport)
         self._shutdown = Shutdown(

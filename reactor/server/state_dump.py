@@ -25,23 +25,23 @@ TASKS: Final = 20  # that are named, the oldest ones
 
 
 def state_dump(server: Server) -> str:
-    """Lines on the loop, the connections, timers, tasks, the pool and the logs."""
+    """Lines about the loop, the connections, timers, tasks, the pool and the logs."""
     return "\n".join(("state of the server:", *_lines(server)))
 
 
 def _lines(server: Server) -> Iterator[str]:
     loop, state, pool = server.reactor.snapshot(), server.snapshot(), server.pool.snapshot()
     yield (
-        f"loop: {loop.ready} sockets ready in this turn, {len(loop.timers) + loop.dead_timers} "
-        f"timers ({loop.dead_timers} of them dead), {len(loop.callbacks)} callbacks "
-        f"waiting; {loop.received} bytes received, {loop.sent} sent"
+        f"loop: {loop.ready} sockets ready in this turn, {len(loop.timers)} timers and "
+        f"{loop.dead_timers} dead ones, {len(loop.callbacks)} callbacks waiting; "
+        f"{loop.received} bytes received, {loop.sent} sent"
     )
     yield from _connections(state, loop.now)
     yield from _timers(loop)
     yield f"tasks beside the connections: {len(state.tasks)}"
     yield from (f"    {describe(task)}" for task in state.tasks[:TASKS])
     yield (
-        f"pool: {pool.threads} threads, {pool.idle} of them idle; {pool.files} file jobs and "
+        f"pool: {pool.threads} threads ({pool.idle} idle); {pool.files} file jobs and "
         f"{pool.compressions} compressions queued, {pool.outside} waiting for a place"
     )
     for name, lost in state.lost_lines.items():
@@ -80,8 +80,9 @@ def _connection(connection: HttpConnection, age: float, now: float) -> str:
 
 
 def _timers(loop: LoopSnapshot) -> Iterator[str]:
-    """Deadlines of connections are counted: each has been named with its own."""
+    """A line on all timers, and a line for the next ones that are not of connections."""
     others = [one for one in loop.timers if not isinstance(one[1], Transport)]
-    yield f"timers: {len(loop.timers) - len(others)} of connections, {len(others)} others"
+    deadlines = len(loop.timers) - len(others)
+    yield f"timers: {deadlines} deadlines of connections, {len(others)} others"
     for when, timer in nsmallest(TIMERS, others, key=itemgetter(0)):
         yield f"    in {when - loop.now:.1f} s: {describe(timer)}"

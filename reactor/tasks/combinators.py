@@ -5,13 +5,13 @@ a copy of its parent's context. Three rules, the same for all, keep it small:
 
 - A parent goes on when its children have ended, never before. A child that is cancelled cleans up
   first, within the runtime's `cancel_timeout`, and is closed after that.
-- Cancelling who waits cancels the children, and what they make of it is what comes out, as if they
-  had been awaited one by one.
-- Nothing is started that nobody waits for. Work that is to outlive its handler is no child.
+- Cancelling the parent cancels the children. Their results and errors then count as at any other
+  time, as if they had been awaited one by one.
+- Every child has a parent that waits for it. Work that is to outlive its handler is no child.
 
-The children's futures know the group and the group its children, a circle that is cut when they
-end. Nothing here knows a loop: all is done by the runtime that carries out a wish (see
-tasks/futures.py).
+The children's Futures know the group and the group its children: a cycle, which is cut when they
+end. No loop is known here: the runtime that starts an operation does it all (see
+tasks/operations.py).
 """
 
 import logging
@@ -41,20 +41,20 @@ async def gather(
 @overload
 async def gather(*awaitables: Awaitable[T]) -> tuple[T, ...]: ...
 async def gather(*awaitables: Awaitable[Any]) -> tuple[Any, ...]:
-    """Run all of them at once; their results, in the order in which they were given.
+    """The results of all, in the order of the arguments; all of them run at once.
 
-    The first error cancels the others and, once all have ended, is raised; what else fails
-    meanwhile is logged. An error at the first step of one keeps those behind it from being begun.
+    The first error cancels the others and is raised once all have ended; further errors are logged.
+    After an error at the first step of one, those behind it are not begun.
     """
     return await _wait_for(_All(awaitables))
 
 
 async def timeout(seconds: float, awaitable: Awaitable[T]) -> T:
-    """Its result, if it comes within `seconds`; otherwise it is cancelled: TimeoutError.
+    """The result of `awaitable`; if it takes longer than `seconds`, it is cancelled: TimeoutError.
 
-    With 0 or less it may run up to the first thing that it has to wait for. What it makes of the
-    cancelling counts: a result that it returns all the same is returned, an error of its own is
-    raised, and TimeoutError stands for Cancelled only.
+    With 0 seconds or less it may run up to its first wait. A result that it returns in spite of the
+    cancelling is returned, and an error of its own is raised; TimeoutError stands for Cancelled
+    only.
     """
     return await _wait_for(_Limited(seconds, awaitable))
 
@@ -65,7 +65,7 @@ async def first_of(one: Awaitable[T1], two: Awaitable[T2], /) -> T1 | T2:
     A coroutine that loses cleans up before this returns; what it raises then is logged, what it
     returns is dropped. A Future or an Operation that loses is no longer waited for: a job on a
     thread runs to its end. Where both have ended already, `one` counts, and `two` is not begun.
-    To tell which one has ended, let one of them raise::
+    To distinguish the two, make one of them raise::
 
         piece = await first_of(body.read(4096), taken_over)  # a Future that fails with TakenOver
     """
@@ -73,7 +73,7 @@ async def first_of(one: Awaitable[T1], two: Awaitable[T2], /) -> T1 | T2:
 
 
 async def _wait_for(children: Cancellable[T]) -> T:
-    """What comes of them. Who is cancelled while waiting cancels them, and waits on."""
+    """The result of the children. A caller that is cancelled cancels them, and waits on."""
     try:
         return await children
     except Cancelled:
@@ -104,7 +104,7 @@ class _All(Cancellable[tuple[Any, ...]]):
         self._end_if_due()
 
     def start(self, runtime: RuntimeLike) -> Future[tuple[Any, ...]]:
-        """Begin all that can be begun; asked again, there is nothing left to begin."""
+        """Begin all children. A second call begins nothing."""
         while self._unstarted:
             coroutine, context = self._unstarted.popleft()
             task = runtime.spawn(coroutine, context)
@@ -130,7 +130,7 @@ class _All(Cancellable[tuple[Any, ...]]):
                 self._failure = error
                 self.cancel()
             elif not isinstance(error, Cancelled):
-                log.error("one of several failed after another had", exc_info=error)
+                log.error("A child of gather failed after another one had failed", exc_info=error)
         self._end_if_due()
 
     def _end_if_due(self) -> None:
@@ -145,7 +145,7 @@ class _All(Cancellable[tuple[Any, ...]]):
 
 
 class _First(Cancellable[Any]):
-    """What comes of the first to end, when the others have ended as well."""
+    """The result or error of the first child to end, once the other has ended as well."""
 
     __slots__ = ("_running", "_unstarted", "_winner")
 
@@ -166,7 +166,7 @@ class _First(Cancellable[Any]):
         return self
 
     def cancel(self) -> None:
-        """As `Cancellable.cancel`: what the first to end makes of it is what comes out."""
+        """Cancel both children; the result or error of the first to end still counts."""
         if self._winner is None and not any(isinstance(one, Cancellable) for one in self._running):
             self._winner = Future()
             self._winner.set_exception(Cancelled())
@@ -181,11 +181,13 @@ class _First(Cancellable[Any]):
         else:
             error = future.exception()
             if error is not None and not isinstance(error, Cancelled):
-                log.error("one of two failed after the other had ended", exc_info=error)
+                log.error(
+                    "A child of first_of failed after the other one had ended", exc_info=error
+                )
         self._end_if_due()
 
     def _stop_running(self) -> None:
-        """Cancel what can be cancelled, and stop waiting for the rest."""
+        """Cancel each child that can be cancelled, and stop waiting for the others."""
         while self._unstarted:
             awaitable, _ = self._unstarted.popleft()
             if isinstance(awaitable, Coroutine):
@@ -209,7 +211,7 @@ class _First(Cancellable[Any]):
 
 
 class _Limited(Cancellable[T]):
-    """What comes of one coroutine, and TimeoutError for a cancelling that was the timer's."""
+    """The result or error of one child, with TimeoutError in place of the timer's Cancelled."""
 
     __slots__ = ("_late", "_seconds", "_task", "_timer", "_unstarted")
 
@@ -258,6 +260,6 @@ class _Limited(Cancellable[T]):
         if error is None:
             self.set_result(task.result())
         elif self._late and isinstance(error, Cancelled):
-            self.set_exception(TimeoutError(f"it has taken longer than {self._seconds:g} s"))
+            self.set_exception(TimeoutError(f"the timeout of {self._seconds:g} s is over"))
         else:
             self.set_exception(error)

@@ -1,10 +1,13 @@
-"""What a coroutine may wait for.
+"""Results that are not there yet.
 
-A Future is a result that is not there yet. It knows no loop: whoever has the result calls
-`set_result`, and whoever waits has left a callback. The other awaitables, Sleep and Job, are
-wishes: a coroutine yields one, the task that steps the coroutine has it carried out by its runtime
-(see tasks/task.py). So a coroutine never looks for a loop by itself, and the same handler runs on
-the reactor, in the simulator and on a thread of its own.
+A Future knows no loop: the code that has the result calls `set_result`, and the code that waits has
+added a callback. A coroutine that awaits a Future yields it to the task that steps the coroutine;
+the task adds the callback (see tasks/task.py). The other awaitables are operations, which a runtime
+turns into Futures (see tasks/operations.py).
+
+RuntimeLike is all that tasks, operations and combinators know of the world. So a coroutine never
+looks up a loop, and the same handler runs on the reactor, in the simulator and on a thread of its
+own.
 """
 
 from collections.abc import Callable, Coroutine, Generator
@@ -16,34 +19,40 @@ T = TypeVar("T")
 
 
 class Lane(Enum):
-    """The two kinds of work that the thread pool takes."""
+    """The kinds of jobs that the thread pool runs."""
 
     FILES = "files"
-    COMPRESSION = "compression"  # at most two threads at a time, so that files never wait for it
+    COMPRESSION = "compression"  # on two threads at most, so that files never wait for it
 
 
 class TimerLike(Protocol):
     """A call that is to come."""
 
-    def cancel(self) -> None: ...
+    def cancel(self) -> None:
+        """Never make the call."""
 
 
 class RuntimeLike(Protocol):
-    """What carries out a coroutine's wishes."""
+    """Time, threads and tasks, for operations and combinators."""
 
     def now(self) -> float:
         """Seconds of a clock that never goes back; as old as this turn of the loop."""
 
-    def sleep(self, seconds: float) -> "Future[None]": ...
-    def submit(
-        self, lane: Lane, function: Callable[..., Any], *arguments: Any
-    ) -> "Future[Any]": ...
+    def sleep(self, seconds: float) -> "Future[None]":
+        """A Future that is done after `seconds`."""
+
+    def submit(self, lane: Lane, function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+        """The Future of a call on a thread of the pool."""
+
     def spawn(
         self, coroutine: Coroutine[Any, Any, T], context: Context | None = None
-    ) -> "Cancellable[T]": ...
+    ) -> "Cancellable[T]":
+        """Run the coroutine as a task; its Future."""
+
     def call_later(
         self, seconds: float, callback: Callable[..., object], *arguments: Any
-    ) -> TimerLike: ...
+    ) -> TimerLike:
+        """Call `callback(*arguments)` after `seconds`."""
 
 
 class Future(Generic[T]):
@@ -58,33 +67,34 @@ class Future(Generic[T]):
         self._callbacks: list[Callable[[Future[T]], object]] | None = None
 
     def result(self) -> T:
-        """The result; raises the exception instead if there is one. Only once it is `done`."""
+        """The result, or its exception raised. RuntimeError before the Future is `done`."""
         if self._error is not None:
             try:
                 raise self._error
             finally:
                 self = None  # type: ignore[assignment]  # or error, frame and future are a cycle
         if not self.done:
-            raise RuntimeError("the result of this future is not there yet")
+            raise RuntimeError("this future has no result yet: it is not done")
         return cast(T, self._result)
 
     def exception(self) -> BaseException | None:
-        """What `result` would raise, if anything. Only once it is `done`."""
+        """The exception that `result` raises, or None. Valid once the Future is `done`."""
         return self._error
 
     def set_result(self, result: T) -> None:
-        """Nothing happens when the future is done: who waited may have given up."""
+        """End the Future with a result. Nothing happens if it is done: the waiter may have left."""
         if not self.done:
             self._result = result
             self._finish()
 
     def set_exception(self, error: BaseException) -> None:
+        """End the Future with an exception; as `set_result` otherwise."""
         if not self.done:
             self._error = error
             self._finish()
 
     def add_callback(self, callback: Callable[["Future[T]"], object]) -> None:
-        """Call `callback(future)` when the result is there: at once if it is there already."""
+        """Call `callback(future)` when the Future is done; at once if it is done already."""
         if self.done:
             callback(self)
         elif self._callbacks is None:
@@ -93,11 +103,12 @@ class Future(Generic[T]):
             self._callbacks.append(callback)
 
     def remove_callback(self, callback: Callable[["Future[T]"], object]) -> None:
+        """Do not call `callback`. Nothing happens if it is not there."""
         if self._callbacks is not None and callback in self._callbacks:
             self._callbacks.remove(callback)
 
     def start(self, runtime: RuntimeLike) -> "Future[T]":
-        """A future is its own wish."""
+        """A Future is already running: it is returned unchanged."""
         return self
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -116,10 +127,10 @@ class Future(Generic[T]):
 
 
 class Cancellable(Future[T]):
-    """The future of something that is under way and can be given up."""
+    """The Future of an activity that can be cancelled."""
 
     __slots__ = ()
 
     def cancel(self) -> None:
-        """Give it up; it ends soon, though not always at once."""
+        """End the activity. The Future is done soon, though not always at once."""
         raise NotImplementedError

@@ -1,14 +1,14 @@
-"""Waiting for what comes next, and not losing it when something else has to be done meanwhile.
+"""The next item of a stream, or a sign of life if none comes for a while; no item gets lost.
 
-A stream that has been silent for a while wants a sign of life: a comment in an event stream, a
-ping. The item that is waited for must go on being waited for: an asynchronous generator that is
-cancelled is at its end. So each step of the source is a task of its own, which outlives who waits
-for it, and the next who waits finds it. Waiting brings news only; an item stays in its task until
-it is taken.
+A stream that has been silent for a while needs a sign of life: a comment in an event stream, a
+ping. The wait for the next item must go on meanwhile, because an asynchronous generator that is
+cancelled is at its end. So each step of the source is a task of its own, which outlives the reader
+that waits for it; the next reader finds it. Waiting returns no item, only the news that there is
+something; an item stays in its task until it is taken.
 
-There may be thousands of streams with an item a second each, so an item moves no timer. One is
-under way for as long as somebody waits; when it goes off it looks how long ago the wait began, and
-mostly goes back to sleep.
+There may be thousands of streams with an item a second each, so an item moves no timer. One timer
+is under way for as long as a reader waits. When it fires it compares the time with the beginning of
+the wait, and mostly goes back to sleep.
 """
 
 from collections.abc import AsyncIterator
@@ -24,10 +24,10 @@ T = TypeVar("T")
 class Heartbeat(Generic[T]):
     """The items of an asynchronous iterator, and None whenever none has come for `seconds`.
 
-    A reader that is cancelled loses nothing: what was waited for is there for the next. All steps
-    of the source are made in one context. A step raises what the source raises, and TypeError where
-    that gives None itself. Closing gives up the step that is under way, and leaves the source to be
-    closed by its owner.
+    A reader that is cancelled loses nothing: the next reader gets the item. All steps of the source
+    are made in one context. A step raises what the source raises, and TypeError where the source
+    itself yields None. Closing cancels the step that is under way; the source is closed by its
+    owner.
     """
 
     __slots__ = ("_began", "_context", "_news", "_seconds", "_source", "_step", "_timer")
@@ -35,13 +35,13 @@ class Heartbeat(Generic[T]):
     def __init__(self, source: AsyncIterator[T], seconds: float) -> None:
         """Raises ValueError for `seconds` of 0 or less."""
         if not seconds > 0:
-            raise ValueError(f"a tick comes after more than 0 seconds, not {seconds:g}")
+            raise ValueError(f"the heartbeat is {seconds:g} s, but it must be more than 0 s")
         self._source = source
         self._seconds = seconds
         self._context = copy_context()
-        self._step: Cancellable[T] | None = None  # of the source, under way or not yet taken
-        self._news: Future[None] | None = None  # for who waits: the step is made, or a tick is due
-        self._began = 0.0  # when that wait did
+        self._step: Cancellable[T] | None = None  # the source's, under way or not yet taken
+        self._news: Future[None] | None = None  # a reader waits for it: a step, or a beat is due
+        self._began = 0.0  # the time when that wait began
         self._timer: TimerLike | None = None
 
     def __aiter__(self) -> "Heartbeat[T]":
@@ -49,7 +49,7 @@ class Heartbeat(Generic[T]):
 
     async def __anext__(self) -> T | None:
         if self._news is not None:
-            raise RuntimeError("somebody else is waiting for the next item")
+            raise RuntimeError("another task is waiting for the next item already")
         if self._step is None or not self._step.done:
             try:
                 await _News(self)
@@ -64,7 +64,7 @@ class Heartbeat(Generic[T]):
         finally:
             del step  # or error, frame and step are a cycle
         if item is None:
-            raise TypeError("the source has given None, which is a tick")
+            raise TypeError("the source has yielded None, which stands for a beat")
         return item
 
     async def aclose(self) -> None:
@@ -80,39 +80,41 @@ class Heartbeat(Generic[T]):
             await ended
 
     def begin_wait(self, runtime: RuntimeLike) -> Future[None]:
-        """For the wish of who waits."""
+        """For `_News`: a Future that is done with the source's step, or when a beat is due."""
         news: Future[None] = Future()
         self._news = news
         self._began = runtime.now()
         if self._step is None:
             self._step = runtime.spawn(as_coroutine(anext(self._source)), self._context)
-            self._step.add_callback(self._tell)
+            self._step.add_callback(self._step_ended)
         if self._timer is None and not news.done:
-            self._timer = runtime.call_later(self._seconds, self._look, runtime)
+            self._timer = runtime.call_later(self._seconds, self._beat_if_due, runtime)
         return news
 
-    def _tell(self, step: Future[Any]) -> None:
-        """The source has made its step; where nobody waits, it is kept."""
+    def _step_ended(self, step: Future[Any]) -> None:
+        """Wake the reader; without one the step is kept."""
         if self._news is not None:
             self._news.set_result(None)
 
-    def _look(self, runtime: RuntimeLike) -> None:
-        """The timer has gone off: a tick, if that is how long somebody has waited."""
+    def _beat_if_due(self, runtime: RuntimeLike) -> None:
+        """The timer has fired. A beat is due if the reader has waited for that long."""
         self._timer = None
         if self._news is None:
             return
         left = self._began + self._seconds - runtime.now()
         if left > 0:
-            self._timer = runtime.call_later(left, self._look, runtime)
+            self._timer = runtime.call_later(left, self._beat_if_due, runtime)
         else:
             self._news.set_result(None)
 
 
 class _News(Operation[None]):
-    __slots__ = ("_ticking",)
+    """The wait of one reader."""
 
-    def __init__(self, ticking: Heartbeat[Any]) -> None:
-        self._ticking = ticking
+    __slots__ = ("_heartbeat",)
+
+    def __init__(self, heartbeat: Heartbeat[Any]) -> None:
+        self._heartbeat = heartbeat
 
     def start(self, runtime: RuntimeLike) -> Future[None]:
-        return self._ticking.begin_wait(runtime)
+        return self._heartbeat.begin_wait(runtime)

@@ -47,7 +47,7 @@ class Operation(Generic[T]):
 
         `landed` is called once, on the loop's thread, before any task that waits is stepped, and
         also when no task waits any more. If the operation fails, `failed(error)` is called instead
-        and the error goes on to the waiter. What `landed` raises, the waiter gets.
+        and the waiter gets the error. An error that `landed` raises goes to the waiter, too.
         """
         return _Then(self, landed, failed)
 
@@ -172,7 +172,7 @@ def begin(
 
 
 def as_coroutine(awaitable: Awaitable[T]) -> Coroutine[Any, Any, T]:
-    """What a task can step: a coroutine as it is, anything else within one."""
+    """A coroutine that a task can step: the argument itself, or one that awaits it."""
     if hasattr(awaitable, "send") and hasattr(awaitable, "throw"):
         return cast(Coroutine[Any, Any, T], awaitable)
     return _await(awaitable)

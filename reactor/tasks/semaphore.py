@@ -1,7 +1,7 @@
 """A semaphore whose holders take different amounts: bytes of memory, open files, running jobs.
 
-A limit for each connection is no limit when there are ten thousand connections. What they share is
-taken from one semaphore, in the order in which it was asked for.
+A limit for each connection is no limit when there are ten thousand connections. So they share one
+amount, and each takes its part from the semaphore.
 
 Three rules keep it small:
 

@@ -38,7 +38,7 @@ class SharedJob(Future[T]):
         self.waiting = 0  # tasks that wait for it now
         self._work: Awaitable[T] | None = work  # until it has begun
         self._context = copy_context()
-        self._traceback: TracebackType | None = None  # of the job's error, as the job raised it
+        self._traceback: TracebackType | None = None  # as the job raised its error
 
     async def wait(self) -> T:
         """The job's result, or its error raised. Cancelling the caller leaves the job alone."""

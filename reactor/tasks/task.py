@@ -1,11 +1,10 @@
 """Runs coroutines: a Task steps one, and waits for what it yields.
 
-A coroutine yields a wish (a Future, a Sleep, a Job; see tasks/futures.py). The task has the runtime
-carry it out and is stepped again, in the loop's `soon` phase, when the result is there. The first
-step happens at once, so an `async def` handler that waits for nothing is done when its task is
-made.
+A coroutine yields a Future or an Operation (see tasks/operations.py). The task starts it with its
+runtime and is stepped again, in the loop's `soon` phase, when the result is there. The first step
+happens at once, so an `async def` handler that waits for nothing is done when its task is made.
 
-Cancelling throws Cancelled at the await. The coroutine may still wait for something while it cleans
+`cancel` throws Cancelled at the await. The coroutine may still wait for something while it cleans
 up, but not for longer than `cancel_timeout`; then it is closed.
 """
 
@@ -29,7 +28,7 @@ log = logging.getLogger("reactor")
 
 
 class Runtime:
-    """What tasks and connections may ask of the world: time, threads, and to be called soon."""
+    """All that tasks and connections know of the world: time, threads, timers, the `soon` queue."""
 
     scratch: ClassVar[memoryview] = SCRATCH  # what is read to be sent at once; this thread's own
 
@@ -43,24 +42,27 @@ class Runtime:
         self.call_later = reactor.call_later
 
     def now(self) -> float:
+        """The loop's time in seconds, as old as this turn."""
         return self.reactor.now
 
     def sleep(self, seconds: float) -> Future[None]:
+        """A Future that is done after `seconds`."""
         return _SleepFuture(self.reactor, seconds)
 
     def submit(self, lane: Lane, function: Callable[..., T], *arguments: Any) -> Future[T]:
+        """The Future of a call on a thread of the pool (see ThreadPool.submit)."""
         return self.pool.submit(lane, function, *arguments)
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], context: Context | None = None) -> "Task[T]":
-        """Run the coroutine to its first wait, and on from there as its wishes come true."""
+        """Run the coroutine up to its first wait now, and on from there as results come."""
         return Task(self, coroutine, context or copy_context())
 
     def close_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
-        """Close an asynchronous generator that nobody will pull again; it may wait in doing so."""
+        """Close an asynchronous generator that is no longer used; its cleaning up may wait."""
         self.spawn(generator.aclose()).cancel_later()
 
     def adopt_generators(self) -> None:
-        """Have this thread's asynchronous generators closed by tasks when they are let go."""
+        """Close this thread's asynchronous generators by tasks when their last reference goes."""
         sys.set_asyncgen_hooks(finalizer=self._finalize)
 
     def _finalize(self, generator: AsyncGenerator[Any, Any]) -> None:
@@ -68,7 +70,7 @@ class Runtime:
 
 
 class _SleepFuture(Future[None]):
-    """Who gives up waiting takes the timer along: it may be an hour away, and they add up."""
+    """A sleep. A waiter that leaves cancels its timer: long sleeps do not pile up in the heap."""
 
     __slots__ = ("_timer",)
 
@@ -88,9 +90,9 @@ class _SleepFuture(Future[None]):
 
 
 class Task(Cancellable[T]):
-    """A running coroutine, and the future of what it returns."""
+    """A running coroutine, and the Future of its result."""
 
-    __slots__ = ("_awaited", "_context", "_coroutine", "_last_call", "_runtime")
+    __slots__ = ("_awaited", "_close_timer", "_context", "_coroutine", "_runtime")
 
     def __init__(
         self, runtime: Runtime, coroutine: Coroutine[Any, Any, T], context: Context
@@ -99,13 +101,17 @@ class Task(Cancellable[T]):
         self._runtime = runtime
         self._coroutine = coroutine
         self._context = context
-        self._awaited: Future[Any] | None = None  # None: it runs, or is about to
-        self._last_call: Timer | None = None
+        self._awaited: Future[Any] | None = None  # while it waits; else it runs, or is about to
+        self._close_timer: Timer | None = None
         self._step(None, None)
 
     def cancel(self) -> None:
-        """Throw Cancelled at the await; who wants the result no more has removed its callback."""
-        if self.done or self._last_call is not None:
+        """Throw Cancelled at the await.
+
+        Callbacks are called as at any other end: a caller that no longer wants the result removes
+        its own first.
+        """
+        if self.done or self._close_timer is not None:
             return
         self.cancel_later()
         if self._awaited is not None:
@@ -114,12 +120,12 @@ class Task(Cancellable[T]):
             self._step(None, Cancelled())
 
     def cancel_later(self) -> None:
-        """Let it go on for `cancel_timeout`; then it is closed."""
+        """Close the coroutine after `cancel_timeout`, unless it has ended by then."""
         if not self.done:
-            self._last_call = self._runtime.call_later(self._runtime.cancel_timeout, self._close)
+            self._close_timer = self._runtime.call_later(self._runtime.cancel_timeout, self._close)
 
     def describe(self) -> str:
-        """Its coroutine, and where that waits."""
+        """The name of the coroutine and the line where it waits."""
         return describe(self._coroutine)
 
     def _resume(self, future: Future[Any]) -> None:
@@ -130,13 +136,13 @@ class Task(Cancellable[T]):
             self._awaited = None
             self._step(future, error)
 
-    def _step(self, fulfilled: Future[Any] | None, error: BaseException | None) -> None:
+    def _step(self, done: Future[Any] | None, error: BaseException | None) -> None:
         coroutine = self._coroutine
         try:
             if error is None:
-                wish = self._context.run(coroutine.send, fulfilled)
+                yielded = self._context.run(coroutine.send, done)
             else:
-                wish = self._context.run(coroutine.throw, error)
+                yielded = self._context.run(coroutine.throw, error)
         except StopIteration as stop:
             self._end()
             self.set_result(stop.value)
@@ -144,14 +150,14 @@ class Task(Cancellable[T]):
             self._end()
             self.set_exception(_without_first_frame(problem))
         else:
-            self._await(wish)
+            self._await(yielded)
 
-    def _await(self, wish: Any) -> None:
-        """Wait for what the coroutine has yielded."""
-        start = getattr(wish, "start", None)
+    def _await(self, yielded: Any) -> None:
+        """Start the operation that the coroutine has yielded, and wait for it."""
+        start = getattr(yielded, "start", None)
         if start is None:
             self._awaited = Future()
-            self._runtime.call_soon(self._step_if_waiting, self._awaited, self._foreign(wish))
+            self._runtime.call_soon(self._step_if_waiting, self._awaited, self._foreign(yielded))
             return
         try:
             future: Future[Any] = start(self._runtime)
@@ -161,35 +167,34 @@ class Task(Cancellable[T]):
         self._awaited = future
         future.add_callback(self._resume)
 
-    def _foreign(self, wish: Any) -> TypeError:
-        """Thrown at the await: what is foreign does not look at what it is sent."""
+    def _foreign(self, yielded: Any) -> TypeError:
+        """The error to throw at the await, since a foreign awaitable ignores what it is sent."""
         awaited: Any = self._coroutine
         while (inner := getattr(awaited, "cr_await", None)) is not None:
             awaited = inner
         return TypeError(
-            f"a handler here cannot await {awaited!r}, which yields {wish!r}: "
-            "it belongs to another loop"
+            f"cannot await {awaited!r}, which yields {yielded!r}: it belongs to another event loop"
         )
 
     def _end(self) -> None:
-        if self._last_call is not None:
-            self._last_call.cancel()
-            self._last_call = None  # it knows the task: a cycle
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+            self._close_timer = None  # it knows the task: a cycle
 
     def _close(self) -> None:
-        """The time to clean up is over."""
+        """Close the coroutine: its time to clean up is over."""
         if self._awaited is not None:
             self._awaited.remove_callback(self._resume)
             self._awaited = None
         try:
             self._coroutine.close()
         except Exception:
-            log.exception("%r did not let itself be closed", self._coroutine)
-        self._last_call = None
+            log.exception("Cannot close %r, which was cancelled", self._coroutine)
+        self._close_timer = None
         self.set_exception(Cancelled())
 
 
 def _without_first_frame(error: BaseException) -> BaseException:
-    """That frame is a task's: error, traceback, frame and task would be a cycle."""
+    """The error without the task's own frame: error, traceback, frame and task were a cycle."""
     traceback = error.__traceback__
     return error.with_traceback(traceback and traceback.tb_next)

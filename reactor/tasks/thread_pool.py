@@ -38,7 +38,7 @@ class PoolJob:
         self.function = function
         self.arguments = arguments
         self.future: Future[Any] = Future()
-        self.timer: Timer | None = None  # of a job outside: its time to wait for a place
+        self.timer: Timer | None = None  # limits how long a job waits outside
 
 
 class PoolSnapshot(NamedTuple):
@@ -140,7 +140,7 @@ class ThreadPool:
                     self._compressing.release()
                     self._work.notify()
             self._reactor.call_soon_threadsafe(self._finished, job, result, error)
-            del job, result, error  # what they hold must not wait for this thread's next job
+            del job, result, error  # their objects must not live until this thread's next job
 
     def _wait_for_job(self) -> PoolJob | None:
         """The next job; None when the pool is closed."""

@@ -282,9 +282,9 @@ def test_who_does_not_say_who_it_is_is_nobody(world: World, credentials: str) ->
         ("%(h)s %({host}x)s", "'%({host}x)s' is no atom"),
         ("%(h)s\n", "cannot be printed"),
         ("%(h)s\x1b", "cannot be printed"),
-        ("comon", "'comon' is not common, combined or json"),
-        ("", "'' is not common, combined or json"),
-        ("JSON", "'JSON' is not"),
+        ("comon", "'comon' is no format: use common, combined, json"),
+        ("", "'' is no format: use common, combined, json"),
+        ("JSON", "'JSON' is no format"),
     ],
 )
 def test_a_wrong_format_is_refused(world: World, form: str, wrong: str) -> None:

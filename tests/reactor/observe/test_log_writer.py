@@ -226,7 +226,7 @@ def test_a_file_that_cannot_be_opened_anew_is_kept(
     with caplog.at_level(logging.ERROR, logger="reactor"):
         writer.reopen()
         world.run_until(lambda: bool(caplog.records))
-    assert caplog.messages == [f"cannot open the log {str(world.path)!r} anew: Is a directory"]
+    assert caplog.messages == [f"Cannot reopen the log {str(world.path)!r}: Is a directory"]
     writer.write("still here\n")
     writer.close()
     assert moved.read_text() == "still here\n"

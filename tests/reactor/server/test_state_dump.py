@@ -25,16 +25,15 @@ def test_a_server_that_does_nothing(serve: Serve) -> None:
     lines = told(running)
     assert lines[0] == "state of the server:"
     assert re.fullmatch(
-        r"loop: 1 sockets ready in this turn, 0 timers \(0 of them dead\), 0 callbacks waiting; "
+        r"loop: 1 sockets ready in this turn, 0 timers and 0 dead ones, 0 callbacks waiting; "
         r"0 bytes received, 0 sent",
         lines[1],
     )
     assert lines[2:] == [
         "connections: 0 open of 7 at most, the oldest for 0.0 s; 0 accepted; serving",
-        "timers: 0 of connections, 0 others",
+        "timers: 0 deadlines of connections, 0 others",
         "tasks beside the connections: 0",
-        "pool: 0 threads, 0 of them idle; 0 file jobs and 0 compressions queued, "
-        "0 waiting for a place",
+        "pool: 0 threads (0 idle); 0 file jobs and 0 compressions queued, 0 waiting for a place",
     ]
 
 
@@ -96,7 +95,7 @@ def test_tasks_the_pool_and_draining(serve: Serve) -> None:
     place = lines.index("tasks beside the connections: 1")
     assert "work (" in lines[place + 1]
     assert __file__ in lines[place + 1]
-    assert "pool: 1 threads, 0 of them idle; 0 file jobs" in lines[place + 2]
+    assert "pool: 1 threads (0 idle); 0 file jobs" in lines[place + 2]
     gate.set()
     running.shut_down()
     running.wait_until(lambda: "1 accepted; draining" in state_dump(running.server))

@@ -338,7 +338,7 @@ def test_what_does_not_is_cancelled_and_cleans_up_first(world: World, watched: W
     assert watched.said[1:] == [
         "slow is cancelled",
         "slow is clean",
-        "it has taken longer than 2 s",
+        "the timeout of 2 s is over",
     ]
     assert not timers(world)
 

@@ -238,7 +238,7 @@ def test_who_does_not_let_itself_be_closed_is_logged(
     task.cancel()
     while not task.done:
         world.reactor.run_once(10)
-    assert "did not let itself be closed" in caplog.text
+    assert "Cannot close <coroutine" in caplog.text
     task.set_result(None)
 
 
@@ -337,7 +337,7 @@ def test_awaiting_something_foreign_is_a_typeerror_that_names_it(
     with pytest.raises(TypeError):
         task.result()
     assert len(world.seen) == 1
-    assert "another loop" in world.seen[0]
+    assert "another event loop" in world.seen[0]
     assert named in world.seen[0]
 
 
