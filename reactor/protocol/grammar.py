@@ -1,13 +1,15 @@
 """The few productions of RFC 9110 and 9112 that several modules check, as regular expressions.
 
-All are possessive or atomic by construction: none of them can back-track. Where a repeated group
-can fail half-way it is an atomic one, (?>(...)*), not a possessive one: before CPython 3.11.5 the
-latter goes on behind what the failed attempt has used (gh-106052), and so accepts what is wrong.
+All are possessive or atomic by construction: none of them can back-track. A repeated group that can
+fail half-way is an atomic one, (?>(...)*), and not a possessive one: before CPython 3.11.5 the
+latter goes on behind what the failed attempt has used (gh-106052), and so accepts wrong text.
 """
 
+import re
 from typing import Final
 
 TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # one tchar (RFC 9110, section 5.6.2)
+TOKEN_TEXT: Final = TOKEN.decode("ascii")  # the same for patterns of text
 VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]"  # one byte of a field value (section 5.5)
 FIELD: Final = rb"%b++:%b*+" % (TOKEN, VALUE)  # without its line end
 
@@ -20,3 +22,14 @@ AUTHORITY: Final = (
     rb"|(?>(?:[A-Za-z0-9\-._~!$&'()*+,;=]++|%[0-9A-Fa-f]{2})*))"
     rb"(?::(?P<port>[0-9]{0,5}))?"
 )
+
+# Characters that stand in a segment of a path as they are (RFC 3986, section 3.3), beside letters,
+# digits and others that urllib.parse.quote never encodes.
+SEGMENT_SAFE: Final = ":@!$&'()*+,;=~"
+
+_TOKEN: Final = re.compile(TOKEN_TEXT + "++")
+
+
+def is_token(text: str) -> bool:
+    """Whether the text is a token (RFC 9110, section 5.6.2), as methods and names of fields are."""
+    return _TOKEN.fullmatch(text) is not None

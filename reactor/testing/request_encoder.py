@@ -14,6 +14,8 @@ from os.path import basename
 from typing import IO, Any, Final, NamedTuple, TypeAlias
 from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
+from reactor.protocol.grammar import SEGMENT_SAFE, is_token
+
 Pairs: TypeAlias = Mapping[str, Any] | Sequence[tuple[str, Any]]
 Content: TypeAlias = bytes | str | Iterable[bytes | str]
 FileContent: TypeAlias = bytes | str | IO[bytes]
@@ -23,9 +25,8 @@ Files: TypeAlias = Mapping[str, FileSpec] | Sequence[tuple[str, FileSpec]]
 
 _PORTS: Final = {"http": 80, "https": 443}
 # What may stand in a target as it is (RFC 3986, section 3.3), and escapes that are there already.
-_PATH: Final = "/%:@!$&'()*+,;=~"
+_PATH: Final = "/%" + SEGMENT_SAFE
 _QUERY: Final = _PATH + "?"
-_METHOD: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE: Final = re.compile(r"[^\r\n\0]*")
 # Of methods that mean something with a body, so that its absence is said (RFC 9110, section 8.6).
 _EXPECT_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
@@ -118,7 +119,7 @@ def encode_head(
 
     Host and what frames the body are added where `fields` do not have them.
     """
-    if not _METHOD.fullmatch(method):
+    if not is_token(method):
         raise ValueError(f"not a method: {method!r}")
     names = {name.lower() for name, _ in fields}
     lines = [] if "host" in names else [("Host", url.authority)]
@@ -133,7 +134,7 @@ def encode_head(
         elif body.content is not None or method in _EXPECT_BODY:
             lines.append(("Content-Length", str(len(body.content or b""))))
     for name, value in lines:
-        if not _METHOD.fullmatch(name) or not _VALUE.fullmatch(value):
+        if not is_token(name) or not _VALUE.fullmatch(value):
             raise ValueError(f"not a field: {name!r}: {value!r}")
     text = "".join(f"{name}: {value}\r\n" for name, value in lines)
     return f"{method} {url.target} HTTP/1.1\r\n{text}\r\n".encode("latin-1"), chunked

@@ -10,10 +10,10 @@ from typing import Final, Literal, TypeAlias
 
 from reactor.messages.response import Response
 from reactor.protocol.dates import http_date
+from reactor.protocol.grammar import is_token
 
 SameSite: TypeAlias = Literal["Strict", "Lax", "None"]
 
-_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token (RFC 9110, section 5.6.2)
 _VALUE: Final = re.compile(r"[!#-+\--:<-\[\]-~]*")  # cookie-octets
 _DOMAIN: Final = re.compile(r"\.?[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*|")
 _PATH: Final = re.compile(r"/[ -:<-~]*|")
@@ -87,7 +87,7 @@ def delete_cookie(
 
 
 def _check_pair(name: str, value: str) -> None:
-    if not _NAME.fullmatch(name):
+    if not is_token(name):
         raise ValueError(f"a cookie's name must be a token (RFC 9110, section 5.6.2), not {name!r}")
     if not _VALUE.fullmatch(value):
         raise ValueError(

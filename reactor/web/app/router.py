@@ -20,13 +20,13 @@ from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
 from reactor.errors import ProtocolError
+from reactor.protocol.grammar import SEGMENT_SAFE
 from reactor.web.app.converters import CONVERTERS, Converter
 
 ANY: Final = "*"  # the method of a route that takes every method
 SHORT: Final = 128  # characters; a path up to this length is cached once it was found
 
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
-_UNQUOTED: Final = ":@!$&'()*+,;=~"  # allowed in a segment as they are (RFC 3986, section 3.3)
 
 B = TypeVar("B")
 T = TypeVar("T")
@@ -187,7 +187,7 @@ def build_path(parts: Sequence[str | Parameter], values: Mapping[str, Any]) -> s
     if (not written[0] and len(written) > 1) or not {".", ".."}.isdisjoint(written):
         # The path would begin with another server's name, or mean another path once resolved.
         raise ValueError(f"these values make the path of another place: {dict(values)!r}")
-    return "/" + "/".join(quote(segment, _UNQUOTED) for segment in written)
+    return "/" + "/".join(quote(segment, SEGMENT_SAFE) for segment in written)
 
 
 # --- finding -------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
 from reactor.messages.response import Response, plain_response
+from reactor.protocol.grammar import is_token
 from reactor.web.app.requests import Request
 from reactor.web.endpoint import Middleware
 from reactor.web.middlewares.fields import has_field, varying
@@ -29,7 +30,6 @@ _ORIGIN: Final = re.compile(
     r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 )
 _DEFAULT_PORT: Final = re.compile(r"http://.*:80|https://.*:443")
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # The fields that a page may send without a preflight. A preflight asks for them only when their
 # values are unusual, as Content-Type is for JSON ("CORS-safelisted request-header").
 _SAFELISTED: Final = ("Accept", "Accept-Language", "Content-Language", "Content-Type")
@@ -136,14 +136,14 @@ def is_preflight(request: Request) -> bool:
 
 
 def _allowed(text: str, name: str, known: Iterable[str]) -> bool:
-    return bool(_TOKEN.fullmatch(text)) and (name in known or ANY in known)
+    return is_token(text) and (name in known or ANY in known)
 
 
 def _tokens(option: str, given: Iterable[str] | str) -> tuple[str, ...]:
     """The names as a tuple. Raises ValueError for one that is no token."""
     names = (given,) if isinstance(given, str) else tuple(given)
     for name in names:
-        if not _TOKEN.fullmatch(name):
+        if not is_token(name):
             raise ValueError(f"{option} must be tokens (RFC 9110, section 5.6.2), not {name!r}")
     return names
 

@@ -10,6 +10,7 @@ import re
 from typing import Final
 
 from reactor.messages.response import Response
+from reactor.protocol.grammar import is_token
 from reactor.web.app.requests import Request
 from reactor.web.endpoint import Middleware
 from reactor.web.middlewares.fields import has_field
@@ -18,7 +19,6 @@ ID_BYTES: Final = 8
 LONGEST_ID: Final = 128
 
 _SAFE: Final = re.compile(rf"[A-Za-z0-9_.:+/=@~-]{{1,{LONGEST_ID}}}")
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class RequestId(Middleware):
@@ -35,7 +35,7 @@ class RequestId(Middleware):
         It may have up to 128 letters, digits and `_.:+/=@~-`; any other is replaced by a new id.
         Raises ValueError for a malformed field name.
         """
-        if not _TOKEN.fullmatch(header):
+        if not is_token(header):
             raise ValueError(f"header must be a token (RFC 9110, section 5.6.2), not {header!r}")
         self._header = header
         self._folded = header.lower()

@@ -20,6 +20,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from reactor.errors import ProtocolError
 from reactor.messages.headers import Headers
+from reactor.protocol.grammar import FIELD, TOKEN_TEXT
 from reactor.web.semantics.file_names import is_plain
 
 NAME_BYTES: Final = 255  # of a file's name: the limit of most file systems
@@ -30,9 +31,9 @@ _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./
 # An unquoted value may be anything that does not end a parameter: clients forget the quotes around
 # boundaries.
 _PARAMETER: Final = re.compile(
-    r'[ \t]*+;[ \t]*+(?:([!#$%&\'*+.^_`|~0-9A-Za-z-]++)=(?:"((?:[^"\\]|\\.)*+)"|([^\s";\\]++)))?+'
+    rf'[ \t]*+;[ \t]*+(?:({TOKEN_TEXT}++)=(?:"((?:[^"\\]|\\.)*+)"|([^\s";\\]++)))?+'
 )
-_HEAD: Final = re.compile(rb"(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+)*+")
+_HEAD: Final = re.compile(rb"(?:\r\n%b)*+" % FIELD)
 # at the end of a boundary (RFC 2046: transport padding)
 _LINE_END: Final = re.compile(rb"[ \t]*+\r\n")
 _LINE_BEGIN: Final = re.compile(rb"-?+|[ \t]*+\r?+")

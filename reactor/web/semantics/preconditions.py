@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import Final
 
 from reactor.messages.headers import Headers
-from reactor.web.semantics.validators import identity_tag, parse_date, parse_tags
+from reactor.protocol.dates import parse_date
+from reactor.web.semantics.validators import identity_tag, parse_tags
 
 _ABSENT: Final = "\0"  # occurs in no field's value (section 5.5), unlike ""
 
@@ -52,9 +53,7 @@ def check_read(headers: Headers, tag: str, modified: float, now: float) -> int |
     return 304 if since is not None and modified <= since else None
 
 
-def check_write(
-    headers: Headers, tag: str | None, modified: float | None, now: float | None = None
-) -> bool:
+def check_write(headers: Headers, tag: str | None, modified: float | None, now: float) -> bool:
     """Return whether a PUT, POST or DELETE may go on; if not, the response is 412.
 
     `tag` and `modified` are None where there is no file. The tag of any content coding of the file
@@ -86,7 +85,7 @@ def range_applies(headers: Headers, tag: str, modified: float, now: float) -> bo
     return now - modified >= 1.0 and parse_date(value, now) == modified
 
 
-def _is_newer(modified: float, value: str, now: float | None) -> bool:
+def _is_newer(modified: float, value: str, now: float) -> bool:
     """Return whether the file changed after the date in a field; False for an unreadable date."""
     since = parse_date(value, now)
     return since is not None and modified > since

@@ -18,9 +18,6 @@ clock where the caller passes the time.
 
 import os
 import re
-import time
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Final
 
 # codings in which a file may be sent, made here or found beside it
@@ -35,25 +32,6 @@ _OPAQUE: Final = r'"[\x21\x23-\x7e\x80-\xff]*+"'
 _TAG: Final = re.compile(rf"(?:W/)?{_OPAQUE}")
 # `#entity-tag` as a recipient must accept it (section 5.6.1.2): members may be empty, even all.
 _TAGS: Final = re.compile(rf"[ \t,]*+(?>(?:(?:W/)?{_OPAQUE}[ \t]*+(?:,[ \t,]*+|\Z))*)")
-
-_MONTHS: Final = (
-    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
-    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
-)
-_DAY: Final = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
-_MONTH: Final = f"(?P<month>{'|'.join(_MONTHS)})"
-_TIME: Final = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-5][0-9]|60)"
-# Section 5.6.7. The name of the day has to be one, but nobody reads it: a date of two digits for
-# the year falls on different days in different centuries.
-_IMF_FIXDATE: Final = re.compile(
-    f"{_DAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT"
-)
-_ASCTIME: Final = re.compile(f"{_DAY} {_MONTH} (?P<day>[ 0-9][0-9]) {_TIME} (?P<year>[0-9]{{4}})")
-_RFC850: Final = re.compile(
-    "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, "
-    f"(?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} GMT"
-)
-_LONGEST_DATE: Final = len("Wednesday, 09-Nov-94 08:49:37 GMT")
 
 
 def entity_tag(status: os.stat_result, now: float) -> str:
@@ -91,45 +69,3 @@ def last_modified(status: os.stat_result, now: float) -> int:
 def parse_tags(value: str) -> list[str] | None:
     """Return the members of a list of entity tags, unchanged; None for a malformed list."""
     return _TAG.findall(value) if _TAGS.fullmatch(value) else None
-
-
-def parse_date(value: str, now: float | None = None) -> int | None:
-    """Return an HTTP-date in any of its three formats as seconds since the epoch, or None.
-
-    `now`, the time of day by default, decides the century of a two-digit year.
-    """
-    if len(value) > _LONGEST_DATE:
-        return None
-    date = _parse_full_date(value)
-    if date is None and (match := _RFC850.fullmatch(value)):
-        date = _parse_short_date(match, time.time() if now is None else now)
-    return date
-
-
-@lru_cache(maxsize=256)
-def _parse_full_date(value: str) -> int | None:
-    match = _IMF_FIXDATE.fullmatch(value) or _ASCTIME.fullmatch(value)
-    return _seconds(match, int(match["year"])) if match else None
-
-
-def _parse_short_date(match: re.Match[str], now: float) -> int | None:
-    """The latest year that ends in these digits and is not more than 50 years in the future."""
-    latest, *rest = time.gmtime(now)[:6]
-    latest += 50
-    year = latest - (latest - int(match["year"])) % 100
-    day = (_month(match), int(match["day"]), *map(int, match.group("hour", "minute", "second")))
-    return _seconds(match, year - 100 if (year, *day) > (latest, *rest) else year)
-
-
-def _seconds(match: re.Match[str], year: int) -> int | None:
-    """None for a day or an hour that does not exist."""
-    day, hour, minute, second = map(int, match.group("day", "hour", "minute", "second"))
-    try:
-        start = datetime(year, _month(match), day, hour, minute, tzinfo=UTC)
-    except ValueError:
-        return None
-    return int(start.timestamp()) + second  # of which a minute may have 61
-
-
-def _month(match: re.Match[str]) -> int:
-    return _MONTHS.index(match["month"]) + 1

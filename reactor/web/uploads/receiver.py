@@ -27,6 +27,7 @@ from reactor.messages.body import Body
 from reactor.messages.headers import Headers
 from reactor.messages.request import Request
 from reactor.messages.response import Response
+from reactor.protocol.grammar import SEGMENT_SAFE
 from reactor.web.semantics.cross_site import refuse_foreign
 from reactor.web.semantics.file_names import is_plain
 from reactor.web.semantics.methods import method_not_allowed
@@ -47,7 +48,7 @@ from reactor.web.uploads.atomic_file import (
 from reactor.web.uploads.form_upload import FormFiles
 
 # What may stand in a path as it is (RFC 3986, section 3.3), and escapes that are there already.
-_PATH: Final = "/%:@!$&'()*+,;=~"
+_PATH: Final = "/%" + SEGMENT_SAFE
 _DIRECTORY_TAG: Final = 'W/"directory"'  # a directory has none; no condition names this one
 _JSON: Final = (("Content-Type", "application/json"), ("X-Content-Type-Options", "nosniff"))
 
@@ -198,7 +199,8 @@ def precondition_of(headers: Headers, wall: Callable[[], float]) -> Precondition
 
 def _check_directory_condition(request: Request) -> None:
     """A directory is there, and has neither tag nor date (RFC 9110, section 13.1)."""
-    if has_conditions(request.headers) and not check_write(request.headers, _DIRECTORY_TAG, None):
+    headers = request.headers
+    if has_conditions(headers) and not check_write(headers, _DIRECTORY_TAG, None, time.time()):
         raise _condition_failed()
 
 

@@ -26,6 +26,7 @@ from reactor.errors import ProtocolError
 from reactor.limits import Limits
 from reactor.messages.request import Request
 from reactor.messages.response import Response
+from reactor.protocol.grammar import SEGMENT_SAFE
 from reactor.tasks.guard import Shared, exclusive
 from reactor.tasks.operations import in_pool
 from reactor.web.semantics.cross_site import refuse_foreign
@@ -61,7 +62,6 @@ from reactor.web.uploads.takeover import Lease, Leases, TakenOver
 SYNC_BYTES: Final = 8 * 1024 * 1024  # written before they are on the disk for sure, and told
 
 _CONDITIONS: Final = ("If-Match", "If-None-Match", "If-Unmodified-Since")
-_PATH: Final = ":@!$&'()*+,;=~"  # what may stand in a segment as it is (RFC 3986, section 3.3)
 
 T = TypeVar("T")
 
@@ -397,7 +397,7 @@ class Resumable(Shared):
         return (written_offset(size), *length, left, NO_STORE)
 
     def _path(self, record: Record) -> str:
-        return self._prefix + "/".join(quote(segment, _PATH) for segment in record.segments)
+        return self._prefix + "/".join(quote(segment, SEGMENT_SAFE) for segment in record.segments)
 
 
 async def _needed(work: Awaitable[T]) -> T:
