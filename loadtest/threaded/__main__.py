@@ -1,7 +1,7 @@
-"""`python -m loadtest.threaded`: see server.py."""
+"""`python -m loadtest.threaded`: see command_line.py."""
 
 import sys
 
-from loadtest.threaded.server import main
+from loadtest.threaded.command_line import main
 
 sys.exit(main())

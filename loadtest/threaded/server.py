@@ -3,100 +3,86 @@
     python -m loadtest.threaded --model each package.module:handler
     python -m loadtest.threaded --model pool --threads 32 --directory files
 
-`each` starts a thread for every connection; `pool` has so many threads, and a connection takes one
-for all of its life, idle or not, while those behind it wait in a queue. The sockets block.
-Protocol, connections, handlers, limits, logs and options are the reactor's own: a difference in a
-measurement comes from the model. This module starts and ends the threads.
+`each` starts a thread for every connection; `pool` has a fixed number of threads, and a connection
+takes one for all of its life, idle or not, while those behind it wait in a queue. The sockets
+block. Protocol, connections, handlers, limits, logs and options are the reactor's own, so that a
+difference in a measurement comes from the model. This module starts and ends the threads.
 
-The interpreter's switch interval stays at its 5 ms, which everybody's threads have, unless another
-is asked for. With the reactor's 0.5 ms a thread that computes keeps others waiting for less; but
-four thousand threads that want the GIL then wake up eight million times a second.
+The interpreter's switch interval stays at its 5 ms, which other threaded servers have, unless
+another is asked for. With the reactor's 0.5 ms a thread that computes keeps others waiting for
+less; but four thousand threads that want the GIL then wake up eight million times a second.
 
-The main thread accepts, and is where signals arrive: the first one ends the listening, and wakes
-who is idle by the end of its input; the second one ends all. Over the limit a client is told so
-(503), and likewise where the system has no thread for it.
+The main thread accepts, and is where signals arrive. The first signal ends the listening, and ends
+the input of idle connections, which wakes their threads; the second one ends everything. A client
+over the limit gets a 503, and so does one that the system has no thread for.
 """
 
-import argparse
 import logging
-import signal
 import socket
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from enum import IntEnum
 from queue import SimpleQueue
 from typing import Any, Final, cast
 
-from loadtest.threaded.monitor import (
-    SHARED_CLOCK,
-    SharedLog,
-    SharedWall,
-    ThreadMemory,
-    ThreadRuntime,
-    guarded,
-)
+from loadtest.threaded.monitor import ThreadRuntime
+from loadtest.threaded.shared import SHARED_CLOCK, SharedLog, SharedWall, ThreadMemory
 from loadtest.threaded.transport import BlockingTransport, ThreadLoop
 from reactor.errors import ProtocolError
 from reactor.http.connection import HttpConnection
 from reactor.http.context import Handler, Observer, ServerContext, ServerState
 from reactor.http.states import State
 from reactor.limits import Limits
-from reactor.net.listener import ACCEPT_PAUSE, OUT_OF_RESOURCES, bind
+from reactor.net.listener import ACCEPT_PAUSE, CANNOT_ACCEPT, OUT_OF_RESOURCES
 from reactor.net.stream import RESET_ON_CLOSE
 from reactor.observe.access_log import line_writer
 from reactor.observe.log_writer import LogFile
-from reactor.process.loader import LoadError
-from reactor.process.serve import (
-    StartError,
-    cannot_listen,
-    configure_logging,
-    open_access_log,
-    open_error_log,
-)
 from reactor.server.admission import REFUSALS, affordable_connections
 from reactor.server.server import Server, prepare_handler
-from reactor.tasks.guard import Shared
 from reactor.tasks.semaphore import WeightedSemaphore
-from reactor.web.site.command_line import complain, plan, served
-from reactor.web.site.options import Config, parse_arguments
-from reactor.web.site.site import Site, SiteError
 
-POOL_THREADS: Final = 32
-STACK_BYTES: Final = 512 * 1024  # of a thread; the C library keeps a few for the next ones
-LEAST_SWITCH: Final = 1e-5  # seconds, and
-MOST_SWITCH: Final = 1.0  # what makes sense of the interpreter's switch interval
-LOOK_SECONDS: Final = 0.02  # between two looks for who is still there when the server ends
+STACK_BYTES: Final = 512 * 1024  # for each thread; the C library keeps a few for the next ones
+LOOK_SECONDS: Final = 0.02  # between two looks at the connections that are left at the end
 
 log = logging.getLogger("reactor")
 
 Client = tuple[socket.socket, tuple[Any, ...]]
 
 
+class Ending(IntEnum):
+    """How far the end of the server has come."""
+
+    SERVING = 0
+    LEAVING = 1  # the delay before the end: only `draining` shows it
+    DRAINING = 2  # nothing is accepted any more, and running requests may finish
+    ABORTING = 3
+
+
 class Worker:
-    """A thread's own: its loop, its runtime, and its view of what all share."""
+    """The parts of one thread: its loop, its runtime, its access to the parts that all share."""
 
     def __init__(self, server: "ThreadedServer") -> None:
         limits = server.limits
         self.loop = ThreadLoop(limits)
         self.runtime = ThreadRuntime(self.loop, limits.cancel_timeout)
-        self.service = ServerContext(
+        self.context = ServerContext(
             handler=server.handler,
             limits=limits,
             runtime=self.runtime,
             wall=server.wall,
             memory=ThreadMemory(server.memory, self.loop),
-            closed=_nobody,
+            closed=_ignore,
             state=ServerState(server.observe),
         )
         self.connection: HttpConnection | None = None
         self._server = server
 
     def serve(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
-        """A connection, from its first byte to its last."""
+        """Serve a connection, from its first byte to its last."""
         self._server.taken(client, self)
         try:
             transport, self.connection = self.connect(client, peer)
@@ -109,16 +95,16 @@ class Worker:
     def connect(
         self, client: socket.socket, peer: tuple[Any, ...]
     ) -> tuple[BlockingTransport, HttpConnection]:
+        """A transport and its connection for an accepted socket."""
         self.loop.now = self.loop.clock()
         transport = BlockingTransport(self.loop, client, peer)
-        return transport, HttpConnection(transport, self.service)
+        return transport, HttpConnection(transport, self.context)
 
 
 class ThreadedServer:
     """A server for one handler; `threads` of a pool, or 0: one for each connection.
 
-    It is what a handler's `prepare` is given, with what that may ask for here: `limits`,
-    `draining`, `spawn`.
+    A handler's `prepare` is called with it, and may use `limits`, `draining` and `spawn`.
     """
 
     def __init__(
@@ -136,7 +122,6 @@ class ThreadedServer:
             limits = replace(limits, connections=affordable_connections())
         self.limits = limits
         self.handler = handler
-        self.draining = False
         self.wall = wall
         self.memory = WeightedSemaphore(limits.memory_bodies_bytes)
         self.observe: Observer | None = None
@@ -145,15 +130,23 @@ class ThreadedServer:
             self.observe = line_writer(access_log_format, self._log.write, wall, SHARED_CLOCK)
         self._threads = threads
         self._queue: SimpleQueue[Client] = SimpleQueue()
-        self._open: dict[socket.socket, Worker | None] = {}  # None: it waits for a thread
+        self._open: dict[socket.socket, Worker | None] = {}  # without a worker it waits for one
         self._listening: Sequence[socket.socket] = ()
-        self._listens = True
-        self._hurried = False
-        self._front = Worker(self)  # the main thread's, for those who are turned away
+        self._ending = Ending.SERVING
+        self._front = Worker(self)  # the main thread's, for clients that are refused
         self._refused: deque[BlockingTransport] = deque()
         self._refusing = threading.Lock()
-        self._keeper = Worker(self)  # for what is done beside the connections
+        self._keeper = Worker(self)  # for coroutines beside the connections
         prepare_handler(handler, cast(Server, self))
+
+    @property
+    def draining(self) -> bool:
+        """It shuts down, or will when `shutdown_delay` is over."""
+        return self._ending > Ending.SERVING
+
+    @property
+    def _listens(self) -> bool:
+        return self._ending < Ending.DRAINING
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run the coroutine beside the connections, on a thread that all such ones share."""
@@ -162,7 +155,7 @@ class ThreadedServer:
     # --- running and ending ----------------------------------------------------------------------
 
     def run(self, listening: Sequence[socket.socket]) -> None:
-        """Serve until `shut_down`, to be called in the main thread. It owns the sockets then."""
+        """Serve until `shut_down`, in the main thread. The sockets are the server's from now on."""
         threading.stack_size(STACK_BYTES)
         self._listening = listening
         _start(self._keep_house)
@@ -176,15 +169,15 @@ class ThreadedServer:
         self._drain()
 
     def shut_down(self) -> None:
-        """End in order, when called the first time, and at once when called again.
+        """End in order at the first call, and at once at the second.
 
         For signal handlers: the main thread may be in the middle of anything.
         """
         if self.draining:
-            self._hurried = True
-            self._stop_listening()
+            self._ending = Ending.ABORTING
+            self._shut_listeners()
             return
-        self.draining = True
+        self._ending = Ending.LEAVING
         if self.limits.shutdown_delay:
             timer = threading.Timer(self.limits.shutdown_delay, self._stop_listening)
             timer.daemon = True
@@ -193,17 +186,20 @@ class ThreadedServer:
             self._stop_listening()
 
     def _stop_listening(self) -> None:
-        self._listens = False
+        self._ending = max(self._ending, Ending.DRAINING)
+        self._shut_listeners()
+
+    def _shut_listeners(self) -> None:
         for bound in self._listening:
             with suppress(OSError):
-                bound.shutdown(socket.SHUT_RDWR)  # whoever is in `accept` comes back from it
+                bound.shutdown(socket.SHUT_RDWR)  # a thread in `accept` returns from it
 
     def _drain(self) -> None:
-        """Running requests go on, for a while."""
+        """Wait until running requests have finished, for `shutdown_timeout` at most."""
         for bound in self._listening:
             bound.close()
         end = time.monotonic() + self.limits.shutdown_timeout
-        while self._open and not self._hurried and time.monotonic() < end:
+        while self._open and self._ending < Ending.ABORTING and time.monotonic() < end:
             self._end_the_idle()
             time.sleep(LOOK_SECONDS)
         for client in tuple(self._open):
@@ -215,11 +211,11 @@ class ThreadedServer:
             self._log.close()
 
     def _end_the_idle(self) -> None:
-        """What has come of a request is still read after this, and then the end."""
+        """End the input of idle connections. Bytes that have come before are still read."""
         for client, worker in tuple(self._open.items()):
             connection = None
             if worker is not None:
-                worker.service.state.draining = True
+                worker.context.state.draining = True
                 connection = worker.connection
             if connection is None or connection.state is State.IDLE:
                 with suppress(OSError):
@@ -233,9 +229,7 @@ class ThreadedServer:
                 client, peer = listening.accept()
             except OSError as error:
                 if self._listens and error.errno in OUT_OF_RESOURCES:
-                    log.error(
-                        "cannot accept: %s; trying again in %g s", error.strerror, ACCEPT_PAUSE
-                    )
+                    log.error(CANNOT_ACCEPT, error.strerror, ACCEPT_PAUSE)
                     time.sleep(ACCEPT_PAUSE)
                 continue  # that client has gone again (accept(2)), or we are to end
             self._connect(client, peer)
@@ -251,12 +245,12 @@ class ThreadedServer:
         try:
             _start(self._serve, client, peer)
         except RuntimeError as error:  # "can't start new thread"
-            log.error("cannot serve: %s", error)
+            log.error("Cannot serve a connection: %s", error)
             del self._open[client]
             self._refuse(client, peer, "Too many connections.")
 
     def _refuse(self, client: socket.socket, peer: tuple[Any, ...], sentence: str) -> None:
-        """Answer 503, which any buffer has room for; closed when others have come after it.
+        """Send a 503, which fits into any buffer, and close the socket when others have followed.
 
         A socket that is closed with unread input would reset what it has sent.
         """
@@ -272,21 +266,22 @@ class ThreadedServer:
     # --- on the threads --------------------------------------------------------------------------
 
     def taken(self, client: socket.socket, worker: Worker) -> None:
-        """A thread serves it from now on."""
+        """Note that this worker serves the connection from now on."""
         self._open[client] = worker
-        worker.service.state.draining = not self._listens
+        worker.context.state.draining = not self._listens
 
     def left(self, client: socket.socket) -> None:
+        """Forget a connection that has ended."""
         self._open.pop(client, None)
 
     def _serve(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
-        """All that a thread of one connection does."""
+        """The whole work of a thread for one connection."""
         worker = Worker(self)
         worker.runtime.adopt_generators()
         worker.serve(client, peer)
 
     def _work(self) -> None:
-        """All that a thread of the pool does."""
+        """The whole work of a thread of the pool."""
         worker = Worker(self)
         worker.runtime.adopt_generators()
         while True:
@@ -304,96 +299,13 @@ async def _logged(coroutine: Coroutine[Any, Any, None]) -> None:
     try:
         await coroutine
     except (Exception, SystemExit):
-        log.exception("what ran beside the connections has failed")
+        log.exception("A coroutine beside the connections has failed")
 
 
-def _nobody(connection: HttpConnection) -> None:
-    """The thread knows by itself that its connection has gone."""
+def _ignore(connection: HttpConnection) -> None:
+    """A thread notices by itself that its connection has gone."""
 
 
 def _start(function: Callable[..., object], *arguments: Any) -> None:
-    """On a daemon thread. Raises RuntimeError where the system has none to give."""
+    """Call the function on a daemon thread. Raises RuntimeError where the system has none left."""
     threading.Thread(target=function, args=arguments, daemon=True).start()
-
-
-# --- the command line ------------------------------------------------------------------------
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGINT or SIGTERM; the exit status."""
-    options, rest = _parser().parse_known_args(arguments)
-    config = parse_arguments(rest)
-    if config.reload:
-        return complain("--reload: threads cannot be handed over to another process", 2)
-    if config.metrics:
-        return complain("--metrics: they are those of a loop, and here is none", 2)
-    if options.threads < 1:
-        return complain("--threads: a pool has one thread at least", 2)
-    if not LEAST_SWITCH <= options.switch_interval <= MOST_SWITCH:
-        return complain(
-            f"--switch-interval: it is between {LEAST_SWITCH:g} and {MOST_SWITCH:g} seconds", 2
-        )
-    sys.setswitchinterval(options.switch_interval)
-    Shared.guard = guarded  # before any handler is made
-    try:
-        configure_logging(config.serve.log_level, open_error_log(config.serve.error_log))
-        access_log = open_access_log(config.serve.access_log)
-    except StartError as error:
-        return complain(str(error))
-    try:
-        site = Site(plan(config), config.limits)
-        server = ThreadedServer(
-            site.handler,
-            config.limits,
-            options.threads if options.model == "pool" else 0,
-            wall=SharedWall(server=config.serve.server_header, with_date=config.serve.date_header),
-            access_log=access_log,
-            access_log_format=config.serve.access_log_format,
-        )
-    except (LoadError, SiteError, ValueError) as error:
-        return complain(str(error), 1 if isinstance(error, SiteError) else 2)
-    try:
-        listening = bind(config.serve.host, config.serve.port, config.limits.backlog)
-    except (OSError, OverflowError, UnicodeError) as error:
-        return complain(str(cannot_listen(config.serve.host, config.serve.port, error)))
-    for work in site.housekeeping():
-        server.spawn(work)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: server.shut_down())
-    _say(config, options, server, listening[0].getsockname())
-    server.run(listening)
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="loadtest.threaded",
-        description="The server with threads in place of the loop.",
-        epilog="All other options are those of python -m reactor.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--model", choices=("each", "pool"), default="each", help="(%(default)s)")
-    parser.add_argument(
-        "--threads", type=int, default=POOL_THREADS, metavar="N", help="of a pool (%(default)s)"
-    )
-    parser.add_argument(
-        "--switch-interval",
-        type=float,
-        default=sys.getswitchinterval(),
-        metavar="SECONDS",
-        help="until who holds the GIL is asked for it (%(default)s)",
-    )
-    return parser
-
-
-def _say(
-    config: Config, options: argparse.Namespace, server: ThreadedServer, address: tuple[Any, ...]
-) -> None:
-    host = f"[{address[0]}]" if ":" in address[0] else address[0]
-    model = "a thread each" if options.model == "each" else f"a pool of {options.threads} threads"
-    print(
-        f"threaded: http://{host}:{address[1]}/ serves {served(config)}; {model}; "
-        f"{server.limits.connections} connections at most; Ctrl-C ends it",
-        file=sys.stderr,
-        flush=True,
-    )

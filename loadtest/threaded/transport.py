@@ -1,19 +1,18 @@
 """One connection on a thread of its own: what stands in for the loop and for its transports.
 
-A ThreadLoop is a Scheduler and no Reactor: there is nothing to wait for but this connection. Where
-that wants bytes, `recv` waits for them, no longer than SO_RCVTIMEO; where it wants a timer or
-another thread's word, the thread sleeps. Timers and queued callbacks are the Scheduler's. The
-transport sends until all is sent, so nobody ever waits for it to drain. A reader
-that is slow is given up by the same MinimumRate, looked at whenever a send has come to an end by
-SO_SNDTIMEO.
+A ThreadLoop is a Scheduler and no Reactor: this connection is all there is to wait for. For bytes
+it waits in `recv`, no longer than SO_RCVTIMEO; for a timer or a call from another thread it sleeps.
+Timers and queued callbacks are the Scheduler's. The transport sends until all is sent, so nothing
+ever waits for it to drain. A slow reader is given up by the reactor's MinimumRate, which is asked
+whenever SO_SNDTIMEO has ended a send.
 
-A timeout of a socket is set where it is another one than before, so a request on a kept connection
-costs two system calls: recv and send.
+A socket's timeout is set only where it differs from the one before, so a request on a keep-alive
+connection costs two system calls: recv and send.
 
-What this design cannot do: a thread that waits for its handler, or that sends, does not see what
-its client does meanwhile. So a client that has left is noticed with the next send; one that reads
-and sends at once may stand still; and who waits for a body's bytes hears another thread's word when
-they come, or do not come in time.
+This design has limits of its own. A thread that waits for its handler, or that sends, does not see
+what its client does meanwhile. So a client that has left is noticed with the next send, a client
+that reads and sends at the same time may stand still, and a thread that waits for a body's bytes
+takes a call from another thread when they come, or when their time is over.
 """
 
 import socket
@@ -36,7 +35,7 @@ from reactor.net.stream import ENDED, FINISHING, INPUT_OPEN, Stream
 
 FIRST_SEND_SECONDS: Final = 1.0  # that a send may take before the peer is held to be slow
 SAME_SECONDS: Final = 0.001  # timeouts that differ by less are one
-AFTERLIFE_SECONDS: Final = 1.0  # beyond cancel_timeout, for what is left when a connection has gone
+AFTERLIFE_SECONDS: Final = 1.0  # beyond cancel_timeout, for tasks that outlive their connection
 _TIME: Final = struct.Struct("ll")  # timeval: seconds and microseconds
 
 
@@ -47,7 +46,7 @@ class ThreadLoop(Scheduler):
         super().__init__()
         self.limits = limits
         self._resting = False
-        self._alarm = Lock()  # let go of by who wakes the thread
+        self._alarm = Lock()  # released to wake the thread
         self._alarm.acquire()
 
     def call_soon(self, callback: Callback, *arguments: Any) -> None:
@@ -64,7 +63,7 @@ class ThreadLoop(Scheduler):
             self._alarm.release()
 
     def serve(self, transport: "BlockingTransport", connection: HttpConnection) -> None:
-        """Until the connection has gone."""
+        """Serve the connection until it has gone."""
         while transport.protocol is not None:
             if self._soon or self.unflushed:
                 self.now = self.clock()
@@ -83,13 +82,13 @@ class ThreadLoop(Scheduler):
                 self._call(transport.deadline_passed)
 
     def finish(self) -> None:
-        """Let handlers that were cancelled clean up, and forget what is left after that."""
+        """Let cancelled handlers clean up for a while, then forget all timers and callbacks."""
         self.run(self.clock() + self.limits.cancel_timeout + AFTERLIFE_SECONDS)
         self._timers.clear()
         self._soon.clear()
 
     def run(self, until: float = NEVER) -> None:
-        """What is to come without a connection: to its end, or until that time."""
+        """Run timers and callbacks without a connection: until there are none, or that time."""
         while self.now < until and (until == NEVER or self._has_work() or self._awaits_timer()):
             if self._has_work():
                 self._run_soon()
@@ -105,7 +104,7 @@ class ThreadLoop(Scheduler):
         return any(when == timer.armed for when, _, timer in self._timers)
 
     def _rest(self, until: float) -> None:
-        """Until then, or the next timer, or until another thread has something for this one."""
+        """Sleep until then, or until the next timer, or until another thread calls this one."""
         if self._timers:
             until = min(until, self._timers[0][0])
         self._resting = True
@@ -118,24 +117,24 @@ class ThreadLoop(Scheduler):
 class BlockingTransport(Stream):
     """A connected socket whose calls wait."""
 
-    __slots__ = ("_clock", "_loop", "_patience", "_receive_seconds", "_send_seconds")
+    __slots__ = ("_clock", "_rate", "_receive_seconds", "_send_seconds")
 
+    _reactor: ThreadLoop
     window = FAST_WINDOW_BYTES
 
     def __init__(
         self, reactor: ThreadLoop, connected: socket.socket, peer: tuple[Any, ...]
     ) -> None:
         super().__init__(reactor, connected, peer)
-        self._loop = reactor
         self._clock = reactor.clock
-        self._patience: MinimumRate | None = None  # once a send was slow
+        self._rate: MinimumRate | None = None  # once a send was slow
         self._receive_seconds = NEVER
         self._send_seconds = NEVER
         self._limit_send(min(FIRST_SEND_SECONDS, reactor.limits.min_rate_timeout))
 
     def receive(self, until: float) -> None:
-        """One turn: wait for bytes, have them handled, and send what came of it."""
-        seconds = until - self._loop.now
+        """One turn: wait for bytes, hand them to the owner, and send what it has queued."""
+        seconds = until - self._reactor.now
         if seconds != self._receive_seconds and not (
             abs(seconds - self._receive_seconds) < SAME_SECONDS
         ):
@@ -144,17 +143,17 @@ class BlockingTransport(Stream):
         try:
             data = self._socket.recv(PIECE_BYTES)
         except self.would_block:
-            self._loop.now = self._clock()
+            self._reactor.now = self._clock()
             return
         except OSError:
-            self._loop.now = self._clock()
+            self._reactor.now = self._clock()
             self.abort()
             return
-        self._loop.now = self._clock()
+        self._reactor.now = self._clock()
         self._turn_open = True
         assert self.protocol is not None
         if data:
-            self._loop.received += len(data)
+            self._reactor.received += len(data)
             self.protocol.data_received(data)
         else:
             self.input = ENDED
@@ -171,8 +170,8 @@ class BlockingTransport(Stream):
     def flush(self) -> None:
         """Send all of it, or find that the peer does not read."""
         queue = self._queue
-        if self._patience is not None and queue:
-            self._begin_to_wait(self._patience)
+        if self._rate is not None and queue:
+            self._begin_to_wait(self._rate)
         while queue:
             item = queue.first() if len(queue) > 1 else queue[0]
             size = len(item)
@@ -186,7 +185,7 @@ class BlockingTransport(Stream):
             except OSError:
                 self._break()
                 return
-            self._loop.sent += count
+            self._reactor.sent += count
             if count == size and not isinstance(item, FileRegion):  # nearly always
                 del queue[0]
                 continue
@@ -195,27 +194,27 @@ class BlockingTransport(Stream):
             if count < size and not self._may_wait():
                 self._break()
                 return
-        if self._patience is not None:
+        if self._rate is not None:
             self._may_wait()
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _begin_to_wait(self, patience: MinimumRate) -> None:
+    def _begin_to_wait(self, rate: MinimumRate) -> None:
         now = self._clock()
-        patience.level = self.unsent + self.unacknowledged()
-        self._limit_send(patience.begin(now) - now)
+        rate.level = self.unsent + self.unacknowledged()
+        self._limit_send(rate.begin(now) - now)
 
     def _may_wait(self) -> bool:
         """Whether the peer has kept the rate so far, by what it has acknowledged."""
-        if self._patience is None:
-            limits = self._loop.limits
-            self._patience = MinimumRate(limits.min_rate, limits.min_rate_timeout)
-            self._begin_to_wait(self._patience)
+        if self._rate is None:
+            limits = self._reactor.limits
+            self._rate = MinimumRate(limits.min_rate, limits.min_rate_timeout)
+            self._begin_to_wait(self._rate)
             return True
-        patience, now = self._patience, self._clock()
+        rate, now = self._rate, self._clock()
         level = self.unsent + self.unacknowledged()
-        moved, patience.level = patience.level - level, level
-        seconds = patience.moved(now, max(0, moved)) - now
+        moved, rate.level = rate.level - level, level
+        seconds = rate.moved(now, max(0, moved)) - now
         self._limit_send(seconds)
         return seconds > 0
 
@@ -225,9 +224,9 @@ class BlockingTransport(Stream):
             self._set_timeout(socket.SO_SNDTIMEO, seconds)
 
     def _set_timeout(self, option: int, seconds: float) -> None:
-        """No time is for ever, to the kernel."""
+        """Set SO_RCVTIMEO or SO_SNDTIMEO, where the kernel takes 0 for no limit."""
         seconds = 0.0 if seconds == NEVER else max(seconds, SAME_SECONDS)
         whole = int(seconds)
         time_value = _TIME.pack(whole, int((seconds - whole) * 1e6))
-        with suppress(OSError):  # its peer is lost, which the next call tells
+        with suppress(OSError):  # its peer is lost, which the next call reports
             self._socket.setsockopt(socket.SOL_SOCKET, option, time_value)

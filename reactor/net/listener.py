@@ -19,6 +19,7 @@ from reactor.net.transport import Transport
 ACCEPTS_PER_TURN: Final = 256
 NEWCOMERS: Final = 64  # clients that came last, looked at directly while the loop is behind
 ACCEPT_PAUSE: Final = 0.1  # seconds without accepting, after running out of descriptors
+CANNOT_ACCEPT: Final = "Cannot accept connections: %s; trying again in %g s"  # a log line
 OUT_OF_RESOURCES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 Connect: TypeAlias = Callable[[socket.socket, tuple[Any, ...]], object]
@@ -73,7 +74,7 @@ class Listener:
             self._reactor.selector.unregister(self._socket)
 
     def _pause(self, error: OSError) -> None:
-        log.error("cannot accept: %s; trying again in %g s", error.strerror, ACCEPT_PAUSE)
+        log.error(CANNOT_ACCEPT, error.strerror, ACCEPT_PAUSE)
         self._stop_listening()
         self._reactor.call_later(ACCEPT_PAUSE, self._resume)
 

@@ -1,7 +1,7 @@
 """The twin beside the reactor: the same bytes in, the same bytes out, and no harm among threads.
 
 Three processes serve the same application and the same files: the reactor, a thread for each
-connection, and a pool. Whatever they would make of chance is made of a seed.
+connection, and a pool. A seed replaces all chance in them.
 """
 
 import gzip
@@ -19,10 +19,11 @@ from typing import Any, Final
 
 import pytest
 
-from loadtest.threaded import monitor, transport
+from loadtest.threaded import command_line, monitor, shared, transport
 from loadtest.threaded import server as threaded
-from loadtest.threaded.monitor import MONITOR, Relay, ThreadMemory, ThreadRuntime, guarded
-from loadtest.threaded.server import main
+from loadtest.threaded.command_line import main
+from loadtest.threaded.monitor import MONITOR, Relay, ThreadRuntime, guarded
+from loadtest.threaded.shared import SharedWall, ThreadMemory
 from loadtest.threaded.transport import ThreadLoop
 from reactor import Future, Limits, in_pool, sleep
 from reactor.errors import Cancelled
@@ -52,9 +53,8 @@ class Twins:
         self.programs: dict[str, Program] = {}
         for name in ("reactor", *MODELS):
             (own / name).mkdir()
-            module = (
-                "reactor.web.site.command_line" if name == "reactor" else "loadtest.threaded.server"
-            )
+            package = "reactor.web.site" if name == "reactor" else "loadtest.threaded"
+            module = f"{package}.command_line"
             arguments = [] if name == "reactor" else ["--model", name, "--threads", "4"]
             arguments += [
                 "--port",
@@ -70,16 +70,16 @@ class Twins:
             stack.callback(self.programs[name].close)
 
 
-def write_files(folder: Path) -> None:
-    (folder / "sub").mkdir()
-    (folder / "small.txt").write_bytes(b"a small text\n")
-    (folder / "text.txt").write_bytes(TEXT)
-    (folder / "coded.css").write_bytes(TEXT)
-    (folder / "coded.css.gz").write_bytes(gzip.compress(TEXT, mtime=0))
-    (folder / "empty.bin").write_bytes(b"")
-    (folder / "big.bin").write_bytes(bytes(range(251)) * 12_000)
-    (folder / "sub" / "ä ö.html").write_text("<p>")
-    for path in (*folder.rglob("*"), folder):
+def write_files(directory: Path) -> None:
+    (directory / "sub").mkdir()
+    (directory / "small.txt").write_bytes(b"a small text\n")
+    (directory / "text.txt").write_bytes(TEXT)
+    (directory / "encoded.css").write_bytes(TEXT)
+    (directory / "encoded.css.gz").write_bytes(gzip.compress(TEXT, mtime=0))
+    (directory / "empty.bin").write_bytes(b"")
+    (directory / "big.bin").write_bytes(bytes(range(251)) * 12_000)
+    (directory / "sub" / "ä ö.html").write_text("<p>")
+    for path in (*directory.rglob("*"), directory):
         os.utime(path, (OLD, OLD))
 
 
@@ -91,8 +91,8 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twins]:
         yield Twins(shared, own, stack)
 
 
-def heard(address: tuple[Any, ...], data: bytes, *, bytewise: bool, half_closed: bool) -> bytes:
-    """All that the server has to say to these bytes, and how the connection ended."""
+def received(address: tuple[Any, ...], data: bytes, *, bytewise: bool, half_closed: bool) -> bytes:
+    """All bytes that the server sends for these, or b"reset" where that is how it ends."""
     with Client(address) as client:
         try:
             if bytewise:
@@ -103,14 +103,14 @@ def heard(address: tuple[Any, ...], data: bytes, *, bytewise: bool, half_closed:
             if half_closed:
                 client.send_fin()
         except OSError:
-            pass  # it had heard enough
-        said = b""
+            pass  # the server has closed already
+        got = b""
         try:
             while piece := client.socket.recv(1 << 16):
-                said += piece
+                got += piece
         except ConnectionResetError:
-            said = b"reset"  # how much came before is chance
-        return said
+            got = b"reset"  # how much came before is chance
+        return got
 
 
 LAST: Final = "Connection: close"
@@ -185,11 +185,11 @@ CASES: Final[dict[str, bytes]] = {
     "empty file": request("/read/empty.bin", LAST),
     "big file": request("/read/big.bin", LAST),
     "file twice": request("/read/big.bin") + request("/read/small.txt", LAST),
-    "gzip stored": request("/read/coded.css", "Accept-Encoding: gzip", LAST),
+    "gzip stored": request("/read/encoded.css", "Accept-Encoding: gzip", LAST),
     "gzip made": request("/read/text.txt", "Accept-Encoding: gzip", LAST),
     "not acceptable": request("/read/big.bin", "Accept-Encoding: *;q=0", LAST),
     "missing": request("/read/none", LAST),
-    "folder": request("/read/sub", LAST),
+    "directory": request("/read/sub", LAST),
     "listing": request("/read/", LAST),
     "listing gzip": request("/read/", "Accept-Encoding: gzip", LAST),
     "listing json": request("/read/sub/", "Accept: application/json", LAST),
@@ -208,7 +208,7 @@ CASES: Final[dict[str, bytes]] = {
 
 
 ENDLESS: Final = ("nothing", "half a head", "half a body", "one zero kept")  # until the FIN
-TIMED: Final = ("mirror", "expected and sent")  # what is said depends on what comes together
+TIMED: Final = ("mirror", "expected and sent")  # the bytes sent depend on which ones come together
 LONGEST_BYTEWISE: Final = 6000
 
 WAYS: Final = [
@@ -222,45 +222,45 @@ WAYS: Final = [
 
 
 @pytest.mark.parametrize(("name", "way", "end"), WAYS)
-def test_the_same_answers(twins: Twins, name: str, way: str, end: str) -> None:
+def test_the_same_responses(twins: Twins, name: str, way: str, end: str) -> None:
     bytewise, half_closed = way == "bytewise", end == "half-closed"
     data = CASES[name]
-    said = {
-        server: heard(program.address, data, bytewise=bytewise, half_closed=half_closed)
+    got = {
+        server: received(program.address, data, bytewise=bytewise, half_closed=half_closed)
         for server, program in twins.programs.items()
     }
-    assert said["each"] == said["pool"] == said["reactor"]
-    assert said["reactor"].startswith(b"HTTP/1.1 ") or name == "nothing"
+    assert got["each"] == got["pool"] == got["reactor"]
+    assert got["reactor"].startswith(b"HTTP/1.1 ") or name == "nothing"
 
 
-def test_a_cut_answer_is_a_reset(twins: Twins) -> None:
+def test_a_cut_response_ends_in_a_reset(twins: Twins) -> None:
     for program in twins.programs.values():
         data = request("/cut", LAST)
-        assert heard(program.address, data, bytewise=False, half_closed=False) == b"reset"
+        assert received(program.address, data, bytewise=False, half_closed=False) == b"reset"
 
 
-@pytest.mark.parametrize("version", ["one", "two"])  # of what is stored
+@pytest.mark.parametrize("version", ["one", "two"])  # the first store and a second one
 def test_the_same_uploads(twins: Twins, version: str) -> None:
     steps = (
         request("/files/put.bin", LAST, method="PUT", body=version.encode() * 70_000),
         post("/files/posted.txt", "Transfer-Encoding: chunked") + chunked(b"ab", b"cd"),
         request("/files/put.bin", "If-None-Match: *", LAST, method="PUT", body=b"no"),
-        request("/files/no/folder", LAST, method="PUT", body=b"no"),
+        request("/files/no/directory", LAST, method="PUT", body=b"no"),
         request("/files/part", "Upload-Complete: ?0", LAST, method="PUT", body=b"half"),
         request("/files/posted.txt", LAST, method="DELETE"),
         request("/files/posted.txt", LAST, method="DELETE"),
         request("/files/put.bin", LAST)[:-2] + b"Range: bytes=3-8\r\nIf-None-Match: *\r\n\r\n",
     )
     for step in steps:
-        said = {
-            server: heard(program.address, step, bytewise=False, half_closed=False)
+        got = {
+            server: received(program.address, step, bytewise=False, half_closed=False)
             for server, program in twins.programs.items()
         }
-        said = {
+        got = {
             server: re.sub(rb"\r\n(ETag: |Last-Modified: )[^\r]*", b"", text)
-            for server, text in said.items()
+            for server, text in got.items()
         }
-        assert said["each"] == said["pool"] == said["reactor"]
+        assert got["each"] == got["pool"] == got["reactor"]
 
 
 def test_resumed_alike(twins: Twins) -> None:
@@ -272,7 +272,7 @@ def test_resumed_alike(twins: Twins) -> None:
             )
             place = begun.get("location")
             assert place is not None
-            told = client.ask(place, method="HEAD")
+            state = client.ask(place, method="HEAD")
             ended = client.ask(
                 place,
                 "Upload-Offset: 6",
@@ -282,7 +282,7 @@ def test_resumed_alike(twins: Twins) -> None:
                 body=b"second",
             )
             whole = client.ask("/files/resumed.bin")
-            seen.append((begun.status, told.get("upload-offset"), ended.status, whole.body))
+            seen.append((begun.status, state.get("upload-offset"), ended.status, whole.body))
     assert seen == [(201, "6", 201, b"first second")] * 3
 
 
@@ -361,14 +361,14 @@ def test_a_slow_reader_that_keeps_the_rate_is_not_cut(start: Start) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_over_the_limit_a_client_is_told_so(start: Start, model: str) -> None:
+def test_a_client_over_the_limit_gets_a_503(start: Start, model: str) -> None:
     program = start(model, "--connections", "2", "--threads", "1", APP)
     with program.connect() as one, program.connect():
         assert one.ask("/hello").status == 200
         for _ in range(70):  # more than are kept for their FIN
             with program.connect() as refused:
-                answer = refused.ask("/hello")
-                assert (answer.status, answer.get("retry-after")) == (503, "1")
+                response = refused.ask("/hello")
+                assert (response.status, response.get("retry-after")) == (503, "1")
                 assert refused.ended()
     until = time.monotonic() + TIMEOUT
     while True:  # a place is free as soon as the server has noticed
@@ -391,7 +391,7 @@ def test_a_pool_of_one_serves_one_connection_at_a_time(start: Start) -> None:
         assert second.read_response().status == 200
 
 
-def test_threads_that_block_block_nobody(start: Start) -> None:
+def test_threads_that_block_do_not_hold_each_other(start: Start) -> None:
     program = start("each", APP)
     with ExitStack() as stack:
         clients = [stack.enter_context(program.connect()) for _ in range(20)]
@@ -403,16 +403,16 @@ def test_threads_that_block_block_nobody(start: Start) -> None:
 
 
 def test_memory_for_bodies_is_shared(start: Start) -> None:
-    """Bodies that are read whole wait for each other's memory, and for nobody else."""
+    """Bodies that are read whole wait for each other's memory, and for nothing else."""
     program = start("each", "--memory-body-bytes", "50000", "--memory-bodies-bytes", "50000", APP)
     failures: list[object] = []
 
     def post_some() -> None:
         with program.connect() as client:
             for _ in range(20):
-                answer = client.ask("/whole", method="POST", body=b"z" * 40_000)
-                if answer.body != b"z" * 40_000:
-                    failures.append(answer.status)
+                response = client.ask("/whole", method="POST", body=b"z" * 40_000)
+                if response.body != b"z" * 40_000:
+                    failures.append(response.status)
 
     in_threads([post_some] * 8)
     assert not failures
@@ -433,8 +433,8 @@ def test_a_signal_drains(start: Start, model: str, tmp_path: Path) -> None:
         program.signal(signal.SIGTERM)
         assert idle.ended()
         for client in (busy, sleeping):
-            answer = client.read_response()
-            assert (answer.status, answer.get("connection")) == (200, "close")
+            response = client.read_response()
+            assert (response.status, response.get("connection")) == (200, "close")
             assert client.ended()
     status, _ = program.wait()
     assert status == 0
@@ -461,7 +461,7 @@ def test_a_second_signal_ends_at_once(start: Start) -> None:
             client.read_response()
 
 
-def test_a_line_for_each_answer(start: Start, tmp_path: Path) -> None:
+def test_a_log_line_for_each_response(start: Start, tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     program = start("each", "--access-log", str(log), APP)
 
@@ -527,16 +527,16 @@ def test_many_threads_and_the_same_files(start: Start, model: str, tmp_path: Pat
                 at += 1
                 path = paths[at % len(paths)]
                 fields = [(), ("Accept-Encoding: gzip",), ("Range: bytes=7-70006",)][at % 3]
-                answer = client.ask(path, *fields)
-                body = answer.body
-                if answer.get("content-encoding") == "gzip":
+                response = client.ask(path, *fields)
+                body = response.body
+                if response.get("content-encoding") == "gzip":
                     body = gzip.decompress(body)
-                expected = contents[path][7:70007] if answer.status == 206 else contents[path]
-                assert answer.status in (200, 206), answer
+                expected = contents[path][7:70007] if response.status == 206 else contents[path]
+                assert response.status in (200, 206), response
                 assert body == expected, path
 
     in_threads([lambda first=first: hammer(first) for first in range(16)])  # type: ignore[misc]
-    end = time.monotonic() + TIMEOUT  # a thread lets go of its file after its client has the answer
+    end = time.monotonic() + TIMEOUT  # a thread releases its file after its client has the response
     while len(left := open_files_below(program.process.pid, tmp_path)) > 6:
         assert time.monotonic() < end, left
         time.sleep(0.02)
@@ -559,14 +559,14 @@ def test_listings_and_uploads_among_threads(start: Start, tmp_path: Path) -> Non
     assert not [path for path in tmp_path.iterdir() if path.is_file()]
 
 
-def open_files_below(pid: int, folder: Path) -> list[str]:
+def open_files_below(pid: int, directory: Path) -> list[str]:
     found = []
     for link in Path(f"/proc/{pid}/fd").iterdir():
         try:
             target = os.readlink(link)
         except OSError:
             continue
-        if target.startswith(str(folder)) and os.path.isfile(target):
+        if target.startswith(str(directory)) and os.path.isfile(target):
             found.append(target)
     return found
 
@@ -581,7 +581,7 @@ def test_no_selector_is_hidden_in_it(twins: Twins) -> None:
         "each": False,
         "pool": False,
     }
-    for module in (transport, monitor, threaded):
+    for module in (command_line, monitor, shared, threaded, transport):
         assert module.__file__ is not None
         words = re.findall(r"\w+", Path(module.__file__).read_text())
         assert not {"select", "selectors", "poll", "epoll", "settimeout"} & set(words)
@@ -616,13 +616,13 @@ def test_the_first_step_of_a_coroutine_belongs_to_the_call_that_makes_it() -> No
 
 
 def test_a_coroutine_that_ends_with_its_first_step() -> None:
-    async def answer() -> str:
-        return "answer"
+    async def response() -> str:
+        return "response"
 
     async def fail() -> str:
         raise ValueError
 
-    assert guarded(lambda: answer())() == "answer"
+    assert guarded(lambda: response())() == "response"
     with pytest.raises(ValueError):
         guarded(lambda: fail())()
 
@@ -754,8 +754,8 @@ def test_a_guarded_job_that_is_shared_is_alone_in_each_step_and_not_on_its_threa
     assert monitor_is_free == [False, True, False, True, False]
 
 
-def test_what_another_thread_fulfils_wakes_who_waits() -> None:
-    """Again and again, since what is missed is missed between two instructions."""
+def test_a_future_that_another_thread_fulfils_wakes_its_waiter() -> None:
+    """Repeated, since a wake-up can be lost only between two instructions."""
     for _ in range(300):
         shared: Future[int] = Future()
 
@@ -789,7 +789,7 @@ def test_memory_that_is_given_up_in_the_moment_when_it_comes() -> None:
     assert others.acquire(10) is None
     room = mine.acquire(4)
     assert room is not None
-    others.release(10)  # it is mine now, but this thread has not heard of it
+    others.release(10)  # it is mine now, but this thread does not know it yet
     assert shared.used == 4
     room.set_exception(Cancelled())
     assert shared.used == 0
@@ -805,14 +805,14 @@ def test_memory_that_is_given_up_in_the_moment_when_it_comes() -> None:
     assert shared.used == 0
 
 
-def test_a_socket_that_no_thread_can_be_had_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client is told so, and the next one is served as if nothing had happened."""
+def test_a_connection_that_the_system_has_no_thread_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client gets a 503, and the server goes on as before."""
 
     def cannot(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
     server = threaded.ThreadedServer(
-        lambda request: pytest.fail("it was served"), Limits(), 0, wall=monitor.SharedWall()
+        lambda request: pytest.fail("it was served"), Limits(), 0, wall=SharedWall()
     )
     monkeypatch.setattr(threaded, "_start", cannot)
     ours, theirs = socket.socketpair()

@@ -1,0 +1,139 @@
+"""The twin's command line: its own options, and all of `python -m reactor` that make sense here."""
+
+import argparse
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+from loadtest.threaded.monitor import guarded
+from loadtest.threaded.server import ThreadedServer
+from loadtest.threaded.shared import SharedWall
+from reactor.net.listener import bind
+from reactor.process.loader import LoadError
+from reactor.process.serve import (
+    StartError,
+    cannot_listen,
+    configure_logging,
+    open_access_log,
+    open_error_log,
+)
+from reactor.tasks.guard import Shared
+from reactor.web.site.command_line import complain, plan, served
+from reactor.web.site.options import Config, parse_arguments
+from reactor.web.site.site import Site, SiteError
+
+POOL_THREADS: Final = 32
+LEAST_SWITCH: Final = 1e-5  # seconds; the range of the interpreter's switch interval
+MOST_SWITCH: Final = 1.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM; returns the exit status."""
+    options, rest = _parser().parse_known_args(arguments)
+    config = parse_arguments(rest)
+    sentence = _contradiction(options, config)
+    if sentence:
+        return complain(sentence, 2)
+    sys.setswitchinterval(options.switch_interval)
+    Shared.guard = guarded  # before any handler is made
+    try:
+        server = _make_server(options, config)
+        listening = _listen(config)
+    except (StartError, SiteError) as error:
+        return complain(str(error))
+    except (LoadError, ValueError) as error:
+        return complain(str(error), 2)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: server.shut_down())
+    _say(config, options, server, listening[0].getsockname())
+    server.run(listening)
+    return 0
+
+
+def _contradiction(options: argparse.Namespace, config: Config) -> str:
+    """Why these options cannot be served with; "" where they can."""
+    if config.reload:
+        return "--reload: a server of threads cannot be handed over to another process"
+    if config.metrics:
+        return "--metrics: a server of threads has no loop to measure"
+    if options.threads < 1:
+        return f"--threads: a pool has at least 1 thread, not {options.threads}"
+    if not LEAST_SWITCH <= options.switch_interval <= MOST_SWITCH:
+        return (
+            f"--switch-interval: {options.switch_interval:g} is not between "
+            f"{LEAST_SWITCH:g} and {MOST_SWITCH:g} seconds"
+        )
+    return ""
+
+
+def _make_server(options: argparse.Namespace, config: Config) -> ThreadedServer:
+    """A server of the site. Raises StartError, SiteError, LoadError and ValueError."""
+    serve = config.serve
+    configure_logging(serve.log_level, open_error_log(serve.error_log))
+    access_log = open_access_log(serve.access_log)
+    site = Site(plan(config), config.limits)
+    server = ThreadedServer(
+        site.handler,
+        config.limits,
+        options.threads if options.model == "pool" else 0,
+        wall=SharedWall(server=serve.server_header, with_date=serve.date_header),
+        access_log=access_log,
+        access_log_format=serve.access_log_format,
+    )
+    for work in site.housekeeping():
+        server.spawn(work)
+    return server
+
+
+def _listen(config: Config) -> list[socket.socket]:
+    """Listening sockets. Raises StartError."""
+    host, port = config.serve.host, config.serve.port
+    try:
+        return bind(host, port, config.limits.backlog)
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise cannot_listen(host, port, error) from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="loadtest.threaded",
+        description="The server with threads in place of the loop.",
+        epilog="All other options are those of python -m reactor.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--model",
+        choices=("each", "pool"),
+        default="each",
+        help="a thread for each connection, or a pool of threads (%(default)s)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=POOL_THREADS,
+        metavar="N",
+        help="number of threads in the pool (%(default)s)",
+    )
+    parser.add_argument(
+        "--switch-interval",
+        type=float,
+        default=sys.getswitchinterval(),
+        metavar="SECONDS",
+        help="how long a thread may hold the interpreter's lock while others want it (%(default)s)",
+    )
+    return parser
+
+
+def _say(
+    config: Config, options: argparse.Namespace, server: ThreadedServer, address: tuple[Any, ...]
+) -> None:
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    model = "a thread each" if options.model == "each" else f"a pool of {options.threads} threads"
+    print(
+        f"threaded: http://{host}:{address[1]}/ serves {served(config)}; {model}; "
+        f"{server.limits.connections} connections at most; Ctrl-C ends it",
+        file=sys.stderr,
+        flush=True,
+    )
