@@ -17,7 +17,7 @@ from reactor.net.pacing import NOTSENT_LOWAT_BYTES, limit_unsent
 from reactor.net.transport import Transport
 
 ACCEPTS_PER_TURN: Final = 256
-NEWCOMERS: Final = 64  # clients that came last, looked at directly while the loop is behind
+LATEST: Final = 64  # connections accepted last, looked at directly while the loop is behind
 ACCEPT_PAUSE: Final = 0.1  # seconds without accepting, after running out of descriptors
 CANNOT_ACCEPT: Final = "Cannot accept connections: %s; trying again in %g s"  # a log line
 OUT_OF_RESOURCES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -84,16 +84,17 @@ class Listener:
             self._listen()
 
 
-class Newcomers:
-    """Who came last and has said nothing yet.
+class LatestConnections:
+    """The connections accepted last that have not sent anything yet.
 
-    While the loop is behind they would wait for all who are ready before them. Once heard they are
-    no newcomers any more: looked at again and again, they would be served before everybody else.
+    While the loop is behind, they would wait for all sockets that were ready before them. Each is
+    dropped from here with its first bytes: connections that were looked at again and again would
+    be served before all others.
     """
 
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
-        self._latest: deque[Transport] = deque(maxlen=NEWCOMERS)
+        self._latest: deque[Transport] = deque(maxlen=LATEST)
         reactor.urgent.append(self)
 
     def add(self, transport: Transport) -> None:

@@ -14,7 +14,7 @@ from reactor.errors import ProtocolError
 from reactor.http.connection import HttpConnection
 from reactor.http.context import ServerContext
 from reactor.loop.reactor import Reactor
-from reactor.net.listener import Newcomers
+from reactor.net.listener import LatestConnections
 from reactor.net.transport import Transport
 
 REFUSALS: Final = 64  # clients above the limit that are answered 503 at the same time
@@ -33,7 +33,7 @@ class Admission:
         self._reactor = reactor
         self._context = context
         self._transport = transport
-        self._newcomers = Newcomers(reactor)
+        self._latest = LatestConnections(reactor)
 
     def connect(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
         """Make a connection of an accepted, non-blocking socket."""
@@ -49,7 +49,7 @@ class Admission:
         if already_open >= limit:
             connection.refuse(ProtocolError(503, "Too many connections.", [("Retry-After", "1")]))
         else:
-            self._newcomers.add(transport)
+            self._latest.add(transport)
 
 
 def affordable_connections() -> int:

@@ -4,7 +4,6 @@ from typing import Final
 
 LONG_FUNCTIONS: Final = frozenset[str](
     (
-        "loadtest/threaded/server.py:main",
         "reactor/server/server.py:Server.__init__",
         "reactor/web/app/chain.py:_hooks",
         "tests/reactor/web/app/test_application.py:test_groups_have_prefixes_names_and_middlewares_of_their_own",
@@ -44,7 +43,6 @@ REPEATED_CLASSES: Final = frozenset[str](
 
 STATEFUL_CLASSES: Final = frozenset[str](
     (
-        "loadtest/threaded/server.py:ThreadedServer",
         "reactor/simulator/sockets.py:SimListener",
         "reactor/simulator/sockets.py:SimSocket",
     )
@@ -129,7 +127,6 @@ LANGUAGE: Final = frozenset[str](
         "loadtest/clients/",
         "loadtest/experiment/",
         "loadtest/scenarios/",
-        "loadtest/threaded/",
         "reactor/__main__.py",
         "reactor/config/",
         "reactor/errors.py",

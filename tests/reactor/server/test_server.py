@@ -19,7 +19,7 @@ import pytest
 from reactor import Cancelled, File, FileRegion, Future, MultiRegion, Response, in_pool, sleep
 from reactor.errors import ProtocolError
 from reactor.messages.request import Request
-from reactor.net.listener import Newcomers
+from reactor.net.listener import LatestConnections
 from reactor.server.admission import affordable_connections
 from reactor.server.server import SWITCH_SECONDS, Server
 from tests.conftest import Serve
@@ -867,7 +867,9 @@ def test_a_paused_listener_is_closed_with_the_server(serve: Serve) -> None:
         running.shut_down()
         assert running.join()
     assert fickle.fileno() == -1
-    assert [type(one) for one in running.server.reactor.urgent] == [Newcomers]  # and no listener
+    assert [type(one) for one in running.server.reactor.urgent] == [
+        LatestConnections
+    ]  # and no listener
 
 
 EMFILE = """
