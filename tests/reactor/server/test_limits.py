@@ -1,6 +1,7 @@
-"""Every limit at work, on real sockets: each field of Limits has its test in one of the tables,
-CASES or FILE_CASES, and a field without one fails. Timeouts are short, sizes are tried at their
-exact boundary.
+"""Every limit at work, on real sockets.
+
+Each field of Limits has its test in one of the tables, CASES or FILE_CASES; a field without one
+fails. Timeouts are short, and sizes are tried at their exact boundary.
 """
 
 import logging
@@ -40,15 +41,15 @@ async def held(request: Request) -> Response:
 
 
 def refused(client: Client, status: int) -> None:
-    """The answer is an error, the connection is closed in good order, and no reset destroys it."""
-    answer = client.read_response()
-    assert answer.status == status
-    assert answer.get("connection") == "close"
+    """The response is an error, and the connection is closed without a reset."""
+    response = client.read_response()
+    assert response.status == status
+    assert response.get("connection") == "close"
     assert client.ended()
 
 
 def head(size: int, *, line: int = 0, fields: int = 1) -> bytes:
-    """A request's head of `size` bytes in all, its line of `line` bytes, with so many fields."""
+    """A request's head of `size` bytes: its line has `line` bytes, and it has `fields` fields."""
     target = "/" + "x" * (line - len("GET / HTTP/1.1")) if line else "/"
     first = f"GET {target} HTTP/1.1\r\n"
     rest = "".join(f"F{number}: x\r\n" for number in range(fields - 1))
@@ -57,7 +58,7 @@ def head(size: int, *, line: int = 0, fields: int = 1) -> bytes:
 
 
 def took(began: float, least: float, most: float = 15.0) -> None:
-    """Not earlier; and, the machine being busy with other things, not much later."""
+    """It took `least` seconds at least, and not much more on a machine that may be busy."""
     assert least * 0.9 <= time.monotonic() - began < most
 
 
@@ -76,7 +77,7 @@ def connections(serve: Serve) -> None:
 
 
 def backlog(serve: Serve) -> None:
-    """What the kernel holds is what `listen` was told, and one more (listen(2))."""
+    """The kernel holds as many clients as `listen` asked for, and one more (listen(2))."""
     running = serve(hello, backlog=3)
     release = threading.Event()
     running.server.reactor.call_soon_threadsafe(release.wait, TIMEOUT)
@@ -101,7 +102,7 @@ def idle_timeout(serve: Serve) -> None:
     time.sleep(0.2)
     used.ask()
     asked = time.monotonic()
-    assert silent.ended()  # without a word
+    assert silent.ended()  # without a response
     took(began, 0.3)
     assert used.ended()
     took(asked, 0.3)
@@ -149,7 +150,7 @@ def handler_timeout(serve: Serve) -> None:
 
 
 def min_rate(serve: Serve) -> None:
-    """Both a sender and a reader below the rate are given up; 0 gives up nobody."""
+    """A sender and a reader below the rate are aborted; with 0 nobody is."""
     slow, patient = (serve(upload, min_rate=rate, min_rate_timeout=0.3) for rate in (1000.0, 0))
     clients = [running.connect() for running in (slow, patient)]
     for client in clients:
@@ -163,7 +164,7 @@ def min_rate(serve: Serve) -> None:
 
 
 def min_rate_timeout(serve: Serve) -> None:
-    """Who stops is given up after it: a sender with 408, a reader by a reset."""
+    """A client that stops is given up after it: a sender with 408, a reader by a reset."""
     running = serve(upload, min_rate_timeout=0.3)
     sender = running.connect()
     sender.send(request("/", "Content-Length: 10", method="POST") + b"123")
@@ -293,8 +294,8 @@ def shutdown_delay(serve: Serve) -> None:
     running.shut_down()
     running.wait_until(lambda: running.server.draining)
     assert running.connect().ask("/").status == 200
-    answer = before.ask("/")
-    assert (answer.status, answer.get("connection")) == (200, None)
+    response = before.ask("/")
+    assert (response.status, response.get("connection")) == (200, None)
     assert running.join()
     took(began, 0.3)
 
@@ -305,7 +306,7 @@ def shutdown_delay(serve: Serve) -> None:
 def at_the_boundary(
     running: Running, fits: bytes, too_much: bytes, status: int, *, rest: bytes = b""
 ) -> None:
-    """`fits` is answered by 200, `too_much` by `status`: whole, and byte by byte."""
+    """`fits` gets 200 and `too_much` gets `status`: sent whole, and byte by byte."""
     client = running.connect()
     client.send(fits)
     assert client.read_response().status == 200
@@ -381,7 +382,7 @@ def memory_body_bytes(serve: Serve) -> None:
 
 
 def memory_bodies_bytes(serve: Serve) -> None:
-    """Beyond it bodies wait, first come first, and nobody is refused."""
+    """Beyond it bodies wait, first come first served, and none is refused."""
     running = serve(held, memory_bodies_bytes=100_000, memory_body_bytes=1_000_000)
     memory = running.server._context.memory
     first, second, third = (running.connect() for _ in range(3))
@@ -408,7 +409,7 @@ def upload_bytes(serve: Serve) -> None:
 
 
 class Gate:
-    """Jobs that wait until the test lets them go, and count how many wait."""
+    """Jobs that wait until the test releases them, and count how many wait."""
 
     def __init__(self) -> None:
         self.open = threading.Event()
@@ -491,7 +492,7 @@ def pool_timeout(serve: Serve) -> None:
 
 
 def log_bytes(serve: Serve) -> None:
-    """What does not fit is counted, and the count is written."""
+    """Lines that do not fit are counted, and the count is written."""
     reader, writer = os.pipe()
     try:
         os.set_blocking(reader, False)
@@ -512,28 +513,28 @@ def log_bytes(serve: Serve) -> None:
 
 
 def slow_callback(serve: Serve) -> None:
-    """Who takes longer is named, who does not is not; 0 turns it off."""
+    """Only a handler that takes longer is named in the log; 0 turns it off."""
 
     def handler(request: Request) -> Response:
         time.sleep(float(request.path[1:]))
         return hello(request)
 
-    told = Told()
+    messages = SlowCallbackLog()
     log = logging.getLogger("reactor")
-    log.addHandler(told)
+    log.addHandler(messages)
     try:
         for limit in (0.2, 0.0):
             client = serve(handler, slow_callback=limit).connect()
             for seconds in ("0.01", "0.3"):
                 assert client.ask(f"/{seconds}").status == 200
     finally:
-        log.removeHandler(told)
-    assert [line.split(" held ")[0] for line in told.lines] == ["<GET /0.3 HTTP/1.1>"]
-    assert 0.3 <= float(told.lines[0].split("for ")[1].split()[0]) < 15
+        log.removeHandler(messages)
+    assert [line.split(" held ")[0] for line in messages.lines] == ["<GET /0.3 HTTP/1.1>"]
+    assert 0.3 <= float(messages.lines[0].split("for ")[1].split()[0]) < 15
 
 
-class Told(logging.Handler):
-    """What was logged of slow callbacks."""
+class SlowCallbackLog(logging.Handler):
+    """The messages about slow callbacks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -598,7 +599,7 @@ def test_every_limit_has_a_unit_and_a_meaning() -> None:
 
 @pytest.mark.parametrize("name", [one.name for one in fields(Limits)])
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), 2**53 + 2])
-def test_a_limit_that_is_none_is_refused(name: str, value: float) -> None:
+def test_a_value_that_is_no_limit_is_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"^{name} must be at least "):
         Limits(**{name: value})  # type: ignore[arg-type]
 
@@ -633,11 +634,11 @@ ERRORS: list[tuple[int, bytes, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("status", "sent", "limits"), ERRORS)
-def test_an_error_reaches_who_is_still_sending(
+def test_an_error_reaches_a_client_that_is_still_sending(
     serve: Serve, status: int, sent: bytes, limits: dict[str, Any]
 ) -> None:
-    """3 MB behind the request: a socket closed with them unread would reset, and the answer with it
-    be lost.
+    """3 MB follow the request: a socket that is closed while they are unread would reset the
+    connection and destroy the response.
     """
 
     async def handler(request: Request) -> Response:
@@ -652,7 +653,7 @@ def test_an_error_reaches_who_is_still_sending(
     refused(client, status)
 
 
-def test_a_refusal_over_the_limit_reaches_who_is_still_sending(serve: Serve) -> None:
+def test_a_refusal_above_the_limit_reaches_a_client_that_is_still_sending(serve: Serve) -> None:
     running = serve(hello, connections=1)
     running.connect().ask()
     client = running.connect()
@@ -676,7 +677,7 @@ def test_bodies_that_together_are_too_large_do_not_wait_for_each_other(serve: Se
     assert running.call(lambda: running.server.snapshot().body_bytes) == 0
 
 
-def test_memory_is_given_back_however_a_request_ends(serve: Serve) -> None:
+def test_memory_is_released_at_every_end_of_a_request(serve: Serve) -> None:
     running = serve(held, memory_bodies_bytes=100_000, memory_body_bytes=50_000)
     memory = running.server._context.memory
     for _ in range(3):
@@ -762,15 +763,15 @@ def test_an_idle_stream_is_not_cut(serve: Serve) -> None:
     assert running.connect().ask().body == b"onetwo"
 
 
-def test_a_client_that_dies_silently_is_given_up(serve: Serve) -> None:
-    """Its answer is never acknowledged: lingering ends all the same."""
+def test_a_client_that_dies_silently_is_aborted(serve: Serve) -> None:
+    """Its response is never acknowledged: lingering ends all the same."""
     running = serve(hello, linger_timeout=0.2, linger_total_timeout=0.5)
     client = running.connect()
     client.ask("/", "Connection: close")
     running.wait_for_connections(0)
 
 
-def test_limits_are_told_in_the_log(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+def test_limits_are_named_in_the_log(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     """A handler that was too slow is the server's fault, and logged with its request."""
 
     async def handler(request: Request) -> Response:

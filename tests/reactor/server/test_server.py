@@ -1,4 +1,4 @@
-"""The server on real sockets: accepting, sharing, every way to end a connection, and ending."""
+"""The server on real sockets: accepting, sharing, every end of a connection, shutting down."""
 
 import errno
 import logging
@@ -31,12 +31,12 @@ def hello(request: Request) -> Response:
 
 
 def mirror(request: Request) -> Response:
-    """The target, so that a test sees which request an answer belongs to."""
+    """The target as the body, so that a test sees which request a response belongs to."""
     return Response(200, request.target.encode())
 
 
 async def upload(request: Request) -> Response:
-    """How many bytes came."""
+    """The number of bytes that arrived."""
     count = 0
     async for piece in request.body:
         count += len(piece)
@@ -46,7 +46,7 @@ async def upload(request: Request) -> Response:
 # --- one request, one connection -----------------------------------------------------------------
 
 
-def test_a_request_and_its_answer_byte_for_byte(serve: Serve) -> None:
+def test_a_request_and_its_response_byte_for_byte(serve: Serve) -> None:
     client = serve(hello).connect()
     client.send(request("/"))
     head = client.read_until(b"\r\n\r\n")
@@ -57,75 +57,75 @@ def test_a_request_and_its_answer_byte_for_byte(serve: Serve) -> None:
     assert client.read_exactly(5) == b"hello"
 
 
-def test_a_connection_is_kept(serve: Serve) -> None:
+def test_a_connection_is_kept_alive(serve: Serve) -> None:
     client = serve(mirror).connect()
     for number in range(50):
-        answer = client.ask(f"/{number}")
-        assert answer.body == b"/%d" % number
-        assert answer.get("connection") is None
+        response = client.ask(f"/{number}")
+        assert response.body == b"/%d" % number
+        assert response.get("connection") is None
 
 
-def test_a_head_that_comes_byte_by_byte(serve: Serve) -> None:
+def test_a_head_that_arrives_byte_by_byte(serve: Serve) -> None:
     client = serve(mirror).connect()
     for byte in request("/slow"):
         client.send(bytes([byte]))
     assert client.read_response().body == b"/slow"
 
 
-def test_connection_close_is_answered_by_exactly_close_and_the_fin(serve: Serve) -> None:
+def test_connection_close_gets_exactly_close_and_then_the_fin(serve: Serve) -> None:
     client = serve(hello).connect()
     client.send(request("/", "Connection: close"))
-    answer = client.read_response()
-    assert answer.get("connection") == "close"
+    response = client.read_response()
+    assert response.get("connection") == "close"
     assert client.ended()
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
-def test_the_fin_comes_right_behind_the_answer(serve: Serve, version: str) -> None:
-    """Not after a timeout: it is there long before `linger_timeout` is over."""
+def test_the_fin_follows_the_response_at_once(serve: Serve, version: str) -> None:
+    """It waits for no timeout: it is there long before `linger_timeout` is over."""
     client = serve(hello, linger_timeout=60, linger_total_timeout=60, idle_timeout=60).connect()
     client.send(request("/", "Connection: close", version=version))
     client.socket.settimeout(15)
     assert client.read_to_end().endswith(b"\r\nConnection: close\r\n\r\nhello")
 
 
-def test_http_10_is_closed_unless_it_asks(serve: Serve) -> None:
+def test_http_10_is_closed_unless_it_asks_for_keep_alive(serve: Serve) -> None:
     running = serve(hello)
     client = running.connect()
-    answer = client.ask(version="1.0")
-    assert answer.get("connection") == "close"
+    response = client.ask(version="1.0")
+    assert response.get("connection") == "close"
     assert client.ended()
     client = running.connect()
     for _ in range(3):
-        answer = client.ask("/", "Connection: keep-alive", version="1.0")
-        assert answer.get("connection") == "keep-alive"
+        response = client.ask("/", "Connection: keep-alive", version="1.0")
+        assert response.get("connection") == "keep-alive"
 
 
 def test_http_10_gets_a_body_of_unknown_length_until_close(serve: Serve) -> None:
     client = serve(lambda _: Response(200, iter([b"one,", b"two"]))).connect()
-    answer = client.ask("/", "Connection: keep-alive", version="1.0")
-    assert answer.get("transfer-encoding") is None
-    assert answer.get("connection") == "close"
-    assert answer.body == b"one,two"
+    response = client.ask("/", "Connection: keep-alive", version="1.0")
+    assert response.get("transfer-encoding") is None
+    assert response.get("connection") == "close"
+    assert response.body == b"one,two"
 
 
-def test_a_body_of_unknown_length_is_chunked_and_the_connection_kept(serve: Serve) -> None:
+def test_a_body_of_unknown_length_is_chunked_and_the_connection_kept_alive(serve: Serve) -> None:
     pieces = [b"a" * size for size in (1, 100, 70_000, 0, 3)]
     client = serve(lambda _: Response(200, iter(pieces))).connect()
     for _ in range(3):
-        answer = client.ask()
-        assert answer.get("transfer-encoding") == "chunked"
-        assert answer.body == b"".join(pieces)
+        response = client.ask()
+        assert response.get("transfer-encoding") == "chunked"
+        assert response.body == b"".join(pieces)
 
 
 def test_an_iterator_with_a_length_is_not_chunked(serve: Serve) -> None:
     headers = [("Content-Length", "6")]
     client = serve(lambda _: Response(200, iter([b"abc", b"def"]), headers)).connect()
     for _ in range(3):
-        answer = client.ask()
-        assert answer.get("content-length") == "6"
-        assert answer.get("transfer-encoding") is None
-        assert answer.body == b"abcdef"
+        response = client.ask()
+        assert response.get("content-length") == "6"
+        assert response.get("transfer-encoding") is None
+        assert response.body == b"abcdef"
 
 
 def test_an_asynchronous_iterator(serve: Serve) -> None:
@@ -156,18 +156,20 @@ def test_head_is_get_without_the_body(serve: Serve) -> None:
         return Response(200, started)
 
     client = serve(handler).connect()
-    answer = client.ask("/", method="HEAD")
-    assert answer.get("content-length") == "5"
+    response = client.ask("/", method="HEAD")
+    assert response.get("content-length") == "5"
     client.ask("/stream", method="HEAD")
     assert closed == ["yes"]
-    assert client.ask("/").body == b"12345"  # nothing was left over
+    assert client.ask("/").body == b"12345"  # no byte was left over
 
 
 # --- pipelining ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [2, 17, 1000])
-def test_pipelined_requests_in_one_write_are_answered_in_order(serve: Serve, count: int) -> None:
+def test_responses_to_pipelined_requests_in_one_write_are_in_order(
+    serve: Serve, count: int
+) -> None:
     client = serve(mirror).connect()
     client.send(b"".join(request(f"/{number}") for number in range(count)))
     for number in range(count):
@@ -175,7 +177,7 @@ def test_pipelined_requests_in_one_write_are_answered_in_order(serve: Serve, cou
 
 
 def test_pipelined_requests_of_all_kinds_keep_their_order(serve: Serve) -> None:
-    """At once, later, streamed, large, with a body: the next waits for the one before."""
+    """At once, later, streamed, large, with a body: each waits for the one before it."""
 
     async def later(request: Request) -> Response:
         await sleep(0.01)
@@ -204,12 +206,12 @@ def test_pipelined_requests_of_all_kinds_keep_their_order(serve: Serve) -> None:
         )
     )
     for kind in kinds * 3:
-        answer = client.read_response()
+        response = client.read_response()
         expected = "1000" if kind == "upload" else f"/{kind}"
-        assert answer.body.rstrip(b"\0").decode() == expected
+        assert response.body.rstrip(b"\0").decode() == expected
 
 
-def test_requests_behind_a_close_are_not_answered(serve: Serve) -> None:
+def test_requests_behind_a_close_get_no_response(serve: Serve) -> None:
     client = serve(mirror).connect()
     client.send(request("/1") + request("/2", "Connection: close") + request("/3"))
     assert client.read_response().body == b"/1"
@@ -217,7 +219,7 @@ def test_requests_behind_a_close_are_not_answered(serve: Serve) -> None:
     assert client.ended()
 
 
-# --- bodies that come ----------------------------------------------------------------------------
+# --- request bodies ------------------------------------------------------------------------------
 
 
 def test_an_upload_is_streamed(serve: Serve) -> None:
@@ -232,22 +234,22 @@ def test_an_upload_is_streamed(serve: Serve) -> None:
     assert client.ask(method="POST").body == b"0"
 
 
-def test_an_upload_to_who_does_not_read_it(serve: Serve) -> None:
-    """The answer comes at once; of a large body the rest is dropped and the connection closed."""
+def test_an_upload_to_a_handler_that_does_not_read_it(serve: Serve) -> None:
+    """The response leaves at once; the rest of a large body is dropped, the connection closed."""
     running = serve(hello)
     client = running.connect()
     client.send(request("/", "Content-Length: 50000000", method="POST") + bytes(1000))
-    answer = client.read_response()
-    assert answer.get("connection") == "close"
-    client.send(bytes(3_000_000))  # and no reset destroys the answer, nor the FIN
+    response = client.read_response()
+    assert response.get("connection") == "close"
+    client.send(bytes(3_000_000))  # and no reset destroys the response or the FIN
     assert client.ended()
     client = running.connect()
     client.send(request("/", method="POST", body=bytes(1000)) + request("/next"))
-    assert client.read_response().get("connection") is None  # it had all come
+    assert client.read_response().get("connection") is None  # all of it had arrived
     assert client.read_response().body == b"hello"
 
 
-def test_continue_is_said_at_the_first_pull(serve: Serve) -> None:
+def test_continue_is_sent_at_the_first_pull(serve: Serve) -> None:
     client = serve(upload).connect()
     client.send(request("/", "Content-Length: 5", "Expect: 100-continue", method="PUT"))
     assert client.read_until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -256,26 +258,26 @@ def test_continue_is_said_at_the_first_pull(serve: Serve) -> None:
     assert client.ask(method="PUT", body=b"12").body == b"2"
 
 
-def test_continue_is_not_said_before_a_refusal(serve: Serve) -> None:
+def test_continue_is_not_sent_before_a_refusal(serve: Serve) -> None:
     async def refuse(request: Request) -> Response:
         raise ProtocolError(403, "no")
 
     running = serve(refuse)
     client = running.connect()
     client.send(request("/", "Content-Length: 5", "Expect: 100-continue", method="PUT"))
-    answer = client.read_response()
-    assert answer.status == 403
-    assert answer.get("connection") == "close"
+    response = client.read_response()
+    assert response.status == 403
+    assert response.get("connection") == "close"
     assert client.ended()
 
 
-def test_continue_is_not_said_to_who_did_not_wait(serve: Serve) -> None:
+def test_continue_is_not_sent_to_a_client_that_did_not_wait(serve: Serve) -> None:
     client = serve(upload).connect()
     client.send(request("/", "Expect: 100-continue", method="PUT", body=b"12345"))
     assert client.read_response().status == 200
 
 
-def test_an_interim_answer_leaves_before_the_body_has_come(serve: Serve) -> None:
+def test_an_interim_response_leaves_before_the_body_has_arrived(serve: Serve) -> None:
     async def hinting(request: Request) -> Response:
         assert request.body.inform(103, [("Link", "</a>")]) == (request.minor == 1)
         return await upload(request)
@@ -289,7 +291,7 @@ def test_an_interim_answer_leaves_before_the_body_has_come(serve: Serve) -> None
     assert client.read_response().body == b"2"
 
 
-def test_a_body_that_is_malformed_is_400_whatever_the_handler_does(serve: Serve) -> None:
+def test_a_malformed_body_is_400_for_every_handler(serve: Serve) -> None:
     async def stubborn(request: Request) -> Response:
         try:
             await request.body.read()
@@ -300,9 +302,9 @@ def test_a_body_that_is_malformed_is_400_whatever_the_handler_does(serve: Serve)
     client = serve(stubborn).connect()
     client.send(b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n123")
     client.send(b"45678\r\n0\r\n\r\n")
-    answer = client.read_response()
-    assert answer.status == 400
-    assert answer.get("connection") == "close"
+    response = client.read_response()
+    assert response.status == 400
+    assert response.get("connection") == "close"
     assert client.ended()
 
 
@@ -312,10 +314,10 @@ SIZES = [0, 1, 65_536, 65_537, 262_144, 300_000, 1_048_576, 1_048_577, 2_500_000
 
 
 @pytest.mark.parametrize("asking", ["cachestat", "a look each time", "threads only"])
-def test_a_real_file_comes_whole_hot_or_cold(
+def test_a_real_file_arrives_whole_hot_or_cold(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asking: str
 ) -> None:
-    """From its begin, from within, and among parts; each three times, and once from the disk."""
+    """From its begin, from within, and among parts; each three times, once from the disk."""
     if asking != "cachestat":
         monkeypatch.setattr("reactor.files.page_cache._syscall", None)
     if asking == "threads only":
@@ -344,8 +346,8 @@ def test_a_real_file_comes_whole_hot_or_cold(
             expected = content[offset : offset + size]
             for query in ("", "", "", "?cold"):
                 assert client.ask(f"/file/{offset}/{size}{query}").body == expected
-                answer = client.ask(f"/parts/{offset}/{size}{query}")
-                assert answer.body == b"begin%bmiddle%bend" % (expected, content[:100])
+                response = client.ask(f"/parts/{offset}/{size}{query}")
+                assert response.body == b"begin%bmiddle%bend" % (expected, content[:100])
     client.send(request("/parts/0/2500000"))
     client.read_until(b"begin")
     client.reset()
@@ -382,9 +384,9 @@ def test_a_fin_in_the_middle_of_a_head_is_400(serve: Serve) -> None:
     client = serve(hello).connect()
     client.send(b"GET / HTTP/1.1\r\nHost:")
     client.send_fin()
-    answer = client.read_response()
-    assert answer.status == 400
-    assert answer.get("connection") == "close"
+    response = client.read_response()
+    assert response.status == 400
+    assert response.get("connection") == "close"
     assert client.ended()
 
 
@@ -396,7 +398,7 @@ def test_a_fin_in_the_middle_of_a_body_is_400(serve: Serve) -> None:
     assert client.ended()
 
 
-def test_the_handler_learns_of_a_half_close(serve: Serve) -> None:
+def test_the_handler_sees_a_half_close(serve: Serve) -> None:
     async def handler(request: Request) -> Response:
         while not request.client_closed:
             await sleep(0.002)
@@ -409,7 +411,7 @@ def test_the_handler_learns_of_a_half_close(serve: Serve) -> None:
 
 
 class Watched:
-    """Handlers that tell how they ended."""
+    """Handlers that record how they ended."""
 
     def __init__(self) -> None:
         self.began = threading.Event()
@@ -425,7 +427,7 @@ class Watched:
         try:
             await sleep(1000)
         except Cancelled:
-            self.end("cancelled" if request.client_closed else "not told why")
+            self.end("cancelled" if request.client_closed else "no reason")
             raise
         return Response(200)
 
@@ -485,7 +487,7 @@ class Watched:
         ("stream_awaited", "closed"),
     ],
 )
-def test_who_works_for_a_client_that_is_reset_is_told(serve: Serve, handler: str, how: str) -> None:
+def test_a_handler_ends_when_its_client_is_reset(serve: Serve, handler: str, how: str) -> None:
     watched = Watched()
     running = serve(getattr(watched, handler))
     client = running.connect(receive_buffer=4096)
@@ -498,7 +500,7 @@ def test_who_works_for_a_client_that_is_reset_is_told(serve: Serve, handler: str
 
 
 @pytest.mark.parametrize("handler", ["wait", "read", "stream", "stream_slowly", "stream_awaited"])
-def test_who_works_is_told_when_the_server_ends(serve: Serve, handler: str) -> None:
+def test_a_handler_ends_when_the_server_ends(serve: Serve, handler: str) -> None:
     watched = Watched()
     running = serve(getattr(watched, handler), shutdown_timeout=0.05)
     client = running.connect(receive_buffer=4096)
@@ -522,9 +524,9 @@ def test_who_works_is_told_when_the_server_ends(serve: Serve, handler: str) -> N
         b"bad\r\n\r\n",
         request("/", "Connection: close"),
     ],
-    ids=["idle", "head", "answered", "body", "drain", "handler", "pipeline", "linger", "close"],
+    ids=["idle", "head", "served", "body", "drain", "handler", "pipeline", "linger", "close"],
 )
-def test_a_reset_in_every_state_costs_that_connection_only(serve: Serve, sent: bytes) -> None:
+def test_a_reset_in_any_state_affects_that_connection_only(serve: Serve, sent: bytes) -> None:
     async def handler(request: Request) -> Response:
         if request.path == "/later":
             await sleep(0.2)
@@ -537,13 +539,13 @@ def test_a_reset_in_every_state_costs_that_connection_only(serve: Serve, sent: b
         client = running.connect(receive_buffer=4096)
         if sent:
             client.send(sent)
-        time.sleep(pause)  # either before the server has seen it, or after: both must hold
+        time.sleep(pause)  # the reset comes before the server has seen it, or after: both must hold
         client.reset()
     running.wait_for_connections(1)
     assert other.ask().body == b"ok"
 
 
-# --- what goes wrong in handlers -----------------------------------------------------------------
+# --- errors in handlers --------------------------------------------------------------------------
 
 
 def raise_at_once(request: Request) -> Response:
@@ -586,20 +588,20 @@ def test_a_handler_that_raises_is_500_and_logged_with_its_request(
 
     running = serve(handler)
     other, client = running.connect(), running.connect()
-    answer = client.ask("/broken?x=1")
-    assert answer.status == 500
-    assert b"mistake" not in answer.body
+    response = client.ask("/broken?x=1")
+    assert response.status == 500
+    assert b"mistake" not in response.body
     logged = [record for record in caplog.records if record.levelname == "ERROR"]
     assert [record.getMessage() for record in logged] == ["<GET /broken?x=1 HTTP/1.1> failed"]
     assert logged[0].exc_text is None or "my mistake" in logged[0].exc_text
     assert logged[0].exc_info is not None
     assert str(logged[0].exc_info[1]) == "my mistake"
-    assert client.ask().body == b"hello"  # the connection is kept
+    assert client.ask().body == b"hello"  # the connection is kept alive
     assert other.ask().body == b"hello"
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         None,
         "text",
@@ -630,15 +632,15 @@ def test_a_handler_that_raises_is_500_and_logged_with_its_request(
     ],
     ids=repr,
 )
-def test_an_answer_that_cannot_be_sent_is_500(serve: Serve, answer: object) -> None:
+def test_a_response_that_cannot_be_sent_is_500(serve: Serve, response: object) -> None:
     async def later(request: Request) -> object:
         await sleep(0.001)
-        return answer
+        return response
 
     def handler(request: Request) -> object:
         if request.path == "/fine":
             return hello(request)
-        return later(request) if request.path == "/later" else answer
+        return later(request) if request.path == "/later" else response
 
     client = serve(handler).connect()  # type: ignore[arg-type]
     for target in ("/now", "/later"):
@@ -665,7 +667,7 @@ def test_an_iterator_that_raises_resets_the_connection(
 
 
 @pytest.mark.parametrize("pieces", [[b"abc"], [b"abc", b"defg"], [b"abcdefg"], [], ["text"]])
-def test_an_iterator_that_breaks_its_word_resets_the_connection(
+def test_an_iterator_of_another_length_resets_the_connection(
     serve: Serve, pieces: list[bytes]
 ) -> None:
     running = serve(lambda _: Response(200, iter(pieces), [("Content-Length", "6")]))
@@ -695,7 +697,7 @@ def test_an_asynchronous_iterator_that_raises_resets_the_connection(
 # --- backpressure --------------------------------------------------------------------------------
 
 
-def test_a_slow_reader_gets_all_of_it_and_is_not_run_ahead_of(serve: Serve) -> None:
+def test_a_slow_reader_gets_all_of_it_at_its_own_pace(serve: Serve) -> None:
     made = 0
 
     def pieces() -> Iterator[bytes]:
@@ -728,7 +730,7 @@ def test_a_reader_that_stops_does_not_stop_the_others(serve: Serve) -> None:
 
 
 def test_a_writer_that_does_not_read_is_not_read_either(serve: Serve) -> None:
-    """Requests without end from a client that reads no answer: what is held for it is bounded."""
+    """Endless requests from a client that reads no response: the memory for it is bounded."""
     running = serve(lambda _: Response(200, bytes(100_000)))
     client = running.connect(receive_buffer=4096)
     client.socket.settimeout(1.0)
@@ -759,8 +761,8 @@ def test_five_thousand_connections_at_once(serve: Serve) -> None:
     running.wait_for_connections(0)
 
 
-def test_a_newcomer_and_a_timer_do_not_wait_for_the_whole_backlog(serve: Serve) -> None:
-    """A smoke test of what test_loop.py shows turn by turn; the bound is far from what it takes."""
+def test_a_new_connection_and_a_timer_do_not_wait_for_the_whole_backlog(serve: Serve) -> None:
+    """A smoke test of what test_reactor.py shows turn by turn; the bound is far above the need."""
     seen: list[str] = []
 
     def handler(request: Request) -> Response:
@@ -777,10 +779,10 @@ def test_a_newcomer_and_a_timer_do_not_wait_for_the_whole_backlog(serve: Serve) 
     running.server.reactor.call_soon_threadsafe(
         lambda: running.server.reactor.call_later(0.0, seen.append, "timer")
     )
-    newcomer = running.connect()
-    newcomer.send(request("/new"))
+    new_connection = running.connect()
+    new_connection.send(request("/new"))
     release.set()
-    assert newcomer.read_response().status == 200
+    assert new_connection.read_response().status == 200
     for client in clients:
         client.read_response()
     assert seen.count("/old") == 2000
@@ -888,7 +890,7 @@ EMFILE = """
 """
 
 
-def test_out_of_descriptors_it_neither_ends_nor_spins() -> None:
+def test_a_server_out_of_descriptors_neither_ends_nor_spins() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(EMFILE)],
         stdin=subprocess.PIPE,
@@ -903,8 +905,8 @@ def test_out_of_descriptors_it_neither_ends_nor_spins() -> None:
             clients = [Client(address) for _ in range(100)]
             served = clients[0]
             served.send(request())
-            assert served.read_response().body == b"hello"  # who is in is served
-            time.sleep(1.5)  # in which a loop that spins uses 1.5 s of CPU
+            assert served.read_response().body == b"hello"  # accepted clients are served
+            time.sleep(1.5)  # a loop that spins would use 1.5 s of CPU
             assert served.ask().body == b"hello"
             for client in clients[:90]:
                 client.close()
@@ -953,7 +955,7 @@ def test_a_port_in_use_is_an_oserror_and_leaves_nothing_open(no_leaks: None) -> 
         second.close()
 
 
-# --- ending --------------------------------------------------------------------------------------
+# --- shutting down -------------------------------------------------------------------------------
 
 
 def test_idle_connections_are_closed_at_once_when_the_server_ends(serve: Serve) -> None:
@@ -971,7 +973,7 @@ def test_idle_connections_are_closed_at_once_when_the_server_ends(serve: Serve) 
 
 
 def test_idle_connections_may_have_a_grace(serve: Serve) -> None:
-    """What is on its way when the server ends is answered; who says nothing is closed then."""
+    """A request on its way when the server ends gets its response; silent ones are closed then."""
     running = serve(hello)
     clients = [running.connect() for _ in range(3)]
     assert clients[0].ask().body == b"hello"  # kept alive; the others have not said a word
@@ -982,8 +984,8 @@ def test_idle_connections_may_have_a_grace(serve: Serve) -> None:
     with pytest.raises(ConnectionRefusedError):
         Client(running.address)
     for client in clients[:2]:
-        answer = client.ask()
-        assert (answer.body, answer.get("connection")) == (b"hello", "close")
+        response = client.ask()
+        assert (response.body, response.get("connection")) == (b"hello", "close")
         assert client.ended()
         client.close()
     assert clients[2].ended()
@@ -991,7 +993,7 @@ def test_idle_connections_may_have_a_grace(serve: Serve) -> None:
     assert running.join()
 
 
-def test_the_end_does_not_wait_for_the_grace_where_nobody_is_there(serve: Serve) -> None:
+def test_the_end_does_not_wait_for_the_grace_without_connections(serve: Serve) -> None:
     running = serve(hello)
     with running.connect() as client:
         client.ask()
@@ -1002,8 +1004,8 @@ def test_the_end_does_not_wait_for_the_grace_where_nobody_is_there(serve: Serve)
     assert time.monotonic() - began < 2
 
 
-def test_an_answer_that_is_just_out_does_not_hold_up_the_end(serve: Serve) -> None:
-    """The client's kernel may acknowledge late what it has long received."""
+def test_a_response_that_was_just_sent_does_not_hold_up_the_end(serve: Serve) -> None:
+    """The client's kernel may acknowledge late the bytes that it has long received."""
     for _ in range(2):
         running = serve(hello)
         client = running.connect()
@@ -1018,8 +1020,8 @@ def test_an_answer_that_is_just_out_does_not_hold_up_the_end(serve: Serve) -> No
         assert client.read_to_end().endswith(b"hello")
 
 
-def test_an_answer_of_the_turn_in_which_the_server_ends(serve: Serve) -> None:
-    """It is queued, not yet sent, when `shut_down` looks: it must still arrive, and whole."""
+def test_a_response_of_the_turn_in_which_the_server_ends(serve: Serve) -> None:
+    """It is queued and not sent yet when `shut_down` looks: it must still arrive whole."""
     asked: Future[None] = Future()
     began = threading.Event()
 
@@ -1030,14 +1032,14 @@ def test_an_answer_of_the_turn_in_which_the_server_ends(serve: Serve) -> None:
 
     running = serve(handler)
 
-    def answer_and_end() -> None:
+    def respond_and_end() -> None:
         asked.set_result(None)  # the handler's next step is queued,
         running.server.reactor.call_soon(running.server.shut_down)  # and this right behind it
 
     client = running.connect()
     client.send(request())
     assert began.wait(TIMEOUT)
-    running.server.reactor.call_soon_threadsafe(answer_and_end)
+    running.server.reactor.call_soon_threadsafe(respond_and_end)
     assert client.read_response().body == b"hello"
     before = time.monotonic()
     assert client.ended()
@@ -1053,14 +1055,14 @@ def test_a_handler_may_end_the_server(serve: Serve) -> None:
 
     running = serve(handler)
     client = running.connect()
-    answer = client.ask()
-    assert (answer.body, answer.get("connection")) == (b"hello", "close")
+    response = client.ask()
+    assert (response.body, response.get("connection")) == (b"hello", "close")
     assert client.ended()
     client.close()
     assert running.join()
 
 
-def test_a_running_request_is_answered_when_the_server_ends(serve: Serve) -> None:
+def test_a_running_request_gets_its_response_when_the_server_ends(serve: Serve) -> None:
     began, release = threading.Event(), threading.Event()
 
     async def handler(request: Request) -> Response:
@@ -1078,16 +1080,16 @@ def test_a_running_request_is_answered_when_the_server_ends(serve: Serve) -> Non
     with pytest.raises(ConnectionRefusedError):
         Client(running.address)
     release.set()
-    answer = client.read_response()
-    assert answer.body == b"done"
-    assert answer.get("connection") == "close"
+    response = client.read_response()
+    assert response.body == b"done"
+    assert response.get("connection") == "close"
     assert client.ended()
     client.close()
     assert running.join()
 
 
 def test_pipelined_requests_and_the_end_of_the_server(serve: Serve) -> None:
-    """The one that runs is answered, with close; the ones behind it are not begun."""
+    """The running one gets its response, with close; those behind it are not begun."""
     began, release = threading.Event(), threading.Event()
 
     async def handler(request: Request) -> Response:
@@ -1102,8 +1104,8 @@ def test_pipelined_requests_and_the_end_of_the_server(serve: Serve) -> None:
     assert began.wait(TIMEOUT)
     running.shut_down()
     running.call(release.set)
-    answer = client.read_response()
-    assert (answer.body, answer.get("connection")) == (b"/1", "close")
+    response = client.read_response()
+    assert (response.body, response.get("connection")) == (b"/1", "close")
     assert client.ended()
 
 
@@ -1120,7 +1122,7 @@ def test_a_download_is_finished_when_the_server_ends(serve: Serve) -> None:
     assert running.join()
 
 
-def test_a_second_shut_down_ends_everything(serve: Serve) -> None:
+def test_a_second_shut_down_aborts_everything(serve: Serve) -> None:
     watched = Watched()
     running = serve(watched.wait, shutdown_timeout=1000)
     client = running.connect()
@@ -1163,11 +1165,11 @@ def test_a_hung_thread_does_not_hold_up_the_end(serve: Serve, tmp_path: object) 
     assert began.wait(TIMEOUT)
     running.shut_down()
     assert running.join()
-    os.close(os.open(fifo, os.O_WRONLY))  # let it go
+    os.close(os.open(fifo, os.O_WRONLY))  # release the thread
 
 
 def test_two_servers_on_one_reactor(no_leaks: None) -> None:
-    """The reactor is an argument; who gives it closes it."""
+    """The reactor is an argument; its maker closes it."""
     first = Server(hello)
     second = Server(mirror, reactor=first.reactor)
     one, two = first.listen("127.0.0.1", 0), second.listen("127.0.0.1", 0)
@@ -1186,7 +1188,7 @@ def test_two_servers_on_one_reactor(no_leaks: None) -> None:
     first.reactor.close()
 
 
-def test_refused_clients_can_read_why(serve: Serve) -> None:
+def test_refused_clients_can_read_the_reason(serve: Serve) -> None:
     running = serve(hello, connections=3)
     kept = [running.connect() for _ in range(3)]
     for client in kept:
@@ -1194,10 +1196,10 @@ def test_refused_clients_can_read_why(serve: Serve) -> None:
     for _ in range(5):
         client = running.connect()
         client.send(request("/", method="POST", body=bytes(100_000)))
-        answer = client.read_response()
-        assert answer.status == 503
-        assert answer.get("retry-after") == "1"
-        assert answer.get("connection") == "close"
+        response = client.read_response()
+        assert response.status == 503
+        assert response.get("retry-after") == "1"
+        assert response.get("connection") == "close"
         assert client.ended()
         client.close()
     for client in kept:
@@ -1207,7 +1209,7 @@ def test_refused_clients_can_read_why(serve: Serve) -> None:
     assert running.connect().ask().body == b"hello"
 
 
-def test_nothing_is_left_of_a_thousand_connections(serve: Serve) -> None:
+def test_a_thousand_connections_leave_nothing_behind(serve: Serve) -> None:
     running = serve(hello)
     for _ in range(1000):
         with Client(running.address) as client:
@@ -1216,13 +1218,13 @@ def test_nothing_is_left_of_a_thousand_connections(serve: Serve) -> None:
     assert running.call(lambda: len(running.server.reactor.selector.get_map())) == 2
 
 
-# --- what runs beside the connections ------------------------------------------------------------
+# --- tasks beside the connections ----------------------------------------------------------------
 
 
-def test_what_is_spawned_before_the_loop_runs_beside_the_connections(
+def test_a_task_spawned_before_the_loop_runs_beside_the_connections(
     no_leaks: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It ends with the server, in good order; and who has ended before is forgotten."""
+    """It ends with the server, in good order; a task that has ended before is forgotten."""
     events: list[str] = []
     server = Server(hello)
 
@@ -1259,7 +1261,7 @@ def test_what_is_spawned_before_the_loop_runs_beside_the_connections(
 
 @pytest.mark.parametrize("error", [ValueError("upkeep"), SystemExit(3)])
 @pytest.mark.parametrize("late", [False, True])
-def test_what_is_spawned_and_fails_is_logged_and_nothing_else(
+def test_a_spawned_task_that_fails_is_logged_and_nothing_else(
     serve: Serve, caplog: pytest.LogCaptureFixture, late: bool, error: BaseException
 ) -> None:
     async def fail() -> None:
@@ -1279,17 +1281,17 @@ def test_what_is_spawned_and_fails_is_logged_and_nothing_else(
 
 
 @pytest.mark.parametrize("manner", ["slow", "stubborn", "in the pool"])
-def test_what_is_spawned_does_not_hold_up_the_end(serve: Serve, manner: str) -> None:
-    """It is told; who then takes long, or does not hear, is left to itself."""
+def test_a_spawned_task_does_not_hold_up_the_end(serve: Serve, manner: str) -> None:
+    """It is cancelled; one that then takes long, or ignores that, is not waited for."""
     release = threading.Event()
-    told: list[float] = []
+    cancelled: list[float] = []
 
     async def upkeep() -> None:
         while True:
             try:
                 await (in_pool(release.wait, 5) if manner == "in the pool" else sleep(100))
             except Cancelled:
-                told.append(time.monotonic())
+                cancelled.append(time.monotonic())
                 if manner == "stubborn":
                     continue
                 if manner == "slow":
@@ -1303,12 +1305,12 @@ def test_what_is_spawned_does_not_hold_up_the_end(serve: Serve, manner: str) -> 
     running.shut_down()
     assert running.join()
     assert time.monotonic() - began < 2
-    assert len(told) == 1
+    assert len(cancelled) == 1
     release.set()
 
 
-def test_what_is_spawned_ends_while_others_are_still_answered(serve: Serve) -> None:
-    """And who is spawned only now runs all the same."""
+def test_spawned_tasks_end_while_requests_still_run(serve: Serve) -> None:
+    """A task that is spawned only now runs all the same."""
     events: list[str] = []
     release: Future[None] = Future()
 
@@ -1341,8 +1343,8 @@ def test_what_is_spawned_ends_while_others_are_still_answered(serve: Serve) -> N
     assert running.join()
 
 
-def test_a_thread_that_computes_gives_the_loop_its_turn_soon(serve: Serve) -> None:
-    """By default it would keep the GIL for 5 ms, each time the loop has sent something."""
+def test_a_thread_that_computes_releases_the_gil_soon(serve: Serve) -> None:
+    """By default it would keep the GIL for 5 ms each time the loop has sent something."""
     before = sys.getswitchinterval()
     try:
         sys.setswitchinterval(0.005)

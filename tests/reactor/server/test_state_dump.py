@@ -1,4 +1,4 @@
-"""What the operator is told of a server's state, in every state that it may have."""
+"""The dump of a server's state: idle, busy, crowded, draining."""
 
 import re
 import threading
@@ -16,13 +16,13 @@ async def handler(request: Request) -> Response:
     return Response(200, b"hello")
 
 
-def told(running: Running) -> list[str]:
+def dumped(running: Running) -> list[str]:
     return running.call(lambda: state_dump(running.server)).split("\n")
 
 
-def test_a_server_that_does_nothing(serve: Serve) -> None:
+def test_an_idle_server(serve: Serve) -> None:
     running = serve(handler, connections=7)
-    lines = told(running)
+    lines = dumped(running)
     assert lines[0] == "state of the server:"
     assert re.fullmatch(
         r"loop: 1 sockets ready in this turn, 0 timers and 0 dead ones, 0 callbacks waiting; "
@@ -37,14 +37,14 @@ def test_a_server_that_does_nothing(serve: Serve) -> None:
     ]
 
 
-def test_each_connection_says_what_it_does(serve: Serve) -> None:
+def test_each_connection_has_a_line(serve: Serve) -> None:
     running = serve(handler, connections=9, idle_timeout=70, handler_timeout=0)
     idle, head, working = (running.connect() for _ in range(3))
     idle.ask()
     head.send(b"GET /")
     working.send(request("/never"))
     running.wait_until(lambda: "1 IDLE, 1 HEAD, 1 HANDLER" in state_dump(running.server))
-    lines = told(running)
+    lines = dumped(running)
     assert lines[2].startswith("connections: 3 open of 9 at most (1 IDLE, 1 HEAD, 1 HANDLER), the")
     first, second, third = lines[3:6]
     number = r"[0-9]+\.[0-9]"
@@ -63,7 +63,7 @@ def test_each_connection_says_what_it_does(serve: Serve) -> None:
     assert any(re.fullmatch(sleeping, one) for one in lines)
 
 
-def test_of_many_connections_some_are_named_and_those_that_work_first(serve: Serve) -> None:
+def test_a_few_of_many_connections_are_named_the_busy_ones_first(serve: Serve) -> None:
     running = serve(handler)
     idle = [running.connect() for _ in range(CONNECTIONS + 5)]
     for client in idle:
@@ -71,7 +71,7 @@ def test_of_many_connections_some_are_named_and_those_that_work_first(serve: Ser
     working = running.connect()
     working.send(request("/never"))
     running.wait_until(lambda: "1 HANDLER" in state_dump(running.server))
-    lines = told(running)
+    lines = dumped(running)
     named = [line for line in lines if line.startswith("    127.0.0.1")]
     assert len(named) == CONNECTIONS
     assert "/never" in named[0]
@@ -91,7 +91,7 @@ def test_tasks_the_pool_and_draining(serve: Serve) -> None:
     client = running.connect()
     client.send(request("/never"))
     running.wait_until(lambda: "1 HANDLER" in state_dump(running.server))
-    lines = told(running)
+    lines = dumped(running)
     place = lines.index("tasks beside the connections: 1")
     assert "work (" in lines[place + 1]
     assert __file__ in lines[place + 1]
@@ -101,8 +101,8 @@ def test_tasks_the_pool_and_draining(serve: Serve) -> None:
     running.wait_until(lambda: "1 accepted; draining" in state_dump(running.server))
 
 
-def test_logs_are_told_of(serve: Serve, tmp_path: object) -> None:
+def test_logs_have_a_line_each(serve: Serve, tmp_path: object) -> None:
     with open(f"{tmp_path}/log", "wb") as file:
         running = serve(handler, access_log=file.fileno())
-        assert told(running)[-1] == "access log: 0 lines lost"
+        assert dumped(running)[-1] == "access log: 0 lines lost"
         running.stop()
