@@ -5,7 +5,6 @@ from typing import Final
 LONG_FUNCTIONS: Final = frozenset[str](
     (
         "reactor/server/server.py:Server.__init__",
-        "reactor/web/app/chain.py:_hooks",
         "tests/reactor/web/app/test_application.py:test_groups_have_prefixes_names_and_middlewares_of_their_own",
         "tests/reactor/web/middlewares/test_sessions.py:shop",
         "tests/reactor/web/static/test_files_served.py:build_battlefield",
@@ -34,8 +33,6 @@ REPEATED_CLASSES: Final = frozenset[str](
         "reactor/tasks/operations.py:_Job",
         "reactor/tasks/thread_pool.py:_Job",
         "reactor/web/app/requests.py:Request",
-        "reactor/web/realtime/server_sent_events.py:_Awaited",
-        "reactor/web/realtime/server_sent_events.py:_Iterated",
         "reactor/web/static/directory_reader.py:Entry",
         "reactor/web/static/open_file_cache.py:Entry",
     )
@@ -89,39 +86,20 @@ UNDOCUMENTED: Final = frozenset[str](
         "reactor.testing:ClientResponse.informational",
         "reactor.testing:ClientResponse.status_code",
         "reactor.testing:ClientResponse.trailers",
-        "reactor:Arguments.get_all",
         "reactor:File.closed",
         "reactor:File.release",
         "reactor:FileRegion.release",
         "reactor:Future.remove_callback",
         "reactor:Future.set_exception",
-        "reactor:Group.delete",
-        "reactor:Group.get",
-        "reactor:Group.patch",
-        "reactor:Group.post",
-        "reactor:Group.put",
-        "reactor:text",
     )
 )
 
-LOOSE_OPTIONS: Final = frozenset[str](
-    (
-        "reactor/web/app/application.py:Application.static",
-        "reactor/web/app/application.py:Application.url",
-        "reactor/web/app/group.py:Group.delete",
-        "reactor/web/app/group.py:Group.get",
-        "reactor/web/app/group.py:Group.patch",
-        "reactor/web/app/group.py:Group.post",
-        "reactor/web/app/group.py:Group.put",
-    )
-)
+LOOSE_OPTIONS: Final = frozenset[str](())
 
 # Files, and directories with all that is in them, whose language is to be revised.
 LANGUAGE: Final = frozenset[str](
     (
         "README.md",
-        "docs/middlewares.md",
-        "docs/routing.md",
         "loadtest/apps/",
         "loadtest/benchmarks/",
         "loadtest/clients/",
@@ -143,12 +121,7 @@ LANGUAGE: Final = frozenset[str](
         "reactor/simulator/",
         "reactor/tasks/",
         "reactor/testing/",
-        "reactor/web/app/",
         "reactor/web/compression/",
-        "reactor/web/endpoint.py",
-        "reactor/web/middlewares/",
-        "reactor/web/operations/",
-        "reactor/web/realtime/",
         "reactor/web/semantics/",
         "reactor/web/site/",
         "reactor/web/static/",

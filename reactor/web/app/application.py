@@ -84,7 +84,7 @@ class Application(Group):
     Routes are added with the decorators of Group: `get`, `post`, `put`, `patch`, `delete`, `route`.
     """
 
-    request_class: Final = Request  # of the requests that a server makes for an Application
+    request_class: Final = Request  # the class that a server makes the requests of
 
     def __init__(self, *middlewares: AnyMiddleware, redirect_slashes: bool = False) -> None:
         """Make an application without routes.
