@@ -35,7 +35,7 @@ from loadtest.threaded.transport import BlockingTransport, ThreadLoop
 from reactor.errors import ProtocolError
 from reactor.http.connection import HttpConnection
 from reactor.http.context import Handler, Observer, ServerContext, ServerState
-from reactor.http.states import State
+from reactor.http.states import ConnectionState
 from reactor.limits import Limits
 from reactor.net.listener import ACCEPT_PAUSE, CANNOT_ACCEPT, OUT_OF_RESOURCES
 from reactor.net.stream import RESET_ON_CLOSE
@@ -217,7 +217,7 @@ class ThreadedServer:
             if worker is not None:
                 worker.context.state.draining = True
                 connection = worker.connection
-            if connection is None or connection.state is State.IDLE:
+            if connection is None or connection.state is ConnectionState.IDLE:
                 with suppress(OSError):
                     client.shutdown(socket.SHUT_RD)
 

@@ -37,7 +37,7 @@ from reactor.http.states import (
     TIMEOUTS,
     TRANSITIONS,
     ConnectionSnapshot,
-    State,
+    ConnectionState,
     linger_deadline,
     shorten_linger,
     take_snapshot,
@@ -389,7 +389,7 @@ class HttpConnection:
         self.last_deadline = context.reactor.now + context.limits.linger_total_timeout
         self.enter(LINGER)
 
-    def enter(self, state: State) -> None:
+    def enter(self, state: ConnectionState) -> None:
         """Change the state; the deadline and the reading follow from it."""
         assert state in TRANSITIONS[self.state], f"{self.state!r} to {state!r}"
         self.state = state

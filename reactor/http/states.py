@@ -32,7 +32,7 @@ SHUTDOWN_LINGER: Final = 1.0  # seconds that a client's FIN is waited for when t
 log = logging.getLogger("reactor")
 
 
-class State(IntEnum):
+class ConnectionState(IntEnum):
     """What a connection waits for."""
 
     IDLE = 0  # the next request
@@ -45,9 +45,9 @@ class State(IntEnum):
     CLOSED = 7
 
 
-IDLE, HEAD, BODY, HANDLER, PRODUCE, DRAIN, LINGER, CLOSED = State
+IDLE, HEAD, BODY, HANDLER, PRODUCE, DRAIN, LINGER, CLOSED = ConnectionState
 
-TRANSITIONS: Final[dict[State, frozenset[State]]] = {
+TRANSITIONS: Final[dict[ConnectionState, frozenset[ConnectionState]]] = {
     IDLE: frozenset({HEAD, BODY, HANDLER, PRODUCE, DRAIN, LINGER, CLOSED}),
     HEAD: frozenset({IDLE, DRAIN, LINGER, CLOSED}),
     BODY: frozenset({HANDLER, PRODUCE, CLOSED}),
@@ -64,7 +64,7 @@ READING: Final = frozenset({IDLE, HEAD, BODY, LINGER})  # the socket is read in 
 class ConnectionSnapshot(NamedTuple):
     """A connection at one moment, for reports and tests."""
 
-    state: State
+    state: ConnectionState
     request: Request | None  # in progress
     task: Future[Response] | None  # of a handler that has not returned its response yet
     buffered: int  # bytes that were received and not parsed yet
@@ -89,7 +89,7 @@ class OutgoingBody(Protocol):
 class Connection(Protocol):
     """The part of HttpConnection that its parts use."""
 
-    state: State
+    state: ConnectionState
     transport: Stream
     context: ServerContext
     parser: RequestParser
@@ -106,7 +106,7 @@ class Connection(Protocol):
     def writer(self) -> OutgoingBody | None:
         """The response's body, while it is made and sent piece by piece."""
 
-    def enter(self, state: State) -> None:
+    def enter(self, state: ConnectionState) -> None:
         """Change the state."""
 
     def serve_more(self) -> None:
@@ -193,7 +193,7 @@ def _no_deadline(connection: Connection, now: float) -> float:
     return NEVER
 
 
-DEADLINES: Final[dict[State, Callable[[Connection, float], float]]] = {
+DEADLINES: Final[dict[ConnectionState, Callable[[Connection, float], float]]] = {
     IDLE: _idle_deadline,
     HEAD: _head_deadline,
     BODY: _body_deadline,
@@ -274,7 +274,7 @@ def _time_out_linger(connection: Connection) -> None:
         connection.transport.close()
 
 
-TIMEOUTS: Final[dict[State, Callable[[Connection], Any]]] = {
+TIMEOUTS: Final[dict[ConnectionState, Callable[[Connection], Any]]] = {
     IDLE: _time_out_idle,
     HEAD: _time_out_head,
     BODY: _time_out_body,

@@ -17,7 +17,7 @@ from typing import Final
 
 from reactor.http.connection import HttpConnection
 from reactor.http.context import ServerContext
-from reactor.http.states import State
+from reactor.http.states import ConnectionState
 from reactor.loop.reactor import Reactor
 from reactor.loop.tracer import WAIT, Reason, Tracer
 from reactor.messages.headers import Fields
@@ -90,10 +90,14 @@ class Statistics:
 
     def connections(self) -> dict[str, int]:
         """The number of connections in each state, by its name in lower case. Visits each one."""
-        counts = [0] * len(State)
+        counts = [0] * len(ConnectionState)
         for connection in self._connections:
             counts[connection.state] += 1
-        return {state.name.lower(): counts[state] for state in State if state is not State.CLOSED}
+        return {
+            state.name.lower(): counts[state]
+            for state in ConnectionState
+            if state is not ConnectionState.CLOSED
+        }
 
     def lost_lines(self) -> dict[str, int]:
         """The number of lines that could not be written, by the name of the log."""

@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Final
 
 from reactor.http.connection import HttpConnection
-from reactor.http.states import State
+from reactor.http.states import ConnectionState
 from reactor.loop.describe import describe
 from reactor.loop.scheduler import LoopSnapshot
 from reactor.loop.timers import NEVER
@@ -52,7 +52,7 @@ def _connections(state: ServerSnapshot, now: float) -> Iterator[str]:
     """A line on all of them, and a line for each of a few."""
     connections = state.connections
     counts = Counter(connection.state for connection in connections)
-    states = ", ".join(f"{counts[one]} {one.name}" for one in State if counts[one])
+    states = ", ".join(f"{counts[one]} {one.name}" for one in ConnectionState if counts[one])
     since = next(iter(connections.values()), now)
     yield (
         f"connections: {len(connections)} open of {state.connections_limit} at most"
@@ -60,7 +60,7 @@ def _connections(state: ServerSnapshot, now: float) -> Iterator[str]:
         f"{state.accepted} accepted; {'draining' if state.draining else 'serving'}"
     )
     # In the order of accepting, and those that only wait for a request at the end.
-    named = nsmallest(CONNECTIONS, connections, key=lambda one: one.state is State.IDLE)
+    named = nsmallest(CONNECTIONS, connections, key=lambda one: one.state is ConnectionState.IDLE)
     yield from (f"    {_connection(one, now - connections[one], now)}" for one in named)
     if len(connections) > len(named):
         yield f"    and {len(connections) - len(named)} more"

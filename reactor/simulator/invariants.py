@@ -8,7 +8,7 @@ import selectors
 from typing import Final
 
 from reactor.http.connection import HttpConnection
-from reactor.http.states import BODY, DRAIN, HANDLER, HEAD, IDLE, LINGER, PRODUCE, State
+from reactor.http.states import BODY, DRAIN, HANDLER, HEAD, IDLE, LINGER, PRODUCE, ConnectionState
 from reactor.limits import Limits
 from reactor.loop.reactor import Reactor
 from reactor.loop.timers import NEVER
@@ -32,7 +32,7 @@ class Invariants:
         self._network = network
         self._selector = selector
         self._longest = _longest_deadlines(server.limits)
-        self._states: dict[str, State] = {}
+        self._states: dict[str, ConnectionState] = {}
 
     def check_turn(self) -> None:
         """To be called between two turns. Raises Violation."""
@@ -131,7 +131,7 @@ class Invariants:
         return busy
 
 
-def _longest_deadlines(limits: Limits) -> dict[State, float]:
+def _longest_deadlines(limits: Limits) -> dict[ConnectionState, float]:
     return {
         IDLE: limits.idle_timeout,
         HEAD: limits.head_timeout,

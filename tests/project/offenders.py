@@ -21,7 +21,6 @@ LONG_MODULES: Final = frozenset[str](
 
 REPEATED_CLASSES: Final = frozenset[str](
     (
-        "reactor/http/states.py:State",
         "reactor/http/response_body.py:_Awaited",
         "reactor/http/response_body.py:_Iterated",
         "reactor/loop/reactor.py:Output",
@@ -29,7 +28,6 @@ REPEATED_CLASSES: Final = frozenset[str](
         "reactor/messages/request.py:Request",
         "reactor/messages/response.py:Response",
         "reactor/net/transport.py:Output",
-        "reactor/process/reloader.py:State",
         "reactor/tasks/operations.py:_Job",
         "reactor/tasks/thread_pool.py:_Job",
         "reactor/web/app/requests.py:Request",

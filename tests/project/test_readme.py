@@ -13,7 +13,7 @@ from types import FrameType
 
 import reactor.loop.reactor
 from reactor import Response, Server
-from reactor.http.states import TRANSITIONS, State
+from reactor.http.states import TRANSITIONS, ConnectionState
 from reactor.limits import Limits
 from tests.support.paths import ROOT
 
@@ -26,7 +26,9 @@ def diagram() -> str:
     lines = ["stateDiagram-v2", "    [*] --> IDLE"]
     for state, targets in TRANSITIONS.items():
         for target in sorted(targets):
-            if target is not state and (target is not State.CLOSED or state is State.LINGER):
+            if target is not state and (
+                target is not ConnectionState.CLOSED or state is ConnectionState.LINGER
+            ):
                 lines.append(f"    {state.name} --> {target.name}")
     lines += ["    CLOSED --> [*]", "    note right of CLOSED: a reset leads here from every state"]
     return "\n".join(lines)
@@ -52,12 +54,12 @@ def test_the_diagram_is_made_from_the_transitions() -> None:
 
 def test_every_state_has_its_row() -> None:
     rows = re.findall(r"^\| ([A-Z]+) \|", section("The states of a connection"), re.M)
-    assert rows == [state.name for state in State]
+    assert rows == [state.name for state in ConnectionState]
 
 
 def test_every_state_can_be_left_and_every_state_can_be_lost() -> None:
     for state, targets in TRANSITIONS.items():
-        assert state is State.CLOSED or State.CLOSED in targets
+        assert state is ConnectionState.CLOSED or ConnectionState.CLOSED in targets
 
 
 def test_the_limits_are_a_table() -> None:

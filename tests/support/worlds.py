@@ -11,7 +11,7 @@ from typing import Any
 
 from reactor.http.connection import HttpConnection
 from reactor.http.context import Handler
-from reactor.http.states import State
+from reactor.http.states import ConnectionState
 from reactor.limits import Limits
 from reactor.loop.reactor import Reactor
 from reactor.simulator import Faults, SimClient, SimNetwork, SimResponse, SimWorld
@@ -124,7 +124,7 @@ class CalmWorld(SimWorld):
         return connection
 
     @property
-    def state(self) -> State:
+    def state(self) -> ConnectionState:
         return self.connection().state
 
     def drip(self, client: SimClient, data: bytes, step: int, pause: float) -> None:

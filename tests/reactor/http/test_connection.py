@@ -31,7 +31,7 @@ from reactor.http.states import (
     LINGER,
     PRODUCE,
     TRANSITIONS,
-    State,
+    ConnectionState,
 )
 from reactor.messages.request import Request
 from reactor.net.stream import PAUSED
@@ -1080,6 +1080,6 @@ def test_descriptors_that_have_run_out_come_back() -> None:
 
 
 def test_every_state_has_its_row_and_closed_is_the_end() -> None:
-    assert set(TRANSITIONS) == set(State)
-    assert {state for row in TRANSITIONS.values() for state in row} == set(State)
-    assert not TRANSITIONS[State.CLOSED]
+    assert set(TRANSITIONS) == set(ConnectionState)
+    assert {state for row in TRANSITIONS.values() for state in row} == set(ConnectionState)
+    assert not TRANSITIONS[ConnectionState.CLOSED]
