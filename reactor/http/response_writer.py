@@ -56,6 +56,14 @@ class ResponseWriter:
             self._produce()
             connection.serve_more()
 
+    def abort(self) -> None:
+        """Reset the connection: an error in `proceed` got as far as the loop."""
+        self._connection.transport.abort()
+
+    def describe(self) -> str:
+        """The request, for the log of slow callbacks."""
+        return repr(self._request)
+
     def give_up(self) -> None:
         """The connection is lost: close the body."""
         self._observe()
