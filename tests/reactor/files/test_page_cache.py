@@ -1,6 +1,6 @@
-"""The kernel's word on what is in memory: never a wrong yes, and a no where nobody can tell.
+"""`resident`: never a wrong True, and False where the kernel cannot be asked.
 
-What the kernel says is compared with mincore(2), which tells it page by page.
+The results are compared with mincore(2), which has one for each page.
 """
 
 import ctypes
@@ -33,23 +33,25 @@ def file(tmp_path: Path) -> Iterator[int]:
 
 
 def in_core(descriptor: int) -> list[bool]:
-    """By page: whether mincore(2) has it in memory."""
+    """For each page, whether it is in memory by mincore(2)."""
     size = os.fstat(descriptor).st_size
     library = ctypes.CDLL(None, use_errno=True)
     with mmap.mmap(descriptor, size) as mapped:
         address = ctypes.addressof(view := ctypes.c_char.from_buffer(mapped))
         pages = (ctypes.c_ubyte * (size // PAGESIZE + 1))()
         failed = library.mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), pages)
-        del view  # the mapping cannot be closed while it is looked at
+        del view  # the mapping cannot be closed while it has a view
     assert not failed
     return [bool(page & 1) for page in pages]
 
 
-def test_it_says_what_mincore_says(file: int) -> None:
-    """Of every stretch; but where the kernel does not know the call, no of each."""
+def test_resident_agrees_with_mincore(file: int) -> None:
+    """For every range; where the kernel does not know the call, all results are False."""
     able = resident(file, 0, PAGES * PAGESIZE + 1)
     os.posix_fadvise(file, 50 * PAGESIZE, 70 * PAGESIZE, os.POSIX_FADV_DONTNEED)
-    os.posix_fadvise(file, 100 * PAGESIZE, 0, os.POSIX_FADV_RANDOM)  # no reading ahead
+    os.posix_fadvise(
+        file, 100 * PAGESIZE, 0, os.POSIX_FADV_RANDOM
+    )  # the kernel does not read ahead
     os.pread(file, 1, 110 * PAGESIZE)
     known = in_core(file)
     assert len(known) == PAGES + 1
@@ -61,14 +63,14 @@ def test_it_says_what_mincore_says(file: int) -> None:
                 assert resident(file, offset, end - offset) == here, (first, last)
 
 
-def test_nothing_of_it_is_in_memory(file: int) -> None:
+def test_a_dropped_file_is_not_in_memory(file: int) -> None:
     os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-    if not any(in_core(file)):  # the kernel may keep what it is told to drop
+    if not any(in_core(file)):  # the kernel need not drop the pages
         for offset, count in ((0, 1), (0, PAGES * PAGESIZE), (PAGES * PAGESIZE, 1)):
             assert not resident(file, offset, count)
 
 
-def test_what_is_beyond_the_end_or_a_hole_is_not_in_memory(file: int) -> None:
+def test_bytes_beyond_the_end_or_in_a_hole_are_not_in_memory(file: int) -> None:
     os.ftruncate(file, 100 * PAGESIZE)
     os.ftruncate(file, 200 * PAGESIZE)
     assert not resident(file, 100 * PAGESIZE, 1)
@@ -77,7 +79,7 @@ def test_what_is_beyond_the_end_or_a_hole_is_not_in_memory(file: int) -> None:
     assert not resident(file, 2**62, 10)
 
 
-def test_what_is_no_file_is_not_in_memory(file: int) -> None:
+def test_a_descriptor_of_no_file_is_not_in_memory(file: int) -> None:
     ours, theirs = socket.socketpair()
     reader, writer = os.pipe()
     closed = os.dup(file)
@@ -92,17 +94,17 @@ def test_what_is_no_file_is_not_in_memory(file: int) -> None:
         os.close(writer)
 
 
-@pytest.mark.parametrize("answer", [None, -1])
-def test_where_there_is_no_such_call_the_answer_is_no(
-    file: int, monkeypatch: pytest.MonkeyPatch, answer: int | None
+@pytest.mark.parametrize("result", [None, -1])
+def test_without_the_system_call_the_result_is_false(
+    file: int, monkeypatch: pytest.MonkeyPatch, result: int | None
 ) -> None:
-    call = None if answer is None else lambda *_: answer
+    call = None if result is None else lambda *_: result
     monkeypatch.setattr(reactor.files.page_cache, "_syscall", call)
     assert not resident(file, 0, 1)
 
 
-def test_one_page_too_few_is_no(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel that is made up; the arguments are those of cachestat(2)."""
+def test_one_missing_page_is_false(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel made up by the test; the arguments are those of cachestat(2)."""
     asked: list[tuple[int, ...]] = []
     cached = 0
 
@@ -133,7 +135,7 @@ def test_one_page_too_few_is_no(file: int, monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_numbers_of_simulated_files_never_reach_the_kernel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """They may be those of real ones."""
+    """Real files may have the same numbers."""
 
     def refuse(*_: object) -> int:
         raise Violation("a simulated descriptor has reached the kernel")

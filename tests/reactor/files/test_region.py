@@ -1,4 +1,4 @@
-"""Files that are counted, and looks at the page cache."""
+"""Files and their holders, regions, and looks at the page cache."""
 
 import os
 from collections.abc import Callable, Iterator, Sized
@@ -47,12 +47,12 @@ def test_the_last_holder_closes(path: Path) -> None:
     assert not is_open(descriptor)
 
 
-def test_a_release_too_many_is_an_error_and_closes_nobody_elses_file(path: Path) -> None:
+def test_a_release_too_many_is_an_error_and_closes_no_other_file(path: Path) -> None:
     file = opened(path)
     descriptor = file.descriptor
     file.release()
     other = opened(path)
-    assert other.descriptor == descriptor  # numbers are used again at once
+    assert other.descriptor == descriptor  # the kernel reuses the number at once
     with pytest.raises(ValueError):
         file.release()
     with pytest.raises(ValueError):
@@ -90,8 +90,8 @@ def test_load_reads_all_of_it_or_to_the_end(path: Path) -> None:
     file.release()
 
 
-def test_a_look_is_whole_or_none(path: Path) -> None:
-    """What was just written is in memory, where the file system can tell; else it says no."""
+def test_a_look_finds_all_bytes_or_is_false(path: Path) -> None:
+    """Bytes just written are in memory; where the file system cannot say so, a look is False."""
     file = opened(path)
     into = memoryview(bytearray(1000))
     if file.look(100, into):
@@ -101,14 +101,14 @@ def test_a_look_is_whole_or_none(path: Path) -> None:
     file.release()
 
 
-def test_a_look_where_nobody_can_tell(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_without_rwf_nowait_is_false(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reactor.files.file._NOWAIT", None)
     file = opened(path)
     assert not file.look(0, memoryview(bytearray(10)))
     file.release()
 
 
-def test_a_region_is_a_stretch(path: Path) -> None:
+def test_a_region_is_a_part_of_a_file(path: Path) -> None:
     file = opened(path)
     region = FileRegion(file, 10, 20)
     assert len(region) == 20
@@ -123,7 +123,7 @@ def test_a_region_is_a_stretch(path: Path) -> None:
 
 
 class Watched(File):
-    """Of `size` bytes, all in memory but for some pages; it notes what the kernel is asked.
+    """A file of `size` bytes, all in memory except some pages; it records what the kernel is asked.
 
     `begun` are pages whose reading has begun: the kernel counts them, and has no bytes of them.
     """
@@ -135,7 +135,7 @@ class Watched(File):
         self.looks: list[tuple[int, int]] = []
         self.asked: list[tuple[int, int]] = []
         self.time = 1000.0
-        self.pace = FRESH_SECONDS  # that pass with each look at the clock
+        self.pace = FRESH_SECONDS  # seconds that pass with each look at the clock
 
     def _now(self) -> float:
         self.time += self.pace
@@ -166,7 +166,7 @@ class Watched(File):
 
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Watched]]:
-    """`watch(size)`, and the kernel is asked no more."""
+    """`watch(size)` makes a file that never asks the kernel."""
     files: list[Watched] = []
 
     def make(size: int) -> Watched:
@@ -203,7 +203,7 @@ def test_a_window_is_copied_once_and_from_then_on_asked_for(watched: Watched) ->
     assert not asked
 
 
-def test_a_stretch_of_several_windows_is_asked_for_when_all_were_seen(watched: Watched) -> None:
+def test_several_windows_are_asked_for_when_all_were_seen(watched: Watched) -> None:
     begin, count = 100, 2 * WINDOW_BYTES  # touches three, the first and the last in part
     for _ in range(2):
         assert watched.in_memory(begin, count)
@@ -216,7 +216,7 @@ def test_a_stretch_of_several_windows_is_asked_for_when_all_were_seen(watched: W
     assert watched.calls() == ([], [(0, 3 * WINDOW_BYTES)])
 
 
-def test_what_was_found_a_moment_ago_is_not_asked_for(watched: Watched) -> None:
+def test_a_window_found_a_moment_ago_is_not_asked_for(watched: Watched) -> None:
     watched.pace = 0.0
     everything = [(number * WINDOW_BYTES, WINDOW_BYTES) for number in range(3)]
     for stretch in everything:
@@ -235,7 +235,7 @@ def test_what_was_found_a_moment_ago_is_not_asked_for(watched: Watched) -> None:
     assert watched.calls() == ([], [everything[2]]), "that one and no other"
 
 
-def test_a_look_in_vain_ends_what_is_fresh(watched: Watched) -> None:
+def test_a_failed_look_ends_what_is_fresh(watched: Watched) -> None:
     watched.pace = 0.0
     assert watched.in_memory(0, WINDOW_BYTES)
     watched.missing = watched.begun = {WINDOW_BYTES // PAGESIZE}
@@ -275,10 +275,10 @@ def test_a_part_of_a_window_says_nothing_about_the_rest(
         assert not asked
 
 
-def test_what_was_dropped_from_memory_is_noticed_and_ends_it_for_the_whole_file(
+def test_a_dropped_page_is_noticed_and_ends_it_for_the_whole_file(
     watched: Watched,
 ) -> None:
-    """Who reads a missing page makes others be read ahead, and those are counted at once."""
+    """Reading a missing page makes the kernel read others ahead, which it counts at once."""
     for window in range(3):
         assert watched.in_memory(window * WINDOW_BYTES, WINDOW_BYTES)
     watched.missing = {WINDOW_BYTES // PAGESIZE, 2 * WINDOW_BYTES // PAGESIZE}
@@ -296,8 +296,8 @@ def test_what_was_dropped_from_memory_is_noticed_and_ends_it_for_the_whole_file(
     assert watched.calls() == ([], [(0, WINDOW_BYTES)])
 
 
-def test_a_short_look_in_vain_ends_it_as_well(watched: Watched) -> None:
-    """The kernel begins to read what it was asked for, and what is behind it."""
+def test_a_short_failed_look_ends_it_as_well(watched: Watched) -> None:
+    """The kernel begins to read the bytes that it was asked for, and those behind them."""
     assert watched.in_memory(0, WINDOW_BYTES)
     watched.missing = watched.begun = {3, 4, 5}
     assert not watched.look(3 * PAGESIZE, memoryview(bytearray(10)))
@@ -307,7 +307,7 @@ def test_a_short_look_in_vain_ends_it_as_well(watched: Watched) -> None:
 @given(data=st.data())
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_in_memory_is_never_wrong(watch: Callable[[int], Watched], data: st.DataObject) -> None:
-    """Whatever the kernel drops, and reads again because we have asked for it: nobody else does."""
+    """For any pages that the kernel drops, and reads again because we have asked for them."""
     file = watch(2 * WINDOW_BYTES + 5 * PAGESIZE + 1)
     last = file.size // PAGESIZE
     for _ in range(data.draw(st.integers(1, 12))):
@@ -332,7 +332,7 @@ def test_in_memory_is_never_wrong(watch: Callable[[int], Watched], data: st.Data
             file.missing, file.begun = set(), set()
 
 
-def test_what_is_remembered_has_a_bound(watch: Callable[[int], Watched]) -> None:
+def test_the_number_of_remembered_windows_has_a_bound(watch: Callable[[int], Watched]) -> None:
     file = watch((SEEN_WINDOWS + 2) * WINDOW_BYTES)
     for window in (SEEN_WINDOWS, SEEN_WINDOWS + 1):
         for _ in range(2):
@@ -355,30 +355,30 @@ def test_a_real_file_in_memory_and_dropped_from_it(
         os.fsync(writer.fileno())
     file = opened(path)
     windows = [(0, WINDOW_BYTES), (WINDOW_BYTES, 100_000)]
-    tells = file.look(0, memoryview(bytearray(1)))  # tmpfs does not, nor does an old kernel
+    can_say = file.look(0, memoryview(bytearray(1)))  # False on tmpfs, and with an old kernel
     for _ in range(3):
-        assert [file.in_memory(*window) for window in windows] == [tells, tells]
+        assert [file.in_memory(*window) for window in windows] == [can_say, can_say]
     assert not file.in_memory(WINDOW_BYTES, 100_000 + PAGESIZE), "beyond its end"
-    assert [file.in_memory(*window) for window in windows] == [tells, tells]
+    assert [file.in_memory(*window) for window in windows] == [can_say, can_say]
     os.posix_fadvise(file.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    if not file.in_memory(0, WINDOW_BYTES):  # the kernel may keep what it is told to drop
+    if not file.in_memory(0, WINDOW_BYTES):  # the kernel need not drop the pages
         assert len(file._seen) == 0
     assert file.load(0, WINDOW_BYTES) == bytes(WINDOW_BYTES)
-    assert file.in_memory(0, WINDOW_BYTES) == tells
+    assert file.in_memory(0, WINDOW_BYTES) == can_say
     file.release()
 
 
 @pytest.mark.parametrize("cause", ["no such call", "not permitted", "not Linux"])
-def test_where_the_kernel_cannot_be_asked_each_time_is_a_look(
+def test_without_cachestat_each_time_is_a_look(
     path: Path, monkeypatch: pytest.MonkeyPatch, cause: str
 ) -> None:
     monkeypatch.setattr("reactor.files.file.FRESH_SECONDS", 0.0)
-    answer = None if cause == "not Linux" else lambda *_: -1
-    monkeypatch.setattr("reactor.files.page_cache._syscall", answer)
+    syscall = None if cause == "not Linux" else lambda *_: -1
+    monkeypatch.setattr("reactor.files.page_cache._syscall", syscall)
     file = opened(path)
-    tells = file.look(0, memoryview(bytearray(1)))
+    can_say = file.look(0, memoryview(bytearray(1)))
     for _ in range(3):
-        assert file.in_memory(0, file.size) == tells
+        assert file.in_memory(0, file.size) == can_say
     os.truncate(path, 100)
     assert not file.in_memory(0, file.size)
     file.release()
@@ -387,18 +387,18 @@ def test_where_the_kernel_cannot_be_asked_each_time_is_a_look(
 # --- parts ---------------------------------------------------------------------------------------
 
 
-def test_parts_have_a_length_and_let_go_of_each_region_once(path: Path) -> None:
+def test_parts_have_a_length_and_release_each_region_once(path: Path) -> None:
     file = opened(path)
     parts = MultiRegion([b"abc", FileRegion(file.hold(), 5, 20), b"", FileRegion(file, 0, 0)])
     assert (len(parts), parts.length) == (23, 23)
     parts.release()
     assert file.closed
     parts.release()
-    assert len(parts) == 23  # as the head has said
+    assert len(parts) == 23  # the length in the head
     assert len(MultiRegion([])) == 0
 
 
-def test_parts_are_the_callers_list_no_longer(path: Path) -> None:
+def test_parts_are_a_copy_of_the_list(path: Path) -> None:
     file = opened(path)
     mine: list[bytes | FileRegion] = [FileRegion(file, 0, 10)]
     parts = MultiRegion(mine)
@@ -407,6 +407,6 @@ def test_parts_are_the_callers_list_no_longer(path: Path) -> None:
     assert file.closed
 
 
-def test_parts_of_what_comes_once() -> None:
+def test_parts_of_an_iterator() -> None:
     pieces = (piece for piece in (b"ab", b"c"))
     assert len(MultiRegion(pieces)) == 3  # type: ignore[arg-type]  # as a handler without types would

@@ -1,4 +1,4 @@
-"""The access log: its lines, what is escaped in them, and that no disk is ever waited for."""
+"""The access log: its lines and formats, and how they are escaped."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def hello(request: Request) -> Response:
 
 
 def summary(lines: list[str]) -> list[str]:
-    """From the request on."""
+    """The part of each line from the request on."""
     for line in lines:
         assert LINE.fullmatch(line), line
     return [line[line.index('"') :] for line in lines]
@@ -69,7 +69,7 @@ def test_one_line_a_request_in_their_order(serve: Serve, log: PipeLog) -> None:
     ]
 
 
-def test_what_was_no_request_is_logged_too(serve: Serve, log: PipeLog) -> None:
+def test_bytes_that_are_no_request_are_logged_too(serve: Serve, log: PipeLog) -> None:
     running = serve(hello, access_log=log.writer)
     for sent in (
         b"nonsense\r\n\r\n",
@@ -104,7 +104,9 @@ def test_what_was_no_request_is_logged_too(serve: Serve, log: PipeLog) -> None:
         ("/~!$&'()*+,;=:@", "/~!$&'()*+,;=:@"),
     ],
 )
-def test_a_line_is_a_line(serve: Serve, log: PipeLog, target: str, logged: str | None) -> None:
+def test_each_target_is_one_line(
+    serve: Serve, log: PipeLog, target: str, logged: str | None
+) -> None:
     running = serve(hello, access_log=log.writer)
     running.connect().ask(target)
     lines = summary(log.end(running))
@@ -121,8 +123,8 @@ def test_escape_leaves_nothing_dangerous() -> None:
     assert escape("plain /text?x=1") == "plain /text?x=1"
 
 
-def test_requests_that_do_not_end_well(serve: Serve, log: PipeLog) -> None:
-    """500, 503, 408, an answer that is cut: each has its line."""
+def test_requests_that_fail(serve: Serve, log: PipeLog) -> None:
+    """500, 503, 408, a response that is cut: each has its line."""
 
     async def handler(request: Request) -> Response:
         if request.path == "/500":
@@ -174,14 +176,17 @@ class World:
     def log(self, form: str) -> Observer:
         return line_writer(form, self.lines.append, self.wall, self.reactor)
 
-    def line(self, form: str, request: Request, **answer: Any) -> str:
-        """Of an answer that took 1.234567 s."""
+    def line(self, form: str, request: Request, **response: Any) -> str:
+        """The line of a response that took 1.234567 s."""
         observe = self.log(form)
         request.started = self.time
         self.time += 1.234567
         self.reactor.now = self.time
         observe(
-            request, answer.get("status", 200), answer.get("fields", ()), answer.get("size", 13)
+            request,
+            response.get("status", 200),
+            response.get("fields", ()),
+            response.get("size", 13),
         )
         self.time -= 1.234567
         return self.lines.pop()
@@ -253,7 +258,7 @@ def test_every_atom(world: World, monkeypatch: pytest.MonkeyPatch, atom: str, sh
     )
 
 
-def test_what_is_not_there_is_a_dash(world: World) -> None:
+def test_a_missing_value_is_a_dash(world: World) -> None:
     form = "%(u)s %(b)s %(B)s %(f)s %(a)s [%(q)s]"
     assert world.line(form, asked(target="/"), size=0) == "- - 0 - - []\n"
     nothing = Request("", "nonsense", "", "", 1, Headers())
@@ -264,7 +269,7 @@ def test_what_is_not_there_is_a_dash(world: World) -> None:
 @pytest.mark.parametrize(
     "credentials", ["Basic !", "Basic gA==", "Bearer YWxpY2U6c2VjcmV0", "Basic", "Basic Og=="]
 )
-def test_who_does_not_say_who_it_is_is_nobody(world: World, credentials: str) -> None:
+def test_a_client_without_a_user_name_is_a_dash(world: World, credentials: str) -> None:
     assert world.line("%(u)s", asked(Authorization=credentials)) == "-\n"
 
 
@@ -294,7 +299,7 @@ def test_a_wrong_format_is_refused(world: World, form: str, wrong: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["common", "combined", "json", "%(h)s"])
-def test_a_right_format_is_returned(form: str) -> None:
+def test_a_valid_format_is_returned(form: str) -> None:
     assert check_format(form) == form
 
 
@@ -311,7 +316,7 @@ def test_common_and_combined(world: World) -> None:
     assert world.line("combined", asked(**BROWSER)) == common + rest
 
 
-def test_json_has_all_of_it(world: World) -> None:
+def test_json_has_all_members(world: World) -> None:
     fields = [("x-request-ID", "r1")]
     line = world.line("json", asked(**BROWSER), status=404, fields=fields)
     assert line.endswith("}\n")
@@ -331,7 +336,7 @@ def test_json_has_all_of_it(world: World) -> None:
     }
 
 
-def test_json_of_what_was_no_request(world: World) -> None:
+def test_json_of_bytes_that_are_no_request(world: World) -> None:
     nothing = Request("", 'non"sense\x00', "", "", 1, Headers())
     found = json.loads(world.line("json", nothing, status=400))
     assert found["target"] == 'non"sense\x00'
@@ -339,7 +344,7 @@ def test_json_of_what_was_no_request(world: World) -> None:
     assert [found[name] for name in empty] == [None] * len(empty)
 
 
-def test_a_request_id_is_the_answers_or_its_own_or_the_clients(world: World) -> None:
+def test_a_request_id_is_that_of_the_response_or_its_own_or_the_clients(world: World) -> None:
     def logged(request: Request, *fields: tuple[str, str]) -> Any:
         return json.loads(world.line("json", request, fields=fields))["request_id"]
 
@@ -348,12 +353,12 @@ def test_a_request_id_is_the_answers_or_its_own_or_the_clients(world: World) -> 
     assert logged(request) == "client's"
     request.id = "own"
     assert logged(request) == "own"
-    assert logged(request, ("Content-Type", "x"), ("X-Request-Id", "answer's")) == "answer's"
+    assert logged(request, ("Content-Type", "x"), ("X-Request-Id", "response's")) == "response's"
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.4994, 0.7499, 0.75, 0.9999, 1.7499999999, 3599.9999])
 def test_json_times_are_of_the_millisecond(world: World, offset: float) -> None:
-    """Whether or not the second was formatted before: a line of a long answer comes alone."""
+    """Also when the second was not formatted before: the line of a long response comes alone."""
     observe = world.log("json")
     for step in (0.0, offset):
         world.time = 1000.0 + step
@@ -363,7 +368,7 @@ def test_json_times_are_of_the_millisecond(world: World, offset: float) -> None:
     assert 0 <= WALL + offset - found.timestamp() < 0.001001
 
 
-def test_the_date_is_of_now_where_nothing_was_answered_for_a_while(world: World) -> None:
+def test_the_date_is_fresh_after_a_while_without_responses(world: World) -> None:
     observe = world.log("%(t)s")
     observe(asked(), 200, (), 0)
     world.time = world.reactor.now = 1090.0
@@ -371,7 +376,7 @@ def test_the_date_is_of_now_where_nothing_was_answered_for_a_while(world: World)
     assert world.lines == ["[14/Nov/2023:22:13:20 +0000]\n", "[14/Nov/2023:22:14:50 +0000]\n"]
 
 
-def test_who_is_not_to_be_logged_is_not(world: World) -> None:
+def test_a_request_that_is_not_to_be_logged_is_not(world: World) -> None:
     request = asked()
     request.logged = False
     for form in ("common", "combined", "json", "%(h)s"):
@@ -387,10 +392,10 @@ ALL_ATOMS = "|".join(
 
 
 @given(method=EVIL, target=EVIL, client=EVIL, host=EVIL, value=VALUE, identifier=EVIL, refused=...)
-def test_whatever_a_client_sends_is_one_line(
+def test_any_bytes_of_a_client_are_one_line(
     method: str, target: str, client: str, host: str, value: str, identifier: str, refused: bool
 ) -> None:
-    """No quote, no end of line, no control character; JSON is what went in, to the letter."""
+    """No quote, no line feed, no control character; JSON decodes to the original text."""
     world = World()
     try:
         request = asked(method, target, X=value, Referer=value, User_Agent=value)

@@ -1,4 +1,4 @@
-"""The error log: its records, that none can be forged, and that the loop never waits for it."""
+"""The error log: its records, which cannot be forged, and a loop that never waits for it."""
 
 import logging
 import os
@@ -35,7 +35,7 @@ class Written:
         log.addHandler(self.error_log)
 
     def records(self) -> list[list[str]]:
-        """The lines of each, without its time; a line that is not indented begins one."""
+        """The lines of each record, without its time; indented lines belong to the one before."""
         found: list[list[str]] = []
         for line in self.path.read_bytes().decode().split("\n")[:-1]:
             if line.startswith("    "):
@@ -101,7 +101,7 @@ def test_a_request_id_is_in_its_record(written: Written) -> None:
     ]
 
 
-def test_arguments_that_do_not_fit_are_told_and_stop_nothing(
+def test_arguments_that_do_not_fit_are_reported_and_stop_nothing(
     written: Written, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = {"msg": "%d", "args": ("no number",), "name": "n", "levelname": "ERROR"}
@@ -112,8 +112,8 @@ def test_arguments_that_do_not_fit_are_told_and_stop_nothing(
 
 
 @given(message=st.text(max_size=60), identifier=st.text(max_size=20))
-def test_no_text_is_another_record(message: str, identifier: str) -> None:
-    """Whatever it has in it: one line that begins a record, and all the others indented."""
+def test_no_text_passes_for_another_record(message: str, identifier: str) -> None:
+    """For any text, one line begins a record, and all others are indented."""
     reader, writer = os.pipe()
     try:
         error_log = ErrorLog(LogFile(writer))
@@ -171,7 +171,7 @@ def numbers(text: str) -> list[int]:
     return [int(one) for one in re.findall(r"number ([0-9]+)", text)]
 
 
-def test_records_of_a_run_are_all_there_in_their_order(no_leaks: None, tmp_path: Path) -> None:
+def test_all_records_of_a_run_are_there_in_their_order(no_leaks: None, tmp_path: Path) -> None:
     file = LogFile.open(str(tmp_path / "log"))
     running = Running(file)
     log.error("beside it")
@@ -192,12 +192,12 @@ def test_records_of_a_run_are_all_there_in_their_order(no_leaks: None, tmp_path:
 
 
 def test_a_disk_that_is_stuck_does_not_hold_the_loop(no_leaks: None) -> None:
-    """Nor does a thread that waits for it with a record of its own."""
+    """A thread that waits for it with a record of its own does not hold the loop either."""
     pipe = PipeLog()
     pipe.go.clear()
     running = Running(LogFile(pipe.writer), log_bytes=100_000)
     with Client(running.address) as client, Client(running.address) as other:
-        client.ask("/2000")  # more than a pipe holds, and than may be held
+        client.ask("/2000")  # more than a pipe holds, and more than `log_bytes`
         other.send(b"GET /1-thread HTTP/1.1\r\nHost: t\r\n\r\n")
         time.sleep(0.1)
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Lines to a file: batches, their order, what is lost, and that no disk is ever waited for."""
+"""The log writer: batches, their order, lost lines, and a loop that never waits for a disk."""
 
 import logging
 import os
@@ -80,8 +80,8 @@ def test_lines_are_written_in_batches_and_soon(serve: Serve, log: PipeLog) -> No
     assert time.monotonic() < began + BATCH_SECONDS + 10
 
 
-def test_nothing_is_lost_at_the_end(serve: Serve, log: PipeLog) -> None:
-    """Lines in memory, a batch on its way to a thread, a batch being written: in their order."""
+def test_no_line_is_lost_at_the_end(serve: Serve, log: PipeLog) -> None:
+    """Lines in memory, a batch on its way to a thread, a batch being written: all in order."""
     running = serve(lambda request: hello(request), access_log=log.writer)
     client = running.connect()
     for number in range(2000):
@@ -90,7 +90,7 @@ def test_nothing_is_lost_at_the_end(serve: Serve, log: PipeLog) -> None:
 
 
 def test_a_disk_that_is_stuck_does_not_stop_the_server(serve: Serve, log: PipeLog) -> None:
-    """Lines beyond the limit are lost, counted, and the count is told; the order is kept."""
+    """Lines beyond the limit are lost and counted, and the count is logged; the order is kept."""
     running = serve(hello, access_log=log.writer, log_bytes=100_000)
     client = running.connect()
     log.go.clear()
@@ -104,17 +104,17 @@ def test_a_disk_that_is_stuck_does_not_stop_the_server(serve: Serve, log: PipeLo
     log.go.set()
     client.ask("/last")
     lines = log.end(running)
-    told = [line for line in lines if line.startswith("# ")]
+    counts = [line for line in lines if line.startswith("# ")]
     kept = [line for line in lines if not line.startswith("# ")]
-    assert sum(int(line.split()[1]) for line in told) + len(kept) == total + 2
-    assert told
-    assert "lines were lost: the log could not be written" in told[0]
+    assert sum(int(line.split()[1]) for line in counts) + len(kept) == total + 2
+    assert counts
+    assert "lines were lost: the log could not be written" in counts[0]
     numbers = [int(m[1]) for line in kept if (m := re.search(r"/([0-9]+) HTTP", line))]
     assert numbers == sorted(numbers)
 
 
 def test_a_pool_that_is_busy_loses_no_lines(serve: Serve, log: PipeLog) -> None:
-    """The one thread hangs, the one place is taken, and the log's job is turned away: later."""
+    """The one thread hangs, the one place is taken, and the log's job is refused and made later."""
     gate = threading.Event()
 
     async def handler(request: Request) -> Response:
@@ -165,7 +165,7 @@ def test_lines_of_any_text_are_utf_8(world: World) -> None:
 
 
 def test_without_a_delay_a_line_leaves_though_the_loop_does_not_turn(world: World) -> None:
-    """It is a thread that writes: the last words before a loop hangs are read."""
+    """A thread writes it: the last lines before a loop hangs can be read."""
     writer = world.writer(delay=0.0)
     writer.write("now\n")
     until = time.monotonic() + TIMEOUT
@@ -186,7 +186,7 @@ def test_a_line_of_another_thread_is_there_when_it_goes_on(world: World) -> None
 
 
 def test_a_renamed_file_is_left_and_no_line_is_lost(world: World) -> None:
-    """Lines come without end while the file is renamed again and again; each is whole, in one."""
+    """Lines are written while the file is renamed again and again; each is whole, in one file."""
     writer = world.writer(delay=0.001)
     old: list[Path] = []
     count = 0
@@ -207,7 +207,7 @@ def test_a_renamed_file_is_left_and_no_line_is_lost(world: World) -> None:
     assert numbers == list(range(count))
 
 
-def test_a_file_opened_anew_has_the_same_number_and_stays_ours(world: World) -> None:
+def test_a_reopened_file_has_the_same_descriptor_and_is_not_inherited(world: World) -> None:
     before = world.file.descriptor
     world.path.unlink()
     world.file.reopen()
@@ -216,7 +216,7 @@ def test_a_file_opened_anew_has_the_same_number_and_stays_ours(world: World) -> 
     assert not os.get_inheritable(before)
 
 
-def test_a_file_that_cannot_be_opened_anew_is_kept(
+def test_a_file_that_cannot_be_reopened_is_kept(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     writer = world.writer()
@@ -232,7 +232,7 @@ def test_a_file_that_cannot_be_opened_anew_is_kept(
     assert moved.read_text() == "still here\n"
 
 
-def test_what_has_no_path_is_not_opened_anew(world: World) -> None:
+def test_a_log_without_a_path_is_not_reopened(world: World) -> None:
     reader, end = os.pipe()
     try:
         before = os.fstat(end)
@@ -243,8 +243,8 @@ def test_what_has_no_path_is_not_opened_anew(world: World) -> None:
         os.close(end)
 
 
-def test_the_count_of_what_was_lost_is_lost_with_its_line_and_told_again(world: World) -> None:
-    """A disk is full for a while: in the end the lines that are there and those told of are all."""
+def test_a_count_that_is_lost_with_its_line_is_reported_again(world: World) -> None:
+    """A disk is full for a while: in the end the written and the reported lines are all lines."""
     writer = world.writer(delay=0.001)
     good = world.file.descriptor
     bad = os.open(world.path, os.O_RDONLY)
@@ -261,7 +261,7 @@ def test_the_count_of_what_was_lost_is_lost_with_its_line_and_told_again(world: 
         world.file.descriptor = good
         os.close(bad)
     lines = world.path.read_text().splitlines()
-    told = [int(line.split()[1]) for line in lines if line.startswith("# ")]
-    assert sum(told) == 5
+    counts = [int(line.split()[1]) for line in lines if line.startswith("# ")]
+    assert sum(counts) == 5
     assert [line for line in lines if not line.startswith("# ")] == ["kept"]
     assert writer.lost == 5

@@ -1,4 +1,4 @@
-"""The numbers of a server: what is counted, from when on, and that nobody pays who does not ask."""
+"""The statistics of a server: its counters, their beginning, and the times of the loop."""
 
 import threading
 import time
@@ -55,7 +55,7 @@ def counted(running: Running, handler: Handler) -> dict[tuple[str, int], int]:
     )
 
 
-def test_each_answer_is_counted_once(serve: Serve) -> None:
+def test_each_response_is_counted_once(serve: Serve) -> None:
     handler = Handler()
     running = serve(handler, handler_timeout=0.2)
     client = running.connect()
@@ -90,7 +90,7 @@ def test_each_answer_is_counted_once(serve: Serve) -> None:
     assert 0.23 <= statistics.duration_seconds < 60
 
 
-def test_a_methods_name_is_one_of_https(serve: Serve) -> None:
+def test_an_unknown_method_is_counted_as_other(serve: Serve) -> None:
     """A middleware may put anything there; the number of counters stays what it is."""
 
     class Odd(Handler):
@@ -130,8 +130,8 @@ def test_connections_are_counted_by_their_state(serve: Serve) -> None:
     assert running.call(lambda: handler.statistics.accepted) == 3
 
 
-def test_bytes_are_those_of_the_sockets(serve: Serve) -> None:
-    """Heads and framing included, in both directions, however large the body."""
+def test_bytes_are_counted_at_the_sockets(serve: Serve) -> None:
+    """Heads and framing are included, in both directions, for bodies of any size."""
     handler = Handler()
     running = serve(handler)
     client = running.connect()
@@ -164,8 +164,8 @@ def test_the_pools_queue_is_seen(serve: Serve) -> None:
     running.wait_until(lambda: handler.statistics.pool == (1, 1, 0, 0, 0))
 
 
-def test_counting_begins_when_it_is_asked_for(serve: Serve) -> None:
-    """Until then the connection calls nobody, and nothing watches the loop's waits."""
+def test_counting_begins_when_statistics_are_asked_for(serve: Serve) -> None:
+    """Until then the connection calls no observer, and no tracer watches the loop's waits."""
     running = serve(lambda request: Response(200))
     server = running.server
     client = running.connect()
@@ -180,7 +180,7 @@ def test_counting_begins_when_it_is_asked_for(serve: Serve) -> None:
     assert running.call(lambda: statistics.loop.turns) > 0
 
 
-def test_the_log_is_told_as_well(serve: Serve, tmp_path: Any) -> None:
+def test_the_access_log_is_written_as_well(serve: Serve, tmp_path: Any) -> None:
     with open(tmp_path / "log", "wb") as file:
         handler = Handler()
         running = serve(handler, access_log=file.fileno())
@@ -191,7 +191,7 @@ def test_the_log_is_told_as_well(serve: Serve, tmp_path: Any) -> None:
     assert '"GET /x HTTP/1.1" 200 0' in (tmp_path / "log").read_text()
 
 
-def test_what_prepare_raises_the_server_raises(no_leaks: None) -> None:
+def test_an_error_of_prepare_ends_the_start_of_the_server(no_leaks: None) -> None:
     class Unready(Handler):
         def prepare(self, server: Server) -> None:
             assert server.limits.connections
@@ -241,7 +241,7 @@ def clock() -> Iterator[Clock]:
     clock.reactor.close()
 
 
-def test_busy_is_what_is_not_waited(clock: Clock) -> None:
+def test_busy_time_is_time_without_waiting(clock: Clock) -> None:
     for _ in range(100):
         clock.turn(waits=0.3, works=0.1)
     clock.turn(waits=1000, works=0)
@@ -263,7 +263,7 @@ def test_lag_and_utilisation_are_of_the_last_window(clock: Clock) -> None:
 
 
 def test_a_loop_that_sleeps_has_no_lag(clock: Clock) -> None:
-    """Nothing turns the window over meanwhile; who asks does."""
+    """No turn ends the window meanwhile; reading the figures does."""
     clock.turn(waits=0, works=5)
     clock.turn(waits=3600, works=0)
     assert clock.times.lag == 5
