@@ -1,4 +1,4 @@
-"""Several coroutines at once, and one in time: order, errors, cancelling, and who ends first."""
+"""gather, timeout and first_of: order, errors, cancelling, cleaning up."""
 
 import gc
 from collections.abc import Awaitable, Callable, Iterator
@@ -34,7 +34,7 @@ async def fail(error: BaseException, seconds: float = 0.0) -> Any:
 
 
 class Watched:
-    """Coroutines that say when they begin, are cancelled, and have cleaned up."""
+    """Coroutines that record when they begin, are cancelled, and have cleaned up."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -59,10 +59,10 @@ def watched(world: World) -> Watched:
     return Watched(world)
 
 
-# --- several at once -----------------------------------------------------------------------------
+# --- gather --------------------------------------------------------------------------------------
 
 
-def test_results_come_in_the_order_given_not_in_that_of_their_coming(world: World) -> None:
+def test_results_are_in_the_order_of_the_arguments(world: World) -> None:
     async def parent() -> tuple[Any, ...]:
         return await gather(give("a", 3), give("b", 1), give("c"), give("d", 2))
 
@@ -71,7 +71,7 @@ def test_results_come_in_the_order_given_not_in_that_of_their_coming(world: Worl
     assert task.result() == ("a", "b", "c", "d")
 
 
-def test_nothing_and_what_waits_for_nothing(world: World) -> None:
+def test_no_children_and_children_that_never_wait(world: World) -> None:
     async def parent() -> None:
         assert await gather() == ()
         assert await gather(give(1)) == (1,)
@@ -83,7 +83,7 @@ def test_nothing_and_what_waits_for_nothing(world: World) -> None:
     task.result()
 
 
-def test_whatever_can_be_awaited_can_be_gathered(world: World) -> None:
+def test_every_awaitable_can_be_gathered(world: World) -> None:
     future: Future[str] = Future()
 
     async def parent() -> tuple[Any, ...]:
@@ -125,7 +125,7 @@ def test_the_first_error_cancels_the_others_and_waits_for_them(
     assert not timers(world)
 
 
-def test_who_does_not_clean_up_in_time_is_closed(world: World, watched: Watched) -> None:
+def test_a_child_that_does_not_clean_up_in_time_is_closed(world: World, watched: Watched) -> None:
     async def parent() -> None:
         await gather(watched.wait("slow", 100, cleaning=50), fail(KeyError("k"), 1))
 
@@ -136,7 +136,7 @@ def test_who_does_not_clean_up_in_time_is_closed(world: World, watched: Watched)
     assert watched.said == ["slow begins", "slow is cancelled"]
 
 
-def test_what_else_fails_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_further_errors_are_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
     async def breaks_when_cancelled() -> None:
         try:
             await sleep(100)
@@ -195,7 +195,7 @@ def test_an_error_can_be_caught_and_the_parent_goes_on(world: World) -> None:
 
 
 @pytest.mark.parametrize("cleaning", [0.0, 0.5, 50.0])
-def test_cancelling_who_waits_cancels_all_and_waits_for_them(
+def test_cancelling_the_parent_cancels_all_and_waits_for_them(
     world: World, watched: Watched, cleaning: float
 ) -> None:
     async def parent() -> None:
@@ -216,7 +216,7 @@ def test_cancelling_who_waits_cancels_all_and_waits_for_them(
     assert not timers(world), "nothing is left to run"
 
 
-def test_cancelling_reaches_the_innermost(world: World, watched: Watched) -> None:
+def test_cancelling_reaches_the_innermost_child(world: World, watched: Watched) -> None:
     async def deep(depth: int) -> Any:
         if depth:
             return await gather(deep(depth - 1), timeout(50, deep(depth - 1)))
@@ -232,8 +232,8 @@ def test_cancelling_reaches_the_innermost(world: World, watched: Watched) -> Non
     assert not timers(world)
 
 
-def test_children_that_make_something_of_being_cancelled(world: World) -> None:
-    """As it would be if they had been awaited one after the other."""
+def test_children_that_catch_their_cancelling(world: World) -> None:
+    """Their results and errors count as if they had been awaited one after the other."""
 
     async def anyway() -> str:
         try:
@@ -271,7 +271,7 @@ def test_a_result_in_the_turn_of_the_cancelling(world: World) -> None:
 
 
 def test_a_parent_that_is_closed_leaves_nothing_running(world: World, watched: Watched) -> None:
-    """As an asynchronous generator that is closed in the middle of its waiting."""
+    """Such as an asynchronous generator that is closed in the middle of its waiting."""
 
     async def parent() -> None:
         await gather(watched.wait("a", 100), timeout(50, watched.wait("b", 100)))
@@ -286,7 +286,7 @@ def test_a_parent_that_is_closed_leaves_nothing_running(world: World, watched: W
 
 
 @pytest.mark.parametrize("make", [gather, lambda one: timeout(1, one)])
-def test_who_is_cancelled_before_anything_began_closes_it(
+def test_cancelling_before_the_first_step_closes_the_children(
     make: Callable[[Awaitable[Any]], Awaitable[Any]], watched: Watched
 ) -> None:
     play = Play(make(watched.wait("a", 1)), Stage())  # type: ignore[arg-type]
@@ -314,10 +314,10 @@ def test_children_have_contexts_of_their_own(world: World) -> None:
     task.result()
 
 
-# --- in time -------------------------------------------------------------------------------------
+# --- timeout -------------------------------------------------------------------------------------
 
 
-def test_what_comes_in_time_is_returned_and_no_timer_is_left(world: World) -> None:
+def test_a_result_in_time_is_returned_and_no_timer_is_left(world: World) -> None:
     async def parent() -> tuple[Any, ...]:
         return await timeout(2, give("in time", 1)), await timeout(2, give("at once"))
 
@@ -327,7 +327,9 @@ def test_what_comes_in_time_is_returned_and_no_timer_is_left(world: World) -> No
     assert not timers(world)
 
 
-def test_what_does_not_is_cancelled_and_cleans_up_first(world: World, watched: Watched) -> None:
+def test_a_child_that_is_late_is_cancelled_and_cleans_up_first(
+    world: World, watched: Watched
+) -> None:
     async def parent() -> None:
         try:
             await timeout(2, watched.wait("slow", 100, cleaning=0.5))
@@ -343,7 +345,7 @@ def test_what_does_not_is_cancelled_and_cleans_up_first(world: World, watched: W
     assert not timers(world)
 
 
-def test_who_does_not_end_is_closed_and_late(world: World, watched: Watched) -> None:
+def test_a_late_child_that_does_not_end_is_closed(world: World, watched: Watched) -> None:
     async def parent() -> None:
         await timeout(2, watched.wait("slow", 100, cleaning=50))
 
@@ -354,7 +356,7 @@ def test_who_does_not_end_is_closed_and_late(world: World, watched: Watched) -> 
 
 
 @pytest.mark.parametrize("seconds", [0, -1, -float("inf"), float("nan")])
-def test_no_time_at_all(world: World, watched: Watched, seconds: float) -> None:
+def test_a_timeout_of_no_time(world: World, watched: Watched, seconds: float) -> None:
     async def parent() -> Any:
         assert await timeout(seconds, give("needs none")) == "needs none"
         with pytest.raises(ValueError):
@@ -368,7 +370,7 @@ def test_no_time_at_all(world: World, watched: Watched, seconds: float) -> None:
     assert watched.said == ["needs some begins", "needs some is cancelled"]
 
 
-def test_all_the_time_of_the_world(world: World) -> None:
+def test_a_timeout_that_never_ends(world: World) -> None:
     task = world.spawn(timeout(float("inf"), give("late", 1e5)))
     assert until_done(world, task) == pytest.approx(1e5)
     assert task.result() == "late"
@@ -377,7 +379,7 @@ def test_all_the_time_of_the_world(world: World) -> None:
 @pytest.mark.parametrize(
     "error", [ValueError("mine"), TimeoutError("mine"), Cancelled("mine"), SystemExit("mine")]
 )
-def test_errors_of_its_own_are_its_own(world: World, error: BaseException) -> None:
+def test_an_error_of_the_child_is_raised(world: World, error: BaseException) -> None:
     for seconds in (0.0, 1.0):
         task = world.spawn(timeout(2, fail(error, seconds)))
         until_done(world, task)
@@ -399,7 +401,7 @@ def test_an_error_while_cleaning_up_is_not_swallowed(world: World) -> None:
         task.result()
 
 
-def test_a_result_all_the_same(world: World) -> None:
+def test_a_result_in_spite_of_the_cancelling(world: World) -> None:
     async def anyway() -> str:
         try:
             await sleep(100)
@@ -412,7 +414,7 @@ def test_a_result_all_the_same(world: World) -> None:
     assert task.result() == "what there was"
 
 
-def test_the_innermost_and_the_outermost_limit(world: World, watched: Watched) -> None:
+def test_the_innermost_and_the_outermost_timeout(world: World, watched: Watched) -> None:
     async def parent(outer: float, inner: float) -> str:
         try:
             await timeout(outer, timeout(inner, watched.wait("child", 100, cleaning=0.5)))
@@ -428,7 +430,7 @@ def test_the_innermost_and_the_outermost_limit(world: World, watched: Watched) -
     assert watched.said.count("child is clean") == 4
 
 
-def test_cancelled_while_it_is_too_late_already(world: World, watched: Watched) -> None:
+def test_a_parent_cancelled_after_the_timeout(world: World, watched: Watched) -> None:
     async def parent() -> None:
         await timeout(1, watched.wait("slow", 100, cleaning=0.5))
 
@@ -441,7 +443,7 @@ def test_cancelled_while_it_is_too_late_already(world: World, watched: Watched) 
     assert "slow is clean" in watched.said
 
 
-def test_a_thousand_limits_leave_no_heap_behind(world: World) -> None:
+def test_a_thousand_timeouts_leave_no_timers_behind(world: World) -> None:
     async def parent() -> None:
         for _ in range(5000):
             await timeout(3600, sleep(0.001))
@@ -452,10 +454,7 @@ def test_a_thousand_limits_leave_no_heap_behind(world: World) -> None:
     assert len(world.reactor._timers) < 3000
 
 
-# --- what is left over ---------------------------------------------------------------------------
-
-
-# --- the first of two ----------------------------------------------------------------------------
+# --- first_of ------------------------------------------------------------------------------------
 
 
 def test_the_first_to_end_counts_and_the_other_is_cancelled(world: World, watched: Watched) -> None:
@@ -492,7 +491,7 @@ def test_one_that_ends_at_once_keeps_two_from_beginning(world: World, watched: W
 
 @pytest.mark.parametrize("order", ["first", "second"])
 def test_a_future_that_loses_is_left_alone(world: World, order: str) -> None:
-    """An event, such as "taken over", is waited for by many, one after the other."""
+    """Many wait for an event such as "taken over", one after the other."""
     event: Future[str] = Future()
 
     async def parent() -> Any:
@@ -525,7 +524,7 @@ def test_an_event_ends_the_wait_for_a_coroutine(world: World, watched: Watched) 
     assert watched.said == ["slow begins", "slow is cancelled"]
 
 
-def test_what_the_loser_raises_is_logged_and_what_it_returns_is_dropped(
+def test_an_error_of_the_loser_is_logged_and_its_result_dropped(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def stubborn(error: Exception | None) -> str:
@@ -546,7 +545,7 @@ def test_what_the_loser_raises_is_logged_and_what_it_returns_is_dropped(
     assert caplog.text.count("while cleaning up") == 1
 
 
-def test_cancelling_who_waits_for_the_first_cancels_both(world: World, watched: Watched) -> None:
+def test_cancelling_the_parent_of_two_cancels_both(world: World, watched: Watched) -> None:
     async def parent() -> Any:
         return await first_of(watched.wait("one", 100, cleaning=0.5), watched.wait("two", 100))
 
@@ -561,7 +560,7 @@ def test_cancelling_who_waits_for_the_first_cancels_both(world: World, watched: 
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_cancelling_who_waits_for_a_coroutine_or_an_event(
+def test_cancelling_the_parent_of_a_coroutine_and_an_event(
     world: World, watched: Watched, order: int
 ) -> None:
     event: Future[Any] = Future()
@@ -580,7 +579,7 @@ def test_cancelling_who_waits_for_a_coroutine_or_an_event(
     assert watched.said == ["slow begins", "slow is cancelled"]
 
 
-def test_cancelling_who_waits_for_events_only(world: World) -> None:
+def test_cancelling_the_parent_of_two_events(world: World) -> None:
     one: Future[int] = Future()
     two: Future[int] = Future()
 
@@ -623,7 +622,7 @@ def test_the_first_of_two_that_never_began_closes_both(world: World, watched: Wa
 
 
 async def fail_freshly(seconds: float = 0.0) -> None:
-    """With no name for its error, which would be a cycle of the test's own."""
+    """Its error has no name, which would be a cycle of the test's own."""
     if seconds:
         await sleep(seconds)
     raise ValueError
@@ -676,12 +675,12 @@ def test_no_cyclic_garbage(world: World, way: str) -> None:
     with Cycles():
         for _ in range(50):
             once()
-        # The heap forgets its dead entries now and then, and holds what they belong to until then.
+        # The heap drops its dead entries now and then, and holds their owners until then.
         world.reactor._timers.clear()
         world.reactor._stale = 0
 
 
-def test_the_runtime_is_what_wishes_need(world: World) -> None:
+def test_a_runtime_is_runtime_like(world: World) -> None:
     runtime: RuntimeLike = world.runtime  # to the type checker
     assert runtime.now() == world.reactor.now
     assert _All(()).done

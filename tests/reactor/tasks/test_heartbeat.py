@@ -1,4 +1,4 @@
-"""Ticks between items: at their time, costing no item, and no timer for each."""
+"""Beats between items: at their time, without losing an item, and with one timer."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextvars import ContextVar
@@ -22,20 +22,20 @@ async def after(*pauses: float) -> AsyncGenerator[float, None]:
         yield pause
 
 
-def next_of(world: World, ticking: Heartbeat[Any]) -> Any:
-    """What comes in this moment."""
-    step = world.spawn(anext(ticking))
+def next_of(world: World, heartbeat: Heartbeat[Any]) -> Any:
+    """The next item or beat, which is there within a few turns."""
+    step = world.spawn(anext(heartbeat))
     world.turns(4)
     return step.result()
 
 
-async def read(world: World, ticking: AsyncIterator[Any]) -> list[tuple[float, Any]]:
-    """All, each with its time."""
+async def read(world: World, heartbeat: AsyncIterator[Any]) -> list[tuple[float, Any]]:
+    """All items and beats, each with its time."""
     began = world.clock.time
-    return [(round(world.clock.time - began, 6), item) async for item in ticking]
+    return [(round(world.clock.time - began, 6), item) async for item in heartbeat]
 
 
-def test_ticks_come_when_nothing_has_come(world: World) -> None:
+def test_beats_fill_silent_times(world: World) -> None:
     task = world.spawn(read(world, Heartbeat(after(1, 25, 0, 9, 11), 10)))
     until_done(world, task)
     assert task.result() == [
@@ -55,8 +55,8 @@ def test_ticks_come_when_nothing_has_come(world: World) -> None:
     pauses=st.lists(st.sampled_from([0, 0.1, 1, 2.5, 7, 100]), max_size=8),
     seconds=st.sampled_from([0.3, 1.7, 3.3, 1000]),
 )
-def test_every_item_comes_at_its_time_whatever_ticks(pauses: list[float], seconds: float) -> None:
-    """No pause is a multiple of the ticks, so there is one right order."""
+def test_every_item_comes_at_its_time_for_any_beat(pauses: list[float], seconds: float) -> None:
+    """No pause is a multiple of the beat, so there is one right order."""
     expected: list[tuple[float, Any]] = []
     moment = 0.0
     for pause in pauses:
@@ -86,14 +86,14 @@ def test_an_item_moves_no_timer(world: World) -> None:
         return call_later(*arguments)
 
     world.runtime.call_later = counted  # type: ignore[assignment]
-    ticking = Heartbeat(after(*[0.001] * 1000), 5)
-    task = world.spawn(read(world, ticking))
+    heartbeat = Heartbeat(after(*[0.001] * 1000), 5)
+    task = world.spawn(read(world, heartbeat))
     while not task.done:
         world.reactor.run_once(1)
     assert len(task.result()) == 1000
     assert calls == 1
     assert timers(world) == 1
-    closing = world.spawn(ticking.aclose())
+    closing = world.spawn(heartbeat.aclose())
     assert closing.done
     assert timers(world) == 0
 
@@ -106,13 +106,13 @@ def test_a_timer_that_is_left_behind_ends_by_itself(world: World) -> None:
 
 
 def test_a_reader_that_is_cancelled_loses_nothing(world: World) -> None:
-    ticking = Heartbeat(after(3, 3), 10)
+    heartbeat = Heartbeat(after(3, 3), 10)
 
     async def impatient() -> list[float | None]:
         got: list[float | None] = []
         while got.count(3) < 2:
             try:
-                got.append(await timeout(1, anext(ticking)))
+                got.append(await timeout(1, anext(heartbeat)))
             except TimeoutError:
                 got.append(-1.0)
         return got
@@ -124,24 +124,24 @@ def test_a_reader_that_is_cancelled_loses_nothing(world: World) -> None:
     assert got.count(-1) >= 4
 
 
-def test_an_item_in_the_turn_of_the_cancelling_is_kept(world: World) -> None:
+def test_an_item_in_the_turn_of_the_cancelling_is_not_lost(world: World) -> None:
     channel: Broadcast[str] = Broadcast()
-    ticking = Heartbeat(channel.subscribe(), 10)
-    reader = world.spawn(anext(ticking))
+    heartbeat = Heartbeat(channel.subscribe(), 10)
+    reader = world.spawn(anext(heartbeat))
     channel.publish("kept")
-    while not (ticking._step and ticking._step.done):
+    while not (heartbeat._step and heartbeat._step.done):
         world.reactor.run_once(0)
     reader.cancel()
     with pytest.raises(Cancelled):
         reader.result()
-    assert next_of(world, ticking) == "kept"
+    assert next_of(world, heartbeat) == "kept"
 
 
 def test_one_reader_at_a_time(world: World) -> None:
-    ticking = Heartbeat(after(3), 10)
-    first = world.spawn(anext(ticking))
+    heartbeat = Heartbeat(after(3), 10)
+    first = world.spawn(anext(heartbeat))
     with pytest.raises(RuntimeError, match="another task"):
-        next_of(world, ticking)
+        next_of(world, heartbeat)
     until_done(world, first)
     assert first.result() == 3
 
@@ -154,17 +154,17 @@ def test_an_error_of_the_source_is_raised(world: World, error: BaseException, pa
         await sleep(pause)
         raise error
 
-    ticking = Heartbeat(fails(), 10)
-    task = world.spawn(read(world, ticking))
+    heartbeat = Heartbeat(fails(), 10)
+    task = world.spawn(read(world, heartbeat))
     until_done(world, task)
     with pytest.raises(type(error)) as caught:
         task.result()
     assert caught.value is error
     with pytest.raises(StopAsyncIteration):
-        next_of(world, ticking)
+        next_of(world, heartbeat)
 
 
-def test_a_source_that_gives_ticks_itself(world: World) -> None:
+def test_a_source_that_yields_none_itself(world: World) -> None:
     async def source() -> AsyncIterator[None]:
         yield None
 
@@ -172,7 +172,7 @@ def test_a_source_that_gives_ticks_itself(world: World) -> None:
         next_of(world, Heartbeat(source(), 10))
 
 
-def test_closing_gives_up_the_step_and_waits_for_it(world: World) -> None:
+def test_closing_cancels_the_step_and_waits_for_it(world: World) -> None:
     async def source() -> AsyncIterator[int]:
         try:
             yield 1
@@ -183,30 +183,30 @@ def test_closing_gives_up_the_step_and_waits_for_it(world: World) -> None:
             await sleep(0.5)
             world.seen.append("clean")
 
-    ticking = Heartbeat(source(), 10)
-    assert next_of(world, ticking) == 1
-    reader = world.spawn(anext(ticking))
+    heartbeat = Heartbeat(source(), 10)
+    assert next_of(world, heartbeat) == 1
+    reader = world.spawn(anext(heartbeat))
     reader.cancel()
     assert world.seen == []
-    closing = world.spawn(ticking.aclose())
+    closing = world.spawn(heartbeat.aclose())
     assert until_done(world, closing) == pytest.approx(0.5)
     assert world.seen == ["cancelled", "clean"]
     closing.result()
     assert timers(world) == 0
-    world.spawn(ticking.aclose()).result()
+    world.spawn(heartbeat.aclose()).result()
 
 
-def test_closing_what_has_not_begun_and_what_is_ready(world: World) -> None:
+def test_closing_before_the_first_step_and_with_an_item_ready(world: World) -> None:
     for begun in (False, True):
-        ticking = Heartbeat(after(1), 10)
+        heartbeat = Heartbeat(after(1), 10)
         if begun:
-            world.spawn(anext(ticking)).cancel()
+            world.spawn(anext(heartbeat)).cancel()
             world.turns(4, 1)
-        world.spawn(ticking.aclose()).result()
+        world.spawn(heartbeat.aclose()).result()
         assert timers(world) == 0
 
 
-def test_no_ticks_without_a_time(world: World) -> None:
+def test_a_heartbeat_of_no_time_is_refused(world: World) -> None:
     for seconds in (0, -1, float("nan")):
         with pytest.raises(ValueError):
             Heartbeat(after(1), seconds)
@@ -231,10 +231,10 @@ def test_all_steps_of_a_source_are_made_in_one_context(world: World) -> None:
 
 def test_no_cyclic_garbage(world: World) -> None:
     async def use() -> None:
-        ticking = Heartbeat(after(0, 1, 3), 2)
-        async for _ in ticking:
+        heartbeat = Heartbeat(after(0, 1, 3), 2)
+        async for _ in heartbeat:
             pass
-        await ticking.aclose()
+        await heartbeat.aclose()
         failing = Heartbeat(fails(), 2)
         try:
             async for _ in failing:

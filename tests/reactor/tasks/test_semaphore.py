@@ -208,7 +208,7 @@ def test_a_cancelled_holder_leaves_nothing_taken(world: World, when: str) -> Non
 
 
 def test_a_chain_of_waiters_does_not_recurse(world: World) -> None:
-    """Clients choose how many wait: each is released by the one before."""
+    """Clients choose how many wait, and each is released by the one before it."""
     semaphore = WeightedSemaphore(1)
     ended: list[int] = []
 

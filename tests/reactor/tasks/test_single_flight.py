@@ -1,4 +1,4 @@
-"""Jobs that many wait for: begun once, ended for all, and left alone by those who leave."""
+"""Jobs that many wait for: begun once, ended for all, not disturbed by waiters that leave."""
 
 import traceback
 from collections.abc import Awaitable, Callable
@@ -250,8 +250,8 @@ def test_a_crowd_is_not_resumed_within_each_other(world: World, jobs: Jobs) -> N
     assert all(task.done for task in tasks)
 
 
-def test_a_chain_of_jobs_is_as_long_as_clients_wish(world: World) -> None:
-    """Each waits for the one before it: the end of the first releases all, through `soon`."""
+def test_a_chain_of_jobs_may_have_any_length(world: World) -> None:
+    """Each job waits for the one before it: the first releases all, through `soon`."""
     gate: Future[int] = Future()
     jobs: list[SharedJob[int]] = [SharedJob(gate)]
 

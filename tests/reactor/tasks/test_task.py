@@ -1,4 +1,4 @@
-"""Coroutines stepped by what they wait for: contexts, cancelling, and what is foreign."""
+"""Tasks: steps, contexts, cancelling, foreign awaitables, asynchronous generators."""
 
 import asyncio
 import gc
@@ -17,16 +17,16 @@ from tests.support.worlds import RuntimeWorld as World
 name: ContextVar[str] = ContextVar("name", default="nobody")
 
 
-def test_what_waits_for_nothing_is_done_at_once(world: World) -> None:
-    async def answer() -> int:
+def test_a_task_that_never_waits_is_done_at_once(world: World) -> None:
+    async def respond() -> int:
         return 42
 
-    task = world.spawn(answer())
+    task = world.spawn(respond())
     assert task.done
     assert task.result() == 42
 
 
-def test_a_task_is_stepped_by_what_it_awaits(world: World) -> None:
+def test_a_task_is_stepped_by_the_future_it_awaits(world: World) -> None:
     future: Future[str] = Future()
 
     async def wait() -> str:
@@ -74,7 +74,7 @@ def test_an_error_is_raised_at_the_await(world: World) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit, Cancelled])
-def test_what_a_task_raises_is_its_result(world: World, error: type[BaseException]) -> None:
+def test_an_error_of_a_task_is_its_result(world: World, error: type[BaseException]) -> None:
     async def fail() -> None:
         await sleep(0)
         raise error("mine")
@@ -112,11 +112,11 @@ def test_several_may_wait_for_one_future(world: World) -> None:
     assert world.seen == [(0, 7), (1, 7), (2, 7)]
 
 
-def test_sleep_counts_from_when_it_is_awaited(world: World) -> None:
+def test_a_sleep_counts_from_its_await(world: World) -> None:
     async def wait() -> None:
-        wish = sleep(10)
+        operation = sleep(10)
         world.clock.time += 100
-        await wish
+        await operation
         world.seen.append(world.clock.time)
 
     began = world.clock.time
@@ -125,7 +125,7 @@ def test_sleep_counts_from_when_it_is_awaited(world: World) -> None:
     assert world.seen == [began + 110]
 
 
-def test_jobs_of_the_pool(world: World) -> None:
+def test_a_job_of_the_pool(world: World) -> None:
     async def wait() -> int:
         return await in_pool(max, 3, 5)
 
@@ -153,7 +153,7 @@ def test_every_task_has_its_own_context(world: World) -> None:
     assert name.get() == "nobody"
 
 
-def test_a_task_begins_with_the_context_of_who_spawns_it(world: World) -> None:
+def test_a_task_begins_with_the_context_of_its_spawner(world: World) -> None:
     async def child() -> str:
         return name.get()
 
@@ -184,7 +184,7 @@ def test_cancelled_is_thrown_at_the_await(world: World) -> None:
         task.result()
 
 
-def test_except_exception_does_not_catch_it(world: World) -> None:
+def test_except_exception_does_not_catch_cancelled(world: World) -> None:
     async def stubborn() -> None:
         while True:
             try:
@@ -222,7 +222,7 @@ def test_cleaning_up_may_take_a_while_but_not_for_ever(world: World) -> None:
     assert world.seen == ["half", "closed"]
 
 
-def test_who_does_not_let_itself_be_closed_is_logged(
+def test_a_coroutine_that_cannot_be_closed_is_logged(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def stubborn() -> None:
@@ -242,7 +242,7 @@ def test_who_does_not_let_itself_be_closed_is_logged(
     task.set_result(None)
 
 
-def test_a_task_may_answer_although_it_is_cancelled(world: World) -> None:
+def test_a_task_may_have_a_result_although_it_is_cancelled(world: World) -> None:
     async def wait() -> str:
         try:
             await sleep(100)
@@ -293,7 +293,7 @@ def test_a_result_that_comes_in_the_turn_of_the_cancelling(world: World) -> None
         task.result()
 
 
-def test_nothing_is_left_in_the_loop_of_a_task_that_ended_when_cancelled(world: World) -> None:
+def test_a_task_that_ended_when_cancelled_leaves_nothing_in_the_loop(world: World) -> None:
     async def wait() -> None:
         await sleep(100)
 
@@ -355,7 +355,7 @@ def test_asyncio_sleep_is_named(world: World) -> None:
 # --- generators ----------------------------------------------------------------------------------
 
 
-def test_a_generator_is_closed_and_may_wait_in_doing_so(world: World) -> None:
+def test_a_generator_may_wait_while_it_is_closed(world: World) -> None:
     async def generate() -> AsyncGenerator[int, None]:
         try:
             yield 1
@@ -371,7 +371,7 @@ def test_a_generator_is_closed_and_may_wait_in_doing_so(world: World) -> None:
     assert world.seen == ["closed"]
 
 
-def test_a_generator_that_is_let_go_is_closed_by_the_loop(world: World) -> None:
+def test_a_generator_without_references_is_closed_by_the_loop(world: World) -> None:
     world.runtime.adopt_generators()
 
     async def generate() -> AsyncGenerator[int, None]:

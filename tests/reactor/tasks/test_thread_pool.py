@@ -1,4 +1,4 @@
-"""The pool: which job goes first, how many may wait, and that a hung thread stops nobody."""
+"""The thread pool: the order of jobs, the bound of its queue, and threads that hang."""
 
 import subprocess
 import sys
@@ -49,7 +49,7 @@ class World:
 
 
 class Gate:
-    """A job that waits until it is let go, and says that it has begun."""
+    """A job that signals its beginning and waits until the test opens the gate."""
 
     def __init__(self) -> None:
         self.open = threading.Event()
@@ -98,9 +98,7 @@ def test_results_and_errors_come_back_on_the_loop(make: Make) -> None:
 
 
 @pytest.mark.parametrize("error", [SystemExit, ZeroDivisionError, MemoryError])
-def test_whatever_a_job_raises_fails_its_future_and_no_more(
-    make: Make, error: type[BaseException]
-) -> None:
+def test_an_error_of_a_job_fails_its_future_only(make: Make, error: type[BaseException]) -> None:
     world = make(threads=1)
 
     def fail() -> None:
@@ -111,7 +109,7 @@ def test_whatever_a_job_raises_fails_its_future_and_no_more(
     assert world.result(world.pool.submit(FILES, lambda: "alive")) == "alive"
 
 
-def test_threads_are_made_when_they_are_needed(make: Make) -> None:
+def test_threads_are_started_when_they_are_needed(make: Make) -> None:
     world = make(threads=3)
     assert world.pool.snapshot().threads == 0
     for _ in range(5):
@@ -125,9 +123,9 @@ def test_threads_are_made_when_they_are_needed(make: Make) -> None:
     assert world.pool.snapshot().threads == 3
 
 
-def test_a_job_does_not_wait_behind_another_while_a_thread_could_be_made(make: Make) -> None:
-    """Two jobs come while one thread is idle: it has been woken for the first, and is not there
-    for the second, although it still counts as idle until it wakes up.
+def test_a_job_does_not_wait_while_a_thread_can_be_started(make: Make) -> None:
+    """Two jobs come while one thread is idle. It has been woken for the first and is not there for
+    the second, although it counts as idle until it wakes up.
     """
     world = make(threads=2)
     world.result(world.pool.submit(FILES, int))
@@ -139,7 +137,7 @@ def test_a_job_does_not_wait_behind_another_while_a_thread_could_be_made(make: M
 
 
 def test_a_file_wakes_a_thread_while_compressions_wait(make: Make) -> None:
-    """Idle threads there are, and more jobs than that; but the jobs are not theirs to take."""
+    """There are idle threads and more jobs, but the idle threads may not take these jobs."""
     world = make(threads=3)
     gate = world.gate()
     for _ in range(10):
@@ -164,7 +162,7 @@ def test_files_go_first(make: Make) -> None:
     assert order == [FILES, FILES, COMPRESSION, COMPRESSION]
 
 
-def test_compression_gets_two_threads_at_most(make: Make) -> None:
+def test_compressions_run_on_two_threads_at_most(make: Make) -> None:
     world = make(threads=8)
     gate = world.gate()
     compressions = [world.pool.submit(COMPRESSION, gate.job, n) for n in range(6)]
@@ -176,7 +174,7 @@ def test_compression_gets_two_threads_at_most(make: Make) -> None:
     assert [world.result(one) for one in compressions] == list(range(6))
 
 
-def test_a_compression_that_fails_gives_its_thread_back(make: Make) -> None:
+def test_a_compression_that_fails_releases_its_thread(make: Make) -> None:
     world = make(threads=8)
     for _ in range(5):
         with pytest.raises(ZeroDivisionError):
@@ -222,11 +220,11 @@ def test_a_file_that_waits_too_long_is_503(make: Make) -> None:
     gate.open.set()
     assert [world.result(first), world.result(second)] == ["first", "second"]
     gate.wait_for(1)
-    assert not gate.begun.acquire(timeout=0.1)  # what was given up is not run after all
+    assert not gate.begun.acquire(timeout=0.1)  # the jobs that were given up do not run
 
 
-def test_what_a_job_holds_is_let_go_with_it(make: Make) -> None:
-    """Not with the thread's next job, which may be an hour later."""
+def test_the_arguments_of_a_job_are_dropped_at_its_end(make: Make) -> None:
+    """The thread's next job may come an hour later."""
     gone = threading.Event()
 
     class Held:
