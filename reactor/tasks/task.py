@@ -30,13 +30,13 @@ log = logging.getLogger("reactor")
 class Runtime:
     """All that tasks and connections know of the world: time, threads, timers, the `soon` queue."""
 
-    scratch: ClassVar[memoryview] = SCRATCH  # what is read to be sent at once; this thread's own
+    scratch: ClassVar[memoryview] = SCRATCH  # holds bytes that are sent at once; this thread's own
 
     def __init__(self, reactor: Scheduler, pool: ThreadPool, cancel_timeout: float) -> None:
         self.reactor = reactor
         self.pool = pool
         self.cancel_timeout = cancel_timeout
-        # Whether these bytes of a file can be sent without waiting for a disk.
+        # Returns whether these bytes of a file can be sent without waiting for a disk.
         self.in_memory: Callable[[File, int, int], bool] = File.in_memory
         self.call_soon = reactor.call_soon
         self.call_later = reactor.call_later
