@@ -34,7 +34,6 @@ from reactor.files.file import File
 from reactor.loop.scheduler import Scheduler
 from reactor.net.send_queue import JOIN_BYTES
 from reactor.tasks.futures import Future, Lane
-from reactor.tasks.operations import sleep
 from reactor.tasks.task import Runtime, Task
 from reactor.tasks.thread_pool import ThreadPool
 
@@ -238,11 +237,14 @@ class _GuardedRuntime(Runtime):
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], context: Context | None = None) -> Task[T]:
         """Run a task whose steps are guarded, and whose jobs run outside of the monitor."""
-        return self._outer.spawn(_apart(coroutine), context)
+        # The caller holds the monitor, and a first job would run under it: so the first step waits.
+        later: Future[None] = Future()
+        self.call_soon(later.set_result, None)
+        return self._outer.spawn(_step_after(later, coroutine), context)
 
 
-async def _apart(coroutine: Coroutine[Any, Any, T]) -> T:
-    await sleep(0)  # the caller of `spawn` holds the monitor, and a first job would run under it
+async def _step_after(later: Future[None], coroutine: Coroutine[Any, Any, T]) -> T:
+    await later
     return await _stepped(coroutine)
 
 

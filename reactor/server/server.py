@@ -51,7 +51,9 @@ class ServerSnapshot(NamedTuple):
     connections_limit: int
     accepted: int  # connections, since the start
     draining: bool
+    addresses: tuple[tuple[Any, ...], ...]  # that are listened on
     body_bytes: int  # memory that is held for request bodies
+    body_waiters: int  # request bodies that wait for memory
     tasks: tuple[Task[None], ...]  # that run beside the connections
     lost_lines: Mapping[str, int]  # by the name of the log
 
@@ -166,7 +168,9 @@ class Server:
             connections_limit=self.limits.connections,
             accepted=self._context.state.accepted,
             draining=self.draining,
+            addresses=tuple(listener.address for listener in self._listeners),
             body_bytes=self._context.memory.used,
+            body_waiters=self._context.memory.waiting,
             tasks=tuple(self._tasks.values()),
             lost_lines={name: writer.lost for name, writer in self._logs.writers.items()},
         )

@@ -25,8 +25,11 @@ R = TypeVar("R")
 class Holdable(Protocol):
     """Something that counts its holders and closes itself after the last one, like a File."""
 
-    def hold(self) -> object: ...
-    def release(self) -> None: ...
+    def hold(self) -> object:
+        """Count one more holder."""
+
+    def release(self) -> None:
+        """Count one holder less."""
 
 
 class Operation(Generic[T]):
@@ -57,6 +60,8 @@ class Operation(Generic[T]):
 
 
 class _Then(Operation[R]):
+    """An operation, and the function that its result passes through."""
+
     __slots__ = ("_failed", "_landed", "_operation")
 
     def __init__(
@@ -90,6 +95,8 @@ class _Then(Operation[R]):
 
 
 class _Sleep(Operation[None]):
+    """A timer of the runtime."""
+
     __slots__ = ("_seconds",)
 
     def __init__(self, seconds: float) -> None:
@@ -100,6 +107,8 @@ class _Sleep(Operation[None]):
 
 
 class _Job(Operation[T]):
+    """A call on a thread of the runtime's pool."""
+
     __slots__ = ("_arguments", "_function", "_holding", "_lane")
 
     def __init__(

@@ -30,6 +30,11 @@ class WeightedSemaphore:
         self._waiting: OrderedDict[Future[int], int] = OrderedDict()
         self._granting = False
 
+    @property
+    def waiting(self) -> int:
+        """The number of waiters."""
+        return len(self._waiting)
+
     def try_acquire(self, count: int = 1) -> bool:
         """Take `count` units if they are free and nobody waits; otherwise return False."""
         if self._waiting or (self.used and self.used + count > self._total):

@@ -82,6 +82,16 @@ class RuntimeWorld:
         for _ in range(count):
             self.reactor.run_once(seconds)
 
+    def entries(self) -> int:
+        """The number of entries in the heap of timers, dead ones included."""
+        state = self.reactor.snapshot()
+        return len(state.timers) + state.dead_timers
+
+    def drop_dead_timers(self) -> None:
+        """Empty the heap, which drops dead timers now and then only, with references to owners."""
+        self.reactor._timers.clear()
+        self.reactor._stale = 0
+
 
 def until_done(world: RuntimeWorld, task: Task[Any]) -> float:
     """Turn after turn; how many seconds that took."""
@@ -94,8 +104,8 @@ def until_done(world: RuntimeWorld, task: Task[Any]) -> float:
 
 
 def timers(world: RuntimeWorld) -> int:
-    """How many wait in the heap that have not been cancelled."""
-    return sum(when == timer.armed for when, _, timer in world.reactor._timers)
+    """The number of timers that have not been cancelled."""
+    return len(world.reactor.snapshot().timers)
 
 
 class CalmWorld(SimWorld):

@@ -384,19 +384,18 @@ def memory_body_bytes(serve: Serve) -> None:
 def memory_bodies_bytes(serve: Serve) -> None:
     """Beyond it bodies wait, first come first served, and none is refused."""
     running = serve(held, memory_bodies_bytes=100_000, memory_body_bytes=1_000_000)
-    memory = running.server._context.memory
     first, second, third = (running.connect() for _ in range(3))
     first.send(posted(90_000)[:-1])
-    running.wait_until(lambda: memory.used == 90_000)
+    running.wait_until(lambda: running.server.snapshot().body_bytes == 90_000)
     second.send(posted(90_000))
-    running.wait_until(lambda: len(memory._waiting) == 1)
+    running.wait_until(lambda: running.server.snapshot().body_waiters == 1)
     third.send(posted(5_000))  # there would be room for it, but it is not its turn
-    running.wait_until(lambda: len(memory._waiting) == 2)
-    assert running.call(lambda: memory.used) == 90_000
+    running.wait_until(lambda: running.server.snapshot().body_waiters == 2)
+    assert running.call(lambda: running.server.snapshot().body_bytes) == 90_000
     first.send(b"x")
     for client, size in ((first, b"90000"), (second, b"90000"), (third, b"5000")):
         assert client.read_response().body == size
-    assert running.call(lambda: memory.used) == 0
+    assert running.call(lambda: running.server.snapshot().body_bytes) == 0
 
 
 def upload_bytes(serve: Serve) -> None:
@@ -462,10 +461,10 @@ def pool_jobs(serve: Serve) -> None:
     clients += [running.connect() for _ in range(3)]
     for client in clients[1:]:
         client.send(request())
-    running.wait_until(lambda: len(pool._outside) == 1)
+    running.wait_until(lambda: pool.snapshot().outside == 1)
     with pytest.raises(PoolFull):
         running.call(lambda: pool.submit(Lane.COMPRESSION, gate.job))
-    running.wait_until(lambda: len(pool._outside) == 0)
+    running.wait_until(lambda: pool.snapshot().outside == 0)
     gate.open.set()
     assert sorted(client.read_response().status for client in clients) == [200, 200, 200, 503]
 
@@ -477,7 +476,7 @@ def pool_timeout(serve: Serve) -> None:
     running.wait_until(lambda: gate.inside == 1)
     clients.append(running.connect())
     clients[1].send(request())
-    running.wait_until(lambda: running.server.pool._queued() == 1)
+    running.wait_until(lambda: running.server.pool.snapshot().files == 1)
     late = running.connect()
     began = time.monotonic()
     late.send(request())
@@ -485,7 +484,7 @@ def pool_timeout(serve: Serve) -> None:
     took(began, 0.4)
     waiting = running.connect()
     waiting.send(request())
-    running.wait_until(lambda: len(running.server.pool._outside) == 1)
+    running.wait_until(lambda: running.server.pool.snapshot().outside == 1)
     gate.open.set()
     assert waiting.read_response().status == 200
     assert [client.read_response().status for client in clients] == [200, 200]
@@ -679,12 +678,11 @@ def test_bodies_that_together_are_too_large_do_not_wait_for_each_other(serve: Se
 
 def test_memory_is_released_at_every_end_of_a_request(serve: Serve) -> None:
     running = serve(held, memory_bodies_bytes=100_000, memory_body_bytes=50_000)
-    memory = running.server._context.memory
     for _ in range(3):
         clients = [running.connect() for _ in range(12)]
         for client in clients:
             client.send(posted(50_000)[:-1])
-        running.wait_until(lambda: len(memory._waiting) == 10)
+        running.wait_until(lambda: running.server.snapshot().body_waiters == 10)
         clients[0].reset()  # it holds some
         clients[5].reset()  # it waits
         clients[6].close()
@@ -698,7 +696,7 @@ def test_memory_is_released_at_every_end_of_a_request(serve: Serve) -> None:
         for client in clients:
             client.close()
         running.wait_for_connections(0)
-        assert running.call(lambda: memory.used) == 0
+        assert running.call(lambda: running.server.snapshot().body_bytes) == 0
 
 
 def test_a_deadline_moves_with_the_state(serve: Serve) -> None:

@@ -949,7 +949,7 @@ def test_a_port_in_use_is_an_oserror_and_leaves_nothing_open(no_leaks: None) -> 
         with pytest.raises(OSError) as caught:
             second.listen("127.0.0.1", port)
         assert caught.value.errno == errno.EADDRINUSE
-        assert second._listeners == []
+        assert second.snapshot().addresses == ()
     finally:
         first.close()
         second.close()
@@ -980,7 +980,7 @@ def test_idle_connections_may_have_a_grace(serve: Serve) -> None:
     running.wait_for_connections(3)
     began = time.monotonic()
     running.server.reactor.call_soon_threadsafe(running.server.shut_down, 1.0)
-    running.wait_until(lambda: running.server._context.state.draining)
+    running.wait_until(lambda: running.server.draining)
     with pytest.raises(ConnectionRefusedError):
         Client(running.address)
     for client in clients[:2]:
@@ -1076,7 +1076,7 @@ def test_a_running_request_gets_its_response_when_the_server_ends(serve: Serve) 
     client.send(request())
     assert began.wait(TIMEOUT)
     running.shut_down()
-    running.wait_until(lambda: not running.server._listeners)
+    running.wait_until(lambda: not running.server.snapshot().addresses)
     with pytest.raises(ConnectionRefusedError):
         Client(running.address)
     release.set()
@@ -1115,7 +1115,7 @@ def test_a_download_is_finished_when_the_server_ends(serve: Serve) -> None:
     client.send(request())
     client.read_until(b"\r\n\r\n")
     running.shut_down()
-    running.wait_until(lambda: running.server._context.state.draining)
+    running.wait_until(lambda: running.server.draining)
     assert len(client.read_exactly(20_000_000)) == 20_000_000
     assert client.ended()
     client.close()
@@ -1129,7 +1129,7 @@ def test_a_second_shut_down_aborts_everything(serve: Serve) -> None:
     client.send(request())
     assert watched.began.wait(TIMEOUT)
     running.shut_down()
-    running.wait_until(lambda: running.server._context.state.draining)
+    running.wait_until(lambda: running.server.draining)
     running.shut_down()
     assert running.join()
     assert watched.how == "cancelled"
@@ -1243,7 +1243,7 @@ def test_a_task_spawned_before_the_loop_runs_beside_the_connections(
     server.spawn(at_once())
     server.spawn(upkeep())
     assert events == ["at once"]
-    assert len(server._tasks) == 1
+    assert len(server.snapshot().tasks) == 1
     address = server.listen("127.0.0.1", 0)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -1255,7 +1255,7 @@ def test_a_task_spawned_before_the_loop_runs_beside_the_connections(
     assert not thread.is_alive()
     assert events[:2] == ["at once", "on a thread"]
     assert events[2:] == ["again"] * (len(events) - 3) + ["ended"]
-    assert not server._tasks
+    assert not server.snapshot().tasks
     assert not caplog.records
 
 
@@ -1271,7 +1271,7 @@ def test_a_spawned_task_that_fails_is_logged_and_nothing_else(
 
     running = serve(hello)
     running.call(lambda: running.server.spawn(fail()))
-    running.wait_until(lambda: not running.server._tasks)
+    running.wait_until(lambda: not running.server.snapshot().tasks)
     assert running.connect().ask().body == b"hello"
     (record,) = caplog.records
     assert record.levelno == logging.ERROR

@@ -258,5 +258,4 @@ def test_no_cyclic_garbage(world: World) -> None:
     with Cycles():
         for _ in range(20):
             once()
-        world.reactor._timers.clear()
-        world.reactor._stale = 0
+        world.drop_dead_timers()

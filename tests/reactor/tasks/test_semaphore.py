@@ -264,8 +264,7 @@ def test_no_cyclic_garbage(world: World, cancelled: bool) -> None:
         semaphore.release()
         world.turns(3)
         assert task.done
-        world.reactor._timers.clear()
-        world.reactor._stale = 0
+        world.drop_dead_timers()
 
     once()
     with Cycles():

@@ -290,8 +290,7 @@ def test_no_cyclic_garbage(world: World, way: str) -> None:
         world.turns(5, 1)
         assert all(task.done for task in tasks)
         assert len(flight) == 0
-        world.reactor._timers.clear()
-        world.reactor._stale = 0
+        world.drop_dead_timers()
 
     once()
     with Cycles():

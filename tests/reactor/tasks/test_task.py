@@ -299,11 +299,11 @@ def test_a_task_that_ended_when_cancelled_leaves_nothing_in_the_loop(world: Worl
 
     for _ in range(5000):
         world.spawn(wait()).cancel()
-    assert len(world.reactor._timers) < 12_000
-    while world.reactor._timers:
-        before = len(world.reactor._timers)
+    assert world.entries() < 12_000
+    while world.entries():
+        before = world.entries()
         world.reactor.run_once(1000)
-        assert len(world.reactor._timers) < before
+        assert world.entries() < before
 
 
 # --- what is foreign -----------------------------------------------------------------------------
