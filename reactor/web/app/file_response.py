@@ -12,16 +12,20 @@ from urllib.parse import quote
 
 from reactor.errors import ProtocolError
 from reactor.files.file import File
-from reactor.files.region import FileRegion, MultiRegion
+from reactor.files.region import FileRegion
 from reactor.messages.headers import Fields
 from reactor.messages.request import Request
 from reactor.messages.response import Response
 from reactor.protocol.dates import http_date
 from reactor.web.app.responses import GivenFields, as_pairs, types_in, without_types
 from reactor.web.semantics.media_types import media_type as media_type_of
-from reactor.web.semantics.preconditions import check_read, range_applies
-from reactor.web.semantics.ranges import content_range, multipart, parse_ranges
+from reactor.web.semantics.preconditions import (
+    PRECONDITION_FAILED,
+    check_read,
+    range_applies,
+)
 from reactor.web.semantics.validators import entity_tag, last_modified
+from reactor.web.static.partial_content import partial_response
 from reactor.web.storage.disk_errors import NOT_FOUND, WHEN_READING, on_disk
 
 
@@ -87,27 +91,20 @@ def _respond_with_file(
     if failed == 304:
         return Response(304, b"", (("ETag", tag), *_for_caches(fields)))
     if failed is not None:
-        raise ProtocolError(failed, "The file is not what the request expects.")
+        raise ProtocolError(*PRECONDITION_FAILED)
     fields = (
+        ("Content-Type", kind),
         *(("X-Content-Type-Options", "nosniff"), ("Accept-Ranges", "bytes")),
         *(("ETag", tag), ("Last-Modified", http_date(modified))),
         *fields,
     )
     ranged = request.method == "GET" and range_applies(headers, tag, modified, now)
-    most = request.limits.ranges
-    found = parse_ranges(headers.get("range"), opened.size, most) if ranged else None
-
-    def region(offset: int, length: int) -> FileRegion:
-        return FileRegion(opened.hold(), offset, length)
-
-    typed = (("Content-Type", kind), *fields)
-    if found is None:
-        return Response(200, region(0, opened.size), typed)
-    if len(found) == 1:
-        content = content_range(*found[0], opened.size)
-        return Response(206, region(*found[0]), (*typed, ("Content-Range", content)))
-    kind, pieces = multipart(found, opened.size, kind, region, os.urandom(12).hex())
-    return Response(206, MultiRegion(pieces), (("Content-Type", kind), *fields))
+    if ranged:
+        most = request.limits.ranges
+        part = partial_response(headers.get("range"), opened, kind, fields, most)
+        if part is not None:
+            return part
+    return Response(200, FileRegion(opened.hold(), 0, opened.size), fields)
 
 
 def _for_caches(fields: Fields) -> Fields:

@@ -19,6 +19,10 @@ from reactor.messages.headers import Headers
 from reactor.protocol.dates import parse_date
 from reactor.web.semantics.validators import identity_tag, parse_tags
 
+PRECONDITION_FAILED: Final = (
+    412,
+    "The file does not meet the request's If-Match, If-None-Match or If-Unmodified-Since.",
+)
 _ABSENT: Final = "\0"  # occurs in no field's value (section 5.5), unlike ""
 
 

@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 from reactor.errors import ProtocolError
 from reactor.files.file import File
-from reactor.files.region import FileRegion, MultiRegion
+from reactor.files.region import FileRegion
 from reactor.limits import Limits
 from reactor.messages.headers import Fields
 from reactor.messages.request import Request
@@ -37,12 +37,17 @@ from reactor.web.compression.responses import compress
 from reactor.web.endpoint import may_wait
 from reactor.web.semantics.file_names import is_plain
 from reactor.web.semantics.negotiation import choose_coding, refuses_identity
-from reactor.web.semantics.preconditions import check_read, range_applies
-from reactor.web.semantics.ranges import Unsatisfiable, content_range, multipart, parse_ranges
+from reactor.web.semantics.preconditions import (
+    PRECONDITION_FAILED,
+    check_read,
+    range_applies,
+)
+from reactor.web.semantics.ranges import Unsatisfiable
 from reactor.web.semantics.validators import encoded_tag, entity_tag, last_modified
 from reactor.web.static.compressed_cache import STREAMED_BYTES, CompressedCache, stream
 from reactor.web.static.listing import ListingOptions, list_directory
 from reactor.web.static.open_file_cache import SIBLINGS, Entry, Found, Key, OpenFile, OpenFileCache
+from reactor.web.static.partial_content import partial_response
 from reactor.web.storage.disk_errors import NOT_FOUND, WHEN_READING
 from reactor.web.storage.safe_path import Place, Root
 
@@ -266,10 +271,19 @@ class Files(Shared):
             if status == 304:
                 return Response(304, b"", variant.not_modified)
             if status is not None:
-                raise self._error(status, "The file is not what the request expects.")
+                raise self._error(*PRECONDITION_FAILED)
             ranged = ranged and range_applies(headers, variant.tag, page.modified, now)
         if ranged:
-            return self._ranged(request, page)
+            assert page.plain.stored is not None
+            file, fields = page.plain.stored.file, page.plain.ok
+            try:
+                part = partial_response(
+                    headers.get("range"), file, page.media_type, fields, self._ranges
+                )
+            except Unsatisfiable as error:
+                raise self._error(error.status, error.reason, *error.headers) from None
+            if part is not None:
+                return part
         return self._whole(request, page, variant)
 
     def _whole(
@@ -279,29 +293,6 @@ class Files(Shared):
         if stored is None:
             return self._made(request, page, variant)
         return Response(200, FileRegion(stored.file.hold(), 0, stored.file.size), variant.ok)
-
-    def _ranged(self, request: Request, page: _Representations) -> Response:
-        stored = page.plain.stored
-        assert stored is not None
-        size = stored.file.size
-        try:
-            found = parse_ranges(request.headers.get("range"), size, self._ranges)
-        except Unsatisfiable as error:
-            raise self._error(error.status, error.reason, *error.headers) from None
-        if found is None:
-            return _stored_whole(page.plain, stored)
-
-        def region(offset: int, length: int) -> FileRegion:
-            return FileRegion(stored.file.hold(), offset, length)
-
-        if len(found) == 1:
-            offset, length = found[0]
-            fields = (*page.plain.ok, ("Content-Range", content_range(offset, length, size)))
-            return Response(206, region(offset, length), fields)
-        boundary = os.urandom(12).hex()
-        media_type, pieces = multipart(found, size, page.media_type, region, boundary)
-        rest = (field for field in page.plain.ok if field[0] != "Content-Type")
-        return Response(206, MultiRegion(pieces), (("Content-Type", media_type), *rest))
 
     def _made(
         self, request: Request, page: _Representations, variant: _Variant

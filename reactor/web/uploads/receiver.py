@@ -33,7 +33,7 @@ from reactor.web.semantics.file_names import is_plain
 from reactor.web.semantics.methods import method_not_allowed
 from reactor.web.semantics.multipart import FormParser, boundary_of
 from reactor.web.semantics.negotiation import prefers_json
-from reactor.web.semantics.preconditions import check_write, has_conditions
+from reactor.web.semantics.preconditions import PRECONDITION_FAILED, check_write, has_conditions
 from reactor.web.semantics.validators import entity_tag, last_modified
 from reactor.web.storage.disk_errors import NOT_FOUND, WHEN_REMOVING, WHEN_WRITING, on_disk
 from reactor.web.storage.safe_path import Place, Root
@@ -192,7 +192,7 @@ def precondition_of(headers: Headers, wall: Callable[[], float]) -> Precondition
         if status is not None:
             tag, modified = entity_tag(status, now), last_modified(status, now)
         if not check_write(headers, tag, modified, now):
-            raise _condition_failed()
+            raise ProtocolError(*PRECONDITION_FAILED)
 
     return check
 
@@ -201,11 +201,7 @@ def _check_directory_condition(request: Request) -> None:
     """A directory is there, and has neither tag nor date (RFC 9110, section 13.1)."""
     headers = request.headers
     if has_conditions(headers) and not check_write(headers, _DIRECTORY_TAG, None, time.time()):
-        raise _condition_failed()
-
-
-def _condition_failed() -> ProtocolError:
-    return ProtocolError(412, "What is there is not what the request says.")
+        raise ProtocolError(*PRECONDITION_FAILED)
 
 
 def _check_directory(root: Root, segments: Sequence[str]) -> None:
