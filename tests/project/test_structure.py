@@ -73,8 +73,8 @@ OSERRORS = {
         "UploadQuota._evict",  # then somebody is told that there is no room
     },
     "reactor.web.uploads.resumable": {
-        "Resumable.expire",  # what cannot be tidied up is told in the log
-        "Resumable._progress",  # what is not on the disk is not told
+        "ResumableUploads.expire",  # what cannot be tidied up is told in the log
+        "ResumableUploads._progress",  # what is not on the disk is not told
     },
     "reactor.web.middlewares.time_limit": {
         "TimeLimit.__call__",

@@ -35,7 +35,7 @@ from reactor.web.app.application import Application
 from reactor.web.semantics.media_types import media_types
 from reactor.web.semantics.validators import entity_tag, identity_tag
 from reactor.web.static import open_file_cache
-from reactor.web.static.file_server import Files, Mount
+from reactor.web.static.file_server import FileServer, Mount
 from reactor.web.static.open_file_cache import SIBLINGS, Found, OpenFile, Version
 from reactor.web.storage.safe_path import Place, Root
 
@@ -171,7 +171,7 @@ class World:
             coded_bytes=self.chance.choice([1000, 10**7]),
         )
         mount = Mount(directory=str(directory), prefix="/", media_type=media_types({}))
-        self.files = Files(
+        self.files = FileServer(
             mount,
             limits,
             clock=self.network.clock,
@@ -253,7 +253,7 @@ class World:
         gc.collect()  # a job of the simulated pool is a cycle, and has its result
         self.world.check_end()
 
-    # --- what came -------------------------------------------------------------------------------
+    # --- what came --------------------------------------------------------------------------------
 
     def check(self) -> int:
         """How many answers there were."""

@@ -72,7 +72,7 @@ def small_file_bytes(serve: Serve, folder: Path) -> None:
             assert look.call_count == 1
 
 
-# --- files that are kept open --------------------------------------------------------------------
+# --- files that are kept open ---------------------------------------------------------------------
 
 
 def open_files(serve: Serve, folder: Path) -> None:
@@ -151,7 +151,7 @@ def open_file_idle(serve: Serve, folder: Path) -> None:
             time.sleep(0.02)
 
 
-# --- what is made of them ------------------------------------------------------------------------
+# --- what is made of them -------------------------------------------------------------------------
 
 
 def coded_bytes(serve: Serve, folder: Path) -> None:
@@ -169,7 +169,7 @@ def coded_bytes(serve: Serve, folder: Path) -> None:
     for bound, kept in ((most, 1), (most - 1, 0)):
         with site(serve, folder, coded_bytes=bound, open_file_age=60.0) as (running, made):
             client = running.connect()
-            coded = made._mounted[0]._coded
+            coded = made._mounted[0]._compressed
             for _ in range(2):
                 body = get(client, f"{largest}.txt", accept)
                 assert gzip.decompress(body) == (folder / f"{largest}.txt").read_bytes()
@@ -211,7 +211,7 @@ def listing_entries(serve: Serve, folder: Path) -> None:
             assert (b"There is more in this directory than the 5 entries" in page) == (count > 5)
 
 
-# --- what comes ----------------------------------------------------------------------------------
+# --- what comes -----------------------------------------------------------------------------------
 
 
 def form(heads: list[str]) -> bytes:
@@ -242,7 +242,7 @@ def form_head_bytes(serve: Serve, folder: Path) -> None:
         assert post_form(running, ["X: " + "x" * 5000]) == 413  # without waiting for its end
 
 
-# --- uploads that can be resumed -----------------------------------------------------------------
+# --- uploads that can be resumed ------------------------------------------------------------------
 
 
 class Uploads:

@@ -30,11 +30,11 @@ from reactor.web.endpoint import Endpoint, ResponseOrAwaitable
 from reactor.web.operations.monitoring import Monitoring
 from reactor.web.semantics.media_types import media_types
 from reactor.web.site.demo import demo
-from reactor.web.static.file_server import Files, Mount
+from reactor.web.static.file_server import FileServer, Mount
 from reactor.web.static.mount import close_idle
 from reactor.web.storage.safe_path import Place, Root
 from reactor.web.uploads.receiver import Receiver
-from reactor.web.uploads.resumable import Resumable
+from reactor.web.uploads.resumable import ResumableUploads
 from reactor.web.uploads.sweep import sweep
 
 UPLOADS: Final = "/files/"  # where a plan's directory is
@@ -71,10 +71,10 @@ class Site:
         """Raises SiteError."""
         self._plan = plan
         self._limits = limits
-        self._mounted: list[Files] = []
+        self._mounted: list[FileServer] = []
         self._forget = _teller(self._mounted)
         self._root: Root | None = None  # that takes uploads
-        self._resumable: Resumable | None = None
+        self._resumable: ResumableUploads | None = None
         replaced = plan.application is not None or plan.static
         self._router = Application() if replaced else demo()
         for prefix, directory in plan.static:
@@ -125,7 +125,7 @@ class Site:
         spa: str = "",
         uploads: bool = False,
         deletes: bool = False,
-    ) -> Files:
+    ) -> FileServer:
         """Open the directory, and add what reads it."""
         plan = self._plan
         mounts = len(plan.static) + (plan.directory is not None)
@@ -141,7 +141,7 @@ class Site:
             deletes=deletes,
         )
         try:
-            files = Files(mount, self._limits, mounts=mounts)
+            files = FileServer(mount, self._limits, mounts=mounts)
         except OSError as error:
             raise SiteError(f"cannot use the directory {directory!r}: {error.strerror}") from error
         self._mounted.append(files)
@@ -156,7 +156,7 @@ class Site:
         files = self._mount(UPLOADS, directory, uploads=plan.uploads, deletes=plan.deletes)
         if plan.uploads:
             self._root = files.root
-            self._resumable = Resumable(files.root, UPLOADS, limits, self._forget)
+            self._resumable = ResumableUploads(files.root, UPLOADS, limits, self._forget)
         receiver = Receiver(
             files.root,
             limits,
@@ -178,7 +178,7 @@ class Site:
         for method, endpoint in endpoints.items():
             self._router.add(method, UPLOADS + "{name:segments}", endpoint)
 
-    def _add_resumable(self, resumable: Resumable) -> None:
+    def _add_resumable(self, resumable: ResumableUploads) -> None:
         for method, endpoint in (
             ("HEAD", resumable.head),
             ("PATCH", resumable.append),
@@ -188,7 +188,7 @@ class Site:
             self._router.add(method, UPLOADS + ".uploads/{id}", endpoint)
 
 
-def _teller(mounted: Sequence[Files]) -> Callable[[Place], None]:
+def _teller(mounted: Sequence[FileServer]) -> Callable[[Place], None]:
     """Tells every mount, those to come as well, of a change."""
 
     def forget(place: Place) -> None:
@@ -203,7 +203,7 @@ async def _sweep(root: Root) -> None:
     await sweep(root)
 
 
-async def _expire(resumable: Resumable) -> None:
+async def _expire(resumable: ResumableUploads) -> None:
     """Remove uploads that were given up."""
     while True:
         await resumable.expire()

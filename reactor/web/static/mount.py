@@ -17,7 +17,7 @@ from reactor.messages.request import Request
 from reactor.tasks.operations import sleep
 from reactor.web.endpoint import ResponseOrAwaitable
 from reactor.web.semantics.media_types import media_types
-from reactor.web.static.file_server import Files, Mount
+from reactor.web.static.file_server import FileServer, Mount
 from reactor.web.storage.safe_path import Root
 
 IDLE_SECONDS: Final = 10.0  # between two looks for files that nobody asks for any more
@@ -50,7 +50,7 @@ class StaticFiles:
             listing=listing,
             spa=spa,
         )
-        self._files: Files | None = None
+        self._files: FileServer | None = None
 
     def at(self, prefix: str) -> "StaticFiles":
         """The same directory at another prefix, as in an application that is mounted."""
@@ -65,7 +65,7 @@ class StaticFiles:
         So many `mounts` of the server share its limits on what is kept open and in memory.
         """
         limits = server.limits if server is not None else Limits()
-        self._files = Files(self._mount, limits, mounts=mounts)
+        self._files = FileServer(self._mount, limits, mounts=mounts)
         if server is not None:
             server.spawn(close_idle([self._files]))
 
@@ -76,7 +76,7 @@ class StaticFiles:
         return self._files.get(request)
 
 
-async def close_idle(mounted: list[Files]) -> None:
+async def close_idle(mounted: list[FileServer]) -> None:
     """For as long as a server serves, now and then."""
     while True:
         await sleep(IDLE_SECONDS)

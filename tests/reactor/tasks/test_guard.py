@@ -8,8 +8,8 @@ import pytest
 from reactor.tasks.guard import Shared, exclusive, exclusive_methods
 from reactor.web.middlewares.rate_limit import RateLimit
 from reactor.web.static.directory_reader import ListingQuota
-from reactor.web.static.file_server import Files
-from reactor.web.uploads.resumable import Resumable
+from reactor.web.static.file_server import FileServer
+from reactor.web.uploads.resumable import ResumableUploads
 
 
 class Counter(Shared):
@@ -83,10 +83,10 @@ def test_objects_that_are_made_before_stay_as_they_are() -> None:
 
 
 def test_the_methods_that_connections_share_are_marked() -> None:
-    marked = {kind: exclusive_methods(kind) for kind in (Files, Resumable, RateLimit, ListingQuota)}
+    marked = {kind: exclusive_methods(kind) for kind in (FileServer, ResumableUploads, RateLimit, ListingQuota)}
     assert marked == {
-        Files: ["close_idle", "forget", "get"],
-        Resumable: ["append", "cancel", "create", "expire", "head"],
+        FileServer: ["close_idle", "forget", "get"],
+        ResumableUploads: ["append", "cancel", "create", "expire", "head"],
         RateLimit: ["_take"],
         ListingQuota: ["return_rows"],
     }

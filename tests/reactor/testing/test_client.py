@@ -29,7 +29,7 @@ from reactor.testing.exchange import CONTINUE_SECONDS
 from reactor.web.app.application import Application
 from reactor.web.semantics.media_types import media_types
 from reactor.web.site.demo import demo
-from reactor.web.static.file_server import Files, Mount
+from reactor.web.static.file_server import FileServer, Mount
 from reactor.web.uploads.receiver import Receiver
 from tests.conftest import Serve
 
@@ -89,7 +89,7 @@ def echo() -> Iterator[Client]:
         yield client
 
 
-# --- a request -----------------------------------------------------------------------------------
+# --- a request ------------------------------------------------------------------------------------
 
 
 def test_one_line_is_enough() -> None:
@@ -249,7 +249,7 @@ def test_unknown_options_are_refused(echo: Client) -> None:
         echo.request("GE T", "/")
 
 
-# --- bodies --------------------------------------------------------------------------------------
+# --- bodies ---------------------------------------------------------------------------------------
 
 
 def test_bytes_and_text(echo: Client) -> None:
@@ -417,7 +417,7 @@ def test_five_mebibytes_there_and_back(chunked: bool) -> None:
     assert ("transfer-encoding" in answer.headers) is chunked
 
 
-# --- 100 (Continue) ------------------------------------------------------------------------------
+# --- 100 (Continue) -------------------------------------------------------------------------------
 
 
 def test_the_body_waits_for_100_continue() -> None:
@@ -486,7 +486,7 @@ def test_interim_answers_are_kept() -> None:
     assert answer.informational[0].headers.get_all("link") == ["</a>", "</b>"]
 
 
-# --- answers -------------------------------------------------------------------------------------
+# --- answers --------------------------------------------------------------------------------------
 
 
 def test_headers_of_an_answer() -> None:
@@ -594,7 +594,7 @@ def without_date(head: bytes) -> bytes:
     return re.sub(rb"\r\nDate: [^\r]*", b"", head)
 
 
-# --- time ----------------------------------------------------------------------------------------
+# --- time -----------------------------------------------------------------------------------------
 
 
 def test_simulated_time_takes_none() -> None:
@@ -768,7 +768,7 @@ def test_the_pool_works_for_real(tmp_path: Path) -> None:
         assert client.get("/").text == "a"
 
 
-# --- connections ---------------------------------------------------------------------------------
+# --- connections ----------------------------------------------------------------------------------
 
 
 def test_a_connection_is_kept() -> None:
@@ -824,7 +824,7 @@ def test_too_much_is_413() -> None:
         assert client.post("/", content=bytes(1000)).status == 200
 
 
-# --- cookies -------------------------------------------------------------------------------------
+# --- cookies --------------------------------------------------------------------------------------
 
 
 def setter(request: Request) -> Response:
@@ -905,7 +905,7 @@ def test_cookies_of_the_client_and_of_a_request() -> None:
         Client(mirror, cookies={"a;b": "1"})
 
 
-# --- redirects -----------------------------------------------------------------------------------
+# --- redirects ------------------------------------------------------------------------------------
 
 
 def redirect(request: Request) -> Response:
@@ -1005,7 +1005,7 @@ def test_cookies_of_redirects_are_kept() -> None:
         assert fields_of(client.post("/login").json())["cookie"] == "id=1"
 
 
-# --- streams -------------------------------------------------------------------------------------
+# --- streams --------------------------------------------------------------------------------------
 
 
 class Events:
@@ -1238,7 +1238,7 @@ def test_an_answer_that_would_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -
         client.get("/")
 
 
-# --- what goes wrong -----------------------------------------------------------------------------
+# --- what goes wrong ------------------------------------------------------------------------------
 
 
 async def fails_later(request: Request) -> Response:
@@ -1387,7 +1387,7 @@ def test_bytes_behind_an_answer_are_noticed(monkeypatch: pytest.MonkeyPatch) -> 
         client.get("/")
 
 
-# --- the end -------------------------------------------------------------------------------------
+# --- the end --------------------------------------------------------------------------------------
 
 
 def test_a_closed_client_does_nothing() -> None:
@@ -1476,14 +1476,14 @@ def test_the_same_requests_give_the_same_bytes() -> None:
     assert play() == play()
 
 
-# --- with handlers -------------------------------------------------------------------------------
+# --- with handlers --------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Client]:
     """A folder, with uploads."""
     limits = Limits()
-    files = Files(Mount(str(tmp_path), "/", media_types({}), uploads=True, deletes=True), limits)
+    files = FileServer(Mount(str(tmp_path), "/", media_types({}), uploads=True, deletes=True), limits)
     receiver = Receiver(files.root, limits, files.forget, deletes=True)
     router = Application()
     for method, endpoint in (

@@ -45,7 +45,7 @@ from reactor.web.compression.encoders import LEAST_BYTES
 from reactor.web.semantics.media_types import media_types
 from reactor.web.static import compressed_cache, open_file_cache
 from reactor.web.static.compressed_cache import STREAMED_BYTES
-from reactor.web.static.file_server import Files, Mount
+from reactor.web.static.file_server import FileServer, Mount
 from reactor.web.static.open_file_cache import OpenFileCache
 from reactor.web.storage.safe_path import Root
 from reactor.web.uploads.receiver import Receiver
@@ -79,7 +79,7 @@ def make_site(outside: Path) -> Path:
 
 
 class Clock:
-    """Both clocks of a Files: the loop's, and the time of day."""
+    """Both clocks of a file server: the loop's, and the time of day."""
 
     def __init__(self) -> None:
         self.ahead = LATER
@@ -120,14 +120,14 @@ class Seen(NamedTuple):
 
 
 class Served:
-    """A Files, and how it is asked."""
+    """A file server, and how it is asked."""
 
     def __init__(
         self, site: Path, clock: Clock, limits: Limits | None = None, **options: Any
     ) -> None:
         options = {"prefix": "/files/", "media_type": media_types({}), **options}
         self.prefix: str = options["prefix"]
-        self.files = Files(
+        self.files = FileServer(
             Mount(directory=str(site), **options),
             limits or Limits(small_file_bytes=0),  # what is sent is the file itself
             clock=clock.monotonic,
@@ -1489,7 +1489,7 @@ def test_large_file_is_coded_as_it_is_sent(served: Served, large: Path) -> None:
     assert decoder.decompress(seen.body) == large.read_bytes()
     assert decoder.eof
     assert decoder.unused_data == b""
-    assert len(served.files._coded) == 0
+    assert len(served.files._compressed) == 0
     head = served.ask("large.txt", "HEAD", Accept_Encoding="gzip")
     assert head.fields == seen.fields
     assert served.ask("large.txt").body == large.read_bytes()
@@ -1524,7 +1524,7 @@ def test_file_that_becomes_shorter_is_not_coded(served: Served, site: Path) -> N
     assert isinstance(response.body, FileRegion)
     assert len(response.body) == len(TEXT)  # so the connection finds out, and ends
     response.body.release()
-    assert len(served.files._coded) == 0
+    assert len(served.files._compressed) == 0
 
 
 def test_codings_that_only_some_pythons_make(

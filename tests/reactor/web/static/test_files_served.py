@@ -31,7 +31,7 @@ from reactor.web.semantics.media_types import media_types
 from reactor.web.site.site import Site, SiteOptions
 from reactor.web.static import open_file_cache
 from reactor.web.static.compressed_cache import STREAMED_BYTES
-from reactor.web.static.file_server import Files, Mount
+from reactor.web.static.file_server import FileServer, Mount
 from reactor.web.storage.safe_path import Root
 from tests.conftest import Running, Serve
 from tests.support.coroutine_driver import open_descriptors
@@ -60,18 +60,18 @@ def site(tmp_path: Path) -> Path:
 
 
 class Start(Protocol):
-    def __call__(self, directory: Path, **options: Any) -> tuple[Running, Files]: ...
+    def __call__(self, directory: Path, **options: Any) -> tuple[Running, FileServer]: ...
 
 
 @pytest.fixture
 def start(serve: Serve) -> Iterator[Start]:
     """A server of one mount at /, and a /ping; what the cache holds is closed at last."""
-    started: list[tuple[Running, Files]] = []
+    started: list[tuple[Running, FileServer]] = []
 
-    def start_one(directory: Path, **options: Any) -> tuple[Running, Files]:
+    def start_one(directory: Path, **options: Any) -> tuple[Running, FileServer]:
         limits = options.pop("limits", {})
         mount = {"prefix": "/", "media_type": media_types({}), **options}
-        files = Files(
+        files = FileServer(
             Mount(directory=str(directory), **mount),
             Limits(**limits),
             wall=lambda: time.time() + 100,
@@ -91,7 +91,7 @@ def url(running: Running, path: str) -> str:
     return f"http://127.0.0.1:{running.address[1]}{path}"
 
 
-def held(running: Running, files: Files) -> int:
+def held(running: Running, files: FileServer) -> int:
     """How many others than the cache hold files."""
 
     def holders() -> int:
@@ -101,7 +101,7 @@ def held(running: Running, files: Files) -> int:
     return running.call(holders)
 
 
-# --- every byte ----------------------------------------------------------------------------------
+# --- every byte -----------------------------------------------------------------------------------
 
 SIZES = [
     *(0, 1, 1023, 1024, 65535, 65536, 65537, 256 * 1024, 256 * 1024 + 1),
@@ -242,7 +242,7 @@ def test_pipelined(site: Path, start: Start) -> None:
     assert held(running, files) == 0
 
 
-# --- codings -------------------------------------------------------------------------------------
+# --- codings --------------------------------------------------------------------------------------
 
 
 def gunzip(data: bytes) -> bytes:
@@ -278,7 +278,7 @@ def test_large_file_is_gzipped_as_it_is_sent(site: Path, start: Start, version: 
     running.wait_until(lambda: held_now(files) == 0)
 
 
-def held_now(files: Files) -> int:
+def held_now(files: FileServer) -> int:
     """On the loop's thread."""
     entries = files._open._entries.values()
     return sum(file.holders - 1 for one in entries for file in one.found.files())
@@ -294,7 +294,7 @@ def test_many_ask_for_one_text_at_once(site: Path, start: Start) -> None:
     assert held(running, files) == 0
 
 
-# --- what happens to a file while it is sent -----------------------------------------------------
+# --- what happens to a file while it is sent ------------------------------------------------------
 
 
 def begin_download(running: Running, path: str, *fields: str) -> tuple[Client, RawResponse]:
@@ -428,7 +428,7 @@ def test_dropped_while_it_is_sent(site: Path, start: Start, huge: bytes) -> None
     assert client.read_exactly(len(huge)) == huge
 
 
-# --- our own writes ------------------------------------------------------------------------------
+# --- our own writes -------------------------------------------------------------------------------
 
 
 def test_nobody_sees_an_older_file_again(site: Path, serve: Serve) -> None:
@@ -500,7 +500,7 @@ def test_error_keeps_nothing_open(
         gc.enable()
 
 
-# --- curl ----------------------------------------------------------------------------------------
+# --- curl -----------------------------------------------------------------------------------------
 
 
 def curl(*arguments: str | Path) -> bytes:
@@ -583,7 +583,7 @@ def test_curl_follows_a_directory(site: Path, start: Start) -> None:
     assert b"\r\nLocation: /sub/?x=1\r\n" in head
 
 
-# --- a slow disk ---------------------------------------------------------------------------------
+# --- a slow disk ----------------------------------------------------------------------------------
 
 
 class ColdDisk:
@@ -689,7 +689,7 @@ def test_waiters_go_on_when_the_first_client_leaves(
     assert held(running, files) == 0
 
 
-# --- an attack -----------------------------------------------------------------------------------
+# --- an attack ------------------------------------------------------------------------------------
 
 
 class Attacker:

@@ -33,7 +33,7 @@ from reactor.web.uploads import partial_store
 from reactor.web.uploads.partial_store import PartialStore
 from reactor.web.uploads.publish import PIECE_BYTES
 from reactor.web.uploads.receiver import Receiver
-from reactor.web.uploads.resumable import SYNC_BYTES, Resumable
+from reactor.web.uploads.resumable import SYNC_BYTES
 from tests.conftest import Serve
 from tests.support.coroutine_driver import Feed, Play, Stage, drive, open_descriptors, opened_since
 from tests.support.raw_client import Client, RawResponse
@@ -84,7 +84,7 @@ class Bench:
     def restart(self) -> None:
         """As a server does that is started anew: nothing is known but what is on the disk."""
         root = Root(self.path)
-        self.resumable = Resumable(
+        self.resumable = ResumableUploads(
             root, "/files/", self.limits, self.forgotten.append, lambda: self.now
         )
         self.receiver = Receiver(root, self.limits, self.forgotten.append, resumable=self.resumable)
@@ -1724,13 +1724,13 @@ def test_a_wrong_append_closes_its_connection(serve: Serve, bench: Bench) -> Non
 PROGRAM = """
 import sys
 from reactor.web.uploads.receiver import Receiver
-from reactor.web.uploads.resumable import Resumable
+from reactor.web.uploads.resumable import ResumableUploads
 from reactor.web.app.application import Application
 from reactor.web.storage.safe_path import Root
 from reactor import Limits, Server
 
 root, limits = Root(sys.argv[1]), Limits()
-resumable = Resumable(root, "/files/", limits, lambda place: None)
+resumable = ResumableUploads(root, "/files/", limits, lambda place: None)
 receiver = Receiver(root, limits, lambda place: None, resumable=resumable)
 router = Application()
 router.add("PUT", "/files/{name:segments}", receiver.put)

@@ -12,7 +12,7 @@ import pytest
 from reactor import Cancelled, FileRegion, Limits, ProtocolError, Response
 from reactor.messages.request import Request
 from reactor.web.semantics.media_types import media_types
-from reactor.web.static.file_server import Files, Mount
+from reactor.web.static.file_server import FileServer, Mount
 from reactor.web.storage.safe_path import Root
 from reactor.web.uploads import atomic_file
 from reactor.web.uploads.atomic_file import AtomicFile
@@ -42,7 +42,7 @@ class Both:
 
     def __init__(self, site: Path) -> None:
         mount = Mount(directory=str(site), prefix="/files/", media_type=media_types({}))
-        self.files = Files(mount, Limits())
+        self.files = FileServer(mount, Limits())
         self.receiver = Receiver(self.files.root, Limits(), self.files.forget)
 
     def get(self, name: str) -> bytes:
