@@ -13,7 +13,6 @@ LONG_FUNCTIONS: Final = frozenset[str](
 
 LONG_MODULES: Final = frozenset[str](
     (
-        "reactor/web/static/file_server.py",
         "reactor/web/uploads/resumable.py",
     )
 )
@@ -28,8 +27,6 @@ REPEATED_CLASSES: Final = frozenset[str](
         "reactor/messages/response.py:Response",
         "reactor/net/transport.py:Output",
         "reactor/web/app/requests.py:Request",
-        "reactor/web/static/directory_reader.py:Entry",
-        "reactor/web/static/open_file_cache.py:Entry",
     )
 )
 
@@ -107,12 +104,8 @@ LANGUAGE: Final = frozenset[str](
         "reactor/protocol/",
         "reactor/simulator/",
         "reactor/testing/",
-        "reactor/web/compression/",
-        "reactor/web/semantics/",
         "reactor/web/site/",
         "reactor/web/static/",
-        "reactor/web/storage/",
-        "reactor/web/streams.py",
         "reactor/web/uploads/",
         "tests/conftest.py",
         "tests/loadtest/",
@@ -125,14 +118,11 @@ LANGUAGE: Final = frozenset[str](
         "tests/reactor/protocol/",
         "tests/reactor/testing/",
         "tests/reactor/web/app/",
-        "tests/reactor/web/compression/",
         "tests/reactor/web/middlewares/",
         "tests/reactor/web/operations/",
         "tests/reactor/web/realtime/",
-        "tests/reactor/web/semantics/",
         "tests/reactor/web/site/",
         "tests/reactor/web/static/",
-        "tests/reactor/web/storage/",
         "tests/reactor/web/uploads/",
         "tests/simulation/",
         "tests/support/",

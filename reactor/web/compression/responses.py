@@ -1,6 +1,6 @@
 """Compresses a response for what its client accepts (RFC 9110, sections 8.4 and 12.5.3).
 
-`compress` accepts whatever a handler returns. A short body is encoded on the loop, a longer one on
+`compress` accepts any response of a handler. A short body is encoded on the loop, a longer one on
 a thread: a loop that compresses serves nobody else. Where the pool has no place left, the body is
 sent as it is, which costs bandwidth and nobody's time. Streams are encoded as they flow (see
 compression/streams.py); files have their own way (see static/compressed_cache.py).
@@ -70,7 +70,7 @@ def compress(
     """
     exchange = _Negotiation(request, response, least)
     body = _encodable(response.body)
-    if body is None or not exchange.may_be_coded():
+    if body is None or not exchange.may_be_encoded():
         return response
     if response.status == 304:
         return exchange.plain()
@@ -151,7 +151,7 @@ class _Negotiation:
         unknown = "text/" if response.status == 304 else ""
         self._varies = shrinks(self._fields.get("content-type", unknown))
 
-    def may_be_coded(self) -> bool:
+    def may_be_encoded(self) -> bool:
         fields, status = self._fields, self._response.status
         return (
             status >= 200

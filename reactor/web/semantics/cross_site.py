@@ -18,7 +18,7 @@ from typing import Final
 from reactor.errors import ProtocolError
 from reactor.messages.request import Request
 
-# "none" means the user: an address that was typed or dropped into the browser (section 2.3 there).
+# The value "none" means the user: an address typed or dropped into the browser (section 2.3 there).
 _OURS: Final = frozenset(("same-origin", "none"))
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 

@@ -3,7 +3,7 @@
 The parser is a pure function of bytes. It is fed pieces that are cut anywhere; `next_event` returns
 a FormPart, pieces of its content, and PART_END, or None when it needs more bytes. It keeps only
 bytes that cannot be classified yet: the head of a part, or the few bytes that may begin a boundary.
-It looks at each byte a small number of times, whatever the byte is.
+It looks at each byte a small number of times, so its time is linear.
 
 A boundary line counts once it is whole; only then does the part before it end. A line that begins
 like a boundary and goes on otherwise is an error, not content (RFC 2046 forbids it there), so that
@@ -23,7 +23,7 @@ from reactor.messages.headers import Headers
 from reactor.protocol.grammar import FIELD, TOKEN_TEXT
 from reactor.web.semantics.file_names import is_plain
 
-NAME_BYTES: Final = 255  # of a file's name: the limit of most file systems
+NAME_BYTES: Final = 255  # the limit of most file systems for a name
 PADDING_BYTES: Final = 256  # after a boundary on its line; real clients send none
 
 # RFC 2046, section 5.1.1; the last character may not be a space.

@@ -18,7 +18,7 @@ from reactor.protocol.grammar import TOKEN_TEXT
 
 _SHORT: Final = 256  # characters; results for values up to this length are cached
 
-_TOKEN: Final = TOKEN_TEXT + "++"  # of a value in lower case
+_TOKEN: Final = TOKEN_TEXT + "++"  # in a value in lower case
 _QUALITY: Final = r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?"
 # Repeated groups are atomic ones: see reactor/protocol/grammar.py.
 _QUOTED: Final = r'"(?>(?:[\t !#-\[\]-~\x80-\xff]++|\\[\t\x20-\x7e\x80-\xff])*)"'

@@ -1,7 +1,7 @@
 """Range requests: RFC 9110, section 14.
 
 A Range becomes pairs of offset and length, each inside the file, none empty. Ranges that touch or
-overlap are merged: whatever the request, no byte is sent twice, and the response is never much
+overlap are merged: no request has a byte sent twice, and the response is never much
 longer than the file.
 
 Several parts are sent as multipart/byteranges, with a small head before each. The body of such a

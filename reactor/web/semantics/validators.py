@@ -39,7 +39,7 @@ def entity_tag(status: os.stat_result, now: float) -> str:
 
     `now` is in seconds since the epoch, by the clock that the file system uses.
     """
-    # The change time tells: any write sets it and, unlike st_mtime, no program can set it.
+    # The change time counts: any write sets it and, unlike st_mtime, no program can set it.
     opaque = f"{status.st_mtime_ns:x}-{status.st_ctime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
     return f'W/"{opaque}-w"' if now - status.st_ctime < _YOUNG else f'"{opaque}"'
 

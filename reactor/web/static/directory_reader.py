@@ -49,7 +49,7 @@ class Order(NamedTuple):
     descending: bool = False
 
 
-class Entry(NamedTuple):
+class ListedEntry(NamedTuple):
     """A file or, where `size` is None, a directory. `modified` is in seconds since 1970."""
 
     name: bytes
@@ -57,7 +57,7 @@ class Entry(NamedTuple):
     modified: int
 
 
-class _Found(NamedTuple):
+class _DirectoryEntry(NamedTuple):
     """A name as the directory has it, and of its status what counts; `modified` in nanoseconds."""
 
     name: bytes
@@ -96,17 +96,17 @@ class Contents:
     def __len__(self) -> int:
         return self.directories + self.files
 
-    def take(self) -> Iterator[Entry]:
+    def take(self) -> Iterator[ListedEntry]:
         """Each entry in order, and only once: to let go of all of them at the end takes long."""
         for row in merge(*map(_drain, self._runs), reverse=self.order.descending):
             _, name, size, modified = row.split(b"\0")
-            yield Entry(name, int(size) if size else None, int(modified))
+            yield ListedEntry(name, int(size) if size else None, int(modified))
 
     def __del__(self) -> None:
         # Not in a `finally` of who sends them: a generator that never began has none.
         self._quota.return_rows(self._held)
 
-    def add(self, batch: Sequence[_Found]) -> None:
+    def add(self, batch: Sequence[_DirectoryEntry]) -> None:
         rows = [_row(one, self.order) for one in batch]
         held = sum(map(len, rows)) + ROW_BYTES * len(rows)
         if not self._quota.rows.try_acquire(held):
@@ -161,14 +161,14 @@ class _Reader:
         if hasattr(self, "_names"):
             self._names.close()
 
-    def read(self) -> tuple[list[_Found], bool]:
+    def read(self) -> tuple[list[_DirectoryEntry], bool]:
         """The next few entries that are shown, and whether there may be more."""
         batch = list(islice(self._names, BATCH))
         names = (os.fsencode(one.name) for one in batch)
         found = (self._look(name) for name in names if name[:1] != b"." and b"\\" not in name)
         return [one for one in found if one is not None], len(batch) == BATCH
 
-    def _look(self, name: bytes) -> _Found | None:
+    def _look(self, name: bytes) -> _DirectoryEntry | None:
         """None where there is nothing to show; the name may have gone by now."""
         try:
             status = os.stat(name, dir_fd=self._directory.descriptor, follow_symlinks=False)
@@ -179,7 +179,7 @@ class _Reader:
         directory = stat.S_ISDIR(status.st_mode)
         if not directory and not stat.S_ISREG(status.st_mode):
             return None
-        return _Found(name, directory, status.st_size, status.st_mtime_ns)
+        return _DirectoryEntry(name, directory, status.st_size, status.st_mtime_ns)
 
     def _follow(self, link: bytes) -> os.stat_result:
         """The status of what is behind the link, found as a request for it would find it."""
@@ -198,7 +198,7 @@ def _drain(run: list[bytes]) -> Iterator[bytes]:
         yield run.pop()
 
 
-def _row(found: _Found, order: Order) -> bytes:
+def _row(found: _DirectoryEntry, order: Order) -> bytes:
     name, directory, size, modified = found
     first = b"1" if directory is order.descending else b"0"  # what descends begins with its ones
     if order.by == "size":

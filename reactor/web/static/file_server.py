@@ -138,7 +138,7 @@ class FileServer(Shared):
         """Close the files that nobody has requested for a while; to be called now and then."""
         self._open.close_idle()
 
-    # --- from a path to a file --------------------------------------------------------------------
+    # --- from a path to a file -------------------------------------------------------------------
 
     async def _find_and_respond(self, request: Request, key: Key) -> Response:
         began = self._clock()
@@ -200,7 +200,7 @@ class FileServer(Shared):
         fields = (("Location", location), *self._mount.headers)
         return plain_response(301, f"This is a directory: {location}", fields)
 
-    # --- from a file to a response ----------------------------------------------------------------
+    # --- from a file to a response ---------------------------------------------------------------
 
     def _respond(
         self, request: Request, key: Key, entry: Entry, *, new: bool = False

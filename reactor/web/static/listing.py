@@ -34,7 +34,13 @@ from reactor.messages.request import Request
 from reactor.messages.response import Response
 from reactor.tasks.operations import in_pool, sleep
 from reactor.web.semantics.negotiation import prefers_json
-from reactor.web.static.directory_reader import Contents, Entry, ListingQuota, Order, read_directory
+from reactor.web.static.directory_reader import (
+    Contents,
+    ListedEntry,
+    ListingQuota,
+    Order,
+    read_directory,
+)
 from reactor.web.storage.safe_path import Root
 
 ROWS: Final = 32  # entries that are made in one step: 2 ms where all names are long and strange
@@ -114,7 +120,7 @@ def _path(segments: Sequence[str], options: ListingOptions) -> str:
     return "/".join(("", *([prefix] if prefix else ()), *segments, ""))
 
 
-# --- a body on its way ----------------------------------------------------------------------------
+# --- a body on its way ---------------------------------------------------------------------------
 
 
 async def _nothing() -> AsyncIterator[bytes]:
@@ -125,7 +131,7 @@ async def _nothing() -> AsyncIterator[bytes]:
 
 
 async def _stream(
-    head: str, contents: Contents, render: Callable[[Entry], str], between: str, tail: str
+    head: str, contents: Contents, render: Callable[[ListedEntry], str], between: str, tail: str
 ) -> AsyncIterator[bytes]:
     """The head, the entries with something between them, and the tail."""
     entries = contents.take()
@@ -148,7 +154,7 @@ def _date(seconds: int) -> str | None:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def _href(entry: Entry) -> str | None:
+def _href(entry: ListedEntry) -> str | None:
     """Relative to the directory; "./" keeps a name with a colon from being a scheme.
 
     None for a name that is not UTF-8: safepath would options for another.
@@ -160,7 +166,7 @@ def _href(entry: Entry) -> str | None:
     return f"./{''.join(map(_quoted, entry.name))}{'/' if entry.size is None else ''}"
 
 
-# --- JSON -----------------------------------------------------------------------------------------
+# --- JSON ----------------------------------------------------------------------------------------
 
 _JSON_FIELDS: Final = (
     ("Content-Type", "application/json"),
@@ -178,7 +184,7 @@ def _json(contents: Contents, path: str) -> AsyncIterator[bytes]:
     return _stream(head, contents, _json_entry, ",\n", "\n]}\n")
 
 
-def _json_entry(entry: Entry) -> str:
+def _json_entry(entry: ListedEntry) -> str:
     return _to_json(
         {
             "name": entry.name.decode(errors="replace"),
@@ -190,7 +196,7 @@ def _json_entry(entry: Entry) -> str:
     )
 
 
-# --- HTML -----------------------------------------------------------------------------------------
+# --- HTML ----------------------------------------------------------------------------------------
 
 
 class _Page(NamedTuple):
@@ -263,7 +269,7 @@ def _html(
     return _stream(head, contents, partial(_row, kept=kept), "", tail)
 
 
-def _row(entry: Entry, kept: str) -> str:
+def _row(entry: ListedEntry, kept: str) -> str:
     """One line of the table; `kept` is the order that the links to directories pass on."""
     directory = entry.size is None
     name = _visible(entry.name.decode(errors="replace")) + ("/" if directory else "")

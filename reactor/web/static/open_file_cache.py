@@ -172,7 +172,7 @@ class OpenFileCache:
         for key in tuple(self._entries):
             self._drop(key)
 
-    # --- inside -----------------------------------------------------------------------------------
+    # --- inside ----------------------------------------------------------------------------------
 
     def _walk(self, key: Key, segments: Sequence[str]) -> Operation[Entry]:
         walked = partial(self._walked, key, segments, self._changes)

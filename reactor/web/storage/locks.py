@@ -10,7 +10,7 @@ DirectoryBusy; the rest of the waiting happens on the loop (`retry_while_busy`),
 program that keeps a directory locked occupies no pool threads.
 
 An unfinished file is locked for as long as it is open (`lock_while_open`). The lock ends with its
-process, however that ends, and so a sweep can tell which files are left over.
+process, however that ends, and so a sweep finds the files that are left over.
 """
 
 import errno

@@ -103,7 +103,7 @@ class _Walk:
         self._root = root
         # reversed: the next name is last
         self._names = [segment.encode() for segment in segments][::-1]
-        self._places = places  # None unless the caller wants them
+        self._places = places  # not None if the caller wants them
         self._links = 0
         self._directories = [os.open(root, _SEARCHABLE & ~os.O_NOFOLLOW)]
 

@@ -134,7 +134,7 @@ class AtomicFile:
         # A net, on whatever thread this is: the coroutine was closed, or the pool too full.
         self._clean_up()
 
-    # --- under the lock ---------------------------------------------------------------------------
+    # --- under the lock --------------------------------------------------------------------------
 
     def _check(self) -> None:
         if self._over:

@@ -118,7 +118,7 @@ class ResumableUploads(Shared):
         complete = is_complete(request.headers)
         return complete is False or (bool(complete) and request.length != 0 and hears_104(request))
 
-    # --- the endpoints ----------------------------------------------------------------------------
+    # --- the endpoints ---------------------------------------------------------------------------
 
     @exclusive
     async def create(self, request: Request, segments: Sequence[str]) -> Response | None:
@@ -181,7 +181,7 @@ class ResumableUploads(Shared):
         if not self._quota.counted:
             await self._quota.take_stock(self._wall(), self._age)
 
-    # --- what they do in their turn ---------------------------------------------------------------
+    # --- what they do in their turn --------------------------------------------------------------
 
     async def _in_turn(
         self, name: str, work: Callable[[Lease], Coroutine[Any, Any, Response]]
@@ -336,7 +336,7 @@ class ResumableUploads(Shared):
             await self._with(upload, self._remove(upload))
         return Response(204)
 
-    # --- what they have in common -----------------------------------------------------------------
+    # --- what they have in common ----------------------------------------------------------------
 
     async def _open(self, name: str) -> PartialUpload | Finished:
         """Raises ProtocolError: 404, or 503 while another process has it."""

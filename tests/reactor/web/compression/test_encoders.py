@@ -46,7 +46,7 @@ def zstd() -> Iterator[None]:
     patch.undo()
 
 
-# --- whole bodies ---------------------------------------------------------------------------------
+# --- whole bodies --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [*range(STORED_BYTES + 3), 1000, 70_000])
@@ -89,7 +89,7 @@ def test_an_unknown_coding_is_an_error(coding: str) -> None:
         new_encoder(coding)
 
 
-# --- pieces ---------------------------------------------------------------------------------------
+# --- pieces --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("coding", BOTH)
@@ -122,7 +122,7 @@ def test_an_encoder_of_a_stream_looks_back_8_kib() -> None:
     assert len(gzip_bytes(noise + noise)) < 11_000
 
 
-# --- which types ----------------------------------------------------------------------------------
+# --- which types ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_types_that_do_not_shrink(media_type: str) -> None:
     assert not shrinks(media_type)
 
 
-# --- which codings there are ----------------------------------------------------------------------
+# --- which codings there are ---------------------------------------------------------------------
 
 
 def test_zstd_comes_first_where_python_has_it() -> None:

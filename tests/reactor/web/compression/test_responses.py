@@ -117,7 +117,7 @@ def assert_untouched(response: Response, accepts: str = GZIP, least: int = LEAST
     assert respond(response, accepts, least=least) is response
 
 
-# --- what is encoded ------------------------------------------------------------------------------
+# --- what is encoded -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", [TEXT, LONG])
@@ -202,7 +202,7 @@ def test_an_error_page_is_encoded_too() -> None:
     assert read(respond(Response(404, TEXT, PLAIN))) == TEXT
 
 
-# --- what is not ----------------------------------------------------------------------------------
+# --- what is not ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("body", [TEXT, LONG, b""])
@@ -280,7 +280,7 @@ def test_a_body_of_another_type_is_left_to_the_connection() -> None:
         assert_untouched(Response(200, wrong, PLAIN))  # type: ignore[arg-type]
 
 
-# --- what the fields say --------------------------------------------------------------------------
+# --- what the fields say -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_fields_about_the_plain_bytes_are_removed() -> None:
         assert respond(response, "").headers == [*fields, *kept, ("Vary", "Accept-Encoding")]
 
 
-# --- a client that refuses the plain bytes --------------------------------------------------------
+# --- a client that refuses the plain bytes -------------------------------------------------------
 
 
 @pytest.mark.parametrize("accepts", ["identity;q=0", "*;q=0", "identity;q=0, gzip;q=0, br"])
@@ -423,7 +423,7 @@ def test_results_of_a_post_are_sent_in_any_form(method: str, status: int) -> Non
     assert get(busy, "vary") == "Accept-Encoding"
 
 
-# --- a full pool ----------------------------------------------------------------------------------
+# --- a full pool ---------------------------------------------------------------------------------
 
 
 def test_with_a_full_pool_the_body_is_sent_as_it_is() -> None:
@@ -444,7 +444,7 @@ def test_encode_in_pool() -> None:
     assert play(encode_in_pool(LONG, "gzip"), FullStage()) is None
 
 
-# --- zstd -----------------------------------------------------------------------------------------
+# --- zstd ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -481,7 +481,7 @@ def test_a_stream_of_a_handler_is_gzip(zstd: None) -> None:
     assert get(same, "vary") == "Accept-Encoding"
 
 
-# --- all of it ------------------------------------------------------------------------------------
+# --- all of it -----------------------------------------------------------------------------------
 
 
 @given(
@@ -515,7 +515,7 @@ def test_the_text_is_always_the_same_in_an_accepted_form(
         assert read(got) == body
 
 
-# --- through a server -----------------------------------------------------------------------------
+# --- through a server ----------------------------------------------------------------------------
 
 
 def test_through_a_server(serve: Serve) -> None:

@@ -1,4 +1,4 @@
-"""Streams in a content coding: a piece for a piece, decodable at once, and closed whatever happens.
+"""Streams in a content coding: a piece for a piece, decodable at once, and closed in every case.
 
 They are driven here by hand, operation by operation, and at the end by a server.
 """
@@ -138,7 +138,7 @@ def late(*pieces: bytes) -> AsyncGenerator[bytes, None]:
     return generate()
 
 
-# --- pieces ---------------------------------------------------------------------------------------
+# --- pieces --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
@@ -221,7 +221,7 @@ def test_an_unknown_coding() -> None:
         encode_stream(iter(()), "br")
 
 
-# --- closing --------------------------------------------------------------------------------------
+# --- closing -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("source_type", [Source, LateSource])
@@ -299,7 +299,7 @@ def test_it_is_a_generator_to_the_connection() -> None:
         assert source.closed == 1
 
 
-# --- through a server -----------------------------------------------------------------------------
+# --- through a server ----------------------------------------------------------------------------
 
 
 def read_chunk(client: Client) -> bytes:

@@ -1,4 +1,4 @@
-"""Which site's page sent a request, as far as the browser tells."""
+"""Which site's page sent a request, as far as the browser says."""
 
 import pytest
 

@@ -59,7 +59,7 @@ def choose(accept_encoding: str, offered: tuple[str, ...] = OFFERED) -> str | in
         ("gzip;q=0.5, identity;q=0.4", "gzip"),
         ("identity", "identity"),
         ("identity;q=0.001", "identity"),
-        # What is left out
+        # Codings that the field leaves out
         ("gzip, *;q=0.5", "gzip"),
         ("gzip;q=0.5, *", "zstd"),
         ("gzip;q=0, *", "zstd"),
@@ -188,11 +188,11 @@ NAMES = ["gzip", "x-gzip", "br", "zstd", "identity", "*", "deflate", "X-Gzip", "
     st.sampled_from([(), ("gzip",), ("zstd", "gzip"), ("br", "gzip"), OFFERED]),
 )
 def test_choice_of_a_coding_against_a_model(
-    wishes: list[tuple[str, tuple[int, str]]], offered: tuple[str, ...]
+    preferences: list[tuple[str, tuple[int, str]]], offered: tuple[str, ...]
 ) -> None:
-    value = ", ".join(name + text for name, (_, text) in wishes)
+    value = ", ".join(name + text for name, (_, text) in preferences)
     weights: dict[str, list[int]] = {}
-    for name, (weight, text) in wishes:
+    for name, (weight, text) in preferences:
         if text != ";q=.2":  # malformed
             weights.setdefault(name.lower().removeprefix("x-"), []).append(weight)
 
@@ -280,7 +280,7 @@ def test_long_values_take_linear_time(value: str) -> None:
         ("application/json, */*;q=0.5", True),
         ("application/json, text/javascript, */*; q=0.01", True),
         ("*/*, application/json", True),
-        # The more specific range counts, whatever its weight
+        # The more specific range counts, even with less weight
         ("*/*;q=0.1, application/json;q=0.5", True),
         ("*/*, application/json;q=0.5", False),
         ("text/*, application/json;q=0.5", False),
@@ -291,7 +291,7 @@ def test_long_values_take_linear_time(value: str) -> None:
         ("*/*, text/html;q=0", True),
         ("*/*;q=0.5, text/*;q=0.4", True),
         ("text/*;q=0, text/html", False),
-        ("application/*, */*", True),  # of equal weight, and named more exactly
+        ("application/*, */*", True),  # equal weight, and named more exactly
         ("application/*, text/html", False),
         ("application/*, text/*", False),
         ("*/*;q=0", False),
@@ -359,8 +359,10 @@ RANGES = [
 
 @settings(max_examples=400)
 @given(st.lists(st.tuples(st.sampled_from(RANGES), WEIGHTS), max_size=7))
-def test_preference_for_json_against_a_model(wishes: list[tuple[str, tuple[int, str]]]) -> None:
-    value = ",".join(name + text for name, (_, text) in wishes)
+def test_preference_for_json_against_a_model(
+    preferences: list[tuple[str, tuple[int, str]]],
+) -> None:
+    value = ",".join(name + text for name, (_, text) in preferences)
 
     def best(kind: str) -> tuple[int, int]:
         """The weight and the exactness of the most exact range that matches the type."""
@@ -368,7 +370,7 @@ def test_preference_for_json_against_a_model(wishes: list[tuple[str, tuple[int, 
         exactness = {"*/*": 1, f"{main}/*": 2, kind: 3}
         fitting = [
             (exactness[name.lower()], weight)
-            for name, (weight, text) in wishes
+            for name, (weight, text) in preferences
             if name.lower() in exactness and text != ";q=.2"
         ]
         exact, weight = max(fitting, default=(0, 0))

@@ -308,9 +308,9 @@ class Date(Field):
 
 
 OF_FILES = ["a", "b", "a,b", "", "\xe9", "*", "W/"]  # no coding's name ends one
-CODED = ["a-gzip", "a-br", "a-zstd", "a-br-7", "a-gzip-br", "-gzip", "a-gzipped", "a-deflate"]
+ENCODED = ["a-gzip", "a-br", "a-zstd", "a-br-7", "a-gzip-br", "-gzip", "a-gzipped", "a-deflate"]
 CURRENT = st.builds(Tag, st.booleans(), st.sampled_from(OF_FILES))
-TAGS = st.builds(Tag, st.booleans(), st.sampled_from(OF_FILES + CODED))
+TAGS = st.builds(Tag, st.booleans(), st.sampled_from(OF_FILES + ENCODED))
 GAPS = st.sampled_from([",", ", ", " ,", ",,", "\t,\t,", " , , "])
 
 
@@ -346,9 +346,9 @@ DATE_FIELDS = st.one_of(
 )
 
 
-def is_date(wish: Field | None) -> TypeGuard[Date]:
+def is_date(field: Field | None) -> TypeGuard[Date]:
     """Whether the field is a precondition: present and with a date."""
-    return wish is not None and isinstance(wish.meaning, int)
+    return field is not None and isinstance(field.meaning, int)
 
 
 def strongly(one: Tag, other: Tag) -> bool:
@@ -359,29 +359,29 @@ def weakly(one: Tag, other: Tag) -> bool:
     return one.opaque == other.opaque
 
 
-def if_match(wish: Field, current: list[Tag]) -> bool:
+def if_match(field: Field, current: list[Tag]) -> bool:
     """Section 13.1.1; `current` is empty where there is no file."""
-    if wish.meaning == "*":
+    if field.meaning == "*":
         return bool(current)
-    if isinstance(wish.meaning, list):
-        return any(strongly(one, other) for one in wish.meaning for other in current)
+    if isinstance(field.meaning, list):
+        return any(strongly(one, other) for one in field.meaning for other in current)
     return False
 
 
-def if_none_match(wish: Field, current: list[Tag], malformed: bool) -> bool:
+def if_none_match(field: Field, current: list[Tag], malformed: bool) -> bool:
     """Section 13.1.2; malformed values are not modelled."""
-    if wish.meaning == "*":
+    if field.meaning == "*":
         return not current
-    if isinstance(wish.meaning, list):
-        return not any(weakly(one, other) for one in wish.meaning for other in current)
+    if isinstance(field.meaning, list):
+        return not any(weakly(one, other) for one in field.meaning for other in current)
     return malformed
 
 
-def request(**wishes: Field | None) -> Headers:
+def request(**fields: Field | None) -> Headers:
     lines = ["Host: x"]
-    for name, wish in wishes.items():
-        if wish is not None:
-            lines += [f"{name.replace('_', '-')}: {line}" for line in wish.lines]
+    for name, field in fields.items():
+        if field is not None:
+            lines += [f"{name.replace('_', '-')}: {line}" for line in field.lines]
     return Headers("".join(f"\r\n{line}" for line in lines))
 
 

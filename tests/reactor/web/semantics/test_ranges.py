@@ -31,7 +31,7 @@ def parse(value: str, size: int = 1000, most: int = MOST) -> Found:
         return error.status
 
 
-# --- cases ----------------------------------------------------------------------------------------
+# --- cases ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_long_values_take_linear_time(value: str) -> None:
     assert time.process_time() - began < 1
 
 
-# --- against sets of bytes ------------------------------------------------------------------------
+# --- against sets of bytes -----------------------------------------------------------------------
 
 
 def bytes_of(spec: Spec, size: int) -> set[int]:
@@ -335,7 +335,7 @@ def test_grammar_against_a_model(text: str, begun: bool) -> None:
     assert parse(value, 20) == (None if specs is None else model(specs, 20, MOST))
 
 
-# --- multipart/byteranges -------------------------------------------------------------------------
+# --- multipart/byteranges ------------------------------------------------------------------------
 
 CONTENT = bytes(range(256)) * 4
 

@@ -53,7 +53,7 @@ def test_a_tag_is_strong_after_one_second() -> None:
 
 
 def test_a_file_that_was_changed_in_the_future_is_young() -> None:
-    """The clock was set back, or is another machine's: nothing tells when the second is over."""
+    """The clock was set back, or is another machine's: nothing says when the second is over."""
     assert entity_tag(status(ctime=NOW + 3600), NOW).startswith("W/")
 
 

@@ -130,7 +130,7 @@ def make(files: CompressedCache, file: File, version: Any = VERSION, coding: str
     return data
 
 
-# --- making ---------------------------------------------------------------------------------------
+# --- making --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
@@ -219,7 +219,7 @@ def test_different_codings_and_versions_are_different_jobs(file: WatchedFile) ->
     assert file.holders == 1
 
 
-# --- cancelling, failing --------------------------------------------------------------------------
+# --- cancelling, failing -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("leaving", [0, 1])
@@ -335,7 +335,7 @@ def test_a_disk_that_fails_is_told_to_all_and_later_is_another_time(
     assert make(files, file)
 
 
-# --- the bound ------------------------------------------------------------------------------------
+# --- the bound -----------------------------------------------------------------------------------
 
 
 def test_the_bound_is_exact() -> None:
@@ -402,7 +402,7 @@ def test_it_behaves_like_a_list(most: int, steps: list[tuple[int, int, bool]]) -
         assert len(files) == len(model)
 
 
-# --- large files, streamed ------------------------------------------------------------------------
+# --- large files, streamed -----------------------------------------------------------------------
 
 
 def test_what_is_streamed() -> None:
@@ -507,7 +507,7 @@ def test_a_disk_that_fails(file: WatchedFile) -> None:
     assert file.holders == 1
 
 
-# --- through a server -----------------------------------------------------------------------------
+# --- through a server ----------------------------------------------------------------------------
 
 
 def test_files_through_a_server(serve: Serve, tmp_path: Path) -> None:

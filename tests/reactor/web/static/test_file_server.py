@@ -220,7 +220,7 @@ def fail(call: str, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, call, failing)
 
 
-# --- a file as it is ------------------------------------------------------------------------------
+# --- a file as it is -----------------------------------------------------------------------------
 
 
 def test_whole_file(served: Served, site: Path) -> None:
@@ -337,7 +337,7 @@ def test_last_modified_in_the_future(served: Served, site: Path, clock: Clock) -
     assert served.ask("data", If_Modified_Since=http_date(told)).status == 304
 
 
-# --- paths ----------------------------------------------------------------------------------------
+# --- paths ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("prefix", ["/", "/files/", "/a/b/"])
@@ -409,7 +409,7 @@ def test_nothing_but_files_is_opened(
         assert name.encode() not in opened
 
 
-# --- directories ----------------------------------------------------------------------------------
+# --- directories ---------------------------------------------------------------------------------
 # -------------------------------------------------------------------------------------
 
 
@@ -546,7 +546,7 @@ def test_a_listing_that_is_not_to_be_transformed(site: Path, clock: Clock) -> No
     assert served.ask("sub/", Accept_Encoding="gzip").get("content-encoding") is None
 
 
-# --- single-page applications ---------------------------------------------------------------------
+# --- single-page applications --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("spa", ["data", "page/index.html"])
@@ -626,7 +626,7 @@ def test_application_is_looked_for_once_a_second(site: Path, clock: Clock) -> No
     assert served.files._open._entries["data",].checked == before + 1
 
 
-# --- what goes wrong ------------------------------------------------------------------------------
+# --- what goes wrong -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -771,7 +771,7 @@ def test_directory_that_cannot_be(site: Path, clock: Clock) -> None:
         Served(site / "data", clock)
 
 
-# --- fields of our own ----------------------------------------------------------------------------
+# --- fields of our own ---------------------------------------------------------------------------
 
 
 def test_headers_are_on_every_answer(site: Path, clock: Clock) -> None:
@@ -819,7 +819,7 @@ def test_cache_control(site: Path, clock: Clock) -> None:
     assert served.ask("sub").get("cache-control") is None
 
 
-# --- conditions -----------------------------------------------------------------------------------
+# --- conditions ----------------------------------------------------------------------------------
 
 
 def test_not_modified_says_what_it_must(site: Path, clock: Clock) -> None:
@@ -925,7 +925,7 @@ def test_conditions_are_about_what_would_be_sent(served: Served) -> None:
     assert served.ask("text.txt", If_None_Match=gzipped, **headers).status == 206
 
 
-# --- young files ----------------------------------------------------------------------------------
+# --- young files ---------------------------------------------------------------------------------
 
 
 def test_weak_while_young(site: Path, clock: Clock) -> None:
@@ -1014,7 +1014,7 @@ def test_what_was_made_of_a_young_file_is_made_again(
     check(b"b")
 
 
-# --- ranges ---------------------------------------------------------------------------------------
+# --- ranges --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -1188,7 +1188,7 @@ def test_any_ranges(site: Path, specs: list[str]) -> None:
     assert sorted(covered) == sorted(wanted)
 
 
-# --- codings --------------------------------------------------------------------------------------
+# --- codings -------------------------------------------------------------------------------------
 
 
 def test_gzip(served: Served) -> None:
@@ -1531,7 +1531,7 @@ def test_codings_that_only_some_pythons_make(
     site: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where zstd can be made it comes before gzip, and after a br that is stored."""
-    monkeypatch.setattr("reactor.web.static.file_server.MADE", ("zstd", "gzip"))
+    monkeypatch.setattr("reactor.web.static.representations.MADE", ("zstd", "gzip"))
     monkeypatch.setattr(compressed_cache, "encode", lambda data, coding: coding.encode())
     assert "gzip" in encoders.MADE
     served = Served(site, clock)
@@ -1545,7 +1545,7 @@ def test_codings_that_only_some_pythons_make(
     assert served.ask("text.txt", Accept_Encoding="gzip, zstd").body == b"zstd"
 
 
-# --- changes --------------------------------------------------------------------------------------
+# --- changes -------------------------------------------------------------------------------------
 
 
 def test_others_changes_are_seen_within_a_second(served: Served, site: Path, clock: Clock) -> None:

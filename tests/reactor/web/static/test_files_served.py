@@ -101,7 +101,7 @@ def held(running: Running, files: FileServer) -> int:
     return running.call(holders)
 
 
-# --- every byte -----------------------------------------------------------------------------------
+# --- every byte ----------------------------------------------------------------------------------
 
 SIZES = [
     *(0, 1, 1023, 1024, 65535, 65536, 65537, 256 * 1024, 256 * 1024 + 1),
@@ -242,7 +242,7 @@ def test_pipelined(site: Path, start: Start) -> None:
     assert held(running, files) == 0
 
 
-# --- codings --------------------------------------------------------------------------------------
+# --- codings -------------------------------------------------------------------------------------
 
 
 def gunzip(data: bytes) -> bytes:
@@ -294,7 +294,7 @@ def test_many_ask_for_one_text_at_once(site: Path, start: Start) -> None:
     assert held(running, files) == 0
 
 
-# --- what happens to a file while it is sent ------------------------------------------------------
+# --- what happens to a file while it is sent -----------------------------------------------------
 
 
 def begin_download(running: Running, path: str, *fields: str) -> tuple[Client, RawResponse]:
@@ -428,7 +428,7 @@ def test_dropped_while_it_is_sent(site: Path, start: Start, huge: bytes) -> None
     assert client.read_exactly(len(huge)) == huge
 
 
-# --- our own writes -------------------------------------------------------------------------------
+# --- our own writes ------------------------------------------------------------------------------
 
 
 def test_nobody_sees_an_older_file_again(site: Path, serve: Serve) -> None:
@@ -500,7 +500,7 @@ def test_error_keeps_nothing_open(
         gc.enable()
 
 
-# --- curl -----------------------------------------------------------------------------------------
+# --- curl ----------------------------------------------------------------------------------------
 
 
 def curl(*arguments: str | Path) -> bytes:
@@ -583,7 +583,7 @@ def test_curl_follows_a_directory(site: Path, start: Start) -> None:
     assert b"\r\nLocation: /sub/?x=1\r\n" in head
 
 
-# --- a slow disk ----------------------------------------------------------------------------------
+# --- a slow disk ---------------------------------------------------------------------------------
 
 
 class ColdDisk:
@@ -689,7 +689,7 @@ def test_waiters_go_on_when_the_first_client_leaves(
     assert held(running, files) == 0
 
 
-# --- an attack ------------------------------------------------------------------------------------
+# --- an attack -----------------------------------------------------------------------------------
 
 
 class Attacker:

@@ -28,7 +28,7 @@ from reactor.web.static import directory_reader, listing
 from reactor.web.static.directory_reader import (
     BATCH,
     READERS,
-    Entry,
+    ListedEntry,
     ListingQuota,
     Order,
     _Reader,
@@ -186,7 +186,7 @@ def names(directory: Path, path: str = "/") -> list[str]:
     return told
 
 
-# --- what is shown --------------------------------------------------------------------------------
+# --- what is shown -------------------------------------------------------------------------------
 
 
 def test_a_page(directory: Path) -> None:
@@ -333,7 +333,7 @@ def test_none_is_lost_at_a_seam(directory: Path, count: int) -> None:
     assert names(directory) == ["z", *map(str, range(count))]
 
 
-# --- order ----------------------------------------------------------------------------------------
+# --- order ---------------------------------------------------------------------------------------
 
 
 def test_sorted_by_each_column_both_ways(directory: Path) -> None:
@@ -418,7 +418,7 @@ def test_an_order_is_kept_on_the_way(directory: Path) -> None:
     assert told[0]["href"] == "./deep/"
 
 
-# --- names ----------------------------------------------------------------------------------------
+# --- names ---------------------------------------------------------------------------------------
 
 HOSTILE = [
     "<script>alert(1)<",
@@ -541,7 +541,7 @@ def behind(href: str) -> bytes:
     return unquote_to_bytes(joined.removeprefix("http://host/files/"))
 
 
-# --- the page -------------------------------------------------------------------------------------
+# --- the page ------------------------------------------------------------------------------------
 
 
 def test_the_policy_allows_what_is_in_the_page_and_nothing_else(directory: Path) -> None:
@@ -677,7 +677,7 @@ def test_the_summary(directory: Path) -> None:
     assert read(directory).texts["p"] == "1 directory, 2 files, 1.0\xa0kB"
 
 
-# --- errors, HEAD ---------------------------------------------------------------------------------
+# --- errors, HEAD --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -704,7 +704,7 @@ def test_head_reads_no_directory(directory: Path, monkeypatch: pytest.MonkeyPatc
     assert head.headers == ask(directory, Accept="application/json").headers
 
 
-# --- scale ----------------------------------------------------------------------------------------
+# --- scale ---------------------------------------------------------------------------------------
 
 
 class Counter:
@@ -738,7 +738,7 @@ def test_ten_thousand_entries_in_small_steps(
     examined = Counter(monkeypatch, os, "stat")
     made = [
         Counter(monkeypatch, directory_reader, "natural"),  # of the rows, as they are read
-        Counter(monkeypatch, directory_reader, "Entry"),  # as they are merged
+        Counter(monkeypatch, directory_reader, "ListedEntry"),  # as they are merged
         Counter(monkeypatch, listing, "_row"),
     ]
 
@@ -795,7 +795,7 @@ def test_all_listings_together_are_bounded(
     assert ask(directory, options=ListingOptions()).status == 200
 
 
-# --- jobs and cancelling --------------------------------------------------------------------------
+# --- jobs and cancelling -------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -932,5 +932,5 @@ def test_an_entry_says_what_it_is(directory: Path) -> None:
     (directory / "sub").mkdir()
     os.utime(directory / "sub", (5, 5))
     found = drive(read_directory(ListingQuota(), Root(directory), (), Order(), 10))
-    assert list(found.take()) == [Entry(b"sub", None, 5), Entry(b"\xff", 3, 1577836800)]
+    assert list(found.take()) == [ListedEntry(b"sub", None, 5), ListedEntry(b"\xff", 3, 1577836800)]
     assert (found.directories, found.files, found.size, found.complete) == (1, 1, 3, True)

@@ -177,7 +177,7 @@ def held(site: Path) -> int:
     return sum(target.startswith(f"{site}/") for target in open_descriptors().values())
 
 
-# --- how long an entry is good --------------------------------------------------------------------
+# --- how long an entry is good -------------------------------------------------------------------
 
 
 def test_one_walk_while_it_is_fresh(site: Path, clock: Clock, crew: Crew) -> None:
@@ -273,7 +273,7 @@ def test_nothing_is_remembered_of_what_is_not_there(site: Path, clock: Clock, cr
     assert content(find(cache, crew, "late.txt")) == "late"
 
 
-# --- one walk for all -----------------------------------------------------------------------------
+# --- one walk for all ----------------------------------------------------------------------------
 
 
 def test_who_comes_meanwhile_waits(site: Path, clock: Clock, crew: Crew) -> None:
@@ -429,7 +429,7 @@ def test_dropped_before_a_waiter_has_its_turn(site: Path, clock: Clock, crew: Cr
     assert content(opened) == "a"
 
 
-# --- our own changes ------------------------------------------------------------------------------
+# --- our own changes -----------------------------------------------------------------------------
 
 
 def test_forget(site: Path, clock: Clock, crew: Crew) -> None:
@@ -584,7 +584,7 @@ def test_many_changes_do_not_keep_anybody_waiting(site: Path, clock: Clock, crew
     assert crew.jobs == []
 
 
-# --- who holds what -------------------------------------------------------------------------------
+# --- who holds what ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", ["forget", "changed", "idle", "room", "close"])
@@ -650,7 +650,7 @@ def test_idle_files_are_closed(site: Path, clock: Clock, crew: Crew) -> None:
     assert held(site) == 0
 
 
-# --- how many -------------------------------------------------------------------------------------
+# --- how many ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 7])
@@ -741,7 +741,7 @@ def test_bounded_by_what_the_process_may_have(
     assert cache.descriptors == held(site) == kept
 
 
-# --- siblings -------------------------------------------------------------------------------------
+# --- siblings ------------------------------------------------------------------------------------
 
 
 def test_siblings(site: Path, clock: Clock, crew: Crew) -> None:
@@ -849,7 +849,7 @@ def test_walk_that_fails_in_the_middle_leaves_nothing_open(
         raise AssertionError("it needs too many calls")
 
 
-# --- all of it, at random -------------------------------------------------------------------------
+# --- all of it, at random ------------------------------------------------------------------------
 
 NAMES = ("a", "b", "a.gz", "sub/a", "sub/b")
 LINKS = ("l", "sub/l", "to")

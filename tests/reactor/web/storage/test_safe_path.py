@@ -399,7 +399,7 @@ def test_directories(site: Path) -> None:
                 find(none)
 
 
-# --- the names that decide ------------------------------------------------------------------------
+# --- the names that decide -----------------------------------------------------------------------
 
 
 def place(path: Path) -> Place:
@@ -488,7 +488,7 @@ def test_places_are_added(site: Path) -> None:
 def test_other_names_change_nothing(
     site: Path, targets: list[tuple[str, list[str]]], segments: list[str], changed: str, gone: bool
 ) -> None:
-    """Whatever is put or removed at a name that is no place, the same file is found, or none."""
+    """A file put or removed at a name that is no place leaves the same file found, or none."""
     for name, (start, parts) in zip(["l0", "sub/l1", "sub/deep/l2"], targets, strict=True):
         (site / name).unlink(missing_ok=True)
         (site / name).symlink_to((start.format(site=site) + "/".join(parts)) or ".")
@@ -540,7 +540,7 @@ def test_unusable_roots(site: Path) -> None:
             Root(path)
 
 
-def test_names_are_utf_8_whatever_the_locale(site: Path) -> None:
+def test_names_are_utf_8_in_every_locale(site: Path) -> None:
     (Path(os.fsdecode(os.fsencode(site) + b"/caf\xc3\xa9"))).write_text("é")
     assert read(Root(site), "café") == "é"
     with pytest.raises(FileNotFoundError):

@@ -88,7 +88,7 @@ def is_held(path: Path) -> bool:
         os.close(descriptor)
 
 
-# --- what a commit says ---------------------------------------------------------------------------
+# --- what a commit says --------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("kind")
@@ -127,7 +127,7 @@ def test_after_a_commit_that_could_not_sync_the_directory(
     assert tree(site) == {"a": b"x"}
 
 
-# --- conditions -----------------------------------------------------------------------------------
+# --- conditions ----------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("kind")
@@ -303,7 +303,7 @@ def test_one_name_remains(site: Path) -> None:
         (site / "a").unlink()
 
 
-# --- in order -------------------------------------------------------------------------------------
+# --- in order ------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("kind")
@@ -378,7 +378,7 @@ def test_put_in_place_of_what_somebody_else_has_made(site: Path) -> None:
     assert tree(site) == {"sub/a": b"again"}
 
 
-# --- removing -------------------------------------------------------------------------------------
+# --- removing ------------------------------------------------------------------------------------
 
 
 def test_remove(site: Path) -> None:
@@ -419,7 +419,7 @@ def test_remove_is_on_the_disk(site: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert synced == [["sub"]]
 
 
-# --- what is in the making is held ----------------------------------------------------------------
+# --- what is in the making is held ---------------------------------------------------------------
 
 
 def test_named_file_is_held_from_its_first_byte_on(
@@ -538,7 +538,7 @@ def test_sweep_while_uploads_come_and_go(site: Path, monkeypatch: pytest.MonkeyP
     assert tree(site) == {f"f{number}": b"%d" % number for number in range(150)}
 
 
-# --- the sweep ------------------------------------------------------------------------------------
+# --- the sweep -----------------------------------------------------------------------------------
 
 
 def test_sweep(site: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -719,7 +719,7 @@ def test_sweep_where_files_cannot_be_locked(site: Path, monkeypatch: pytest.Monk
     assert set(tree(site)) == {"a", LEFT}
 
 
-# --- a process that is killed ---------------------------------------------------------------------
+# --- a process that is killed --------------------------------------------------------------------
 
 _SCRIPT = """
 import os, sys

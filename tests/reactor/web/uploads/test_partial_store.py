@@ -253,7 +253,7 @@ def test_a_record_goes_before_the_bytes(
     assert gone == [f"{NAME}.json", f"{NAME}.part"]
 
 
-# --- damage ---------------------------------------------------------------------------------------
+# --- damage --------------------------------------------------------------------------------------
 
 
 GOOD: dict[str, Any] = {"segments": ["a"], "length": 3, "conditions": [], "ending": False}
@@ -419,7 +419,7 @@ def test_a_disk_that_becomes_full_keeps_what_it_took(
     part.close()
 
 
-# --- age ------------------------------------------------------------------------------------------
+# --- age -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("later", "there"), [(100.0, True), (100.5, False), (-100.5, False)])
@@ -466,7 +466,7 @@ def test_files_that_are_not_ours_stay(uploads: PartialStore, tmp_path: Path) -> 
     assert sorted(os.listdir(tmp_path / ".uploads")) == ["notes.txt", "short.part"]
 
 
-# --- attacks --------------------------------------------------------------------------------------
+# --- attacks -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("target", ["outside", "inside", "nowhere", "file"])

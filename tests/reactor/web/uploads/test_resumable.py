@@ -33,7 +33,7 @@ from reactor.web.uploads import partial_store
 from reactor.web.uploads.partial_store import PartialStore
 from reactor.web.uploads.publish import PIECE_BYTES
 from reactor.web.uploads.receiver import Receiver
-from reactor.web.uploads.resumable import SYNC_BYTES
+from reactor.web.uploads.resumable import SYNC_BYTES, ResumableUploads
 from tests.conftest import Serve
 from tests.support.coroutine_driver import Feed, Play, Stage, drive, open_descriptors, opened_since
 from tests.support.raw_client import Client, RawResponse
@@ -208,7 +208,7 @@ def problem(reply: Reply) -> str:
     return kind.removeprefix(TYPES)
 
 
-# --- the exchange ---------------------------------------------------------------------------------
+# --- the exchange --------------------------------------------------------------------------------
 
 
 def test_a_careful_upload(bench: Bench) -> None:
@@ -413,7 +413,7 @@ def test_post_does_the_same(bench: Bench) -> None:
     assert (reply.status, reply.upload_offset) == (201, "0")
 
 
-# --- broken ---------------------------------------------------------------------------------------
+# --- broken --------------------------------------------------------------------------------------
 
 
 def test_what_came_of_a_broken_append_is_kept(bench: Bench) -> None:
@@ -579,7 +579,7 @@ def fails_after(count: int, number: int) -> Callable[..., Any]:
     return fsync
 
 
-# --- refusals -------------------------------------------------------------------------------------
+# --- refusals ------------------------------------------------------------------------------------
 
 
 def test_a_wrong_offset(bench: Bench) -> None:
@@ -787,7 +787,7 @@ def test_a_busy_upload_is_asked_for_again(bench: Bench) -> None:
     assert bench.offset(path) == 3
 
 
-# --- conditions -----------------------------------------------------------------------------------
+# --- conditions ----------------------------------------------------------------------------------
 
 
 def test_a_condition_is_checked_at_once(bench: Bench) -> None:
@@ -925,7 +925,7 @@ def fails_with_but_records(number: int) -> Callable[..., Any]:
     return write
 
 
-# --- limits ---------------------------------------------------------------------------------------
+# --- limits --------------------------------------------------------------------------------------
 
 
 def test_the_largest_upload(tmp_path: Path) -> None:
@@ -1087,7 +1087,7 @@ def test_an_old_record_that_cannot_be_forgotten_spoils_no_upload(
     assert "cannot forget" in caplog.text
 
 
-# --- who gives way --------------------------------------------------------------------------------
+# --- who gives way -------------------------------------------------------------------------------
 
 
 def statuses(bench: Bench, *paths: str) -> list[int]:
@@ -1228,7 +1228,7 @@ def test_who_comes_for_one_that_is_giving_way(tmp_path: Path) -> None:
     assert asking.result.status == 404
 
 
-# --- against a plain model ------------------------------------------------------------------------
+# --- against a plain model -----------------------------------------------------------------------
 
 
 @dataclass
@@ -1274,7 +1274,7 @@ class Exchange(RuleBasedStateMachine):
         self.patch.undo()
         self.directory.cleanup()
 
-    # --- the model --------------------------------------------------------------------------------
+    # --- the model -------------------------------------------------------------------------------
 
     @property
     def open(self) -> list[Modelled]:
@@ -1371,7 +1371,7 @@ class Exchange(RuleBasedStateMachine):
             it.length = length
         return self.receive(it, pieces) or (self.finish(it) if end else 204)
 
-    # --- what happens -----------------------------------------------------------------------------
+    # --- what happens ----------------------------------------------------------------------------
 
     @rule(
         name=st.sampled_from("ab"),
@@ -1494,7 +1494,7 @@ class Exchange(RuleBasedStateMachine):
             part = self.bench.path / f".uploads/{it.path.rpartition('/')[2]}.part"
             os.utime(part, (it.touched, it.touched))
 
-    # --- what always holds ------------------------------------------------------------------------
+    # --- what always holds -----------------------------------------------------------------------
 
     @invariant()
     def the_files_are_those_of_finished_uploads(self) -> None:
@@ -1530,7 +1530,7 @@ TestExchange.settings = settings(
 )  # fmt: skip
 
 
-# --- with a real server ---------------------------------------------------------------------------
+# --- with a real server --------------------------------------------------------------------------
 
 
 def answers_of(client: Client, method: str = "PATCH") -> tuple[list[RawResponse], RawResponse]:
@@ -1719,7 +1719,7 @@ def test_a_wrong_append_closes_its_connection(serve: Serve, bench: Bench) -> Non
     assert answer.get("content-type") == "application/problem+json"
 
 
-# --- a server that is killed ----------------------------------------------------------------------
+# --- a server that is killed ---------------------------------------------------------------------
 
 PROGRAM = """
 import sys
