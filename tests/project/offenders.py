@@ -105,7 +105,6 @@ LANGUAGE: Final = frozenset[str](
         "reactor/simulator/",
         "reactor/testing/",
         "reactor/web/site/",
-        "reactor/web/static/",
         "reactor/web/uploads/",
         "tests/conftest.py",
         "tests/loadtest/",

@@ -208,7 +208,7 @@ def listing_entries(serve: Serve, folder: Path) -> None:
             assert listing["complete"] == (count <= 5)
             page = client.ask("/files/").body
             assert page.count(b'href="./file') == min(5, count)
-            assert (b"There is more in this directory than the 5 entries" in page) == (count > 5)
+            assert (b"This directory has more entries than the 5 shown" in page) == (count > 5)
 
 
 # --- what comes -----------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""Files to be read: cached, compressed, in ranges, and directories as pages.
+"""Files that are read: served from an open file cache, compressed, in ranges, and as listings.
 
-Read file_server.py first (a GET of a file), then open_file_cache.py, compressed_cache.py,
-directory_reader.py and listing.py (the page of a directory), and mount.py (a directory as an
-endpoint of an application).
+Read file_server.py first (a GET), then open_file_cache.py, representations.py, partial_content.py
+and compressed_cache.py; directory_reader.py and listing.py make the page of a directory; mount.py
+puts a directory into an application.
 """

@@ -1,17 +1,16 @@
-"""Compressed files, made once and kept in memory: a hot text costs as much as one on the disk.
+"""Compressed files, made once and kept in memory: a hot text costs as much as a file on the disk.
 
-A file is known here by its version, which is whatever changes when its bytes do. What is kept is
-bounded in bytes, and what was not asked for the longest goes first. Those who ask for the same
-version while it is made wait for one job; it goes on when one of them gives up, and is left when
-all have.
+The caller names the version of a file, which changes whenever its bytes do. The cache is bounded in
+bytes and evicts the least recently used. Requests for the same version while it is made wait for
+one job, which goes on when one of them is cancelled and ends early when all are.
 
-Making one takes two jobs. The first reads the file in the files' lane and throws the bytes away, so
-that they are in the page cache; the second reads it again, from memory, and compresses it. So a
-cold disk never holds up one of the two threads that may compress, and files are held by those two
-only, however many wait. Reading twice costs a hundredth of compressing.
+Making one takes two jobs. The first reads the file in the files' lane and drops the bytes, so that
+they are in the page cache; the second reads it again, from memory, and compresses it. So a cold
+disk never occupies one of the two threads that may compress, and only these two jobs hold files,
+however many requests wait. Reading twice costs a hundredth of compressing.
 
-A file above STREAMED_BYTES is coded window by window as it is sent, and not kept. It knows nothing
-of HTTP, and of names: whose version a file is, the caller knows.
+A file above STREAMED_BYTES is encoded window by window as it is sent, and not kept. This module
+knows neither HTTP nor names.
 """
 
 from collections import OrderedDict
@@ -28,29 +27,29 @@ from reactor.web.compression.encoders import encode
 from reactor.web.compression.streams import encode_stream
 from reactor.web.streams import BodyStream
 
-STREAMED_BYTES: Final = 8 * 1024 * 1024  # a larger file is streamed: 0.15 s of a thread at most
-WINDOW_BYTES: Final = 256 * 1024  # of a file, read and coded at a time
-ENTRY_BYTES: Final = 512  # what an entry takes beside its data: keys, links, and their objects
-_LARGEST_SHARE: Final = 8  # one result may take an eighth of the memory, or is not kept
+STREAMED_BYTES: Final = 8 * 1024 * 1024  # a larger file is streamed: at most 0.15 s of a thread
+WINDOW_BYTES: Final = 256 * 1024  # read from a file and encoded at a time
+ENTRY_BYTES: Final = 512  # memory of an entry beside its data: keys, links, and their objects
+_LARGEST_SHARE: Final = 8  # a result above an eighth of the memory is not kept
 
 _Key: TypeAlias = tuple[Hashable, str]
 
 
 class CompressedCache:
-    """Compressed files by version and coding, `most_bytes` of them together."""
+    """Compressed files by version and coding, at most `most_bytes` of them together."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most = most_bytes
-        self._kept: OrderedDict[_Key, bytes] = OrderedDict()  # the one used last is last
+        self._kept: OrderedDict[_Key, bytes] = OrderedDict()  # the most recently used is last
         self._making: SingleFlight[_Key, bytes | None] = SingleFlight()
-        self.bytes = 0  # of all that is kept, with ENTRY_BYTES for each
+        self.bytes = 0  # the size of all entries, with ENTRY_BYTES for each
 
     def __len__(self) -> int:
-        """How many are kept."""
+        """The number of entries."""
         return len(self._kept)
 
     def get(self, version: Hashable, coding: str) -> bytes | None:
-        """The whole file in this coding, if it is kept."""
+        """Return the whole file in this coding, or None if it is not kept."""
         key = (version, coding)
         data = self._kept.get(key)
         if data is not None:
@@ -58,10 +57,10 @@ class CompressedCache:
         return data
 
     async def make(self, file: File, version: Hashable, coding: str) -> bytes | None:
-        """The whole file in one of the codings of MADE: kept, or made now, on threads.
+        """Return the whole file in one of the codings of MADE: kept, or made now, on threads.
 
-        None when the pool is full or the file has become shorter; then send it as it is. The file
-        is held as long as it is needed. Raises OSError where it cannot be read.
+        Returns None when the pool is full or the file has become shorter; then send the plain file.
+        The file is held as long as it is needed. Raises OSError where it cannot be read.
         """
         key = (version, coding)
         data = self.get(version, coding)
@@ -70,7 +69,7 @@ class CompressedCache:
         return data
 
     async def _make(self, key: _Key, file: File) -> bytes | None:
-        """Make one. Each job holds the file for itself: a task that is closed leaves its job."""
+        """Make an entry. Each job holds the file itself: a task that is closed leaves its job."""
         file.hold()
         try:
             whole = await in_pool(file.warm, 0, file.size, holding=file)
@@ -97,22 +96,22 @@ class CompressedCache:
 
 
 def stream(file: File, size: int, coding: str) -> BodyStream:
-    """The first `size` bytes of the file, coded window by window, to be an answer's body.
+    """Return a response body: the first `size` bytes of the file, encoded window by window.
 
     It holds the file until it is closed. A step raises EOFError when the file has become shorter,
-    OSError where it cannot be read, and what a coded stream and the pool raise.
+    OSError where it cannot be read, and what an encoded stream and the pool raise.
     """
     return encode_stream(_Windows(file, size), coding)
 
 
 def _encode_file(file: File, coding: str) -> bytes | None:
-    """The whole file, coded; None if it has become shorter. On a thread."""
+    """Return the whole file, encoded; None if it has become shorter. Runs on a thread."""
     data = file.load(0, file.size)
     return encode(data, coding) if len(data) == file.size else None
 
 
 class _Windows(BodyStream):
-    """A file, window by window."""
+    """The plain bytes of a file, window by window."""
 
     def __init__(self, file: File, size: int) -> None:
         self._file: File | None = file.hold()
@@ -126,7 +125,7 @@ class _Windows(BodyStream):
         file = self._file
         data = await in_pool(file.load, self._offset, count, holding=file)
         if len(data) != count:
-            raise EOFError("the file has become shorter")
+            raise EOFError("the file has become shorter since the response began")
         self._offset += count
         return data
 

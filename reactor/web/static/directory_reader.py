@@ -1,18 +1,17 @@
-"""What is in a directory, sorted: read on the pool and put in order on the loop, never long in
-either.
+"""Reads a directory into sorted entries: on the pool and on the loop, in short steps on both.
 
 A thread that runs Python makes the loop wait for the interpreter, and one long step on the loop
-makes everybody wait. So a directory is read in jobs of 64 names, hardly more than one system call
-for each, and a Desk lets two such jobs run at a time, whoever asks: what is left of the pool is for
-files. What they find is sorted in runs of about a thousand. The runs are merged while the entries
-are taken, so there is no moment at which 100,000 names are sorted.
+makes every connection wait. So a directory is read in jobs of 64 names, each hardly more than one
+system call per name, and a semaphore admits two such jobs at a time, for all listings together: the
+rest of the pool is for files. The rows are sorted in runs of about a thousand. The runs are merged
+while the entries are taken, so there is no moment at which 100,000 names are sorted.
 
-An entry waits as one bytes object, a row: its sort key, name, size and date with NULs between,
-which no name has. Bytes compare in C, UTF-8 in the order of its characters, and a row of a usual
-name costs 150 bytes of memory, of the longest 1,200. A Desk bounds what all listings hold.
+An entry waits as one bytes object, a row: its sort key, name, size and date, separated by NULs,
+which no name contains. Bytes compare in C, UTF-8 in the order of its characters, and a row of a
+usual name costs 150 bytes of memory, of the longest 1,200. A quota bounds the rows of all listings.
 
-Names that begin with a dot or have a backslash are not there, nor is what is neither a file nor a
-directory, nor a link to what safepath would not open. It knows nothing of pages.
+Names that begin with a dot or contain a backslash are left out, and so is anything but files,
+directories, and links to what storage/safe_path.py would open. This module knows nothing of pages.
 """
 
 import os
@@ -30,20 +29,20 @@ from reactor.tasks.operations import in_pool
 from reactor.tasks.semaphore import WeightedSemaphore
 from reactor.web.storage.safe_path import Root
 
-BATCH: Final = 64  # names of one job
-RUN: Final = 1024  # rows that are sorted at once
+BATCH: Final = 64  # names in one job
+RUN: Final = 1024  # rows that are sorted together
 READERS: Final = 2  # jobs at a time
-HELD_BYTES: Final = 256 * 1024 * 1024  # of memory, by the rows of all listings of a desk together
-ROW_BYTES: Final = 48  # of memory, by a row besides its bytes: its head and its place in a list
+HELD_BYTES: Final = 256 * 1024 * 1024  # memory for the rows of all listings of a mount together
+ROW_BYTES: Final = 48  # memory of a row besides its bytes: its head and its place in a list
 
 _FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NUMBER: Final = re.compile("[0-9]+")
-_NUMBERS: Final = 16  # in one name, that are compared as such
-_WIDEST: Final = 10**20 - 1  # what 20 digits can say
+_NUMBERS: Final = 16  # numbers in one name that are compared as numbers
+_WIDEST: Final = 10**20 - 1  # the largest number of 20 digits
 
 
 class Order(NamedTuple):
-    """By "name", "size" or "date"; directories come first in any order."""
+    """The order of a listing: by "name", "size" or "date"; directories always come first."""
 
     by: str = "name"
     descending: bool = False
@@ -58,7 +57,7 @@ class ListedEntry(NamedTuple):
 
 
 class _DirectoryEntry(NamedTuple):
-    """A name as the directory has it, and of its status what counts; `modified` in nanoseconds."""
+    """A name in the directory, and the status that counts; `modified` is in nanoseconds."""
 
     name: bytes
     directory: bool
@@ -67,7 +66,7 @@ class _DirectoryEntry(NamedTuple):
 
 
 class ListingQuota(Shared):
-    """What the listings of one mount share: turns to read, and memory for rows."""
+    """The shared limits of the listings of one mount: turns to read, and memory for rows."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,13 +80,13 @@ class ListingQuota(Shared):
 
 
 class Contents:
-    """The entries of a directory; `complete` is False where there were too many."""
+    """The sorted entries of a directory; `complete` is False where there were too many."""
 
     def __init__(self, quota: ListingQuota, order: Order) -> None:
         self.order = order
         self.directories = 0
         self.files = 0
-        self.size = 0  # of all files, in bytes
+        self.size = 0  # the sum of all files, in bytes
         self.complete = True
         self._quota = quota
         self._held = 0
@@ -97,16 +96,19 @@ class Contents:
         return self.directories + self.files
 
     def take(self) -> Iterator[ListedEntry]:
-        """Each entry in order, and only once: to let go of all of them at the end takes long."""
+        """Yield each entry in order, and only once: dropping all of them at the end would take
+        long.
+        """
         for row in merge(*map(_drain, self._runs), reverse=self.order.descending):
             _, name, size, modified = row.split(b"\0")
             yield ListedEntry(name, int(size) if size else None, int(modified))
 
     def __del__(self) -> None:
-        # Not in a `finally` of who sends them: a generator that never began has none.
+        # Not in a `finally` of the sender: a generator that never began skips its own.
         self._quota.return_rows(self._held)
 
     def add(self, batch: Sequence[_DirectoryEntry]) -> None:
+        """Add the rows of a batch. Raises ProtocolError(503) where the quota is used up."""
         rows = [_row(one, self.order) for one in batch]
         held = sum(map(len, rows)) + ROW_BYTES * len(rows)
         if not self._quota.rows.try_acquire(held):
@@ -116,7 +118,7 @@ class Contents:
         if not self._runs or len(self._runs[-1]) >= RUN:
             self._runs.append([])
         self._runs[-1] += rows
-        # What is sorted already costs little. The first one is taken from the end.
+        # Sorting rows that are sorted already costs little. The first row is popped from the end.
         self._runs[-1].sort(reverse=not self.order.descending)
         directories = sum(one.directory for one in batch)
         self.directories += directories
@@ -127,9 +129,10 @@ class Contents:
 async def read_directory(
     quota: ListingQuota, root: Root, segments: Sequence[str], order: Order, most: int
 ) -> Contents:
-    """What is in the directory, `most` entries of it. Raises OSError; ProtocolError(503) when busy.
+    """Return the entries of the directory, at most `most` of them.
 
-    Which ones, where there are more, is up to the file system.
+    Where there are more, the file system decides which ones. Raises OSError; ProtocolError(503)
+    where the listings together take too much memory.
     """
     contents = Contents(quota, order)
     reader = await in_pool(_Reader, root, tuple(segments))
@@ -147,29 +150,29 @@ async def read_directory(
 class _Reader:
     """An open directory.
 
-    It is closed when the last one lets go: the listing or, when that was cancelled, the job under
-    way, whose descriptor must not become somebody else's.
+    It is closed when its last user drops it: the listing or, when that was cancelled, the running
+    job, whose descriptor must not become another file's.
     """
 
     def __init__(self, root: Root, segments: tuple[str, ...]) -> None:
         self._root = root
         self._segments = segments
-        self._directory = File(root.open_directory(segments), 0)  # which closes itself
-        self._names = os.scandir(self._directory.descriptor)  # on a descriptor of its own
+        self._directory = File(root.open_directory(segments), 0)  # a File closes itself
+        self._names = os.scandir(self._directory.descriptor)  # on a duplicate of the descriptor
 
     def __del__(self) -> None:
         if hasattr(self, "_names"):
             self._names.close()
 
     def read(self) -> tuple[list[_DirectoryEntry], bool]:
-        """The next few entries that are shown, and whether there may be more."""
+        """Return the next few visible entries, and whether there may be more."""
         batch = list(islice(self._names, BATCH))
         names = (os.fsencode(one.name) for one in batch)
-        found = (self._look(name) for name in names if name[:1] != b"." and b"\\" not in name)
+        found = (self._examine(name) for name in names if name[:1] != b"." and b"\\" not in name)
         return [one for one in found if one is not None], len(batch) == BATCH
 
-    def _look(self, name: bytes) -> _DirectoryEntry | None:
-        """None where there is nothing to show; the name may have gone by now."""
+    def _examine(self, name: bytes) -> _DirectoryEntry | None:
+        """Return the entry of a name; None if it is hidden, or gone by now."""
         try:
             status = os.stat(name, dir_fd=self._directory.descriptor, follow_symlinks=False)
             if stat.S_ISLNK(status.st_mode):
@@ -182,7 +185,7 @@ class _Reader:
         return _DirectoryEntry(name, directory, status.st_size, status.st_mtime_ns)
 
     def _follow(self, link: bytes) -> os.stat_result:
-        """The status of what is behind the link, found as a request for it would find it."""
+        """Return the status behind the link, found as a request for it would find it."""
         segments = (*self._segments, link.decode())
         try:
             descriptor, status = self._root.open_file(segments)
@@ -200,21 +203,22 @@ def _drain(run: list[bytes]) -> Iterator[bytes]:
 
 def _row(found: _DirectoryEntry, order: Order) -> bytes:
     name, directory, size, modified = found
-    first = b"1" if directory is order.descending else b"0"  # what descends begins with its ones
+    # A descending order begins with its ones.
+    first = b"1" if directory is order.descending else b"0"
     if order.by == "size":
         first += b"%020d" % (0 if directory else size)
     elif order.by == "date":
-        first += b"%020d" % min(max(modified + 2**63, 0), _WIDEST)  # there is time before 1970
-    told = b"" if directory else b"%d" % size
-    return b"%b%b\0%b\0%b\0%d" % (first, natural(name), name, told, modified // 10**9)
+        first += b"%020d" % min(max(modified + 2**63, 0), _WIDEST)  # times before 1970 are negative
+    size_field = b"" if directory else b"%d" % size
+    return b"%b%b\0%b\0%b\0%d" % (first, natural(name), name, size_field, modified // 10**9)
 
 
 def natural(name: bytes) -> bytes:
-    """A key that sorts names as people do: in any case, and a2 before a10."""
+    """Return a key that sorts names as people do: ignoring case, and a2 before a10."""
     return _NUMBER.sub(_weigh, name.decode(errors="replace").casefold(), _NUMBERS).encode()
 
 
 def _weigh(number: re.Match[str]) -> str:
-    """The number of its digits first: of two numbers the longer one is larger."""
+    """Prefix a number by the count of its digits: of two numbers the longer one is larger."""
     digits = number[0].lstrip("0")
     return chr(0x30 + len(digits)) + digits

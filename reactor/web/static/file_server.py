@@ -62,10 +62,11 @@ class Mount:
     """How a directory is served."""
 
     directory: str
-    prefix: str  # of its paths: begins and ends with a slash
-    media_type: Callable[[str], str]  # of a file's name
+    prefix: str  # the prefix of its paths; it begins and ends with a slash
+    media_type: Callable[[str], str]  # called with a file's name
     headers: Fields = ()  # on every response
-    cache_control: Callable[[str], str] = lambda path: ""  # of a path below the prefix; "": none
+    # Called with a path below the prefix; "" for none.
+    cache_control: Callable[[str], str] = lambda path: ""
     listing: bool = True
     spa: str = ""  # the file, below the directory, that is served for unknown paths
     uploads: bool = False  # a listing offers them; uploads/ receives them

@@ -1,17 +1,19 @@
-"""A directory as a page for people, and as JSON for programs.
+"""The listing of a directory: a page for people, JSON for programs.
 
-The directory is read before the answer begins, so that what goes wrong still has its status; HEAD
-only looks whether it is there. The page is made while it is sent, ROWS entries at a time and a turn
-of the loop for each, so that 100,000 of them hold up nobody.
+The directory is read before the response begins, so that errors still have their status; HEAD only
+checks that it exists. The page is made while it is sent, ROWS entries at a time with a turn of the
+loop for each, so that 100,000 entries delay nobody else.
 
-Everything works without JavaScript: sorting is a link, uploading a form. The page's script adds
-dropping, progress and deleting, and comes only where there is one of these to do. Style and script
-stand in the page, and its policy (Content-Security-Policy, with their hashes) allows no other.
+Everything works without JavaScript: sorting is a link, uploading a form. The script of the page
+adds dropping, progress and deleting, and is included only where uploads or deletes are allowed.
+Style and script are inline, and the page's Content-Security-Policy, with their hashes, allows no
+others.
 
-Names come from whoever can upload, so they are hostile. In text they are escaped, and what does not
-show or would change how the rest reads (controls, bidirectional overrides) stands as an escape like
-`\\n`, which no name has, since names with a backslash are hidden. In links, everything but letters,
-digits and `-._~` is percent-encoded. The URLs are UTF-8: a name that is not is shown without one.
+Clients that may upload choose the names, so names are hostile. In text they are escaped; characters
+that are invisible or change how the rest reads (controls, bidirectional overrides) are shown as
+escapes like `\\n`, which no visible name contains, since names with a backslash are hidden. In
+links, everything but letters, digits and `-._~` is percent-encoded. URLs are UTF-8: a name that is
+not is shown without a link.
 """
 
 import json
@@ -43,10 +45,10 @@ from reactor.web.static.directory_reader import (
 )
 from reactor.web.storage.safe_path import Root
 
-ROWS: Final = 32  # entries that are made in one step: 2 ms where all names are long and strange
-PIECE_CHARACTERS: Final = 32 * 1024  # of the page, before they are sent
+ROWS: Final = 32  # entries made in one step: 2 ms where all names are long and strange
+PIECE_CHARACTERS: Final = 32 * 1024  # collected before a piece of the page is sent
 
-_FIRST: Final = {  # how each is sorted when it is clicked first: the largest, the latest come first
+_FIRST: Final = {  # the order at the first click: the largest and the latest come first
     "name": Order("name"),
     "size": Order("size", descending=True),
     "date": Order("date", descending=True),
@@ -57,15 +59,16 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9._~ -]*")
 _quoted: Final = [quote_from_bytes(bytes([byte]), safe="") for byte in range(256)].__getitem__
 _MARKS: Final = re.compile("</?(?:bdi|i)>")
 _PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
-_EMPTY: Final = '<tr class="none"><td colspan="3">There is nothing in this directory.</td></tr>\n'
+_EMPTY: Final = '<tr class="none"><td colspan="3">This directory is empty.</td></tr>\n'
 
 
 @dataclass(frozen=True)
 class ListingOptions:
-    """What the listings of one mount show. Made once for each mount: its listings share a desk.
+    """The options of the listings of one mount. Made once for each mount: its listings share a
+    quota.
 
-    `prefix` is the mount's path, `most` the entries of one directory that are listed. What is in
-    `headers` comes with every answer, in place of a field of ours that has its name.
+    `prefix` is the mount's path, `most` the number of entries of one directory that are listed. The
+    fields in `headers` are on every response and replace fields of ours with the same name.
     """
 
     prefix: str = "/"
@@ -80,10 +83,11 @@ class ListingOptions:
 async def list_directory(
     request: Request, root: Root, segments: Sequence[str], options: ListingOptions
 ) -> Response:
-    """The directory below the root as HTML or, where the client prefers it, JSON.
+    """Return the listing of the directory as HTML or, where the client prefers it, JSON.
 
-    `segments` are its decoded names, without the empty one after the path's last slash. Raises
-    OSError for what is no directory or cannot be read, ProtocolError(503) when too much is listed.
+    `segments` are its decoded names below the root, without the empty one after the path's last
+    slash. Raises OSError if it is not a directory or cannot be read, ProtocolError(503) when the
+    listings together take too much memory.
     """
     as_json = prefers_json(request.headers.get("accept"))
     page = _ACTIVE if options.uploads or options.deletes else _QUIET
@@ -104,12 +108,12 @@ def _check(root: Root, segments: Sequence[str]) -> None:
 
 
 def _headers(ours: Fields, options: ListingOptions) -> Fields:
-    given = {name.lower() for name, _ in options.headers} - {"vary"}  # which adds to ours
+    given = {name.lower() for name, _ in options.headers} - {"vary"}  # Vary is added to ours
     return (*((name, value) for name, value in ours if name.lower() not in given), *options.headers)
 
 
 def _order(query: str) -> Order:
-    """What the query asks for; whatever else it says is ignored."""
+    """Return the order that the query asks for; other parameters are ignored."""
     asked = dict(pair.partition("=")[::2] for pair in query.split("&"))
     by = asked.get("sort", "")
     return Order(by if by in _FIRST else "name", asked.get("order") == "desc")
@@ -124,7 +128,7 @@ def _path(segments: Sequence[str], options: ListingOptions) -> str:
 
 
 async def _nothing() -> AsyncIterator[bytes]:
-    """The body that a HEAD never pulls: as with GET, no length is told."""
+    """A body that HEAD never pulls: as with GET, there is no Content-Length."""
     pieces: tuple[bytes, ...] = ()
     for piece in pieces:
         yield piece
@@ -133,7 +137,7 @@ async def _nothing() -> AsyncIterator[bytes]:
 async def _stream(
     head: str, contents: Contents, render: Callable[[ListedEntry], str], between: str, tail: str
 ) -> AsyncIterator[bytes]:
-    """The head, the entries with something between them, and the tail."""
+    """Yield the head, the entries with `between` between them, and the tail."""
     entries = contents.take()
     piece = head
     joint = ""
@@ -143,21 +147,21 @@ async def _stream(
         if len(piece) >= PIECE_CHARACTERS:
             yield piece.encode()
             piece = ""
-        await sleep(0)  # the others' turn
+        await sleep(0)  # let other connections have their turn
     yield (piece + tail).encode()
 
 
 def _date(seconds: int) -> str | None:
-    """As RFC 3339 has it; None for a year that it cannot say."""
+    """Return the time as RFC 3339 writes it; None for a year outside of its range."""
     if seconds not in _DATES:
         return None
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def _href(entry: ListedEntry) -> str | None:
-    """Relative to the directory; "./" keeps a name with a colon from being a scheme.
+    """Return a link relative to the directory; "./" keeps a colon from making a scheme.
 
-    None for a name that is not UTF-8: safepath would options for another.
+    Returns None for a name that is not UTF-8: its URL would mean another name.
     """
     try:
         entry.name.decode()
@@ -200,7 +204,7 @@ def _json_entry(entry: ListedEntry) -> str:
 
 
 class _Page(NamedTuple):
-    """What is around the rows, and the fields that go with it."""
+    """The parts of the page around the rows, and its fields."""
 
     head: str
     tail: str
@@ -212,7 +216,7 @@ def _read(name: str) -> str:
 
 
 def _source(text: str) -> str:
-    """How the policy names an inline style or script (CSP Level 3, section 2.3.1)."""
+    """Return how the policy names an inline style or script (CSP Level 3, section 2.3.1)."""
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
@@ -254,7 +258,7 @@ def _html(
     kept = "" if order == Order() else escape(_query(order))
     home = options.prefix.strip("/") or request.host or "/"
     values = {
-        "title": _MARKS.sub("", _visible(_path(segments, options))),  # which has text only
+        "title": _MARKS.sub("", _visible(_path(segments, options))),  # a title is text only
         "can": " ".join(
             can for can in ("uploads", "deletes", "resumable") if getattr(options, can)
         ),
@@ -270,7 +274,7 @@ def _html(
 
 
 def _row(entry: ListedEntry, kept: str) -> str:
-    """One line of the table; `kept` is the order that the links to directories pass on."""
+    """Return one line of the table; `kept` is the order that links to directories pass on."""
     directory = entry.size is None
     name = _visible(entry.name.decode(errors="replace")) + ("/" if directory else "")
     href = _href(entry)
@@ -291,7 +295,7 @@ def _time(seconds: int) -> str:
 
 
 def _amount(size: int) -> str:
-    """In units of a thousand, with two or three digits and a space that does not break."""
+    """Return a size in units of a thousand, with two or three digits and a no-break space."""
     if size < 1000:
         return f"{size}\xa0B"
     value = size / 1000
@@ -304,7 +308,7 @@ def _amount(size: int) -> str:
 
 
 def _visible(name: str) -> str:
-    """The name as text of a page: what is special is escaped, what does not show is seen."""
+    """Return the name as text of the page: special characters escaped, invisible ones shown."""
     if _PLAIN.fullmatch(name):
         return name
     return f"<bdi>{name.translate(_ESCAPES)}</bdi>"
@@ -324,7 +328,7 @@ _ESCAPES: Final = _escapes()
 
 
 def _crumbs(names: Sequence[str], kept: str) -> str:
-    """The directories above this one, from the mount's own down."""
+    """Return links to the directories above this one, from the mount's own down."""
     steps = range(len(names), 0, -1)
     links = (
         f'<li><a href="{"../" * step}{kept}">{_visible(name)}</a></li>'
@@ -334,7 +338,7 @@ def _crumbs(names: Sequence[str], kept: str) -> str:
 
 
 def _title(by: str, order: Order) -> str:
-    """The head of a column: a link that sorts by it, or turns the order around."""
+    """Return the head of a column: a link that sorts by it, or reverses the order."""
     if by != order.by:
         return f'<th scope="col"><a href="{escape(_query(_FIRST[by]))}">{_TITLES[by]}</a></th>'
     turned = escape(_query(Order(by, not order.descending)))
@@ -348,14 +352,14 @@ def _query(order: Order) -> str:
 
 def _summary(contents: Contents) -> str:
     if not contents.complete:
-        return f"There is more in this directory than the {len(contents):,} entries shown here."
-    told = [
+        return f"This directory has more entries than the {len(contents):,} shown here."
+    counts = [
         _count(contents.directories, "directory", "directories"),
         _count(contents.files, "file", "files"),
     ]
     if contents.files:
-        told.append(_amount(contents.size))
-    return ", ".join(part for part in told if part)
+        counts.append(_amount(contents.size))
+    return ", ".join(part for part in counts if part)
 
 
 def _count(number: int, one: str, more: str) -> str:

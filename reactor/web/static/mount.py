@@ -1,8 +1,7 @@
-"""Directories in an application: the file server (see static/file_server.py) as an endpoint of a
-route.
+"""A directory in an application: the file server (static/file_server.py) as a route's endpoint.
 
-What the file server needs of the server, its limits, is there when the application is prepared; one
-that is used without a server has the default limits.
+The file server needs the limits of the server, which are there when the application is prepared;
+one that is used without a server has the default limits.
 """
 
 import os
@@ -20,11 +19,11 @@ from reactor.web.semantics.media_types import media_types
 from reactor.web.static.file_server import FileServer, Mount
 from reactor.web.storage.safe_path import Root
 
-IDLE_SECONDS: Final = 10.0  # between two looks for files that nobody asks for any more
+IDLE_SECONDS: Final = 10.0  # between two searches for idle files
 
 
 class StaticFiles:
-    """GET of what is below a directory; the path below it is the parameter `name`."""
+    """The endpoint for GET of the files below a directory; the router leaves the path in `name`."""
 
     may_wait = True
 
@@ -39,8 +38,13 @@ class StaticFiles:
         cache_control: str = "",
         types: Mapping[str, str] | None = None,
     ) -> None:
-        """`prefix` begins and ends with a slash. Raises OSError for a directory that is none."""
-        Root(directory)  # each server opens its own; one that cannot be opened is told now
+        """`prefix` begins and ends with a slash. Raises OSError for an unusable directory.
+
+        `types` maps extensions to media types, as additions to the table. `cache_control` is on
+        every response, "" for none. `spa` is the file that is served for unknown paths, "" for
+        none.
+        """
+        Root(directory)  # each server opens its own; errors are raised now
         self._mount = Mount(
             directory=os.path.abspath(directory),
             prefix=prefix,
@@ -53,16 +57,16 @@ class StaticFiles:
         self._files: FileServer | None = None
 
     def at(self, prefix: str) -> "StaticFiles":
-        """The same directory at another prefix, as in an application that is mounted."""
+        """Return the same directory at another prefix, as in an application that is mounted."""
         placed = copy(self)
         placed._mount = replace(self._mount, prefix=prefix)
         placed._files = None
         return placed
 
     def prepare(self, server: Any, mounts: int = 1) -> None:
-        """Open nothing yet; files that nobody asks for any more are closed while it serves.
+        """Make the file server, and close idle files while the server runs; nothing is opened yet.
 
-        So many `mounts` of the server share its limits on what is kept open and in memory.
+        `mounts` mounts of the server share its limits on open files and on memory.
         """
         limits = server.limits if server is not None else Limits()
         self._files = FileServer(self._mount, limits, mounts=mounts)
@@ -70,6 +74,7 @@ class StaticFiles:
             server.spawn(close_idle([self._files]))
 
     def __call__(self, request: Request) -> ResponseOrAwaitable:
+        """Return the response, as FileServer.get does."""
         if self._files is None:
             self.prepare(None)
         assert self._files is not None
@@ -77,7 +82,7 @@ class StaticFiles:
 
 
 async def close_idle(mounted: list[FileServer]) -> None:
-    """For as long as a server serves, now and then."""
+    """Close the idle files of these mounts now and then, for ever."""
     while True:
         await sleep(IDLE_SECONDS)
         for files in mounted:

@@ -1,19 +1,19 @@
-"""Files that are kept open, so that one that is asked for often costs neither a thread nor a walk.
+"""Keeps files open, so that a hot file costs neither a pool thread nor a walk of its path.
 
-An entry says what a path has led to: the file, and its precompressed siblings. For
-`Limits.open_file_age` seconds it is served as it is; after that the path is walked again, on the
-pool, before it is served, and the entry is kept if the walk led to the same files. So what others
-change is seen within that time. What we change ourselves is told (`forget`), and is seen at once:
+An entry holds what a path leads to: the file, and its precompressed siblings. For
+`Limits.open_file_age` seconds it is trusted; after that the path is walked again, on the pool,
+before it is served, and the entry is kept if the walk leads to the same files. So changes by other
+programs are seen within that time. Changes by this server are reported (`forget`) and seen at once:
 an entry knows every place, a name in a directory, that decided what was found.
 
-Only one walk for a path is under way; who comes meanwhile waits for it and shares what it finds, an
-error too: if each of them had to walk in turn, a slow disk would keep the last one for minutes. A
-walk that began before a change is nobody's who comes after it, and leaves no entry.
+For each path at most one walk is under way; later requests share its result, an error too: if each
+walked in turn, a slow disk would keep the last one for minutes. A walk that began before a change
+is not shared with requests after it, and leaves no entry.
 
-Everybody who uses a file holds it (see reactor/files/region.py), the entry too, so one that is
-dropped while it is sent is closed when it is sent. The cache is bounded in descriptors: what was
-not used since the last look goes first. It knows nothing of HTTP but the names of codings; what an
-answer needs is left in `Entry.prepared` by whoever makes answers.
+Every user of a file holds it (see reactor/files/file.py), the entry too, so a file that is dropped
+while it is sent is closed when it is sent. The cache is bounded in descriptors and evicts what was
+not used since the last pass. It knows nothing of HTTP but the names of codings; the file server
+keeps what a response needs in `Entry.prepared`.
 """
 
 import os
@@ -30,14 +30,15 @@ from reactor.tasks.single_flight import SingleFlight
 from reactor.web.storage.safe_path import Place, Root, place_in
 
 SIBLINGS: Final = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}  # by coding
-DESCRIPTOR_SHARE: Final = 16  # one descriptor of the process in so many may be kept open here
+# At most one in so many of the process's descriptors is kept open here.
+DESCRIPTOR_SHARE: Final = 16
 _SECOND: Final = 10**9  # ns
 
-Key: TypeAlias = tuple[str, ...]  # the segments of a path, as they were asked for
+Key: TypeAlias = tuple[str, ...]  # the segments of a requested path
 
 
 class Version(NamedTuple):
-    """What is different when a file is another one."""
+    """The numbers of which at least one differs when a file is another one."""
 
     device: int
     inode: int
@@ -55,22 +56,24 @@ class OpenFile(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Where a path has led."""
+    """The result of a walk."""
 
     plain: OpenFile
     siblings: Mapping[str, OpenFile]  # by coding
     places: frozenset[Place]
-    began: float  # when the walk did
+    began: float  # when the walk began, by the cache's clock
 
     def versions(self) -> tuple[Version, ...]:
+        """The versions of the file and its siblings; equal versions mean the same files."""
         return self.plain.version, *(one.version for one in self.siblings.values())
 
     def files(self) -> list[File]:
+        """The file and its siblings."""
         return [self.plain.file, *(one.file for one in self.siblings.values())]
 
 
 class Entry:
-    """What the cache knows of a path."""
+    """A path in the cache."""
 
     __slots__ = ("checked", "found", "prepared", "used", "wanted")
 
@@ -78,12 +81,12 @@ class Entry:
         self.found = found
         self.checked = found.began
         self.prepared: Any = None
-        self.used = True  # since the last look for one that can go
-        self.wanted = found.began  # about when it was last asked for
+        self.used = True  # since the last pass
+        self.wanted = found.began  # about when it was last requested
 
 
 class OpenFileCache:
-    """The files below one root. Its methods are for the loop's thread."""
+    """The open files below one root. Its methods belong to the loop's thread."""
 
     def __init__(
         self,
@@ -96,10 +99,11 @@ class OpenFileCache:
         clock: Callable[[], float] = time.monotonic,
         prepare: Callable[[Sequence[str], "Entry"], object] = lambda segments, entry: None,
     ) -> None:
-        """At most `most` descriptors; an entry is good for `age`, and kept for `idle` seconds.
+        """The cache keeps at most `most` descriptors; `age` and `idle` are in seconds.
 
-        `share` caches of this process share its part of RLIMIT_NOFILE. `prepare` is called with the
-        segments and the entry after each walk, on the loop, before the entry can be found.
+        An entry is trusted for `age` after its walk, and closed when nobody has requested it for
+        `idle`. `share` caches of this process share its part of RLIMIT_NOFILE. `prepare` is called
+        with the segments and the entry after each walk, on the loop, before the entry can be found.
         """
         self._root = root
         self._most = most
@@ -109,14 +113,15 @@ class OpenFileCache:
         self._share = share
         self._prepare = prepare
         self._affordable: int | None = None
-        self._entries: OrderedDict[Key, Entry] = OrderedDict()  # who may have to go soon is first
+        # The next candidate for eviction is first.
+        self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._by_place: dict[Place, set[Key]] = {}
         self._walks: SingleFlight[Key, Entry] = SingleFlight(age, clock)
-        self._changes = 0  # that we were told of
-        self.descriptors = 0  # that entries hold
+        self._changes = 0  # the number of calls of `forget`
+        self.descriptors = 0  # held by entries
 
     def fresh(self, key: Key) -> Entry | None:
-        """The entry for the path, if it needs no new walk."""
+        """Return the entry for the path, or None if the path must be walked."""
         entry = self._entries.get(key)
         if entry is None or self._clock() - entry.checked >= self._age:
             return None
@@ -124,9 +129,9 @@ class OpenFileCache:
         return entry
 
     def changed(self, key: Key, entry: Entry) -> bool:
-        """Whether the file has been written to since it was entry; then the entry is dropped.
+        """Return whether the file was written to since it was opened; then the entry is dropped.
 
-        What is there in its name's place now, a new walk tells.
+        A new walk finds what has its name now.
         """
         try:
             now = _version(os.fstat(entry.found.plain.file.descriptor))
@@ -139,9 +144,9 @@ class OpenFileCache:
         return True
 
     async def find(self, key: Key, segments: Sequence[str]) -> Entry:
-        """Where `segments` lead, to be remembered under `key`. Raises OSError.
+        """Walk `segments`, or share a walk; the entry is kept under `key`. Raises OSError.
 
-        The files are held by the cache, or by nobody: `hold` them before anything is awaited.
+        Its files are held by the cache, or by nobody: `hold` them before the next await.
         """
         while True:
             entry = self.fresh(key)
@@ -152,14 +157,14 @@ class OpenFileCache:
             # It was dropped between the end of the walk and this task's step.
 
     def forget(self, place: Place) -> None:
-        """This name in this directory has changed: nothing that depended on it is served again."""
+        """Drop all that depends on this name in this directory: it has changed."""
         self._changes += 1
         self._walks.forget_all()
         for key in tuple(self._by_place.get(place, ())):
             self._drop(key)
 
     def close_idle(self) -> None:
-        """Close what nobody has asked for: a deleted file keeps its disk space while it is open."""
+        """Close files that nobody has requested: an open deleted file keeps its disk space."""
         now = self._clock()
         for key, entry in tuple(self._entries.items()):
             if entry.used:
@@ -168,7 +173,7 @@ class OpenFileCache:
                 self._drop(key)
 
     def close(self) -> None:
-        """Close all that nobody else holds."""
+        """Drop all entries; their files close unless somebody else holds them."""
         for key in tuple(self._entries):
             self._drop(key)
 
@@ -180,7 +185,7 @@ class OpenFileCache:
         return in_pool(_walk, self._root, segments, self._clock).then(walked, failed)
 
     def _walked(self, key: Key, segments: Sequence[str], changes: int, found: Found) -> Entry:
-        """A walk that began before a change is for its waiters only and leaves no entry."""
+        """Keep what a walk has found, unless something has changed since it began."""
         if changes == self._changes:
             return self._remember(key, segments, found)
         entry = Entry(found)
@@ -215,7 +220,7 @@ class OpenFileCache:
         return entry
 
     def _make_room(self, newest: Key) -> None:
-        """Who was used since it was last looked at here gets a second chance."""
+        """Evict entries; one that was used since the last pass gets a second chance."""
         if self._affordable is None:
             self._affordable = min(self._most, max(4, _affordable() // self._share))
         while self.descriptors > self._affordable and len(self._entries) > 1:
@@ -251,7 +256,7 @@ def _affordable() -> int:
 
 
 def _walk(root: Root, segments: Sequence[str], clock: Callable[[], float]) -> Found:
-    """On the pool: the file and its siblings, entry; each closes itself if nobody comes for it."""
+    """Open the file and its siblings, on the pool; dropped files close themselves."""
     began = clock()
     places: set[Place] = set()
     plain = _open(root, segments, places)
@@ -260,23 +265,23 @@ def _walk(root: Root, segments: Sequence[str], clock: Callable[[], float]) -> Fo
         try:
             sibling = _open(root, (*segments[:-1], segments[-1] + SIBLINGS[coding]), places)
         except OSError:
-            continue  # nothing that may be served
-        if _is_of(sibling.version.modified, plain.version.modified):
+            continue  # it may not be served
+        if _may_be_made_of(sibling.version.modified, plain.version.modified):
             siblings[coding] = sibling
     return Found(plain, siblings, frozenset(places), began)
 
 
-def _is_of(coded: int, plain: int) -> bool:
-    """Whether the one may have been made of the other, by their times: an older one was not.
+def _may_be_made_of(encoded: int, plain: int) -> bool:
+    """Return whether the encoded file may be made of the plain one: it must not be older.
 
-    Tools that give it the file's own time may leave out the fraction of the second. A time that
-    has one is compared as it is: both may have been written within one second.
+    Tools that copy the time of the plain file may drop the fraction of a second. A time with a
+    fraction is compared exactly: both files may have been written within one second.
     """
-    return coded >= (plain if coded % _SECOND else plain - plain % _SECOND)
+    return encoded >= (plain if encoded % _SECOND else plain - plain % _SECOND)
 
 
 def _present_siblings(root: Root, segments: Sequence[str], places: set[Place]) -> list[str]:
-    """The codings whose sibling seems to be there: mostly none, at the price of one walk."""
+    """Return the codings whose sibling seems to exist: mostly none, at the price of one walk."""
     present = []
     directory = root.find_directory(segments[:-1])
     try:

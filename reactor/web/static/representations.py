@@ -17,7 +17,7 @@ from reactor.web.semantics.validators import encoded_tag, entity_tag, last_modif
 from reactor.web.static.open_file_cache import SIBLINGS, Found, OpenFile
 
 VARY: Final = ("Vary", "Accept-Encoding")
-_PREFERENCE: Final = tuple(SIBLINGS)  # of codings; the best one first
+_PREFERENCE: Final = tuple(SIBLINGS)  # the codings, the best one first
 
 
 class Representation:
@@ -31,7 +31,7 @@ class Representation:
         """`common` are the fields of every response, 304 too (RFC 9110, section 15.4.5)."""
         self.coding = coding
         self.tag = tag
-        self.stored = stored  # None: it must be made
+        self.stored = stored  # not None if it is stored; otherwise it must be made
         self.data: bytes | None = None  # all of a small file
         self.not_modified = FieldBlock([("ETag", tag), *common])
         self.ok = self.not_modified

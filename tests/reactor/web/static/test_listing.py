@@ -233,7 +233,7 @@ def test_the_same_as_json(directory: Path) -> None:
 def test_an_empty_directory(directory: Path) -> None:
     page = read(directory)
     assert page.rows == []
-    assert "nothing in this directory" in page.texts["td"]
+    assert "This directory is empty" in page.texts["td"]
     assert read_json(directory)["entries"] == []
 
 
@@ -317,7 +317,7 @@ def test_more_than_is_shown(directory: Path) -> None:
     assert (len(told["entries"]), told["complete"]) == (most, False)
     page = read(directory, options=ListingOptions(most=most))
     assert len(page.rows) == most
-    assert "more in this directory than the 129 entries" in page.texts["p"]
+    assert "has more entries than the 129 shown" in page.texts["p"]
     told = read_json(directory, options=ListingOptions(most=most + 1))
     assert (len(told["entries"]), told["complete"]) == (most + 1, True)
     assert (
