@@ -11,11 +11,7 @@ LONG_FUNCTIONS: Final = frozenset[str](
     )
 )
 
-LONG_MODULES: Final = frozenset[str](
-    (
-        "reactor/web/uploads/resumable.py",
-    )
-)
+LONG_MODULES: Final = frozenset[str](("reactor/web/uploads/resumable.py",))
 
 REPEATED_CLASSES: Final = frozenset[str](
     (

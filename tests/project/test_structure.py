@@ -52,7 +52,7 @@ OSERRORS = {
     # Errors of a file system become a status.
     "reactor.web.static.file_server": None,
     "reactor.web.static.directory_reader": {
-        "_Reader._look",
+        "_Reader._examine",
         "_Reader._follow",
     },  # what cannot be looked at is hidden
     "reactor.web.storage.locks": None,
