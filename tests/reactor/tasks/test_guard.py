@@ -83,7 +83,10 @@ def test_objects_that_are_made_before_stay_as_they_are() -> None:
 
 
 def test_the_methods_that_connections_share_are_marked() -> None:
-    marked = {kind: exclusive_methods(kind) for kind in (FileServer, ResumableUploads, RateLimit, ListingQuota)}
+    marked = {
+        kind: exclusive_methods(kind)
+        for kind in (FileServer, ResumableUploads, RateLimit, ListingQuota)
+    }
     assert marked == {
         FileServer: ["close_idle", "forget", "get"],
         ResumableUploads: ["append", "cancel", "create", "expire", "head"],
