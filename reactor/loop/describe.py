@@ -1,14 +1,14 @@
-"""What to call a callback in the log: by its owner's own word, or by function, file and line.
+"""Names of callbacks for the log: from the owner's own description, or function, file and line.
 
-Who knows better than a function's name what it is doing has a method `describe`: a connection knows
-its request, a task its coroutine.
+An owner that knows better than its function's name what it is doing has a method `describe`: a
+connection knows its request, a task its coroutine.
 """
 
 from functools import partial
 
 
 def describe(callback: object) -> str:
-    """For a function, a method, a partial, a coroutine, or an object with `describe`."""
+    """The name of a function, a method, a partial, a coroutine, or an object with `describe`."""
     while isinstance(callback, partial):
         callback = callback.func
     owner = getattr(callback, "__self__", callback)

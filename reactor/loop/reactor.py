@@ -3,20 +3,20 @@
     wait    ask the selector what is ready, no longer than until the next timer
     now     read the clock, once
     events  let each ready socket have its turn
-    timers  fire what is due
-    soon    run what was queued for "not from here, but in this turn"
+    timers  call those that are due
+    soon    call what was queued for "not from here, but in this turn"
 
-Three rules keep it small. Nothing here knows what a connection is: a selector key's data is called,
-a timer is called, a queued callback is called, and what they raise is logged and costs them their
-own life (`abort`), never the loop's. Timers and callbacks are the Scheduler's (see scheduler.py).
-Threads have one door, `call_soon_threadsafe`.
+Three rules keep it small. Nothing here knows what a connection is: a selector key's data, a timer
+or a queued callback is called, and an exception that it raises is logged and costs its owner its
+life (`abort`), never the loop. Timers and callbacks are the Scheduler's (see scheduler.py). Other
+threads have one door, `call_soon_threadsafe`.
 
-Fairness: no phase does more than a slice at a time. When more sockets are ready, the loop looks
-between slices at timers, soon and the urgent ones (listeners), so what is new never waits for the
-whole backlog; timers and callbacks beyond a slice wait for the next one, or the next turn.
+Fairness: no phase does more than a slice at a time. When more sockets are ready, the loop runs
+timers, `soon` and the urgent handlers (listeners) between slices, so that a new client never waits
+for the whole backlog. Timers and callbacks beyond a slice wait for the next one, or the next turn.
 
-Whatever watches the loop is a tracer: `attach` puts steps that report in the place of the ones
-here, and `detach` takes them away again (see tracer.py).
+All that watches the loop is a tracer: `attach` puts steps that report in the place of the ones
+here, and `detach` removes them (see tracer.py).
 """
 
 import selectors
@@ -34,10 +34,13 @@ LONGEST_WAIT: Final = 86400.0  # seconds; epoll_wait takes no more than 24 days
 
 
 class EventHandler(Protocol):
-    """What a selector key carries."""
+    """The data of a selector key."""
 
-    def on_events(self, mask: int) -> None: ...
-    def abort(self) -> None: ...
+    def on_events(self, mask: int) -> None:
+        """Take a turn; `mask` has the events that are ready."""
+
+    def abort(self) -> None:
+        """Called if `on_events` raises."""
 
 
 class Reactor(Scheduler):
@@ -52,26 +55,27 @@ class Reactor(Scheduler):
         super().__init__(clock)
         self.selector = selector or selectors.DefaultSelector()
         self._wait: Callable[[float | None], list[tuple[SelectorKey, int]]] = self.selector.select
-        self.ready = 0  # how many sockets were, in this turn
-        self.behind = False  # more is ready than this slice
-        self.urgent: list[EventHandler] = []  # looked at between slices, ready or not
+        self.ready = 0  # number of sockets that were ready in this turn
+        self.behind = False  # more sockets are ready than fit into this slice
+        self.urgent: list[EventHandler] = []  # called between slices, ready or not
         self.tracers: tuple[Tracer, ...] = ()  # see `attach`
+        self._traced: dict[str, Callable[..., object]] = {}  # the steps that report to them
         self._running = False
         self.waker = waker or Waker()
         self.selector.register(self.waker, EVENT_READ, self.waker)
 
     def run(self) -> None:
-        """Turn after turn until `stop`."""
+        """Make one turn after the other until `stop`."""
         self._running = True
         while self._running:
             self.run_once()
 
     def stop(self) -> None:
-        """Let `run` return after this turn. From another thread: `call_soon_threadsafe(stop)`."""
+        """Make `run` return after this turn. From another thread: `call_soon_threadsafe(stop)`."""
         self._running = False
 
     def run_once(self, longest: float | None = None) -> None:
-        """One turn; `wait` takes `longest` seconds at most (None: until something happens)."""
+        """Make one turn, which waits `longest` seconds at most (None: until something happens)."""
         timers = self._timers
         if self._soon or self._foreign or self.unflushed:
             longest = 0.0
@@ -97,7 +101,7 @@ class Reactor(Scheduler):
         self.waker.wake()
 
     def look(self, handler: EventHandler) -> None:
-        """Give it a turn out of turn, ready or not."""
+        """Call a handler outside the usual order, whether or not it is ready."""
         self._call(handler.on_events, (EVENT_READ,), URGENT)
 
     def close(self) -> None:
@@ -107,7 +111,7 @@ class Reactor(Scheduler):
         self.waker.close()
         self.selector.close()
 
-    # --- what watches it -------------------------------------------------------------------------
+    # --- tracers ---------------------------------------------------------------------------------
 
     def attach(self, tracer: Tracer) -> None:
         """Report to this tracer from the next step on, until `detach` or `close`."""
@@ -134,11 +138,12 @@ class Reactor(Scheduler):
 
     def _trace(self, tracers: tuple[Tracer, ...]) -> None:
         """Put the steps that report to these tracers in the place of those of the class."""
-        for name in Tracing(self, self.tracers).steps():
+        for name in self._traced:
             delattr(self, name)
-        self.tracers = tracers
         self._wait = self.selector.select
-        for name, step in Tracing(self, tracers).steps().items():
+        self.tracers = tracers
+        self._traced = Tracing(self, tracers).steps()
+        for name, step in self._traced.items():
             setattr(self, name, step)
 
     # --- the phases ------------------------------------------------------------------------------
@@ -151,7 +156,7 @@ class Reactor(Scheduler):
                 self.blame(key.data)
 
     def _run_in_slices(self, ready: list[tuple[SelectorKey, int]]) -> None:
-        """A backlog is worked in the order in which it came, and no newcomer waits for its end."""
+        """Work through a backlog in its order, with timers, `soon` and new clients in between."""
         self.behind = True
         for start in range(0, len(ready), SLICE):
             self._run_events(ready[start : start + SLICE])

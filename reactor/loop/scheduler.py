@@ -1,13 +1,13 @@
 """Callbacks and timers of one thread: the half of the loop that needs no sockets.
 
-    timers  call what is due, in the order of its time
-    soon    call what was queued for "not from here, but in this turn", and send what was queued
+    timers  call those that are due, in the order of their times
+    soon    call what was queued for "not from here, but in this turn", then flush queued output
 
 The Reactor adds the other half, which waits for sockets; a thread that waits for one socket only
-can be a Scheduler too. Two rules hold here. A callback that raises loses its owner its life
-(`abort`), never the loop's: the exception is logged. Deadlines move without touching the heap: a
-Deadline is a number on an object, its heap entry wakes up at the old time, looks at the number and
-goes back to sleep.
+can be a Scheduler too. Two rules hold here. An exception that a callback raises is logged and costs
+its owner its life (`abort`), never the loop. Deadlines move without touching the heap: a Deadline
+is a number on an object; when its heap entry comes up at the old time, the number is read again and
+the entry goes back to sleep.
 
 No phase does more than a slice at a time: timers and callbacks beyond a slice wait for the next
 one, or the next turn.
@@ -23,8 +23,8 @@ from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 from reactor.loop.timers import NEVER, Callback, Deadline, Timer
 from reactor.loop.tracer import SOON, TIMERS, Phase
 
-SLICE: Final = 64  # sockets, timers or callbacks that have their turn before others are looked at
-STALE_ENTRIES: Final = 1024  # so many dead timers may lie in the heap before it is rebuilt
+SLICE: Final = 64  # sockets, timers or callbacks that are called before another phase has its turn
+STALE_ENTRIES: Final = 1024  # dead timers that may lie in the heap before it is compacted
 
 Call: TypeAlias = tuple[Callback, tuple[Any, ...]]  # a callback and its arguments
 
@@ -34,8 +34,11 @@ log = logging.getLogger("reactor")
 class Flushable(Protocol):
     """An output that has queued bytes outside its own turn."""
 
-    def end_turn(self) -> None: ...
-    def abort(self) -> None: ...
+    def end_turn(self) -> None:
+        """Send what is queued."""
+
+    def abort(self) -> None:
+        """Called if `end_turn` raises."""
 
 
 class LoopSnapshot(NamedTuple):
@@ -62,16 +65,16 @@ class Scheduler:
         self.unflushed: list[Flushable] = []  # outputs whose `end_turn` is to be called
         self._timers: list[tuple[float, int, Deadline]] = []  # one heap, always the same list
         self._serial = 0  # makes timer tuples comparable
-        self._stale = 0
+        self._stale = 0  # dead entries in the heap
         self._soon: deque[Call] = deque()
         self._foreign: deque[Call] = deque()  # from other threads
 
     def call_soon(self, callback: Callback, *arguments: Any) -> None:
-        """Call it in the `soon` phase: of this turn, or of the next if that is where we are."""
+        """Call it in the `soon` phase of this turn, or of the next if this one has begun it."""
         self._soon.append((callback, arguments))
 
     def call_soon_threadsafe(self, callback: Callback, *arguments: Any) -> None:
-        """The only method for other threads (and signal handlers): `call_soon`, and wake up."""
+        """`call_soon`, then `wake`: the only method for other threads and signal handlers."""
         self._foreign.append((callback, arguments))
         self.wake()
 
@@ -87,14 +90,14 @@ class Scheduler:
         return timer
 
     def arm(self, timer: Deadline) -> None:
-        """Make sure that `timer.deadline` is noticed; needed where it may have moved earlier."""
+        """Make the heap notice `timer.deadline`; needed where it may have moved earlier."""
         if timer.deadline < timer.armed:
             if timer.armed != NEVER:
                 self._stale += 1
             self._push(timer)
 
     def disarm(self, timer: Deadline) -> None:
-        """Forget the timer. A cancelled timer must not stay in the heap until its time."""
+        """Forget the timer. Dead entries are removed from the heap when there are many of them."""
         timer.deadline = NEVER
         if timer.armed != NEVER:
             timer.armed = NEVER
@@ -118,7 +121,7 @@ class Scheduler:
         )
 
     def blame(self, culprit: object) -> None:
-        """Log the exception; a half-done turn must not be continued, so its owner is aborted."""
+        """Log the exception in progress, and abort its owner: a half-done turn must not go on."""
         log.exception("%r failed in the loop", culprit)
         abort = getattr(culprit, "abort", None)
         if abort is not None:
@@ -130,7 +133,7 @@ class Scheduler:
     # --- the phases ------------------------------------------------------------------------------
 
     def _run_timers(self) -> None:
-        """Call what is due, a slice of it: ten thousand idle connections may be due at once."""
+        """Call a slice of the timers that are due: ten thousand connections may be due at once."""
         timers, now = self._timers, self.now
         for _ in range(SLICE):
             if not timers or timers[0][0] > now:
@@ -148,7 +151,7 @@ class Scheduler:
                 self._call(timer.deadline_passed, (), TIMERS, due)
 
     def _run_soon(self) -> None:
-        """Call a slice of what is queued at the start: what that queues waits for the next turn."""
+        """Call a slice of the callbacks queued so far; new ones wait for the next turn."""
         soon, foreign = self._soon, self._foreign
         while foreign:
             soon.append(foreign.popleft())
@@ -157,7 +160,7 @@ class Scheduler:
         self._flush()
 
     def _flush(self) -> None:
-        """Output that was queued by a timer or a callback has no event of its own to leave with."""
+        """End the turn of each output that has queued something since the last flush."""
         unflushed, self.unflushed = self.unflushed, []
         for output in unflushed:
             try:

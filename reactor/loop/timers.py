@@ -1,8 +1,9 @@
-"""Timers: a point in time that moves often and passes rarely.
+"""Timers: points in time that move often and pass rarely.
 
 Most deadlines of a server never pass: each request moves its connection's further away. So moving a
-deadline later is an assignment to `Deadline.deadline`; the loop's heap still holds the old time,
-and when that comes the loop sees the new one and pushes the entry again (see reactor.py).
+deadline later is an assignment to `Deadline.deadline`. The scheduler's heap still holds the old
+time; when that comes, the scheduler reads the new one and pushes the entry again (see
+scheduler.py).
 """
 
 from collections.abc import Callable
@@ -15,33 +16,33 @@ Callback: TypeAlias = Callable[..., object]
 
 
 class Deadline:
-    """A point in time (of the reactor's clock) that moves often and passes rarely.
+    """A point in time, by the scheduler's clock; NEVER is no deadline.
 
-    Moving it later is an assignment to `deadline`; moving it earlier goes through
-    `Reactor.arm`. NEVER is no deadline.
+    Moving it later is an assignment to `deadline`; moving it earlier goes through `Scheduler.arm`.
     """
 
     __slots__ = ("armed", "deadline")
 
     def __init__(self) -> None:
         self.deadline = NEVER
-        self.armed = NEVER  # when the heap entry that counts wakes up
+        self.armed = NEVER  # the time of the live entry in the heap
 
     def deadline_passed(self) -> None:
+        """Called once when the deadline has passed."""
         raise NotImplementedError
 
     def abort(self) -> None:
-        """What it costs to raise from `deadline_passed`."""
+        """Called if `deadline_passed` raises."""
 
 
 class TimerQueue(Protocol):
-    """Where timers wait for their time: the reactor."""
+    """The part of a scheduler that its timers use."""
 
     def disarm(self, timer: Deadline) -> None: ...
 
 
 class Timer(Deadline):
-    """A callback at a time; `cancel` it at will."""
+    """A callback at a time. `Scheduler.call_later` makes it."""
 
     __slots__ = ("_arguments", "_callback", "_queue")
 
@@ -52,10 +53,13 @@ class Timer(Deadline):
         self._arguments = arguments
 
     def cancel(self) -> None:
+        """Do not call it. Nothing happens where it was called or cancelled before."""
         self._queue.disarm(self)
 
     def deadline_passed(self) -> None:
+        """Call the callback."""
         self._callback(*self._arguments)
 
     def describe(self) -> str:
+        """The name of the callback."""
         return describe(self._callback)

@@ -46,8 +46,8 @@ class Reason(Enum):
 class Tracer:
     """Base class of tracers. Its hooks do nothing."""
 
-    phases: Collection[Phase] = ()  # what is reported
-    limit: float = 0.0  # seconds; a callback that takes less is not reported
+    phases: Collection[Phase] = ()  # the ones to report
+    limit: float = 0.0  # in seconds; callbacks that take less are not reported
 
     def waited(
         self,

@@ -17,11 +17,9 @@ REPEATED_CLASSES: Final = frozenset[str](
     (
         "reactor/http/response_body.py:_Awaited",
         "reactor/http/response_body.py:_Iterated",
-        "reactor/loop/reactor.py:Output",
         "reactor/messages/body.py:Body",
         "reactor/messages/request.py:Request",
         "reactor/messages/response.py:Response",
-        "reactor/net/transport.py:Output",
         "reactor/web/app/requests.py:Request",
     )
 )
@@ -93,7 +91,6 @@ LANGUAGE: Final = frozenset[str](
         "reactor/errors.py",
         "reactor/http/",
         "reactor/limits.py",
-        "reactor/loop/",
         "reactor/messages/",
         "reactor/net/",
         "reactor/process/",

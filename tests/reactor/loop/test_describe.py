@@ -1,4 +1,4 @@
-"""What callbacks are called in the log."""
+"""The names of callbacks in the log."""
 
 from collections.abc import Generator
 from functools import partial
@@ -25,7 +25,7 @@ class Plain:
         return "<plain>"
 
 
-def test_a_function_has_its_place() -> None:
+def test_a_function_is_named_with_its_place() -> None:
     line = Plain.method.__code__.co_firstlineno
     named = f"Plain.method ({FILE}, line {line})"
     assert describe(Plain.method) == named
@@ -33,7 +33,7 @@ def test_a_function_has_its_place() -> None:
     assert describe(partial(partial(Plain().method))) == named
 
 
-def test_who_can_describe_itself_does() -> None:
+def test_an_owner_with_a_description_is_named_by_it() -> None:
     owner = Owner("what I do")
     assert describe(owner) == "what I do"
     assert describe(owner.method) == "what I do"
@@ -41,7 +41,7 @@ def test_who_can_describe_itself_does() -> None:
     assert describe(Owner).startswith("<class "), "a class describes nobody"
 
 
-def test_a_coroutine_is_where_it_waits() -> None:
+def test_a_coroutine_is_named_with_the_line_where_it_waits() -> None:
     class Pause:
         def __await__(self) -> Generator[None, None, None]:
             yield
@@ -51,7 +51,7 @@ def test_a_coroutine_is_where_it_waits() -> None:
 
     coroutine = work()
     first = work.__code__.co_firstlineno
-    name = "test_a_coroutine_is_where_it_waits.<locals>.work"
+    name = "test_a_coroutine_is_named_with_the_line_where_it_waits.<locals>.work"
     assert describe(coroutine) == f"{name} ({FILE}, line {first})"
     coroutine.send(None)
     assert describe(coroutine) == f"{name} ({FILE}, line {first + 1})"
@@ -59,6 +59,6 @@ def test_a_coroutine_is_where_it_waits() -> None:
     assert describe(coroutine) == f"{name} ({FILE}, line {first})"
 
 
-def test_what_is_none_of_these_is_shown() -> None:
+def test_any_other_object_is_named_by_its_repr() -> None:
     assert describe(Plain()) == "<plain>"
     assert describe(len).startswith("<built-in function len")

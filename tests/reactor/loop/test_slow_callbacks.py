@@ -1,4 +1,4 @@
-"""Who holds the loop is named: sockets by their request, tasks, timers and callbacks by theirs."""
+"""Callbacks that hold the loop are logged: sockets by their request, others by function."""
 
 import re
 import socket
@@ -60,8 +60,8 @@ class World:
         self.pairs.append(theirs)
         return theirs
 
-    def told(self) -> list[str]:
-        """What was said since, without numbers that are the machine's."""
+    def logged(self) -> list[str]:
+        """The lines since the last call, without the durations."""
         found = []
         for message in self._caplog.messages:
             match = re.fullmatch(r"(.*) held the loop for ([0-9.]+) s; (.*)", message)
@@ -82,7 +82,7 @@ class World:
 
 
 class Ready:
-    """What a selector key has; it reads what makes it ready."""
+    """A selector key's handler, which reads the byte that has made its socket ready."""
 
     def __init__(self, ours: socket.socket, on_events: Callable[[int], object]) -> None:
         self._socket = ours
@@ -110,17 +110,17 @@ def place(function: Callable[..., object]) -> str:
     return f"{code.co_qualname} ({Path(__file__)}, line {code.co_firstlineno})"
 
 
-def test_who_is_quick_is_not_named(world: World) -> None:
+def test_quick_callbacks_are_not_logged(world: World) -> None:
     for _ in range(10):
         world.ready(lambda mask: None)
         world.reactor.call_soon(lambda: None)
         world.reactor.call_later(0.0, lambda: None)
     world.reactor.run_once(0)
     world.reactor.run_once(0)
-    assert world.told() == []
+    assert world.logged() == []
 
 
-def test_the_one_that_is_slow_is_named_and_who_waited_is_counted(world: World) -> None:
+def test_a_slow_socket_is_named_and_those_that_waited_are_counted(world: World) -> None:
     """Three are ready; the first to have its turn is slow, and the other two wait."""
     turns: list[int] = []
 
@@ -132,19 +132,19 @@ def test_the_one_that_is_slow_is_named_and_who_waited_is_counted(world: World) -
     for _ in range(3):
         world.ready(first_is_slow)
     world.reactor.run_once(0)
-    assert world.told() == ["a socket; 2 sockets waited"]
+    assert world.logged() == ["a socket; 2 sockets waited"]
     assert len(turns) == 3
 
 
-def test_many_that_are_quick_are_not_taken_for_a_slow_one(world: World) -> None:
+def test_many_quick_sockets_are_not_taken_for_a_slow_one(world: World) -> None:
     """Time is counted from the end of the one before, in slices too."""
     for _ in range(3 * SLICE):
         world.ready(lambda mask: time.sleep(LIMIT / SLICE))
     world.reactor.run_once(0)
-    assert world.told() == []
+    assert world.logged() == []
 
 
-def test_a_slow_one_in_a_later_slice_is_named(world: World) -> None:
+def test_a_slow_socket_in_a_later_slice_is_named(world: World) -> None:
     turns: list[int] = []
 
     def hundredth_is_slow(mask: int) -> None:
@@ -157,24 +157,24 @@ def test_a_slow_one_in_a_later_slice_is_named(world: World) -> None:
     world.reactor.call_soon(slow)  # after the first slice
     world.reactor.run_once(0)
     rest = 3 * SLICE - 100
-    assert world.told() == [
+    assert world.logged() == [
         f"{place(slow)}; {2 * SLICE} sockets waited",
         f"a socket; {rest} sockets waited",
     ]
 
 
-def test_timers_and_callbacks_have_their_functions_name(world: World) -> None:
+def test_timers_and_callbacks_are_named_by_their_function(world: World) -> None:
     world.reactor.call_soon(slow)
     world.reactor.run_once(0)
-    assert world.told() == [f"{place(slow)}; 0 sockets waited"]
+    assert world.logged() == [f"{place(slow)}; 0 sockets waited"]
     world.reactor.call_later(0.0, slow, 1)
     world.ready(lambda mask: None)
     world.reactor.call_soon(lambda: world.ready(lambda mask: None))
     world.reactor.run_once(0.1)
-    assert world.told() == [f"{place(slow)}; 0 sockets waited"]
+    assert world.logged() == [f"{place(slow)}; 0 sockets waited"]
 
 
-def test_who_fails_slowly_is_named_too(world: World) -> None:
+def test_a_slow_callback_that_raises_is_named_too(world: World) -> None:
     def fail(mask: int) -> None:
         slow()
         raise ValueError
@@ -182,7 +182,7 @@ def test_who_fails_slowly_is_named_too(world: World) -> None:
     world.ready(fail)
     world.reactor.call_soon(fail, 0)
     world.reactor.run_once(0)
-    assert world.told() == ["a socket; 0 sockets waited", f"{place(fail)}; 0 sockets waited"]
+    assert world.logged() == ["a socket; 0 sockets waited", f"{place(fail)}; 0 sockets waited"]
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -197,7 +197,7 @@ def test_a_handler_is_named_by_its_request(world: World, asynchronous: bool) -> 
     client = world.connect(later if asynchronous else handler)
     client.send(request("/slow?q=1", method="DELETE"))
     world.reactor.run_once(0)
-    assert world.told() == ["<DELETE /slow?q=1 HTTP/1.1>; 0 sockets waited"]
+    assert world.logged() == ["<DELETE /slow?q=1 HTTP/1.1>; 0 sockets waited"]
 
 
 def test_a_later_step_is_named_by_its_coroutine(world: World) -> None:
@@ -213,10 +213,12 @@ def test_a_later_step_is_named_by_its_coroutine(world: World) -> None:
         world.reactor.run_once(0.01)
     code = handler.__code__
     line = code.co_firstlineno + 3
-    assert world.told() == [f"{code.co_qualname} ({Path(__file__)}, line {line}); 0 sockets waited"]
+    assert world.logged() == [
+        f"{code.co_qualname} ({Path(__file__)}, line {line}); 0 sockets waited"
+    ]
 
 
-def test_an_answer_made_piece_by_piece_is_named_by_its_request(world: World) -> None:
+def test_a_response_made_piece_by_piece_is_named_by_its_request(world: World) -> None:
     def pieces() -> Iterator[bytes]:
         for number in range(40):
             if number == 30:
@@ -227,11 +229,11 @@ def test_an_answer_made_piece_by_piece_is_named_by_its_request(world: World) -> 
     client.send(request("/pieces"))
     for _ in range(10):
         world.reactor.run_once(0)
-    assert world.told() == ["<GET /pieces HTTP/1.1>; 0 sockets waited"]
+    assert world.logged() == ["<GET /pieces HTTP/1.1>; 0 sockets waited"]
 
 
-def test_another_requests_name_is_not_taken(world: World) -> None:
-    """What a connection did in an earlier turn is not what it does now."""
+def test_a_connection_is_not_named_by_an_earlier_request(world: World) -> None:
+    """The request of an earlier turn has nothing to do with this one."""
     client = world.connect(lambda request: Response(200, b"x"))
     client.send(request("/before"))
     world.reactor.run_once(0)
@@ -241,7 +243,7 @@ def test_another_requests_name_is_not_taken(world: World) -> None:
     assert connection.describe() == "<IDLE 192.0.2.7>"
 
 
-def test_a_server_times_as_its_limit_says() -> None:
+def test_a_server_attaches_the_tracer_where_its_limit_is_not_0() -> None:
     for seconds, limits in ((0.1, [0.1]), (0.0, [])):
         server = Server(lambda request: Response(200), Limits(slow_callback=seconds))
         try:
@@ -251,7 +253,7 @@ def test_a_server_times_as_its_limit_says() -> None:
             server.close()
 
 
-def test_a_look_at_the_clock_for_each_socket_and_no_more() -> None:
+def test_the_clock_is_read_once_for_each_ready_socket() -> None:
     looks: list[float] = []
 
     def clock() -> float:
