@@ -1,6 +1,8 @@
 """One HTTP connection, from its first byte to its last.
 
-Read connection.py first: the only state machine of the protocol. response_body.py pulls a response
-body piece by piece, context.py is what all connections of a server share, wall_clock.py formats the
+Read states.py and connection.py first: the only state machine of the protocol. request_body.py and
+response_writer.py are its parts for bodies that do not come or go in one piece; response_body.py
+has the sources of a response's pieces and their frame. error_responses.py makes the responses to
+errors, context.py has the objects that all connections of a server share, wall_clock.py formats the
 time of day once a second. The connection knows no socket (see net/) and no URL (see web/).
 """

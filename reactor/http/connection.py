@@ -81,7 +81,7 @@ class HttpConnection:
         self.transport = transport
         self.context = context
         self.parser = RequestParser(context.limits, context.request_class)
-        self.last_deadline = NEVER  # of the response to a half-closed client; of lingering
+        self.last_deadline = NEVER  # for a half-closed client's response, or for lingering
         self.keep_alive = True
         # All that follows is None while no request is in progress; most requests need the first.
         self.request: Request | None = None
@@ -95,7 +95,7 @@ class HttpConnection:
     # --- called by the transport and the server --------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Bytes have come: for the parser, except where the connection is at its end."""
+        """Bytes have come: feed the parser, except while lingering."""
         state = self.state
         if state is IDLE or state is HEAD:
             self.parser.feed(data)
@@ -276,7 +276,7 @@ class HttpConnection:
             response = error_response(request, error)
             error.__traceback__ = None  # its frames know the task, and the task knows it: a cycle
         if self.body is not None and self.body.error is not None:
-            # The body's error comes first, whatever the handler has made of it.
+            # The body's error makes the response, even if the handler has caught it.
             discard(response, self.context.runtime)
             response = error_response(request, self.body.error)
         self.respond(request, response)
@@ -301,7 +301,7 @@ class HttpConnection:
         try:
             line = wall.status_lines.get(response.status) or wall.status_line(response.status)
             head, length, self.keep_alive = encode_head(line, request, response, keep_alive)
-        except Exception as error:  # whatever a handler may put into a response
+        except Exception as error:  # a handler may put anything into a response
             discard(response, context.runtime)
             response = error_response(request, error)
             line = wall.status_line(response.status)
@@ -310,7 +310,7 @@ class HttpConnection:
         if request.method == "HEAD" or response.status in _WITHOUT_CONTENT:
             discard(response, context.runtime)
             body = b""
-        size = None  # of a body that is queued whole
+        size = None  # bytes of a body that is queued whole
         if isinstance(body, bytes):
             if len(body) <= JOIN_BYTES:
                 size = len(body)

@@ -1,8 +1,8 @@
-"""What all connections of a server share: the handler, the limits, the clock, and the state.
+"""The objects that all connections of a server share: handler, limits, clock, state.
 
 ServerContext is constant: the server makes it, and connections read it. One object for ten thousand
-connections, so that each holds a reference and no more. What changes while the server runs is in
-its ServerState, in four fields, each of which says who writes it.
+connections, so that each holds a reference and no more. The values that change while the server
+runs are in its ServerState: four fields, each with the one part that writes it.
 """
 
 from collections.abc import Awaitable, Callable
@@ -26,7 +26,7 @@ Observer: TypeAlias = Callable[[Request, int, Fields, int], object]
 
 
 class ServerState:
-    """What changes while a server runs."""
+    """The values that change while a server runs."""
 
     def __init__(self, observe: Observer | None = None) -> None:
         self.observe = observe  # called after each response; the server adds its statistics
@@ -37,7 +37,7 @@ class ServerState:
 
 @dataclass(frozen=True, slots=True)
 class ServerContext:
-    """What all connections of a server share, and nothing of it changes.
+    """The objects that all connections of a server share; no field ever changes.
 
     A handler may have an attribute `request_class`, a subclass of Request without slots of its own:
     the parser makes the requests for this handler of that class.

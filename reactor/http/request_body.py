@@ -23,7 +23,7 @@ class RequestBody:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._pull: tuple[Future[bytes], int] | None = None  # who waits, for how many bytes
+        self._pull: tuple[Future[bytes], int] | None = None  # a future, for how many bytes
         self._untouched = True  # nothing has been pulled or waited for
         self.error: ProtocolError | None = None  # the body was malformed, late or cut
 
@@ -94,8 +94,8 @@ class RequestBody:
     def leave(self, response: Response) -> bool:
         """The response is there. Returns whether the next request can follow on this connection.
 
-        What has arrived of a body that no handler wanted is dropped, unless the response may still
-        pull it; what has not arrived is not waited for.
+        Bytes that have arrived of a body that no handler wanted are dropped, unless the response
+        may still pull them; the rest is not waited for.
         """
         if self._pull is not None:
             future, _ = self._pull

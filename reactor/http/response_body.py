@@ -1,8 +1,8 @@
-"""An answer's body on its way: pulled piece by piece as the peer reads.
+"""A response body on its way: pulled piece by piece as the peer reads.
 
-A source has one verb, `next_piece`: bytes or a region that can be sent now, a Future of one that
-cannot, or None at the end. What the sources hide is where the waiting is: in an asynchronous
-generator, on a disk, nowhere. An ResponseBodyStream puts the frame around the pieces and holds the
+A source has one verb, `next_piece`: it returns bytes or a region that can be sent now, a Future of
+one that cannot, or None at the end. The sources hide where the waiting is: in an asynchronous
+generator, on a disk, nowhere. A ResponseBodyStream puts the frame around the pieces and holds the
 body to the length that its head has promised.
 """
 
@@ -22,7 +22,7 @@ from reactor.protocol.response_encoder import encode_trailers
 from reactor.tasks.futures import Future, Lane
 from reactor.tasks.task import Runtime, Task
 
-LONGEST_AT_HAND: Final = 256 * 1024  # a longer answer is pulled, so that it is known how it goes
+LONGEST_AT_HAND: Final = 256 * 1024  # a longer body is pulled, so that its progress is known
 
 log = logging.getLogger("reactor")
 
@@ -30,9 +30,9 @@ Piece: TypeAlias = bytes | memoryview | FileRegion
 
 
 def at_hand(head: bytes, region: FileRegion, runtime: Runtime) -> Sequence[bytes | FileRegion]:
-    """A whole answer to be queued now, where its body is not long and in memory; else nothing.
+    """The pieces of a whole response, if its body is not long and in memory; else nothing.
 
-    A short one is one piece for one send, and the region is released.
+    A short response is one piece for one send, and the region is released.
     """
     file, offset, length = region.file, region.offset, region.length
     if length > JOIN_BYTES:
@@ -41,9 +41,9 @@ def at_hand(head: bytes, region: FileRegion, runtime: Runtime) -> Sequence[bytes
     window = runtime.scratch[:length]
     if not file.look(offset, window):
         return ()
-    answer = head + window
+    response = head + window
     region.release()
-    return (answer,)
+    return (response,)
 
 
 def discard(response: Response, runtime: Runtime) -> None:
@@ -57,14 +57,17 @@ def discard(response: Response, runtime: Runtime) -> None:
 
 
 class Source(Protocol):
-    """Where pieces come from."""
+    """A source of pieces."""
 
-    def next_piece(self, most: int) -> "Piece | Future[Any] | None": ...
-    def close(self) -> None: ...
+    def next_piece(self, most: int) -> "Piece | Future[Any] | None":
+        """The next piece, a Future of it, or None at the end."""
+
+    def close(self) -> None:
+        """Release what the source holds, finished or not."""
 
 
-class _Whole:
-    """A body that is there: one piece."""
+class _BytesSource:
+    """Bytes: one piece."""
 
     def __init__(self, body: bytes | memoryview) -> None:
         self._body: bytes | memoryview | None = body
@@ -77,7 +80,7 @@ class _Whole:
         self._body = None
 
 
-class _Iterated:
+class _IteratorSource:
     """A synchronous iterator."""
 
     def __init__(self, iterator: Iterator[bytes]) -> None:
@@ -90,7 +93,7 @@ class _Iterated:
         close_pieces(self._iterator)
 
 
-class _Awaited:
+class _AsyncIteratorSource:
     """An asynchronous iterator; all its pieces are made in one context."""
 
     def __init__(self, iterator: AsyncIterator[bytes], runtime: Runtime) -> None:
@@ -107,8 +110,8 @@ class _Awaited:
         return task
 
     def close(self) -> None:
-        """Cancel what it waits for, and close it; that may wait in turn, for a while."""
-        task, self._task = self._task, None  # its error's frames know us: a cycle
+        """Cancel the step that waits, and close the iterator, which may wait for a while."""
+        task, self._task = self._task, None  # the frames of its error refer to us: a cycle
         if task is not None and not task.done:
             task.cancel()
         closing = close_pieces(self._iterator)
@@ -122,7 +125,7 @@ class _Awaited:
             return None
 
 
-class _Stored:
+class _FileSource:
     """A stretch of a file, window by window, each in memory before the loop touches it."""
 
     def __init__(self, region: FileRegion, runtime: Runtime) -> None:
@@ -142,7 +145,7 @@ class _Stored:
         elif self._runtime.in_memory(region.file, offset, count):
             return _take(region, count)
         piece: Future[Piece] = Future()
-        file = region.file.hold()  # the job's; this body may be closed before it ends
+        file = region.file.hold()  # for the job, since this body may be closed before it ends
         job = self._runtime.submit(Lane.FILES, _fetch, file, offset, count)
         job.add_callback(lambda done: self._fetched(done, piece, file, count))
         return piece
@@ -168,13 +171,13 @@ class _Stored:
             piece.set_result(_take(self._region, count, data))
 
 
-class _InOrder:
-    """Parts: each as what it is, and the next when it is at its end."""
+class _MultiRegionSource:
+    """Bytes and regions, one after the other."""
 
     def __init__(self, parts: MultiRegion, runtime: Runtime) -> None:
         self._parts = parts
         self._runtime = runtime
-        self._source: _Whole | _Stored | None = None
+        self._source: _BytesSource | _FileSource | None = None
 
     def next_piece(self, most: int) -> Piece | Future[Any] | None:
         while True:
@@ -194,11 +197,13 @@ class _InOrder:
         if self._source is not None:
             self._source.close()
         part = self._parts.pieces.pop(0)
-        self._source = _Whole(part) if isinstance(part, bytes) else _Stored(part, self._runtime)
+        self._source = (
+            _BytesSource(part) if isinstance(part, bytes) else _FileSource(part, self._runtime)
+        )
 
 
 def _fetch(file: File, offset: int, count: int) -> bytes | None:
-    """On a thread: what `_take` needs of a stretch, now in memory; None if it is not there."""
+    """On a thread: bring a stretch into memory, for `_take`; None if the file became shorter."""
     if count > JOIN_BYTES:
         return b"" if file.warm(offset, count) else None
     data = file.load(offset, count)
@@ -228,9 +233,9 @@ class ResponseBodyStream:
         runtime: Runtime,
         with_trailers: bool = False,
     ) -> None:
-        """`length` as the head has promised; None: until the last chunk, or until close.
+        """`length` is as the head has promised; None: until the last chunk, or until close.
 
-        `with_trailers`: the client takes those of a body that has some; else they are dropped.
+        `with_trailers`: the client accepts trailers; those of a body are dropped otherwise.
         """
         self._trailers: Callable[[], Fields] | None = None
         if isinstance(body, Trailed):
@@ -243,27 +248,31 @@ class ResponseBodyStream:
         self.sent = 0  # bytes of the body that were queued
 
     def next_piece(self, most: int = WINDOW_BYTES) -> Piece | Future[Any] | None:
-        """The next piece, a Future of it, or None at the end. Raises what the handler raises.
+        """The next piece, a Future of it, or None at the end. Raises what the iterator raises.
 
-        Of a file it has `most` bytes at most, a multiple of WINDOW_BYTES.
+        A piece of a file has at most `most` bytes, a multiple of WINDOW_BYTES.
         """
         return self._source.next_piece(most)
 
     def frame(self, piece: Piece | None) -> Sequence[Piece]:
-        """What to send for a piece, or for the end.
+        """The items to send for a piece, or for the end.
 
-        Raises ResponseError for a byte more, or at the end fewer, than the head has promised.
+        Raises ResponseError for more bytes, or at the end fewer, than the head has promised.
         """
         if piece is None:
             if self.length is not None and self.sent != self.length:
-                raise ResponseError(f"a body of {self.sent} bytes in place of {self.length}")
+                raise ResponseError(
+                    f"the body has {self.sent} bytes; the head has promised {self.length}"
+                )
             return (self._last_chunk(),) if self._chunked else ()
         if not isinstance(piece, bytes | memoryview | FileRegion):
-            raise ResponseError(f"a piece of a body is bytes, not {type(piece).__name__}")
+            raise ResponseError(f"a piece of a body must be bytes, not {type(piece).__name__}")
         size = piece.length if isinstance(piece, FileRegion) else len(piece)
         self.sent += size
         if self.length is not None and self.sent > self.length:
-            raise ResponseError(f"a body of more than the {self.length} bytes it has promised")
+            raise ResponseError(
+                f"the body has more than the {self.length} bytes that the head has promised"
+            )
         if size == 0:
             return ()  # a chunk of no bytes would be the last one
         if not self._chunked:
@@ -273,11 +282,14 @@ class ResponseBodyStream:
         return (b"%x\r\n" % size, piece, b"\r\n")  # too large to be copied for its frame
 
     def close(self) -> None:
-        """Let go of the source, finished or not."""
+        """Close the source, finished or not."""
         self._source.close()
 
     def _last_chunk(self) -> bytes:
-        """A client must not take for whole what its trailers are missing from."""
+        """The last chunk with its trailers.
+
+        Raises ResponseError without them: the client would take the body for a whole one.
+        """
         if self._trailers is None:
             return LAST_CHUNK
         try:
@@ -288,13 +300,13 @@ class ResponseBodyStream:
 
 def _source(body: ResponseBody, runtime: Runtime) -> Source:
     if isinstance(body, bytes):
-        return _Whole(body)
+        return _BytesSource(body)
     if isinstance(body, memoryview):
-        return _Whole(body.cast("B"))
+        return _BytesSource(body.cast("B"))
     if isinstance(body, FileRegion):
-        return _Stored(body, runtime)
+        return _FileSource(body, runtime)
     if isinstance(body, MultiRegion):
-        return _InOrder(body, runtime)
+        return _MultiRegionSource(body, runtime)
     if hasattr(body, "__anext__"):
-        return _Awaited(cast(AsyncIterator[bytes], body), runtime)
-    return _Iterated(cast(Iterator[bytes], body))
+        return _AsyncIteratorSource(cast(AsyncIterator[bytes], body), runtime)
+    return _IteratorSource(cast(Iterator[bytes], body))

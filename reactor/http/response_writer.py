@@ -19,7 +19,7 @@ from reactor.net.pacing import TURN_BYTES
 from reactor.protocol.response_encoder import takes_trailers
 from reactor.tasks.futures import Future
 
-PIECES_PER_TURN: Final = 16  # of a body that is made as it is sent
+PIECES_PER_TURN: Final = 16  # the next ones wait for the connection's next turn
 
 log = logging.getLogger("reactor")
 

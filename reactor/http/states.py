@@ -33,7 +33,7 @@ log = logging.getLogger("reactor")
 
 
 class ConnectionState(IntEnum):
-    """What a connection waits for."""
+    """The event that a connection waits for."""
 
     IDLE = 0  # the next request
     HEAD = 1  # the rest of a head
@@ -66,7 +66,7 @@ class ConnectionSnapshot(NamedTuple):
 
     state: ConnectionState
     request: Request | None  # in progress
-    task: Future[Response] | None  # of a handler that has not returned its response yet
+    task: Future[Response] | None  # the handler's, until it has returned a response
     buffered: int  # bytes that were received and not parsed yet
     transport: StreamSnapshot
 

@@ -15,7 +15,7 @@ _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
 class WallClock:
-    """What is made of the time of day, each until the second `expires` (of the loop's clock)."""
+    """Texts made from the time of day, valid until `expires`, a time of the loop's clock."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class WallClock:
         self.status_lines: dict[int, bytes] = {}
 
     def refresh(self, now: float) -> None:
-        """To be called when `now`, of the loop's clock, has reached `expires`."""
+        """Format the texts anew: for callers that find `now`, of the loop's clock, at `expires`."""
         wall = self._wall()
         self.expires = now + 1.0 - wall % 1.0
         self.log_date = log_date(wall)
@@ -42,11 +42,14 @@ class WallClock:
         self.status_lines.clear()
 
     def status_line(self, status: int) -> bytes:
-        """The first lines of an answer: status line, Date, Server. Raises ResponseError."""
+        """The first lines of a response: status line, Date, Server.
+
+        Raises ResponseError for a status that is not 100 to 999.
+        """
         line = self.status_lines.get(status)
         if line is None:
             if not 100 <= status <= 999:
-                raise ResponseError(f"not a status: {status!r}")
+                raise ResponseError(f"a status must be 100 to 999, not {status!r}")
             phrase = _PHRASES.get(status, "")
             line = f"HTTP/1.1 {status} {phrase}\r\n{self._common}".encode("latin-1")
             self.status_lines[status] = line

@@ -51,7 +51,7 @@ class Headers(Mapping[str, str]):
         """The field's value; several lines are joined by ", " (RFC 9110, section 5.3).
 
         The default is "", so that the result is a str to work with: `headers.get("accept").lower()`
-        needs no check. `headers.get(name, None)` tells an absent field from an empty one.
+        needs no check. `headers.get(name, None)` returns None for an absent field alone.
         """
         folded = self._folded
         if folded is None:

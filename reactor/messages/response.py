@@ -1,7 +1,8 @@
 """A response: status, body and header fields.
 
 The connection decides how a response is framed (Content-Length, chunked, until close); a handler
-states only what it knows.
+states only what it knows. A body that is not sent must be closed: `Response.close` is the one place
+that does it.
 """
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
@@ -15,12 +16,13 @@ Pieces: TypeAlias = Iterator[bytes] | AsyncIterator[bytes]
 
 
 class Trailed:
-    """A body of pieces, and the fields that are known when the last of them is made: a digest.
+    """A body of pieces, and fields that are known when the last piece is made, such as a digest.
 
-    They are sent where the client has said `TE: trailers` and the body goes out chunked, and are
-    dropped, `trailers` not even called, everywhere else (RFC 9110, section 6.5): whoever depends on
-    them is told elsewhere. A field that frames, routes, authenticates or describes what came before
-    it is refused (section 6.5.1), and a body whose trailers are refused, or cannot be made, is cut.
+    `trailers` is called after the last piece. The fields are sent to a client that has said
+    `TE: trailers`, with a chunked body; for all others `trailers` is not even called (RFC 9110,
+    section 6.5), so a client must be able to do without. Fields that frame, route, authenticate or
+    describe the content are refused (section 6.5.1). A body whose trailers are refused, or raise,
+    is cut.
     """
 
     __slots__ = ("announced", "pieces", "trailers")
@@ -30,7 +32,7 @@ class Trailed:
     ) -> None:
         """`announce`: names for the `Trailer` field (section 6.6.2).
 
-        Raises TypeError where the body is not an iterator or asynchronous iterator.
+        Raises TypeError for a body that is neither an iterator nor an asynchronous iterator.
         """
         if not hasattr(pieces, "__next__") and not hasattr(pieces, "__anext__"):
             raise TypeError(f"a body with trailers is an iterator, not {type(pieces).__name__}")
@@ -84,7 +86,7 @@ class Response:
         )
 
     def with_headers(self, *fields: tuple[str, str]) -> "Response":
-        """A new response that has these fields behind its own, of whatever names those are."""
+        """A new response with these fields behind its own; fields of the same name all stay."""
         return Response(self.status, self.body, (*self.headers, *fields))
 
     def close(self, runtime: Runtime | None = None) -> None:

@@ -1,7 +1,7 @@
 """The chunked transfer coding (RFC 9112, section 7), in both directions.
 
-The decoder is handed the parser's buffer and a position in it, and gives back a piece of the body
-and how far it got. It holds no bytes itself: what it cannot use yet stays in the buffer.
+The decoder gets the parser's buffer and a position in it, and returns a piece of the body and the
+position behind it. It holds no bytes itself: bytes that it cannot use yet stay in the buffer.
 """
 
 import re
@@ -13,8 +13,8 @@ from reactor.limits import Limits
 from reactor.protocol.grammar import FIELD, QUOTED_STRING, TOKEN
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
-JOINED_CHUNKS: Final = 256  # in one piece at most: half a millisecond of very small ones
-EXTENSION_BYTES: Final = 256  # of one chunk, its size and line end included
+JOINED_CHUNKS: Final = 256  # at most in one piece: half a millisecond of very small ones
+EXTENSION_BYTES: Final = 256  # in the line with the size of a chunk, its end included
 
 # chunk-size [ chunk-ext ] CRLF; extensions are checked and then ignored (section 7.1.1).
 _SIZE_LINE = re.compile(
@@ -33,7 +33,7 @@ class _Expected(IntEnum):
 
 
 class ChunkedDecoder:
-    """One chunked body. Raises ProtocolError 400, 413 (`upload_bytes`) or 431 (trailers)."""
+    """Decodes one chunked body. Raises ProtocolError: 400, 413 (`upload_bytes`), 431 (trailers)."""
 
     __slots__ = (
         "_error",
@@ -48,16 +48,16 @@ class ChunkedDecoder:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._expected = _Expected.SIZE
-        self._remaining = 0  # of this chunk
-        self._total = 0  # of all chunks announced
+        self._remaining = 0  # bytes of this chunk that are to come
+        self._total = 0  # bytes of all chunks so far, as their sizes announce them
         self._fields = 0
         self._trailer_bytes = 0
-        self._error: ProtocolError | None = None  # found behind bytes that were given first
+        self._error: ProtocolError | None = None  # found behind a piece, and raised after it
 
     def next_piece(self, buffer: bytes, position: int, most: int) -> tuple[bytes | None, int]:
-        """A piece of at most `most` bytes (b"": the end; None: more bytes) and the new position.
+        """A piece of at most `most` bytes (b"": the end; None: more needed) and the new position.
 
-        What has come of several chunks is one piece: its reader may pay a job on a disk for each.
+        Several chunks that have come make one piece: its reader may pay a job on a disk for each.
         """
         if self._error is not None:
             raise self._error
@@ -93,12 +93,12 @@ class ChunkedDecoder:
         return b"", position
 
     def _line(self, line: bytes) -> None:
-        """Take a whole line."""
+        """Parse a whole line."""
         if self._expected is _Expected.SIZE:
             self._size_line(line)
         elif self._expected is _Expected.DATA_END:
             if line != b"\r\n":
-                raise ProtocolError(400, "A chunk is longer than its size says.")
+                raise ProtocolError(400, "A chunk has more bytes than its size says.")
             self._expected = _Expected.SIZE
         elif line == b"\r\n":
             self._expected = _Expected.NOTHING
@@ -108,15 +108,15 @@ class ChunkedDecoder:
     def _size_line(self, line: bytes) -> None:
         match = _SIZE_LINE.fullmatch(line) if len(line) <= EXTENSION_BYTES else None
         if match is None:
-            raise ProtocolError(400, "The size of a chunk is not 1 to 16 hexadecimal digits.")
+            raise ProtocolError(400, "The size of a chunk must be 1 to 16 hexadecimal digits.")
         self._remaining = int(match[1], 16)
         self._total += self._remaining
         if self._total > self._limits.upload_bytes:
-            raise ProtocolError(413, f"A body may have {self._limits.upload_bytes} bytes at most.")
+            raise body_too_large(self._limits)
         self._expected = _Expected.DATA if self._remaining else _Expected.TRAILERS
 
     def _trailer_line(self, line: bytes) -> None:
-        """Trailers are checked and dropped: nobody here may rely on them (RFC 9110, 6.5.1)."""
+        """Check a trailer and drop it: no code may rely on trailers (RFC 9110, section 6.5.1)."""
         self._fields += 1
         self._trailer_bytes += len(line)
         if (
@@ -125,26 +125,33 @@ class ChunkedDecoder:
         ):
             raise _trailers_too_large()
         if not _TRAILER.fullmatch(line):
-            raise ProtocolError(400, "A trailer is not a header field.")
+            raise ProtocolError(400, "A trailer must have the form of a header field.")
 
     def _check_unfinished(self, buffer: bytes, position: int) -> None:
-        """A line without its end must still be bounded, and begin as it has to."""
+        """Refuse a line that is too long, or wrong, although its end has not come."""
         size = len(buffer) - position
         if self._expected is _Expected.TRAILERS:
             if (
                 self._trailer_bytes + size > self._limits.trailer_bytes
-                and buffer[position:] != b"\r"  # of the last empty line, which does not count
+                and buffer[position:] != b"\r"  # the last empty line does not count
             ):
                 raise _trailers_too_large()
         elif self._expected is _Expected.SIZE:
             if size > EXTENSION_BYTES:
-                raise ProtocolError(400, "The size of a chunk has no end.")
+                raise ProtocolError(
+                    400, f"The size of a chunk has more than {EXTENSION_BYTES} bytes."
+                )
         elif size and buffer[position:] != b"\r":
-            raise ProtocolError(400, "A chunk is longer than its size says.")
+            raise ProtocolError(400, "A chunk has more bytes than its size says.")
+
+
+def body_too_large(limits: Limits) -> ProtocolError:
+    """The error of a body that exceeds `upload_bytes`, by its length or its chunks."""
+    return ProtocolError(413, f"The request's body is larger than {limits.upload_bytes} bytes.")
 
 
 def _trailers_too_large() -> ProtocolError:
-    return ProtocolError(431, "The trailers of the body are too large.")
+    return ProtocolError(431, "The trailers of the request's body are too large.")
 
 
 def last_chunk(trailers: bytes) -> bytes:
@@ -153,5 +160,5 @@ def last_chunk(trailers: bytes) -> bytes:
 
 
 def encode_chunk(piece: bytes) -> bytes:
-    """`piece` as one chunk; it must not be empty, since that would be the last."""
+    """`piece` as one chunk; an empty piece would be the last chunk, so there must be a byte."""
     return b"%x\r\n%b\r\n" % (len(piece), piece)

@@ -1,7 +1,7 @@
 """Dates as HTTP and the logs write them, and as HTTP reads them (RFC 9110, section 5.6.7).
 
-All functions take and return seconds since the epoch. None of them reads a clock: the caller passes
-the time where it matters.
+All functions take or return seconds since the epoch, and read no clock: the caller passes the time
+where it matters.
 """
 
 import re
@@ -18,7 +18,7 @@ _MONTHS: Final = (
 _DAY: Final = f"(?:{'|'.join(_DAYS)})"
 _MONTH: Final = f"(?P<month>{'|'.join(_MONTHS)})"
 _TIME: Final = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-5][0-9]|60)"
-# Section 5.6.7. The name of the day has to be one, but nobody reads it: a date of two digits for
+# Section 5.6.7. The name of the day has to be one, but is not compared: a date with two digits for
 # the year falls on different days in different centuries.
 _IMF_FIXDATE: Final = re.compile(
     f"{_DAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT"
@@ -41,7 +41,7 @@ def http_date(seconds: float) -> str:
 
 
 def log_date(seconds: float) -> str:
-    """`seconds` since the epoch as the Common Log Format has it, in UTC."""
+    """`seconds` since the epoch in the Common Log Format, in UTC."""
     t = time.gmtime(seconds)
     return (
         f"{t.tm_mday:02}/{_MONTHS[t.tm_mon - 1]}/{t.tm_year:04}"
@@ -50,7 +50,7 @@ def log_date(seconds: float) -> str:
 
 
 def log_time(seconds: float) -> str:
-    """`seconds` since the epoch as RFC 3339 has it, in UTC: up to the second, without its zone."""
+    """`seconds` since the epoch in the format of RFC 3339, in UTC, without the zone."""
     t = time.gmtime(seconds)
     return f"{t.tm_year:04}-{t.tm_mon:02}-{t.tm_mday:02}T{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02}"
 
@@ -84,13 +84,13 @@ def _parse_short_date(match: re.Match[str], now: float) -> int | None:
 
 
 def _seconds(match: re.Match[str], year: int) -> int | None:
-    """None for a day or an hour that does not exist."""
+    """The seconds since the epoch, or None for a day or an hour that does not exist."""
     day, hour, minute, second = map(int, match.group("day", "hour", "minute", "second"))
     try:
         start = datetime(year, _month(match), day, hour, minute, tzinfo=UTC)
     except ValueError:
         return None
-    return int(start.timestamp()) + second  # of which a minute may have 61
+    return int(start.timestamp()) + second  # a minute may have 61 of them
 
 
 def _month(match: re.Match[str]) -> int:

@@ -1,13 +1,15 @@
-"""From bytes to requests: RFC 9112, to the letter, and the safe choice where it leaves one.
+"""Parses requests from bytes: RFC 9112, to the letter, and the safe choice where it leaves one.
 
-The parser owns the bytes that have arrived and not been used. It is fed and pulled: `next_request`
-and `next_piece` answer None for "more bytes", and raise ProtocolError when no more bytes can help.
-After an error the connection is not usable: where the next request begins is in doubt.
+The parser owns the bytes that have arrived and are not consumed. It is fed and pulled:
+`next_request` and `next_piece` return None when they need more bytes, and raise ProtocolError when
+more bytes cannot help. After an error the connection is unusable, since where the next request
+begins is in doubt.
 
 One possessive regular expression decides whether a head is right, whole and within its limits, all
-at once; there is no way to back-track in it, so its time is linear. Only when it says no does
-`_explain` look line by line for a sentence that helps. A second expression picks the five fields
-that matter for framing (sections 6 and 9), so a head is never split into fields nobody asks for.
+at once; it cannot back-track, so its time is linear. When it does not match, `_explain` goes
+through the head line by line for a sentence that helps. A second expression picks the five fields
+that matter for framing (sections 6 and 9), so that a head is never split into fields without a
+reader.
 """
 
 import re
@@ -18,15 +20,15 @@ from reactor.errors import ProtocolError
 from reactor.limits import Limits
 from reactor.messages.headers import Headers
 from reactor.messages.request import Request
-from reactor.protocol.chunked import ChunkedDecoder
+from reactor.protocol.chunked import ChunkedDecoder, body_too_large
 from reactor.protocol.grammar import AUTHORITY, FIELD, TOKEN
 
 METHODS: Final = frozenset(
     ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT")
 )
 EMPTY_LINES: Final = 8  # before a request (RFC 9112, section 2.2: at least one is to be ignored)
-HOST_BYTES: Final = 512  # a name of the DNS has 253 at most; what is checked is remembered
-SHORT_BYTES: Final = 256  # a request line, or fields, that are remembered once they are read
+HOST_BYTES: Final = 512  # a name of the DNS has 253 at most; checked ones are cached
+SHORT_BYTES: Final = 256  # parsed request lines and fields are cached up to this length
 
 _FRAMING = re.compile(
     rb"\r\n(host|content-length|transfer-encoding|connection|expect):[ \t]*([^\r]*)", re.I
@@ -39,7 +41,7 @@ _VALID_AUTHORITY = re.compile(AUTHORITY)
 
 @lru_cache(maxsize=64)
 def _head_pattern(most_fields: int) -> re.Pattern[bytes]:
-    """A whole head: its request line, and its fields, each begun by a CRLF."""
+    """The pattern of a whole head: its request line, and its fields, each begun by a CRLF."""
     return re.compile(
         rb"(%b++ [!\"$-~]++ HTTP/1\.[0-9])((?>(?:\r\n%b){0,%d}))\r\n\r\n"
         % (TOKEN, FIELD, min(most_fields, 1 << 31))
@@ -50,14 +52,14 @@ def _read_line(line: bytes) -> tuple[str, str, str, str, int]:
     """Method, target, its path and its query, minor version."""
     method, target, version = line.decode("ascii").split(" ")
     if method not in METHODS or method == "CONNECT":
-        raise ProtocolError(501, "This method is not implemented.")
+        raise ProtocolError(501, "The request's method is not supported here.")
     path, _, query = target.partition("?")
     return method, target, path, query, 0 if version[-1] == "0" else 1  # 1.2: RFC 9110, 2.5
 
 
 @lru_cache(maxsize=256)
 def _host(value: bytes) -> str | None:
-    """A Host field's value when it is a host and port (RFC 9110, section 7.2), or empty."""
+    """The host and port of a Host field (RFC 9110, section 7.2), or ""; None if it is malformed."""
     match = _VALID_AUTHORITY.fullmatch(value.strip(b" \t"))
     if match is None or int(match["port"] or 0) > 65535:
         return None
@@ -65,29 +67,31 @@ def _host(value: bytes) -> str | None:
 
 
 def _read_fields(fields: bytes) -> tuple[Headers, str | None, list[tuple[bytes, bytes]]]:
-    """The fields of a head: all of them, the host, and the others that matter for framing."""
+    """All fields of a head, the host, and the other fields that matter for framing."""
     host = None
     others = []
     for field in _FRAMING.findall(fields):
         if len(field[0]) != 4:
             others.append(field)
         elif host is not None:
-            raise ProtocolError(400, "There are two Host fields.")
+            raise ProtocolError(400, "The request has two Host fields; one is allowed.")
         else:
             host = _host(field[1]) if len(field[1]) <= HOST_BYTES else None
             if host is None:
-                raise ProtocolError(400, "The Host field is no host and port.")
+                raise ProtocolError(
+                    400, "The Host field is not a host name or address, with or without a port."
+                )
     return Headers(fields.decode("latin-1")), host, others
 
 
-# What is short comes again: programs send the same few fields with each request, and many clients
-# ask for the same. What is long, a browser's cookies and queries, is not worth the memory.
+# Short lines and fields come again: programs send the same few fields with each request, and many
+# clients ask for the same path. Long ones, a browser's cookies and queries, are not worth memory.
 _read_short_line = lru_cache(maxsize=256)(_read_line)
 _read_short_fields = lru_cache(maxsize=256)(_read_fields)
 
 
 class RequestParser:
-    """The requests of one connection, one after the other, each with its body."""
+    """Parses the requests of one connection, one after the other, each with its body."""
 
     __slots__ = (
         "_chunked",
@@ -105,16 +109,16 @@ class RequestParser:
         self._limits = limits
         self._request_class = request_class
         self._pattern = _head_pattern(limits.head_fields)
-        self.buffer = b""  # falsy: all that has arrived is used
-        self._position = 0  # where what is not used yet begins
-        self._seen = 0  # bytes of it in which the end of a head has been looked for
+        self.buffer = b""  # received bytes; empty when all of them are consumed
+        self._position = 0  # offset of the first unconsumed byte
+        self._seen = 0  # so many unconsumed bytes are known not to have the end of a head
         self._empty_lines = 0  # before this request
         self._remaining = 0  # bytes to come of a body with a length
         self._chunked: ChunkedDecoder | None = None
 
     @property
     def request_line(self) -> str:
-        """The first line of what is not used yet, for the log of a request that was refused."""
+        """The first line of the unconsumed bytes, for the log of a refused request."""
         line = self.buffer[self._position : self._position + self._limits.request_line_bytes]
         return line.partition(b"\r\n")[0].decode("latin-1")
 
@@ -124,7 +128,7 @@ class RequestParser:
         return self._remaining == 0 and self._chunked is None
 
     def feed(self, data: bytes) -> None:
-        """Add what has arrived."""
+        """Add bytes that have arrived."""
         if not self.buffer:
             self.buffer = data
         else:
@@ -132,10 +136,10 @@ class RequestParser:
         self._position = 0
 
     def next_request(self) -> Request | None:
-        """The next request, its body still to be pulled.
+        """The next request, with its body still to be pulled; None when more bytes are needed.
 
-        Raises ProtocolError: 400, 413, 414, 417, 431, 501 or 505. To be called when the body
-        before it is complete.
+        Raises ProtocolError: 400, 413, 414, 417, 421, 431, 501 or 505. It may be called only when
+        the body before it is complete.
         """
         if not self.buffer:
             return None
@@ -174,7 +178,7 @@ class RequestParser:
         return request
 
     def next_piece(self, most: int) -> bytes | None:
-        """At most `most` bytes of the current body; b"" at its end, None for "more bytes".
+        """At most `most` bytes of the current body; b"" at its end, None when more are needed.
 
         Raises ProtocolError: 400, 413 or 431.
         """
@@ -190,11 +194,11 @@ class RequestParser:
             if piece is not None:
                 self._position += len(piece)
                 self._remaining -= len(piece)
-        self._use(self._position)
+        self._consume(self._position)
         return piece
 
-    def _use(self, position: int) -> None:
-        """What is before `position` is used; bytes that are all used are not kept."""
+    def _consume(self, position: int) -> None:
+        """Consume the bytes before `position`; a buffer without unconsumed bytes is not kept."""
         if position == len(self.buffer):
             self.buffer = b""
             self._position = 0
@@ -202,7 +206,7 @@ class RequestParser:
             self._position = position
 
     def _match_slowly(self) -> re.Match[bytes] | None:
-        """A head that did not come whole and right in one piece: wait for more, or say why not."""
+        """Find a head that did not come whole and right in one piece. Raises ProtocolError."""
         self._skip_empty_lines()
         buffer, begin, limits = self.buffer, self._position, self._limits
         end = buffer.find(b"\r\n\r\n", max(begin, begin + self._seen - 3))
@@ -217,32 +221,34 @@ class RequestParser:
         return match
 
     def _skip_empty_lines(self) -> None:
-        """RFC 9112, section 2.2: a client may send an empty line after a body."""
+        """Skip the empty line that a client may send after a body (RFC 9112, section 2.2)."""
         while self.buffer.startswith(b"\r\n", self._position):
             self._position += 2
             self._seen = 0
             self._empty_lines += 1
             if self._empty_lines > EMPTY_LINES:
-                raise ProtocolError(400, "Too many empty lines before the request.")
-        self._use(self._position)  # behind an empty line the connection is as idle as before it
+                raise ProtocolError(
+                    400, f"There are more than {EMPTY_LINES} empty lines before the request."
+                )
+        self._consume(self._position)  # an empty line does not begin a head
 
     def _check_unfinished(self, buffer: bytes, begin: int) -> None:
-        """What can be known to be wrong before a head is whole is refused then."""
+        """Refuse a head that is wrong already, before it is whole."""
         limits = self._limits
         if buffer.find(b"\r\n", begin, begin + limits.request_line_bytes + 2) < 0:
             if len(buffer) - begin > limits.request_line_bytes + 1:
                 raise _target_too_long(limits)
         elif len(buffer) - begin > limits.head_bytes:
             raise _head_too_large(limits)
-        # Only what is new, with a CR before it; the last byte may be such a CR in its turn.
+        # Only the new bytes are checked, and a CR before them; the last one may be such a CR again.
         new = begin + self._seen
         new -= buffer.endswith(b"\r", begin, new)
-        news = buffer[new:].replace(b"\r\n", b"")
-        if b"\n" in news or b"\r" in news[:-1]:
+        unchecked = buffer[new:].replace(b"\r\n", b"")
+        if b"\n" in unchecked or b"\r" in unchecked[:-1]:
             raise _bare_line_end()
 
     def _read_framing(self, request: Request, fields: list[tuple[bytes, bytes]]) -> None:
-        """Keep-alive, the body's length, expectations: from the fields that decide them."""
+        """Set keep-alive and the body's length, and check the expectation."""
         options: list[bytes] = []
         lengths: list[bytes] = []
         codings: list[bytes] = []
@@ -255,7 +261,7 @@ class RequestParser:
             elif name == b"transfer-encoding":
                 codings.append(value)
             else:
-                _read_expectation(request, value)
+                _check_expectation(request, value)
         if options:
             request.keep_alive = _keeps_alive(b",".join(options), request.keep_alive)
         if lengths or codings:
@@ -264,60 +270,68 @@ class RequestParser:
     def _read_body_framing(
         self, request: Request, lengths: list[bytes], codings: list[bytes]
     ) -> None:
-        """RFC 9112, section 6.3, with no case left in doubt."""
+        """Set the body's length (RFC 9112, section 6.3); a case that leaves doubt is refused."""
         if codings:
             if lengths:
-                raise ProtocolError(400, "Content-Length and Transfer-Encoding exclude each other.")
+                raise ProtocolError(
+                    400, "A request has either Content-Length or Transfer-Encoding, not both."
+                )
             if not request.minor:
-                raise ProtocolError(400, "HTTP/1.0 has no Transfer-Encoding.")
+                raise ProtocolError(400, "HTTP/1.0 does not have Transfer-Encoding.")
             _check_codings(b",".join(codings))
             request.length = None
             self._chunked = ChunkedDecoder(self._limits)
             return
         if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > 19:
-            raise ProtocolError(400, "Content-Length must be one number of 19 digits at most.")
+            raise ProtocolError(400, "Content-Length must be one number of at most 19 digits.")
         request.length = self._remaining = int(lengths[0])
         if self._remaining > self._limits.upload_bytes:
-            raise ProtocolError(413, f"A body may have {self._limits.upload_bytes} bytes at most.")
+            raise body_too_large(self._limits)
 
 
 @lru_cache(maxsize=64)
 def _keeps_alive(options: bytes, default: bool) -> bool:
-    """RFC 9112, section 9.3: a list of tokens; close wins."""
+    """Whether the connection is kept, by a list of tokens; close wins (RFC 9112, section 9.3)."""
     tokens = [token.strip(b" \t") for token in options.lower().split(b",")]
     return b"close" not in tokens and (default or b"keep-alive" in tokens)
 
 
-def _read_expectation(request: Request, value: bytes) -> None:
-    """RFC 9110, section 10.1.1; an HTTP/1.0 client's expectation is ignored."""
+def _check_expectation(request: Request, value: bytes) -> None:
+    """Refuse all but 100-continue; HTTP/1.0 has no expectations (RFC 9110, section 10.1.1)."""
     if not request.minor:
         return
     if value.rstrip(b" \t").lower() != b"100-continue":
-        raise ProtocolError(417, "The only expectation that is met here is 100-continue.")
+        raise ProtocolError(
+            417, "Expect must be 100-continue, the only expectation that is supported."
+        )
 
 
 def _check_codings(value: bytes) -> None:
-    """Only `chunked`, once, alone; RFC 9112, sections 6.1 and 7."""
+    """Refuse all but `chunked`, once and alone (RFC 9112, sections 6.1 and 7)."""
     codings = [coding.strip(b" \t").lower() for coding in value.split(b",")]
     if codings == [b"chunked"]:
         return
     if codings[-1] == b"chunked" and codings.count(b"chunked") == 1 and b"" not in codings:
-        raise ProtocolError(501, "The only transfer coding that is understood here is chunked.")
+        raise ProtocolError(
+            501, "Transfer-Encoding must be chunked, the only one that is supported."
+        )
     raise ProtocolError(400, "Transfer-Encoding must end in chunked, once and without parameters.")
 
 
 def _read_target(request: Request) -> None:
-    """The forms that do not begin with a slash: RFC 9112, section 3.2."""
+    """Parse the forms of a target without a slash at its start (RFC 9112, section 3.2)."""
     if request.target == "*":
         if request.method != "OPTIONS":
-            raise ProtocolError(400, "Only OPTIONS may ask about '*'.")
+            raise ProtocolError(400, "The target '*' is for OPTIONS only.")
         return
     match = _ABSOLUTE.match(request.target)
     host = _host(match[2].encode("ascii")) if match and len(match[2]) <= HOST_BYTES else None
-    if match is None or not host or host[0] == ":":  # RFC 9110, section 4.2.1: it needs a host
-        raise ProtocolError(400, "The request target is neither a path nor an http URI.")
+    if (
+        match is None or not host or host[0] == ":"
+    ):  # an http URI has a host (RFC 9110, section 4.2.1)
+        raise ProtocolError(400, "The request's target must be a path or an http URI.")
     if match[1].lower() != request.scheme:  # RFC 9110, section 7.4
-        raise ProtocolError(421, "Nothing is spoken here but http.")
+        raise ProtocolError(421, f"Only {request.scheme} URLs are served here.")
     request.host = host  # it wins over the Host field (section 3.2.2)
     request.path = match[3] or ("*" if request.method == "OPTIONS" and not request.query else "/")
 
@@ -331,11 +345,11 @@ def _head_too_large(limits: Limits) -> ProtocolError:
 
 
 def _bare_line_end() -> ProtocolError:
-    return ProtocolError(400, "A line must end in CR LF, and neither may stand alone.")
+    return ProtocolError(400, "A line of the head must end in CR LF; neither may stand alone.")
 
 
 def _explain(head: bytes, limits: Limits) -> ProtocolError:
-    """Why the head pattern said no, for somebody who wonders. `head` ends with its last CRLF."""
+    """The reason why the pattern did not match. `head` ends with the CRLF of its last line."""
     line, _, fields = head.partition(b"\r\n")
     if len(line) > limits.request_line_bytes:
         return _target_too_long(limits)
@@ -349,28 +363,32 @@ def _explain(head: bytes, limits: Limits) -> ProtocolError:
 def _explain_request_line(line: bytes) -> ProtocolError | None:
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
-        return ProtocolError(400, "The request line is not 'METHOD target HTTP/1.1'.")
+        return ProtocolError(400, "The request line must have the form 'METHOD target HTTP/1.1'.")
     if not re.fullmatch(TOKEN + rb"+", match[1]):
-        return ProtocolError(400, "The method is not a token.")
+        return ProtocolError(400, "The request's method is not a token.")
     if not _TARGET.fullmatch(match[2]):
-        return ProtocolError(400, "The request target has a character that is not allowed there.")
+        return ProtocolError(
+            400, "The request's target has a character that must be percent-encoded."
+        )
     if match[3] != b"1":
-        return ProtocolError(505, "The only versions that are spoken here are HTTP/1.0 and 1.1.")
+        return ProtocolError(505, "The version must be HTTP/1.0 or HTTP/1.1.")
     return None
 
 
 def _explain_fields(fields: bytes, limits: Limits) -> ProtocolError:
     lines = fields.split(b"\r\n")[:-1]
     if len(lines) > limits.head_fields:
-        return ProtocolError(431, f"There are more than {limits.head_fields} header fields.")
+        return ProtocolError(431, f"The request has more than {limits.head_fields} header fields.")
     for line in lines:
         name, colon, _ = line.partition(b":")
         if line[:1] in (b" ", b"\t"):
-            return ProtocolError(400, "A header field may not be folded over several lines.")
+            return ProtocolError(
+                400, "A header field is folded over several lines; it must be on one."
+            )
         if not colon:
-            return ProtocolError(400, "A header line has no colon.")
+            return ProtocolError(400, "A line of the head has no colon after the field's name.")
         if name.rstrip(b" \t") != name:
-            return ProtocolError(400, "White space before the colon of a header field.")
+            return ProtocolError(400, "A header field has white space before the colon.")
         if not re.fullmatch(TOKEN + rb"+", name):
             return ProtocolError(400, "The name of a header field is not a token.")
     return ProtocolError(400, "A header field has a control character in its value.")

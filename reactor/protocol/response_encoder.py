@@ -1,8 +1,9 @@
-"""From responses to bytes: the head of an answer and how its body is framed.
+"""Encodes responses: their heads, how their bodies are framed, and trailers.
 
-Fields that a handler sets are checked once and remembered, since most come again with the next
-answer. The four that frame and date an answer (RFC 9112, sections 6 and 9) are ours to write; a
-handler that sets one is taken at its word where the word can be kept, and is wrong otherwise.
+The fields that a handler sets are checked once and cached, since most come again with the next
+response. The four fields that frame and date a response (RFC 9112, sections 6 and 9) are written
+here. A handler may set Content-Length and `Connection: close` where they hold; for every other use
+of these fields ResponseError is raised.
 """
 
 import re
@@ -29,9 +30,9 @@ _PHRASES: Final = {
 }
 _FIELD = re.compile(rb"(%b++): (%b*+)\r\n" % (TOKEN, VALUE))
 _FRAMING_NAMES: Final = {"content-length", "transfer-encoding", "connection", "date"}
-# What must be known before the content (RFC 9110, section 6.5.1): framing, routing, modifiers and
-# controls, authentication (cookies are of that kind). Those that begin with `content-` describe
-# its format; a digest does not, and may come behind it (RFC 9530, section 2).
+# These fields must be known before the content (RFC 9110, section 6.5.1): framing, routing,
+# modifiers and controls, authentication (cookies are of that kind). So must those that begin with
+# `content-`, which describe its format; a digest does not, and may follow (RFC 9530, section 2).
 _NO_TRAILERS: Final = {
     *_FRAMING_NAMES,
     *("trailer", "te", "upgrade", "keep-alive", "proxy-connection"),
@@ -45,16 +46,16 @@ _NO_TRAILERS: Final = {
 
 
 class Declared(NamedTuple):
-    """What a handler's own fields say about framing."""
+    """The framing that a handler's own fields declare."""
 
     length: int | None = None
     close: bool = False
 
 
 class FieldBlock(tuple[tuple[str, str], ...]):
-    """Fields of an answer that is given many times: checked and encoded once.
+    """Fields of a response that is sent many times: checked and encoded once.
 
-    Raises ResponseError for what is no field, or is the server's to write.
+    Raises ResponseError for a malformed field, and for one that the server writes itself.
     """
 
     lines: bytes
@@ -63,18 +64,20 @@ class FieldBlock(tuple[tuple[str, str], ...]):
         block = super().__new__(cls, fields)
         for name, _ in block:
             if name.lower() in _FRAMING_NAMES:
-                raise ResponseError(f"{name} depends on the answer that it stands in")
+                raise ResponseError(
+                    f"{name} depends on the response, and cannot be in a FieldBlock"
+                )
         block.lines = b"".join(starmap(_checked_line, block))
         return block
 
 
 class _FramingFieldError(Exception):
-    """Not an error: this field has to be looked at each time."""
+    """No error, but a sign that the field must be looked at each time."""
 
 
 @lru_cache(maxsize=256)
 def _field_lines(fields: tuple[tuple[str, str], ...]) -> bytes:
-    """All the fields of an answer: a handler's are mostly a constant."""
+    """The lines of all fields of a response, which mostly are a constant of the handler."""
     return b"".join(starmap(_field_line, fields))
 
 
@@ -92,7 +95,7 @@ def _checked_line(name: str, value: str) -> bytes:
         line = b""
     match = _FIELD.fullmatch(line)
     if match is None or match.end(1) != len(name) or match[2] != match[2].strip(b" \t"):
-        raise ResponseError(f"not a header field: {name!r}: {value!r}")
+        raise ResponseError(f"this is not a header field: {name!r}: {value!r}")
     return line
 
 
@@ -103,12 +106,14 @@ def _encode_with_framing(fields: Sequence[tuple[str, str]]) -> tuple[bytes, Decl
         folded = name.lower()
         if folded == "content-length":
             if declared.length is not None or not re.fullmatch("[0-9]{1,19}", value):
-                raise ResponseError(f"not a Content-Length: {value!r}")
+                raise ResponseError(
+                    f"Content-Length must be one number of at most 19 digits, not {value!r}"
+                )
             declared = declared._replace(length=int(value))
         elif folded == "connection" and value.lower() == "close":
             declared = declared._replace(close=True)
         elif folded in _FRAMING_NAMES:
-            raise ResponseError(f"this field is the server's to write: {name}: {value}")
+            raise ResponseError(f"the server writes this field itself: {name}: {value}")
         else:
             lines.append(_checked_line(name, value))
     return b"".join(lines), declared
@@ -117,10 +122,11 @@ def _encode_with_framing(fields: Sequence[tuple[str, str]]) -> tuple[bytes, Decl
 def encode_head(
     status_line: bytes, request: Request, response: Response, keep_alive: bool
 ) -> tuple[bytes, int | None, bool]:
-    """The head; the length of its body (None: until the last chunk or close); whether to keep.
+    """Encode the head of a response.
 
-    Raises ResponseError for what is no field (a CR, an LF, a character beyond Latin-1), and where
-    what the handler says about its body contradicts the body.
+    Returns the head, the length of the body (None: until the last chunk or close), and whether the
+    connection is kept. Raises ResponseError for a malformed field (a CR, an LF, a character beyond
+    Latin-1) and for a declared length that is not the body's.
     """
     body, status = response.body, response.status
     length = len(body) if isinstance(body, bytes) else _size(body)
@@ -131,17 +137,17 @@ def encode_head(
         else:
             fields = _field_lines(headers if isinstance(headers, tuple) else tuple(headers))
     except TypeError:
-        raise ResponseError(f"header fields are pairs of strings: {headers!r}") from None
+        raise ResponseError(f"header fields must be pairs of strings, not {headers!r}") from None
     except _FramingFieldError:
         fields, declared = _encode_with_framing(headers)
         length = _declared_length(declared, length, request, status)
         keep_alive = keep_alive and not declared.close
     if status < 200 or status == 204:
         if length != 0 or status < 200:
-            raise ResponseError(f"a {status} cannot have a body here")
+            raise ResponseError(f"a response with status {status} cannot have a body")
         framing = b""
     elif length is not None:
-        # The length of a 304 is that of the answer it stands for, which 0 is not.
+        # The length of a 304 is that of the 200 in its place, which 0 is not.
         framing = b"Content-Length: %d\r\n" % length if length or status != 304 else b""
     elif request.method == "HEAD":
         framing = b""
@@ -151,28 +157,31 @@ def encode_head(
             framing += _announcement(body.announced) if body.announced else b""
     else:
         framing = b""
-        keep_alive = False  # its end is the end (RFC 9112, section 6.3)
+        keep_alive = False  # the body ends with the connection (RFC 9112, section 6.3)
     connection = CLOSE if not keep_alive else b"" if request.minor else KEEP_ALIVE
     return b"%b%b%b%b\r\n" % (status_line, fields, framing, connection), length, keep_alive
 
 
 def encode_informational(status: int, headers: Sequence[tuple[str, str]] = ()) -> bytes:
-    """A head that comes before the final one. Raises ResponseError as `encode_head` does."""
+    """Encode a head that comes before the final one. Raises ResponseError as `encode_head` does."""
     if not 100 <= status <= 199 or status == 101:
-        raise ResponseError(f"not an informational status: {status!r}")
+        raise ResponseError(f"an informational status is 100 to 199 and not 101: {status!r}")
     try:
         fields = _field_lines(tuple(headers))
     except TypeError:
-        raise ResponseError(f"header fields are pairs of strings: {headers!r}") from None
+        raise ResponseError(f"header fields must be pairs of strings, not {headers!r}") from None
     except _FramingFieldError:
-        raise ResponseError(f"an informational answer frames nothing: {headers!r}") from None
+        raise ResponseError(
+            f"an informational response cannot have framing fields: {headers!r}"
+        ) from None
     return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, _PHRASES.get(status, b""), fields)
 
 
 def takes_trailers(request: Request, body: ResponseBody) -> bool:
-    """Whether there are trailers, and the client has said that it wants them.
+    """Whether the body has trailers and the client accepts them.
 
-    `TE: trailers` (RFC 9110, section 10.1.4): a member of a list, without a weight.
+    It accepts them by `TE: trailers` (RFC 9110, section 10.1.4): a member of a list, without a
+    weight.
     """
     if not isinstance(body, Trailed):
         return False
@@ -181,11 +190,11 @@ def takes_trailers(request: Request, body: ResponseBody) -> bool:
 
 
 def encode_trailers(fields: Fields) -> bytes:
-    """Field lines. Raises ResponseError for what is no field, or no trailer."""
+    """Encode trailers. Raises ResponseError for a malformed field or a forbidden one."""
     try:
         return b"".join(starmap(_trailer_line, fields))
     except TypeError:
-        raise ResponseError(f"trailer fields are pairs of strings: {fields!r}") from None
+        raise ResponseError(f"trailer fields must be pairs of strings, not {fields!r}") from None
 
 
 def _trailer_line(name: str, value: str) -> bytes:
@@ -205,11 +214,11 @@ def _check_trailer(name: str) -> None:
     folded = name.lower() if isinstance(name, str) else ""
     described = folded.startswith("content-") and folded != "content-digest"
     if folded in _NO_TRAILERS or described or not folded:
-        raise ResponseError(f"this field must not come as a trailer: {name!r}")
+        raise ResponseError(f"this field cannot be a trailer: {name!r}")
 
 
 def _size(body: object) -> int | None:
-    """The length of a body in bytes; None for an iterator, whose length nobody knows yet."""
+    """The length of a body in bytes; None for an iterator, whose length is not known yet."""
     if isinstance(body, (FileRegion, MultiRegion)):  # a union would take five times as long
         return body.length
     if isinstance(body, memoryview) and body.c_contiguous:
@@ -217,14 +226,14 @@ def _size(body: object) -> int | None:
     if hasattr(body, "__next__") or hasattr(body, "__anext__") or isinstance(body, Trailed):
         return None
     raise ResponseError(
-        f"a body is bytes, a FileRegion, Parts or an iterator, not {type(body).__name__}"
+        f"a body is bytes, a FileRegion, a MultiRegion or an iterator, not {type(body).__name__}"
     )
 
 
 def _declared_length(
     declared: Declared, size: int | None, request: Request, status: int
 ) -> int | None:
-    """A handler's Content-Length, where it is what it says it is."""
+    """The length that a handler declares, if it holds. Raises ResponseError otherwise."""
     if declared.length is None or declared.length == size:
         return size
     without_content = request.method == "HEAD" or status == 304

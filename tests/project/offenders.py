@@ -15,11 +15,7 @@ LONG_MODULES: Final = frozenset[str](("reactor/web/uploads/resumable.py",))
 
 REPEATED_CLASSES: Final = frozenset[str](
     (
-        "reactor/http/response_body.py:_Awaited",
-        "reactor/http/response_body.py:_Iterated",
-        "reactor/messages/body.py:Body",
         "reactor/messages/request.py:Request",
-        "reactor/messages/response.py:Response",
         "reactor/web/app/requests.py:Request",
     )
 )
@@ -89,12 +85,9 @@ LANGUAGE: Final = frozenset[str](
         "reactor/__main__.py",
         "reactor/config/",
         "reactor/errors.py",
-        "reactor/http/",
         "reactor/limits.py",
-        "reactor/messages/",
         "reactor/net/",
         "reactor/process/",
-        "reactor/protocol/",
         "reactor/simulator/",
         "reactor/testing/",
         "reactor/web/site/",

@@ -39,4 +39,4 @@ class BodyLimit(Middleware):
             request.body.limit(self._most)
             length = len(request.content)  # a middleware further out may have read it
         if length > self._most:
-            raise ProtocolError(413, f"This body may have {self._most} bytes at most.")
+            raise ProtocolError(413, f"The request's body is larger than {self._most} bytes.")

@@ -13,7 +13,7 @@ from reactor.web.middlewares import BodyLimit
 from tests.support.middleware_app import PATHS, STATUSES, served
 
 ENDPOINTS = ["/plain", "/async", "/read", "/pieces"]
-SENTENCE = "This body may have 1000 bytes at most."
+SENTENCE = "The request's body is larger than 1000 bytes."
 
 
 def chunked(size: int, piece: int) -> Iterator[bytes]:
@@ -59,7 +59,7 @@ def test_it_says_what_it_is_also_above_what_is_held_in_memory() -> None:
         answer = client.post("/pieces", content=chunked(1001, 100))
         assert answer.text.startswith(SENTENCE)
         answer = client.post("/read", content=chunked(501, 100))
-        assert answer.text == "This body may have 500 bytes at most.\n"
+        assert answer.text == "The request's body is larger than 500 bytes.\n"
 
 
 @pytest.mark.parametrize("limits", [(1000, 2000), (2000, 1000), (1000, 1000)])
