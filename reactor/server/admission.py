@@ -17,7 +17,7 @@ from reactor.loop.reactor import Reactor
 from reactor.net.listener import LatestConnections
 from reactor.net.transport import Transport
 
-REFUSALS: Final = 64  # clients above the limit that are answered 503 at the same time
+REFUSALS: Final = 64  # clients above the limit that are refused at the same time
 RESERVED_DESCRIPTORS: Final = 64  # for the loop, the logs, libraries
 KEPT_BACK: Final = 8  # one descriptor in so many is for files, sent or received
 log = logging.getLogger("reactor")

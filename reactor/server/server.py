@@ -51,7 +51,6 @@ class ServerSnapshot(NamedTuple):
     connections_limit: int
     accepted: int  # connections, since the start
     draining: bool
-    addresses: tuple[tuple[Any, ...], ...]  # that are listened on
     body_bytes: int  # memory that is held for request bodies
     body_waiters: int  # request bodies that wait for memory
     tasks: tuple[Task[None], ...]  # that run beside the connections
@@ -128,7 +127,7 @@ class Server:
         """Make a connection of an accepted, non-blocking socket."""
         self._admission.connect(client, peer)
 
-    # --- what handlers and operators ask ---------------------------------------------------------
+    # --- for handlers and operators --------------------------------------------------------------
 
     @property
     def addresses(self) -> list[tuple[Any, ...]]:
@@ -168,7 +167,6 @@ class Server:
             connections_limit=self.limits.connections,
             accepted=self._context.state.accepted,
             draining=self.draining,
-            addresses=tuple(listener.address for listener in self._listeners),
             body_bytes=self._context.memory.used,
             body_waiters=self._context.memory.waiting,
             tasks=tuple(self._tasks.values()),

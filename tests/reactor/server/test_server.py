@@ -1,14 +1,9 @@
-"""The server on real sockets: accepting, sharing, every end of a connection, shutting down."""
+"""The server on real sockets: requests and bodies, errors, every end of a connection, tasks."""
 
-import errno
 import logging
 import os
 import random
-import resource
-import socket
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -19,11 +14,10 @@ import pytest
 from reactor import Cancelled, File, FileRegion, Future, MultiRegion, Response, in_pool, sleep
 from reactor.errors import ProtocolError
 from reactor.messages.request import Request
-from reactor.net.listener import LatestConnections
-from reactor.server.admission import affordable_connections
 from reactor.server.server import SWITCH_SECONDS, Server
 from tests.conftest import Serve
 from tests.support.raw_client import TIMEOUT, Client, request
+from tests.support.watched_handlers import WatchedHandlers
 
 
 def hello(request: Request) -> Response:
@@ -410,73 +404,6 @@ def test_the_handler_sees_a_half_close(serve: Serve) -> None:
     assert client.read_response().body == b"noticed"
 
 
-class Watched:
-    """Handlers that record how they ended."""
-
-    def __init__(self) -> None:
-        self.began = threading.Event()
-        self.ended = threading.Event()
-        self.how = ""
-
-    def end(self, how: str) -> None:
-        self.how = how
-        self.ended.set()
-
-    async def wait(self, request: Request) -> Response:
-        self.began.set()
-        try:
-            await sleep(1000)
-        except Cancelled:
-            self.end("cancelled" if request.client_closed else "no reason")
-            raise
-        return Response(200)
-
-    async def read(self, request: Request) -> Response:
-        self.began.set()
-        try:
-            await request.body.read()
-        except Cancelled:
-            self.end("cancelled")
-            raise
-        return Response(200)
-
-    def stream(self, request: Request) -> Response:
-        return Response(200, self.pieces())
-
-    def pieces(self) -> Iterator[bytes]:
-        self.began.set()
-        try:
-            while True:
-                yield bytes(50_000)
-        except GeneratorExit:
-            self.end("closed")
-            raise
-
-    def stream_slowly(self, request: Request) -> Response:
-        return Response(200, self.slow_pieces())
-
-    async def slow_pieces(self) -> AsyncIterator[bytes]:
-        self.began.set()
-        yield b"one"
-        try:
-            await sleep(1000)
-        except Cancelled:
-            self.end("cancelled")
-            raise
-        yield b"two"
-
-    def stream_awaited(self, request: Request) -> Response:
-        return Response(200, self.awaited_pieces())
-
-    async def awaited_pieces(self) -> AsyncIterator[bytes]:
-        self.began.set()
-        try:
-            while True:
-                yield bytes(50_000)
-        finally:
-            self.end("closed")
-
-
 @pytest.mark.parametrize(
     ("handler", "how"),
     [
@@ -488,7 +415,7 @@ class Watched:
     ],
 )
 def test_a_handler_ends_when_its_client_is_reset(serve: Serve, handler: str, how: str) -> None:
-    watched = Watched()
+    watched = WatchedHandlers()
     running = serve(getattr(watched, handler))
     client = running.connect(receive_buffer=4096)
     client.send(request("/", "Content-Length: 10", method="POST") + b"123")
@@ -501,7 +428,7 @@ def test_a_handler_ends_when_its_client_is_reset(serve: Serve, handler: str, how
 
 @pytest.mark.parametrize("handler", ["wait", "read", "stream", "stream_slowly", "stream_awaited"])
 def test_a_handler_ends_when_the_server_ends(serve: Serve, handler: str) -> None:
-    watched = Watched()
+    watched = WatchedHandlers()
     running = serve(getattr(watched, handler), shutdown_timeout=0.05)
     client = running.connect(receive_buffer=4096)
     client.send(request("/", "Content-Length: 10", method="POST") + b"123")
@@ -812,362 +739,6 @@ def test_a_connection_in_a_hurry_does_not_starve_another(serve: Serve) -> None:
         hurried.read_response()
 
 
-# --- accepting -----------------------------------------------------------------------------------
-
-
-class Fickle(socket.socket):
-    """A listening socket whose accept fails now and then."""
-
-    errors: list[int]
-    calls = 0
-
-    def accept(self) -> tuple[socket.socket, tuple[str, int]]:
-        self.calls += 1
-        if self.errors:
-            raise OSError(self.errors.pop(0), "as the test wants it")
-        return super().accept()
-
-
-def listening(*errors: int) -> Fickle:
-    fickle = Fickle(socket.AF_INET, socket.SOCK_STREAM)
-    fickle.errors = list(errors)
-    fickle.bind(("127.0.0.1", 0))
-    fickle.listen(64)
-    return fickle
-
-
-def test_a_client_that_is_gone_before_it_is_accepted(serve: Serve) -> None:
-    running = serve(hello)
-    for error in (errno.ECONNABORTED, errno.EPROTO, errno.EPERM):
-        fickle = listening(error, error)
-        running.call(lambda fickle=fickle: running.server.listen_on(fickle))  # type: ignore[misc]
-        with Client(fickle.getsockname()) as client:
-            assert client.ask().status == 200
-
-
-@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
-def test_without_descriptors_accepting_waits_a_little(
-    serve: Serve, caplog: pytest.LogCaptureFixture, error: int
-) -> None:
-    running = serve(hello)
-    fickle = listening(error, error, error)
-    running.call(lambda: running.server.listen_on(fickle))
-    began = time.monotonic()
-    with Client(fickle.getsockname()) as client:
-        assert client.ask().status == 200
-    assert time.monotonic() - began > 0.25  # three pauses
-    assert fickle.calls <= 5
-    assert caplog.text.count("Cannot accept") == 3
-
-
-def test_a_paused_listener_is_closed_with_the_server(serve: Serve) -> None:
-    running = serve(hello)
-    fickle = listening(*[errno.EMFILE] * 50)
-    running.call(lambda: running.server.listen_on(fickle))
-    with Client(fickle.getsockname()):
-        running.wait_until(lambda: fickle.calls > 0)
-        running.shut_down()
-        assert running.join()
-    assert fickle.fileno() == -1
-    assert [type(one) for one in running.server.reactor.urgent] == [
-        LatestConnections
-    ]  # and no listener
-
-
-EMFILE = """
-    import resource, sys, threading
-    resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
-    from reactor import Limits, Response, Server
-    server = Server(lambda request: Response(200, b"hello"), Limits(connections=1000))
-    print(server.listen("127.0.0.1", 0)[1], flush=True)
-    def end():
-        sys.stdin.read()
-        server.reactor.call_soon_threadsafe(server.shut_down)
-    threading.Thread(target=end, daemon=True).start()
-    server.run()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_utime
-        + resource.getrusage(resource.RUSAGE_SELF).ru_stime)
-"""
-
-
-def test_a_server_out_of_descriptors_neither_ends_nor_spins() -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(EMFILE)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            address = ("127.0.0.1", int(process.stdout.readline()))
-            clients = [Client(address) for _ in range(100)]
-            served = clients[0]
-            served.send(request())
-            assert served.read_response().body == b"hello"  # accepted clients are served
-            time.sleep(1.5)  # a loop that spins would use 1.5 s of CPU
-            assert served.ask().body == b"hello"
-            for client in clients[:90]:
-                client.close()
-            assert clients[-1].ask().body == b"hello"  # there is room again
-            for client in clients:
-                client.close()
-            process.stdin.close()
-            used = float(process.stdout.read())
-            assert process.wait(TIMEOUT) == 0
-        finally:
-            process.kill()
-    assert used < 1.2, f"{used} s of CPU, of which about 0.2 are the start"
-
-
-def test_affordable_connections_leave_room_for_files() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2000), hard))
-        affordable = affordable_connections()
-        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == hard
-        assert hard * 0.7 < affordable < hard * 0.9 or affordable == 16
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def test_ipv6(serve: Serve) -> None:
-    running = serve(hello)
-    try:
-        address = running.call(lambda: running.server.listen("::1", 0))
-    except (IndexError, OSError):
-        pytest.skip("no IPv6 here")
-    with Client(address) as client:
-        assert client.ask().status == 200
-
-
-def test_a_port_in_use_is_an_oserror_and_leaves_nothing_open(no_leaks: None) -> None:
-    first, second = Server(hello), Server(hello)
-    try:
-        _, port = first.listen("127.0.0.1", 0)
-        with pytest.raises(OSError) as caught:
-            second.listen("127.0.0.1", port)
-        assert caught.value.errno == errno.EADDRINUSE
-        assert second.snapshot().addresses == ()
-    finally:
-        first.close()
-        second.close()
-
-
-# --- shutting down -------------------------------------------------------------------------------
-
-
-def test_idle_connections_are_closed_at_once_when_the_server_ends(serve: Serve) -> None:
-    running = serve(hello)
-    clients = [running.connect() for _ in range(50)]
-    for client in clients[:25]:
-        assert client.ask().body == b"hello"  # kept alive; the others have not said a word
-    running.wait_for_connections(50)
-    began = time.monotonic()
-    running.shut_down()
-    assert running.join()
-    assert time.monotonic() - began < 2
-    for client in clients:
-        assert client.ended()  # by a FIN, not by a reset
-
-
-def test_idle_connections_may_have_a_grace(serve: Serve) -> None:
-    """A request on its way when the server ends gets its response; silent ones are closed then."""
-    running = serve(hello)
-    clients = [running.connect() for _ in range(3)]
-    assert clients[0].ask().body == b"hello"  # kept alive; the others have not said a word
-    running.wait_for_connections(3)
-    began = time.monotonic()
-    running.server.reactor.call_soon_threadsafe(running.server.shut_down, 1.0)
-    running.wait_until(lambda: running.server.draining)
-    with pytest.raises(ConnectionRefusedError):
-        Client(running.address)
-    for client in clients[:2]:
-        response = client.ask()
-        assert (response.body, response.get("connection")) == (b"hello", "close")
-        assert client.ended()
-        client.close()
-    assert clients[2].ended()
-    assert time.monotonic() - began >= 1
-    assert running.join()
-
-
-def test_the_end_does_not_wait_for_the_grace_without_connections(serve: Serve) -> None:
-    running = serve(hello)
-    with running.connect() as client:
-        client.ask()
-    running.wait_for_connections(0)
-    began = time.monotonic()
-    running.server.reactor.call_soon_threadsafe(running.server.shut_down, 100.0)
-    assert running.join()
-    assert time.monotonic() - began < 2
-
-
-def test_a_response_that_was_just_sent_does_not_hold_up_the_end(serve: Serve) -> None:
-    """The client's kernel may acknowledge late the bytes that it has long received."""
-    for _ in range(2):
-        running = serve(hello)
-        client = running.connect()
-        for _ in range(40):  # by now its acknowledgements are delayed ones
-            client.ask()
-        client.send(request())
-        client.socket.recv(1)
-        began = time.monotonic()
-        running.shut_down()
-        assert running.join()
-        assert time.monotonic() - began < 2
-        assert client.read_to_end().endswith(b"hello")
-
-
-def test_a_response_of_the_turn_in_which_the_server_ends(serve: Serve) -> None:
-    """It is queued and not sent yet when `shut_down` looks: it must still arrive whole."""
-    asked: Future[None] = Future()
-    began = threading.Event()
-
-    async def handler(request: Request) -> Response:
-        began.set()
-        await asked
-        return hello(request)
-
-    running = serve(handler)
-
-    def respond_and_end() -> None:
-        asked.set_result(None)  # the handler's next step is queued,
-        running.server.reactor.call_soon(running.server.shut_down)  # and this right behind it
-
-    client = running.connect()
-    client.send(request())
-    assert began.wait(TIMEOUT)
-    running.server.reactor.call_soon_threadsafe(respond_and_end)
-    assert client.read_response().body == b"hello"
-    before = time.monotonic()
-    assert client.ended()
-    client.close()
-    assert running.join()
-    assert time.monotonic() - before < 2
-
-
-def test_a_handler_may_end_the_server(serve: Serve) -> None:
-    def handler(request: Request) -> Response:
-        running.server.shut_down()
-        return hello(request)
-
-    running = serve(handler)
-    client = running.connect()
-    response = client.ask()
-    assert (response.body, response.get("connection")) == (b"hello", "close")
-    assert client.ended()
-    client.close()
-    assert running.join()
-
-
-def test_a_running_request_gets_its_response_when_the_server_ends(serve: Serve) -> None:
-    began, release = threading.Event(), threading.Event()
-
-    async def handler(request: Request) -> Response:
-        began.set()
-        while not release.is_set():
-            await sleep(0.005)
-        return Response(200, b"done")
-
-    running = serve(handler)
-    client = running.connect()
-    client.send(request())
-    assert began.wait(TIMEOUT)
-    running.shut_down()
-    running.wait_until(lambda: not running.server.snapshot().addresses)
-    with pytest.raises(ConnectionRefusedError):
-        Client(running.address)
-    release.set()
-    response = client.read_response()
-    assert response.body == b"done"
-    assert response.get("connection") == "close"
-    assert client.ended()
-    client.close()
-    assert running.join()
-
-
-def test_pipelined_requests_and_the_end_of_the_server(serve: Serve) -> None:
-    """The running one gets its response, with close; those behind it are not begun."""
-    began, release = threading.Event(), threading.Event()
-
-    async def handler(request: Request) -> Response:
-        began.set()
-        while not release.is_set():
-            await sleep(0.005)
-        return mirror(request)
-
-    running = serve(handler)
-    client = running.connect()
-    client.send(request("/1") + request("/2"))
-    assert began.wait(TIMEOUT)
-    running.shut_down()
-    running.call(release.set)
-    response = client.read_response()
-    assert (response.body, response.get("connection")) == (b"/1", "close")
-    assert client.ended()
-
-
-def test_a_download_is_finished_when_the_server_ends(serve: Serve) -> None:
-    running = serve(lambda _: Response(200, bytes(20_000_000)))
-    client = running.connect(receive_buffer=65536)
-    client.send(request())
-    client.read_until(b"\r\n\r\n")
-    running.shut_down()
-    running.wait_until(lambda: running.server.draining)
-    assert len(client.read_exactly(20_000_000)) == 20_000_000
-    assert client.ended()
-    client.close()
-    assert running.join()
-
-
-def test_a_second_shut_down_aborts_everything(serve: Serve) -> None:
-    watched = Watched()
-    running = serve(watched.wait, shutdown_timeout=1000)
-    client = running.connect()
-    client.send(request())
-    assert watched.began.wait(TIMEOUT)
-    running.shut_down()
-    running.wait_until(lambda: running.server.draining)
-    running.shut_down()
-    assert running.join()
-    assert watched.how == "cancelled"
-    with pytest.raises(ConnectionResetError):
-        client.read_to_end()
-
-
-def test_a_second_shut_down_does_not_wait_for_the_delay(serve: Serve) -> None:
-    running = serve(lambda request: Response(200), shutdown_delay=1000)
-    running.shut_down()
-    running.wait_until(lambda: running.server.draining)
-    assert running.connect().ask("/").status == 200
-    running.shut_down()
-    assert running.join()
-
-
-def test_a_hung_thread_does_not_hold_up_the_end(serve: Serve, tmp_path: object) -> None:
-    fifo = f"{tmp_path}/fifo"
-    os.mkfifo(fifo)
-    began = threading.Event()
-
-    def hang() -> None:
-        began.set()
-        os.close(os.open(fifo, os.O_RDONLY))
-
-    async def handler(request: Request) -> Response:
-        await in_pool(hang)
-        return Response(200)
-
-    running = serve(handler, shutdown_timeout=0.05)
-    client = running.connect()
-    client.send(request())
-    assert began.wait(TIMEOUT)
-    running.shut_down()
-    assert running.join()
-    os.close(os.open(fifo, os.O_WRONLY))  # release the thread
-
-
 def test_two_servers_on_one_reactor(no_leaks: None) -> None:
     """The reactor is an argument; its maker closes it."""
     first = Server(hello)
@@ -1186,36 +757,6 @@ def test_two_servers_on_one_reactor(no_leaks: None) -> None:
             connection.abort()
         server.pool.close()
     first.reactor.close()
-
-
-def test_refused_clients_can_read_the_reason(serve: Serve) -> None:
-    running = serve(hello, connections=3)
-    kept = [running.connect() for _ in range(3)]
-    for client in kept:
-        client.ask()
-    for _ in range(5):
-        client = running.connect()
-        client.send(request("/", method="POST", body=bytes(100_000)))
-        response = client.read_response()
-        assert response.status == 503
-        assert response.get("retry-after") == "1"
-        assert response.get("connection") == "close"
-        assert client.ended()
-        client.close()
-    for client in kept:
-        assert client.ask().body == b"hello"
-    kept[0].close()
-    running.wait_for_connections(2)
-    assert running.connect().ask().body == b"hello"
-
-
-def test_a_thousand_connections_leave_nothing_behind(serve: Serve) -> None:
-    running = serve(hello)
-    for _ in range(1000):
-        with Client(running.address) as client:
-            client.ask("/", "Connection: close")
-    running.wait_for_connections(0)
-    assert running.call(lambda: len(running.server.reactor.selector.get_map())) == 2
 
 
 # --- tasks beside the connections ----------------------------------------------------------------

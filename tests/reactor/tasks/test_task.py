@@ -412,16 +412,3 @@ def test_a_generator_that_does_not_end_is_given_up(
     assert world.clock.time < began + 5
     world.turns(seconds=1000)
     assert world.seen == []
-
-
-def test_a_future_without_its_result() -> None:
-    future: Future[int] = Future()
-    with pytest.raises(RuntimeError):
-        future.result()
-    future.set_result(1)
-    future.set_result(2)
-    future.set_exception(ValueError())
-    assert future.result() == 1
-    seen: list[Future[int]] = []
-    future.add_callback(seen.append)
-    assert seen == [future]

@@ -1,0 +1,232 @@
+"""Shutting down on real sockets: delay, grace, running requests, a second call, hung threads."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from reactor import Future, Response, in_pool, sleep
+from reactor.messages.request import Request
+from tests.conftest import Serve
+from tests.support.raw_client import TIMEOUT, Client, request
+from tests.support.watched_handlers import WatchedHandlers
+
+
+def hello(request: Request) -> Response:
+    return Response(200, b"hello")
+
+
+def mirror(request: Request) -> Response:
+    """The target as the body, so that a test sees which request a response belongs to."""
+    return Response(200, request.target.encode())
+
+
+def test_idle_connections_are_closed_at_once_when_the_server_ends(serve: Serve) -> None:
+    running = serve(hello)
+    clients = [running.connect() for _ in range(50)]
+    for client in clients[:25]:
+        assert client.ask().body == b"hello"  # kept alive; the others have not said a word
+    running.wait_for_connections(50)
+    began = time.monotonic()
+    running.shut_down()
+    assert running.join()
+    assert time.monotonic() - began < 2
+    for client in clients:
+        assert client.ended()  # by a FIN, not by a reset
+
+
+def test_idle_connections_may_have_a_grace(serve: Serve) -> None:
+    """A request on its way when the server ends gets its response; silent ones are closed then."""
+    running = serve(hello)
+    clients = [running.connect() for _ in range(3)]
+    assert clients[0].ask().body == b"hello"  # kept alive; the others have not said a word
+    running.wait_for_connections(3)
+    began = time.monotonic()
+    running.server.reactor.call_soon_threadsafe(running.server.shut_down, 1.0)
+    running.wait_until(lambda: running.server.draining)
+    with pytest.raises(ConnectionRefusedError):
+        Client(running.address)
+    for client in clients[:2]:
+        response = client.ask()
+        assert (response.body, response.get("connection")) == (b"hello", "close")
+        assert client.ended()
+        client.close()
+    assert clients[2].ended()
+    assert time.monotonic() - began >= 1
+    assert running.join()
+
+
+def test_the_end_does_not_wait_for_the_grace_without_connections(serve: Serve) -> None:
+    running = serve(hello)
+    with running.connect() as client:
+        client.ask()
+    running.wait_for_connections(0)
+    began = time.monotonic()
+    running.server.reactor.call_soon_threadsafe(running.server.shut_down, 100.0)
+    assert running.join()
+    assert time.monotonic() - began < 2
+
+
+def test_a_response_that_was_just_sent_does_not_hold_up_the_end(serve: Serve) -> None:
+    """The client's kernel may acknowledge late the bytes that it has long received."""
+    for _ in range(2):
+        running = serve(hello)
+        client = running.connect()
+        for _ in range(40):  # by now its acknowledgements are delayed ones
+            client.ask()
+        client.send(request())
+        client.socket.recv(1)
+        began = time.monotonic()
+        running.shut_down()
+        assert running.join()
+        assert time.monotonic() - began < 2
+        assert client.read_to_end().endswith(b"hello")
+
+
+def test_a_response_of_the_turn_in_which_the_server_ends(serve: Serve) -> None:
+    """It is queued and not sent yet when `shut_down` looks: it must still arrive whole."""
+    asked: Future[None] = Future()
+    began = threading.Event()
+
+    async def handler(request: Request) -> Response:
+        began.set()
+        await asked
+        return hello(request)
+
+    running = serve(handler)
+
+    def respond_and_end() -> None:
+        asked.set_result(None)  # the handler's next step is queued,
+        running.server.reactor.call_soon(running.server.shut_down)  # and this right behind it
+
+    client = running.connect()
+    client.send(request())
+    assert began.wait(TIMEOUT)
+    running.server.reactor.call_soon_threadsafe(respond_and_end)
+    assert client.read_response().body == b"hello"
+    before = time.monotonic()
+    assert client.ended()
+    client.close()
+    assert running.join()
+    assert time.monotonic() - before < 2
+
+
+def test_a_handler_may_end_the_server(serve: Serve) -> None:
+    def handler(request: Request) -> Response:
+        running.server.shut_down()
+        return hello(request)
+
+    running = serve(handler)
+    client = running.connect()
+    response = client.ask()
+    assert (response.body, response.get("connection")) == (b"hello", "close")
+    assert client.ended()
+    client.close()
+    assert running.join()
+
+
+def test_a_running_request_gets_its_response_when_the_server_ends(serve: Serve) -> None:
+    began, release = threading.Event(), threading.Event()
+
+    async def handler(request: Request) -> Response:
+        began.set()
+        while not release.is_set():
+            await sleep(0.005)
+        return Response(200, b"done")
+
+    running = serve(handler)
+    client = running.connect()
+    client.send(request())
+    assert began.wait(TIMEOUT)
+    running.shut_down()
+    running.wait_until(lambda: not running.server.addresses)
+    with pytest.raises(ConnectionRefusedError):
+        Client(running.address)
+    release.set()
+    response = client.read_response()
+    assert response.body == b"done"
+    assert response.get("connection") == "close"
+    assert client.ended()
+    client.close()
+    assert running.join()
+
+
+def test_pipelined_requests_and_the_end_of_the_server(serve: Serve) -> None:
+    """The running one gets its response, with close; those behind it are not begun."""
+    began, release = threading.Event(), threading.Event()
+
+    async def handler(request: Request) -> Response:
+        began.set()
+        while not release.is_set():
+            await sleep(0.005)
+        return mirror(request)
+
+    running = serve(handler)
+    client = running.connect()
+    client.send(request("/1") + request("/2"))
+    assert began.wait(TIMEOUT)
+    running.shut_down()
+    running.call(release.set)
+    response = client.read_response()
+    assert (response.body, response.get("connection")) == (b"/1", "close")
+    assert client.ended()
+
+
+def test_a_download_is_finished_when_the_server_ends(serve: Serve) -> None:
+    running = serve(lambda _: Response(200, bytes(20_000_000)))
+    client = running.connect(receive_buffer=65536)
+    client.send(request())
+    client.read_until(b"\r\n\r\n")
+    running.shut_down()
+    running.wait_until(lambda: running.server.draining)
+    assert len(client.read_exactly(20_000_000)) == 20_000_000
+    assert client.ended()
+    client.close()
+    assert running.join()
+
+
+def test_a_second_shut_down_aborts_everything(serve: Serve) -> None:
+    watched = WatchedHandlers()
+    running = serve(watched.wait, shutdown_timeout=1000)
+    client = running.connect()
+    client.send(request())
+    assert watched.began.wait(TIMEOUT)
+    running.shut_down()
+    running.wait_until(lambda: running.server.draining)
+    running.shut_down()
+    assert running.join()
+    assert watched.how == "cancelled"
+    with pytest.raises(ConnectionResetError):
+        client.read_to_end()
+
+
+def test_a_second_shut_down_does_not_wait_for_the_delay(serve: Serve) -> None:
+    running = serve(lambda request: Response(200), shutdown_delay=1000)
+    running.shut_down()
+    running.wait_until(lambda: running.server.draining)
+    assert running.connect().ask("/").status == 200
+    running.shut_down()
+    assert running.join()
+
+
+def test_a_hung_thread_does_not_hold_up_the_end(serve: Serve, tmp_path: object) -> None:
+    fifo = f"{tmp_path}/fifo"
+    os.mkfifo(fifo)
+    began = threading.Event()
+
+    def hang() -> None:
+        began.set()
+        os.close(os.open(fifo, os.O_RDONLY))
+
+    async def handler(request: Request) -> Response:
+        await in_pool(hang)
+        return Response(200)
+
+    running = serve(handler, shutdown_timeout=0.05)
+    client = running.connect()
+    client.send(request())
+    assert began.wait(TIMEOUT)
+    running.shut_down()
+    assert running.join()
+    os.close(os.open(fifo, os.O_WRONLY))  # release the thread

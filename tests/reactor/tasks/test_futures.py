@@ -1,0 +1,46 @@
+"""Futures: one result or exception, and callbacks."""
+
+import pytest
+
+from reactor.tasks.futures import Future
+from tests.support.coroutine_driver import Stage
+
+
+def test_a_future_without_its_result() -> None:
+    future: Future[int] = Future()
+    with pytest.raises(RuntimeError):
+        future.result()
+    future.set_result(1)
+    future.set_result(2)
+    future.set_exception(ValueError())
+    assert future.result() == 1
+    seen: list[Future[int]] = []
+    future.add_callback(seen.append)
+    assert seen == [future]
+
+
+def test_callbacks_are_called_once_in_their_order() -> None:
+    future: Future[int] = Future()
+    seen: list[str] = []
+
+    def removed(_: Future[int]) -> None:
+        raise AssertionError
+
+    future.add_callback(lambda _: seen.append("first"))
+    future.add_callback(removed)
+    future.add_callback(lambda _: seen.append("second"))
+    future.remove_callback(removed)
+    future.remove_callback(removed)
+    future.set_result(1)
+    assert seen == ["first", "second"]
+
+
+def test_an_exception_is_raised_each_time() -> None:
+    future: Future[int] = Future()
+    future.set_exception(ValueError("no"))
+    future.set_result(1)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no"):
+            future.result()
+    assert isinstance(future.exception(), ValueError)
+    assert future.start(Stage()) is future
