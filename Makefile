@@ -18,12 +18,12 @@ help: ## list the targets
 
 run: ## serve the demo at http://127.0.0.1:4221/ (PORT=..., DIRECTORY=...)
 	@mkdir -p $(DIRECTORY)
-	@exec $(PYTHON) -m reactor --port $(PORT) --directory $(DIRECTORY)
+	@exec $(PYTHON) -m handlers --port $(PORT) --directory $(DIRECTORY)
 
 run-threaded: ## the same with threads in place of the loop (MODEL=each|pool, THREADS=32)
 	@mkdir -p $(DIRECTORY)
 	@exec $(PYTHON) -m loadtest.threaded --model $(MODEL) --threads $(THREADS) \
-	  --port $(PORT) --directory $(DIRECTORY)
+	  --port $(PORT) --directory $(DIRECTORY) handlers:app
 
 test: $(VENV)/test ## every test: protocol, simulator, real sockets
 	$(BIN)/python -m pytest

@@ -13,7 +13,6 @@ a Response, a coroutine or a Future of one:
 from reactor.errors import Cancelled, PoolFull, ProtocolError, TooSlow
 from reactor.files.file import File
 from reactor.files.region import FileRegion, MultiRegion
-from reactor.limits import Limits
 from reactor.messages.body import Body
 from reactor.messages.headers import Fields, Headers
 from reactor.messages.response import Response, Trailed, plain_response
@@ -35,7 +34,10 @@ from reactor.web.app.request_data import Arguments, Form, UploadedFile, form_of,
 from reactor.web.app.requests import Request
 from reactor.web.app.responses import html, json, redirect, stream, text
 from reactor.web.app.router import RouteError
+from reactor.web.compression.prepared import PreparedResponse
+from reactor.web.compression.responses import compress
 from reactor.web.endpoint import CompositionError, Middleware, before_only, may_wait
+from reactor.web.limits import Limits
 from reactor.web.operations.metrics import Metrics
 from reactor.web.realtime.server_sent_events import Event, events, last_event_id
 from reactor.web.semantics.multipart import FormPart
@@ -65,6 +67,7 @@ __all__ = [
     "Middleware",
     "MultiRegion",
     "PoolFull",
+    "PreparedResponse",
     "ProtocolError",
     "Request",
     "Response",
@@ -77,6 +80,7 @@ __all__ = [
     "UploadedFile",
     "attachment",
     "before_only",
+    "compress",
     "delete_cookie",
     "events",
     "file",

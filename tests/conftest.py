@@ -12,8 +12,8 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 
+from reactor import Limits
 from reactor.http.context import Handler
-from reactor.limits import Limits
 from reactor.server.server import Server
 from reactor.web.uploads import atomic_file
 from tests.support.coroutine_driver import open_descriptors, opened_since

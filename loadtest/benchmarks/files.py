@@ -162,7 +162,7 @@ def nginx(directory: Path) -> Iterator[tuple[int, int]]:
 @contextmanager
 def reactor(directory: Path) -> Iterator[tuple[int, int]]:
     """This server, serving `directory` at /files/: its process id and port."""
-    with subject("reactor", "--directory", str(directory), "--access-log", "off") as server:
+    with subject("handlers", "--directory", str(directory), "--access-log", "off") as server:
         yield server.pid, server.port
 
 

@@ -68,7 +68,7 @@ class Options:
 def idle(figures: Figures, options: Options) -> None:
     """Keep-alive connections that have sent one request and then nothing."""
     count = options.connections
-    with subject("reactor") as server:
+    with subject("handlers") as server:
         before = server.latencies(BEFORE_SECONDS)
         memory, slab = system.private_dirty(server.pid), system.slab_memory()
         with server.clients("idle", SMALL_TARGET, "--count", str(count)) as crowd:
@@ -162,7 +162,7 @@ def transfer(figures: Figures, options: Options) -> None:
     """A large upload, and the download of the same file."""
     with (
         tempfile.TemporaryDirectory(prefix="loadtest-files-") as directory,
-        subject("reactor", "--directory", directory) as server,
+        subject("handlers", "--directory", directory) as server,
     ):
         base = system.resident(server.pid)  # for both, so that leftovers of the upload count
         for direction in ("upload", "download"):

@@ -58,7 +58,7 @@ def raw_loop_command(port: int, workdir: Path) -> list[str]:
 def reactor_command(port: int, workdir: Path) -> list[str]:
     """The demo, with its access log in a file."""
     log = str(workdir / "access.log")
-    return [sys.executable, "-m", "reactor", "--port", str(port), "--access-log", log]
+    return [sys.executable, "-m", "handlers", "--port", str(port), "--access-log", log]
 
 
 def nginx_command(port: int, workdir: Path) -> list[str]:

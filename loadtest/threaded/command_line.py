@@ -20,9 +20,9 @@ from reactor.process.serve import (
     open_error_log,
 )
 from reactor.tasks.guard import Shared
-from reactor.web.site.command_line import complain, plan, served
+from reactor.web.site.command_line import complain, make_site, served
 from reactor.web.site.options import Config, parse_arguments
-from reactor.web.site.site import Site, SiteError
+from reactor.web.site.site import SiteError
 
 POOL_THREADS: Final = 32
 LEAST_SWITCH: Final = 1e-5  # seconds; the range of the interpreter's switch interval
@@ -54,9 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _contradiction(options: argparse.Namespace, config: Config) -> str:
     """Why these options cannot be served with; "" where they can."""
-    if config.reload:
+    if config.site.reload:
         return "--reload: a server of threads cannot be handed over to another process"
-    if config.metrics:
+    if config.site.metrics:
         return "--metrics: a server of threads has no loop to measure"
     if options.threads < 1:
         return f"--threads: a pool has at least 1 thread, not {options.threads}"
@@ -73,7 +73,7 @@ def _make_server(options: argparse.Namespace, config: Config) -> ThreadedServer:
     serve = config.serve
     configure_logging(serve.log_level, open_error_log(serve.error_log))
     access_log = open_access_log(serve.access_log)
-    site = Site(plan(config), config.limits)
+    site = make_site(config)
     server = ThreadedServer(
         site.handler,
         config.limits,
@@ -132,7 +132,7 @@ def _say(
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
     model = "a thread each" if options.model == "each" else f"a pool of {options.threads} threads"
     print(
-        f"threaded: http://{host}:{address[1]}/ serves {served(config)}; {model}; "
+        f"threaded: http://{host}:{address[1]}/ serves {served(config.site)}; {model}; "
         f"{server.limits.connections} connections at most; Ctrl-C ends it",
         file=sys.stderr,
         flush=True,

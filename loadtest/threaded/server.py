@@ -32,11 +32,11 @@ from typing import Any, Final, cast
 from loadtest.threaded.monitor import ThreadRuntime
 from loadtest.threaded.shared import SHARED_CLOCK, SharedLog, SharedWall, ThreadMemory
 from loadtest.threaded.transport import BlockingTransport, ThreadLoop
+from reactor import Limits
 from reactor.errors import ProtocolError
 from reactor.http.connection import HttpConnection
 from reactor.http.context import Handler, Observer, ServerContext, ServerState
 from reactor.http.states import ConnectionState
-from reactor.limits import Limits
 from reactor.net.listener import ACCEPT_PAUSE, CANNOT_ACCEPT, OUT_OF_RESOURCES
 from reactor.net.stream import RESET_ON_CLOSE
 from reactor.observe.access_log import line_writer

@@ -21,10 +21,10 @@ from contextlib import suppress
 from threading import Lock
 from typing import Any, Final
 
+from reactor import Limits
 from reactor.files.region import FileRegion
 from reactor.http.connection import HttpConnection
 from reactor.http.states import READING
-from reactor.limits import Limits
 from reactor.loop.reactor import LONGEST_WAIT
 from reactor.loop.scheduler import Scheduler
 from reactor.loop.timers import NEVER, Callback

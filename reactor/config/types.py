@@ -1,118 +1,58 @@
 """What the values of options may be: pure functions of text, one for each kind.
 
-Each returns the value taken apart and in its normal form, or raises ValueError with a sentence that
-names what is wrong. Nothing here looks at the disk: whether a directory exists is found out when it
-is opened.
-
-A header field that the operator adds must be a field (RFC 9110, section 5), and none that somebody
-else writes: two owners of one field are an answer that contradicts itself.
+Each returns the value in its normal form, or raises ValueError with a sentence that names the value
+and what is accepted. Values that name files or URLs are checked in web/site/values.py.
 """
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from reactor.protocol.grammar import QUOTED_STRING, TOKEN
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,20}")
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{0,20})?(?:[eE][+-]?[0-9]{1,2})?")
+_TEXT: Final = re.compile(r"[\t\x20-\x7e]*+")
 
-_TOKEN: Final = TOKEN.decode()
-_QUOTED: Final = QUOTED_STRING.decode("latin-1")
 
-_NAME: Final = re.compile(rf"{_TOKEN}++")
-_VALUE: Final = re.compile(r"[\t\x20-\x7e]++")
-# type/subtype and parameters (RFC 9110, section 8.3.1)
-_TYPE: Final = re.compile(
-    rf"{_TOKEN}++/{_TOKEN}++(?>(?:[ \t]*+;[ \t]*+{_TOKEN}++=(?:{_TOKEN}++|{_QUOTED}))*)"
-)
-# One segment of a prefix: what a path may contain as it is (RFC 3986, section 3.3), but for "=",
-# which ends the prefix, and "*", which looks like a pattern.
-_SEGMENT: Final = re.compile(r"[A-Za-z0-9\-._~!$&'()+,;:@]++")
-_PLAIN: Final = re.compile(
-    r"[^./\\][^/\\]*+"
-)  # what may be served (see reactor/web/storage/safe_path.py)
-_EXTENSION: Final = re.compile(r"\.[^./\\\0\s]++")
+def whole_number(text: str) -> int:
+    """Decimal digits, with or without a sign."""
+    if not _WHOLE.fullmatch(text):
+        raise ValueError(f"{text[:50]!r} is not a whole number, as in 100")
+    return int(text)
 
-# Names of fields, in lower case, and who writes them.
-_TAKEN: Final = {
-    **dict.fromkeys(
-        (
-            *("connection", "content-length", "date", "keep-alive", "proxy-connection"),
-            *("trailer", "transfer-encoding", "upgrade"),
-        ),
-        "the server writes it itself, as it frames the answer",
-    ),
-    **dict.fromkeys(
-        (
-            *("accept-ranges", "allow", "content-encoding", "content-range", "etag"),
-            *("last-modified", "location", "vary", "x-content-type-options"),
-        ),
-        "the server writes it itself, file by file",
-    ),
-    "content-type": "it goes by the file's name; see --type",
-    "cache-control": "it goes by the file's name; see --cache-control",
-    "server": "it is on every answer; see --server-header",
-}
+
+def number(text: str) -> float:
+    """Decimal digits with or without a sign, a fraction and an exponent."""
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"{text[:50]!r} is not a number, as in 2.5")
+    return float(text)
+
+
+def port(text: str) -> int:
+    """A port to listen on; 0 is any free one."""
+    if not (text.isascii() and text.isdigit() and int(text[:6]) < 65536):
+        raise ValueError(f"{text[:50]!r} is not a port: a number from 0 to 65535")
+    return int(text)
+
+
+def one_of(values: Sequence[str]) -> Callable[[str], str]:
+    """A parser that accepts one of these words."""
+
+    def parse(text: str) -> str:
+        if text not in values:
+            raise ValueError(f"{text!r} is not one of {', '.join(values)}")
+        return text
+
+    return parse
+
+
+def server_header(text: str) -> str:
+    """The value of the Server field, without the white space around it; "" leaves it out."""
+    if not _TEXT.fullmatch(text):
+        raise ValueError(f"{text!r} is not a value of a field: it must be printable ASCII")
+    return text.strip(" \t")
 
 
 def names_application(text: str) -> bool:
     """Whether it has the form `package.module:name`, where the name may be a path of attributes."""
     module, colon, name = text.partition(":")
     return bool(colon) and all(part.isidentifier() for part in (module + "." + name).split("."))
-
-
-def mount(text: str) -> tuple[str, str]:
-    """`PREFIX=DIR`: the prefix, begun and ended by one slash, and the directory."""
-    before, equals, directory = text.partition("=")
-    if not equals or not before or not directory:
-        raise ValueError(f"{text!r} is not PREFIX=DIR, as in /docs/=site")
-    segments = before.strip("/").split("/") if before.strip("/") else []
-    for segment in segments:
-        if segment in (".", "..") or not _SEGMENT.fullmatch(segment):
-            raise ValueError(
-                f"{segment!r} can be no part of a prefix: letters, digits and -._~!$&'()+,;:@ can, "
-                "'.' and '..' cannot"
-            )
-    return "/".join(("", *segments, "")), directory
-
-
-def path_below(text: str) -> str:
-    """A file's path below a mount: plain names, none of them hidden, between single slashes."""
-    names = text.split("/")
-    if not text.isprintable() or any(not _PLAIN.fullmatch(name) for name in names):
-        raise ValueError(f"{text!r} is no path below a mount, as in app/index.html")
-    return text
-
-
-def media_type(text: str) -> tuple[str, str]:
-    """`.ext=type/subtype`: the extension in lower case, without its dot, and the type."""
-    extension, _, kind = text.partition("=")
-    kind = kind.strip(" \t")
-    if not _EXTENSION.fullmatch(extension):
-        raise ValueError(f"{text!r} is not .EXT=TYPE, as in .md=text/plain")
-    if not kind.isascii() or not _TYPE.fullmatch(kind):
-        raise ValueError(f"{kind!r} is no media type, as in text/plain")
-    return extension[1:].lower(), kind
-
-
-def header(text: str) -> tuple[str, str]:
-    """`Name: value`: both, without the white space around the value."""
-    name, colon, value = text.partition(":")
-    if not colon or not _NAME.fullmatch(name):
-        raise ValueError(f"{text!r} is not 'Name: value'")
-    if name.lower() in _TAKEN:
-        raise ValueError(f"{name} cannot be added: {_TAKEN[name.lower()]}")
-    return name, field_value(value)
-
-
-def cache_rule(text: str) -> tuple[str, str]:
-    """`PATTERN=VALUE`: both; a slash in front of the pattern only says that it has one."""
-    pattern, equals, value = text.partition("=")
-    if not equals or not pattern.strip("/"):
-        raise ValueError(f"{text!r} is not PATTERN=VALUE, as in '*.css=max-age=3600'")
-    return pattern, field_value(value)
-
-
-def field_value(text: str) -> str:
-    """A field's value that is not empty, without the white space around it (section 5.5)."""
-    value = text.strip(" \t")
-    if not _VALUE.fullmatch(value):
-        raise ValueError(f"{value!r} is no value of a field: it must be printable ASCII")
-    return value

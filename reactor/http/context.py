@@ -11,7 +11,7 @@ from inspect import isroutine
 from typing import Any, TypeAlias
 
 from reactor.http.wall_clock import WallClock
-from reactor.limits import Limits
+from reactor.limits import ServerLimits
 from reactor.loop.scheduler import Scheduler
 from reactor.messages.headers import Fields
 from reactor.messages.request import Request
@@ -44,7 +44,7 @@ class ServerContext:
     """
 
     handler: Handler
-    limits: Limits
+    limits: ServerLimits
     runtime: Runtime
     wall: WallClock
     memory: WeightedSemaphore  # for request bodies that are held in memory, in bytes

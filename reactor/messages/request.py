@@ -6,13 +6,11 @@ connection completes it: with the client's address, and with a Body where there 
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, ClassVar
 
-from reactor.limits import Limits
+from reactor.limits import ServerLimits
 from reactor.messages.body import NO_BODY
 from reactor.messages.headers import Headers
-
-DEFAULT_LIMITS: Final = Limits()
 
 _NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 
@@ -29,6 +27,8 @@ class Request:
     is set by a middleware that makes identifiers; a request with `logged` set to False gets no line
     in the access log.
     """
+
+    limits_class: ClassVar[type[ServerLimits]] = ServerLimits  # that a subclass needs
 
     _state: dict[str, Any]
 
@@ -63,7 +63,7 @@ class Request:
         query: str,
         minor: int,
         headers: Headers,
-        limits: Limits = DEFAULT_LIMITS,
+        limits: ServerLimits | None = None,
     ) -> None:
         self.method = method
         self.target = target
@@ -71,7 +71,7 @@ class Request:
         self.query = query
         self.minor = minor  # the version is HTTP/1.minor
         self.headers = headers
-        self.limits = limits
+        self.limits = limits if limits is not None else self.limits_class()
         self.scheme = "http"
         self.host = ""
         self.keep_alive = minor > 0

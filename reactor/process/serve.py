@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from reactor.http.context import Handler
 from reactor.http.wall_clock import WallClock
-from reactor.limits import Limits
+from reactor.limits import ServerLimits
 from reactor.observe.error_log import ErrorLog
 from reactor.observe.log_writer import LogFile
 from reactor.process.options import ServeOptions
@@ -44,7 +44,7 @@ def serve(
     *,
     host: str = ServeOptions.host,
     port: int = ServeOptions.port,
-    limits: Limits | None = None,
+    limits: ServerLimits | None = None,
     access_log: str = ServeOptions.access_log,
     access_log_format: str = ServeOptions.access_log_format,
     error_log: str = ServeOptions.error_log,
@@ -100,7 +100,7 @@ def serve(
 
 
 def make_server(
-    handler: Handler, options: ServeOptions, limits: Limits | None, error_log: ErrorLog | None
+    handler: Handler, options: ServeOptions, limits: ServerLimits | None, error_log: ErrorLog | None
 ) -> Server:
     """A server that does not listen yet. Raises StartError, and ValueError (see `Server`)."""
     return Server(

@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Final
 
 from reactor.errors import ProtocolError
-from reactor.limits import Limits
+from reactor.limits import ServerLimits
 from reactor.protocol.grammar import FIELD, QUOTED_STRING, TOKEN
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -45,7 +45,7 @@ class ChunkedDecoder:
         "_trailer_bytes",
     )
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ServerLimits) -> None:
         self._limits = limits
         self._expected = _Expected.SIZE
         self._remaining = 0  # bytes of this chunk that are to come
@@ -145,7 +145,7 @@ class ChunkedDecoder:
             raise ProtocolError(400, "A chunk has more bytes than its size says.")
 
 
-def body_too_large(limits: Limits) -> ProtocolError:
+def body_too_large(limits: ServerLimits) -> ProtocolError:
     """The error of a body that exceeds `upload_bytes`, by its length or its chunks."""
     return ProtocolError(413, f"The request's body is larger than {limits.upload_bytes} bytes.")
 

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Final
 
 from reactor.errors import ProtocolError
-from reactor.limits import Limits
+from reactor.limits import ServerLimits
 from reactor.messages.headers import Headers
 from reactor.messages.request import Request
 from reactor.protocol.chunked import ChunkedDecoder, body_too_large
@@ -105,7 +105,7 @@ class RequestParser:
         "buffer",
     )
 
-    def __init__(self, limits: Limits, request_class: type[Request] = Request) -> None:
+    def __init__(self, limits: ServerLimits, request_class: type[Request] = Request) -> None:
         self._limits = limits
         self._request_class = request_class
         self._pattern = _head_pattern(limits.head_fields)
@@ -336,11 +336,11 @@ def _read_target(request: Request) -> None:
     request.path = match[3] or ("*" if request.method == "OPTIONS" and not request.query else "/")
 
 
-def _target_too_long(limits: Limits) -> ProtocolError:
+def _target_too_long(limits: ServerLimits) -> ProtocolError:
     return ProtocolError(414, f"The request line is longer than {limits.request_line_bytes} bytes.")
 
 
-def _head_too_large(limits: Limits) -> ProtocolError:
+def _head_too_large(limits: ServerLimits) -> ProtocolError:
     return ProtocolError(431, f"The request's head is larger than {limits.head_bytes} bytes.")
 
 
@@ -348,7 +348,7 @@ def _bare_line_end() -> ProtocolError:
     return ProtocolError(400, "A line of the head must end in CR LF; neither may stand alone.")
 
 
-def _explain(head: bytes, limits: Limits) -> ProtocolError:
+def _explain(head: bytes, limits: ServerLimits) -> ProtocolError:
     """The reason why the pattern did not match. `head` ends with the CRLF of its last line."""
     line, _, fields = head.partition(b"\r\n")
     if len(line) > limits.request_line_bytes:
@@ -375,7 +375,7 @@ def _explain_request_line(line: bytes) -> ProtocolError | None:
     return None
 
 
-def _explain_fields(fields: bytes, limits: Limits) -> ProtocolError:
+def _explain_fields(fields: bytes, limits: ServerLimits) -> ProtocolError:
     lines = fields.split(b"\r\n")[:-1]
     if len(lines) > limits.head_fields:
         return ProtocolError(431, f"The request has more than {limits.head_fields} header fields.")

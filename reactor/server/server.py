@@ -19,7 +19,7 @@ from reactor.errors import Cancelled
 from reactor.http.connection import HttpConnection
 from reactor.http.context import Handler, Observer, ServerContext, ServerState
 from reactor.http.wall_clock import WallClock
-from reactor.limits import Limits
+from reactor.limits import ServerLimits
 from reactor.loop.reactor import Reactor
 from reactor.loop.slow_callbacks import SlowCallbacks
 from reactor.messages.headers import Fields
@@ -67,7 +67,7 @@ class Server:
     def __init__(
         self,
         handler: Handler,
-        limits: Limits | None = None,
+        limits: ServerLimits | None = None,
         *,
         reactor: Reactor | None = None,
         pool: ThreadPool | None = None,
@@ -84,7 +84,7 @@ class Server:
         observe/access_log.py), and what the handler's `prepare` raises.
         """
         check_format(access_log_format)
-        self.limits = limits = _with_connections(limits or Limits())
+        self.limits = limits = _with_connections(_limits_for(handler, limits))
         self.reactor = reactor or _make_reactor(limits)
         self.pool = pool or ThreadPool(
             self.reactor, limits.pool_threads, limits.pool_jobs, limits.pool_timeout
@@ -277,12 +277,18 @@ def prepare_handler(handler: object, server: Server) -> None:
         handler.prepare(server)
 
 
-def _with_connections(limits: Limits) -> Limits:
+def _limits_for(handler: Handler, limits: ServerLimits | None) -> ServerLimits:
+    """The limits, with the defaults of those that only the handler's requests know."""
+    request_class: type[Request] = getattr(handler, "request_class", Request)
+    return request_class.limits_class.of(limits or ServerLimits())
+
+
+def _with_connections(limits: ServerLimits) -> ServerLimits:
     """The limits; where they leave the number of connections open, with what is affordable."""
     return limits if limits.connections else replace(limits, connections=affordable_connections())
 
 
-def _make_reactor(limits: Limits) -> Reactor:
+def _make_reactor(limits: ServerLimits) -> Reactor:
     reactor = Reactor()
     if limits.slow_callback:
         reactor.attach(SlowCallbacks(limits.slow_callback, reactor.selector))

@@ -9,7 +9,7 @@ from typing import Final
 
 from reactor.http.connection import HttpConnection
 from reactor.http.states import BODY, DRAIN, HANDLER, HEAD, IDLE, LINGER, PRODUCE, ConnectionState
-from reactor.limits import Limits
+from reactor.limits import ServerLimits
 from reactor.loop.reactor import Reactor
 from reactor.loop.timers import NEVER
 from reactor.messages.body import PIECE_BYTES
@@ -131,7 +131,7 @@ class Invariants:
         return busy
 
 
-def _longest_deadlines(limits: Limits) -> dict[ConnectionState, float]:
+def _longest_deadlines(limits: ServerLimits) -> dict[ConnectionState, float]:
     return {
         IDLE: limits.idle_timeout,
         HEAD: limits.head_timeout,

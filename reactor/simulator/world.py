@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 from reactor.files.region import FileRegion
 from reactor.http.context import Handler
 from reactor.http.wall_clock import WallClock
-from reactor.limits import Limits
+from reactor.limits import ServerLimits
 from reactor.loop.reactor import Reactor
 from reactor.loop.timers import NEVER
 from reactor.loop.waker import Waker
@@ -80,12 +80,12 @@ class SimWorld:
         self,
         network: SimNetwork,
         handler: Handler,
-        limits: Limits | None = None,
+        limits: ServerLimits | None = None,
         faults: Faults | None = None,
         epoch: float = EPOCH,
     ) -> None:
         """`epoch`: the time of day when it begins, in seconds since 1970."""
-        limits = limits or Limits(connections=CONNECTIONS)
+        limits = limits or ServerLimits(connections=CONNECTIONS)
         faults = faults or Faults()
         self.network = network
         self.selector = SimSelector(network, faults.empty_interest)

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Final, TypeAlias, TypedDict, Unpack
 
 from reactor.http.context import Handler
-from reactor.limits import Limits
+from reactor.limits import ServerLimits
 from reactor.server.server import Server
 from reactor.testing.cookies import CookieJar
 from reactor.testing.exchange import Exchange
@@ -72,7 +72,7 @@ class Client:
         cookies: Mapping[str, str] | None = None,
         follow_redirects: bool = False,
         raise_server_exceptions: bool = True,
-        limits: Limits | None = None,
+        limits: ServerLimits | None = None,
         client: tuple[Any, ...] = ("127.0.0.1", 50000),
         wall: float | None = None,
     ) -> None:

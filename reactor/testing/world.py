@@ -22,7 +22,7 @@ from typing import Any, Final, TypeAlias
 from reactor.http.connection import HttpConnection
 from reactor.http.context import Handler
 from reactor.http.states import BODY, DRAIN, HANDLER, PRODUCE
-from reactor.limits import Limits
+from reactor.limits import ServerLimits
 from reactor.server.server import Server
 from reactor.simulator import SimClient, SimNetwork, SimWorld
 from reactor.simulator.world import CONNECTIONS
@@ -51,14 +51,14 @@ class World:
     def __init__(
         self,
         handler: Handler,
-        limits: Limits | None,
+        limits: ServerLimits | None,
         address: tuple[Any, ...],
         wall: float | None,
         *,
         raises: bool,
     ) -> None:
         """`wall` is the time of day when it begins, in seconds since 1970; None: what it is now."""
-        limits = limits or Limits()
+        limits = limits or ServerLimits()
         if not limits.connections:  # never what this process's descriptors allow
             limits = replace(limits, connections=CONNECTIONS)
         self._epoch = time.time() if wall is None else wall

@@ -514,7 +514,7 @@ def test_many_threads_and_the_same_files(start: Start, model: str, tmp_path: Pat
         (tmp_path / f"{number}.{kind}").write_bytes(content)
         os.utime(tmp_path / f"{number}.{kind}", (OLD, OLD))
     program = start(
-        model, "--open-files", "6", "--open-file-age", "0.002", "--coded-bytes", "100000",
+        model, "--open-files", "6", "--open-file-age", "0.002", "--compressed-bytes", "100000",
         "--small-file-bytes", "3000", "--threads", "16", str(tmp_path),
     )  # fmt: skip
     until = time.monotonic() + 2.0

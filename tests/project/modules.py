@@ -10,13 +10,13 @@ from tests.support.paths import ROOT
 
 # From the lowest rank up.
 RANKS = (
-    ("reactor.errors", "reactor.limits", "reactor.loop", "reactor.files"),
-    ("reactor.tasks", "reactor.net"),
+    ("reactor.config", "reactor.errors", "reactor.loop", "reactor.files"),
+    ("reactor.limits", "reactor.tasks", "reactor.net"),
     ("reactor.messages",),
     ("reactor.protocol",),
     ("reactor.http",),
     ("reactor.observe",),
-    ("reactor.server", "reactor.config"),
+    ("reactor.server",),
     ("reactor.process", "reactor.simulator"),
     ("reactor.testing",),
     ("reactor.web.endpoint", "reactor.web.streams", "reactor.web.semantics"),
@@ -27,6 +27,7 @@ RANKS = (
         "reactor.web.realtime",
     ),
     ("reactor.web.static", "reactor.web.uploads"),
+    ("reactor.web.limits",),
     ("reactor.web.app",),
     ("reactor.web.middlewares",),
     ("reactor.web.site",),

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from reactor.limits import Limits
+from reactor import Limits
 from reactor.web.site.options import parse_arguments
 from tests.support.paths import ROOT
 from tests.support.program import Program
@@ -38,6 +38,12 @@ def start() -> Iterator[Start]:
     yield start_one
     for program in programs:
         program.close()
+
+
+@pytest.fixture
+def demo(start: Start) -> Start:
+    """`demo("--option", ...)`: the same, with the demo application."""
+    return lambda *arguments, **options: start("handlers:app", *arguments, **options)
 
 
 APPLICATION = """
@@ -112,13 +118,14 @@ def test_it_answers_within_two_seconds_and_says_where(start: Start, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("options", "told"),
-    [([], "no files"), (["--directory", "DIR", "--read-only"], "DIR at /files/, read only")],
+    [
+        ([], " serves handlers:app;"),
+        (["--directory", "DIR", "--read-only"], "handlers:app and DIR at /files/, read only;"),
+    ],
 )
-def test_it_says_what_is_served(
-    start: Start, tmp_path: Path, options: list[str], told: str
-) -> None:
+def test_it_says_what_is_served(demo: Start, tmp_path: Path, options: list[str], told: str) -> None:
     options = [one.replace("DIR", str(tmp_path)) for one in options]
-    program = start(*options)
+    program = demo(*options)
     assert told.replace("DIR", str(tmp_path)) in program.line
     with program.connect() as client:
         assert client.ask("/").status == 200
@@ -166,9 +173,7 @@ def start_in(start: Start, folder: Path) -> Start:
 
 
 @pytest.mark.parametrize("arguments", [["site"], ["--static", "/=site"], ["./site"]])
-def test_a_directory_in_place_of_the_demo(
-    start_in: Start, folder: Path, arguments: list[str]
-) -> None:
+def test_a_directory(start_in: Start, folder: Path, arguments: list[str]) -> None:
     program = start_in(*arguments)
     assert f"{folder}/site at /;" in program.line
     with program.connect() as client:
@@ -177,6 +182,46 @@ def test_a_directory_in_place_of_the_demo(
         assert client.ask("/echo/x").status == 404
         assert client.ask("/files/").status == 404
         assert client.ask("/a.py").status == 404
+
+
+def test_the_current_directory_where_nothing_is_named(start_in: Start, folder: Path) -> None:
+    """Whatever modules and settings it has: none of them is the server's."""
+    (folder / "handlers.py").write_text("raise SystemExit")
+    (folder / "reactor.toml").write_text("= no toml")
+    program = start_in()
+    assert f" serves {folder} at /;" in program.line
+    with program.connect() as client:
+        assert client.ask("/site/hello.txt").body == b"hello"
+        assert client.ask("/handlers.py").body == b"raise SystemExit"
+        assert client.ask("/").status == 200
+        assert client.ask("/new", method="PUT", body=b"x").status == 405
+    (folder / "handlers.py").unlink()
+    (folder / "handlers").mkdir()
+    (folder / "handlers/__init__.py").write_text("raise SystemExit")
+    with start_in("site").connect() as client:
+        assert client.ask("/hello.txt").body == b"hello"
+
+
+@pytest.mark.parametrize("argument", ["site/hello.txt", "./site/hello.txt", "DIR/site/hello.txt"])
+def test_one_file(start_in: Start, folder: Path, argument: str) -> None:
+    program = start_in(argument.replace("DIR", str(folder)))
+    assert f" serves {folder}/site/hello.txt at /;" in program.line
+    with program.connect() as client:
+        answer = client.ask("/")
+        assert (answer.status, answer.get("location")) == (303, "/hello.txt")
+        answer = client.ask("/hello.txt", "Range: bytes=1-2")
+        assert (answer.status, answer.body) == (206, b"el")
+        for path in ("/index.html", "/hello.txt/", "/site/hello.txt", "/x", "/../site/index.html"):
+            assert client.ask(path).status == 404, path
+        assert client.ask("/hello.txt", method="DELETE").status == 405
+
+
+def test_one_file_with_a_name_that_is_encoded(start_in: Start, folder: Path) -> None:
+    (folder / "ä {x}?.txt").write_text("odd")
+    with start_in("ä {x}?.txt").connect() as client:
+        location = client.ask("/").get("location")
+        assert location == "/%C3%A4%20%7Bx%7D%3F.txt"
+        assert client.ask(location).body == b"odd"
 
 
 @pytest.mark.parametrize("arguments", [["./a:handler"], ["--static", "/=a:handler"]])
@@ -241,7 +286,7 @@ def test_what_may_be_done(
     start_in: Start, folder: Path, options: list[str], told: str, status: int
 ) -> None:
     program = start_in("--directory", "img", *options)
-    assert f"the demo and {folder}/img at /files/, {told}" in program.line
+    assert f" serves {folder}/img at /files/, {told}" in program.line
     with program.connect() as client:
         assert client.ask("/files/logo.new", method="DELETE").status == status
     assert (folder / "img/logo.new").exists() is (status != 204)
@@ -295,56 +340,56 @@ def test_every_limit_is_an_option() -> None:
         assert parse_arguments([]).limits == Limits()
 
 
-def test_a_limit_has_its_effect(start: Start) -> None:
-    program = start("--request-line-bytes", "100", "--idle-timeout", "0.3")
+def test_a_limit_has_its_effect(demo: Start) -> None:
+    program = demo("--request-line-bytes", "100", "--idle-timeout", "0.3")
     with program.connect() as client:
         assert client.ask("/echo/" + "x" * 100).status == 414
     with program.connect() as client:
         assert client.ended()
 
 
-def test_a_timeout_may_be_a_month(start: Start) -> None:
+def test_a_timeout_may_be_a_month(demo: Start) -> None:
     """More than epoll_wait takes at once."""
-    program = start("--idle-timeout", "2592000", "--handler-timeout", "9007199254740992")
+    program = demo("--idle-timeout", "2592000", "--handler-timeout", "9007199254740992")
     for _ in range(2):
         with program.connect() as client:
             assert client.ask("/echo/x").body == b"x"
 
 
-def test_limits_without_an_end(start: Start) -> None:
+def test_limits_without_an_end(demo: Start) -> None:
     """The largest numbers that an option takes mean "any", and nothing breaks."""
     options = []
     for one in fields(Limits):
         if one.name not in ("backlog", "pool_threads"):
             options += ["--" + one.name.replace("_", "-"), str(2**53)]
-    program = start(*options)
+    program = demo(*options)
     with program.connect() as client:
         assert client.ask("/echo/x").body == b"x"
         assert client.ask("/echo/x").body == b"x"
 
 
-def test_the_headers_are_a_choice(start: Start) -> None:
-    with start("--no-date-header", "--server-header", "").connect() as client:
+def test_the_headers_are_a_choice(demo: Start) -> None:
+    with demo("--no-date-header", "--server-header", "").connect() as client:
         answer = client.ask("/user-agent")
         assert answer.get("date") is None
         assert answer.get("server") is None
-    with start("--server-header", "mine/1.0").connect() as client:
+    with demo("--server-header", "mine/1.0").connect() as client:
         answer = client.ask("/user-agent")
         assert answer.get("date") is not None
         assert answer.get("server") == "mine/1.0"
 
 
-def test_ipv6(start: Start) -> None:
+def test_ipv6(demo: Start) -> None:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         pytest.skip("no IPv6 here")
-    with start("--host", "::1").connect() as client:
+    with demo("--host", "::1").connect() as client:
         assert client.ask("/").status == 200
 
 
-def test_every_address_of_a_name(start: Start) -> None:
-    program = start("--host", "localhost")
+def test_every_address_of_a_name(demo: Start) -> None:
+    program = demo("--host", "localhost")
     with program.connect() as client:
         assert client.ask("/").status == 200
 
@@ -354,7 +399,13 @@ def test_help_is_whole() -> None:
     assert done.returncode == 0
     assert done.stderr == ""
     for option in (
-        *("DIR | package.module:name", "--directory", "--static", "--read-only", "--allow-delete"),
+        *(
+            "DIR | FILE | package.module:name",
+            "--directory",
+            "--static",
+            "--read-only",
+            "--allow-delete",
+        ),
         *("--reload", "--no-listing", "--spa", "--type", "--header", "--cache-control"),
         *("--host", "--port", "--access-log", "--access-log-format", "--error-log", "--log-level"),
         *("--health", "--metrics"),
@@ -406,6 +457,7 @@ def test_a_wrong_option_is_one_sentence_and_status_2(arguments: list[str], named
         ["./reactor:Response"],
         ["--static", "/x=nowhere"],
         ["--static", "/x=README.md"],
+        [".gitignore"],
         ["--spa", "no_such.html", "reactor"],
         ["--spa", "simulator", "reactor"],
         ["--access-log", "/nowhere/at/all"],
@@ -429,8 +481,8 @@ def test_a_directory_that_may_not_be_read(tmp_path: Path) -> None:
     complaint(run("--port", "0", "--directory", str(tmp_path)), 1)
 
 
-def test_a_port_in_use(start: Start) -> None:
-    program = start()
+def test_a_port_in_use(demo: Start) -> None:
+    program = demo()
     said = complaint(run("--port", str(program.address[1])), 1)
     assert str(program.address[1]) in said
     assert "in use" in said
@@ -452,8 +504,8 @@ def close_stdout() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_idle_server_ends_at_once(start: Start, number: int) -> None:
-    program = start()
+def test_an_idle_server_ends_at_once(demo: Start, number: int) -> None:
+    program = demo()
     clients = [program.connect() for _ in range(20)]
     for client in clients[:10]:
         client.ask()
@@ -470,10 +522,10 @@ def test_an_idle_server_ends_at_once(start: Start, number: int) -> None:
         client.close()
 
 
-def test_a_signal_right_after_the_first_line_is_obeyed(start: Start) -> None:
+def test_a_signal_right_after_the_first_line_is_obeyed(demo: Start) -> None:
     """Who reads the line may send a signal: the handlers are there by then."""
     for _ in range(5):
-        program = start()
+        program = demo()
         program.signal()
         assert program.wait()[0] == 0
 
@@ -558,8 +610,8 @@ def test_many_signals_at_once(application: Start) -> None:
 # --- logs ----------------------------------------------------------------------------------------
 
 
-def test_the_access_log_goes_to_standard_output(start: Start) -> None:
-    program = start()
+def test_the_access_log_goes_to_standard_output(demo: Start) -> None:
+    program = demo()
     with program.connect() as client:
         client.ask("/echo/one")
     program.signal()
@@ -568,10 +620,10 @@ def test_the_access_log_goes_to_standard_output(start: Start) -> None:
     assert '"GET /echo/one HTTP/1.1" 200 3\n' in program.process.stdout.read()
 
 
-def test_the_access_log_is_appended_to_a_file(start: Start, tmp_path: Path) -> None:
+def test_the_access_log_is_appended_to_a_file(demo: Start, tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text("before\n")
-    program = start("--access-log", str(path))
+    program = demo("--access-log", str(path))
     with program.connect() as client:
         client.ask("/echo/one")
     program.signal()
@@ -583,8 +635,8 @@ def test_the_access_log_is_appended_to_a_file(start: Start, tmp_path: Path) -> N
     assert program.process.stdout.read() == ""
 
 
-def test_the_access_log_has_the_format_that_was_asked_for(start: Start) -> None:
-    program = start("--access-log-format", "%(m)s {%(U)s} %(s)s %({server}o)s")
+def test_the_access_log_has_the_format_that_was_asked_for(demo: Start) -> None:
+    program = demo("--access-log-format", "%(m)s {%(U)s} %(s)s %({server}o)s")
     with program.connect() as client:
         client.ask("/echo/one?x")
     program.signal()
@@ -659,10 +711,10 @@ def test_an_error_log_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> No
     assert "cannot write the error log" in complaint(done, 1)
 
 
-def test_files_of_logs_are_opened_anew_on_sigusr1(start: Start, tmp_path: Path) -> None:
+def test_files_of_logs_are_opened_anew_on_sigusr1(demo: Start, tmp_path: Path) -> None:
     """Each line is in one of the files, whole, while they are renamed under load."""
     access, errors = tmp_path / "access.log", tmp_path / "error.log"
-    program = start(
+    program = demo(
         *("--access-log", str(access), "--access-log-format", "%(U)s"),
         *("--error-log", str(errors), "--slow-callback", "0"),
     )
@@ -688,9 +740,9 @@ def test_files_of_logs_are_opened_anew_on_sigusr1(start: Start, tmp_path: Path) 
     assert program.error_log() == ""
 
 
-def test_sigusr2_tells_what_the_server_is_doing(start: Start) -> None:
+def test_sigusr2_tells_what_the_server_is_doing(demo: Start) -> None:
     """Whatever the level of the log, and without a break in the service."""
-    program = start("--log-level", "critical")
+    program = demo("--log-level", "critical")
     with program.connect() as client:
         client.ask("/")
         program.signal(signal.SIGUSR2)
@@ -716,8 +768,8 @@ def test_health_and_metrics_are_there_when_they_are_asked_for(start: Start, tmp_
         assert b"reactor_requests_total" in client.ask("/metrics").body
 
 
-def test_the_access_log_may_be_off(start: Start) -> None:
-    program = start("--access-log", "off")
+def test_the_access_log_may_be_off(demo: Start) -> None:
+    program = demo("--access-log", "off")
     with program.connect() as client:
         client.ask("/echo/one")
     program.signal()
@@ -726,9 +778,9 @@ def test_the_access_log_may_be_off(start: Start) -> None:
     assert program.process.stdout.read() == ""
 
 
-def test_a_log_that_nobody_reads_stops_nothing(start: Start) -> None:
+def test_a_log_that_nobody_reads_stops_nothing(demo: Start) -> None:
     """Its pipe is full after 64 KiB; the server answers, and ends when it is told to."""
-    program = start()
+    program = demo()
     with program.connect() as client:
         for _ in range(100):
             client.send(request("/echo/" + "x" * 500) * 10)
@@ -742,8 +794,8 @@ def test_a_log_that_nobody_reads_stops_nothing(start: Start) -> None:
     assert took < 2
 
 
-def test_a_log_whose_reader_is_gone_stops_nothing(start: Start) -> None:
-    program = start()
+def test_a_log_whose_reader_is_gone_stops_nothing(demo: Start) -> None:
+    program = demo()
     assert program.process.stdout is not None
     program.process.stdout.close()
     program.process.stdout = None
@@ -756,14 +808,14 @@ def test_a_log_whose_reader_is_gone_stops_nothing(start: Start) -> None:
     assert "Traceback" not in program.error_log()
 
 
-def test_descriptors_are_raised_to_the_hard_limit(start: Start) -> None:
+def test_descriptors_are_raised_to_the_hard_limit(demo: Start) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = min(hard, 4096)
 
     def lower() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, most))
 
-    program = start(preexec_fn=lower)
+    program = demo(preexec_fn=lower)
     match = re.search(r"([0-9]+) connections at most", program.line)
     assert match
     assert 256 < int(match[1]) < most

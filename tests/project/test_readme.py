@@ -1,4 +1,4 @@
-"""The README says what the code says: the loop's words, the trip, the states, the limits.
+"""The README says what the code says: the loop's words, the trip, the states.
 
 What is a picture of the code is made from it here, and the README must hold it to the letter; the
 message of a failing test is the text to put there.
@@ -7,14 +7,12 @@ message of a failing test is the text to put there.
 import re
 import socket
 import sys
-from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 
 import reactor.loop.reactor
 from reactor import Response, Server
 from reactor.http.states import TRANSITIONS, ConnectionState
-from reactor.limits import Limits
 from tests.support.paths import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -32,14 +30,6 @@ def diagram() -> str:
                 lines.append(f"    {state.name} --> {target.name}")
     lines += ["    CLOSED --> [*]", "    note right of CLOSED: a reset leads here from every state"]
     return "\n".join(lines)
-
-
-def limits_table() -> str:
-    rows = ["| limit | default | what it bounds |", "| --- | --: | --- |"]
-    for one in fields(Limits):
-        default = f"{one.default:,g}" if isinstance(one.default, float) else f"{one.default:,}"
-        rows.append(f"| `{one.name}` | {default} | {one.metadata['meaning']} |")
-    return "\n".join(rows)
 
 
 def section(title: str) -> str:
@@ -60,10 +50,6 @@ def test_every_state_has_its_row() -> None:
 def test_every_state_can_be_left_and_every_state_can_be_lost() -> None:
     for state, targets in TRANSITIONS.items():
         assert state is ConnectionState.CLOSED or ConnectionState.CLOSED in targets
-
-
-def test_the_limits_are_a_table() -> None:
-    assert limits_table() in README, limits_table()
 
 
 def test_the_five_words_are_the_loops() -> None:

@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 
 import reactor.files.file
-from reactor import Response, sleep
+from handlers.app import make_app
+from reactor import Limits, Response, sleep
 from reactor.files.file import File
 from reactor.http.context import Handler
-from reactor.limits import Limits
 from reactor.messages.request import Request
 from reactor.tasks.thread_pool import ThreadPool
 from reactor.web.app.application import Application
-from reactor.web.site.demo import demo
-from reactor.web.site.site import Site, SiteOptions
+from reactor.web.site.options import SiteOptions
+from reactor.web.site.site import Site
 from tests.support.cycles import Cycles
 from tests.support.raw_client import request
 from tests.support.request_bench import REQUEST, Bench, entered, frames_per_request
@@ -39,7 +39,7 @@ REQUESTS = 100
 
 
 def test_frames_of_a_keep_alive_get(bench: Callable[[Handler], Bench]) -> None:
-    one = bench(demo())
+    one = bench(make_app())
     client = one.connect()
     try:
         for _ in range(3):
@@ -79,7 +79,7 @@ def test_frames_of_an_application(bench: Callable[[Handler], Bench]) -> None:
 
 def test_system_calls_of_a_keep_alive_get(bench: Callable[[Handler], Bench]) -> None:
     """One recv and one send, beside a wait that all who are ready share."""
-    one = bench(demo())
+    one = bench(make_app())
     client = one.connect()
     try:
         one.ask(client)
@@ -93,7 +93,7 @@ def test_system_calls_of_a_keep_alive_get(bench: Callable[[Handler], Bench]) -> 
 
 def test_system_calls_of_pipelined_requests(bench: Callable[[Handler], Bench]) -> None:
     """Ten requests that come together leave together."""
-    one = bench(demo())
+    one = bench(make_app())
     client = one.connect()
     try:
         one.ask(client)
@@ -297,9 +297,9 @@ async def fail_later(request: Request) -> Response:
 
 
 WAYS: dict[str, tuple[Handler, bytes, int]] = {
-    "now": (demo(), REQUEST, 1000),
-    "gzip": (demo(), request("/echo/x", "Accept-Encoding: gzip"), 1000),
-    "404": (demo(), request("/nowhere"), 1000),
+    "now": (make_app(), REQUEST, 1000),
+    "gzip": (make_app(), request("/echo/x", "Accept-Encoding: gzip"), 1000),
+    "404": (make_app(), request("/nowhere"), 1000),
     "later": (later, REQUEST, 200),
     "stream": (stream, REQUEST, 200),
     "upload": (read, request("/", method="POST", body=bytes(2000)), 200),
@@ -369,7 +369,7 @@ def test_answers_of_files_leave_no_cyclic_garbage(
 def test_closed_connections_leave_no_cyclic_garbage(
     bench: Callable[[Handler], Bench], how: str
 ) -> None:
-    one = bench(later if how == "in a handler" else demo())
+    one = bench(later if how == "in a handler" else make_app())
     data = {
         "closed by us": request("/echo/x", "Connection: close"),
         "refused": b"nonsense\r\n\r\n",

@@ -168,7 +168,7 @@ class World:
             open_files=self.chance.choice([1, 3, 100]),
             open_file_age=AGE,
             pool_threads=self.chance.randint(1, 8),
-            coded_bytes=self.chance.choice([1000, 10**7]),
+            compressed_bytes=self.chance.choice([1000, 10**7]),
         )
         mount = Mount(directory=str(directory), prefix="/", media_type=media_types({}))
         self.files = FileServer(

@@ -16,7 +16,8 @@ from typing import Any
 from unittest.mock import patch
 
 from reactor import File, Limits
-from reactor.web.site.site import Site, SiteOptions
+from reactor.web.site.options import SiteOptions
+from reactor.web.site.site import Site
 from reactor.web.static.compressed_cache import ENTRY_BYTES, CompressedCache
 from tests.conftest import Running, Serve
 from tests.support.coroutine_driver import open_descriptors
@@ -154,7 +155,7 @@ def open_file_idle(serve: Serve, folder: Path) -> None:
 # --- what is made of them -------------------------------------------------------------------------
 
 
-def coded_bytes(serve: Serve, folder: Path) -> None:
+def compressed_bytes(serve: Serve, folder: Path) -> None:
     """So many bytes of compressed files are kept, and an eighth of them of one at most."""
     chance = random.Random(0)
     for number in range(9):
@@ -167,7 +168,7 @@ def coded_bytes(serve: Serve, folder: Path) -> None:
     most = 8 * (max(sizes) + ENTRY_BYTES)
     largest = sizes.index(max(sizes))
     for bound, kept in ((most, 1), (most - 1, 0)):
-        with site(serve, folder, coded_bytes=bound, open_file_age=60.0) as (running, made):
+        with site(serve, folder, compressed_bytes=bound, open_file_age=60.0) as (running, made):
             client = running.connect()
             coded = made._mounted[0]._compressed
             for _ in range(2):
@@ -361,7 +362,7 @@ FILE_CASES: list[Callable[[Serve, Path], None]] = [
     open_file_age,
     open_file_idle,
     small_file_bytes,
-    coded_bytes,
+    compressed_bytes,
     ranges,
     listing_entries,
     form_parts,

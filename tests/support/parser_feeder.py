@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from reactor import Limits
 from reactor.errors import ProtocolError
-from reactor.limits import Limits
 from reactor.messages.request import Request
 from reactor.protocol.request_parser import RequestParser
 

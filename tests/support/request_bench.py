@@ -9,8 +9,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from reactor import Limits
 from reactor.http.context import Handler
-from reactor.limits import Limits
 from reactor.loop.reactor import Reactor
 from reactor.server.server import Server
 from tests.support.paths import ROOT

@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from reactor import Request, Response, Server
-from reactor.limits import Limits
+from reactor import Limits, Request, Response, Server
 from reactor.web.app.application import Application
 from reactor.web.storage.safe_path import Root
 from reactor.web.uploads import atomic_file

@@ -9,10 +9,10 @@ from collections.abc import Coroutine, Iterator
 from selectors import EVENT_READ, SelectorKey
 from typing import Any
 
+from reactor import Limits
 from reactor.http.connection import HttpConnection
 from reactor.http.context import Handler
 from reactor.http.states import ConnectionState
-from reactor.limits import Limits
 from reactor.loop.reactor import Reactor
 from reactor.simulator import Faults, SimClient, SimNetwork, SimResponse, SimWorld
 from reactor.simulator.client import BUFFERS

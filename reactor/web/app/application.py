@@ -95,6 +95,9 @@ class Application(Group):
         """
         super().__init__("", *middlewares)
         self.errors = ErrorHandlers()
+        # Whether directories of the command line become routes of this application, behind its
+        # middlewares and error handlers. Otherwise they stand before it.
+        self.takes_mounts = False
         self._redirects = redirect_slashes
         self._converters: dict[str, Converter] = dict(CONVERTERS)
         self._mounted: list[Any] = []

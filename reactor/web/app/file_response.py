@@ -17,6 +17,7 @@ from reactor.messages.headers import Fields
 from reactor.messages.request import Request
 from reactor.messages.response import Response
 from reactor.protocol.dates import http_date
+from reactor.web.app.request_data import limits_of
 from reactor.web.app.responses import GivenFields, as_pairs, types_in, without_types
 from reactor.web.semantics.media_types import media_type as media_type_of
 from reactor.web.semantics.preconditions import (
@@ -100,7 +101,7 @@ def _respond_with_file(
     )
     ranged = request.method == "GET" and range_applies(headers, tag, modified, now)
     if ranged:
-        most = request.limits.ranges
+        most = limits_of(request).ranges
         part = partial_response(headers.get("range"), opened, kind, fields, most)
         if part is not None:
             return part

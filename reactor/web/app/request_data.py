@@ -19,6 +19,7 @@ from urllib.parse import unquote_plus
 
 from reactor.errors import ProtocolError
 from reactor.messages.request import Request
+from reactor.web.limits import Limits
 from reactor.web.semantics.multipart import FormParser, FormPart, boundary_of, parse_parameters
 
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
@@ -219,7 +220,7 @@ def form_of(request: Request) -> Form:
         text = request.content.decode()
     except UnicodeDecodeError:
         raise _not_utf8() from None
-    return Form(parse_pairs(text, request.limits.form_parts), [])
+    return Form(parse_pairs(text, limits_of(request).form_parts), [])
 
 
 def form_type(request: Request) -> str:
@@ -231,9 +232,14 @@ def form_type(request: Request) -> str:
     return media_type
 
 
+def limits_of(request: Request) -> Limits:
+    """The limits of the request's server."""
+    return Limits.of(request.limits)
+
+
 def form_parser(request: Request, boundary: bytes) -> FormParser:
     """A parser of multipart/form-data with the limits of the request's server."""
-    limits = request.limits
+    limits = limits_of(request)
     return FormParser(boundary, limits.form_parts, limits.form_head_bytes)
 
 

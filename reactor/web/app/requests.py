@@ -29,6 +29,7 @@ from reactor.web.app.request_data import (
     text_of,
     unsupported_type,
 )
+from reactor.web.limits import Limits
 from reactor.web.semantics.multipart import FormParser, FormPart, boundary_of
 
 PIECE_BYTES: Final = 64 * 1024
@@ -48,6 +49,9 @@ class Request(messages.Request):
     """
 
     __slots__ = ()
+
+    limits_class = Limits
+    limits: Limits
 
     @property
     def state(self) -> dict[str, Any]:

@@ -32,8 +32,8 @@ from reactor.process.serve import (
     open_error_log,
     say,
 )
-from reactor.web.site.options import UPLOADS, Config, parse_arguments
-from reactor.web.site.site import Site, SiteError, SiteOptions
+from reactor.web.site.options import UPLOADS, Config, SiteOptions, parse_arguments
+from reactor.web.site.site import Site, SiteError
 
 log = logging.getLogger("reactor")
 
@@ -57,12 +57,12 @@ def _main(arguments: Sequence[str]) -> int:
     except StartError as error:
         return complain(str(error))
     configure_logging(config.serve.log_level, error_log)
-    if not config.reload:
+    if not config.site.reload:
         return _serve(config, error_log, None)
     child = ReloadChild.inherited()
     if child is None:
         return _supervise(config, arguments)
-    child.begin(config.application, config.limits.shutdown_timeout)
+    child.begin(config.site.application, config.limits.shutdown_timeout)
     # Its successor takes the new clients, so there is nothing to wait for.
     config = replace(config, limits=replace(config.limits, shutdown_delay=0.0))
     status = _serve(config, error_log, child)
@@ -82,7 +82,7 @@ def _supervise(config: Config, arguments: Sequence[str]) -> int:
 
 def _serve(config: Config, error_log: ErrorLog, child: ReloadChild | None) -> int:
     try:
-        site = Site(plan(config), config.limits)
+        site = make_site(config)
         server = make_server(site.handler, config.serve, config.limits, error_log)
         if child is not None:
             address = child.listen(server)
@@ -103,7 +103,7 @@ def _serve(config: Config, error_log: ErrorLog, child: ReloadChild | None) -> in
     else:
         Signals(server, (signal.SIGTERM,), GRACE).install()
     if child is None or child.first:
-        announce(server, address, served(config))
+        announce(server, address, served(config.site))
     for work in site.housekeeping():
         server.spawn(work)
     if child is not None:
@@ -112,39 +112,22 @@ def _serve(config: Config, error_log: ErrorLog, child: ReloadChild | None) -> in
     return 0
 
 
-def plan(config: Config) -> SiteOptions:
-    """Raises LoadError for an application that cannot be loaded."""
-    return SiteOptions(
-        directory=config.directory,
-        static=config.static,
-        application=load(config.application) if config.application else None,
-        types=config.types,
-        headers=config.headers,
-        cache_control=config.cache_control,
-        spa=config.spa,
-        listing=config.listing,
-        uploads=not config.read_only,
-        deletes=config.allow_delete,
-        debug=config.debug,
-        health=config.health,
-        metrics=config.metrics,
-    )
+def make_site(config: Config) -> Site:
+    """The site of these options, with its application loaded. Raises LoadError and SiteError."""
+    name = config.site.application
+    return Site(config.site, config.limits, load(name) if name else None)
 
 
-def served(config: Config) -> str:
+def served(site: SiteOptions) -> str:
     """What is served where, in one line."""
-    served = [f"{_shown(directory)} at {prefix}" for prefix, directory in config.static]
-    if config.application:
-        served.insert(0, config.application)
-    if not served:
-        served = ["the demo"]
-        if config.directory is None:
-            served.append("no files (see --directory)")
-    if config.directory is not None:
-        access = "read only" if config.read_only else "with uploads"
-        if config.allow_delete:
+    served = [f"{_shown(path)} at {prefix}" for prefix, path in site.static]
+    if site.application:
+        served.insert(0, site.application)
+    if site.directory is not None:
+        access = "with uploads" if site.uploads else "read only"
+        if site.deletes:
             access += " and deletes"
-        served.append(f"{_shown(config.directory)} at {UPLOADS}, {access}")
+        served.append(f"{_shown(site.directory)} at {UPLOADS}, {access}")
     return " and ".join(served)
 
 

@@ -14,22 +14,22 @@ call it, with the body unread; a path that the router could not decode is its ow
 import os
 import re
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from fnmatch import translate
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
-from reactor.limits import Limits
-from reactor.messages.headers import Fields
+from reactor.errors import ProtocolError
 from reactor.messages.request import Request
 from reactor.messages.response import Response, plain_response
 from reactor.server.server import Server, prepare_handler
 from reactor.tasks.operations import sleep
 from reactor.web.app.application import Application
-from reactor.web.endpoint import Endpoint, ResponseOrAwaitable
+from reactor.web.app.responses import redirect
+from reactor.web.endpoint import Endpoint, ResponseOrAwaitable, may_wait
+from reactor.web.limits import Limits
 from reactor.web.operations.monitoring import Monitoring
 from reactor.web.semantics.media_types import media_types
-from reactor.web.site.demo import demo
+from reactor.web.site.options import UPLOADS, SiteOptions
 from reactor.web.static.file_server import FileServer, Mount
 from reactor.web.static.mount import close_idle
 from reactor.web.storage.safe_path import Place, Root
@@ -37,7 +37,6 @@ from reactor.web.uploads.receiver import Receiver
 from reactor.web.uploads.resumable import ResumableUploads
 from reactor.web.uploads.sweep import sweep
 
-UPLOADS: Final = "/files/"  # where a plan's directory is
 EXPIRY_SECONDS: Final = 600.0  # between two looks for uploads that were given up
 
 
@@ -45,47 +44,33 @@ class SiteError(Exception):
     """A plan that cannot be carried out; a sentence for the operator."""
 
 
-@dataclass(frozen=True, slots=True)
-class SiteOptions:
-    """What to serve: what the options of the command line say, checked."""
-
-    directory: str | None = None  # at /files/
-    static: Sequence[tuple[str, str]] = ()  # prefix, begun and ended by a slash; directory
-    application: Endpoint | None = None
-    types: Sequence[tuple[str, str]] = ()  # extension, media type
-    headers: Fields = ()
-    cache_control: Sequence[tuple[str, str]] = ()  # pattern, value
-    spa: str = ""
-    listing: bool = True
-    uploads: bool = True
-    deletes: bool = False
-    debug: bool = False
-    health: bool = False  # /healthz and /readyz
-    metrics: bool = False  # /metrics
-
-
 class Site:
     """A handler for all of the plan, and what is to be done beside the requests."""
 
-    def __init__(self, plan: SiteOptions, limits: Limits) -> None:
-        """Raises SiteError."""
+    def __init__(
+        self, plan: SiteOptions, limits: Limits, application: Endpoint | None = None
+    ) -> None:
+        """`application` is the one that the options name, loaded. Raises SiteError."""
         self._plan = plan
+        self._application = application
         self._limits = limits
         self._mounted: list[FileServer] = []
         self._forget = _teller(self._mounted)
         self._root: Root | None = None  # that takes uploads
         self._resumable: ResumableUploads | None = None
-        replaced = plan.application is not None or plan.static
-        self._router = Application() if replaced else demo()
+        self._router = _router_for(application)
         for prefix, directory in plan.static:
-            self._mount(prefix, directory, spa=plan.spa)
+            if prefix == "/" and os.path.isfile(directory):
+                self._mount_file(directory)
+            else:
+                self._mount(prefix, directory, spa=plan.spa)
         if plan.spa and not any(_has(one.root, plan.spa) for one in self._mounted):
             raise SiteError(f"no static directory has the file {plan.spa!r}")
         if plan.directory is not None:
             self._mount_uploads(plan.directory)
         self.handler = self._make_handler()
         if plan.debug:
-            self._debug(plan.application)
+            self._debug(application)
         if plan.health or plan.metrics:
             self.handler = Monitoring(self.handler, health=plan.health, metrics=plan.metrics)
 
@@ -108,14 +93,14 @@ class Site:
         return works
 
     def _make_handler(self) -> Endpoint:
-        if self._plan.application is None:
+        if self._application is None or self._application is self._router:
             return self._router
         prefixes = [prefix for prefix, _ in self._plan.static]
         if self._plan.directory is not None:
             prefixes.append(UPLOADS)
         if not prefixes:
-            return self._plan.application
-        return _Beside(self._router, tuple(prefixes), self._plan.application)
+            return self._application
+        return _Beside(self._router, tuple(prefixes), self._application)
 
     def _mount(
         self,
@@ -126,10 +111,35 @@ class Site:
         uploads: bool = False,
         deletes: bool = False,
     ) -> FileServer:
-        """Open the directory, and add what reads it."""
+        """Open the directory, and add the routes that read it."""
+        mount = self._mount_of(prefix, directory, spa, uploads, deletes)
+        files = self._open(mount)
+        self._router.add("GET", prefix + "{name:segments}", files.get)
+        if prefix != "/":
+            self._router.add("GET", prefix[:-1], _to_mount(mount))
+        return files
+
+    def _mount_file(self, path: str) -> None:
+        """One file at its own name, to which `/` redirects. Its neighbours are not served."""
+        directory, name = os.path.split(path)
+        files = self._open(self._mount_of("/", directory or ".", "", False, False))
+        if not _has(files.root, name):
+            raise SiteError(f"cannot serve the file {path!r}: it is hidden, or not a file")
+        target = "/" + quote(name)
+
+        def get(request: Request) -> ResponseOrAwaitable:
+            if request.params["name"] != (name,):
+                raise ProtocolError(404, "There is nothing here by that name.")
+            return files.get(request)
+
+        self._router.add("GET", "/", lambda request: redirect(target))
+        self._router.add("GET", "/{name:segments}", may_wait(get))
+
+    def _mount_of(
+        self, prefix: str, directory: str, spa: str, uploads: bool, deletes: bool
+    ) -> Mount:
         plan = self._plan
-        mounts = len(plan.static) + (plan.directory is not None)
-        mount = Mount(
+        return Mount(
             directory=directory,
             prefix=prefix,
             media_type=media_types(dict(plan.types)),
@@ -140,14 +150,15 @@ class Site:
             uploads=uploads,
             deletes=deletes,
         )
+
+    def _open(self, mount: Mount) -> FileServer:
+        mounts = len(self._plan.static) + (self._plan.directory is not None)
         try:
             files = FileServer(mount, self._limits, mounts=mounts)
         except OSError as error:
-            raise SiteError(f"cannot use the directory {directory!r}: {error.strerror}") from error
+            sentence = f"cannot use the directory {str(mount.directory)!r}: {error.strerror}"
+            raise SiteError(sentence) from error
         self._mounted.append(files)
-        self._router.add("GET", prefix + "{name:segments}", files.get)
-        if prefix != "/":
-            self._router.add("GET", prefix[:-1], _to_mount(mount))
         return files
 
     def _mount_uploads(self, directory: str) -> None:
@@ -186,6 +197,13 @@ class Site:
             ("OPTIONS", resumable.options),
         ):
             self._router.add(method, UPLOADS + ".uploads/{id}", endpoint)
+
+
+def _router_for(application: Endpoint | None) -> Application:
+    """The application where it takes the mounts; otherwise a router that stands before it."""
+    if isinstance(application, Application) and application.takes_mounts:
+        return application
+    return Application()
 
 
 def _teller(mounted: Sequence[FileServer]) -> Callable[[Place], None]:

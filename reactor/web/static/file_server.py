@@ -25,7 +25,6 @@ from urllib.parse import quote
 
 from reactor.errors import ProtocolError
 from reactor.files.region import FileRegion
-from reactor.limits import Limits
 from reactor.messages.headers import Fields
 from reactor.messages.request import Request
 from reactor.messages.response import Response, plain_response
@@ -42,6 +41,7 @@ from reactor.web.semantics.preconditions import (
 )
 from reactor.web.semantics.ranges import Unsatisfiable
 from reactor.web.static.compressed_cache import STREAMED_BYTES, CompressedCache, stream
+from reactor.web.static.limits import FileLimits
 from reactor.web.static.listing import ListingOptions, list_directory
 from reactor.web.static.open_file_cache import Entry, Key, OpenFileCache
 from reactor.web.static.partial_content import partial_response
@@ -79,7 +79,7 @@ class FileServer(Shared):
     def __init__(
         self,
         mount: Mount,
-        limits: Limits,
+        limits: FileLimits,
         *,
         mounts: int = 1,
         clock: Callable[[], float] = time.monotonic,
@@ -101,7 +101,7 @@ class FileServer(Shared):
             clock=clock,
             prepare=self._prepare,
         )
-        self._compressed = CompressedCache(max(1, limits.coded_bytes // mounts))
+        self._compressed = CompressedCache(max(1, limits.compressed_bytes // mounts))
         self._spa: Key = tuple(mount.spa.split("/")) if mount.spa else ()
         fields = tuple(mount.headers)
         self._representer = Representer(

@@ -10,13 +10,13 @@ from copy import copy
 from dataclasses import replace
 from typing import Any, Final
 
-from reactor.limits import Limits
 from reactor.messages.headers import Fields
 from reactor.messages.request import Request
 from reactor.tasks.operations import sleep
 from reactor.web.endpoint import ResponseOrAwaitable
 from reactor.web.semantics.media_types import media_types
 from reactor.web.static.file_server import FileServer, Mount
+from reactor.web.static.limits import FileLimits
 from reactor.web.storage.safe_path import Root
 
 IDLE_SECONDS: Final = 10.0  # between two searches for idle files
@@ -68,7 +68,7 @@ class StaticFiles:
 
         `mounts` mounts of the server share its limits on open files and on memory.
         """
-        limits = server.limits if server is not None else Limits()
+        limits = FileLimits.of(server.limits) if server is not None else FileLimits()
         self._files = FileServer(self._mount, limits, mounts=mounts)
         if server is not None:
             server.spawn(close_idle([self._files]))

@@ -16,9 +16,9 @@ import logging
 from typing import Final, NamedTuple
 
 from reactor.errors import ProtocolError
-from reactor.limits import Limits
 from reactor.tasks.operations import in_pool
 from reactor.web.storage.disk_errors import WHEN_WRITING, on_disk
+from reactor.web.uploads.limits import UploadLimits
 from reactor.web.uploads.partial_store import PartialStore, PartialUpload, UploadSummary
 from reactor.web.uploads.takeover import Leases
 
@@ -38,7 +38,7 @@ class _Room(NamedTuple):
 class UploadQuota:
     """The uploads of one directory."""
 
-    def __init__(self, uploads: PartialStore, leases: Leases, limits: Limits) -> None:
+    def __init__(self, uploads: PartialStore, leases: Leases, limits: UploadLimits) -> None:
         self.counted = False  # what is on the disk is in here
         self._uploads = uploads
         self._leases = leases

@@ -22,7 +22,6 @@ from typing import Final, Protocol
 from urllib.parse import quote
 
 from reactor.errors import ProtocolError
-from reactor.limits import Limits
 from reactor.messages.body import Body
 from reactor.messages.headers import Headers
 from reactor.messages.request import Request
@@ -46,6 +45,7 @@ from reactor.web.uploads.atomic_file import (
     remove_file,
 )
 from reactor.web.uploads.form_upload import FormFiles
+from reactor.web.uploads.limits import UploadLimits
 
 # What may stand in a path as it is (RFC 3986, section 3.3), and escapes that are there already.
 _PATH: Final = "/%" + SEGMENT_SAFE
@@ -67,7 +67,7 @@ class Receiver:
     def __init__(
         self,
         root: Root,
-        limits: Limits,
+        limits: UploadLimits,
         forget: Callable[[Place], None],
         *,
         uploads: bool = True,

@@ -23,7 +23,6 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from reactor.errors import ProtocolError
-from reactor.limits import Limits
 from reactor.messages.request import Request
 from reactor.messages.response import Response
 from reactor.protocol.grammar import SEGMENT_SAFE
@@ -32,6 +31,7 @@ from reactor.tasks.operations import in_pool
 from reactor.web.semantics.cross_site import refuse_foreign
 from reactor.web.storage.disk_errors import WHEN_WRITING, on_disk
 from reactor.web.storage.safe_path import Place, Root
+from reactor.web.uploads.limits import UploadLimits
 from reactor.web.uploads.metadata import Record
 from reactor.web.uploads.partial_store import (
     UPLOADS_DIRECTORY,
@@ -83,7 +83,7 @@ class ResumableUploads(Shared):
         self,
         root: Root,
         prefix: str,
-        limits: Limits,
+        limits: UploadLimits,
         forget: Callable[[Place], None],
         wall: Callable[[], float] = time.time,
     ) -> None:

@@ -9,9 +9,8 @@ from selectors import EVENT_READ
 
 import pytest
 
-from reactor import Response, Server, sleep
+from reactor import Limits, Response, Server, sleep
 from reactor.http.context import Handler
-from reactor.limits import Limits
 from reactor.loop.reactor import Reactor
 from reactor.loop.scheduler import SLICE
 from reactor.loop.slow_callbacks import SlowCallbacks

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from reactor.limits import Limits
+from reactor import Limits
 from reactor.protocol.chunked import EXTENSION_BYTES, LAST_CHUNK, encode_chunk
 from tests.support.parser_feeder import (
     IDLE,

@@ -22,8 +22,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from reactor import Limits
 from reactor.errors import ProtocolError
-from reactor.limits import Limits
 from reactor.protocol.request_parser import METHODS, RequestParser
 from tests.support.parser_feeder import LIMITS, play, play_all_ways
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
+from reactor import Limits
 from reactor.errors import ProtocolError
-from reactor.limits import Limits
 from reactor.protocol.request_parser import EMPTY_LINES, METHODS, RequestParser
 from tests.support.parser_feeder import (
     AFTER,

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from reactor import Cancelled, Lane, PoolFull, Response, in_pool, sleep
-from reactor.limits import Limits
+from reactor import Cancelled, Lane, Limits, PoolFull, Response, in_pool, sleep
+from reactor.config.options import Unit, rows
 from reactor.messages.request import Request
 from tests.conftest import Running, Serve
 from tests.support.file_limit_cases import FILE_CASES
@@ -589,17 +589,24 @@ def test_every_limit_has_its_test() -> None:
 
 
 def test_every_limit_has_a_unit_and_a_meaning() -> None:
-    for one in fields(Limits):
-        assert one.metadata["meaning"]
-        if isinstance(one.default, float):
-            suffixes = ("_timeout", "_delay", "_rate", "_age", "_idle", "slow_callback")
-            assert one.name.endswith(suffixes), one.name
+    suffixes = {
+        Unit.SECONDS: ("_timeout", "_delay", "_age", "_idle", "slow_callback"),
+        Unit.RATE: ("_rate",),
+        Unit.BYTES: ("_bytes",),
+    }
+    for row in rows(Limits):
+        assert row.meaning
+        assert row.unit is not None
+        found = [unit for unit in suffixes if row.name.endswith(suffixes[unit])]
+        assert found == [row.unit] or (found, row.unit) == ([], Unit.COUNT), row.name
+        assert isinstance(row.default, int if row.unit in (Unit.COUNT, Unit.BYTES) else float)
 
 
 @pytest.mark.parametrize("name", [one.name for one in fields(Limits)])
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), 2**53 + 2])
 def test_a_value_that_is_no_limit_is_refused(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"^{name} must be at least "):
+    bound = "most" if value > 0 else "least"
+    with pytest.raises(ValueError, match=f"^{name} must be at {bound} "):
         Limits(**{name: value})  # type: ignore[arg-type]
 
 

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from handlers.app import make_app
 from reactor import Cancelled, Future, Limits, ProtocolError, Response, Server, in_pool, sleep
 from reactor.messages.request import Request
 from reactor.testing import (
@@ -28,7 +29,6 @@ from reactor.testing import (
 from reactor.testing.exchange import CONTINUE_SECONDS
 from reactor.web.app.application import Application
 from reactor.web.semantics.media_types import media_types
-from reactor.web.site.demo import demo
 from reactor.web.static.file_server import FileServer, Mount
 from reactor.web.uploads.receiver import Receiver
 from tests.conftest import Serve
@@ -528,7 +528,7 @@ def test_what_is_no_text_or_json() -> None:
 
 
 def test_coded_content_is_left_as_it_came() -> None:
-    with Client(demo()) as client:
+    with Client(make_app()) as client:
         answer = client.get("/echo/aaaa", headers={"Accept-Encoding": "gzip"})
         assert answer.headers["content-encoding"] == "gzip"
         assert gzip.decompress(answer.content) == b"aaaa"
@@ -564,7 +564,7 @@ def test_errors_of_the_protocol_are_answers() -> None:
 
 def test_it_answers_as_a_real_server_does(serve: Serve) -> None:
     """Head and body, byte for byte, but for the time of day."""
-    router = demo()
+    router = make_app()
     router.add("GET", "/stream", lambda request: Response(200, iter([b"a", b"bc" * 50_000])))
     router.add("PUT", "/count", count)
     real = serve(router).connect()

@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from reactor.web.site.options import Config, parse_arguments
+from reactor.config.options import rows
+from reactor.web.site.options import TABLES, Config, options_page, parse_arguments
+from tests.support.paths import ROOT
 
 Refusal = Callable[..., str]
 
@@ -34,13 +36,14 @@ def parsed(*arguments: str) -> Config:
     return parse_arguments(arguments)
 
 
-def test_nothing_is_the_demo() -> None:
+def test_nothing_is_the_current_directory() -> None:
     config = parsed()
-    assert (config.directory, config.static, config.application) == (None, (), "")
-    assert (config.types, config.headers, config.cache_control, config.spa) == ((), (), (), "")
-    assert config.listing
-    assert not config.read_only
-    assert not config.allow_delete
+    site = config.site
+    assert (site.directory, site.static, site.application) == (None, (("/", "."),), "")
+    assert (site.types, site.headers, site.cache_control, site.spa) == ((), (), (), "")
+    assert config.site.listing
+    assert config.site.uploads
+    assert not config.site.deletes
 
 
 @pytest.mark.parametrize(
@@ -63,13 +66,20 @@ def test_the_positional(
 ) -> None:
     options = ["--port=1", "--no-listing", "--header=X: y"]
     config = parsed(*options[:place], what, *options[place:])
-    assert config.application == application
-    assert config.static == static
+    assert config.site.application == application
+    assert config.site.static == static
     assert config.serve.port == 1
 
 
 def test_a_positional_that_looks_like_an_option() -> None:
-    assert parsed("--", "-x").static == (("/", "-x"),)
+    assert parsed("--", "-x").site.static == (("/", "-x"),)
+
+
+def test_the_current_directory_is_not_added_to_others() -> None:
+    assert parsed("--static", "/a=1").site.static == (("/a/", "1"),)
+    assert parsed("--directory", "1").site.static == ()
+    assert parsed("a:b").site.static == ()
+    assert parsed("--spa", "index.html", "--health").site.static == (("/", "."),)
 
 
 def test_what_comes_more_than_once() -> None:
@@ -78,10 +88,10 @@ def test_what_comes_more_than_once() -> None:
         *("--header", "X: 1", "--header", "X: 2", "--cache-control", "*=a", "3"),
         *("--cache-control", "*=b"),
     )
-    assert config.static == (("/a/", "1"), ("/a/b/", "2"), ("/", "3"))
-    assert config.types == (("a", "a/b"), ("a", "c/d"))
-    assert config.headers == (("X", "1"), ("X", "2"))
-    assert config.cache_control == (("*", "a"), ("*", "b"))
+    assert config.site.static == (("/a/", "1"), ("/a/b/", "2"), ("/", "3"))
+    assert config.site.types == (("a", "a/b"), ("a", "c/d"))
+    assert config.site.headers == (("X", "1"), ("X", "2"))
+    assert config.site.cache_control == (("*", "a"), ("*", "b"))
 
 
 def test_logs_and_what_operators_ask_for() -> None:
@@ -91,19 +101,19 @@ def test_logs_and_what_operators_ask_for() -> None:
         "common",
         "-",
     )
-    assert not config.health
-    assert not config.metrics
+    assert not config.site.health
+    assert not config.site.metrics
     config = parsed("--health", "--metrics", "--error-log", "e", "--access-log-format", "%(h)s %%")
-    assert config.health
-    assert config.metrics
+    assert config.site.health
+    assert config.site.metrics
     assert (config.serve.access_log_format, config.serve.error_log) == ("%(h)s %%", "e")
 
 
 def test_what_may_be_done() -> None:
-    assert parsed("--allow-delete").allow_delete
+    assert parsed("--allow-delete").site.deletes
     config = parsed("--allow-delete", "--read-only")
-    assert config.read_only
-    assert not config.allow_delete  # read-only is stronger
+    assert not config.site.uploads
+    assert not config.site.deletes  # read-only is stronger
 
 
 @pytest.mark.parametrize(
@@ -115,7 +125,6 @@ def test_what_may_be_done() -> None:
         (["--static", "/files/.uploads/=1", "--directory", "2"], "/files/.uploads/"),
         (["--static", "/files/.uploads/x=1", "--directory", "2"], "/files/.uploads/"),
         (["--static", "/=1", "a:b"], "leaves nothing"),
-        (["--spa", "index.html"], "--spa"),
         (["--spa", "index.html", "--directory", "1"], "--spa"),
         (["--spa", "index.html", "a:b"], "--spa"),
         (["--spa", "/index.html", "x"], "--spa"),
@@ -173,12 +182,29 @@ def test_a_value_that_is_wrong(refusal: Refusal, arguments: list[str], named: st
 
 
 def test_an_application_may_be_reloaded() -> None:
-    assert parsed("--reload", "a:b").reload
-    assert not parsed("a:b").reload
+    assert parsed("--reload", "a:b").site.reload
+    assert not parsed("a:b").site.reload
 
 
 def test_overlapping_prefixes_and_unfinished_uploads_that_are_none() -> None:
     config = parsed("--static", "/files=1", "--static", "/files/.uploads=2", "--static", "/=3")
-    assert [prefix for prefix, _ in config.static] == ["/files/", "/files/.uploads/", "/"]
+    assert [prefix for prefix, _ in config.site.static] == ["/files/", "/files/.uploads/", "/"]
     config = parsed("--static", "/files/more=1", "--directory", "2", "a:b")
-    assert config.application == "a:b"
+    assert config.site.application == "a:b"
+
+
+def test_the_reference_page_is_made_from_the_rows() -> None:
+    """To write it: `python -c "from reactor.web.site.options import options_page as page;
+    print(page(), end='')" > docs/options.md`.
+    """
+    assert (ROOT / "docs/options.md").read_text() == options_page()
+
+
+def test_every_option_stands_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parsed("--help")
+    said = " ".join(capsys.readouterr().out.split())
+    for table in TABLES:
+        for row in rows(table):
+            assert f" {row.flag} {row.metavar}".rstrip() in said
+            assert row.meaning in said

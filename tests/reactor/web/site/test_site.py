@@ -9,11 +9,13 @@ from typing import Any, Protocol
 
 import pytest
 
+from handlers.app import make_app
 from reactor import Future, Limits, Response, Server
 from reactor.messages.request import Request
 from reactor.testing import Client as InProcess
 from reactor.web.app.application import Application
-from reactor.web.site.site import EXPIRY_SECONDS, Site, SiteError, SiteOptions, cache_rules
+from reactor.web.site.options import SiteOptions
+from reactor.web.site.site import EXPIRY_SECONDS, Site, SiteError, cache_rules
 from reactor.web.static.mount import IDLE_SECONDS
 from tests.conftest import Running, Serve
 from tests.support.coroutine_driver import Play, Stage, open_descriptors
@@ -47,7 +49,8 @@ def run(serve: Serve) -> Iterator[Run]:
     running: list[tuple[Running, Site]] = []
 
     def run_one(**plan: Any) -> Running:
-        site = Site(SiteOptions(**plan), Limits())
+        application = plan.pop("application", None)
+        site = Site(SiteOptions(**plan), Limits(), application)
         running.append((serve(site.handler), site))
         return running[-1][0]
 
@@ -71,21 +74,33 @@ def from_application(answer: RawResponse) -> bool:
     return answer.status == 200 and answer.body.startswith(b"app: ")
 
 
-# --- the demo ------------------------------------------------------------------------------------
+# --- an application that takes mounts ------------------------------------------------------------
 
 
-def test_without_anything_there_is_the_demo_and_no_files(start: Start) -> None:
-    client = start()
+def test_without_anything_there_is_the_application_and_no_files(start: Start) -> None:
+    client = start(application=make_app())
     assert client.ask("/").status == 200
     assert client.ask("/echo/x").body == b"x"
     for path in ("/files", "/files/", "/files/x"):
         for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS"):
             assert client.ask(path, method=method, body=b"x").status == 404
-            client = start()  # what is refused with its body unread ends a connection
+            client = start(
+                application=make_app()
+            )  # what is refused with its body unread ends a connection
 
 
-def test_files_beside_the_demo(start: Start, folder: Path) -> None:
-    client = start(directory=str(folder))
+def test_files_are_routes_of_an_application_that_takes_them(start: Start, folder: Path) -> None:
+    client = start(directory=str(folder), application=make_app())
+    allowed = client.ask("*", method="OPTIONS").get("allow")
+    assert set((allowed or "").split(", ")) == {
+        "GET",
+        "HEAD",
+        "OPTIONS",
+        "POST",
+        "PUT",
+        "PATCH",
+        "DELETE",
+    }
     assert client.ask("/echo/x").body == b"x"
     assert client.ask("/files/hello.txt").body == b"hello"
     assert client.ask("/files/nothing").status == 404
@@ -96,7 +111,7 @@ def test_files_beside_the_demo(start: Start, folder: Path) -> None:
     assert client.ask("/files/new").body == b"newer"
 
 
-def test_a_static_mount_replaces_the_demo(start: Start, folder: Path) -> None:
+def test_nothing_stands_beside_a_static_mount(start: Start, folder: Path) -> None:
     client = start(static=[("/x/", str(folder))])
     for path in ("/", "/echo/x", "/user-agent", "/files/", "/files/hello.txt"):
         assert client.ask(path).status == 404
@@ -329,7 +344,9 @@ def test_folders_without_a_listing(start: Start, folder: Path) -> None:
 def test_a_directory_that_cannot_be_used(folder: Path, name: str, option: str) -> None:
     directory = str(folder / name) if name else ""
     plan = (
-        SiteOptions(directory) if option == "directory" else SiteOptions(static=[("/", directory)])
+        SiteOptions(directory=directory)
+        if option == "directory"
+        else SiteOptions(static=[("/s/", directory)])
     )
     with pytest.raises(SiteError) as caught:
         Site(plan, Limits())
@@ -347,7 +364,7 @@ def test_a_page_that_is_not_there(folder: Path, name: str) -> None:
 
 
 def test_an_application_alone_is_the_handler() -> None:
-    assert Site(SiteOptions(application=echo), Limits()).handler is echo
+    assert Site(SiteOptions(), Limits(), echo).handler is echo
 
 
 @pytest.mark.parametrize("mounts", [[], ["/assets/"]])
@@ -477,7 +494,7 @@ def upkeep(site: Site, count: int) -> list[list[float]]:
 def test_the_upkeep_of_uploads(folder: Path) -> None:
     left = folder / f"sub/.{'0' * 16}.part"
     left.write_bytes(b"half")
-    naps = upkeep(Site(SiteOptions(str(folder)), Limits()), 3)
+    naps = upkeep(Site(SiteOptions(directory=str(folder)), Limits()), 3)
     assert naps == [[IDLE_SECONDS] * 3, [], [EXPIRY_SECONDS] * 3]
     assert not left.exists()
 
@@ -486,13 +503,19 @@ def test_what_may_not_be_changed_is_not_tidied_up(folder: Path) -> None:
     left = folder / f"sub/.{'0' * 16}.part"
     left.write_bytes(b"half")
     assert upkeep(Site(SiteOptions(), Limits()), 1) == []
-    for plan in (SiteOptions(str(folder), uploads=False), SiteOptions(static=[("/", str(folder))])):
+    for plan in (
+        SiteOptions(directory=str(folder), uploads=False),
+        SiteOptions(static=[("/", str(folder))]),
+    ):
         assert upkeep(Site(plan, Limits()), 2) == [[IDLE_SECONDS] * 2]
     assert left.exists()
 
 
 def test_files_that_nobody_asks_for_are_closed(serve: Serve, folder: Path) -> None:
-    site = Site(SiteOptions(str(folder), [("/s/", str(folder))]), Limits(open_file_idle=0.001))
+    site = Site(
+        SiteOptions(directory=str(folder), static=[("/s/", str(folder))]),
+        Limits(open_file_idle=0.001),
+    )
     client = serve(site.handler).connect()
     hello = str(folder / "hello.txt")
     for path in ("/s/hello.txt", "/files/hello.txt"):
@@ -511,9 +534,9 @@ def test_debugging_is_for_applications() -> None:
     def fails(request: Request) -> Response:
         raise ZeroDivisionError
 
-    site = Site(SiteOptions(application=app, debug=True), Limits())
+    site = Site(SiteOptions(debug=True), Limits(), app)
     with InProcess(site.handler, raise_server_exceptions=False) as client:
         answer = client.get("/", headers={"Accept": "text/html"})
         assert (answer.status, "ZeroDivisionError" in answer.text) == (500, True)
     with pytest.raises(SiteError, match="--debug"):
-        Site(SiteOptions(application=lambda request: Response(200), debug=True), Limits())
+        Site(SiteOptions(debug=True), Limits(), lambda request: Response(200))

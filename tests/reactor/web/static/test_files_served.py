@@ -28,7 +28,8 @@ from reactor import Limits, Response, http_date
 from reactor.files.file import WINDOW_BYTES
 from reactor.web.app.application import Application
 from reactor.web.semantics.media_types import media_types
-from reactor.web.site.site import Site, SiteOptions
+from reactor.web.site.options import SiteOptions
+from reactor.web.site.site import Site
 from reactor.web.static import open_file_cache
 from reactor.web.static.compressed_cache import STREAMED_BYTES
 from reactor.web.static.file_server import FileServer, Mount

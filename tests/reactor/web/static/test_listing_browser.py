@@ -17,7 +17,8 @@ from reactor import Limits, ProtocolError, Response
 from reactor.messages.request import Request
 from reactor.web.app.application import Application
 from reactor.web.endpoint import ResponseOrAwaitable
-from reactor.web.site.site import Site, SiteOptions
+from reactor.web.site.options import SiteOptions
+from reactor.web.site.site import Site
 from reactor.web.static.listing import ListingOptions, list_directory
 from reactor.web.storage.safe_path import Root
 from reactor.web.uploads.receiver import Receiver

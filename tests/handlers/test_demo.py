@@ -6,9 +6,9 @@ from urllib.parse import quote
 
 import pytest
 
+from handlers.app import make_app
 from reactor import Lane
 from reactor.web.compression.encoders import MADE
-from reactor.web.site.demo import demo
 from tests.conftest import Serve
 from tests.support.raw_client import Client, RawResponse
 from tests.support.zstd_double import decode
@@ -16,38 +16,38 @@ from tests.support.zstd_double import decode
 
 @pytest.fixture
 def client(serve: Serve) -> Client:
-    return serve(demo()).connect()
+    return serve(make_app()).connect()
 
 
-def assert_error(answer: RawResponse, status: int) -> None:
+def assert_error(response: RawResponse, status: int) -> None:
     """A sentence in plain text."""
-    assert answer.status == status
-    assert answer.get("content-type") == "text/plain; charset=utf-8"
-    assert answer.get("content-length") == str(len(answer.body))
-    assert answer.body.endswith(b".\n")
+    assert response.status == status
+    assert response.get("content-type") == "text/plain; charset=utf-8"
+    assert response.get("content-length") == str(len(response.body))
+    assert response.body.endswith(b".\n")
 
 
 def test_the_landing_page(client: Client) -> None:
-    answer = client.ask("/")
-    assert answer.status == 200
-    assert answer.get("content-type") == "text/html; charset=utf-8"
-    assert answer.get("content-length") == str(len(answer.body))
-    assert answer.body.lstrip().lower().startswith(b"<!doctype html>")
-    assert client.ask("/?any=query").body == answer.body
+    response = client.ask("/")
+    assert response.status == 200
+    assert response.get("content-type") == "text/html; charset=utf-8"
+    assert response.get("content-length") == str(len(response.body))
+    assert response.body.lstrip().lower().startswith(b"<!doctype html>")
+    assert client.ask("/?any=query").body == response.body
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_the_landing_page_coded(client: Client, method: str) -> None:
+def test_the_landing_page_encoded(client: Client, method: str) -> None:
     plain = client.ask("/")
     assert plain.get("vary") == "Accept-Encoding"
     assert plain.get("content-encoding") is None
-    answer = client.ask("/", "Accept-Encoding: gzip", method=method)
-    assert answer.get("vary") == "Accept-Encoding"
-    assert answer.get("content-encoding") == "gzip"
-    assert answer.get("content-type") == plain.get("content-type")
-    assert int(answer.get("content-length") or 0) < len(plain.body)
+    response = client.ask("/", "Accept-Encoding: gzip", method=method)
+    assert response.get("vary") == "Accept-Encoding"
+    assert response.get("content-encoding") == "gzip"
+    assert response.get("content-type") == plain.get("content-type")
+    assert int(response.get("content-length") or 0) < len(plain.body)
     if method == "GET":
-        assert gzip.decompress(answer.body) == plain.body
+        assert gzip.decompress(response.body) == plain.body
 
 
 # --- echo ----------------------------------------------------------------------------------------
@@ -80,14 +80,14 @@ ECHOES = [
 
 @pytest.mark.parametrize(("path", "text"), ECHOES)
 def test_echo(client: Client, path: str, text: str) -> None:
-    answer = client.ask(f"/echo/{path}")
-    assert answer.status == 200
-    assert answer.get("content-type") == "text/plain"
-    assert answer.get("content-encoding") is None
-    assert answer.get("content-length") == str(len(text.encode()))
-    assert answer.get("x-injected") is None
-    assert answer.get("x-content-type-options") == "nosniff"
-    assert answer.body == text.encode()
+    response = client.ask(f"/echo/{path}")
+    assert response.status == 200
+    assert response.get("content-type") == "text/plain"
+    assert response.get("content-encoding") is None
+    assert response.get("content-length") == str(len(text.encode()))
+    assert response.get("x-injected") is None
+    assert response.get("x-content-type-options") == "nosniff"
+    assert response.body == text.encode()
 
 
 def test_echo_of_every_byte_in_segments(client: Client) -> None:
@@ -104,7 +104,7 @@ def test_a_bad_escape_is_400(client: Client, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["%ff", "%C3", "%C3/%A9", "%ED%A0%80", "%C0%AF", "%F5%80%80%80"])
-def test_what_is_no_utf_8_is_400(client: Client, path: str) -> None:
+def test_a_path_that_is_no_utf_8_is_400(client: Client, path: str) -> None:
     """Each segment is decoded by itself: a character does not reach over a slash."""
     assert_error(client.ask(f"/echo/{path}"), 400)
 
@@ -143,25 +143,25 @@ REFUSED = "406"
     ],
 )
 @pytest.mark.parametrize("text", ["x", "", "y" * 5000])
-def test_coded_whenever_that_is_accepted_however_short(
+def test_encoded_whenever_that_is_accepted_however_short(
     client: Client, accepts: str, coding: str | None, text: str
 ) -> None:
-    answer = client.ask(f"/echo/{text}", f"Accept-Encoding: {accepts}")
+    response = client.ask(f"/echo/{text}", f"Accept-Encoding: {accepts}")
     if coding is REFUSED:
-        assert_error(answer, 406)
+        assert_error(response, 406)
         return
-    assert answer.status == 200
-    assert answer.get("content-type") == "text/plain"
-    assert answer.get("vary") == "Accept-Encoding"
-    assert answer.get("content-length") == str(len(answer.body))
-    assert answer.get("content-encoding") == coding
-    body = answer.body if coding is PLAIN else decode(answer.body, coding)
+    assert response.status == 200
+    assert response.get("content-type") == "text/plain"
+    assert response.get("vary") == "Accept-Encoding"
+    assert response.get("content-length") == str(len(response.body))
+    assert response.get("content-encoding") == coding
+    body = response.body if coding is PLAIN else decode(response.body, coding)
     assert body == text.encode()
 
 
 def test_accept_encoding_over_several_lines(client: Client) -> None:
-    answer = client.ask("/echo/x", "Accept-Encoding: br", "Accept-Encoding: gzip")
-    assert answer.get("content-encoding") == "gzip"
+    response = client.ask("/echo/x", "Accept-Encoding: br", "Accept-Encoding: gzip")
+    assert response.get("content-encoding") == "gzip"
 
 
 # --- user-agent ----------------------------------------------------------------------------------
@@ -181,11 +181,11 @@ def test_accept_encoding_over_several_lines(client: Client) -> None:
     ],
 )
 def test_user_agent(client: Client, fields: tuple[str, ...], body: bytes) -> None:
-    answer = client.ask("/user-agent", *fields)
-    assert answer.status == 200
-    assert answer.get("content-type") == "text/plain"
-    assert answer.get("content-length") == str(len(body))
-    assert answer.body == body
+    response = client.ask("/user-agent", *fields)
+    assert response.status == 200
+    assert response.get("content-type") == "text/plain"
+    assert response.get("content-length") == str(len(body))
+    assert response.body == body
 
 
 # --- everything else -----------------------------------------------------------------------------
@@ -224,12 +224,12 @@ def test_another_method_is_405_and_options_says_which(
 ) -> None:
     for method in ("POST", "PUT", "DELETE", "PATCH", "TRACE"):
         if method not in allowed:
-            answer = client.ask(path, method=method)
-            assert_error(answer, 405)
-            assert answer.get("allow") == allowed
-    answer = client.ask(path, method="OPTIONS")
-    assert answer.status == 204
-    assert answer.get("allow") == allowed
+            response = client.ask(path, method=method)
+            assert_error(response, 405)
+            assert response.get("allow") == allowed
+    response = client.ask(path, method="OPTIONS")
+    assert response.status == 204
+    assert response.get("allow") == allowed
 
 
 def test_another_method_on_an_unknown_path_is_404(client: Client) -> None:
@@ -238,17 +238,17 @@ def test_another_method_on_an_unknown_path_is_404(client: Client) -> None:
 
 
 def test_options_of_the_whole_server(client: Client) -> None:
-    answer = client.ask("*", method="OPTIONS")
-    assert answer.status == 204
-    allow = answer.get("allow") or ""
+    response = client.ask("*", method="OPTIONS")
+    assert response.status == 204
+    allow = response.get("allow") or ""
     assert set(allow.split(", ")) == {"GET", "HEAD", "OPTIONS"}
 
 
 @pytest.mark.parametrize("method", ["BREW", "get", "CONNECT", "X", "GETT"])
 def test_an_unknown_method_is_501(client: Client, method: str) -> None:
-    answer = client.ask("/", method=method)
-    assert_error(answer, 501)
-    assert answer.get("connection") == "close"
+    response = client.ask("/", method=method)
+    assert_error(response, 501)
+    assert response.get("connection") == "close"
 
 
 @pytest.mark.parametrize("path", ["/", "/echo/x", "/echo/", "/user-agent"])
@@ -266,26 +266,26 @@ def test_an_absolute_target(client: Client) -> None:
 
 
 def test_a_get_with_a_body_is_a_get(client: Client) -> None:
-    answer = client.ask("/echo/x", body=b"who knows why")
-    assert answer.body == b"x"
+    response = client.ask("/echo/x", body=b"who knows why")
+    assert response.body == b"x"
     assert client.ask("/echo/y").body == b"y"
 
 
 def test_a_long_text_is_compressed_on_a_thread_and_not_at_all_when_the_pool_is_full(
     serve: Serve,
 ) -> None:
-    running = serve(demo(), pool_jobs=1, pool_threads=1)
+    running = serve(make_app(), pool_jobs=1, pool_threads=1)
     text = "ab" * 3000
-    answer = running.connect().ask(f"/echo/{text}", "Accept-Encoding: gzip")
-    assert answer.get("content-encoding") == "gzip"
-    assert gzip.decompress(answer.body) == text.encode()
+    response = running.connect().ask(f"/echo/{text}", "Accept-Encoding: gzip")
+    assert response.get("content-encoding") == "gzip"
+    assert gzip.decompress(response.body) == text.encode()
     hold = threading.Event()
     pool = running.server.pool
     running.call(lambda: pool.submit(Lane.FILES, hold.wait, 20))
     running.wait_until(lambda: pool._queued() == 0)  # the only thread has it
     running.call(lambda: pool.submit(Lane.FILES, hold.wait, 20))
-    answer = running.connect().ask(f"/echo/{text}", "Accept-Encoding: gzip")
+    response = running.connect().ask(f"/echo/{text}", "Accept-Encoding: gzip")
     hold.set()
-    assert answer.get("content-encoding") is None
-    assert answer.get("vary") == "Accept-Encoding"
-    assert answer.body == text.encode()
+    assert response.get("content-encoding") is None
+    assert response.get("vary") == "Accept-Encoding"
+    assert response.body == text.encode()
