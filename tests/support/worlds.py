@@ -23,6 +23,10 @@ GET = b"GET / HTTP/1.1\r\nHost: sim\r\n\r\n"
 SMALL_BUFFERS = (65536, 65536, 4096, 4096)
 
 
+def post(length: int, fields: bytes = b"") -> bytes:
+    return b"POST / HTTP/1.1\r\nHost: sim\r\n%bContent-Length: %d\r\n\r\n" % (fields, length)
+
+
 class Clock:
     """A clock that the test moves."""
 

@@ -1,4 +1,4 @@
-"""Bodies on their way: what is at hand, parts in their order, frames, and holds that are let go."""
+"""Bodies of responses on their way: responses at hand, parts in order, frames, released files."""
 
 from typing import Any, cast
 
@@ -33,7 +33,7 @@ def outgoing(
 
 
 def taken(piece: Piece) -> bytes:
-    """The bytes of a piece that is sent, and it is let go."""
+    """The bytes of a piece that is sent; the piece is released."""
     if not isinstance(piece, FileRegion):
         return bytes(piece)
     file = cast(SimFile, piece.file)
@@ -68,12 +68,12 @@ def pulled(body: ResponseBodyStream) -> list[bytes]:
         (0, JOIN_BYTES + 1, 2),
         (7, LONGEST_AT_HAND, 2),
         (0, LONGEST_AT_HAND + 1, 0),
-        (WINDOW_BYTES - 10, 20, 1),  # short ones are copied, from wherever
+        (WINDOW_BYTES - 10, 20, 1),  # a short one is copied, from any place
         (WINDOW_BYTES - 100_000, 100_000, 2),
-        (WINDOW_BYTES - 99_999, 100_000, 2),  # of two windows
+        (WINDOW_BYTES - 99_999, 100_000, 2),  # in two windows
     ],
 )
-def test_what_is_in_memory_and_not_long_is_at_hand(offset: int, length: int, count: int) -> None:
+def test_a_body_in_memory_that_is_not_long_is_at_hand(offset: int, length: int, count: int) -> None:
     file = sim_file()
     pieces = at_hand(b"head", FileRegion(file.hold(), offset, length), RUNTIME)
     assert len(pieces) == count
@@ -85,7 +85,7 @@ def test_what_is_in_memory_and_not_long_is_at_hand(offset: int, length: int, cou
 
 @pytest.mark.parametrize("length", [1, JOIN_BYTES, JOIN_BYTES + 1, LONGEST_AT_HAND])
 @pytest.mark.parametrize("why", ["cold", "shorter"])
-def test_what_is_not_in_memory_is_not_at_hand(length: int, why: str) -> None:
+def test_a_body_that_is_not_in_memory_is_not_at_hand(length: int, why: str) -> None:
     file = sim_file(1.0 if why == "cold" else 0.0)
     if why == "shorter":
         file.shrink(length - 1)
@@ -94,8 +94,8 @@ def test_what_is_not_in_memory_is_not_at_hand(length: int, why: str) -> None:
     assert (file.holders, region.offset, region.length) == (2, 0, length), "it is to be pulled"
 
 
-def test_what_is_at_hand_is_nobody_elses_a_moment_later() -> None:
-    """All looks go to the same memory."""
+def test_bytes_at_hand_do_not_change_a_moment_later() -> None:
+    """All files are read into the same memory."""
     one, other = sim_file(), sim_file()
     first = at_hand(b"", FileRegion(one, 0, 100), RUNTIME)
     at_hand(b"", FileRegion(other, 100, 100), RUNTIME)
@@ -107,7 +107,7 @@ def test_what_is_at_hand_is_nobody_elses_a_moment_later() -> None:
 
 @st.composite
 def stretches(draw: st.DrawFn) -> list[bytes | tuple[int, int]]:
-    """Pieces of Parts: bytes, or (offset, length) of the file."""
+    """Pieces of a MultiRegion: bytes, or (offset, length) of the file."""
     length = st.sampled_from([0, 1, 100, JOIN_BYTES, JOIN_BYTES + 1, 300_000])
     offset = st.sampled_from([0, 1, 5000, WINDOW_BYTES - 70_000, WINDOW_BYTES - 1, WINDOW_BYTES])
     return draw(st.lists(st.one_of(st.binary(max_size=5), st.tuples(offset, length)), max_size=8))

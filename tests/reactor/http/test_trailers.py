@@ -1,4 +1,4 @@
-"""Fields behind a body: who gets them, which may come there, and what is cut where they cannot.
+"""Trailers: the clients that get them, the fields that may come there, and bodies that are cut.
 
 The bytes are read by h11, whole and one by one, and by this project's own decoder.
 """
@@ -39,7 +39,7 @@ def _simulated() -> Iterator[None]:
 
 
 def read_with_h11(data: bytes, step: int) -> tuple[Any, bytes, list[tuple[bytes, bytes]]]:
-    """Head, body and trailers of one answer to a GET, fed `step` bytes at a time."""
+    """Head, body and trailers of one response to a GET, fed `step` bytes at a time."""
     client = h11.Connection(h11.CLIENT)
     client.send(h11.Request(method="GET", target="/", headers=[("Host", "x")]))
     client.send(h11.EndOfMessage())
@@ -58,8 +58,8 @@ def read_with_h11(data: bytes, step: int) -> tuple[Any, bytes, list[tuple[bytes,
     raise AssertionError("no end")
 
 
-def answer_to(handler: Callable[[Request], Response], *fields: str, **options: Any) -> World:
-    """A world in which one client has asked, and `received` what it got."""
+def exchange(handler: Callable[[Request], Response], *fields: str, **options: Any) -> World:
+    """A world in which one client has sent a request; `received` is what it got."""
     world = World(handler)
     client = world.client(request_bytes("/", *fields, **options))
     world.run(1)
@@ -100,10 +100,10 @@ LATIN = st.characters(max_codepoint=255, exclude_categories=["Cc"]) | st.just("\
     ),
     pieces=st.lists(st.binary(min_size=1, max_size=20), max_size=3),
 )
-def test_what_is_encoded_is_read_by_us_whole_and_byte_by_byte(
+def test_encoded_trailers_are_read_by_us_whole_and_byte_by_byte(
     fields: list[tuple[str, str]], pieces: list[bytes]
 ) -> None:
-    """Our decoder checks trailers and drops them, and nothing that follows is a part of them."""
+    """Our decoder checks trailers and drops them, and takes no byte that follows."""
     data = POST + b"".join(map(encode_chunk, pieces)) + last_chunk(encode_trailers(fields))
     for outcome in (play([data]), play(data[at : at + 1] for at in range(len(data)))):
         assert outcome.ending == IDLE
@@ -137,21 +137,21 @@ WRONG: list[Any] = [
 
 
 @pytest.mark.parametrize("field", [*((name, "x") for name in FORBIDDEN), *WRONG])
-def test_what_is_no_trailer(field: Any) -> None:
+def test_fields_that_are_no_trailers(field: Any) -> None:
     with pytest.raises(ResponseError):
         encode_trailers([("X-Good", "1"), field])
     with pytest.raises(ResponseError):
         encode_trailers([field])
 
 
-def test_what_is_no_list_of_fields() -> None:
+def test_trailers_are_a_list_of_fields() -> None:
     for wrong in (None, 7, [7], "X"):
         with pytest.raises(ResponseError):
             encode_trailers(wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["Repr-Digest", "Content-Digest", "ETag", "Server-Timing", "X"])
-def test_what_is_one(name: str) -> None:
+def test_fields_that_are_trailers(name: str) -> None:
     assert encode_trailers([(name, "v")]) == f"{name}: v\r\n".encode()
 
 
@@ -171,7 +171,7 @@ def test_what_is_one(name: str) -> None:
         ("chunked", False),
     ],
 )
-def test_who_wants_trailers(value: str, wanted: bool) -> None:
+def test_clients_that_accept_trailers(value: str, wanted: bool) -> None:
     request = make_request("GET", "/", te=value)
     assert takes_trailers(request, trailed()) is wanted
     assert not takes_trailers(request, iter([b"x"]))
@@ -203,7 +203,7 @@ def pull_all(body: ResponseBodyStream) -> bytes:
 
 @pytest.mark.parametrize("chunked", [True, False])
 @pytest.mark.parametrize("wanted", [True, False])
-def test_trailers_are_asked_for_at_the_end_and_only_where_they_are_sent(
+def test_trailers_are_made_at_the_end_and_only_where_they_are_sent(
     chunked: bool, wanted: bool
 ) -> None:
     asked: list[int] = []
@@ -242,7 +242,7 @@ def head_of(body: Trailed, method: str = "GET", minor: int = 1, te: str = "") ->
     return encode_head(b"HTTP/1.1 200 OK\r\n", request, Response(200, body), True)[0]
 
 
-def test_names_are_announced_to_who_gets_them() -> None:
+def test_names_are_announced_to_clients_that_get_the_fields() -> None:
     line = b"Trailer: Repr-Digest, X-Count\r\n"
     assert line in head_of(trailed(), te="trailers")
     for head in (
@@ -277,7 +277,7 @@ def test_h11_reads_them(step: int, is_async: bool, pieces: Sequence[bytes]) -> N
         body = late(pieces) if is_async else iter(pieces)
         return Response(200, Trailed(body, lambda: FIELDS, announce=["Repr-Digest", "X-Count"]))
 
-    world = answer_to(handler, "TE: trailers", "Connection: TE")
+    world = exchange(handler, "TE: trailers", "Connection: TE")
     head, body, trailers = read_with_h11(received(world), step)
     assert body == b"".join(pieces)
     assert trailers == [(b"repr-digest", b"sha-256=:abc=:"), (b"x-count", b"2")]
@@ -285,7 +285,7 @@ def test_h11_reads_them(step: int, is_async: bool, pieces: Sequence[bytes]) -> N
 
 
 @pytest.mark.parametrize("way", ["no TE", "1.0", "length", "HEAD", "304"])
-def test_who_cannot_take_them_gets_the_body_alone(way: str) -> None:
+def test_other_clients_get_the_body_alone(way: str) -> None:
     closed: list[bool] = []
 
     def pieces() -> Iterator[bytes]:
@@ -296,7 +296,7 @@ def test_who_cannot_take_them_gets_the_body_alone(way: str) -> None:
             closed.append(True)
 
     def never() -> Fields:
-        raise AssertionError("nobody takes them")
+        raise AssertionError("no client takes them")
 
     def handler(request: Request) -> Response:
         fields = [("Content-Length", "6")] if way == "length" else []
@@ -304,7 +304,7 @@ def test_who_cannot_take_them_gets_the_body_alone(way: str) -> None:
         return Response(304 if way == "304" else 200, Trailed(body, never, announce=["X"]), fields)
 
     options = {"1.0": {"version": "1.0"}, "HEAD": {"method": "HEAD"}}.get(way, {})
-    world = answer_to(handler, *(() if way == "no TE" else ("TE: trailers",)), **options)
+    world = exchange(handler, *(() if way == "no TE" else ("TE: trailers",)), **options)
     head, _, body = received(world).partition(b"\r\n\r\n")
     assert b"trailer" not in head.lower()
     expected = {"no TE": b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n", "HEAD": b"", "304": b""}
@@ -336,7 +336,7 @@ def test_a_body_whose_trailers_fail_is_cut_and_looks_cut(
     trailers: Callable[[], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.ERROR)
-    world = answer_to(
+    world = exchange(
         lambda request: Response(200, Trailed(iter([b"one"]), trailers)), "TE: trailers"
     )
     assert received(world).endswith(b"3\r\none\r\n") or not received(world)
@@ -346,14 +346,14 @@ def test_a_body_whose_trailers_fail_is_cut_and_looks_cut(
 
 
 def test_a_name_that_cannot_be_announced_is_500() -> None:
-    world = answer_to(
+    world = exchange(
         lambda request: Response(200, Trailed(iter([b"one"]), lambda: (), announce=["Host"])),
         "TE: trailers",
     )
     assert received(world).startswith(b"HTTP/1.1 500 ")
 
 
-def test_a_compressed_body_keeps_those_that_do_not_speak_of_its_bytes() -> None:
+def test_a_compressed_body_keeps_trailers_that_do_not_describe_its_bytes() -> None:
     fields = [*FIELDS, ("Content-Digest", "sha-256=:abc=:"), ("ETag", '"x"')]
 
     def handler(request: Request) -> Any:
@@ -361,11 +361,11 @@ def test_a_compressed_body_keeps_those_that_do_not_speak_of_its_bytes() -> None:
         body = Trailed(iter([b"one " * 500, b"two"]), lambda: fields, announce=names)
         return compress(request, Response(200, body, [("Content-Type", "text/plain")]))
 
-    world = answer_to(handler, "TE: trailers", "Accept-Encoding: gzip")
+    world = exchange(handler, "TE: trailers", "Accept-Encoding: gzip")
     head, body, trailers = read_with_h11(received(world), 100_000)
     assert (b"content-encoding", b"gzip") in list(head.headers)
     assert (b"trailer", b"X-Count") in list(head.headers)
     assert decode(body, "gzip") == b"one " * 500 + b"two"
     assert trailers == [(b"x-count", b"2")]
-    world = answer_to(handler, "TE: trailers")
+    world = exchange(handler, "TE: trailers")
     assert len(read_with_h11(received(world), 100_000)[2]) == 4
