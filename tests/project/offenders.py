@@ -96,7 +96,6 @@ LANGUAGE: Final = frozenset[str](
         "tests/loadtest/",
         "tests/project/",
         "tests/reactor/config/",
-        "tests/reactor/http/",
         "tests/reactor/loop/",
         "tests/reactor/net/",
         "tests/reactor/process/",
