@@ -4,7 +4,8 @@
     sockets     TCP: windows, FIN, reset, a listener
     selector    readiness; spins and lost wake-ups
     disk        files that are cold, shrink or fail, and threads that take time
-    client      the other side, and its own understanding of answers
+    response_parser  from bytes to responses, as a client has to read them
+    client      the other side of a connection
     invariants  what is true after every turn, and at rest
     world       all of it put together around a Server
     swimlane    the trace, to be read
@@ -17,13 +18,23 @@ here but in tests/.
 from reactor.simulator.client import SimClient, SimResponse, parse_responses
 from reactor.simulator.disk import SimFile, SimPool
 from reactor.simulator.network import Script, SimNetwork, Violation
+from reactor.simulator.response_parser import (
+    BadResponse,
+    IncompleteResponse,
+    ResponseHead,
+    ResponseParser,
+)
 from reactor.simulator.selector import SimSelector
 from reactor.simulator.sockets import SimListener, SimSocket
 from reactor.simulator.swimlane import swimlanes
 from reactor.simulator.world import Faults, SimReactor, SimTransport, SimWorld, simulation
 
 __all__ = [
+    "BadResponse",
     "Faults",
+    "IncompleteResponse",
+    "ResponseHead",
+    "ResponseParser",
     "Script",
     "SimClient",
     "SimFile",

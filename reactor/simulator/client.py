@@ -4,11 +4,12 @@ The answers are read by code that shares nothing with the server's, and that tel
 apart: an answer that is whole, one that is visibly cut, and one that was never begun.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from reactor.simulator.network import Action, Script, SimNetwork
+from reactor.simulator.response_parser import IncompleteResponse, ResponseHead, ResponseParser
 from reactor.simulator.sockets import LATENCY, SimListener, SimSocket
 
 BUFFERS: Final = (65536, 65536, 65536, 65536)
@@ -137,69 +138,54 @@ class SimClient:
 
 
 def parse_responses(data: bytes, methods: Sequence[str], closed: bool) -> list[SimResponse]:
-    """The answers in `data`, the last one perhaps cut; a cut head is an answer with status 0."""
+    """The final responses in `data`, the last one perhaps cut.
+
+    Interim responses are left out; a head that is cut is a response with status 0. `closed`: a
+    FIN has come, which ends a body without a length. Raises ValueError for what is no HTTP/1.1.
+    """
     responses: list[SimResponse] = []
     while data:
-        head, blank, rest = data.partition(b"\r\n\r\n")
-        if not blank:
-            responses.append(SimResponse(0, {}))
-            break
-        answer = _parse_head(head.decode("latin-1"))
-        if 100 <= answer.status <= 199:
-            data = rest
-            continue
         method = methods[len(responses)] if len(responses) < len(methods) else "GET"
-        data = _take_body(answer, method, rest, closed)
-        responses.append(answer)
-        if not answer.whole:
+        parser = ResponseParser(method)
+        parser.feed(data)
+        if (head := _final_head(parser)) is None:
+            if parser.surplus:
+                responses.append(SimResponse(0, {}))
             break
+        response = SimResponse(head.status, _single_fields(head))
+        if closed:
+            parser.feed_end("fin")
+        response.body = b"".join(_pieces(parser))
+        response.whole = parser.complete
+        responses.append(response)
+        if not response.whole:
+            break
+        data = data[len(data) - parser.surplus :]
     return responses
 
 
-def _parse_head(head: str) -> SimResponse:
-    first, *lines = head.split("\r\n")
-    version, status, _ = first.split(" ", 2)
-    if version != "HTTP/1.1" or not status.isdigit():
-        raise ValueError(f"not a status line: {first!r}")
+def _final_head(parser: ResponseParser) -> ResponseHead | None:
+    while (head := parser.next_head()) is not None and 100 <= head.status <= 199:
+        pass
+    return head
+
+
+def _single_fields(head: ResponseHead) -> dict[str, str]:
+    """The fields by their names in lower case, none of which may come twice."""
+    if head.minor != 1:
+        raise ValueError(f"HTTP/1.{head.minor} in a response to HTTP/1.1")
     fields: dict[str, str] = {}
-    for line in lines:
-        name, _, value = line.partition(": ")
+    for name, value in head.headers.fields():
         if name.lower() in fields:
-            raise ValueError(f"twice: {name}")
+            raise ValueError(f"the field {name} comes twice")
         fields[name.lower()] = value
-    return SimResponse(int(status), fields)
+    return fields
 
 
-def _take_body(answer: SimResponse, method: str, data: bytes, closed: bool) -> bytes:
-    """Fill in the body; what is left of `data`."""
-    if method == "HEAD" or answer.status in (204, 304):
-        answer.whole = True
-        return data
-    if answer.fields.get("transfer-encoding") == "chunked":
-        return _take_chunks(answer, data)
-    length = answer.fields.get("content-length")
-    if length is None:
-        answer.body = data
-        answer.whole = closed
-        return b""
-    answer.body = data[: int(length)]
-    answer.whole = len(answer.body) == int(length)
-    return data[int(length) :]
-
-
-def _take_chunks(answer: SimResponse, data: bytes) -> bytes:
-    pieces = []
-    while True:
-        line, end, rest = data.partition(b"\r\n")
-        size = int(line, 16) if end else 0
-        piece = rest[:size]
-        pieces.append(piece)
-        answer.body = b"".join(pieces)
-        if not end or len(rest) < size + 2:
-            return b""
-        if rest[size : size + 2] != b"\r\n":
-            raise ValueError("a chunk is not as long as its size says")
-        data = rest[size + 2 :]
-        if size == 0:
-            answer.whole = True
-            return data
+def _pieces(parser: ResponseParser) -> Iterator[bytes]:
+    """The pieces of a body, as far as they are there."""
+    try:
+        while piece := parser.next_piece():
+            yield piece
+    except IncompleteResponse:
+        pass  # it is as long as it is, and not whole

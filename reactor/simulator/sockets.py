@@ -12,12 +12,22 @@ import errno
 import socket
 import sys
 from collections import deque
-from typing import Any, Final
+from enum import Enum
+from typing import Any, ClassVar, Final
 
 from reactor.simulator.network import Action, SimNetwork, Violation
 
 LATENCY: Final = 0.002  # seconds until an end hears what the other has done
 WRITABLE_PART: Final = 3  # EPOLLOUT comes when a third of a full buffer is free again
+FALSE_ALARMS: Final = 0.01  # how probably a ready socket would block all the same
+
+
+class SocketState(Enum):
+    """`LOST`: the other end has sent a reset, and this one has not been closed yet."""
+
+    OPEN = "open"
+    LOST = "lost"
+    CLOSED = "closed"
 
 
 class SimStream:
@@ -51,15 +61,14 @@ class SimSocket:
         self.outgoing = outgoing
         self.other: SimSocket | None = None
         self.descriptor: int | None = None
-        self.closed = False
-        self.lost = False  # by a reset
-        self.flawed = False
+        self.state = SocketState.OPEN
+        self.false_alarms = 0.0  # how probably it is reported ready and would block
         self.barren = 0  # times in a row that it was reported ready and nothing moved
         self.watchers: list[Action] = []
         self._network = network
-        self._error: int | None = None  # told by the next call
+        self._error: int | None = None  # raised by the next call
         self._reset_on_close = False
-        self._end_told = False
+        self._end_was_read = False
 
     def __repr__(self) -> str:
         return self.name
@@ -67,6 +76,16 @@ class SimSocket:
     def adopt(self) -> None:
         """Give it a descriptor: this end is the server's."""
         self.descriptor = self._network.allocate(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether this end has closed it."""
+        return self.state is SocketState.CLOSED
+
+    @property
+    def lost(self) -> bool:
+        """Whether a reset has come, and this end has not closed it yet."""
+        return self.state is SocketState.LOST
 
     # --- what a socket does ----------------------------------------------------------------------
 
@@ -86,8 +105,8 @@ class SimSocket:
         self._raise_error()
         if not self.incoming.ended and not self.lost:
             raise BlockingIOError
-        if not self._end_told:
-            self._end_told = True
+        if not self._end_was_read:
+            self._end_was_read = True
             self._moved("recv: end")
         return b""
 
@@ -125,7 +144,7 @@ class SimSocket:
         network = self._network
         resets = self._reset_on_close or bool(self.incoming.data)
         network.note(self.name, "close, by a reset" if resets and not self.lost else "close")
-        self.closed = True
+        self.state = SocketState.CLOSED
         if self.descriptor is not None:
             network.release(self.descriptor)
         self.outgoing.ended = True
@@ -177,7 +196,7 @@ class SimSocket:
         """The other end has sent a reset: what was in flight is gone."""
         if self.closed or self.lost:
             return
-        self.lost = True
+        self.state = SocketState.LOST
         self._error = errno.ECONNRESET
         data = self.incoming.data
         if not self._network.calm:
@@ -203,7 +222,7 @@ class SimSocket:
 
     def _is_false_alarm(self) -> bool:
         """It was ready, and would block all the same: for the server, on TCP, now and then."""
-        return self.descriptor is not None and self.flawed and self._network.chance(0.01)
+        return self.false_alarms > 0 and self._network.chance(self.false_alarms)
 
     def _raise_error(self) -> None:
         error, self._error = self._error, None
@@ -243,6 +262,9 @@ def connected_pair(
 class SimListener:
     """A listening socket: connections wait in it until they are accepted."""
 
+    writable: ClassVar = False
+    hung_up: ClassVar = False
+
     def __init__(self, network: SimNetwork, abortion: float) -> None:
         self.name = "listener"
         self.closed = False
@@ -252,7 +274,6 @@ class SimListener:
         self._abortion = abortion  # how probably a client has gone again when it is accepted
         self._network = network
         self._waiting: deque[tuple[SimSocket, tuple[Any, ...]]] = deque()
-        self.writable = self.hung_up = False
 
     def __repr__(self) -> str:
         return self.name
@@ -281,7 +302,7 @@ class SimListener:
             server.reset()
             raise OSError(errno.ECONNABORTED, "simulated")
         server.adopt()
-        server.flawed = True
+        server.false_alarms = FALSE_ALARMS
         self._network.note(server.name, "accepted")
         return server, peer
 

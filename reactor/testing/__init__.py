@@ -19,9 +19,9 @@ that nothing waits for real, and that the same requests give the same answers.
 """
 
 from reactor.simulator import Violation
+from reactor.simulator.response_parser import BadResponse, IncompleteResponse, ResponseHead
 from reactor.testing.client import Client, TooManyRedirects
 from reactor.testing.cookies import Cookie, CookieJar
-from reactor.testing.response_parser import BadResponse, IncompleteResponse, ResponseHead
 from reactor.testing.responses import ClientResponse
 from reactor.testing.world import Deadlock
 

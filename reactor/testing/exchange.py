@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 from reactor.messages.headers import Headers
 from reactor.simulator import SimClient, Violation
 from reactor.simulator.client import READ_BYTES
+from reactor.simulator.response_parser import BadResponse, ResponseHead, ResponseParser
 from reactor.testing.request_encoder import EncodedBody, Url, encode_head
-from reactor.testing.response_parser import BadResponse, ResponseHead, ResponseParser
 from reactor.testing.world import Deadlock, World
 
 T = TypeVar("T")

@@ -12,10 +12,10 @@ from email.message import Message
 from typing import Any, Final
 
 from reactor.messages.headers import Headers
+from reactor.simulator.response_parser import ResponseHead
 from reactor.testing.cookies import Cookie, parse_set_cookie
 from reactor.testing.exchange import Exchange
 from reactor.testing.request_encoder import Url
-from reactor.testing.response_parser import ResponseHead
 
 LONGEST_CONTENT: Final = 256 * 1024 * 1024  # bytes of an answer that `read` holds
 _LINE_END: Final = re.compile(r"\r\n|\n|\r")

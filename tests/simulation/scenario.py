@@ -13,6 +13,7 @@ from typing import Final
 from reactor import Limits
 from reactor.http.states import LINGER
 from reactor.simulator import (
+    BadResponse,
     Faults,
     Script,
     SimClient,
@@ -181,7 +182,7 @@ class Scenario:
         client = player.client
         try:
             responses = player.responses()
-        except ValueError as error:
+        except (ValueError, BadResponse) as error:
             raise Violation(f"{client.name} does not understand the server: {error}") from error
         for index, answer in enumerate(responses):
             last = index == len(responses) - 1 or self._is_head_without_method(

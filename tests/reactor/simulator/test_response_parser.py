@@ -1,8 +1,8 @@
-"""The test client's reading of answers: each case whole, byte by byte, and with what follows."""
+"""The parser of responses: each case whole, byte by byte, and with more bytes behind it."""
 
 import pytest
 
-from reactor.testing.response_parser import (
+from reactor.simulator.response_parser import (
     BadResponse,
     IncompleteResponse,
     ResponseHead,
@@ -11,7 +11,7 @@ from reactor.testing.response_parser import (
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
-# What comes, for which method; the status, the body, whether the connection goes on.
+# Method and bytes; then the status, the body, and whether the connection is kept alive.
 WHOLE: list[tuple[str, bytes, int, bytes, bool]] = [
     ("GET", OK + b"Content-Length: 5\r\n\r\nhello", 200, b"hello", True),
     ("GET", OK + b"content-length:5\r\n\r\nhello", 200, b"hello", True),
@@ -70,7 +70,7 @@ class Reader:
 
 @pytest.mark.parametrize(("method", "data", "status", "body", "keep_alive"), WHOLE)
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 10_000])
-def test_whole_answers(
+def test_whole_responses(
     method: str, data: bytes, status: int, body: bytes, keep_alive: bool, step: int
 ) -> None:
     reader = Reader(method)
@@ -85,7 +85,7 @@ def test_whole_answers(
 
 
 @pytest.mark.parametrize(("method", "data", "status", "body", "keep_alive"), WHOLE)
-def test_what_follows_is_left(
+def test_bytes_behind_a_response_stay_in_the_buffer(
     method: str, data: bytes, status: int, body: bytes, keep_alive: bool
 ) -> None:
     reader = Reader(method)
@@ -97,7 +97,7 @@ def test_what_follows_is_left(
 
 @pytest.mark.parametrize(("method", "data", "status", "body", "keep_alive"), WHOLE)
 @pytest.mark.parametrize("end", ["fin", "reset"])
-def test_an_answer_that_is_cut_anywhere_is_incomplete(
+def test_a_response_that_is_cut_anywhere_is_incomplete(
     method: str, data: bytes, status: int, body: bytes, keep_alive: bool, end: str
 ) -> None:
     for cut in range(len(data)):
@@ -129,7 +129,7 @@ def test_a_reset_is_no_end_of_a_body_until_close() -> None:
         reader.pull()
 
 
-def test_interim_answers_come_before_the_final_one() -> None:
+def test_interim_responses_come_before_the_final_one() -> None:
     reader = Reader("GET")
     reader.feed(b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\nLink: <b>\r\n\r\n")
     reader.feed(b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Length: 0\r\n\r\n")
@@ -173,7 +173,7 @@ def test_each_chunk_is_a_piece_and_trailers_follow() -> None:
     ],
 )
 @pytest.mark.parametrize("step", [1, 10_000])
-def test_what_is_no_answer(data: bytes, step: int) -> None:
+def test_bytes_that_are_no_response_are_refused(data: bytes, step: int) -> None:
     reader = Reader("GET")
     with pytest.raises(BadResponse):
         for start in range(0, len(data), step):

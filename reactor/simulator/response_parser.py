@@ -1,9 +1,10 @@
-"""From bytes to an answer, as a client has to read it (RFC 9112, sections 4 to 7).
+"""From bytes to a response, as a client has to read it (RFC 9112, sections 4 to 7).
 
-It shares nothing with the server's own understanding of HTTP. Bytes are fed as they come, and what
-there is is pulled: a head, then pieces of the body; None is for "more bytes". How a body is framed
-is one small class each. Whatever is not as the RFC has it raises BadResponse, and an answer that is
-cut IncompleteResponse: a client that forgave would hide what a stricter one will meet.
+The parser shares no code with the server's own understanding of HTTP. Bytes are fed as they arrive,
+then the caller pulls a head and the pieces of the body; a pull returns None while it needs more
+bytes. Each framing of a body is one small class. Bytes that break a rule of the RFC raise
+BadResponse, and a response that is cut raises IncompleteResponse: a lenient client would hide the
+faults that a stricter one will meet.
 """
 
 import re
@@ -17,11 +18,11 @@ _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 
 
 class BadResponse(Exception):
-    """What came is no answer of HTTP/1; the sentence says where it is not."""
+    """The bytes are no HTTP/1 response; the message says which of them break the rules."""
 
 
 class IncompleteResponse(ConnectionError):
-    """The connection ended before the answer did."""
+    """The connection ended before the response did."""
 
 
 class ResponseHead(NamedTuple):
@@ -31,10 +32,11 @@ class ResponseHead(NamedTuple):
     reason: str
     headers: Headers
     raw: bytes
-    minor: int  # of HTTP/1.minor
+    minor: int  # the version is HTTP/1.minor
 
     @property
     def status_code(self) -> int:
+        """The status, under the name that other clients have for it."""
         return self.status
 
 
@@ -94,7 +96,7 @@ class _Chunked:
         self._expected = self.DATA if self._left else self.TRAILERS
 
     def _take_data(self, buffer: bytearray) -> bytes | None:
-        """What there is of the chunk; its last piece comes when the CRLF behind it has."""
+        """Returns the bytes of the chunk so far; the last of them when its CRLF has arrived too."""
         count = min(len(buffer), self._left)
         if count < self._left:
             self._left -= count
@@ -118,18 +120,19 @@ class _Chunked:
 
 
 class ResponseParser:
-    """The answer to one request, with its interim answers."""
+    """The response to one request, with its interim responses."""
 
     def __init__(self, method: str) -> None:
         self._method = method
         self._buffer = bytearray()
         self._framing: _Framing | None = None
-        self._end = ""  # of the connection: "fin", "reset"; "" while there is none
+        self._end = ""  # how the connection ended: "fin", "reset"; "" while it is open
         self._received = 0
         self.complete = False
         self.keep_alive = False  # another request may follow on this connection
 
     def feed(self, data: bytes) -> None:
+        """Append bytes that have arrived."""
         self._received += len(data)
         self._buffer += data
 
@@ -193,9 +196,9 @@ class ResponseParser:
         if self._end:
             how = "was reset" if self._end == "reset" else "ended"
             raise IncompleteResponse(
-                f"the connection {how} in the middle of the answer, after {self._received} bytes"
+                f"the connection {how} in the middle of the response, after {self._received} bytes"
                 if self._received
-                else f"the connection {how} without an answer"
+                else f"the connection {how} without a response"
             )
 
 
