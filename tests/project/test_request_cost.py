@@ -45,7 +45,7 @@ def test_frames_of_a_keep_alive_get(bench: Callable[[Handler], Bench]) -> None:
         for _ in range(3):
             assert one.ask(client).endswith(b"\r\n\r\nx")
         single = entered(lambda: one.ask(client))
-        frames = frames_per_request(lambda: [one.ask(client) for _ in range(REQUESTS)], REQUESTS)
+        frames = frames_per_request(lambda: one.ask(client))
         listed = "\n".join(f"{number:4} {frame}" for number, frame in enumerate(single, 1))
         assert frames <= FRAMES, f"one request enters:\n{listed}"
         assert len(single) > 8, f"too few to be true:\n{listed}"
@@ -68,9 +68,7 @@ def test_frames_of_an_application(bench: Callable[[Handler], Bench]) -> None:
         for _ in range(3):
             assert one.ask(client, next(data)).endswith(b"!")
         single = entered(lambda: one.ask(client, next(data)))
-        frames = frames_per_request(
-            lambda: [one.ask(client, next(data)) for _ in range(REQUESTS)], REQUESTS
-        )
+        frames = frames_per_request(lambda: one.ask(client, next(data)))
         listed = "\n".join(f"{number:4} {frame}" for number, frame in enumerate(single, 1))
         assert frames <= APPLICATION_FRAMES, f"one request enters:\n{listed}"
     finally:
@@ -208,12 +206,8 @@ def frames_of(one: Bench, client: socket.socket, data: bytes, size: int) -> tupl
         one.turn()
         assert len(client.recv(1 << 20)) == size
 
-    def ask_often() -> None:
-        for _ in range(REQUESTS):
-            ask()
-
     single = entered(ask)
-    frames = frames_per_request(ask_often, REQUESTS)
+    frames = frames_per_request(ask)
     listed = "\n".join(f"{number:4} {frame}" for number, frame in enumerate(single, 1))
     return frames, f"one request enters:\n{listed}"
 
