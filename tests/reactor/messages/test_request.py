@@ -2,7 +2,7 @@
 
 import pytest
 
-from reactor.limits import Limits
+from reactor.limits import ServerLimits
 from reactor.messages.body import NO_BODY
 from reactor.messages.headers import Headers
 from reactor.messages.request import Request
@@ -19,7 +19,7 @@ def test_a_request_without_a_server() -> None:
     )
     assert (request.scheme, request.host, request.client) == ("http", "", ("", 0))
     assert (request.length, request.body, request.content) == (0, NO_BODY, b"")
-    assert (request.params, request.limits, request.id) == ({}, Limits(), "")
+    assert (request.params, request.limits, request.id) == ({}, ServerLimits(), "")
     assert request.logged
     assert not request.client_closed
     assert not hasattr(request, "__dict__")
