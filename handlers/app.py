@@ -1,7 +1,7 @@
 """The application: a landing page, and the endpoints of the other modules by their paths."""
 
 import html
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 from handlers.echo import echo
@@ -18,7 +18,7 @@ HTML: Final = (
 
 def make_app() -> Application:
     """A new application with all routes; tests make one of their own each."""
-    page = files("handlers").joinpath("pages/landing.html").read_text("utf-8")
+    page = (Path(__file__).parent / "pages/landing.html").read_text("utf-8")
     app = Application()
     app.takes_mounts = True  # files at /files/ are routes of this application
 

@@ -1,14 +1,28 @@
-"""An HTTP server in pure Python, on one thread, around `selectors.DefaultSelector`.
+"""An HTTP server and a web framework in pure Python, on one thread, around an event loop.
 
-These are the names that applications use. A handler is a callable that takes a Request and returns
-a Response, a coroutine or a Future of one:
+These are the names that applications and programs with a server of their own use:
 
-    from reactor import Response, Server
+    from reactor import Application, serve
 
-    server = Server(lambda request: Response(200, b"hello"))
-    server.listen("127.0.0.1", 4221)
-    server.run()
+    app = Application()
+
+    @app.get("/hello/{name}")
+    def hello(request, name):
+        return {"hello": name}
+
+    serve(app, port=8000)
+
+An Application has routes, middlewares and error handlers. A server takes any other handler, too: a
+callable that takes a Request and returns a Response, a Future of one, or a coroutine.
 """
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 (this file is parsed by older ones, too)
+    found = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    needed = f"reactor needs Python 3.11 or later, and this is Python {found}."
+    # `python -m reactor` comes by here first, and shows the sentence without a traceback.
+    raise SystemExit(needed) if sys.argv[:1] == ["-m"] else ImportError(needed)
 
 from reactor.errors import Cancelled, PoolFull, ProtocolError, TooSlow
 from reactor.files.file import File
@@ -26,6 +40,7 @@ from reactor.tasks.combinators import gather, timeout
 from reactor.tasks.futures import Future, Lane
 from reactor.tasks.heartbeat import Heartbeat
 from reactor.tasks.operations import in_pool, sleep
+from reactor.version import __version__
 from reactor.web.app.application import Application
 from reactor.web.app.cookies import delete_cookie, set_cookie
 from reactor.web.app.file_response import attachment, file
@@ -78,6 +93,7 @@ __all__ = [
     "TooSlow",
     "Trailed",
     "UploadedFile",
+    "__version__",
     "attachment",
     "before_only",
     "compress",

@@ -10,7 +10,7 @@ from tests.support.paths import ROOT
 
 # From the lowest rank up.
 RANKS = (
-    ("reactor.config", "reactor.errors", "reactor.loop", "reactor.files"),
+    ("reactor.version", "reactor.config", "reactor.errors", "reactor.loop", "reactor.files"),
     ("reactor.limits", "reactor.tasks", "reactor.net"),
     ("reactor.messages",),
     ("reactor.protocol",),

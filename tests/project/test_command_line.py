@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+import reactor
 from reactor import Limits
 from reactor.web.site.options import parse_arguments
 from tests.support.paths import ROOT
@@ -819,3 +820,31 @@ def test_descriptors_are_raised_to_the_hard_limit(demo: Start) -> None:
     match = re.search(r"([0-9]+) connections at most", program.line)
     assert match
     assert 256 < int(match[1]) < most
+
+
+# --- versions ------------------------------------------------------------------------------------
+
+
+def test_the_version() -> None:
+    done = run("--version")
+    assert done.returncode == 0
+    python = ".".join(map(str, sys.version_info[:3]))
+    assert done.stdout == f"reactor {reactor.__version__} on Python {python}\n"
+
+
+OLD_PYTHONS = sorted(Path.home().glob(".pyenv/versions/3.[89].*/bin/python")) + sorted(
+    Path.home().glob(".pyenv/versions/3.10.*/bin/python")
+)
+
+
+@pytest.mark.skipif(not OLD_PYTHONS, reason="there is no old Python here")
+@pytest.mark.parametrize("module", ["reactor", "handlers"])
+def test_an_older_python_is_told_in_one_sentence(module: str) -> None:
+    for python in OLD_PYTHONS:
+        command = [str(python), "-m", module, "--port", "0"]
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT, check=False
+        )
+        found = "3.10" if "/3.10." in str(python) else str(python).split("/versions/")[1][:3]
+        assert done.returncode == 1
+        assert done.stderr == (f"reactor needs Python 3.11 or later, and this is Python {found}.\n")

@@ -6,6 +6,7 @@ values.py and config/types.py.
 """
 
 import argparse
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +16,7 @@ from reactor.config.command_line import OptionParser
 from reactor.config.options import Section, several, switch, value
 from reactor.config.reference import reference
 from reactor.process.options import SERVER, ServeOptions
+from reactor.version import __version__
 from reactor.web.limits import Limits
 from reactor.web.site import values
 
@@ -192,5 +194,11 @@ def _build_parser() -> OptionParser:
         parser.add_table(table)
     parser.section(SERVER.title).add_argument(
         "-h", "--help", action="help", help="show this help and exit"
+    )
+    parser.section(SERVER.title).add_argument(
+        "--version",
+        action="version",
+        version=f"reactor {__version__} on Python {platform.python_version()}",
+        help="show the versions of reactor and Python, and exit",
     )
     return parser
