@@ -9,6 +9,7 @@ body to the length that its head has promised.
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextvars import Context, copy_context
+from functools import partial
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 from reactor.errors import ResponseError
@@ -19,7 +20,8 @@ from reactor.messages.response import Response, ResponseBody, Trailed, close_pie
 from reactor.net.send_queue import JOIN_BYTES
 from reactor.protocol.chunked import LAST_CHUNK, encode_chunk, last_chunk
 from reactor.protocol.response_encoder import encode_trailers
-from reactor.tasks.futures import Future, Lane
+from reactor.tasks.futures import Future
+from reactor.tasks.operations import in_pool
 from reactor.tasks.task import Runtime, Task
 
 LONGEST_AT_HAND: Final = 256 * 1024  # a longer body is pulled, so that its progress is known
@@ -144,31 +146,18 @@ class _FileSource:
                 return _take(region, count, window)
         elif self._runtime.in_memory(region.file, offset, count):
             return _take(region, count)
-        piece: Future[Piece] = Future()
-        file = region.file.hold()  # for the job, since this body may be closed before it ends
-        job = self._runtime.submit(Lane.FILES, _fetch, file, offset, count)
-        job.add_callback(lambda done: self._fetched(done, piece, file, count))
-        return piece
+        # The job holds the file, since this body may be closed before the job ends.
+        job = in_pool(_fetch, region.file, offset, count, holding=region.file)
+        return job.then(partial(self._fetched, count)).start(self._runtime)
 
     def close(self) -> None:
         region, self._region = self._region, None
         if region is not None:
             region.release()
 
-    def _fetched(
-        self, job: Future[bytes | None], piece: Future[Piece], file: File, count: int
-    ) -> None:
-        file.release()
-        if self._region is None:
-            return
-        try:
-            data = job.result()
-            if data is None:
-                raise ResponseError("the file has become shorter")
-        except Exception as error:
-            piece.set_exception(error)
-        else:
-            piece.set_result(_take(self._region, count, data))
+    def _fetched(self, count: int, data: bytes) -> Piece:
+        """The next piece, now in memory; an empty one where this body is closed already."""
+        return b"" if self._region is None else _take(self._region, count, data)
 
 
 class _MultiRegionSource:
@@ -202,12 +191,19 @@ class _MultiRegionSource:
         )
 
 
-def _fetch(file: File, offset: int, count: int) -> bytes | None:
-    """On a thread: bring a stretch into memory, for `_take`; None if the file became shorter."""
+def _fetch(file: File, offset: int, count: int) -> bytes:
+    """On a thread: bring a stretch into memory, for `_take`.
+
+    Raises ResponseError if the file has become shorter.
+    """
     if count > JOIN_BYTES:
-        return b"" if file.warm(offset, count) else None
-    data = file.load(offset, count)
-    return data if len(data) == count else None
+        data, whole = b"", file.warm(offset, count)
+    else:
+        data = file.load(offset, count)
+        whole = len(data) == count
+    if not whole:
+        raise ResponseError("the file has become shorter")
+    return data
 
 
 def _take(region: FileRegion, count: int, data: bytes | memoryview = b"") -> Piece:
