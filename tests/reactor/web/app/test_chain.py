@@ -1,4 +1,4 @@
-"""Hooks that fail or wait on the way out; test_application.py has what else there is of chains."""
+"""Chains of middlewares: their kinds, their order, their errors."""
 
 from typing import Any
 
@@ -8,14 +8,205 @@ from reactor import ProtocolError, Response, sleep
 from reactor.testing import Client
 from reactor.web.app.application import Application
 from reactor.web.app.responses import text
-from reactor.web.endpoint import CompositionError, Middleware, ResponseOrAwaitable, may_wait
+from reactor.web.endpoint import (
+    CompositionError,
+    Middleware,
+    ResponseOrAwaitable,
+    before_only,
+    may_wait,
+)
+from tests.support.app_parts import (
+    Hooks,
+    async_endpoint,
+    asynchronous,
+    before,
+    endpoint,
+    plain,
+    served,
+)
+
+ALLOWED = [
+    ([plain, plain, plain], endpoint),
+    ([before, plain, before, plain], endpoint),
+    ([asynchronous, plain], endpoint),
+    ([asynchronous, before, asynchronous, plain, before], endpoint),
+    ([before, asynchronous], async_endpoint),
+    ([Hooks(), plain, Hooks()], endpoint),
+    ([Hooks(), asynchronous, Hooks(), plain], endpoint),
+    ([Hooks(), before, Hooks()], async_endpoint),
+    ([Hooks(), before, Hooks()], may_wait(lambda request: endpoint(request))),
+]
 
 
-def plain(request: Any) -> str:
+REFUSED = [
+    ([plain], async_endpoint),
+    ([plain, asynchronous], endpoint),
+    ([plain, before, asynchronous, plain], endpoint),
+    ([asynchronous, plain], async_endpoint),
+    ([plain], may_wait(lambda request: endpoint(request))),
+]
+
+
+@pytest.mark.parametrize(("middlewares", "innermost"), ALLOWED)
+def test_chains(middlewares: list[Any], innermost: Any) -> None:
+    app = Application(*middlewares)
+    app.add(("GET", "POST"), "/", innermost)
+    with Client(app) as client:
+        for answer, body in ((client.get("/"), ""), (client.post("/", content="abc"), "abc")):
+            assert (answer.status, answer.text) == (200, f"body {body}")
+            for field, middleware in (("x-plain", plain), ("x-async", asynchronous)):
+                assert len(answer.headers.get_all(field)) == middlewares.count(middleware)
+            hooks = sum(isinstance(one, Hooks) for one in middlewares)
+            assert len(answer.headers.get_all("x-hooks")) == hooks
+        kinds: tuple[tuple[str, Any], ...] = (("stop", before), ("hook", Hooks))
+        for word, middleware in kinds:
+            if any(one is middleware or type(one) is middleware for one in middlewares):
+                assert client.get(f"/?{word}").status == 403
+        assert client.get("/none").status == 404
+        assert client.post("/none", content=b"x" * 100_000).status == 404
+
+
+@pytest.mark.parametrize(("middlewares", "innermost"), REFUSED)
+def test_a_plain_one_above_what_is_awaited_is_refused(
+    middlewares: list[Any], innermost: Any
+) -> None:
+    app = Application(*middlewares)
+    app.add("GET", "/here", innermost)
+    with pytest.raises(CompositionError, match=r"/here.*plain .*app_parts\.py.*awaited: "):
+        app.prepare()
+
+
+def test_what_is_no_middleware() -> None:
+    no_middleware: Any = "x"
+    app = Application(no_middleware)
+    app.add("GET", "/", endpoint)
+    with pytest.raises(CompositionError, match="'x'"):
+        app.prepare()
+
+
+@pytest.mark.parametrize("outer", [before, Hooks()])
+def test_who_refuses_does_so_before_a_byte_of_the_body(outer: Any) -> None:
+    app = Application(outer, plain)
+    app.add("POST", "/", endpoint)
+    with Client(app) as client:
+        answer = client.post("/?stop&hook", headers={"Expect": "100-continue"}, content="abc")
+        assert answer.status == 403
+        assert answer.informational == []
+
+
+def test_a_middleware_can_catch_what_nobody_expected() -> None:
+    caught: list[Exception] = []
+
+    def catching(request: Any, next: Any) -> Any:
+        try:
+            return next(request)
+        except ZeroDivisionError as error:
+            caught.append(error)
+            return text("caught", 418)
+
+    async def catching_later(request: Any, next: Any) -> Any:
+        try:
+            return await next(request)
+        except ZeroDivisionError as error:
+            caught.append(error)
+            return text("caught", 418)
+
+    def fails(request: Any) -> Any:
+        raise ZeroDivisionError if "expected" not in request.query else ProtocolError(409, "No.")
+
+    async def fails_later(request: Any) -> Any:
+        await sleep(0.1)
+        return fails(request)
+
+    app = Application()
+    app.add("GET", "/plain", fails, middlewares=[plain, catching, plain])
+    app.add("GET", "/async", fails_later, middlewares=[asynchronous, catching_later])
+    with Client(app) as client:
+        for path in ("/plain", "/async"):
+            assert client.get(path).status == 418
+            answer = client.get(f"{path}?expected")
+            assert (answer.status, answer.text) == (409, "No.\n")
+    assert len(caught) == 2
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_an_error_that_nobody_catches_passes_hooks_as_an_answer(kind: str) -> None:
+    def fails(request: Any) -> Any:
+        raise ZeroDivisionError
+
+    async def fails_later(request: Any) -> Any:
+        raise ZeroDivisionError
+
+    app = Application(Hooks())
+    app.add("GET", "/", fails if kind == "plain" else fails_later)
+    with served(app) as client:
+        answer = client.get("/")
+        assert (answer.status, answer.headers.get("x-hooks")) == (500, "1")
+
+
+@pytest.mark.parametrize("place", ["plain", "async", "before", "hooks"])
+def test_a_middleware_that_fails(place: str) -> None:
+    class Failing(Middleware):
+        def before(self, request: Any) -> Response | None:
+            raise ProtocolError(429, "Slowly.", [("Retry-After", "1")])
+
+    def failing(request: Any, next: Any) -> Any:
+        raise ProtocolError(429, "Slowly.", [("Retry-After", "1")])
+
+    async def failing_later(request: Any, next: Any) -> Any:
+        raise ProtocolError(429, "Slowly.", [("Retry-After", "1")])
+
+    middlewares: dict[str, Any] = {
+        "plain": failing,
+        "async": failing_later,
+        "before": before_only(lambda request, next: failing(request, next)),
+        "hooks": Failing(),
+    }
+    for outer in (Hooks(), asynchronous):
+        app = Application(outer, middlewares[place])
+        app.add("GET", "/", endpoint)
+        with Client(app) as client:
+            answer = client.get("/")
+            assert (answer.status, answer.headers.get("retry-after")) == (429, "1")
+            assert "x-hooks" in answer.headers or "x-async" in answer.headers
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_a_body_is_closed_when_a_hook_fails(kind: str) -> None:
+    closed: list[str] = []
+
+    class Pieces:
+        def __iter__(self) -> Any:
+            return self
+
+        def __next__(self) -> bytes:
+            return b"x"
+
+        def close(self) -> None:
+            closed.append(kind)
+
+    class Fails(Middleware):
+        def after(self, request: Any, response: Response) -> Response:
+            raise ValueError
+
+    async def later(request: Any) -> Any:
+        return Response(200, Pieces())
+
+    app = Application(Fails())
+    app.add("GET", "/", later if kind == "async" else lambda request: Response(200, Pieces()))
+    with served(app) as client:
+        assert client.get("/").status == 500
+    assert closed == [kind]
+
+
+# --- hooks that fail or wait on the way out -------------------------------------------------------
+
+
+def plain_endpoint(request: Any) -> str:
     return "plain"
 
 
-async def awaited(request: Any) -> str:
+async def async_text(request: Any) -> str:
     await sleep(0.1)
     return "async"
 
@@ -77,8 +268,8 @@ KINDS = [Waiting, Sometimes, Never]
 
 def application(*middlewares: Any) -> Application:
     app = Application(*middlewares)
-    app.add(("GET", "POST"), "/plain", plain)
-    app.add("GET", "/async", awaited)
+    app.add(("GET", "POST"), "/plain", plain_endpoint)
+    app.add("GET", "/async", async_text)
     app.add("GET", "/fails", fails)
     return app
 
@@ -133,7 +324,7 @@ def test_no_plain_middleware_stands_above_one_that_waits(kind: Any) -> None:
     with pytest.raises(CompositionError, match=f"outside.* is plain.*awaited: {kind.__name__}"):
         application(outside, kind()).prepare()
     app = Application(kind(), outside)
-    app.add("POST", "/plain", plain)
+    app.add("POST", "/plain", plain_endpoint)
     with Client(app) as client:
         assert client.post("/plain", content="x").headers["x-after"] == "1"
 

@@ -1,0 +1,138 @@
+"""Adapters: the results of endpoints, and path parameters as arguments."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from reactor import Response, sleep
+from reactor.testing import Client
+from reactor.web.app.application import Application
+from reactor.web.app.requests import Request
+from reactor.web.app.router import RouteError
+from reactor.web.endpoint import may_wait
+from tests.support.app_parts import (
+    served,
+)
+
+
+def generated(request: Request) -> Iterator[str]:
+    yield "one "
+    yield "two"
+
+
+async def generated_later(request: Request) -> AsyncIterator[bytes]:
+    yield b"one "
+    await sleep(1)
+    yield b"two"
+
+
+TEXT = "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "kind", "body"),
+    [
+        ("é", 200, TEXT, "é".encode()),
+        (b"\xff", 200, "application/octet-stream", b"\xff"),
+        ({"a": "é"}, 200, "application/json", '{"a":"é"}'.encode()),
+        ([1, None], 200, "application/json", b"[1,null]"),
+        ((201, "made"), 201, TEXT, b"made"),
+        ((404, {"no": 1}, [("X-A", "b")]), 404, "application/json", b'{"no":1}'),
+        ((200, "<p>", [("Content-Type", "text/html")]), 200, "text/html", b"<p>"),
+        (Response(200, b"x", [("Content-Type", "a/b")]), 200, "a/b", b"x"),
+    ],
+)
+@pytest.mark.parametrize("how", ["plain", "async", "may wait"])
+def test_what_an_endpoint_may_return(
+    value: Any, status: int, kind: str, body: bytes, how: str
+) -> None:
+    app = Application()
+
+    def plain(request: Request) -> Any:
+        return value
+
+    async def later(request: Request) -> Any:
+        await sleep(0.1)
+        return value
+
+    endpoint: Any = plain if how == "plain" else later if how == "async" else may_wait(plain)
+    app.add("GET", "/", endpoint)
+    with Client(app) as client:
+        answer = client.get("/")
+        assert (answer.status, answer.headers.get("content-type")) == (status, kind)
+        assert answer.content == body
+        assert client.head("/").headers.get("content-length") == str(len(body))
+
+
+@pytest.mark.parametrize("value", [None, 7, object(), ("x", 200), (200, "x", [], 1), {1, 2}])
+def test_what_no_answer_can_be_made_of(value: Any) -> None:
+    app = Application()
+    app.add("GET", "/", lambda request: value)
+    with served(app) as client:
+        assert client.get("/").status == 500
+    with Client(app) as client, pytest.raises(TypeError):
+        client.get("/")
+
+
+@pytest.mark.parametrize("endpoint", [generated, generated_later])
+def test_a_generator_is_a_stream(endpoint: Callable[..., Any]) -> None:
+    app = Application()
+    app.add("GET", "/", endpoint)
+    with Client(app) as client:
+        answer = client.get("/")
+        assert answer.headers.get("transfer-encoding") == "chunked"
+        assert answer.content == b"one two"
+
+
+def test_an_empty_json_is_json() -> None:
+    app = Application()
+    app.add("GET", "/", lambda request: (200, {}))
+    app.add("GET", "/nothing", lambda request: (204, b""))
+    with Client(app) as client:
+        assert client.get("/").json() == {}
+        assert client.get("/nothing").status == 204
+
+
+def test_parameters_are_arguments_for_who_names_them() -> None:
+    app = Application()
+    got: list[Any] = []
+
+    @app.get("/{a:int}/{b}/{c:uuid}")
+    def some(request: Request, b: str, a: int, extra: str = "e") -> str:
+        got.append((a, b, extra, request.params["c"]))
+        return ""
+
+    @app.get("/all/{a:int}/{b}")
+    def everything(request: Request, **params: Any) -> str:
+        got.append(params)
+        return ""
+
+    @app.get("/one/{name}")
+    async def one(request: Request, name: str) -> str:
+        got.append(name)
+        return ""
+
+    @app.get("/none/{name}")
+    def none(request: Request) -> str:
+        got.append(dict(request.params))
+        return ""
+
+    number = UUID(int=7)
+    with Client(app) as client:
+        for path in (f"/5/x%2Fy/{number}", "/all/6/z", "/one/%C3%A9", "/none/n"):
+            assert client.get(path).status == 200
+        assert client.get(f"/five/x/{number}").status == 404
+    assert got == [(5, "x/y", "e", number), {"a": 6, "b": "z"}, "é", {"name": "n"}]
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [lambda: "", lambda *, request: "", lambda request, missing: "", lambda request, *, m: ""],
+)
+def test_an_endpoint_that_wants_what_is_not_there(endpoint: Callable[..., Any]) -> None:
+    app = Application()
+    app.add("GET", "/{name}", endpoint)
+    with pytest.raises(RouteError, match="lambda"):
+        app.prepare()

@@ -1,0 +1,190 @@
+"""Error handlers: the responses to exceptions, in one place for an application."""
+
+from typing import Any
+
+import pytest
+
+from reactor import ProtocolError
+from reactor.testing import Client
+from reactor.web.app.application import Application
+from reactor.web.app.requests import Request
+from reactor.web.app.responses import json
+from reactor.web.middlewares import RequestId
+from tests.support.app_parts import Hooks, asynchronous, before, endpoint, plain, served
+
+TEXT = "text/plain; charset=utf-8"
+
+
+def failing_application() -> Application:
+    app = Application()
+
+    @app.get("/key")
+    def key(request: Request) -> str:
+        raise KeyError("secret")
+
+    @app.get("/index")
+    async def index(request: Request) -> str:
+        raise IndexError("secret")
+
+    @app.get("/{status:int}")
+    def status(request: Request, status: int) -> str:
+        raise ProtocolError(status, f"<{status}>")
+
+    return app
+
+
+@pytest.mark.parametrize("middlewares", [[], [before], [Hooks()], [plain], [asynchronous]])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_whatever_fails_has_the_applications_answer(middlewares: list[Any], method: str) -> None:
+    def fails(request: Any) -> Any:
+        raise ZeroDivisionError
+
+    app = Application(*middlewares)
+    app.add(method, "/", fails)
+    app.error(500)(lambda request, error: (500, f"ours: {type(error).__name__}"))
+    with served(app) as client:
+        answer = client.request(method, "/", content=b"x" if method == "POST" else None)
+        assert (answer.status, answer.text) == (500, "ours: ZeroDivisionError")
+
+
+def test_an_error_tells_nothing_of_itself() -> None:
+    with served(failing_application()) as client:
+        answer = client.get("/key")
+        assert (answer.status, answer.text) == (500, "The server failed to process this request.\n")
+        answer = client.get("/key", headers={"Accept": "application/json"})
+        assert answer.headers.get("content-type") == "application/problem+json"
+        assert answer.json() == {
+            "type": "about:blank",
+            "title": "Internal Server Error",
+            "status": 500,
+            "detail": "The server failed to process this request.",
+        }
+        assert client.get("/404").text == "<404>\n"
+        answer = client.get("/422", headers={"Accept": "application/problem+json"})
+        assert answer.json()["detail"] == "<422>"
+        assert client.get("/799", headers={"Accept": "application/json"}).json()["title"] == ""
+        answer = client.get("/none/x", headers={"Accept": "text/html, application/json;q=0.9"})
+        assert answer.headers.get("content-type") == TEXT
+
+
+def test_error_handlers_by_exception_and_by_status() -> None:
+    app = failing_application()
+
+    @app.error(LookupError)
+    def lookup(request: Request, error: LookupError) -> Any:
+        return 410, f"{type(error).__name__}"
+
+    @app.error(KeyError)
+    def key(request: Request, error: KeyError) -> Any:
+        return json({"missing": error.args[0]}, 404)
+
+    @app.error(404)
+    def not_found(request: Request, error: ProtocolError) -> Any:
+        return 404, f"nothing at {request.path}", [("X-Error", error.reason)]
+
+    @app.error(418)
+    def fails(request: Request, error: ProtocolError) -> Any:
+        raise ZeroDivisionError
+
+    @app.error(419)
+    def passes_on(request: Request, error: ProtocolError) -> Any:
+        raise ProtocolError(420, "Other.")
+
+    with served(app) as client:
+        assert client.get("/key").json() == {"missing": "secret"}
+        assert client.get("/index").text == "IndexError"
+        answer = client.get("/404")
+        assert (answer.text, answer.headers.get("x-error")) == ("nothing at /404", "<404>")
+        assert client.get("/no/where").text == "nothing at /no/where"
+        assert client.get("/409").text == "<409>\n"
+        assert client.get("/418").status == 500
+        assert client.get("/419").status == 420
+        assert client.post("/key").status == 405
+
+
+def test_error_handlers_that_are_none() -> None:
+    app = Application()
+
+    async def later(request: Any, error: Any) -> str:
+        return ""
+
+    wrong: tuple[tuple[Any, Any], ...] = (
+        (200, endpoint),
+        ("x", endpoint),
+        (Cancelled, endpoint),
+        (404, later),
+    )
+    for what, handler in wrong:
+        with pytest.raises(ValueError):
+            app.error(what)(handler)
+    app.error(404)(lambda request, error: "")
+    with pytest.raises(ValueError, match="already"):
+        app.error(404)(lambda request, error: "")
+
+
+class Cancelled(BaseException):
+    pass
+
+
+def test_debugging_shows_what_happened_and_hides_secrets() -> None:
+    app = Application()
+    app.debug = True
+
+    @app.get("/")
+    def fails(request: Request) -> str:
+        password, shown = request.cookies["a"], "<script>"
+        try:
+            raise KeyError(password)
+        except KeyError:
+            raise ValueError(f"<b>{shown}") from None
+
+    with served(app) as client:
+        secret = "".join(["hun", "ter"])
+        headers = {"Accept": "text/html", "Cookie": f"a={secret}"}
+        answer = client.get("/", headers=headers)
+        assert answer.status == 500
+        assert answer.headers.get("content-type") == "text/html; charset=utf-8"
+        assert "ValueError: &lt;b&gt;&lt;script&gt;" in answer.text
+        assert "<script>" not in answer.text
+        assert "(hidden)" in answer.text
+        assert secret not in answer.text
+        assert "raise ValueError(f" in answer.text
+        answer = client.get("/", headers={"Cookie": "a=b"})
+        assert answer.headers.get("content-type") == TEXT
+        assert answer.text.startswith("Traceback")
+        assert client.get("/none").text == "There is nothing here.\n"
+
+
+def test_a_failure_tells_its_id_to_who_has_one() -> None:
+    app = Application(RequestId())
+
+    @app.get("/")
+    def fails(request: Request) -> str:
+        raise ZeroDivisionError
+
+    with served(app) as client:
+        answer = client.get("/")
+        identifier = answer.headers["X-Request-Id"]
+        assert answer.text.endswith(f" Its id is {identifier}.\n")
+
+
+def test_a_handler_for_every_exception_is_for_the_unexpected() -> None:
+    app = failing_application()
+    app.error(Exception)(lambda request, error: (500, "oops"))
+    app.error(ProtocolError)(lambda request, error: (error.status, "told"))
+    with served(app) as client:
+        assert client.get("/key").text == "oops"
+        assert (client.get("/none/x").status, client.get("/none/x").text) == (404, "told")
+    app = failing_application()
+    app.error(Exception)(lambda request, error: (500, "oops"))
+    with served(app) as client:
+        assert client.get("/none/x").text == "There is nothing here.\n"
+
+
+def test_an_answer_of_ones_own_has_the_fields_that_it_must_have() -> None:
+    app = Application()
+    app.add("GET", "/", lambda request: "")
+    app.error(405)(lambda request, error: (405, "no"))
+    with Client(app) as client:
+        answer = client.post("/")
+        assert (answer.text, answer.headers["Allow"]) == ("no", "GET, HEAD, OPTIONS")
