@@ -16,16 +16,16 @@ def served(app: Application, **options: Any) -> Client:
 
 
 def plain(request: Any, next: Any) -> Any:
-    answer = next(request)
-    assert isinstance(answer, Response)
-    return answer.with_headers(("X-Plain", "1"))
+    response = next(request)
+    assert isinstance(response, Response)
+    return response.with_headers(("X-Plain", "1"))
 
 
 async def asynchronous(request: Any, next: Any) -> Any:
     await sleep(0.5)
-    answer = await next(request)
-    assert isinstance(answer, Response)
-    return answer.with_headers(("X-Async", "1"))
+    response = await next(request)
+    assert isinstance(response, Response)
+    return response.with_headers(("X-Async", "1"))
 
 
 @before_only

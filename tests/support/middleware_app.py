@@ -40,7 +40,7 @@ def application(*middlewares: Any) -> Application:
 
 
 def served(*middlewares: Any, **options: Any) -> Client:
-    """A client of `application`; failures are answers."""
+    """A client of `application`; failures are responses."""
     return Client(application(*middlewares), raise_server_exceptions=False, **options)
 
 

@@ -45,9 +45,7 @@ TEXT = "text/plain; charset=utf-8"
     ],
 )
 @pytest.mark.parametrize("how", ["plain", "async", "may wait"])
-def test_what_an_endpoint_may_return(
-    value: Any, status: int, kind: str, body: bytes, how: str
-) -> None:
+def test_results_of_endpoints(value: Any, status: int, kind: str, body: bytes, how: str) -> None:
     app = Application()
 
     def plain(request: Request) -> Any:
@@ -60,14 +58,14 @@ def test_what_an_endpoint_may_return(
     endpoint: Any = plain if how == "plain" else later if how == "async" else may_wait(plain)
     app.add("GET", "/", endpoint)
     with Client(app) as client:
-        answer = client.get("/")
-        assert (answer.status, answer.headers.get("content-type")) == (status, kind)
-        assert answer.content == body
+        response = client.get("/")
+        assert (response.status, response.headers.get("content-type")) == (status, kind)
+        assert response.content == body
         assert client.head("/").headers.get("content-length") == str(len(body))
 
 
 @pytest.mark.parametrize("value", [None, 7, object(), ("x", 200), (200, "x", [], 1), {1, 2}])
-def test_what_no_answer_can_be_made_of(value: Any) -> None:
+def test_other_results_are_failures(value: Any) -> None:
     app = Application()
     app.add("GET", "/", lambda request: value)
     with served(app) as client:
@@ -81,12 +79,12 @@ def test_a_generator_is_a_stream(endpoint: Callable[..., Any]) -> None:
     app = Application()
     app.add("GET", "/", endpoint)
     with Client(app) as client:
-        answer = client.get("/")
-        assert answer.headers.get("transfer-encoding") == "chunked"
-        assert answer.content == b"one two"
+        response = client.get("/")
+        assert response.headers.get("transfer-encoding") == "chunked"
+        assert response.content == b"one two"
 
 
-def test_an_empty_json_is_json() -> None:
+def test_an_empty_dict_is_json_and_empty_bytes_are_no_content() -> None:
     app = Application()
     app.add("GET", "/", lambda request: (200, {}))
     app.add("GET", "/nothing", lambda request: (204, b""))
@@ -95,7 +93,7 @@ def test_an_empty_json_is_json() -> None:
         assert client.get("/nothing").status == 204
 
 
-def test_parameters_are_arguments_for_who_names_them() -> None:
+def test_endpoints_get_the_parameters_that_they_name() -> None:
     app = Application()
     got: list[Any] = []
 
@@ -131,7 +129,7 @@ def test_parameters_are_arguments_for_who_names_them() -> None:
     "endpoint",
     [lambda: "", lambda *, request: "", lambda request, missing: "", lambda request, *, m: ""],
 )
-def test_an_endpoint_that_wants_what_is_not_there(endpoint: Callable[..., Any]) -> None:
+def test_an_endpoint_must_not_require_unknown_parameters(endpoint: Callable[..., Any]) -> None:
     app = Application()
     app.add("GET", "/{name}", endpoint)
     with pytest.raises(RouteError, match="lambda"):

@@ -19,7 +19,7 @@ from tests.support.app_parts import Hooks, Notes, asynchronous, endpoint
 from tests.support.coroutine_driver import drive
 
 
-def test_own_converters_and_urls() -> None:
+def test_converters_of_the_application_and_urls() -> None:
     app = Application()
 
     def read(value: str) -> int:
@@ -50,7 +50,7 @@ def test_own_converters_and_urls() -> None:
             app.url(name, **values)
 
 
-def test_names_that_are_a_matter_of_luck() -> None:
+def test_two_paths_must_not_have_the_same_given_name() -> None:
     app = Application()
     app.add("GET", "/a", endpoint, name="x")
     app.add("POST", "/a", endpoint, name="x")
@@ -61,7 +61,7 @@ def test_names_that_are_a_matter_of_luck() -> None:
         app.prepare()
 
 
-def test_what_is_added_later_counts_from_then_on() -> None:
+def test_routes_may_be_added_while_the_application_serves() -> None:
     inner, group, app = Application(), Group("/g"), Application()
     deep = group.group("/d")
     app.include(group)
@@ -99,11 +99,11 @@ def test_a_mounted_application_is_part_of_the_one_around_it() -> None:
         return 400, "outer"
 
     with Client(app) as client:
-        answer = client.get("/inner/1")
-        assert (answer.status, answer.text) == (404, "inner 1")
+        response = client.get("/inner/1")
+        assert (response.status, response.text) == (404, "inner 1")
         assert notes == ["outer in", "inner in", "inner out 404", "outer out 404"]
-        answer = client.get("/inner/0")
-        assert (answer.status, answer.text) == (400, "outer")
+        response = client.get("/inner/0")
+        assert (response.status, response.text) == (400, "outer")
         assert client.get("/inner/2").status == 404
 
 
@@ -127,7 +127,7 @@ def test_any_other_handler_can_be_mounted(prefix: str) -> None:
             assert client.get("/other").status == 404
 
 
-def test_what_is_mounted_is_prepared_too() -> None:
+def test_a_mounted_handler_is_prepared_too() -> None:
     class Handler:
         prepared: Any = None
 
@@ -155,10 +155,10 @@ def test_a_directory_in_an_application(tmp_path: Path) -> None:
     app.add("GET", "/assets/mine", lambda request: "mine")
     with Client(app) as client:
         for _ in range(2):
-            answer = client.get("/assets/a%20b.txt", headers={"Range": "bytes=5-8"})
-            assert (answer.status, answer.content) == (206, b"text")
-        assert answer.headers.get("cache-control") == "max-age=60"
-        assert answer.headers.get("x-a") == "b"
+            response = client.get("/assets/a%20b.txt", headers={"Range": "bytes=5-8"})
+            assert (response.status, response.content) == (206, b"text")
+        assert response.headers.get("cache-control") == "max-age=60"
+        assert response.headers.get("x-a") == "b"
         assert client.get("/assets/mine").text == "mine"
         assert client.get("/assets/.secret").status == 404
         assert client.get("/assets/folder/").status == 404, "a listing is to be asked for"
@@ -185,7 +185,7 @@ def guarded_part() -> Application:
     return inner
 
 
-def test_what_leads_nowhere_below_a_mount_is_its_own_business() -> None:
+def test_a_mounted_application_makes_its_own_404_and_405() -> None:
     app = Application()
     app.mount("/sub", guarded_part())
     app.error(404)(lambda request, error: (404, "outer 404"))
@@ -197,13 +197,13 @@ def test_what_leads_nowhere_below_a_mount_is_its_own_business() -> None:
             ("/submarine", "outer 404"),
             ("/nope", "outer 404"),
         ):
-            answer = client.get(path)
-            assert (answer.status, answer.text) == (404, text)
-            assert ("x-hooks" in answer.headers) is (text == "inner 404")
-        answer = client.post("/sub/x")
-        assert (answer.status, answer.text) == (405, "inner 405")
-        assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
-        assert answer.headers["X-Hooks"] == "1"
+            response = client.get(path)
+            assert (response.status, response.text) == (404, text)
+            assert ("x-hooks" in response.headers) is (text == "inner 404")
+        response = client.post("/sub/x")
+        assert (response.status, response.text) == (405, "inner 405")
+        assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
+        assert response.headers["X-Hooks"] == "1"
         assert client.get("/sub/deeper/x").headers["X-Async"] == "1"
         assert client.get("/sub/nope?hook").status == 403, "nobody learns what there is"
 
@@ -218,8 +218,8 @@ def test_a_directory_of_a_mounted_application(tmp_path: Path) -> None:
     app.static("", tmp_path, listing=True)
     with Client(app) as client:
         for place in ("/sub/assets", "/other/assets", ""):
-            answer = client.get(f"{place}/folder")
-            assert answer.headers["Location"] == f"{place}/folder/"
+            response = client.get(f"{place}/folder")
+            assert response.headers["Location"] == f"{place}/folder/"
             listed = client.get(f"{place}/folder/", headers={"Accept": "application/json"})
             assert listed.json()["path"] == f"{place}/folder/"
         placed = [files._files for files in app._static.values()]
@@ -228,7 +228,7 @@ def test_a_directory_of_a_mounted_application(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["/", "/x/", "x"])
-def test_a_prefix_of_a_mount_that_is_none(prefix: str, tmp_path: Path) -> None:
+def test_malformed_prefixes_of_mounts(prefix: str, tmp_path: Path) -> None:
     app = Application()
     with pytest.raises(RouteError):
         app.static(prefix, tmp_path)
@@ -237,7 +237,7 @@ def test_a_prefix_of_a_mount_that_is_none(prefix: str, tmp_path: Path) -> None:
             app.mount(prefix, handler)
 
 
-def test_two_applications_that_mean_different_things() -> None:
+def test_two_applications_must_not_define_one_kind_differently() -> None:
     app = Application()
     for name in ("a", "b"):
         inner = Application()
@@ -249,7 +249,7 @@ def test_two_applications_that_mean_different_things() -> None:
 
 
 @pytest.mark.parametrize("value", ["/evil.example", "..", "a/../b", "."])
-def test_a_url_that_leads_elsewhere(value: str) -> None:
+def test_a_url_must_not_lead_elsewhere(value: str) -> None:
     app = Application()
     app.add("GET", "/{p:path}", endpoint, name="p")
     with pytest.raises(ValueError):

@@ -48,16 +48,16 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("middlewares", "innermost"), ALLOWED)
-def test_chains(middlewares: list[Any], innermost: Any) -> None:
+def test_every_allowed_chain_runs(middlewares: list[Any], innermost: Any) -> None:
     app = Application(*middlewares)
     app.add(("GET", "POST"), "/", innermost)
     with Client(app) as client:
-        for answer, body in ((client.get("/"), ""), (client.post("/", content="abc"), "abc")):
-            assert (answer.status, answer.text) == (200, f"body {body}")
+        for response, body in ((client.get("/"), ""), (client.post("/", content="abc"), "abc")):
+            assert (response.status, response.text) == (200, f"body {body}")
             for field, middleware in (("x-plain", plain), ("x-async", asynchronous)):
-                assert len(answer.headers.get_all(field)) == middlewares.count(middleware)
+                assert len(response.headers.get_all(field)) == middlewares.count(middleware)
             hooks = sum(isinstance(one, Hooks) for one in middlewares)
-            assert len(answer.headers.get_all("x-hooks")) == hooks
+            assert len(response.headers.get_all("x-hooks")) == hooks
         kinds: tuple[tuple[str, Any], ...] = (("stop", before), ("hook", Hooks))
         for word, middleware in kinds:
             if any(one is middleware or type(one) is middleware for one in middlewares):
@@ -67,7 +67,7 @@ def test_chains(middlewares: list[Any], innermost: Any) -> None:
 
 
 @pytest.mark.parametrize(("middlewares", "innermost"), REFUSED)
-def test_a_plain_one_above_what_is_awaited_is_refused(
+def test_a_plain_middleware_above_an_awaited_part_is_refused(
     middlewares: list[Any], innermost: Any
 ) -> None:
     app = Application(*middlewares)
@@ -76,7 +76,7 @@ def test_a_plain_one_above_what_is_awaited_is_refused(
         app.prepare()
 
 
-def test_what_is_no_middleware() -> None:
+def test_a_middleware_must_be_callable() -> None:
     no_middleware: Any = "x"
     app = Application(no_middleware)
     app.add("GET", "/", endpoint)
@@ -85,16 +85,16 @@ def test_what_is_no_middleware() -> None:
 
 
 @pytest.mark.parametrize("outer", [before, Hooks()])
-def test_who_refuses_does_so_before_a_byte_of_the_body(outer: Any) -> None:
+def test_a_refusal_comes_before_a_byte_of_the_body(outer: Any) -> None:
     app = Application(outer, plain)
     app.add("POST", "/", endpoint)
     with Client(app) as client:
-        answer = client.post("/?stop&hook", headers={"Expect": "100-continue"}, content="abc")
-        assert answer.status == 403
-        assert answer.informational == []
+        response = client.post("/?stop&hook", headers={"Expect": "100-continue"}, content="abc")
+        assert response.status == 403
+        assert response.informational == []
 
 
-def test_a_middleware_can_catch_what_nobody_expected() -> None:
+def test_a_middleware_can_catch_unexpected_errors() -> None:
     caught: list[Exception] = []
 
     def catching(request: Any, next: Any) -> Any:
@@ -124,13 +124,13 @@ def test_a_middleware_can_catch_what_nobody_expected() -> None:
     with Client(app) as client:
         for path in ("/plain", "/async"):
             assert client.get(path).status == 418
-            answer = client.get(f"{path}?expected")
-            assert (answer.status, answer.text) == (409, "No.\n")
+            response = client.get(f"{path}?expected")
+            assert (response.status, response.text) == (409, "No.\n")
     assert len(caught) == 2
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])
-def test_an_error_that_nobody_catches_passes_hooks_as_an_answer(kind: str) -> None:
+def test_an_uncaught_error_passes_hooks_as_a_response(kind: str) -> None:
     def fails(request: Any) -> Any:
         raise ZeroDivisionError
 
@@ -140,12 +140,12 @@ def test_an_error_that_nobody_catches_passes_hooks_as_an_answer(kind: str) -> No
     app = Application(Hooks())
     app.add("GET", "/", fails if kind == "plain" else fails_later)
     with served(app) as client:
-        answer = client.get("/")
-        assert (answer.status, answer.headers.get("x-hooks")) == (500, "1")
+        response = client.get("/")
+        assert (response.status, response.headers.get("x-hooks")) == (500, "1")
 
 
 @pytest.mark.parametrize("place", ["plain", "async", "before", "hooks"])
-def test_a_middleware_that_fails(place: str) -> None:
+def test_a_protocol_error_of_a_middleware_is_the_response(place: str) -> None:
     class Failing(Middleware):
         def before(self, request: Any) -> Response | None:
             raise ProtocolError(429, "Slowly.", [("Retry-After", "1")])
@@ -166,9 +166,9 @@ def test_a_middleware_that_fails(place: str) -> None:
         app = Application(outer, middlewares[place])
         app.add("GET", "/", endpoint)
         with Client(app) as client:
-            answer = client.get("/")
-            assert (answer.status, answer.headers.get("retry-after")) == (429, "1")
-            assert "x-hooks" in answer.headers or "x-async" in answer.headers
+            response = client.get("/")
+            assert (response.status, response.headers.get("retry-after")) == (429, "1")
+            assert "x-hooks" in response.headers or "x-async" in response.headers
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])
@@ -258,9 +258,9 @@ def _after(request: Any, response: Response) -> Response:
 
 
 async def catching(request: Any, next: Any) -> Response:
-    answer = await next(request)
-    assert isinstance(answer, Response)
-    return answer
+    response = await next(request)
+    assert isinstance(response, Response)
+    return response
 
 
 KINDS = [Waiting, Sometimes, Never]
@@ -277,22 +277,22 @@ def application(*middlewares: Any) -> Application:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("between", [[], [catching], [Never()], [Waiting()]])
 @pytest.mark.parametrize("path", ["/plain", "/async", "/fails", "/none"])
-def test_hooks_that_wait_on_the_way_out(kind: Any, between: list[Any], path: str) -> None:
+def test_after_hooks_may_wait(kind: Any, between: list[Any], path: str) -> None:
     outer = Outer()
     app = application(outer, *between, kind())
     status = {"/fails": 500, "/none": 404}.get(path, 200)
     with Client(app, raise_server_exceptions=False) as client:
         for query in ("", "?wait"):
-            answer = client.get(path + query)
-            assert answer.status == status
-            assert "x-after" in answer.headers
+            response = client.get(path + query)
+            assert response.status == status
+            assert "x-after" in response.headers
     assert outer.seen == [status] * 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("between", [[], [catching]])
 @pytest.mark.parametrize("path", ["/plain", "/async", "/fails", "/none"])
-def test_what_fails_on_the_way_out_is_an_answer_further_out(
+def test_an_error_of_an_after_hook_is_a_response_further_out(
     kind: Any, between: list[Any], path: str
 ) -> None:
     outer = Outer()
@@ -305,7 +305,7 @@ def test_what_fails_on_the_way_out_is_an_answer_further_out(
     assert outer.seen == [409, 500, 409, 500]
 
 
-def test_an_error_handler_is_asked() -> None:
+def test_an_error_of_an_after_hook_reaches_error_handlers() -> None:
     app = application(Waiting())
 
     @app.error(KeyError)
@@ -317,7 +317,7 @@ def test_an_error_handler_is_asked() -> None:
 
 
 @pytest.mark.parametrize("kind", [Waiting, Sometimes])
-def test_no_plain_middleware_stands_above_one_that_waits(kind: Any) -> None:
+def test_no_plain_middleware_may_stand_above_a_hook_that_waits(kind: Any) -> None:
     def outside(request: Any, next: Any) -> Any:
         return next(request)
 
@@ -329,7 +329,7 @@ def test_no_plain_middleware_stands_above_one_that_waits(kind: Any) -> None:
         assert client.post("/plain", content="x").headers["x-after"] == "1"
 
 
-def test_a_hook_on_the_way_in_does_not_wait() -> None:
+def test_a_before_hook_must_not_wait() -> None:
     class Wrong(Middleware):
         async def before(self, request: Any) -> None:  # type: ignore[override]
             pass

@@ -92,7 +92,7 @@ def test_cookies(options: dict[str, Any], line: str) -> None:
         {"max_age": 1.5},
     ],
 )
-def test_cookies_that_browsers_would_not_take(options: dict[str, Any]) -> None:
+def test_cookies_that_browsers_would_drop(options: dict[str, Any]) -> None:
     response = Response()
     with pytest.raises(ValueError):
         set_cookie(response, options.pop("name", "a"), options.pop("value", "b"), **options)
@@ -106,7 +106,7 @@ def test_a_cookie_makes_a_new_response() -> None:
     assert shared.headers == text("x").headers
 
 
-def test_several_cookies_and_none_at_all() -> None:
+def test_several_cookies_and_a_deleted_one() -> None:
     app = Application()
 
     @app.get("/")
@@ -115,9 +115,9 @@ def test_several_cookies_and_none_at_all() -> None:
         return delete_cookie(set_cookie(response, "b", "2", path="/x"), "c")
 
     with Client(app, cookies={"c": "3"}) as client:
-        answer = client.get("/")
-        assert answer.text == "{'c': '3'}"
-        assert answer.headers.get_all("set-cookie") == [
+        response = client.get("/")
+        assert response.text == "{'c': '3'}"
+        assert response.headers.get_all("set-cookie") == [
             "a=1; Path=/; SameSite=Lax; HttpOnly",
             "b=2; Path=/x; SameSite=Lax; HttpOnly",
             "c=; Max-Age=0; Path=/; SameSite=Lax; HttpOnly",
@@ -125,7 +125,7 @@ def test_several_cookies_and_none_at_all() -> None:
         assert client.get("/").text == "{'c': '3', 'a': '1'}"  # b has another path
 
 
-def test_a_cookie_is_taken_away_as_it_was_set() -> None:
+def test_a_cookie_is_deleted_with_the_options_it_was_set_with() -> None:
     options: dict[str, Any] = {
         "path": "/x",
         "domain": "a.de",
@@ -141,7 +141,7 @@ def test_a_cookie_is_taken_away_as_it_was_set() -> None:
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=127)))
-def test_a_cookie_that_is_taken_is_read_back(value: str) -> None:
+def test_any_accepted_cookie_is_read_back(value: str) -> None:
     try:
         line = cookie("a", value)
     except ValueError:

@@ -67,11 +67,11 @@ def raised(error: BaseException, **local: Any) -> Any:
 
 
 def page(error: Any, request: Request | None = None) -> str:
-    answer = debug_response(request or request_of(), error)
-    assert answer.status == 500
-    assert isinstance(answer.body, bytes)
-    text = answer.body.decode()
-    if dict(answer.headers)["Content-Type"].startswith("text/html"):
+    response = debug_response(request or request_of(), error)
+    assert response.status == 500
+    assert isinstance(response.body, bytes)
+    text = response.body.decode()
+    if dict(response.headers)["Content-Type"].startswith("text/html"):
         reader = Reader(text)
         assert not reader.open
         assert "script" not in reader.tags
@@ -112,7 +112,7 @@ def test_the_frames_of_coroutines() -> None:
     assert "127.0.0.1:50000" in reader.text
 
 
-def test_what_it_came_from() -> None:
+def test_causes_and_contexts() -> None:
     def chained(suppress: bool) -> Any:
         try:
             try:
@@ -151,15 +151,15 @@ def test_groups_and_notes() -> None:
 @pytest.mark.parametrize(
     "accept", ["", "*/*", "application/json", "application/json, text/html;q=0.1"]
 )
-def test_who_wants_no_html_gets_text(accept: str) -> None:
-    answer = debug_response(request_of(accept=accept), raised(ValueError("<x>\ud800")))
-    assert dict(answer.headers)["Content-Type"] == "text/plain; charset=utf-8"
+def test_a_client_without_html_gets_text(accept: str) -> None:
+    response = debug_response(request_of(accept=accept), raised(ValueError("<x>\ud800")))
+    assert dict(response.headers)["Content-Type"] == "text/plain; charset=utf-8"
     text = page(raised(ValueError("<x>\ud800")), request_of(accept=accept))
     assert text.startswith("Traceback (most recent call last):")
     assert text.endswith("ValueError: <x>\\ud800\n")
 
 
-def test_fields_of_the_answer() -> None:
+def test_fields_of_the_response() -> None:
     fields = dict(debug_response(request_of(), ValueError()).headers)
     assert fields["Cache-Control"] == "no-store"
     assert fields["Content-Security-Policy"].startswith("default-src 'none'")
@@ -229,7 +229,7 @@ def test_secrets_in_the_request_and_in_variables() -> None:
     failing("", "")
 
 
-def test_what_is_no_secret_is_shown() -> None:
+def test_other_values_are_shown() -> None:
     for text in ("name=value", "'a': 'b'", "secret", "a token", "cookies", "pass"):
         assert _hide(text) == text
     assert _hide("key=a, other=b") == "key=(hidden), other=b"
@@ -239,7 +239,7 @@ def test_what_is_no_secret_is_shown() -> None:
 @pytest.mark.parametrize(
     "text", ["pass" * 50_000, "key=" * 50_000, "key='" + "\\" * 100_000, "key" + " " * 100_000]
 )
-def test_looking_for_secrets_takes_no_time(text: str) -> None:
+def test_searching_for_secrets_is_fast(text: str) -> None:
     began = perf_counter()
     _hide(text)
     assert perf_counter() - began < 2
@@ -308,7 +308,7 @@ def test_hostile_values(value: Any) -> None:
     assert "ValueError" in page(raised(ValueError("x"), value=value))
 
 
-def test_values_that_have_no_end() -> None:
+def test_endless_values() -> None:
     circle: list[Any] = []
     circle.append(circle)
     deep: Any = ()
@@ -332,7 +332,7 @@ def test_values_that_have_no_end() -> None:
         (deep,) = deep  # to be freed without recursion
 
 
-def test_messages_that_have_no_end() -> None:
+def test_endless_messages() -> None:
     for accept, most in (("text/html", 4 * MESSAGE_CHARACTERS), ("", TEXT_CHARACTERS)):
         text = page(raised(ValueError("x" * 10**6 + "the end")), request_of(accept=accept))
         assert len(text) < most + 10_000
@@ -346,11 +346,11 @@ def test_many_calls() -> None:
     try:
         recursive(0)
     except RecursionError as error:
-        answer = debug_response(request_of(), error)
+        response = debug_response(request_of(), error)
         text = page(error)
-    assert isinstance(answer.body, bytes)
-    assert answer.body.count(b"<details") == FRAMES
-    assert answer.body.count(b"<details open") == 1
+    assert isinstance(response.body, bytes)
+    assert response.body.count(b"<details") == FRAMES
+    assert response.body.count(b"<details open") == 1
     assert "more calls" in text
 
 
@@ -360,16 +360,16 @@ def test_many_errors() -> None:
         later = ValueError(number)
         later.__cause__ = error
         error = later
-    answer = debug_response(request_of(), error)
-    assert isinstance(answer.body, bytes)
-    assert answer.body.count(b"<h2>") == EXCEPTIONS
+    response = debug_response(request_of(), error)
+    assert isinstance(response.body, bytes)
+    assert response.body.count(b"<h2>") == EXCEPTIONS
     group = ExceptionGroup("many", [ValueError(number) for number in range(1000)])
-    answer = debug_response(request_of(), group)
-    assert isinstance(answer.body, bytes)
-    assert answer.body.count(b"<h2>") == EXCEPTIONS
+    response = debug_response(request_of(), group)
+    assert isinstance(response.body, bytes)
+    assert response.body.count(b"<h2>") == EXCEPTIONS
 
 
-def test_many_variables_and_a_source_that_is_not_there() -> None:
+def test_many_variables_and_missing_source() -> None:
     source = "\n".join([*(f"a{number} = {number}" for number in range(1000)), "1 / 0"])
     try:
         exec(compile(source, "<a\udcff source>", "exec"), {}, {})

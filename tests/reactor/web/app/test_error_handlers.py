@@ -35,7 +35,7 @@ def failing_application() -> Application:
 
 @pytest.mark.parametrize("middlewares", [[], [before], [Hooks()], [plain], [asynchronous]])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_whatever_fails_has_the_applications_answer(middlewares: list[Any], method: str) -> None:
+def test_failures_get_the_response_of_the_application(middlewares: list[Any], method: str) -> None:
     def fails(request: Any) -> Any:
         raise ZeroDivisionError
 
@@ -43,28 +43,31 @@ def test_whatever_fails_has_the_applications_answer(middlewares: list[Any], meth
     app.add(method, "/", fails)
     app.error(500)(lambda request, error: (500, f"ours: {type(error).__name__}"))
     with served(app) as client:
-        answer = client.request(method, "/", content=b"x" if method == "POST" else None)
-        assert (answer.status, answer.text) == (500, "ours: ZeroDivisionError")
+        response = client.request(method, "/", content=b"x" if method == "POST" else None)
+        assert (response.status, response.text) == (500, "ours: ZeroDivisionError")
 
 
-def test_an_error_tells_nothing_of_itself() -> None:
+def test_a_500_reveals_nothing_about_the_error() -> None:
     with served(failing_application()) as client:
-        answer = client.get("/key")
-        assert (answer.status, answer.text) == (500, "The server failed to process this request.\n")
-        answer = client.get("/key", headers={"Accept": "application/json"})
-        assert answer.headers.get("content-type") == "application/problem+json"
-        assert answer.json() == {
+        response = client.get("/key")
+        assert (response.status, response.text) == (
+            500,
+            "The server failed to process this request.\n",
+        )
+        response = client.get("/key", headers={"Accept": "application/json"})
+        assert response.headers.get("content-type") == "application/problem+json"
+        assert response.json() == {
             "type": "about:blank",
             "title": "Internal Server Error",
             "status": 500,
             "detail": "The server failed to process this request.",
         }
         assert client.get("/404").text == "<404>\n"
-        answer = client.get("/422", headers={"Accept": "application/problem+json"})
-        assert answer.json()["detail"] == "<422>"
+        response = client.get("/422", headers={"Accept": "application/problem+json"})
+        assert response.json()["detail"] == "<422>"
         assert client.get("/799", headers={"Accept": "application/json"}).json()["title"] == ""
-        answer = client.get("/none/x", headers={"Accept": "text/html, application/json;q=0.9"})
-        assert answer.headers.get("content-type") == TEXT
+        response = client.get("/none/x", headers={"Accept": "text/html, application/json;q=0.9"})
+        assert response.headers.get("content-type") == TEXT
 
 
 def test_error_handlers_by_exception_and_by_status() -> None:
@@ -93,8 +96,8 @@ def test_error_handlers_by_exception_and_by_status() -> None:
     with served(app) as client:
         assert client.get("/key").json() == {"missing": "secret"}
         assert client.get("/index").text == "IndexError"
-        answer = client.get("/404")
-        assert (answer.text, answer.headers.get("x-error")) == ("nothing at /404", "<404>")
+        response = client.get("/404")
+        assert (response.text, response.headers.get("x-error")) == ("nothing at /404", "<404>")
         assert client.get("/no/where").text == "nothing at /no/where"
         assert client.get("/409").text == "<409>\n"
         assert client.get("/418").status == 500
@@ -102,7 +105,7 @@ def test_error_handlers_by_exception_and_by_status() -> None:
         assert client.post("/key").status == 405
 
 
-def test_error_handlers_that_are_none() -> None:
+def test_invalid_error_handlers() -> None:
     app = Application()
 
     async def later(request: Any, error: Any) -> str:
@@ -126,7 +129,7 @@ class Cancelled(BaseException):
     pass
 
 
-def test_debugging_shows_what_happened_and_hides_secrets() -> None:
+def test_debugging_shows_the_error_and_hides_secrets() -> None:
     app = Application()
     app.debug = True
 
@@ -141,21 +144,21 @@ def test_debugging_shows_what_happened_and_hides_secrets() -> None:
     with served(app) as client:
         secret = "".join(["hun", "ter"])
         headers = {"Accept": "text/html", "Cookie": f"a={secret}"}
-        answer = client.get("/", headers=headers)
-        assert answer.status == 500
-        assert answer.headers.get("content-type") == "text/html; charset=utf-8"
-        assert "ValueError: &lt;b&gt;&lt;script&gt;" in answer.text
-        assert "<script>" not in answer.text
-        assert "(hidden)" in answer.text
-        assert secret not in answer.text
-        assert "raise ValueError(f" in answer.text
-        answer = client.get("/", headers={"Cookie": "a=b"})
-        assert answer.headers.get("content-type") == TEXT
-        assert answer.text.startswith("Traceback")
+        response = client.get("/", headers=headers)
+        assert response.status == 500
+        assert response.headers.get("content-type") == "text/html; charset=utf-8"
+        assert "ValueError: &lt;b&gt;&lt;script&gt;" in response.text
+        assert "<script>" not in response.text
+        assert "(hidden)" in response.text
+        assert secret not in response.text
+        assert "raise ValueError(f" in response.text
+        response = client.get("/", headers={"Cookie": "a=b"})
+        assert response.headers.get("content-type") == TEXT
+        assert response.text.startswith("Traceback")
         assert client.get("/none").text == "There is nothing here.\n"
 
 
-def test_a_failure_tells_its_id_to_who_has_one() -> None:
+def test_a_500_contains_the_id_of_its_request() -> None:
     app = Application(RequestId())
 
     @app.get("/")
@@ -163,12 +166,12 @@ def test_a_failure_tells_its_id_to_who_has_one() -> None:
         raise ZeroDivisionError
 
     with served(app) as client:
-        answer = client.get("/")
-        identifier = answer.headers["X-Request-Id"]
-        assert answer.text.endswith(f" Its id is {identifier}.\n")
+        response = client.get("/")
+        identifier = response.headers["X-Request-Id"]
+        assert response.text.endswith(f" Its id is {identifier}.\n")
 
 
-def test_a_handler_for_every_exception_is_for_the_unexpected() -> None:
+def test_a_handler_for_exception_is_for_unexpected_errors() -> None:
     app = failing_application()
     app.error(Exception)(lambda request, error: (500, "oops"))
     app.error(ProtocolError)(lambda request, error: (error.status, "told"))
@@ -181,10 +184,10 @@ def test_a_handler_for_every_exception_is_for_the_unexpected() -> None:
         assert client.get("/none/x").text == "There is nothing here.\n"
 
 
-def test_an_answer_of_ones_own_has_the_fields_that_it_must_have() -> None:
+def test_the_response_of_an_error_handler_gets_required_fields() -> None:
     app = Application()
     app.add("GET", "/", lambda request: "")
     app.error(405)(lambda request, error: (405, "no"))
     with Client(app) as client:
-        answer = client.post("/")
-        assert (answer.text, answer.headers["Allow"]) == ("no", "GET, HEAD, OPTIONS")
+        response = client.post("/")
+        assert (response.text, response.headers["Allow"]) == ("no", "GET, HEAD, OPTIONS")

@@ -47,9 +47,9 @@ class Shelf:
         with Client(self.app, limits=limits) as client:
             if limits:
                 self.app.prepare(client.server)
-            answer = client.request(method, "/", headers=headers)
+            response = client.request(method, "/", headers=headers)
         assert all(one.closed for one in self.opened), "a file is open still"
-        return answer
+        return response
 
 
 @pytest.fixture
@@ -74,8 +74,8 @@ def shelf(tmp_path: Path, opened: list[File]) -> Shelf:
 
 
 def test_a_file(shelf: Shelf) -> None:
-    answer = shelf.ask()
-    assert (answer.status, answer.content) == (200, CONTENT)
+    response = shelf.ask()
+    assert (response.status, response.content) == (200, CONTENT)
     for name, value in {
         "content-type": TEXT,
         "content-length": "10240",
@@ -85,22 +85,22 @@ def test_a_file(shelf: Shelf) -> None:
         "cache-control": "private",
         "content-language": "en",
     }.items():
-        assert answer.headers.get_all(name) == [value]
-    assert answer.headers["etag"].startswith('"')
+        assert response.headers.get_all(name) == [value]
+    assert response.headers["etag"].startswith('"')
     head = shelf.ask("HEAD")
     assert (head.status, head.content) == (200, b"")
     different = {"date"}
     assert [one for one in head.headers.fields() if one[0].lower() not in different] == [
-        one for one in answer.headers.fields() if one[0].lower() not in different
+        one for one in response.headers.fields() if one[0].lower() not in different
     ]
     assert len(shelf.opened) == 2
 
 
-def test_a_file_of_no_bytes(shelf: Shelf) -> None:
+def test_an_empty_file(shelf: Shelf) -> None:
     shelf.path.write_bytes(b"")
     for method in ("GET", "HEAD"):
-        answer = shelf.ask(method)
-        assert (answer.status, answer.headers["content-length"]) == (200, "0")
+        response = shelf.ask(method)
+        assert (response.status, response.headers["content-length"]) == (200, "0")
     assert shelf.ask(range="bytes=0-0").status == 416
     assert shelf.ask(range="bytes=-5").status == 200
 
@@ -130,22 +130,22 @@ OLD, NEW = http_date(1e9 - 1), http_date(1e9)
         ({"if_match": '"x"', "if_none_match": "TAG"}, 412),
     ],
 )
-def test_conditions(shelf: Shelf, method: str, fields: dict[str, str], status: int) -> None:
+def test_preconditions(shelf: Shelf, method: str, fields: dict[str, str], status: int) -> None:
     tag = shelf.ask().headers["etag"]
     sent = {name: value.replace("TAG", tag) for name, value in fields.items()}
-    answer = shelf.ask(method, **sent)
+    response = shelf.ask(method, **sent)
     if method == "POST":  # it is no condition on what was asked for
         status = 200
-    assert answer.status == status
+    assert response.status == status
     if status == 304:
-        assert answer.content == b""
-        assert answer.headers.get_all("etag") == [tag]
-        assert answer.headers["cache-control"] == "private"
-        assert answer.headers["content-location"] == "/f"
+        assert response.content == b""
+        assert response.headers.get_all("etag") == [tag]
+        assert response.headers["cache-control"] == "private"
+        assert response.headers["content-location"] == "/f"
         for name in ("content-type", "content-language", "content-length", "last-modified"):
-            assert name not in answer.headers
+            assert name not in response.headers
     if status == 412:
-        assert answer.text.endswith(".\n") == (method == "GET")
+        assert response.text.endswith(".\n") == (method == "GET")
 
 
 @pytest.mark.parametrize(
@@ -164,30 +164,30 @@ def test_conditions(shelf: Shelf, method: str, fields: dict[str, str], status: i
     ],
 )
 def test_ranges(shelf: Shelf, value: str, status: int, expected: bytes | None) -> None:
-    answer = shelf.ask(range=value)
-    assert answer.status == status
+    response = shelf.ask(range=value)
+    assert response.status == status
     if expected is not None:
-        assert answer.content == expected
+        assert response.content == expected
     if status == 206:
         begin = CONTENT.find(expected or b"") if value != "bytes=-1" else 10239
         if value.startswith("bytes=10"):
             begin = 10240 - len(expected or b"")
         end = begin + len(expected or b"") - 1
-        assert answer.headers.get_all("content-range") == [f"bytes {begin}-{end}/10240"]
-        assert answer.headers.get_all("content-type") == [TEXT]
+        assert response.headers.get_all("content-range") == [f"bytes {begin}-{end}/10240"]
+        assert response.headers.get_all("content-type") == [TEXT]
     if status == 416:
-        assert answer.headers["content-range"] == "bytes */10240"
+        assert response.headers["content-range"] == "bytes */10240"
     for method in ("HEAD", "POST"):
         assert shelf.ask(method, range=value).status == 200
 
 
 def test_several_ranges(shelf: Shelf) -> None:
-    answer = shelf.ask(range="bytes=0-1,100-109,-1")
-    assert answer.status == 206
-    (kind,) = answer.headers.get_all("content-type")
+    response = shelf.ask(range="bytes=0-1,100-109,-1")
+    assert response.status == 206
+    (kind,) = response.headers.get_all("content-type")
     assert kind.startswith("multipart/byteranges; boundary=")
-    assert "content-range" not in answer.headers
-    parts = answer.content.split(b"--" + kind.partition("=")[2].encode())
+    assert "content-range" not in response.headers
+    parts = response.content.split(b"--" + kind.partition("=")[2].encode())
     assert len(parts) == 5
     for part, content in zip(
         parts[1:4], (CONTENT[:2], CONTENT[100:110], CONTENT[-1:]), strict=True
@@ -203,7 +203,7 @@ def test_if_range(shelf: Shelf) -> None:
         assert shelf.ask(range="bytes=0-1", if_range=value).status == status
 
 
-def test_as_many_ranges_as_the_server_has_it(shelf: Shelf) -> None:
+def test_the_number_of_ranges_is_limited_by_the_server(shelf: Shelf) -> None:
     for value, status in (("bytes=0-0,2-2", 206), ("bytes=0-0,2-2,4-4", 200)):
         assert shelf.ask(limits=Limits(ranges=2), range=value).status == status
 
@@ -221,19 +221,19 @@ def test_a_file_that_was_just_written_has_no_strong_tag(
     assert shelf.ask(range="bytes=0-1", if_range=tag).status == 200
 
 
-def test_what_is_no_file(shelf: Shelf, tmp_path: Path) -> None:
+def test_a_path_without_a_regular_file(shelf: Shelf, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for name in ("", "none", "fifo", "loop", "file.txt/x", "x" * 300, "a\0b"):
         shelf.path = tmp_path / name
-        answer = shelf.ask()
-        assert (answer.status, answer.text) == (404, "There is no such file.\n")
+        response = shelf.ask()
+        assert (response.status, response.text) == (404, "There is no such file.\n")
     shelf.path = Path("/dev/null")
     assert shelf.ask().status == 404
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read(shelf: Shelf) -> None:
+def test_a_file_without_permission(shelf: Shelf) -> None:
     shelf.path.chmod(0)
     assert shelf.ask().status == 403
 
@@ -250,8 +250,11 @@ def test_a_path_of_any_kind(tmp_path: Path) -> None:
 
     with Client(app) as client:
         for kind in ("str", "bytes", "path"):
-            answer = client.get(f"/{kind}")
-            assert (answer.content, answer.headers["content-type"]) == (b"{}", "application/json")
+            response = client.get(f"/{kind}")
+            assert (response.content, response.headers["content-type"]) == (
+                b"{}",
+                "application/json",
+            )
 
 
 @pytest.mark.parametrize(
@@ -263,30 +266,30 @@ def test_a_path_of_any_kind(tmp_path: Path) -> None:
         ({}, TEXT),
     ],
 )
-def test_a_file_has_one_type(
+def test_a_file_has_one_content_type(
     tmp_path: Path, opened: list[File], options: dict[str, Any], kind: str
 ) -> None:
     shelf = Shelf(tmp_path / "f.txt", opened, download_as="ü.txt", **options)
     for fields in ({}, {"range": "bytes=0-1"}):
-        answer = shelf.ask(**fields)
-        assert answer.headers.get_all("content-type") == [kind]
-        assert answer.headers["content-disposition"] == attachment("ü.txt")
-    answer = shelf.ask(range="bytes=0-1,5-6")
-    (multipart,) = answer.headers.get_all("content-type")
+        response = shelf.ask(**fields)
+        assert response.headers.get_all("content-type") == [kind]
+        assert response.headers["content-disposition"] == attachment("ü.txt")
+    response = shelf.ask(range="bytes=0-1,5-6")
+    (multipart,) = response.headers.get_all("content-type")
     assert multipart.startswith("multipart/byteranges")
-    assert f"\r\nContent-Type: {kind}\r\n".encode() in answer.content
+    assert f"\r\nContent-Type: {kind}\r\n".encode() in response.content
 
 
-def test_the_conditions_are_those_of_static_files(shelf: Shelf) -> None:
+def test_the_preconditions_are_those_of_static_files(shelf: Shelf) -> None:
     """The same function decides, so whatever holds there holds here."""
     assert file.__globals__["check_read"] is check_read
 
 
-def test_a_client_that_leaves_lets_go_of_the_file(tmp_path: Path, opened: list[File]) -> None:
+def test_a_client_that_leaves_releases_the_file(tmp_path: Path, opened: list[File]) -> None:
     shelf = Shelf(tmp_path / "f", opened)
     shelf.path.write_bytes(b"x" * 50_000_000)
-    with Client(shelf.app) as client, client.stream("GET", "/") as answer:
-        assert next(iter(answer.iter_bytes()))[:1] == b"x"
+    with Client(shelf.app) as client, client.stream("GET", "/") as response:
+        assert next(iter(response.iter_bytes()))[:1] == b"x"
     assert [one.closed for one in opened] == [True]
 
 

@@ -10,7 +10,7 @@ from reactor.web.app.router import RouteError
 from tests.support.app_parts import Notes
 
 
-def test_groups_have_prefixes_names_and_middlewares_of_their_own() -> None:
+def test_groups_have_their_own_prefixes_names_and_middlewares() -> None:
     notes: list[str] = []
     app = Application(Notes("app", notes))
     api = Group("/api", Notes("api", notes), name="api")
@@ -54,6 +54,6 @@ def test_groups_have_prefixes_names_and_middlewares_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["api", "/api/", "/"])
-def test_a_prefix_that_is_none(prefix: str) -> None:
+def test_malformed_prefixes_of_groups(prefix: str) -> None:
     with pytest.raises(RouteError):
         Group(prefix)

@@ -55,12 +55,12 @@ def test_arguments(query: str, pairs: list[tuple[str, str]]) -> None:
 
 
 @pytest.mark.parametrize("text", ["a=%FF", "%C3=1", "a=%ED%A0%80", "a=%C0%AF", "a=%F4%90%80%80"])
-def test_arguments_that_are_no_utf_8(text: str) -> None:
+def test_arguments_must_be_utf_8(text: str) -> None:
     assert refusal(lambda: request_for(text).args).status == 400
     assert refusal(form_of, request_with(text.encode(), FORM)).status == 400
 
 
-def test_there_are_so_many_arguments_and_no_more() -> None:
+def test_the_number_of_arguments_is_limited() -> None:
     most = Limits().form_parts
     assert len(request_for("&".join(["a"] * most)).args) == most
     assert refusal(lambda: request_for("&".join(["a"] * (most + 1))).args).status == 414
@@ -85,7 +85,7 @@ def test_arguments_by_name() -> None:
 
 
 @given(st.lists(st.tuples(st.text(), st.text()), max_size=20))
-def test_what_is_encoded_is_read(pairs: list[tuple[str, str]]) -> None:
+def test_encoded_arguments_are_decoded(pairs: list[tuple[str, str]]) -> None:
     from_browser = "&".join(
         "=".join("".join(f"%{byte:02x}" for byte in part.encode(errors="ignore")) for part in pair)
         for pair in pairs
@@ -124,7 +124,7 @@ def test_cookies(value: str, cookies: dict[str, str]) -> None:
 
 
 @given(st.text(st.characters(max_codepoint=255)))
-def test_no_cookie_is_too_odd(value: str) -> None:
+def test_any_cookie_field_is_parsed(value: str) -> None:
     assert all(name and ";" not in name + text for name, text in parse_cookies(value).items())
 
 
@@ -150,7 +150,7 @@ def test_text(content: bytes, media_type: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("charset", sorted(_CHARSETS))
-def test_every_charset_is_there(charset: str) -> None:
+def test_every_charset_exists(charset: str) -> None:
     assert text_of(request_with("A".encode(charset), f"text/plain; charset={charset}")) == "A"
 
 
@@ -174,11 +174,11 @@ def test_every_charset_is_there(charset: str) -> None:
         (b"x", 'text/plain; charset="utf-8', 400),
     ],
 )
-def test_text_that_cannot_be_read(content: bytes, media_type: str, status: int) -> None:
+def test_text_that_cannot_be_decoded(content: bytes, media_type: str, status: int) -> None:
     assert refusal(text_of, request_with(content, media_type)).status == status
 
 
-def test_names_of_charsets_that_nobody_knows_are_not_remembered() -> None:
+def test_unknown_charsets_are_not_cached() -> None:
     before = len(_cache)
     for number in range(100):
         refusal(text_of, request_with(b"x", f"text/plain; charset=none-{number}"))
@@ -186,7 +186,7 @@ def test_names_of_charsets_that_nobody_knows_are_not_remembered() -> None:
 
 
 @pytest.mark.parametrize("read", [text_of, json_of, form_of])
-def test_what_is_compressed_is_not_taken(read: Callable[[reactor.Request], Any]) -> None:
+def test_an_encoded_body_is_refused(read: Callable[[reactor.Request], Any]) -> None:
     kind = FORM if read is form_of else "application/json"
     error = refusal(read, request_with(b"1", kind, content_encoding="gzip"))
     assert (error.status, error.headers) == (415, [("Accept-Encoding", "identity")])
@@ -246,7 +246,7 @@ def test_json(content: bytes, media_type: str, value: Any) -> None:
         (b"\xef\xbb\xbf\xef\xbb\xbf1", ""),
     ],
 )
-def test_json_that_is_none(content: bytes, sentence: str) -> None:
+def test_malformed_json(content: bytes, sentence: str) -> None:
     error = refusal(json_of, request_with(content))
     assert error.status == 400
     assert error.reason.startswith("The body is not valid JSON: ")
@@ -261,7 +261,7 @@ def test_json_that_is_none(content: bytes, sentence: str) -> None:
         *("application/json, text/plain", "application/json charset=utf-8"),
     ],
 )
-def test_what_says_that_it_is_no_json(media_type: str) -> None:
+def test_json_with_another_type_is_refused(media_type: str) -> None:
     assert refusal(json_of, request_with(b"1", media_type)).status == 415
 
 
@@ -275,13 +275,13 @@ VALUES = st.recursive(
 
 
 @given(VALUES, st.booleans())
-def test_any_json_is_read(value: Any, ascii_only: bool) -> None:
+def test_any_json_is_decoded(value: Any, ascii_only: bool) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only)
     assert json_of(request_with(text.encode())) == value
 
 
 @given(st.binary())
-def test_json_of_anything_is_a_value_or_400(content: bytes) -> None:
+def test_any_bytes_as_json_are_a_value_or_a_400(content: bytes) -> None:
     try:
         value = json_of(request_with(content))
     except ProtocolError as error:
@@ -331,11 +331,11 @@ def test_a_form_with_files() -> None:
         (multipart((f'name="{"a" * 9000}"', b"")), MULTIPART, 413),
     ],
 )
-def test_forms_that_cannot_be_read(content: bytes, media_type: str, status: int) -> None:
+def test_malformed_forms(content: bytes, media_type: str, status: int) -> None:
     assert refusal(form_of, request_with(content, media_type)).status == status
 
 
-def test_a_form_is_utf_8_whatever_its_type_says() -> None:
+def test_a_form_is_utf_8_in_spite_of_its_type() -> None:
     request = request_with("ä=%C3%A4+".encode(), f"{FORM}; charset=iso-8859-1")
     assert list(form_of(request)) == [("ä", "ä ")]
     assert len(form_of(request_with(multipart(), MULTIPART))) == 0

@@ -20,7 +20,7 @@ from reactor.web.semantics.multipart import FormPart
 from tests.support.form_data import FORM, MULTIPART, multipart, refusal, request_for, request_with
 
 
-def test_what_is_taken_apart_is_kept() -> None:
+def test_decoded_data_is_cached() -> None:
     request = request_for("a=1")
     request.state["mine"] = 1
     assert request.args is request.args
@@ -29,7 +29,7 @@ def test_what_is_taken_apart_is_kept() -> None:
     assert "mine" not in request_for("").state
 
 
-def test_the_url_that_was_asked_for() -> None:
+def test_the_url_of_a_request() -> None:
     app = Application()
     app.add(("GET", "OPTIONS"), "/{rest:path}", lambda request: request.url)
     with Client(app, "http://host:81") as client:
@@ -61,13 +61,13 @@ def test_the_limits_are_those_of_the_server() -> None:
         assert client.post("/", data={"a" * 100: ""}, files={}).status == 413
 
 
-def test_limits_without_a_server_are_the_default_ones() -> None:
+def test_limits_without_a_server_are_the_defaults() -> None:
     request = Request("GET", "/", "/", "", 1, Headers())
     assert request.limits == Limits()
     assert not hasattr(request, "__dict__")
 
 
-def test_a_request_of_the_engine_is_adopted_as_it_is() -> None:
+def test_a_request_of_the_base_class_is_adopted() -> None:
     """A handler around an application, which has no `request_class`, passes the request on."""
     app = Application()
 
@@ -129,13 +129,13 @@ def test_bodies_are_read_by_either_kind_of_endpoint(how: str, chunked: bool) -> 
             assert client.post(f"/{how}/read", content=sent(content)).content == content
             assert client.post(f"/{how}/text", content=sent(content)).text == repr(content.decode())
         for kind in ("read", "text", "json", "form"):
-            answer = client.post(
+            response = client.post(
                 f"/{how}/{kind}",
                 content=sent(b"1" * 1001),
                 headers=typed(FORM if kind == "form" else "application/json"),
             )
-            assert answer.status == 413
-            assert "1000 bytes" in answer.text
+            assert response.status == 413
+            assert "1000 bytes" in response.text
         assert client.post(f"/{how}/json", content=sent(b"[1]")).text == "[1]"
         assert client.post(f"/{how}/json", content=sent(b"[1")).status == 400
         form = client.post(f"/{how}/form", content=sent(b"a=b"), headers=typed(FORM))
@@ -155,23 +155,23 @@ def test_bodies_are_read_by_either_kind_of_endpoint(how: str, chunked: bool) -> 
         ("/async/parts", {"Content-Type": FORM}),
     ],
 )
-def test_what_cannot_be_read_is_refused_before_it_comes(path: str, fields: dict[str, str]) -> None:
+def test_an_unsupported_body_is_refused_before_it_comes(path: str, fields: dict[str, str]) -> None:
     with Client(application()) as client:
         headers = {"Expect": "100-continue", "Accept": "application/json", **fields}
-        answer = client.post(path, content=b"x", headers=headers)
-        assert (answer.status, answer.informational) == (415, [])
-        assert answer.headers.get("content-type") == "application/problem+json"
-        assert answer.json()["detail"].endswith(".")
+        response = client.post(path, content=b"x", headers=headers)
+        assert (response.status, response.informational) == (415, [])
+        assert response.headers.get("content-type") == "application/problem+json"
+        assert response.json()["detail"].endswith(".")
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_what_a_middleware_has_read_is_there_for_the_endpoint(chunked: bool) -> None:
+def test_a_body_that_a_middleware_has_read_is_there_for_the_endpoint(chunked: bool) -> None:
     seen: list[bytes] = []
 
     async def signed(request: Request, next: Any) -> Response:
         seen.append(await request.read())
-        answer: Response = await next(request)
-        return answer
+        response: Response = await next(request)
+        return response
 
     app = Application(signed)
     app.add("POST", "/plain", lambda request: request.content)
@@ -189,9 +189,9 @@ def test_what_a_middleware_has_read_is_there_for_the_endpoint(chunked: bool) -> 
     with Client(app) as client:
         for path in ("/plain", "/async", "/parts"):
             content: Any = [body] if chunked else body
-            answer = client.post(path, content=content, headers=fields)
+            response = client.post(path, content=content, headers=fields)
             expected = repr([FormPart("a", None, ""), b"1"]).encode() if path == "/parts" else body
-            assert answer.content == expected
+            assert response.content == expected
     assert seen == [body] * 3
 
 
@@ -214,7 +214,7 @@ def streaming(seen: list[Any]) -> Application:
     return app
 
 
-def test_a_form_as_it_comes() -> None:
+def test_the_parts_of_a_form_as_they_arrive() -> None:
     seen: list[Any] = []
     body = multipart(
         ('name="a"', b"1" * 100),
@@ -225,8 +225,8 @@ def test_a_form_as_it_comes() -> None:
     for size in (1, 7, 10_000):
         pieces = [body[at : at + size] for at in range(0, len(body), size)]
         with Client(streaming(seen)) as client:
-            answer = client.post("/", content=pieces, headers=fields)
-            assert answer.json() == {"a": 100, "e": 0, "f": 800}
+            response = client.post("/", content=pieces, headers=fields)
+            assert response.json() == {"a": 100, "e": 0, "f": 800}
     assert seen[:3] == [FormPart("a", None, ""), FormPart("e", None, ""), FormPart("f", "x", "")]
 
 
@@ -241,10 +241,10 @@ def test_a_part_may_be_larger_than_the_memory() -> None:
 
     with Client(streaming([]), limits=Limits(memory_body_bytes=1000)) as client:
         tracemalloc.start()
-        answer = client.post("/", content=body(), headers={"Content-Type": MULTIPART})
+        response = client.post("/", content=body(), headers={"Content-Type": MULTIPART})
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    assert answer.json() == {"f": count * len(piece)}
+    assert response.json() == {"f": count * len(piece)}
     assert peak < 16 * len(piece)  # 4 MiB; the form has 16
 
 
@@ -259,15 +259,15 @@ def test_a_part_may_be_larger_than_the_memory() -> None:
         (multipart((f'name="{"a" * 200}"', b"")), 413),
     ],
 )
-def test_a_streamed_form_that_cannot_be_read(body: bytes, status: int) -> None:
+def test_a_malformed_streamed_form(body: bytes, status: int) -> None:
     app = streaming([])
     with Client(app, limits=Limits(form_parts=2, form_head_bytes=100)) as client:
         app.prepare(client.server)
-        answer = client.post("/", content=body, headers={"Content-Type": MULTIPART})
-        assert answer.status == status
+        response = client.post("/", content=body, headers={"Content-Type": MULTIPART})
+        assert response.status == status
 
 
-def test_a_form_of_which_only_the_beginning_is_wanted() -> None:
+def test_a_form_may_be_read_in_part() -> None:
     app = Application()
 
     @app.post("/")
@@ -279,6 +279,6 @@ def test_a_form_of_which_only_the_beginning_is_wanted() -> None:
 
     with Client(app) as client:
         body = multipart(('name="a"', b"x" * 500_000))
-        answer = client.post("/", content=body, headers={"Content-Type": MULTIPART})
-        assert answer.text == "a"
+        response = client.post("/", content=body, headers={"Content-Type": MULTIPART})
+        assert response.text == "a"
         assert client.post("/", content=body, headers={"Content-Type": MULTIPART}).text == "a"

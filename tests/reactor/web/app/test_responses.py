@@ -50,10 +50,10 @@ class Record(dict[str, int]):
     ],
 )
 def test_values(value: Any, status: int, kind: str | None, body: bytes) -> None:
-    answer = respond(value)
-    assert (answer.status, answer.body) == (status, body)
-    assert type(answer.status) is int
-    assert [text for name, text in answer.headers if name.lower() == "content-type"] == (
+    response = respond(value)
+    assert (response.status, response.body) == (status, body)
+    assert type(response.status) is int
+    assert [text for name, text in response.headers if name.lower() == "content-type"] == (
         [] if kind is None else [kind]
     )
 
@@ -65,13 +65,13 @@ def test_values(value: Any, status: int, kind: str | None, body: bytes) -> None:
         *((), (True, "x"), ("x", 200), (200, None), (200, ("a", "b")), (200, "x", (), 1)),
     ],
 )
-def test_values_that_are_no_answers(value: Any) -> None:
+def test_values_that_are_no_responses(value: Any) -> None:
     with pytest.raises(TypeError):
         respond(value)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": "\ud800"}])
-def test_what_json_cannot_say(value: Any) -> None:
+def test_values_that_json_does_not_have(value: Any) -> None:
     with pytest.raises(ValueError):
         json(value)
     circle: list[Any] = []
@@ -82,12 +82,13 @@ def test_what_json_cannot_say(value: Any) -> None:
         json({"a": b"bytes"})
 
 
-def test_a_response_is_passed_on_and_one_in_a_tuple_is_left_as_it_is() -> None:
-    response = text("x", 202, {"X-A": "b"})
-    assert respond(response) is response
-    answer = respond((404, response, [("X-C", "d")]))
-    assert fields_of(answer) == [("Content-Type", TEXT), ("X-A", "b"), ("X-C", "d")]
-    assert (response.status, len(response.headers)) == (202, 2)
+def test_a_response_is_returned_and_one_in_a_tuple_stays_unchanged() -> None:
+    given = text("x", 202, {"X-A": "b"})
+    assert respond(given) is given
+    response = respond((404, given, [("X-C", "d")]))
+    assert response.status == 404
+    assert fields_of(response) == [("Content-Type", TEXT), ("X-A", "b"), ("X-C", "d")]
+    assert (given.status, len(given.headers)) == (202, 2)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_a_response_is_passed_on_and_one_in_a_tuple_is_left_as_it_is() -> None:
         (lambda headers: stream(iter(["x"]), "a/b", 201, headers), "a/b"),
     ],
 )
-def test_fields_of_ones_own(make: Any, kind: str) -> None:
+def test_given_fields(make: Any, kind: str) -> None:
     assert fields_of(make(())) == [("Content-Type", kind)]
     for headers in ([("X-A", "b")], (("X-A", "b"),), {"X-A": "b"}):
         assert fields_of(make(headers)) == [("Content-Type", kind), ("X-A", "b")]
@@ -157,10 +158,10 @@ def test_streams_are_sent_and_closed_even_if_never_begun(kind: Any, how: str) ->
 
     app.add("GET", "/", endpoint)
     with Client(app) as client:
-        answer = client.get("/")
-        assert answer.content == b"\xc3\xa9\xffz"
-        assert answer.status == (200 if how == "bare" else 203)
-        assert answer.headers.get_all("content-type") == [TEXT if how == "bare" else "a/b"]
+        response = client.get("/")
+        assert response.content == b"\xc3\xa9\xffz"
+        assert response.status == (200 if how == "bare" else 203)
+        assert response.headers.get_all("content-type") == [TEXT if how == "bare" else "a/b"]
         assert client.head("/").content == b""
     assert made[1].closed == 1
     assert next(made[1].pieces) == "é"  # nobody has asked for it
@@ -168,7 +169,7 @@ def test_streams_are_sent_and_closed_even_if_never_begun(kind: Any, how: str) ->
 
 @pytest.mark.parametrize("piece", [1, None, ["x"]])
 @pytest.mark.parametrize("kind", [Closing, ClosingLater])
-def test_a_stream_of_something_else_is_cut(kind: Any, piece: Any) -> None:
+def test_a_stream_of_other_pieces_is_cut(kind: Any, piece: Any) -> None:
     app = Application()
     made = kind("x", piece, "y")
     app.add("GET", "/", lambda request: stream(made))
@@ -178,7 +179,7 @@ def test_a_stream_of_something_else_is_cut(kind: Any, piece: Any) -> None:
 
 
 @pytest.mark.parametrize("pieces", [["x"], "x", b"x", None, 1])
-def test_what_is_no_stream(pieces: Any) -> None:
+def test_a_stream_must_be_an_iterator(pieces: Any) -> None:
     with pytest.raises(TypeError, match="a stream is an iterator"):
         stream(pieces)
 
@@ -213,14 +214,14 @@ def test_redirects(location: str, sent: str) -> None:
     app = Application()
     app.add("GET", "/", lambda request: redirect(location, headers={"X-A": "b"}))
     with Client(app) as client:
-        answer = client.get("/")
-        assert (answer.status, answer.content) == (303, b"")
-        assert answer.headers.get_all("location") == [sent]
-        assert answer.headers.get("x-a") == "b"
-        assert "set-cookie" not in answer.headers
+        response = client.get("/")
+        assert (response.status, response.content) == (303, b"")
+        assert response.headers.get_all("location") == [sent]
+        assert response.headers.get("x-a") == "b"
+        assert "set-cookie" not in response.headers
 
 
-def test_what_is_no_redirect() -> None:
+def test_other_statuses_are_no_redirects() -> None:
     for status in (200, 300, 304, 305, 306, 404):
         with pytest.raises(ValueError, match="is no redirect"):
             redirect("/", status)
@@ -237,8 +238,8 @@ def test_redirects_and_streams_as_responses() -> None:
     app.add("GET", "/s", lambda request: stream(iter(mixed), "a/b", 203))
     with Client(app) as client:
         assert client.get("/r").headers.get("location") == "/%C3%BC?x=%C3%A4%20b"
-        answer = client.get("/s")
-        assert (answer.status, answer.content) == (203, b"\xc3\xa9\xff")
+        response = client.get("/s")
+        assert (response.status, response.content) == (203, b"\xc3\xa9\xff")
     with pytest.raises(ValueError):
         redirect("/", 200)
 
@@ -266,6 +267,6 @@ def test_a_stream_is_closed_when_its_client_leaves() -> None:
 
     with Client(app) as client:
         for path in ("/later", "/now"):
-            with client.stream("GET", path) as answer:
-                assert next(iter(answer.iter_bytes()))[:1] == b"x"
+            with client.stream("GET", path) as response:
+                assert next(iter(response.iter_bytes()))[:1] == b"x"
     assert closed == ["later", "now"]

@@ -46,10 +46,10 @@ def router() -> Application:
 
 
 def route(router: Application, path: str, method: str = "GET") -> tuple[str, dict[str, Any]]:
-    answer = router(made(path, method))
-    assert isinstance(answer, Response)
-    assert isinstance(answer.body, bytes)
-    return answer.body.decode(), dict(answer.headers)
+    response = router(made(path, method))
+    assert isinstance(response, Response)
+    assert isinstance(response.body, bytes)
+    return response.body.decode(), dict(response.headers)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def route(router: Application, path: str, method: str = "GET") -> tuple[str, dic
         ("/a/b/d", "/a/{x}/d", {"x": "b"}),  # back from a literal that led nowhere
     ],
 )
-def test_where_a_path_leads(
+def test_paths_that_have_a_route(
     router: Application, path: str, pattern: str, parameters: dict[str, Any]
 ) -> None:
     assert route(router, path) == (pattern, parameters)
@@ -83,39 +83,39 @@ def test_where_a_path_leads(
 
 
 def answered(router: Application, path: str, method: str) -> Response:
-    answer = router(made(path, method))
-    assert isinstance(answer, Response)
-    return answer
+    response = router(made(path, method))
+    assert isinstance(response, Response)
+    return response
 
 
 @pytest.mark.parametrize(
     "path",
     ["/x", "/users/", "/users//posts/1", "/users/ann/", "/files", "/a", "/a/b", "/a/b/c/", "//"],
 )
-def test_where_no_path_leads(router: Application, path: str) -> None:
+def test_paths_that_have_no_route(router: Application, path: str) -> None:
     assert answered(router, path, "GET").status == 404
 
 
-def test_another_method(router: Application) -> None:
+def test_another_method_is_a_405(router: Application) -> None:
     assert route(router, "/users/ann", "PUT")[0] == "put"
     for path, allowed in (
         ("/users", "GET, HEAD, OPTIONS"),
         ("/users/x", "GET, HEAD, OPTIONS, PUT"),
         ("/users/me", "GET, HEAD, OPTIONS, PUT"),  # of all the patterns that fit
     ):
-        answer = answered(router, path, "DELETE")
-        assert (answer.status, dict(answer.headers)["Allow"]) == (405, allowed)
+        response = answered(router, path, "DELETE")
+        assert (response.status, dict(response.headers)["Allow"]) == (405, allowed)
     for path in ("/users", "/users/x"):
-        answer = answered(router, path, "OPTIONS")
-        assert (answer.status, answer.body) == (204, b"")
-    assert dict(answer.headers) == {"Allow": "GET, HEAD, OPTIONS, PUT"}
+        response = answered(router, path, "OPTIONS")
+        assert (response.status, response.body) == (204, b"")
+    assert dict(response.headers) == {"Allow": "GET, HEAD, OPTIONS, PUT"}
 
 
-def test_a_method_of_a_pattern_that_comes_later(router: Application) -> None:
+def test_a_later_pattern_may_have_the_method(router: Application) -> None:
     assert route(router, "/users/me", "PUT") == ("put", {"name": "me"})
 
 
-def test_the_asterisk(router: Application) -> None:
+def test_options_of_the_asterisk(router: Application) -> None:
     assert dict(answered(router, "*", "OPTIONS").headers) == {"Allow": "GET, HEAD, OPTIONS, PUT"}
 
 
@@ -123,12 +123,12 @@ def test_the_asterisk(router: Application) -> None:
     "pattern",
     ["", "x", "/{", "/{}", "/{a b}", "/{1}", "/{x:no}", "/{x:path}/y", "/{x}y", "/{x}/{x}", "/a}b"],
 )
-def test_a_pattern_that_is_none(pattern: str) -> None:
+def test_malformed_patterns(pattern: str) -> None:
     with pytest.raises(RouteError):
         Router[str]().add("GET", pattern, "x")
 
 
-def test_a_route_that_is_there_already() -> None:
+def test_a_route_that_exists_already() -> None:
     router: Router[str] = Router()
     for pattern in ("/users", "/users/{name}", "/files/{path:path}"):
         router.add("GET", pattern, "x", "first.py, line 1")
@@ -144,7 +144,7 @@ def test_a_route_that_is_there_already() -> None:
     }
 
 
-def test_what_would_be_a_matter_of_luck() -> None:
+def test_ambiguous_routes_are_refused() -> None:
     own = {**CONVERTERS, "a": Converter("a", str), "b": Converter("b", str)}
     router: Router[str] = Router(own)
     router.add("GET", "/{x:a}/1", "x", "first.py")
@@ -223,7 +223,7 @@ def test_a_built_path_leads_back(values: list[Any]) -> None:
     ("kind", "value"),
     [("int", -1), ("int", 1.5), ("int", "x"), ("float", -0.5), ("uuid", "x"), ("str", "")],
 )
-def test_a_value_that_no_path_can_have(kind: str, value: Any) -> None:
+def test_values_that_no_path_can_have(kind: str, value: Any) -> None:
     with pytest.raises(ValueError):
         build_path(parse_pattern(f"/{{x:{kind}}}"), {"x": value})
 
@@ -258,9 +258,9 @@ def test_a_plain_endpoint_is_called_when_the_body_is_there() -> None:
     request, body = made("/", "POST"), Body()
     request.length = 5
     request.body = body  # type: ignore[assignment]
-    answer = router(request)
-    assert isinstance(answer, Awaitable)
-    step = answer.__await__()
+    response = router(request)
+    assert isinstance(response, Awaitable)
+    step = response.__await__()
     step.send(None)
     assert seen == []
     body.future.set_result(b"12345")
@@ -281,10 +281,10 @@ def test_an_async_endpoint_reads_its_body_itself() -> None:
     request.length = 5
     request.body = body  # type: ignore[assignment]
     body.future.set_result(b"12345")
-    answer = router(request)
-    assert isinstance(answer, Awaitable)
+    response = router(request)
+    assert isinstance(response, Awaitable)
     with pytest.raises(StopIteration) as stopped:
-        answer.__await__().send(None)
+        response.__await__().send(None)
     assert stopped.value.value.body == b"12345"
 
 
@@ -305,11 +305,11 @@ def test_a_router_at_the_root_and_another_below() -> None:
         ("/a%2Fb/c", "/{name:segments}", {"name": ("a/b", "c")}),
     ):
         assert route(router, path) == (pattern, parameters)
-    answer = router(made("*", "OPTIONS"))
-    assert isinstance(answer, Response)
+    response = router(made("*", "OPTIONS"))
+    assert isinstance(response, Response)
 
 
-def test_head_and_options_of_ones_own(router: Application) -> None:
+def test_head_and_options_may_be_routes(router: Application) -> None:
     for method in ("HEAD", "OPTIONS", "PATCH"):
         router.add(method, "/files/.uploads/{id}", endpoint(method))
         assert route(router, "/files/.uploads/7", method) == (method, {"id": "7"})
@@ -317,7 +317,7 @@ def test_head_and_options_of_ones_own(router: Application) -> None:
     assert route(router, "/files/.uploads/")[0] == "/files/{path:segments}"
 
 
-def test_a_router_is_let_go_at_once() -> None:
+def test_a_router_is_freed_at_once() -> None:
     """What its endpoints hold open is closed then, not when circles are looked for."""
 
     class Endpoint:

@@ -21,10 +21,10 @@ def basic(text: str | bytes) -> str:
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_users_are_let_in(user: str) -> None:
+def test_known_users_are_accepted(user: str) -> None:
     with served(BasicAuth(USERS)) as client:
-        answer = client.get("/state", auth=(user, USERS[user]))
-        assert answer.json() == {"user": repr(user)}
+        response = client.get("/state", auth=(user, USERS[user]))
+        assert response.json() == {"user": repr(user)}
 
 
 WRONG = [
@@ -40,26 +40,26 @@ WRONG = [
 @pytest.mark.parametrize("field", WRONG)
 def test_all_others_are_refused_alike(field: str) -> None:
     with served(BasicAuth(USERS)) as client:
-        answer = client.get("/plain", headers={"Authorization": field})
-        assert answer.status == 401
-        assert answer.headers.get_all("www-authenticate") == [CHALLENGE]
-        assert answer.text == "This needs a user name and a password.\n"
+        response = client.get("/plain", headers={"Authorization": field})
+        assert response.status == 401
+        assert response.headers.get_all("www-authenticate") == [CHALLENGE]
+        assert response.text == "This needs a user name and a password.\n"
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_it_stands_before_everything(path: str) -> None:
+def test_it_refuses_before_everything_else(path: str) -> None:
     with served(RequestId(), BasicAuth(USERS)) as client:
-        answer = client.get(path, headers={"Accept": "application/json"})
-        assert (answer.status, answer.json()["status"]) == (401, 401)
-        assert answer.headers["www-authenticate"] == CHALLENGE
-        assert answer.headers["x-request-id"]
+        response = client.get(path, headers={"Accept": "application/json"})
+        assert (response.status, response.json()["status"]) == (401, 401)
+        assert response.headers["www-authenticate"] == CHALLENGE
+        assert response.headers["x-request-id"]
         assert client.get(path, auth=("ann", "secret")).status == STATUSES[path]
 
 
-def test_a_body_is_not_asked_for() -> None:
+def test_a_refused_body_is_not_requested() -> None:
     with served(BasicAuth(USERS)) as client:
-        answer = client.post("/plain", content=b"x" * 100, headers={"Expect": "100-continue"})
-        assert (answer.status, answer.informational) == (401, [])
+        response = client.post("/plain", content=b"x" * 100, headers={"Expect": "100-continue"})
+        assert (response.status, response.informational) == (401, [])
 
 
 def test_schemes_in_any_case_and_letters_in_any_composition() -> None:
@@ -70,7 +70,7 @@ def test_schemes_in_any_case_and_letters_in_any_composition() -> None:
             assert client.get("/plain", headers=headers).status == 200
 
 
-def test_a_check_of_ones_own() -> None:
+def test_a_check_of_the_application() -> None:
     asked: list[tuple[str, str]] = []
 
     def check(user: str, password: str) -> bool:
@@ -79,15 +79,15 @@ def test_a_check_of_ones_own() -> None:
 
     with served(BasicAuth(check, 'a "b" \\c')) as client:
         assert client.get("/plain", auth=("x", "right")).status == 200
-        answer = client.get("/plain", auth=("x", "wrong:ü"))
-        assert answer.headers["www-authenticate"] == (
+        response = client.get("/plain", auth=("x", "wrong:ü"))
+        assert response.headers["www-authenticate"] == (
             'Basic realm="a \\"b\\" \\\\c", charset="UTF-8"'
         )
         assert client.get("/plain").status == 401
     assert asked == [("x", "right"), ("x", "wrong:ü")]
 
 
-def test_a_check_that_fails_lets_nobody_in() -> None:
+def test_a_check_that_fails_accepts_no_user() -> None:
     def check(user: str, password: str) -> bool:
         raise ZeroDivisionError
 

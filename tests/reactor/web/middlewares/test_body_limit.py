@@ -24,53 +24,53 @@ def chunked(size: int, piece: int) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("path", ENDPOINTS)
-def test_a_length_that_is_said_is_refused_before_a_byte_is_read(path: str) -> None:
+def test_a_content_length_is_refused_before_a_byte_is_read(path: str) -> None:
     with served(BodyLimit(1000)) as client:
         expecting = {"Expect": "100-continue"}
-        answer = client.post(path, content=b"x" * 1001, headers=expecting)
-        assert (answer.status, answer.text) == (413, f"{SENTENCE}\n")
-        assert answer.informational == []
-        answer = client.post(path, content=b"x" * 1000, headers=expecting)
-        assert answer.status == 200
-        assert [one.status for one in answer.informational] == [100]
+        response = client.post(path, content=b"x" * 1001, headers=expecting)
+        assert (response.status, response.text) == (413, f"{SENTENCE}\n")
+        assert response.informational == []
+        response = client.post(path, content=b"x" * 1000, headers=expecting)
+        assert response.status == 200
+        assert [one.status for one in response.informational] == [100]
 
 
 @pytest.mark.parametrize("path", ENDPOINTS)
 @pytest.mark.parametrize("piece", [1, 999, 1000, 5000])
-def test_chunks_are_counted_while_they_are_read(path: str, piece: int) -> None:
+def test_chunked_bodies_are_counted_while_they_are_read(path: str, piece: int) -> None:
     with served(BodyLimit(1000)) as client:
         assert client.post(path, content=chunked(1000, piece)).status == 200
-        answer = client.post(path, content=chunked(1001, piece))
-        assert answer.status == 413
-        assert answer.text.startswith(SENTENCE)
+        response = client.post(path, content=chunked(1001, piece))
+        assert response.status == 413
+        assert response.text.startswith(SENTENCE)
 
 
-def test_no_more_is_pulled_than_tells_that_it_is_too_much() -> None:
+def test_reading_stops_at_the_first_byte_too_many() -> None:
     with served(BodyLimit(1000)) as client:
-        answer = client.post("/pieces", content=chunked(10_000_000, 100_000))
-        assert answer.status == 413
-        assert int(answer.text.split()[-1]) <= 1000
+        response = client.post("/pieces", content=chunked(10_000_000, 100_000))
+        assert response.status == 413
+        assert int(response.text.split()[-1]) <= 1000
 
 
-def test_it_says_what_it_is_also_above_what_is_held_in_memory() -> None:
+def test_the_limit_may_be_above_the_memory_limit() -> None:
     limits = Limits(memory_body_bytes=500)
     with served(BodyLimit(1000), limits=limits) as client:
         assert client.post("/pieces", content=chunked(1000, 100)).text == "1000"
-        answer = client.post("/pieces", content=chunked(1001, 100))
-        assert answer.text.startswith(SENTENCE)
-        answer = client.post("/read", content=chunked(501, 100))
-        assert answer.text == "The request's body is larger than 500 bytes.\n"
+        response = client.post("/pieces", content=chunked(1001, 100))
+        assert response.text.startswith(SENTENCE)
+        response = client.post("/read", content=chunked(501, 100))
+        assert response.text == "The request's body is larger than 500 bytes.\n"
 
 
 @pytest.mark.parametrize("limits", [(1000, 2000), (2000, 1000), (1000, 1000)])
 def test_the_lowest_of_several_counts(limits: tuple[int, int]) -> None:
     with served(*map(BodyLimit, limits)) as client:
         for content in (b"x" * 1001, chunked(1001, 10)):
-            answer = client.post("/pieces", content=content)
-            assert (answer.status, answer.text.startswith(SENTENCE)) == (413, True)
+            response = client.post("/pieces", content=content)
+            assert (response.status, response.text.startswith(SENTENCE)) == (413, True)
 
 
-def test_who_reads_on_is_told_again() -> None:
+def test_reading_on_raises_again() -> None:
     told: list[int] = []
     app = Application(BodyLimit(1000))
 
@@ -91,7 +91,7 @@ def test_who_reads_on_is_told_again() -> None:
         assert told == []
 
 
-def test_below_a_plain_middleware_the_body_is_there_already() -> None:
+def test_below_a_plain_middleware_the_body_has_been_read() -> None:
     def plain(request: Any, next: Any) -> Any:
         return next(request)
 
@@ -104,22 +104,24 @@ def test_below_a_plain_middleware_the_body_is_there_already() -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_no_body_is_no_matter(path: str) -> None:
+def test_requests_without_a_body_pass(path: str) -> None:
     with served(BodyLimit(0)) as client:
         assert client.get(path).status == STATUSES[path]
         assert client.post(path, content=b"x").status == 413
 
 
-def test_the_refusal_passes_what_is_further_out() -> None:
+def test_the_refusal_passes_the_middlewares_further_out() -> None:
     class Marking(Middleware):
         def after(self, request: Any, response: Any) -> Any:
             return response.with_headers(("X-Mark", "1"))
 
     with served(Marking(), BodyLimit(10)) as client:
         for content in (b"x" * 11, chunked(11, 1)):
-            answer = client.post("/async", content=content, headers={"Accept": "application/json"})
-            assert (answer.status, answer.headers["x-mark"]) == (413, "1")
-            assert answer.json()["status"] == 413
+            response = client.post(
+                "/async", content=content, headers={"Accept": "application/json"}
+            )
+            assert (response.status, response.headers["x-mark"]) == (413, "1")
+            assert response.json()["status"] == 413
 
 
 def test_options() -> None:

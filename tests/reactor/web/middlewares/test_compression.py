@@ -28,45 +28,45 @@ async def later(request: Any) -> Response:
 
 
 async def asynchronous(request: Any, next: Any) -> Response:
-    answer = await next(request)
-    assert isinstance(answer, Response)
-    return answer
+    response = await next(request)
+    assert isinstance(response, Response)
+    return response
 
 
 @pytest.mark.parametrize("called", [endpoint, later])
 @pytest.mark.parametrize("outer", [RequestId(), Compression(), asynchronous])
-def test_bodies_are_coded_for_who_accepts_it(called: Any, outer: Any) -> None:
+def test_bodies_are_encoded_if_accepted(called: Any, outer: Any) -> None:
     app = Application(outer, Compression())
     app.add("GET", "/{size}", called)
     with Client(app) as client:
         for size, whole in (("long", LONG), ("short", SHORT)):
-            answer = client.get(f"/{size}", headers=GZIP)
-            assert answer.headers["content-encoding"] == "gzip"
-            assert gzip.decompress(answer.content).decode() == whole
-            assert answer.headers["vary"] == "Accept-Encoding"
+            response = client.get(f"/{size}", headers=GZIP)
+            assert response.headers["content-encoding"] == "gzip"
+            assert gzip.decompress(response.content).decode() == whole
+            assert response.headers["vary"] == "Accept-Encoding"
             assert client.get(f"/{size}").text == whole
-        answer = client.get("/tiny", headers=GZIP)
-        assert (answer.text, answer.headers.get("content-encoding")) == ("x", "")
+        response = client.get("/tiny", headers=GZIP)
+        assert (response.text, response.headers.get("content-encoding")) == ("x", "")
 
 
 @pytest.mark.parametrize("path", ["/stream", "/later"])
-def test_streams_are_coded(path: str) -> None:
+def test_streams_are_encoded(path: str) -> None:
     with served(Compression()) as client:
-        answer = client.get(path, headers=GZIP)
-        assert gzip.decompress(answer.content) == b"one two"
+        response = client.get(path, headers=GZIP)
+        assert gzip.decompress(response.content) == b"one two"
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_what_is_below(path: str) -> None:
+def test_every_response_below_it_is_encoded(path: str) -> None:
     with served(RequestId(), Compression(0)) as client:
-        answer = client.get(path, headers=GZIP)
-        assert answer.status == STATUSES[path]
-        assert answer.headers["content-encoding"] == "gzip"
-        assert answer.headers["x-request-id"]
-        assert gzip.decompress(answer.content)
+        response = client.get(path, headers=GZIP)
+        assert response.status == STATUSES[path]
+        assert response.headers["content-encoding"] == "gzip"
+        assert response.headers["x-request-id"]
+        assert gzip.decompress(response.content)
 
 
-def test_the_least_that_is_coded() -> None:
+def test_the_smallest_body_that_is_encoded() -> None:
     app = Application(Compression(5000))
     app.add("GET", "/{size}", endpoint)
     with Client(app) as client:
@@ -75,13 +75,13 @@ def test_the_least_that_is_coded() -> None:
 
 
 @pytest.mark.parametrize("called", [endpoint, later])
-def test_who_accepts_nothing_is_refused_as_the_application_does(called: Any) -> None:
+def test_a_406_is_made_by_the_application(called: Any) -> None:
     seen = []
 
     async def outer(request: Any, next: Any) -> Response:
-        answer: Response = await next(request)
-        seen.append(answer.status)
-        return answer
+        response: Response = await next(request)
+        seen.append(response.status)
+        return response
 
     app = Application(RequestId(), outer, Compression())
     app.add("GET", "/{size}", called)
@@ -91,18 +91,18 @@ def test_who_accepts_nothing_is_refused_as_the_application_does(called: Any) -> 
         return 406, "mine"
 
     with Client(app) as client:
-        answer = client.get("/short", headers={"Accept-Encoding": "identity;q=0, *;q=0"})
-        assert (answer.status, answer.text) == (406, "mine")
-        assert answer.headers["x-request-id"]
+        response = client.get("/short", headers={"Accept-Encoding": "identity;q=0, *;q=0"})
+        assert (response.status, response.text) == (406, "mine")
+        assert response.headers["x-request-id"]
     assert seen == [406]
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_who_accepts_nothing_gets_the_errors_all_the_same(path: str) -> None:
+def test_errors_are_sent_even_if_no_coding_is_accepted(path: str) -> None:
     with served(RequestId(), Compression()) as client:
-        answer = client.get(path, headers={"Accept-Encoding": "identity;q=0, *;q=0"})
-        assert answer.status == (406 if STATUSES[path] == 200 else STATUSES[path])
-        assert answer.headers["x-request-id"]
+        response = client.get(path, headers={"Accept-Encoding": "identity;q=0, *;q=0"})
+        assert response.status == (406 if STATUSES[path] == 200 else STATUSES[path])
+        assert response.headers["x-request-id"]
         assert client.get("/plain").status == 200
 
 

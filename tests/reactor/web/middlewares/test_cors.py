@@ -1,4 +1,4 @@
-"""CORS: what pages of other sites are told, before a request and with its answer."""
+"""CORS: what pages of other sites are told, before a request and with its response."""
 
 import re
 from typing import Any
@@ -16,8 +16,8 @@ HERE = "https://example.com"
 ELSEWHERE = "https://evil.net"
 
 
-def cors_fields(answer: ClientResponse) -> dict[str, str]:
-    fields = [(name.lower(), value) for name, value in answer.headers.fields()]
+def cors_fields(response: ClientResponse) -> dict[str, str]:
+    fields = [(name.lower(), value) for name, value in response.headers.fields()]
     found = {name[15:]: value for name, value in fields if name.startswith("access-control-")}
     assert len(found) == sum(name.startswith("access-control-") for name, _ in fields)
     return found
@@ -32,50 +32,50 @@ def preflight(
     return client.options(path, headers=fields)
 
 
-# --- answers -------------------------------------------------------------------------------------
+# --- responses -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_answer_says_who_may_have_it(path: str) -> None:
+def test_every_response_names_the_allowed_origin(path: str) -> None:
     with served(RequestId(), CORS([HERE])) as client:
-        answer = client.get(path, headers={"Origin": HERE})
-        assert answer.status == STATUSES[path]
-        assert cors_fields(answer) == {"allow-origin": HERE}
-        assert answer.headers.get_all("vary") == ["Origin"]
+        response = client.get(path, headers={"Origin": HERE})
+        assert response.status == STATUSES[path]
+        assert cors_fields(response) == {"allow-origin": HERE}
+        assert response.headers.get_all("vary") == ["Origin"]
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
     "origin", [ELSEWHERE, "null", "", f"{HERE}:8443", "http://example.com", f"{HERE}/", "*"]
 )
-def test_and_to_others_nothing(path: str, origin: str) -> None:
+def test_other_origins_are_not_allowed(path: str, origin: str) -> None:
     with served(CORS([HERE])) as client:
-        answer = client.get(path, headers={"Origin": origin})
-        assert answer.status == STATUSES[path]  # it is the browser that withholds it
-        assert cors_fields(answer) == {}
-        assert answer.headers.get_all("vary") == ["Origin"]
+        response = client.get(path, headers={"Origin": origin})
+        assert response.status == STATUSES[path]  # it is the browser that withholds it
+        assert cors_fields(response) == {}
+        assert response.headers.get_all("vary") == ["Origin"]
 
 
-def test_without_an_origin_it_varies_all_the_same() -> None:
+def test_responses_vary_also_without_an_origin() -> None:
     with served(CORS([HERE])) as client:
-        answer = client.get("/plain")
-        assert (cors_fields(answer), answer.headers["vary"]) == ({}, "Origin")
+        response = client.get("/plain")
+        assert (cors_fields(response), response.headers["vary"]) == ({}, "Origin")
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_all_are_told_the_same(path: str) -> None:
+def test_any_origin_gets_the_same_response(path: str) -> None:
     with served(CORS("*")) as client:
         for headers in ({"Origin": HERE}, {"Origin": "null"}, {}):
-            answer = client.get(path, headers=headers)
-            assert cors_fields(answer) == {"allow-origin": "*"}
-            assert "vary" not in answer.headers
+            response = client.get(path, headers=headers)
+            assert cors_fields(response) == {"allow-origin": "*"}
+            assert "vary" not in response.headers
 
 
-def test_credentials_and_fields_that_may_be_read() -> None:
+def test_credentials_and_exposed_fields() -> None:
     cors = CORS(HERE, expose=["X-Request-Id", "ETag"], credentials=True)
     with served(cors) as client:
-        answer = client.get("/plain", headers={"Origin": HERE})
-        assert cors_fields(answer) == {
+        response = client.get("/plain", headers={"Origin": HERE})
+        assert cors_fields(response) == {
             "allow-origin": HERE,
             "allow-credentials": "true",
             "expose-headers": "X-Request-Id, ETag",
@@ -99,21 +99,21 @@ def test_origins_by_pattern_and_predicate(origins: Any) -> None:
             ("https://aexample.com", False),
             ("null", False),
         ):
-            answer = client.get("/plain", headers={"Origin": origin})
-            assert cors_fields(answer).get("allow-origin") == (origin if allowed else None)
-            assert answer.headers["vary"] == "Origin"
+            response = client.get("/plain", headers={"Origin": origin})
+            assert cors_fields(response).get("allow-origin") == (origin if allowed else None)
+            assert response.headers["vary"] == "Origin"
             assert preflight(client, origin=origin).status == (204 if allowed else 403)
 
 
-def test_what_an_answer_has_is_left_and_none_is_changed_in_place() -> None:
+def test_existing_fields_are_kept_and_shared_responses_unchanged() -> None:
     app = application(CORS(HERE))
     own = [("access-control-allow-origin", "*"), ("Vary", "Accept")]
     app.add("GET", "/own", lambda request: Response(200, b"", own))
     with Client(app) as client:
         for _ in range(2):
-            answer = client.get("/own", headers={"Origin": HERE})
-            assert cors_fields(answer) == {"allow-origin": "*"}
-            assert answer.headers.get_all("vary") == ["Accept, Origin"]
+            response = client.get("/own", headers={"Origin": HERE})
+            assert cors_fields(response) == {"allow-origin": "*"}
+            assert response.headers.get_all("vary") == ["Accept, Origin"]
             assert cors_fields(client.get("/shared", headers={"Origin": HERE}))
     assert len(SHARED.headers) == 1
     assert len(own) == 2
@@ -123,21 +123,21 @@ def test_what_an_answer_has_is_left_and_none_is_changed_in_place() -> None:
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/read", "/shared", "*"])
-def test_a_preflight_is_answered_whatever_routes_there_are(path: str) -> None:
+def test_a_preflight_needs_no_route(path: str) -> None:
     cors = CORS([HERE], ("GET", "PUT"), ["X-Token"], max_age=60)
     with served(RequestId(), cors, BasicAuth({"a": "b"})) as client:
         if path == "*":
             path = "/read"  # which has no GET
-        answer = preflight(client, path, method="PUT", headers="x-token, content-type")
-        assert (answer.status, answer.content) == (204, b"")
-        assert cors_fields(answer) == {
+        response = preflight(client, path, method="PUT", headers="x-token, content-type")
+        assert (response.status, response.content) == (204, b"")
+        assert cors_fields(response) == {
             "allow-origin": HERE,
             "allow-methods": "GET, PUT",
             "allow-headers": "Accept, Accept-Language, Content-Language, Content-Type, X-Token",
             "max-age": "60",
         }
-        assert answer.headers["vary"] == "Origin"
-        assert answer.headers["x-request-id"]
+        assert response.headers["vary"] == "Origin"
+        assert response.headers["x-request-id"]
 
 
 @pytest.mark.parametrize(
@@ -160,20 +160,20 @@ def test_a_preflight_is_refused(
     origin: str, method: str, headers: str, sentence: str, path: str
 ) -> None:
     with served(RequestId(), CORS([HERE], ("GET", "PUT"), ["X-Token"])) as client:
-        answer = preflight(client, path, origin, method, headers)
-        assert answer.status == 403
-        assert sentence in answer.text
-        assert cors_fields(answer) == {}
-        assert answer.headers["vary"] == "Origin"
-        assert answer.headers["x-request-id"]
+        response = preflight(client, path, origin, method, headers)
+        assert response.status == 403
+        assert sentence in response.text
+        assert cors_fields(response) == {}
+        assert response.headers["vary"] == "Origin"
+        assert response.headers["x-request-id"]
 
 
 @pytest.mark.parametrize("credentials", [False, True])
-def test_everything_is_allowed_by_name(credentials: bool) -> None:
+def test_an_asterisk_allows_every_name(credentials: bool) -> None:
     with served(CORS(PATTERN, "*", "*", credentials=credentials)) as client:
         origin = "https://a.example.com"
-        answer = preflight(client, "/plain", origin, "PATCH", "authorization, x-any")
-        found = cors_fields(answer)
+        response = preflight(client, "/plain", origin, "PATCH", "authorization, x-any")
+        found = cors_fields(response)
         assert found["allow-methods"] == "PATCH"
         assert found["allow-headers"] == "authorization, x-any"
         assert found["allow-origin"] == origin
@@ -183,18 +183,18 @@ def test_everything_is_allowed_by_name(credentials: bool) -> None:
         assert "allow-headers" not in cors_fields(preflight(client, "/plain", origin))
 
 
-def test_any_other_options_is_the_applications() -> None:
+def test_other_options_requests_reach_the_application() -> None:
     app = application(CORS(HERE))
     app.add("OPTIONS", "/own", lambda request: text("mine"))
     with Client(app) as client:
         assert client.options("/own").text == "mine"
-        answer = client.options("/own", headers={"Origin": HERE})
-        assert (answer.text, cors_fields(answer)) == ("mine", {"allow-origin": HERE})
+        response = client.options("/own", headers={"Origin": HERE})
+        assert (response.text, cors_fields(response)) == ("mine", {"allow-origin": HERE})
         asked = {"Access-Control-Request-Method": "GET"}
         assert client.options("/own", headers=asked).text == "mine"
         assert preflight(client, "/own").status == 204
-        answer = client.get("/own", headers={"Origin": HERE, **asked})
-        assert (answer.status, cors_fields(answer)) == (405, {"allow-origin": HERE})
+        response = client.get("/own", headers={"Origin": HERE, **asked})
+        assert (response.status, cors_fields(response)) == (405, {"allow-origin": HERE})
 
 
 def test_a_group_of_its_own() -> None:
@@ -239,5 +239,5 @@ def test_options(origins: Any, options: Any) -> None:
 @pytest.mark.parametrize(
     "origin", [HERE, "http://localhost:3000", "http://[::1]:80800"[:-1], "app://x", "http://a:443"]
 )
-def test_origins_that_are_some(origin: str) -> None:
+def test_valid_origins(origin: str) -> None:
     CORS(origin)

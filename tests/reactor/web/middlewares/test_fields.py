@@ -24,10 +24,10 @@ def test_a_field_is_found_in_any_case() -> None:
         ([("Vary", "Original")], "Original, Origin"),
     ],
 )
-def test_vary(given: list[tuple[str, str]], expected: str) -> None:
-    answer = Response(200, b"", [("A", "1"), *given])
-    found = varying(answer, "Origin")
+def test_the_vary_field(given: list[tuple[str, str]], expected: str) -> None:
+    response = Response(200, b"", [("A", "1"), *given])
+    found = varying(response, "Origin")
     values = [value for name, value in found.headers if name.lower() == "vary"]
     assert values == [expected]
     assert ("A", "1") in found.headers
-    assert len(answer.headers) == 1 + len(given)
+    assert len(response.headers) == 1 + len(given)

@@ -52,7 +52,7 @@ def test_a_bucket(clock: Clock) -> None:
     assert [allowed(limit) for _ in range(6)] == [True] * 5 + [False]
 
 
-def test_refusals_cost_nothing(clock: Clock) -> None:
+def test_refusals_take_no_token(clock: Clock) -> None:
     limit = RateLimit(1, 1, clock=clock)
     assert allowed(limit)
     for _ in range(9):
@@ -63,7 +63,7 @@ def test_refusals_cost_nothing(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("rate", [0.1, 1 / 3, 0.7, 3, 7, 1e-3])
-def test_who_waits_as_long_as_told_is_let_in(rate: float, clock: Clock) -> None:
+def test_a_client_that_waits_for_retry_after_is_accepted(rate: float, clock: Clock) -> None:
     limit = RateLimit(rate, 1, clock=clock)
     assert allowed(limit)
     for _ in range(100):
@@ -75,21 +75,21 @@ def test_who_waits_as_long_as_told_is_let_in(rate: float, clock: Clock) -> None:
         assert allowed(limit)
 
 
-def test_a_clock_that_goes_back_gives_and_takes_nothing(clock: Clock) -> None:
+def test_a_clock_that_goes_back_changes_nothing(clock: Clock) -> None:
     limit = RateLimit(1, 2, clock=clock)
     assert allowed(limit)
     clock.now -= 100
     assert [allowed(limit) for _ in range(2)] == [True, False]
 
 
-def test_clients_have_buckets_of_their_own(clock: Clock) -> None:
+def test_every_client_has_its_own_bucket(clock: Clock) -> None:
     limit = RateLimit(1, 1, clock=clock)
     assert [allowed(limit, f"192.0.2.{n}") for n in (1, 2, 1, 2, 3)] == [
         *(True, True, False, False, True)
     ]
 
 
-def test_who_asked_least_lately_is_forgotten(clock: Clock) -> None:
+def test_the_client_that_asked_longest_ago_is_evicted(clock: Clock) -> None:
     limit = RateLimit(1, 1, most_clients=3, clock=clock)
     assert all(allowed(limit, address) for address in "abc")
     assert not allowed(limit, "a")  # and is the latest now
@@ -114,7 +114,7 @@ def test_who_asked_least_lately_is_forgotten(clock: Clock) -> None:
         ("", ""),
     ],
 )
-def test_who_is_one_client(address: str, network: str) -> None:
+def test_the_network_of_an_address_is_the_client(address: str, network: str) -> None:
     assert client_network(request(address)) == network
 
 
@@ -123,17 +123,17 @@ def test_refusals(path: str, clock: Clock) -> None:
     limit = RateLimit(0.1, 2, clock=clock)
     with served(RequestId(), limit) as client:
         for left, reset in ((1, 10), (0, 20)):
-            answer = client.get(path)
-            assert answer.status == STATUSES[path]
-            assert answer.headers.get_all("ratelimit-policy") == ['"default";q=2;w=20']
-            assert answer.headers.get_all("ratelimit") == [f'"default";r={left};t={reset}']
-            assert "retry-after" not in answer.headers
+            response = client.get(path)
+            assert response.status == STATUSES[path]
+            assert response.headers.get_all("ratelimit-policy") == ['"default";q=2;w=20']
+            assert response.headers.get_all("ratelimit") == [f'"default";r={left};t={reset}']
+            assert "retry-after" not in response.headers
         clock.now += 4
-        answer = client.get(path)
-        assert (answer.status, answer.headers.get_all("retry-after")) == (429, ["6"])
-        assert answer.text == "Too many requests. The next one may be sent in 6 s.\n"
-        assert answer.headers["ratelimit"] == '"default";r=0;t=6'
-        assert answer.headers["x-request-id"]
+        response = client.get(path)
+        assert (response.status, response.headers.get_all("retry-after")) == (429, ["6"])
+        assert response.text == "Too many requests. The next one may be sent in 6 s.\n"
+        assert response.headers["ratelimit"] == '"default";r=0;t=6'
+        assert response.headers["x-request-id"]
         clock.now += 6
         assert client.get(path).status == STATUSES[path]
 
@@ -141,11 +141,11 @@ def test_refusals(path: str, clock: Clock) -> None:
 def test_a_refusal_comes_before_the_body(clock: Clock) -> None:
     with served(RateLimit(1, 1, clock=clock)) as client:
         assert client.post("/plain", content="x").status == 200
-        answer = client.post("/plain", content="x", headers={"Expect": "100-continue"})
-        assert (answer.status, answer.informational) == (429, [])
+        response = client.post("/plain", content="x", headers={"Expect": "100-continue"})
+        assert (response.status, response.informational) == (429, [])
 
 
-def test_an_error_handler_of_ones_own_need_not_think_of_it(clock: Clock) -> None:
+def test_the_response_of_an_error_handler_gets_the_fields(clock: Clock) -> None:
     app = application(RateLimit(1, 1, clock=clock))
 
     @app.error(429)
@@ -154,25 +154,25 @@ def test_an_error_handler_of_ones_own_need_not_think_of_it(clock: Clock) -> None
 
     with Client(app) as client:
         client.get("/plain")
-        answer = client.get("/plain")
-        assert (answer.text, answer.headers.get_all("retry-after")) == ("slowly", ["1"])
+        response = client.get("/plain")
+        assert (response.text, response.headers.get_all("retry-after")) == ("slowly", ["1"])
 
 
-def test_several_limits_and_keys_of_ones_own(clock: Clock) -> None:
+def test_several_limits_and_other_keys(clock: Clock) -> None:
     key: Callable[[Request], str | None] = lambda request: request.headers.get("x-key") or None  # noqa: E731
     app = Application(RateLimit(1, 100, clock=clock, name="all"))
     group = app.group("/api", RateLimit(1, 1, key, clock=clock, name="api"))
     group.add("GET", "/x", lambda request: "x")
     app.add("GET", "/y", lambda request: "y")
     with Client(app) as client:
-        answer = client.get("/api/x", headers={"X-Key": "1"})
-        assert answer.headers["ratelimit"] == '"api";r=0;t=1, "all";r=99;t=1'
-        assert answer.headers["ratelimit-policy"] == '"api";q=1;w=1, "all";q=100;w=100'
+        response = client.get("/api/x", headers={"X-Key": "1"})
+        assert response.headers["ratelimit"] == '"api";r=0;t=1, "all";r=99;t=1'
+        assert response.headers["ratelimit-policy"] == '"api";q=1;w=1, "all";q=100;w=100'
         assert client.get("/api/x", headers={"X-Key": "1"}).status == 429
         assert client.get("/api/x", headers={"X-Key": "2"}).status == 200
         for _ in range(3):
-            answer = client.get("/api/x")
-            assert (answer.status, answer.headers["ratelimit"][:5]) == (200, '"all"')
+            response = client.get("/api/x")
+            assert (response.status, response.headers["ratelimit"][:5]) == (200, '"all"')
         assert client.get("/y").status == 200
 
 

@@ -30,24 +30,24 @@ def after(middleware: SecurityHeaders, scheme: str, headers: Any = ()) -> dict[s
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_answer_has_them(path: str) -> None:
+def test_every_response_has_the_fields(path: str) -> None:
     with served(SecurityHeaders()) as client:
-        answer = client.get(path)
-        assert answer.status == STATUSES[path]
+        response = client.get(path)
+        assert response.status == STATUSES[path]
         for name, value in DEFAULTS.items():
-            assert answer.headers.get_all(name) == [value]
-        assert HSTS not in answer.headers
-        assert "permissions-policy" not in answer.headers
+            assert response.headers.get_all(name) == [value]
+        assert HSTS not in response.headers
+        assert "permissions-policy" not in response.headers
 
 
-def test_an_answer_that_is_given_again_is_not_changed() -> None:
+def test_a_shared_response_is_not_changed() -> None:
     with served(SecurityHeaders()) as client:
         client.get("/shared")
         assert len(client.get("/shared").headers.get_all("referrer-policy")) == 1
     assert len(SHARED.headers) == 1
 
 
-def test_what_the_answer_has_is_left() -> None:
+def test_fields_of_the_response_are_kept() -> None:
     app = application(SecurityHeaders())
     own = [("referrer-POLICY", "no-referrer"), ("Content-Security-Policy", "default-src 'self'")]
     app.add("GET", "/own", lambda request: Response(200, b"", own))
@@ -58,7 +58,7 @@ def test_what_the_answer_has_is_left() -> None:
         assert headers.get_all("x-frame-options") == ["DENY"]
 
 
-def test_https_only_is_said_over_https_only() -> None:
+def test_strict_transport_security_is_sent_over_https_only() -> None:
     year = "max-age=31536000"
     assert HSTS not in after(SecurityHeaders(), "http")
     assert after(SecurityHeaders(), "https")[HSTS] == year
@@ -81,12 +81,12 @@ def test_https_only_is_said_over_https_only() -> None:
         ("DENY", " ", ("DENY", "frame-ancestors 'none'")),
     ],
 )
-def test_frames(frames: Any, policy: str, expected: Any) -> None:
+def test_frames_are_limited_by_two_fields(frames: Any, policy: str, expected: Any) -> None:
     found = after(SecurityHeaders(frames=frames, content_security_policy=policy), "http")
     assert (found.get("x-frame-options"), found.get("content-security-policy")) == expected
 
 
-def test_empty_ones_are_left_out() -> None:
+def test_empty_fields_are_left_out() -> None:
     bare = SecurityHeaders(referrer_policy="", frames="", opener_policy="", hsts_seconds=0)
     assert after(bare, "https") == {"x-content-type-options": "nosniff"}
     told = SecurityHeaders(permissions_policy="camera=()")

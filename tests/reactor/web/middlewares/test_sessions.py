@@ -82,7 +82,7 @@ def shop(sessions: Sessions, **options: Any) -> Client:
 # --- what is kept --------------------------------------------------------------------------------
 
 
-def test_what_is_kept_comes_back() -> None:
+def test_a_session_lasts_from_request_to_request() -> None:
     with shop(Sessions(SECRET)) as client:
         assert client.get("/look").json() == {}
         assert client.get("/put/a/1").text == "kept"
@@ -110,29 +110,29 @@ def test_the_cookie_and_its_attributes() -> None:
         assert client.get("/look").json() == {}
 
 
-def test_it_is_written_when_it_has_changed_only() -> None:
+def test_the_cookie_is_set_only_after_a_change() -> None:
     with shop(Sessions(SECRET)) as client:
         assert "set-cookie" in client.get("/put/a/1").headers
         assert "set-cookie" not in client.get("/put/a/1").headers
         assert "set-cookie" not in client.get("/look").headers
         assert "set-cookie" in client.get("/put/a/2").headers
         for value in ("x", "y"):  # within a list that it has
-            answer = client.get(f"/add/{value}")
-            assert answer.text == "added"
-            assert "set-cookie" in answer.headers
+            response = client.get(f"/add/{value}")
+            assert response.text == "added"
+            assert "set-cookie" in response.headers
         assert client.get("/look").json() == {"a": "2", "cart": ["x", "y"]}
 
 
-def test_the_answer_varies_where_it_was_looked_at() -> None:
+def test_the_response_varies_if_the_session_was_used() -> None:
     with shop(Sessions(SECRET)) as client:
         for path in ("/look", "/put/a/1", "/put/a/1", "/clear", "/look"):
-            answer = client.get(path)
-            assert answer.headers.get_all("vary") == ["Cookie"]
-            assert "cache-control" not in answer.headers
+            response = client.get(path)
+            assert response.headers.get_all("vary") == ["Cookie"]
+            assert "cache-control" not in response.headers
         assert "vary" not in client.get("/ignore").headers
 
 
-def test_it_is_deleted_when_it_is_emptied() -> None:
+def test_the_cookie_is_deleted_when_the_session_is_emptied() -> None:
     with shop(Sessions(SECRET)) as client:
         assert "set-cookie" not in client.get("/clear").headers
         client.get("/put/a/1")
@@ -142,7 +142,7 @@ def test_it_is_deleted_when_it_is_emptied() -> None:
         assert client.cookies.get("session") in (None, "")
 
 
-def test_it_can_be_replaced_as_a_whole() -> None:
+def test_the_session_can_be_replaced_by_a_dict() -> None:
     with shop(Sessions(SECRET)) as client:
         client.get("/put/a/1")
         assert client.get("/replace").text == "replaced"
@@ -151,7 +151,7 @@ def test_it_can_be_replaced_as_a_whole() -> None:
         assert client.get("/look").json() == {}
 
 
-def test_an_answer_that_is_given_again_is_not_changed() -> None:
+def test_a_shared_response_is_not_changed() -> None:
     with shop(Sessions(SECRET)) as client:
         for count in range(1, 4):
             assert len(client.get("/shared").headers.get_all("set-cookie")) == 1
@@ -160,14 +160,14 @@ def test_an_answer_that_is_given_again_is_not_changed() -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_who_does_not_use_it_does_not_see_it(path: str) -> None:
+def test_an_unused_session_sets_no_cookie(path: str) -> None:
     with served(Sessions(SECRET)) as client:
-        answer = client.get(path, headers={"Cookie": "session=x"})
-        assert answer.status == STATUSES[path]
-        assert not {"vary", "set-cookie"} & {name.lower() for name, _ in answer.headers.fields()}
+        response = client.get(path, headers={"Cookie": "session=x"})
+        assert response.status == STATUSES[path]
+        assert not {"vary", "set-cookie"} & {name.lower() for name, _ in response.headers.fields()}
 
 
-def test_what_a_failing_handler_has_kept_is_kept() -> None:
+def test_changes_of_a_failing_handler_are_kept() -> None:
     app = Application(Sessions(SECRET))
 
     @app.get("/")
@@ -189,13 +189,13 @@ def test_what_a_failing_handler_has_kept_is_kept() -> None:
 
 def look(sessions: Sessions, value: str) -> Any:
     with shop(sessions) as client:
-        answer = client.get("/look", headers=[("Cookie", f"session={value}")])
-        assert answer.status == 200
-        assert "set-cookie" not in answer.headers
-        return answer.json()
+        response = client.get("/look", headers=[("Cookie", f"session={value}")])
+        assert response.status == 200
+        assert "set-cookie" not in response.headers
+        return response.json()
 
 
-def test_what_was_tampered_with_is_empty(clock: Clock) -> None:
+def test_a_changed_cookie_is_ignored(clock: Clock) -> None:
     sessions = Sessions(SECRET, clock=clock)
     value = sessions.sign(b'{"user":"ann"}')
     assert look(sessions, value) == {"user": "ann"}
@@ -211,11 +211,11 @@ def test_what_was_tampered_with_is_empty(clock: Clock) -> None:
     "value",
     ["", ".", "..", "a.b.c", "a.1.c", "é.1.x", "a." + "9" * 5000 + ".x", "a.1." + "A" * 43, "{}"],
 )
-def test_what_was_never_signed_is_empty(value: str) -> None:
+def test_an_unsigned_cookie_is_ignored(value: str) -> None:
     assert look(Sessions(SECRET), value.encode().decode("latin-1")) == {}
 
 
-def test_pieces_are_not_to_be_moved(clock: Clock) -> None:
+def test_a_signature_is_for_one_name_time_and_content(clock: Clock) -> None:
     """The dots are part of what is signed, and so is the name of the cookie."""
     sessions = Sessions(SECRET, clock=clock)
     content, seconds, signature = sessions.sign(b'{"a":1}').split(".")
@@ -235,7 +235,7 @@ def test_it_ends_by_the_servers_clock(clock: Clock) -> None:
     assert look(sessions, value) == {}
 
 
-def test_secrets_are_changed_one_by_one() -> None:
+def test_secrets_can_be_replaced_one_by_one() -> None:
     value = Sessions(SECRET).sign(b'{"a":1}')
     rotated = Sessions([OTHER, SECRET])
     assert look(rotated, value) == {"a": 1}
@@ -264,16 +264,16 @@ def test_a_cookie_that_is_too_long_is_an_error() -> None:
         most = longest(client)
         (cookie,) = client.get(f"/long/{most - 1}").headers.get_all("set-cookie")
         assert COOKIE_BYTES - 4 <= len(cookie) <= COOKIE_BYTES
-        answer = client.get(f"/long/{most + 1}")
-        assert answer.status == 500
-        assert "set-cookie" not in answer.headers
-        assert answer.headers["x-request-id"]
+        response = client.get(f"/long/{most + 1}")
+        assert response.status == 500
+        assert "set-cookie" not in response.headers
+        assert response.headers["x-request-id"]
         assert client.get("/look").json() == {"long": "x" * (most - 1)}
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 @pytest.mark.parametrize("value", [{1, 2}, b"x", float("nan"), object()])
-def test_what_json_cannot_say_is_an_error(value: Any, asynchronous: bool) -> None:
+def test_values_that_json_does_not_have_are_errors(value: Any, asynchronous: bool) -> None:
     app = Application(Sessions(SECRET))
 
     def keep(request: Any) -> Any:
@@ -288,7 +288,7 @@ def test_what_json_cannot_say_is_an_error(value: Any, asynchronous: bool) -> Non
         client.get("/")
 
 
-def test_the_body_of_an_answer_that_fails_is_let_go(tmp_path: Path) -> None:
+def test_the_body_of_a_failed_response_is_closed(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x" * 100_000)
     app = Application(Sessions(SECRET))
     closed = []
@@ -322,13 +322,13 @@ def test_the_body_of_an_answer_that_fails_is_let_go(tmp_path: Path) -> None:
         assert len(os.listdir("/proc/self/fd")) <= len(before)
 
 
-def test_names_are_text() -> None:
+def test_keys_are_text() -> None:
     session = Session(lambda: b"")
     with pytest.raises(TypeError, match="not 1"):
         session[1] = "x"  # type: ignore[index]
 
 
-def test_a_session_is_a_dict_that_is_read_once() -> None:
+def test_a_session_is_a_dict_that_is_decoded_once() -> None:
     read = []
 
     def reading() -> bytes:
@@ -368,7 +368,7 @@ def test_options(secret: Any, options: Any) -> None:
         Sessions(secret, **options)
 
 
-def test_the_secret_is_not_told() -> None:
+def test_the_secret_is_not_revealed() -> None:
     assert SECRET not in repr(Sessions(SECRET))
     with pytest.raises(ValueError) as caught:
         Sessions("short")

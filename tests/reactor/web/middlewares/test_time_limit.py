@@ -13,7 +13,7 @@ from tests.support.middleware_app import PATHS, STATUSES, served
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_in_time(path: str) -> None:
+def test_handlers_that_are_fast_enough(path: str) -> None:
     with served(RequestId(), TimeLimit(0.6)) as client:
         assert client.get(path).status == STATUSES[path]
 
@@ -21,31 +21,31 @@ def test_in_time(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "status"), [("/plain", 200), ("/stream", 200), ("/later", 200), ("/none", 404)]
 )
-def test_only_the_time_to_the_answer_counts(path: str, status: int) -> None:
+def test_only_the_time_to_the_response_counts(path: str, status: int) -> None:
     with served(TimeLimit(0.4)) as client:
         assert client.get(path).status == status
 
 
 @pytest.mark.parametrize("path", ["/async", "/fails-later"])
-def test_who_takes_too_long(path: str) -> None:
+def test_a_handler_that_takes_too_long_is_a_503(path: str) -> None:
     with served(RequestId(), TimeLimit(0.4)) as client:
-        answer = client.get(path)
-        assert (answer.status, answer.text) == (503, "The response took too long.\n")
-        assert answer.elapsed == pytest.approx(0.4, abs=0.01)
-        assert answer.headers["x-request-id"]
+        response = client.get(path)
+        assert (response.status, response.text) == (503, "The response took too long.\n")
+        assert response.elapsed == pytest.approx(0.4, abs=0.01)
+        assert response.headers["x-request-id"]
         assert client.get("/plain").status == 200
 
 
-def test_a_body_that_does_not_come_counts_too() -> None:
+def test_waiting_for_a_body_counts() -> None:
     def dripping() -> Any:
         yield b"x"
 
     with served(TimeLimit(0.4)) as client:
-        answer = client.post("/async", content=dripping())
-        assert answer.status == 503
+        response = client.post("/async", content=dripping())
+        assert response.status == 503
 
 
-def test_who_is_cut_off_cleans_up() -> None:
+def test_a_cancelled_handler_cleans_up() -> None:
     ended: list[str] = []
     app = Application(TimeLimit(1))
 
@@ -72,7 +72,7 @@ def test_who_is_cut_off_cleans_up() -> None:
         assert client.get("/stubborn").text == "all the same"
 
 
-def test_a_timeout_of_the_handlers_own_is_its_own() -> None:
+def test_a_timeout_error_of_the_handler_is_raised() -> None:
     app = Application(TimeLimit(1))
 
     @app.get("/")

@@ -34,27 +34,27 @@ def test_hosts_that_are_trusted(host: str) -> None:
         *("example.com:80:80", "[::1]example.com"),
     ],
 )
-def test_hosts_that_are_not(host: str) -> None:
+def test_hosts_that_are_not_trusted(host: str) -> None:
     with served(TrustedHosts(HOSTS)) as client:
         assert client.get("/plain", headers={"Host": host}).status == 400
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_nothing_further_in_is_asked(path: str) -> None:
+def test_the_refusal_comes_before_everything_else(path: str) -> None:
     with served(RequestId(), TrustedHosts(["testserver"])) as client:
         assert client.get(path).status == STATUSES[path]
         headers = {"Host": "evil.net", "Accept": "application/json"}
-        answer = client.get(path, headers=headers)
-        assert answer.json() == {
+        response = client.get(path, headers=headers)
+        assert response.json() == {
             "type": "about:blank",
             "title": "Bad Request",
             "status": 400,
             "detail": "The request is for a host that is not served here.",
         }
-        assert answer.headers["x-request-id"]
+        assert response.headers["x-request-id"]
 
 
-def test_all_and_one() -> None:
+def test_every_host_and_a_single_host() -> None:
     with served(TrustedHosts("*")) as client:
         assert client.get("/plain", headers={"Host": "any"}).status == 200
     with served(TrustedHosts("testserver")) as client:
@@ -73,7 +73,7 @@ def test_all_and_one() -> None:
         ("a:1:2", "a:1"),
     ],
 )
-def test_what_is_compared(given: str, normal: str) -> None:
+def test_the_normal_form_of_hosts(given: str, normal: str) -> None:
     assert normal_host(given) == normal
 
 

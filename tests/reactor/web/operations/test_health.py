@@ -31,14 +31,14 @@ def monitored(serve: Serve, log: int | None = None) -> Running:
 def test_alive_and_ready(serve: Serve) -> None:
     client = monitored(serve).connect()
     for path, body in (("/healthz", b"ok\n"), ("/readyz", b"ready\n")):
-        answer = client.ask(path)
-        assert (answer.status, answer.body) == (200, body)
-        assert answer.get("cache-control") == "no-store"
+        response = client.ask(path)
+        assert (response.status, response.body) == (200, body)
+        assert response.get("cache-control") == "no-store"
         assert client.ask(path, method="HEAD").status == 200
         assert client.ask(f"{path}?x=1").status == 200
 
 
-def test_who_shuts_down_is_alive_and_not_ready(serve: Serve) -> None:
+def test_a_server_that_shuts_down_is_alive_and_not_ready(serve: Serve) -> None:
     """A request that has begun before is answered after."""
     running = monitored(serve)
     clients = [running.connect() for _ in range(2)]
@@ -54,15 +54,15 @@ def test_who_shuts_down_is_alive_and_not_ready(serve: Serve) -> None:
     running.wait_until(lambda: running.server.draining)
     for client, status in zip(clients, (200, 503), strict=True):
         client.send(b"Host: t\r\n\r\n")
-        answer = client.read_response()
-        assert answer.status == status
-        assert answer.get("connection") == "close"
+        response = client.read_response()
+        assert response.status == status
+        assert response.get("connection") == "close"
     for client in clients:
         client.close()
     assert running.join()
 
 
-def test_neither_is_in_the_access_log(serve: Serve, log: PipeLog) -> None:
+def test_health_checks_have_no_access_log_line(serve: Serve, log: PipeLog) -> None:
     running = monitored(serve, log.writer)
     client = running.connect()
     for path in ("/healthz", "/readyz", "/else"):

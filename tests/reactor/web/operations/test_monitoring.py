@@ -32,7 +32,7 @@ class Application:
         ({"health": False, "metrics": False}, set()),
     ],
 )
-def test_only_what_was_asked_for_is_taken(
+def test_only_enabled_paths_are_served(
     serve: Serve, options: dict[str, Any], taken: set[str]
 ) -> None:
     client = serve(Monitoring(Application(), **options)).connect()
@@ -40,24 +40,24 @@ def test_only_what_was_asked_for_is_taken(
         *("/healthz", "/readyz", "/metrics", "/", "/metricsx", "/metrics/", "/x/metrics"),
         *("//metrics", "/Metrics", "/%6detrics"),
     ):
-        answer = client.ask(path, method="POST", body=b"abc")
+        response = client.ask(path, method="POST", body=b"abc")
         if path in taken:
-            assert (answer.status, answer.get("allow")) == (405, "GET, HEAD")
+            assert (response.status, response.get("allow")) == (405, "GET, HEAD")
             client.close()
             client = serve(Monitoring(Application(), **options)).connect()
             assert client.ask(path).status == 200
         else:
-            assert answer.body == f"POST {path} abc".encode()
+            assert response.body == f"POST {path} abc".encode()
 
 
-def test_both_are_told_of_the_server(serve: Serve) -> None:
+def test_both_handlers_are_prepared(serve: Serve) -> None:
     application = Application()
     running = serve(Monitoring(application, health=True, metrics=False))
     assert application.server is running.server
     assert running.server._statistics is None, "who wants no metrics does not pay for them"
 
 
-def test_an_application_need_not_be_told(serve: Serve) -> None:
+def test_a_handler_without_prepare(serve: Serve) -> None:
     client = serve(Monitoring(lambda request: Response(418), health=True, metrics=True)).connect()
     assert client.ask("/").status == 418
     assert client.ask("/healthz").status == 200

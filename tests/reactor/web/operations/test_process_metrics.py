@@ -16,13 +16,13 @@ def figures() -> dict[str, float]:
     return {one.name: one.value for one in found}
 
 
-def test_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_metrics, "_read", lambda path: "")
     monkeypatch.setattr(process_metrics, "_open_descriptors", lambda: 0)
     assert set(figures()) == {"process_cpu_seconds_total", "process_max_fds"}
 
 
-def test_what_cannot_be_read_is_nothing() -> None:
+def test_unreadable_metrics_are_left_out() -> None:
     assert process_metrics._read("/nonexistent/x") == ""
 
 
@@ -45,7 +45,7 @@ def test_descriptors_are_counted_where_their_directory_has_no_size(
     assert abs(figures()["process_open_fds"] - exact) <= 1
 
 
-def test_no_limit_is_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_limit_is_no_metric(monkeypatch: pytest.MonkeyPatch) -> None:
     unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     monkeypatch.setattr(resource, "getrlimit", lambda which: unlimited)
     assert "process_max_fds" not in figures()

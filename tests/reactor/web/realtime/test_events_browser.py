@@ -33,7 +33,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize("gzip", [True, False])
-def test_a_page_hears_all_and_comes_back_where_it_was(serve: Serve, page: Page, gzip: bool) -> None:
+def test_a_page_receives_all_events_and_resumes(serve: Serve, page: Page, gzip: bool) -> None:
     """The first stream ends behind its second event; the next one goes on there."""
     asked: list[str] = []
 

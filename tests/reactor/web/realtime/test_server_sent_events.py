@@ -114,7 +114,7 @@ LINES = st.lists(st.sampled_from(["\n", "\r", "\r\n", "a", " ", ":", "\x0b", "\u
     ),
     retry=st.none() | st.integers(0, 10**9),
 )
-def test_what_is_written_is_read(
+def test_encoded_events_are_parsed_back(
     data: str, name: str | None, identity: str | None, retry: int | None
 ) -> None:
     event = Event(data, event=name, id=identity, retry=retry)
@@ -162,7 +162,7 @@ def test_json_is_one_line_and_the_same(data: dict[str, Any]) -> None:
         {"event": "\ud800"},
     ],
 )
-def test_what_cannot_be_an_event(wrong: dict[str, Any]) -> None:
+def test_invalid_values_of_events(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         Event(**{"data": "x", **wrong})
 
@@ -171,7 +171,7 @@ def test_what_cannot_be_an_event(wrong: dict[str, Any]) -> None:
     "wrong",
     [{"event": 7}, {"id": 7}, {"retry": 1.0}, {"retry": True}, {"retry": "1"}, {"data": b"bytes"}],
 )
-def test_what_is_of_another_type(wrong: dict[str, Any]) -> None:
+def test_invalid_types_of_events(wrong: dict[str, Any]) -> None:
     with pytest.raises(TypeError):
         Event(**{"data": "x", **wrong})
 
@@ -185,13 +185,13 @@ def test_the_last_event_id() -> None:
 
 
 @pytest.mark.parametrize("heartbeat", [-1, float("nan")])
-def test_a_heartbeat_that_is_none(heartbeat: float) -> None:
+def test_invalid_heartbeats(heartbeat: float) -> None:
     with pytest.raises(ValueError):
         events(iter(()), heartbeat=heartbeat)
 
 
 @pytest.mark.parametrize("source", ["text", b"bytes", {"a": 1}, 7, None])
-def test_a_source_that_is_none(source: Any) -> None:
+def test_invalid_sources(source: Any) -> None:
     with pytest.raises(TypeError):
         events(source)
 
@@ -212,9 +212,9 @@ ASK = request_bytes("/", "Accept: text/event-stream")
 
 def heard(client: SimClient) -> EventSource:
     """What a page has got so far."""
-    (answer,) = parse_responses(bytes(client.received), ["GET"], closed=False)
-    assert answer.status == 200
-    return read(answer.body)
+    (response,) = parse_responses(bytes(client.received), ["GET"], closed=False)
+    assert response.status == 200
+    return read(response.body)
 
 
 class Watched:
@@ -243,11 +243,11 @@ def test_a_stream_its_head_and_its_items() -> None:
         world = World(lambda request, source=source: events(source(), retry=2500))  # type: ignore[misc]
         client = world.client(ASK)
         world.run(1)
-        (answer,) = parse_responses(bytes(client.received), ["GET"], closed=False)
-        assert answer.whole
-        assert answer.fields["content-type"] == "text/event-stream"
-        assert answer.fields["cache-control"] == "no-cache"
-        assert answer.fields["x-accel-buffering"] == "no"
+        (response,) = parse_responses(bytes(client.received), ["GET"], closed=False)
+        assert response.whole
+        assert response.fields["content-type"] == "text/event-stream"
+        assert response.fields["cache-control"] == "no-cache"
+        assert response.fields["x-accel-buffering"] == "no"
         assert heard(client).retry == 2500
         assert heard(client).events == [
             ("message", "a", "1"),
@@ -257,7 +257,7 @@ def test_a_stream_its_head_and_its_items() -> None:
 
 
 @simulated
-def test_heartbeats_come_when_it_is_silent_and_disturb_nothing() -> None:
+def test_heartbeats_come_in_silence_and_leave_the_source_alone() -> None:
     watched = Watched((1, "first"), (100, "second"), (1, "third"))
     world = World(lambda request: events(watched.stream()))
     client = world.client(ASK)
@@ -292,7 +292,7 @@ def test_other_heartbeats(heartbeat: float, comments: int) -> None:
 @pytest.mark.parametrize("how", ["reset", "close"])
 @pytest.mark.parametrize("heartbeat", [0, 15])
 @pytest.mark.parametrize("gzip", [True, False])
-def test_a_client_that_leaves_ends_the_source(how: str, heartbeat: float, gzip: bool) -> None:
+def test_a_client_that_leaves_closes_the_source(how: str, heartbeat: float, gzip: bool) -> None:
     watched = Watched((0.5, "x"), (1000, "y"))
     channel: Broadcast[str] = Broadcast()
 
@@ -315,7 +315,7 @@ def test_a_client_that_leaves_ends_the_source(how: str, heartbeat: float, gzip: 
 
 
 @simulated
-def test_a_stream_that_is_not_wanted_ends_its_source() -> None:
+def test_a_stream_that_never_begins_closes_its_source() -> None:
     channel: Broadcast[str] = Broadcast()
     closed: list[str] = []
 
@@ -336,7 +336,7 @@ def test_a_stream_that_is_not_wanted_ends_its_source() -> None:
 @simulated
 @pytest.mark.parametrize("wrong", [ValueError("mine"), 7, b"bytes", None, {"x": float("nan")}])
 @pytest.mark.parametrize("heartbeat", [0, 15])
-def test_a_source_that_fails_is_cut_and_looks_cut(
+def test_a_failing_source_resets_the_connection(
     heartbeat: float, wrong: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.ERROR)
@@ -351,7 +351,7 @@ def test_a_source_that_fails_is_cut_and_looks_cut(
 
 
 @simulated
-def test_a_reader_that_does_not_read_is_not_asked_for_and_dropped_by_its_channel(
+def test_a_client_that_does_not_read_is_dropped_by_its_broadcast(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.CRITICAL)
@@ -369,7 +369,7 @@ def test_a_reader_that_does_not_read_is_not_asked_for_and_dropped_by_its_channel
 
 
 @simulated
-def test_each_event_is_read_at_once_even_compressed() -> None:
+def test_each_event_arrives_at_once_even_compressed() -> None:
     watched = Watched((1, "first"), (30, {"n": 2}))
 
     def handler(request: Request) -> Any:
@@ -379,9 +379,9 @@ def test_each_event_is_read_at_once_even_compressed() -> None:
     client = world.client(request_bytes("/", "Accept-Encoding: gzip"))
 
     def page() -> EventSource:
-        (answer,) = parse_responses(bytes(client.received), ["GET"], closed=False)
-        assert answer.fields["content-encoding"] == "gzip"
-        return read(zlib.decompressobj(31).decompress(answer.body))
+        (response,) = parse_responses(bytes(client.received), ["GET"], closed=False)
+        assert response.fields["content-encoding"] == "gzip"
+        return read(zlib.decompressobj(31).decompress(response.body))
 
     world.run(1.2)
     assert [data for _, data, _ in page().events] == ["first"]
