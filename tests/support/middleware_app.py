@@ -9,7 +9,7 @@ from reactor.web.app.application import Application
 from reactor.web.app.requests import Request
 from reactor.web.app.responses import json, text
 
-STATUSES: Final = {  # of the paths below
+STATUSES: Final = {  # by path
     "/plain": 200,
     "/async": 200,
     "/stream": 200,
@@ -40,7 +40,7 @@ def application(*middlewares: Any) -> Application:
 
 
 def served(*middlewares: Any, **options: Any) -> Client:
-    """A client of `application`; failures are responses."""
+    """A client of `application`, for which failures are 500 responses."""
     return Client(application(*middlewares), raise_server_exceptions=False, **options)
 
 
@@ -58,7 +58,7 @@ async def read(request: Request) -> Any:
 
 
 async def pieces(request: Request) -> Any:
-    """All of a body, as a stream; how much of it has come is told by an error, too."""
+    """Read a body as a stream and return its size; errors contain the size so far."""
     size = 0
     try:
         async for piece in request.body:
@@ -93,5 +93,5 @@ async def fails_later(request: Request) -> Any:
 
 
 def state(request: Any) -> Any:
-    """What is there for an endpoint to see."""
+    """The state of the request, as JSON."""
     return json({name: repr(value) for name, value in request.state.items()})

@@ -225,7 +225,7 @@ class Outer(Middleware):
 
 
 class Waiting(Middleware):
-    """One that is `async def`."""
+    """An `after` hook that is `async def`."""
 
     async def after(self, request: Any, response: Response) -> Response:
         await sleep(1)
@@ -233,7 +233,7 @@ class Waiting(Middleware):
 
 
 class Sometimes(Middleware):
-    """One that waits where it is asked to."""
+    """An `after` hook that waits for some requests."""
 
     @may_wait
     def after(self, request: Any, response: Response) -> ResponseOrAwaitable:

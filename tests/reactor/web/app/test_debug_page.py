@@ -1,4 +1,4 @@
-"""The page about an error: what it shows, what it hides, and that nothing makes it fail."""
+"""The debug page: its content, the secrets that it hides, and objects that must not break it."""
 
 import sys
 from collections import OrderedDict
@@ -30,7 +30,7 @@ LEFT_OPEN = {"html", "tr", "th", "td"}  # their ends may be left out
 
 
 class Reader(HTMLParser):
-    """Whether the page is one, and its text."""
+    """The text of the page, whose HTML is checked."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -249,7 +249,7 @@ def test_searching_for_secrets_is_fast(text: str) -> None:
 
 
 class Hostile(Exception):
-    """Everything that is asked of it fails."""
+    """An object all of whose methods fail."""
 
     def __str__(self) -> str:
         raise RuntimeError("no str")

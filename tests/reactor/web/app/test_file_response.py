@@ -29,7 +29,7 @@ PRIVATE = {"Cache-Control": "private", "Content-Language": "en", "Content-Locati
 
 
 class Shelf:
-    """An application of one file, and all the files that it opens."""
+    """An application of one file, and all File objects that it opens."""
 
     def __init__(self, path: Path, opened: list[File], **options: Any) -> None:
         self.path, self.opened = path, opened
@@ -54,7 +54,7 @@ class Shelf:
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[File]:
-    """The files that are opened. The clock is late, so that no file is young."""
+    """The File objects that are opened. The clock is ahead, so that no file is young."""
     found: list[File] = []
 
     def note(descriptor: int, size: int) -> File:
@@ -134,7 +134,7 @@ def test_preconditions(shelf: Shelf, method: str, fields: dict[str, str], status
     tag = shelf.ask().headers["etag"]
     sent = {name: value.replace("TAG", tag) for name, value in fields.items()}
     response = shelf.ask(method, **sent)
-    if method == "POST":  # it is no condition on what was asked for
+    if method == "POST":  # the precondition is about another resource
         status = 200
     assert response.status == status
     if status == 304:
@@ -281,7 +281,7 @@ def test_a_file_has_one_content_type(
 
 
 def test_the_preconditions_are_those_of_static_files(shelf: Shelf) -> None:
-    """The same function decides, so whatever holds there holds here."""
+    """The same function decides, so its other cases hold here as well."""
     assert file.__globals__["check_read"] is check_read
 
 
@@ -320,9 +320,9 @@ def test_any_name_of_a_download_is_one_field(name: str) -> None:
     assert value.isascii()
     assert value.isprintable()
     assert message.get_content_disposition() == "attachment"
-    told = value.partition("filename*=UTF-8''")[2]
+    encoded = value.partition("filename*=UTF-8''")[2]
     plain = value.partition('filename="')[2].partition('"')[0]
-    for found in (unquote(told), plain):
+    for found in (unquote(encoded), plain):
         assert "/" not in found
         assert "\\" not in found
     assert len(plain) == len(name)

@@ -10,8 +10,7 @@ from reactor.web.app.router import RouteError
 from tests.support.app_parts import Notes
 
 
-def test_groups_have_their_own_prefixes_names_and_middlewares() -> None:
-    notes: list[str] = []
+def nested_groups(notes: list[str]) -> Application:
     app = Application(Notes("app", notes))
     api = Group("/api", Notes("api", notes), name="api")
     users = api.group("/users", Notes("users", notes), name="users")
@@ -29,6 +28,12 @@ def test_groups_have_their_own_prefixes_names_and_middlewares() -> None:
         return "home"
 
     app.include(api)
+    return app
+
+
+def test_groups_have_their_own_prefixes_names_and_middlewares() -> None:
+    notes: list[str] = []
+    app = nested_groups(notes)
     assert app.url("api.users.user", number=7) == "/api/users/7"
     with Client(app) as client:
         assert client.get("/api/users/7").text == "user 7"
@@ -44,7 +49,7 @@ def test_groups_have_their_own_prefixes_names_and_middlewares() -> None:
         assert notes == ["app in", "app out 200"]
         notes.clear()
         assert client.get("/api/users/x").status == 404
-        assert notes[:3] == ["app in", "api in", "users in"], "it is below all of them"
+        assert notes[:3] == ["app in", "api in", "users in"], "the path is below all of them"
         notes.clear()
         assert client.get("/apis").status == 404
         assert notes == ["app in", "app out 404"]

@@ -298,7 +298,7 @@ def test_a_form_with_files() -> None:
         ('name="f"; filename="x.bin"', b"\xff\x00"),
         ('name="a"', "ü\r\n".encode()),
         ('name="f"; filename="y.txt"', b""),
-        ('name="g"; filename=""', b""),  # a file that nobody chose
+        ('name="g"; filename=""', b""),  # a file field without a file
         ('name=""', b""),
     )
     body = body.replace(b'x.bin"', b'x.bin"\r\nContent-Type: image/x')

@@ -96,7 +96,7 @@ def application() -> Application:
     app = Application()
     for name, function in (("text", text_of), ("json", json_of), ("form", form_of)):
         app.add(
-            "POST", f"/plain/{name}", lambda request, function=function: told(function(request))
+            "POST", f"/plain/{name}", lambda request, function=function: shown(function(request))
         )
     app.add("POST", "/plain/read", lambda request: request.content)
 
@@ -104,13 +104,13 @@ def application() -> Application:
     async def read(request: Request, how: str) -> Any:
         first = await getattr(request, how)()
         again = await getattr(request, how)()
-        assert told(first) == told(again)
-        return told(first)
+        assert shown(first) == shown(again)
+        return shown(first)
 
     return app
 
 
-def told(value: Any) -> Any:
+def shown(value: Any) -> Any:
     return value if isinstance(value, bytes) else repr(value)
 
 

@@ -109,7 +109,7 @@ def test_given_fields(make: Any, kind: str) -> None:
 
 
 class Closing:
-    """An iterator that says when it is closed, and that nobody may forget."""
+    """An iterator that notes when it is closed."""
 
     def __init__(self, *pieces: Any) -> None:
         self.pieces = iter(pieces)
@@ -164,7 +164,7 @@ def test_streams_are_sent_and_closed_even_if_never_begun(kind: Any, how: str) ->
         assert response.headers.get_all("content-type") == [TEXT if how == "bare" else "a/b"]
         assert client.head("/").content == b""
     assert made[1].closed == 1
-    assert next(made[1].pieces) == "é"  # nobody has asked for it
+    assert next(made[1].pieces) == "é"  # no one has pulled it
 
 
 @pytest.mark.parametrize("piece", [1, None, ["x"]])

@@ -1,4 +1,4 @@
-"""Routes: which endpoint a path belongs to, and what is answered where there is none."""
+"""Routes: the endpoint of a path, and the responses of paths without one."""
 
 from collections.abc import Awaitable
 from typing import Any
@@ -60,7 +60,7 @@ def route(router: Application, path: str, method: str = "GET") -> tuple[str, dic
         ("/users/ann", "/users/{name}", {"name": "ann"}),
         ("/users/me", "/users/me", {}),  # a literal comes before a parameter
         ("/users/me%20", "/users/{name}", {"name": "me "}),
-        ("/users/%6De", "/users/me", {}),  # decoded before it is compared
+        ("/users/%6De", "/users/me", {}),  # the segment is decoded before it is compared
         ("/users/a%2Fb", "/users/{name}", {"name": "a/b"}),
         ("/users/ann/posts/1", "/users/{name}/posts/{post}", {"name": "ann", "post": "1"}),
         ("/users/me/posts/1", "/users/{name}/posts/{post}", {"name": "me", "post": "1"}),
@@ -72,7 +72,7 @@ def route(router: Application, path: str, method: str = "GET") -> tuple[str, dic
         ("/files/index/x", "/files/{path:segments}", {"path": ("index", "x")}),
         ("/files/a/list", "/files/{folder}/list", {"folder": "a"}),
         ("/a/b/c", "/a/b/c", {}),
-        ("/a/b/d", "/a/{x}/d", {"x": "b"}),  # back from a literal that led nowhere
+        ("/a/b/d", "/a/{x}/d", {"x": "b"}),  # the branch of a literal is left again
     ],
 )
 def test_paths_that_have_a_route(
@@ -82,7 +82,7 @@ def test_paths_that_have_a_route(
     assert route(router, path, "HEAD") == (pattern, parameters)
 
 
-def answered(router: Application, path: str, method: str) -> Response:
+def response_to(router: Application, path: str, method: str) -> Response:
     response = router(made(path, method))
     assert isinstance(response, Response)
     return response
@@ -93,7 +93,7 @@ def answered(router: Application, path: str, method: str) -> Response:
     ["/x", "/users/", "/users//posts/1", "/users/ann/", "/files", "/a", "/a/b", "/a/b/c/", "//"],
 )
 def test_paths_that_have_no_route(router: Application, path: str) -> None:
-    assert answered(router, path, "GET").status == 404
+    assert response_to(router, path, "GET").status == 404
 
 
 def test_another_method_is_a_405(router: Application) -> None:
@@ -101,12 +101,12 @@ def test_another_method_is_a_405(router: Application) -> None:
     for path, allowed in (
         ("/users", "GET, HEAD, OPTIONS"),
         ("/users/x", "GET, HEAD, OPTIONS, PUT"),
-        ("/users/me", "GET, HEAD, OPTIONS, PUT"),  # of all the patterns that fit
+        ("/users/me", "GET, HEAD, OPTIONS, PUT"),  # from all patterns that fit
     ):
-        response = answered(router, path, "DELETE")
+        response = response_to(router, path, "DELETE")
         assert (response.status, dict(response.headers)["Allow"]) == (405, allowed)
     for path in ("/users", "/users/x"):
-        response = answered(router, path, "OPTIONS")
+        response = response_to(router, path, "OPTIONS")
         assert (response.status, response.body) == (204, b"")
     assert dict(response.headers) == {"Allow": "GET, HEAD, OPTIONS, PUT"}
 
@@ -116,7 +116,7 @@ def test_a_later_pattern_may_have_the_method(router: Application) -> None:
 
 
 def test_options_of_the_asterisk(router: Application) -> None:
-    assert dict(answered(router, "*", "OPTIONS").headers) == {"Allow": "GET, HEAD, OPTIONS, PUT"}
+    assert dict(response_to(router, "*", "OPTIONS").headers) == {"Allow": "GET, HEAD, OPTIONS, PUT"}
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_ambiguous_routes_are_refused() -> None:
         ("/7", "int", 7),
         ("/007", "int", 7),
         ("/999999999999999999", "int", 10**18 - 1),
-        ("/1000000000000000000", "str", "1" + "0" * 18),  # no number of a database
+        ("/1000000000000000000", "str", "1" + "0" * 18),  # more than 64 bits
         ("/7.5", "float", 7.5),
         ("/-7", "str", "-7"),
         ("/+7", "str", "+7"),
@@ -229,7 +229,7 @@ def test_values_that_no_path_can_have(kind: str, value: Any) -> None:
 
 
 def test_many_routes_cost_no_more() -> None:
-    """A tree: the path decides how much is looked at."""
+    """The routes are a tree: the cost depends on the length of the path."""
     router = Application()
     for number in range(2000):
         router.add("GET", f"/a{number}/b/{{c}}", endpoint(str(number)))
@@ -237,7 +237,7 @@ def test_many_routes_cost_no_more() -> None:
 
 
 class Body:
-    """A request's body that comes later."""
+    """The source of a request body that arrives later."""
 
     def __init__(self) -> None:
         self.future: Future[bytes] = Future()
@@ -289,7 +289,7 @@ def test_an_async_endpoint_reads_its_body_itself() -> None:
 
 
 def test_a_router_at_the_root_and_another_below() -> None:
-    """A mount at "/" takes what no other pattern does, "/" included."""
+    """A mount at "/" takes all other paths, "/" included."""
     router = Application()
     for pattern in ("/{name:segments}", "/a/{name:segments}", "/a", "/a/b/{name:segments}"):
         router.add("GET", pattern, endpoint(pattern))
@@ -318,7 +318,7 @@ def test_head_and_options_may_be_routes(router: Application) -> None:
 
 
 def test_a_router_is_freed_at_once() -> None:
-    """What its endpoints hold open is closed then, not when circles are looked for."""
+    """Files that its endpoints hold are closed then, without a run of the garbage collector."""
 
     class Endpoint:
         def __call__(self, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""BasicAuth: who is let in, and that a refusal looks the same whatever was wrong."""
+"""BasicAuth: users that are accepted, and refusals that all look the same."""
 
 import base64
 import hmac
@@ -96,7 +96,7 @@ def test_a_check_that_fails_accepts_no_user() -> None:
 
 
 def test_an_unknown_users_password_is_compared_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In constant time, and values of one length, whatever was sent."""
+    """Values of one length are compared in constant time, for any request."""
     compared: list[tuple[int, int]] = []
 
     def compare(one: bytes, other: bytes) -> bool:

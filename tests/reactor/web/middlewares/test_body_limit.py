@@ -1,4 +1,4 @@
-"""BodyLimit: refused before it is read where that can be known, and while it is read otherwise."""
+"""BodyLimit: bodies that are refused before they are read, or while they are read."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +17,7 @@ SENTENCE = "The request's body is larger than 1000 bytes."
 
 
 def chunked(size: int, piece: int) -> Iterator[bytes]:
-    """So many bytes in chunks; how many there are in all is known at their end only."""
+    """So many bytes in chunks, without a Content-Length."""
     while size > 0:
         yield b"x" * min(piece, size)
         size -= piece
@@ -71,7 +71,7 @@ def test_the_lowest_of_several_counts(limits: tuple[int, int]) -> None:
 
 
 def test_reading_on_raises_again() -> None:
-    told: list[int] = []
+    statuses: list[int] = []
     app = Application(BodyLimit(1000))
 
     @app.post("/")
@@ -80,15 +80,15 @@ def test_reading_on_raises_again() -> None:
             try:
                 await request.body.read(most)
             except ProtocolError as error:
-                told.append(error.status)
+                statuses.append(error.status)
         return "enough"
 
     with Client(app) as client:
         assert client.post("/", content=chunked(100_000, 5000)).text == "enough"
-        assert told == [413] * 4
-        told.clear()
+        assert statuses == [413] * 4
+        statuses.clear()
         assert client.post("/", content=b"x" * 1000).text == "enough"
-        assert told == []
+        assert statuses == []
 
 
 def test_below_a_plain_middleware_the_body_has_been_read() -> None:

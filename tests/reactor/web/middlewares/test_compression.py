@@ -1,4 +1,4 @@
-"""Compression as a middleware: where it fits, what it waits for, what it refuses."""
+"""Compression as a middleware: its place in a chain, its responses, its refusals."""
 
 import gzip
 from typing import Any

@@ -1,4 +1,4 @@
-"""CORS: what pages of other sites are told, before a request and with its response."""
+"""CORS: the fields of preflights and of responses, for pages of other origins."""
 
 import re
 from typing import Any
@@ -51,7 +51,7 @@ def test_every_response_names_the_allowed_origin(path: str) -> None:
 def test_other_origins_are_not_allowed(path: str, origin: str) -> None:
     with served(CORS([HERE])) as client:
         response = client.get(path, headers={"Origin": origin})
-        assert response.status == STATUSES[path]  # it is the browser that withholds it
+        assert response.status == STATUSES[path]  # the browser withholds it
         assert cors_fields(response) == {}
         assert response.headers.get_all("vary") == ["Origin"]
 

@@ -1,4 +1,4 @@
-"""Which fields a response has, and its Vary field."""
+"""The fields of a response, and its Vary field."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""RateLimit: buckets by hand, with a clock of the test's own, and what clients are told."""
+"""RateLimit: buckets with a clock of the test's own, and the fields of responses."""
 
 from collections.abc import Callable
 from typing import Any
@@ -92,8 +92,8 @@ def test_every_client_has_its_own_bucket(clock: Clock) -> None:
 def test_the_client_that_asked_longest_ago_is_evicted(clock: Clock) -> None:
     limit = RateLimit(1, 1, most_clients=3, clock=clock)
     assert all(allowed(limit, address) for address in "abc")
-    assert not allowed(limit, "a")  # and is the latest now
-    assert allowed(limit, "d")  # b is forgotten
+    assert not allowed(limit, "a")  # but it is the latest client now
+    assert allowed(limit, "d")  # b is evicted
     assert [allowed(limit, address) for address in "acd"] == [False] * 3
     assert allowed(limit, "b")
     assert len(limit._buckets) == 3

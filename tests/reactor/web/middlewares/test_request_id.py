@@ -1,4 +1,4 @@
-"""RequestId: one for each request, in the state and in the response."""
+"""RequestId: an id for each request, in the state, the response and the logs."""
 
 import re
 
@@ -83,7 +83,7 @@ def test_malformed_field_names(name: str) -> None:
 
 
 def test_the_logs_contain_the_id(caplog: pytest.LogCaptureFixture) -> None:
-    """The server's own request has it, so what is logged of the request is found by it."""
+    """The server's own request has the id, so its log lines and log records contain it."""
 
     def fail(request: Request) -> Response:
         raise ValueError

@@ -1,4 +1,4 @@
-"""SecurityHeaders: what browsers are told, unless the application has told them."""
+"""SecurityHeaders: fields that are added unless the response has them."""
 
 from typing import Any
 
@@ -65,8 +65,8 @@ def test_strict_transport_security_is_sent_over_https_only() -> None:
     assert after(SecurityHeaders(hsts_always=True), "http")[HSTS] == year
     assert after(SecurityHeaders(), "https", [(HSTS, "max-age=0")])[HSTS] == "max-age=0"
     assert HSTS not in after(SecurityHeaders(hsts_seconds=0, hsts_always=True), "https")
-    told = SecurityHeaders(hsts_seconds=63072000, hsts_subdomains=True, hsts_preload=True)
-    assert after(told, "https")[HSTS] == "max-age=63072000; includeSubDomains; preload"
+    middleware = SecurityHeaders(hsts_seconds=63072000, hsts_subdomains=True, hsts_preload=True)
+    assert after(middleware, "https")[HSTS] == "max-age=63072000; includeSubDomains; preload"
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ def test_frames_are_limited_by_two_fields(frames: Any, policy: str, expected: An
 def test_empty_fields_are_left_out() -> None:
     bare = SecurityHeaders(referrer_policy="", frames="", opener_policy="", hsts_seconds=0)
     assert after(bare, "https") == {"x-content-type-options": "nosniff"}
-    told = SecurityHeaders(permissions_policy="camera=()")
-    assert after(told, "http")["permissions-policy"] == "camera=()"
+    middleware = SecurityHeaders(permissions_policy="camera=()")
+    assert after(middleware, "http")["permissions-policy"] == "camera=()"
 
 
 @pytest.mark.parametrize(

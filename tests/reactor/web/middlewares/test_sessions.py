@@ -1,4 +1,4 @@
-"""Sessions: what is kept, what is believed, and what is refused."""
+"""Sessions: their data, their cookies, and cookies that are refused."""
 
 import base64
 import json
@@ -35,9 +35,14 @@ def clock() -> Clock:
 
 
 def shop(sessions: Sessions, **options: Any) -> Client:
-    """An application that keeps things."""
+    """A client of an application that uses the session in all ways."""
     app = Application(RequestId(), sessions)
+    add_readers(app)
+    add_writers(app)
+    return Client(app, raise_server_exceptions=False, **options)
 
+
+def add_readers(app: Application) -> None:
     @app.get("/look")
     def look(request: Any) -> Any:
         return dict(request.state["session"])
@@ -46,6 +51,8 @@ def shop(sessions: Sessions, **options: Any) -> Client:
     def ignore(request: Any) -> Any:
         return "x"
 
+
+def add_writers(app: Application) -> None:
     @app.get("/put/{name}/{value}")
     async def put(request: Any, name: str, value: str) -> Any:
         request.state["session"][name] = value
@@ -76,10 +83,8 @@ def shop(sessions: Sessions, **options: Any) -> Client:
         request.state["session"]["n"] = request.state["session"].get("n", 0) + 1
         return SHARED
 
-    return Client(app, raise_server_exceptions=False, **options)
 
-
-# --- what is kept --------------------------------------------------------------------------------
+# --- data that lasts -----------------------------------------------------------------------------
 
 
 def test_a_session_lasts_from_request_to_request() -> None:
@@ -116,7 +121,7 @@ def test_the_cookie_is_set_only_after_a_change() -> None:
         assert "set-cookie" not in client.get("/put/a/1").headers
         assert "set-cookie" not in client.get("/look").headers
         assert "set-cookie" in client.get("/put/a/2").headers
-        for value in ("x", "y"):  # within a list that it has
+        for value in ("x", "y"):  # inside a list
             response = client.get(f"/add/{value}")
             assert response.text == "added"
             assert "set-cookie" in response.headers
@@ -216,7 +221,7 @@ def test_an_unsigned_cookie_is_ignored(value: str) -> None:
 
 
 def test_a_signature_is_for_one_name_time_and_content(clock: Clock) -> None:
-    """The dots are part of what is signed, and so is the name of the cookie."""
+    """The signature covers the dots and the name of the cookie."""
     sessions = Sessions(SECRET, clock=clock)
     content, seconds, signature = sessions.sign(b'{"a":1}').split(".")
     assert sessions.verified(f"{content}{seconds[0]}.{seconds[1:]}.{signature}") == b""

@@ -1,4 +1,4 @@
-"""TimeLimit: 503 for who takes too long, in simulated time."""
+"""TimeLimit: a 503 for handlers that take too long, in simulated time."""
 
 from typing import Any
 

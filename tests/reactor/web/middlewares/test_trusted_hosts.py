@@ -1,4 +1,4 @@
-"""TrustedHosts: whose requests are answered."""
+"""TrustedHosts: hosts that are accepted, and hosts that are refused."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Whether it lives and whether it wants work, until the very end; and that no log tells of it."""
+"""Health checks of a running and of a stopping server, which leave no log line."""
 
 from collections.abc import Iterator
 
@@ -39,7 +39,7 @@ def test_alive_and_ready(serve: Serve) -> None:
 
 
 def test_a_server_that_shuts_down_is_alive_and_not_ready(serve: Serve) -> None:
-    """A request that has begun before is answered after."""
+    """A request that began before the shutdown gets its response."""
     running = monitored(serve)
     clients = [running.connect() for _ in range(2)]
     for client, path in zip(clients, ("/healthz", "/readyz"), strict=True):

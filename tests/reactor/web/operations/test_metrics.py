@@ -1,4 +1,4 @@
-"""The metrics page: read by Prometheus's own parser, and its figures are those of what was done."""
+"""The metrics page: Prometheus' own parser reads it, and its values fit the requests made."""
 
 import os
 import time
@@ -104,7 +104,7 @@ def test_requests_by_method_and_status(running: Running, client: Client) -> None
 
 
 def test_the_histogram_is_valid(client: Client) -> None:
-    """Cumulative, closed by +Inf, which is the count; what took 60 ms is in no lower bucket."""
+    """Buckets are cumulative, and the last, +Inf, is the count; 60 ms are in no lower bucket."""
     client.ask("/")
     client.ask("/slow")
     family = scraped(client)["reactor_request_duration_seconds"]
@@ -175,7 +175,7 @@ def test_without_the_option_there_is_no_page(serve: Serve) -> None:
 
 
 def test_pipelined_scrapes_are_whole(client: Client) -> None:
-    """Pipelined, each is whole."""
+    """Every page of pipelined requests is whole."""
     client.send(request("/metrics") * 30)
     pages = [client.read_response().body.decode() for _ in range(30)]
     counts: Iterator[float] = (

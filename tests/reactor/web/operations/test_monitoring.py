@@ -1,4 +1,4 @@
-"""What operators ask for comes first; all else goes to what is served, as it came."""
+"""Monitoring paths come first; all other requests reach the handler unchanged."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.conftest import Serve
 
 
 class Application:
-    """Answers with what it was asked, and knows its server."""
+    """Responds with the path of the request, and knows its server."""
 
     server: Server | None = None
 

@@ -1,4 +1,4 @@
-"""The process's own figures, and what is left of them where the system tells less."""
+"""Metrics of the process, and those that remain on systems with less information."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""An event stream in a real browser: what its page hears, and with what it comes back."""
+"""An event stream in a real browser: the events of its page, and its reconnects."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -34,7 +34,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 @pytest.mark.parametrize("gzip", [True, False])
 def test_a_page_receives_all_events_and_resumes(serve: Serve, page: Page, gzip: bool) -> None:
-    """The first stream ends behind its second event; the next one goes on there."""
+    """The first stream ends behind its second event; the next one continues there."""
     asked: list[str] = []
 
     async def news(since: str) -> AsyncIterator[Any]:

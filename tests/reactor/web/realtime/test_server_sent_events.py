@@ -1,4 +1,4 @@
-"""Event streams: what a browser makes of them, heartbeats that lose nothing, and their ends.
+"""Event streams: events as a browser reads them, heartbeats that lose nothing, and their ends.
 
 The reader here follows WHATWG HTML, section 9.2.6, and shares nothing with the writer.
 """
@@ -30,7 +30,7 @@ from tests.support.worlds import CalmWorld as World
 
 
 class EventSource:
-    """A browser's: `events` are (type, data, last id) as the page gets them."""
+    """The parser of a browser: `events` are (type, data, last id) as its page gets them."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, str, str]] = []
@@ -130,7 +130,7 @@ def test_encoded_events_are_parsed_back(
         ]
         assert source.retry == retry
     if identity is not None:
-        wire = identity.encode().decode("latin-1")  # as the browser sends it, and a parser gives it
+        wire = identity.encode().decode("latin-1")  # the bytes of a browser, decoded
         assert last_event_id(make_request("GET", "/", Last_Event_ID=wire)) == identity
 
 
@@ -211,14 +211,14 @@ ASK = request_bytes("/", "Accept: text/event-stream")
 
 
 def heard(client: SimClient) -> EventSource:
-    """What a page has got so far."""
+    """The events that a page has received so far."""
     (response,) = parse_responses(bytes(client.received), ["GET"], closed=False)
     assert response.status == 200
     return read(response.body)
 
 
 class Watched:
-    """A source that says when it ends: an asynchronous generator with pauses before its items."""
+    """An asynchronous generator with pauses before its items, which notes its end."""
 
     def __init__(self, *steps: tuple[float, Any]) -> None:
         self.steps = steps
@@ -309,7 +309,7 @@ def test_a_client_that_leaves_closes_the_source(how: str, heartbeat: float, gzip
     assert (watched.ended, len(channel)) == (0, 1)
     for client in clients:
         getattr(client, how)()
-    world.run(12)  # a FIN alone is only half a goodbye
+    world.run(12)  # a FIN alone only half-closes
     assert (watched.ended, len(channel)) == (1, 0)
     world.invariants.check_rest()
 
@@ -416,11 +416,11 @@ def test_a_thousand_clients_and_an_event_a_second() -> None:
 
 # --- what it costs -------------------------------------------------------------------------------
 
-EVENT_FRAMES = 80  # of an event for one client among many, its heartbeat looked after
+EVENT_FRAMES = 80  # for an event to one client among many, with its heartbeat
 
 
 def test_frames_and_system_calls_of_an_event(bench: Callable[[Handler], Bench]) -> None:
-    """One send, one turn's share of Python, and no timer."""
+    """An event costs one send, a limited number of frames, and no timer."""
     channel: Broadcast[Event] = Broadcast()
     one = bench(lambda request: events(channel.subscribe()))
     clients = [one.connect() for _ in range(50)]
