@@ -4,8 +4,6 @@ from typing import Final
 
 LONG_FUNCTIONS: Final = frozenset[str](
     (
-        "tests/reactor/web/app/test_application.py:test_groups_have_prefixes_names_and_middlewares_of_their_own",
-        "tests/reactor/web/middlewares/test_sessions.py:shop",
         "tests/reactor/web/static/test_files_served.py:build_battlefield",
         "tests/reactor/web/static/test_files_served.py:test_no_secret_leaves_under_attack",
     )
@@ -101,10 +99,6 @@ LANGUAGE: Final = frozenset[str](
         "tests/reactor/process/",
         "tests/reactor/protocol/",
         "tests/reactor/testing/",
-        "tests/reactor/web/app/",
-        "tests/reactor/web/middlewares/",
-        "tests/reactor/web/operations/",
-        "tests/reactor/web/realtime/",
         "tests/reactor/web/site/",
         "tests/reactor/web/static/",
         "tests/reactor/web/uploads/",
