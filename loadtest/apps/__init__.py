@@ -1,6 +1,6 @@
-"""What is served under load: the applications of the benchmarks and of the experiment, and peers.
+"""The applications that are served under load: ours, and those of other servers.
 
-target.py is the application of the experiment, bodies.py and routed.py are those of the benchmarks;
-raw_loop.py answers with fixed bytes and is the least that a request can cost. peers.py,
-asgi_hello.py and starlette_hello.py run other servers, slow_disk.py ours with a slow disk.
+target.py is the application of the experiment, bodies.py and routed.py are those of the benchmarks.
+raw_loop.py sends fixed bytes: the floor of the cost of a request. peers.py, asgi_hello.py and
+starlette_hello.py run other servers, slow_disk.py runs ours with a slow disk.
 """

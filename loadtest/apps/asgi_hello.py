@@ -1,7 +1,7 @@
-"""The bare ASGI application that a peer serves: the least an ASGI server can be asked to do.
+"""The bare ASGI application that a peer serves: the least work for an ASGI server.
 
-It sends the same body and the same two fields as every other arm of `loadtest.benchmarks.cpu`,
-looks at nothing of the request, and uses no framework, so that the server alone is measured.
+It sends the same body and the same two fields as every other arm of `loadtest.benchmarks.cpu`. It
+ignores the request and uses no framework, so that the server alone is measured.
 
     python -m uvicorn loadtest.apps.asgi_hello:hello
 """
@@ -18,5 +18,6 @@ async def hello(
     receive: Callable[[], Awaitable[dict[str, Any]]],
     send: Callable[[dict[str, Any]], Awaitable[None]],
 ) -> None:
+    """An ASGI application."""
     await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
     await send({"type": "http.response.body", "body": BODY})

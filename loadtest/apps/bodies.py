@@ -1,10 +1,9 @@
-"""The application of `loadtest.benchmarks.memory`: one MiB, as the three kinds of body a handler
-may return.
+"""The application of `loadtest.benchmarks.memory`: 1 MiB as each of the three kinds of body.
 
-/bytes is one object that all answers share, so a server that copies what it has not sent yet shows
-it at once: 4,000 copies are 4 GB. /iterator makes its pieces anew, as a handler that computes them
-does, and they are small, because one piece a connection is all that a server may hold. /file is a
-region of a file that is open once. Everything else is answered with a small body, for bystanders.
+/bytes is one object that all responses share, so a server that copies unsent bytes shows it at
+once: 4,000 copies are 4 GB. /iterator makes its pieces anew, as a handler that computes them does;
+they are small, because a server may hold one piece of each connection. /file is a region of a file
+that is open once. Every other path has a small body, for bystanders.
 
     python -m loadtest.apps.bodies --port 8000
 """
@@ -27,12 +26,13 @@ Handler = Callable[[Request], Response]
 
 
 def pieces() -> Iterator[bytes]:
+    """BODY in new pieces of PIECE_BYTES."""
     for start in range(0, BODY_BYTES, PIECE_BYTES):
         yield BODY[start : start + PIECE_BYTES]
 
 
 def application(file: File) -> Handler:
-    """The handler; `file` has the body."""
+    """The handler; `file` contains BODY."""
 
     def handler(request: Request) -> Response:
         match request.path:

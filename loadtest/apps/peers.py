@@ -1,7 +1,7 @@
-"""What the peers serve in the experiment: the same two answers, in each one's own way.
+"""The peers of the experiment: other servers, each with the same two responses.
 
-/hello is 13 bytes, /pid the process that answers. No framework, no log: the server alone. That is
-less than the arms of ours do, which have a router and write an access log.
+/hello is 13 bytes, /pid is the process id of the server. There is no framework and no log, so this
+is less work than that of our arms, which have a router and write an access log.
 
     python -m uvicorn loadtest.apps.peers:asgi
     python -m loadtest.apps.peers waitress --port 8000
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 BODY: Final = b"hello-world!!"
 BACKLOG: Final = 4096  # connections that the kernel holds, as for our arms
-THREADS: Final = 32  # of waitress, as our pool has
+THREADS: Final = 32  # threads of waitress, as many as our pool has
 MOST_CONNECTIONS: Final = 20_000
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -23,10 +23,12 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 def body_of(path: str) -> bytes:
+    """The body of the response."""
     return b"%d\n" % os.getpid() if path == "/pid" else BODY
 
 
 async def asgi(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """An ASGI application."""
     body = body_of(scope["path"])
     fields = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": fields})
@@ -34,12 +36,14 @@ async def asgi(scope: dict[str, Any], receive: Receive, send: Send) -> None:
 
 
 def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """A WSGI application."""
     body = body_of(environ["PATH_INFO"])
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]
 
 
 def serve_waitress(port: int) -> None:
+    """waitress, with the WSGI application."""
     import waitress
 
     waitress.serve(
@@ -48,11 +52,12 @@ def serve_waitress(port: int) -> None:
         threads=THREADS,
         backlog=BACKLOG,
         connection_limit=MOST_CONNECTIONS,
-        asyncore_use_poll=True,  # select ends at 1,024 descriptors
+        asyncore_use_poll=True,  # select is limited to 1,024 file descriptors
     )
 
 
 def serve_tornado(port: int) -> None:
+    """Tornado, with one handler for all paths."""
     import asyncio
 
     from tornado.web import Application, RequestHandler
@@ -83,13 +88,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/plain")
         self.send_header("Content-Length", str(len(body)))
         if self.close_connection:
-            self.send_header("Connection", "close")  # it would close without a word
+            self.send_header("Connection", "close")  # the class closes without announcing it
         self.end_headers()
         self.wfile.write(body)
         self.wfile.flush()
 
     def log_message(self, *_: Any) -> None:
-        """The peers write no log."""
+        """Write no log, as the other peers."""
 
 
 class _ThreadingServer(ThreadingHTTPServer):
@@ -97,6 +102,7 @@ class _ThreadingServer(ThreadingHTTPServer):
 
 
 def serve_http_server(port: int) -> None:
+    """http.server of the standard library, with a thread for each connection."""
     _ThreadingServer(("127.0.0.1", port), _Handler).serve_forever()
 
 
@@ -108,7 +114,7 @@ SERVERS: Final = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Other servers, with the same two answers.")
+    parser = argparse.ArgumentParser(description="Other servers with the same two responses.")
     parser.add_argument("server", choices=SERVERS)
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()

@@ -1,13 +1,13 @@
 """The raw loop: what one thread around a selector costs when it parses nothing.
 
 Every server of this kind pays for `select`, one `recv` and one `send` a request, and for one
-Python call to get from the ready key to its connection. This program does that and nothing else,
-so its CPU time per request is the floor: what a real server spends above it, it spends on HTTP.
+Python call from the ready key to its connection. This program does that and nothing else, so its
+CPU time per request is the floor: a real server spends everything above it on HTTP.
 
 It is the idiomatic loop, not a trick: DefaultSelector, level-triggered, non-blocking sockets, one
-`recv` per readiness, and `key.data` is a bound method of a per-connection object. Whatever ends
-with a blank line counts as a request and gets one answer of realistic size, made beforehand. An
-answer is far smaller than a socket's buffer, hence no queue for what `send` did not take.
+`recv` per readiness, and `key.data` is a bound method of a per-connection object. Data that end
+with a blank line count as a request and get one response of realistic size, made beforehand. A
+response is far smaller than a socket's buffer, so there is no queue for unsent bytes.
 
     python -m loadtest.apps.raw_loop --port 8000
 """
@@ -39,6 +39,7 @@ class Connection:
         self.socket = accepted
 
     def on_events(self, mask: int) -> None:
+        """Read once, and send the response to a request."""
         try:
             data = self.socket.recv(RECV_BYTES)
             if data.endswith(b"\r\n\r\n"):
@@ -51,6 +52,7 @@ class Connection:
             self.close()
 
     def close(self) -> None:
+        """Close the socket."""
         self.selector.unregister(self.socket)
         self.socket.close()
 
@@ -67,9 +69,10 @@ class Listener:
         selector.register(self.socket, EVENT_READ, self.on_events)
 
     def on_events(self, mask: int) -> None:
+        """Accept one connection."""
         try:
             accepted, _ = self.socket.accept()
-        except OSError:  # gone again, or no descriptor left
+        except OSError:  # the client has gone again, or there is no file descriptor left
             return
         accepted.setblocking(False)
         connection = Connection(self.selector, accepted)
@@ -77,6 +80,7 @@ class Listener:
 
 
 def run(port: int) -> None:
+    """Serve for ever."""
     selector = DefaultSelector()
     Listener(selector, port)
     while True:
@@ -85,7 +89,7 @@ def run(port: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="The raw selectors loop that parses nothing.")
+    parser = argparse.ArgumentParser(description="A raw selectors loop that parses nothing.")
     parser.add_argument("--port", type=int, default=8000)
     run(parser.parse_args().port)
 

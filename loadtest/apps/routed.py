@@ -1,12 +1,11 @@
-"""The applications of `loadtest.benchmarks.routes`, ours and the peer's, which answer with the same
-bytes.
+"""The applications of `loadtest.benchmarks.routes`; the peer's is in starlette_hello.py.
 
-Served by name: `python -m reactor loadtest.apps.routed:hello`. The peer's is in a module of its
-own, since Starlette may not be there.
+Each is served by its name: `python -m reactor loadtest.apps.routed:hello`.
 
-    hello    a parameter in the path, and three middlewares that pass everything through
-    few      ten routes of two segments, many of them a thousand, the one asked for the last
-    events   an event stream for everybody: one event each second
+    hello        a parameter in the path, and three middlewares that pass everything through
+    few, many    ten, and a thousand routes of two segments; the requested one is the last
+    either_way   the same endpoint as `def` and as `async def`
+    stream       an event stream with one event each second
 """
 
 import time
@@ -21,19 +20,20 @@ from reactor.web.realtime.server_sent_events import events
 EVENT_SECONDS = 1.0
 
 
-def pass_through(request: Request, next: Any) -> Any:
+def first(request: Request, next: Any) -> Any:
+    """A middleware that passes everything through, as do the next two."""
     return next(request)
 
 
-def another(request: Request, next: Any) -> Any:
+def second(request: Request, next: Any) -> Any:
     return next(request)
 
 
-def a_third(request: Request, next: Any) -> Any:
+def third(request: Request, next: Any) -> Any:
     return next(request)
 
 
-hello = Application(pass_through, another, a_third)
+hello = Application(first, second, third)
 
 
 @hello.get("/hello/{name}")
@@ -42,7 +42,7 @@ def greet(request: Request, name: str) -> str:
 
 
 def application_of(count: int) -> Application:
-    """So many routes below each other's neighbours; `/section-N/{item}` is found by a walk."""
+    """An application with `count` routes `/section-N/{item}`."""
     app = Application()
     for number in range(count):
         app.add("GET", f"/section-{number}/{{item}}", greet_item)

@@ -1,7 +1,8 @@
-"""The server on a disk that is slow, simulated: nothing is ever in memory, and a read takes 200 ms.
+"""The server with a simulated slow disk: no page is ever in memory, and a read takes 200 ms.
 
-A look at the page cache (preadv with RWF_NOWAIT) says EAGAIN, as it does for a page that is on the
-disk only, and pread waits before it reads. All else is the server as it is; so are its options.
+A read of the page cache alone (preadv with RWF_NOWAIT) fails with EAGAIN, as it does for a page
+that is on the disk only, and pread waits before it reads. The rest of the server and its options
+are unchanged.
 
     python -m loadtest.apps.slow_disk --port 8000 --directory files
 """
@@ -20,12 +21,14 @@ _pread = os.pread
 
 
 def cold_preadv(descriptor: int, buffers: Any, offset: int, flags: int = 0) -> int:
+    """preadv that raises BlockingIOError with RWF_NOWAIT."""
     if flags & os.RWF_NOWAIT:
         raise BlockingIOError
     return _preadv(descriptor, buffers, offset, flags)
 
 
 def slow_pread(descriptor: int, count: int, offset: int) -> bytes:
+    """pread after READ_SECONDS."""
     time.sleep(READ_SECONDS)
     return _pread(descriptor, count, offset)
 

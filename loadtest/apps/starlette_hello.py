@@ -1,8 +1,7 @@
-"""The peer's application of `loadtest.benchmarks.routes`: Starlette, with three pure ASGI
-middlewares.
+"""The peer's application of `loadtest.benchmarks.routes`: Starlette with three ASGI middlewares.
 
-They are the cheapest that Starlette knows: a class that is called and calls the next one, as its
-documentation recommends over BaseHTTPMiddleware.
+Pure ASGI middlewares are the cheapest kind of Starlette: a class that is called and calls the next
+one. Its documentation recommends them over BaseHTTPMiddleware.
 
     python -m uvicorn loadtest.apps.starlette_hello:app
 """

@@ -1,18 +1,19 @@
 """The application under test, the same for every server that can run it.
 
-Each path is one kind of work, so that a workload names what it measures:
+Each path is one kind of work:
 
-    /hello     nothing: a route and 13 bytes
-    /page      about 150 µs of plain Python: a table of HTML, as a template engine makes it
-    /text      64 KiB of text, gzipped for who accepts it
-    /mib       1 MiB, one object that all answers share
-    /block     the thread sleeps for ?ms=20, as a handler does that asks a database and waits
-    /burn      the processor is busy for ?ms=50 of its own time, as with an image to be scaled
-    /upload    takes a body piece by piece, keeps none of it, and says how long it was
-    /events    one event each second until the client leaves
-    /pid       the process that answers, for a harness that wants to know whom it measures
+    /hello     a route and 13 bytes
+    /page      about 150 µs of plain Python: an HTML table, as a template engine makes it
+    /text      64 KiB of text, gzipped for clients that accept it
+    /mib       1 MiB, one object that all responses share
+    /block     sleeps for ?ms=20 on its thread, as a handler does that waits for a database
+    /burn      computes for ?ms=50 of CPU time, as a handler does that scales an image
+    /upload    reads a body piece by piece, keeps none of it, and returns its length
+    /events    sends one event each second until the client leaves
+    /pid       the id of the serving process, for the harness
 
-`/block` and `/burn` are what nobody should do on a loop: they are here since people do.
+A handler on a loop should never do as `/block` and `/burn` do; they are here because people write
+such handlers.
 
     python -m reactor loadtest.apps.target:app
     python -m loadtest.threaded --model each loadtest.apps.target:app
@@ -37,11 +38,11 @@ MIB: Final = bytes(range(256)) * 4096
 
 _PLAIN: Final = FieldBlock([("Content-Type", "text/plain; charset=utf-8")])
 _BINARY: Final = FieldBlock([("Content-Type", "application/octet-stream")])
-_SENTENCE: Final = "Of {0} requests the {1}th waited {2} microseconds for its answer.\n"
+_SENTENCE: Final = "Among {0} requests number {1} waited {2} microseconds.\n"
 
 
 def _text() -> bytes:
-    """Sentences with numbers in them: about as compressible as a log is."""
+    """Sentences with numbers in them: about as compressible as a log."""
     lines, length = [], 0
     for number in range(1, TEXT_BYTES):
         line = _SENTENCE.format(number * 7919 % 10007, number, number * number % 104729)
@@ -90,7 +91,7 @@ def block(request: Request) -> Response:
 
 @app.get("/burn")
 def burn(request: Request) -> Response:
-    """Of the thread's own time, so that who shares the processor gets no cheaper work."""
+    """Computes for CPU time of the thread, so that sharing the processor makes no work cheaper."""
     end = time.thread_time() + _milliseconds(request, 50) / 1000
     while time.thread_time() < end:
         sum(range(1000))
@@ -123,7 +124,7 @@ def pid(request: Request) -> str:
 
 
 def _milliseconds(request: Request, default: int) -> int:
-    """Raises ProtocolError(400) for what is no number, or too large a one."""
+    """The value of ?ms. Raises ProtocolError(400) unless it is a number up to MOST_MILLISECONDS."""
     value = request.args.get("ms", str(default))
     short = len(value) <= len(str(MOST_MILLISECONDS))
     if not (short and value.isascii() and value.isdigit() and int(value) <= MOST_MILLISECONDS):

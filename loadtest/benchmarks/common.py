@@ -1,4 +1,4 @@
-"""What the benchmarks of files and routes share: a load of wrk, and the command line."""
+"""The shared parts of the benchmarks of files and routes: a load of wrk, the command line."""
 
 import argparse
 import tempfile
@@ -43,7 +43,7 @@ def main(description: str, every: Sequence[str], run: Run) -> int:
     """Run the chosen cases and print a table; returns the exit status."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--rounds", type=int, default=5, help="(default: 5)")
-    parser.add_argument("--seconds", type=int, default=3, help="of one load (default: 3)")
+    parser.add_argument("--seconds", type=int, default=3, help="duration of one load (default: 3)")
     parser.add_argument("--only", action="append", choices=every, metavar="CASE")
     parser.add_argument("--json", type=Path, help="write every value to this file")
     arguments = parser.parse_args()

@@ -76,7 +76,7 @@ class Sample:
 
 @dataclass
 class Plan:
-    """What is measured, for how long, and the samples so far."""
+    """The arms and workloads to measure, for how long, and the samples so far."""
 
     rounds: int
     seconds: int
@@ -209,7 +209,7 @@ def write_json(path: Path, about: dict[str, object], plan: Plan) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description="CPU time per request, beside other servers.")
     parser.add_argument("--rounds", type=int, default=5, help="(default: 5)")
-    parser.add_argument("--seconds", type=int, default=3, help="of one load (default: 3)")
+    parser.add_argument("--seconds", type=int, default=3, help="duration of one load (default: 3)")
     parser.add_argument("--peer-python", default=sys.executable, help="a Python that has uvicorn")
     parser.add_argument("--json", type=Path, help="write every sample to this file")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What a benchmark measured: figures with their targets, printed as a table or written as JSON."""
+"""The figures of a benchmark with their targets, printed as a table or written as JSON."""
 
 import json
 from collections.abc import Mapping

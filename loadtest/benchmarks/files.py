@@ -1,4 +1,4 @@
-"""What files cost, beside nginx and beside other work of this server, and what bystanders notice.
+"""The cost of files, beside nginx and beside other work of this server, and for bystanders.
 
 CPU time per request is judged as a ratio within a round, the median of the rounds; it is measured
 as in `loadtest.benchmarks.cpu`. Both servers are one process on one core with the access log off,
@@ -47,10 +47,10 @@ from loadtest.clients.closed_loop import MARK
 from loadtest.system import ADDRESS, MeasurementError
 from reactor.web.compression.encoders import encode
 
-LOAD_SECONDS: Final = int(CALM_SECONDS) + 2  # of a crowd
+LOAD_SECONDS: Final = int(CALM_SECONDS) + 2  # duration of a crowd
 BEFORE_SECONDS: Final = 2.0
 YOUNG_SECONDS: Final = 1.1  # the entity tag of a file is weak during its first second
-TEXTS: Final = 1200  # of 1 MiB: more than are compressed in a run
+TEXTS: Final = 1200  # texts of 1 MiB: more than are compressed in a run
 ENTRIES: Final = 10_000
 DIRECTORY_TARGET: Final = "/files/many/"
 KIB: Final = 1024
@@ -62,7 +62,7 @@ NGINX: Final = NGINX_FRAME.replace(
 
 
 class Load(NamedTuple):
-    """What wrk requests: a target, over so many connections, with these fields."""
+    """A load of wrk: a target, over so many connections, with these fields."""
 
     target: str
     connections: int = 64
@@ -237,7 +237,7 @@ class Crowd(NamedTuple):
     module: str
     prepare: Callable[[Path], None]
     command: Callable[[int, Path], list[str]]
-    most: float | None  # None: half more than before the crowd, and a millisecond
+    most: float | None  # with None: half more than before the crowd, and a millisecond
 
 
 CROWDS: Final = {

@@ -43,9 +43,9 @@ from loadtest.benchmarks.tables import percentile
 from loadtest.system import MeasurementError
 
 BIG_TARGET: Final = "/files/big"
-SPARE_DESCRIPTORS: Final = 200  # of a process, beside the connections of a crowd
+SPARE_DESCRIPTORS: Final = 200  # beside the connections of a crowd
 SETTLE_SECONDS: Final = 2.0
-BEFORE_SECONDS: Final = 3.0  # of a bystander's latency without other clients
+BEFORE_SECONDS: Final = 3.0  # for a bystander's latency without other clients
 CROWD_TIMEOUT: Final = 120.0
 TRANSFER_TIMEOUT: Final = 300.0
 KIB: Final = 1024
@@ -59,7 +59,7 @@ class Options:
     connections: int  # idle ones
     readers: int  # slow ones
     size: int  # bytes of the transfer
-    runs: int  # of each slow case
+    runs: int  # for each slow case
 
 
 # ---------------------------------------------------------------------------------- cases
@@ -216,14 +216,14 @@ def run(figures: Figures, cases: Sequence[str], options: Options) -> bool:
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Memory and latency with many clients.")
-    parser.add_argument("--runs", type=int, default=5, help="of each slow case (default: 5)")
+    parser.add_argument("--runs", type=int, default=5, help="runs for each slow case (default: 5)")
     parser.add_argument("--only", action="append", choices=list(CASES), metavar="CASE")
     parser.add_argument(
         "--connections", type=int, default=10_000, help="idle ones (default: 10000)"
     )
     parser.add_argument("--readers", type=int, default=4_000, help="slow readers (default: 4000)")
     parser.add_argument(
-        "--size", type=int, default=1024, help="of the transfer, in MiB (default: 1024)"
+        "--size", type=int, default=1024, help="MiB of the transfer (default: 1024)"
     )
     parser.add_argument("--json", type=Path, help="write every value to this file")
     return parser.parse_args()

@@ -1,4 +1,4 @@
-"""What an application costs: beside a peer, beside itself, and with many listeners.
+"""The cost of an application: beside a peer, beside itself, and with many listeners.
 
 CPU time per request is judged as a ratio within a round, the median of the rounds; it is measured
 as in `loadtest.benchmarks.cpu`. The server is one process on one core, its clients are on another,

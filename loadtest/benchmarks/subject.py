@@ -20,7 +20,7 @@ from loadtest.companion import Companion, started_companion
 from loadtest.system import MeasurementError
 
 SMALL_TARGET: Final = "/echo/hello-world!!"
-CALM_SECONDS: Final = 5.0  # of idling, and of a bystander's window beside a load
+CALM_SECONDS: Final = 5.0  # for idling, and for a bystander's window beside a load
 WARM_UP_REQUESTS: Final = 20
 
 

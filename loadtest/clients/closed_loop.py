@@ -203,7 +203,7 @@ def jain(counts: Sequence[int]) -> float:
 
 
 def outcome(load: Load) -> dict[str, Any]:
-    """What the program prints."""
+    """The result that the program prints."""
     return {
         "requests": load.tally.correct,
         "seconds": load.seconds,

@@ -188,7 +188,7 @@ class Owner(Protocol):
     """The load that a connection belongs to."""
 
     turns: Turns
-    body_bytes: int  # of all responses; connections add to it
+    body_bytes: int  # the sum of all responses; connections add to it
 
     def ready(self, connection: "Connection") -> None:
         """The connection is established; `ask` may be called now or later."""
@@ -204,7 +204,7 @@ class Owner(Protocol):
 
 
 class ConnectionState(Enum):
-    """What a Connection waits for."""
+    """The event that a Connection waits for."""
 
     CONNECTING = auto()
     IDLE = auto()  # the next `ask`
@@ -232,7 +232,7 @@ class Connection:
         self._state = _CONNECTING
         self._closes = False  # after this response
         self._head = self._unsent = b""
-        self._tail = b""  # of a chunked body
+        self._tail = b""  # the last bytes of a chunked body
         self._status = CORRECT
         self._missing = 0  # bytes of the body
         self._is_rare = True  # it connects, or a send is incomplete or failed
@@ -332,7 +332,7 @@ class Connection:
             self._count(len(received) - end - 4)
         elif CHUNKED.search(received, 0, end + 2) is not None:
             self._missing, self._tail = UNKNOWN, b"\r\n"
-            self._on_chunks(received[end + 4 :])
+            self._on_chunked(received[end + 4 :])
         else:
             self._fail(NO_LENGTH)
 
@@ -340,11 +340,11 @@ class Connection:
         if not count:
             self._fail(CUT)
         elif self._tail:
-            self._on_chunks(bytes(_SPARE[:count]))
+            self._on_chunked(bytes(_SPARE[:count]))
         else:
             self._count(count)
 
-    def _on_chunks(self, piece: bytes) -> None:
+    def _on_chunked(self, piece: bytes) -> None:
         """With one request at a time nothing follows the last chunk, so it ends the bytes."""
         self._tail = (self._tail + piece[-len(LAST_CHUNK) :])[-len(LAST_CHUNK) :]
         if self._tail == LAST_CHUNK:

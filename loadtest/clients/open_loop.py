@@ -1,4 +1,4 @@
-"""An open loop: requests are due by the clock, whatever happened to the requests before them.
+"""An open loop: requests are due by the clock, however slow the responses are.
 
 People do not stop coming because a server is slow. A closed loop does: its connections wait for
 their responses and send nothing meanwhile, so a stall of two seconds is one slow request to it and
@@ -50,7 +50,7 @@ START_SECONDS: Final = 0.02  # before the first request, so that preparation mak
 BATCH: Final = 16  # requests that are sent before responses are read again
 PATIENCE: Final = 5.0  # seconds
 CALM_SLICES: Final = 5  # in a row, for an overload to be over
-LEAST_NORMAL: Final = 0.005  # seconds: a p99 below it is normal whatever it was before
+LEAST_NORMAL: Final = 0.005  # seconds: a p99 below it is always normal
 
 
 class Stage(NamedTuple):
@@ -240,7 +240,7 @@ def recovery(slices: Sequence[Histogram], before: int, after: int, factor: float
 
 
 def outcome(loop: OpenLoop, seconds: float, with_slices: bool) -> dict[str, Any]:
-    """What the program prints."""
+    """The result that the program prints."""
     late = Histogram(loop.late)
     result = {
         "due": len(loop.dues),
@@ -271,7 +271,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--stages", type=stages_of, help="RATExSECONDS,... instead of both")
     parser.add_argument("--connections", type=int, default=256, help="at most")
     parser.add_argument("--arrivals", choices=["constant", "poisson"], default="constant")
-    parser.add_argument("--seed", type=int, default=1, help="of Poisson arrivals")
+    parser.add_argument("--seed", type=int, default=1, help="seed of Poisson arrivals")
     parser.add_argument("--warm-up", type=float, default=0.0, help="seconds, not counted")
     add_announce(parser)
     parser.add_argument(

@@ -42,7 +42,7 @@ BYSTANDER_PATIENCE: Final = 5.0  # seconds that it waits for a response
 SLOW_BUFFER: Final = 4096  # bytes, for SO_RCVBUF; the kernel doubles it
 SLOW_READ: Final = 4096  # bytes
 SLOW_PERIOD: Final = 1.0  # seconds between a client's reads
-SLOW_SLICES: Final = 100  # of that period; each reads its share of the clients
+SLOW_SLICES: Final = 100  # parts of that period; each reads its share of the clients
 READY_TIMEOUT: Final = 60.0  # seconds until all slow clients have received bytes
 BLOCK_BYTES: Final = 1024 * 1024
 
@@ -182,7 +182,7 @@ def _paced(period: float) -> Iterator[int]:
 
 
 class Bystander:
-    """Sends a request every 10 ms, whatever happened to those before; each has its sample."""
+    """Sends a request every 10 ms, also while others wait; each has its sample."""
 
     def __init__(self, port: int, target: str, patience: float) -> None:
         self.turns = Turns(port, listens=True)

@@ -119,7 +119,7 @@ class Crowd:
     def __init__(self, options: argparse.Namespace) -> None:
         self.turns = Turns(options.port, listens=True)
         self.body_bytes = 0
-        self.tally = Tally()  # of connections that ended, although none should
+        self.tally = Tally()  # the connections that ended, although none should
         self.connected: dict[int, Connection] = {}
         self.broken = 0  # connections that were lost after they had been made
         self.count: int = options.count
@@ -226,16 +226,16 @@ class Listener(Connection):
     def __init__(self, owner: "Listeners", number: int, source: int) -> None:
         self.events = 0
         self.heard_at = 0.0
-        self._end = b""  # of the last piece, since a piece may end within an event
+        self._end = b""  # the last bytes, since a piece may end within an event
         self._heard = owner.heard
         super().__init__(owner, number, source)
 
-    def _on_chunks(self, piece: bytes) -> None:
+    def _on_chunked(self, piece: bytes) -> None:
         events = (self._end + piece).count(EVENT)
         self._end = (self._end + piece)[1 - len(EVENT) :]
         if events:
             self._heard(self, events)
-        super()._on_chunks(piece)
+        super()._on_chunked(piece)
 
 
 class Listeners(Crowd):

@@ -24,7 +24,7 @@ HEADS_SCRIPT: Final = Path(__file__).with_name("wrk_heads.lua")
 
 
 class GeneratorOutcome(NamedTuple):
-    """What a load generator counted; `errors` is empty where there were none."""
+    """The counts of a load generator; `errors` is empty where there were none."""
 
     requests: int
     errors: str
@@ -72,7 +72,7 @@ def wrk_command(port: int, target: str, head: Path, seconds: int) -> list[str]:
 
 
 def read_wrk(output: str) -> GeneratorOutcome:
-    """What wrk counted. Raises MeasurementError where its output has no count."""
+    """The counts of wrk. Raises MeasurementError where its output has no count."""
     requests = re.search(r"(\d+) requests in", output)
     if requests is None:
         raise MeasurementError(f"wrk printed: {output.strip()}")
@@ -88,7 +88,7 @@ def client_command(port: int, target: str, head: Path, seconds: int) -> list[str
 
 
 def read_client(output: str) -> GeneratorOutcome:
-    """What our closed loop counted."""
+    """The counts of our closed loop."""
     result = json.loads(output)
     kinds = "; ".join(f"{count} {kind}" for kind, count in result["kinds"].items())
     return GeneratorOutcome(result["requests"], kinds)

@@ -20,15 +20,16 @@ from loadtest.experiment.report.write import FIGURES, write
 from loadtest.system import MeasurementError
 
 ROUNDS: Final = {"quick": 1, "bench": 5, "full": 5}
-SECONDS: Final = 3.0  # of a window
-FOLDER: Final = system.PROJECT / "loadtest" / "report"
+SECONDS: Final = 3.0  # length of a window
+DIRECTORY: Final = system.PROJECT / "loadtest" / "report"
 
 
 def main() -> int:
-    options = _parsed()
+    """Run the command line; returns the exit status."""
+    options = _parse_options()
     system.end_on_sigterm()
     if options.plan == "report":
-        return _write(options.folder)
+        return _write(options.directory)
     plan, lacking = available(narrowed(PLANS[options.plan], options.only or (), options.arm or ()))
     rounds = options.rounds or ROUNDS[options.plan]
     expected = expected_seconds(plan, rounds, options.seconds)
@@ -36,7 +37,7 @@ def main() -> int:
     print(
         f"{options.plan}: {len(plan)} cells, {rounds} rounds, "
         f"{rounds * sum(len(one.cell.arms) for one in plan)} samples, "
-        f"about {max(1.0, expected / 60):.0f} minutes; Ctrl-C leaves a report of what was done"
+        f"about {max(1.0, expected / 60):.0f} minutes; Ctrl-C writes a report of what was measured"
     )
     for arm, what in lacking.items():
         print(f"{arm} is left out: {what} is not installed")
@@ -45,38 +46,38 @@ def main() -> int:
             print(f"  {one.cell.name:20} {one.cell.title}: {', '.join(one.cell.arms)}")
         return 0
     if not plan:
-        print("there is nothing to measure", file=sys.stderr)
+        print("There is nothing to measure.", file=sys.stderr)
         return 2
     return _run(options, plan, rounds)
 
 
 def _run(options: argparse.Namespace, plan: Sequence[Planned], rounds: int) -> int:
-    folder: Path = options.folder
+    directory: Path = options.directory
     about = _about(options.plan, plan, rounds)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if (folder / FIGURES).exists():
-            shutil.copyfile(folder / FIGURES, folder / changes.FILE)
-        recorder = Recorder(folder / FILE, about)
+        directory.mkdir(parents=True, exist_ok=True)
+        if (directory / FIGURES).exists():
+            shutil.copyfile(directory / FIGURES, directory / changes.FILE)
+        recorder = Recorder(directory / FILE, about)
     except OSError as error:
-        print(f"no report can be written: {error}", file=sys.stderr)
+        print(f"Cannot write a report: {error}", file=sys.stderr)
         return 2
     confine()
     status = 0
     try:
-        with tempfile.TemporaryDirectory(prefix="loadtest-files-") as directory:
-            make_files(Path(directory))
-            Harness(plan, Options(rounds, options.seconds), recorder, Path(directory)).run()
+        with tempfile.TemporaryDirectory(prefix="loadtest-files-") as files:
+            make_files(Path(files))
+            Harness(plan, Options(rounds, options.seconds), recorder, Path(files)).run()
         recorder.end()
     except KeyboardInterrupt:
-        print("interrupted: the report is of what was measured until now", file=sys.stderr)
+        print("Interrupted: the report has what was measured until now.", file=sys.stderr)
         status = 130
     except MeasurementError as failure:
-        print(f"it cannot be measured: {failure}", file=sys.stderr)
+        print(f"Cannot measure: {failure}", file=sys.stderr)
         status = 1
     finally:
         recorder.close()
-    return _write(folder) or status
+    return _write(directory) or status
 
 
 def _about(name: str, plan: Sequence[Planned], rounds: int) -> Run:
@@ -91,20 +92,20 @@ def _about(name: str, plan: Sequence[Planned], rounds: int) -> Run:
     )
 
 
-def _write(folder: Path) -> int:
+def _write(directory: Path) -> int:
     try:
-        write(folder)
+        write(directory)
     except (OSError, ValueError) as error:
-        print(f"there is no report: {error}", file=sys.stderr)
+        print(f"Cannot write the report: {error}", file=sys.stderr)
         return 1
-    print(f"{folder / 'index.html'} is the report")
+    print(f"The report is {directory / 'index.html'}")
     return 0
 
 
 def _commit() -> str:
-    """Of the project, with a + where something has been changed since; "" outside git."""
+    """The commit of the project, with a + where files have changed since; "" outside git."""
     try:
-        said = subprocess.run(
+        done = subprocess.run(
             ["git", "describe", "--always", "--dirty=+"],
             cwd=system.PROJECT,
             capture_output=True,
@@ -114,31 +115,34 @@ def _commit() -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return said.stdout.strip()
+    return done.stdout.strip()
 
 
-def _parsed() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     cells = sorted({one.cell.name for plan in PLANS.values() for one in plan})
     parser = argparse.ArgumentParser(
         prog="loadtest.experiment",
-        description="The reactor beside a thread per connection, and others.",
+        description="Measure the reactor beside a thread per connection and other servers.",
         epilog=f"Cells: {', '.join(cells)}.",
     )
     parser.add_argument("plan", choices=[*PLANS, "report"])
     parser.add_argument("--only", action="append", choices=cells, metavar="CELL")
     parser.add_argument("--arm", action="append", choices=list(ARMS), help="only this one")
-    parser.add_argument("--rounds", type=int, help="instead of the plan's (1, or 5)")
+    parser.add_argument("--rounds", type=int, help="instead of the plan's (1 for quick, else 5)")
     parser.add_argument(
-        "--seconds", type=float, default=SECONDS, help="of a window (default: %(default)g)"
+        "--seconds", type=float, default=SECONDS, help="length of a window (default: %(default)g)"
     )
     parser.add_argument(
-        "--folder", type=Path, default=FOLDER, help="of the report (default: %(default)s)"
+        "--directory",
+        type=Path,
+        default=DIRECTORY,
+        help="directory of the report (default: %(default)s)",
     )
-    parser.add_argument("--list", action="store_true", help="the cells and the time, no more")
+    parser.add_argument("--list", action="store_true", help="print cells and duration, and end")
     options = parser.parse_args()
     rounds = 1 if options.rounds is None else options.rounds
     if rounds < 1 or not 1 <= options.seconds <= 600:
-        parser.error("at least one round, and windows of 1 to 600 seconds")
+        parser.error("There must be at least one round, and windows of 1 to 600 seconds.")
     return options
 
 

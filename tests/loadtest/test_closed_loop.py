@@ -1,4 +1,4 @@
-"""The closed loop, the crowds and the bystander: what they tell of good and bad servers."""
+"""The closed loop, the crowds and the bystander: what they report about good and bad servers."""
 
 import os
 import resource
@@ -31,10 +31,10 @@ HEAD = request("GET", "/hello")
 def loaded(port: int, connections: int, seconds: float, warm_up: float = 0.0) -> dict[str, Any]:
     load = Load(port, HEAD)
     load.run(connections, seconds, warm_up)
-    told = outcome(load)
-    assert Histogram.from_json(told["service"]).count == told["requests"] == sum(load.responses)
-    assert len(load.responses) == connections == told["connections"]
-    return told
+    result = outcome(load)
+    assert Histogram.from_json(result["service"]).count == result["requests"] == sum(load.responses)
+    assert len(load.responses) == connections == result["connections"]
+    return result
 
 
 @contextmanager
@@ -78,45 +78,45 @@ def test_each_kind_is_counted_once() -> None:
     tally = Tally()
     for kind in ("", "", "503", "reset", "cut", "status 404", "unanswered", "EMFILE"):
         tally.add(kind)
-    told = tally.to_json()
-    assert told.pop("kinds").keys() == {
+    result = tally.to_json()
+    assert result.pop("kinds").keys() == {
         *("503", "reset", "cut", "status 404", "unanswered", "EMFILE")
     }
-    assert told == {"correct": 2, "refused": 2, "errors": 3, "unanswered": 1}
+    assert result == {"correct": 2, "refused": 2, "errors": 3, "unanswered": 1}
 
 
 def test_a_fair_server(tmp_path: Path) -> None:
     with hostile_arms.reactor(tmp_path) as (_, port):
-        told = loaded(port, 100, 0.5, warm_up=0.1)
-    assert told["served"] == 1.0
-    assert told["jain"] > 0.5
-    assert told["errors"] == told["refused"] == 0
-    assert told["bytes"] >= 13 * told["requests"] > 0
-    assert told["longest_wait"] < 0.5
+        result = loaded(port, 100, 0.5, warm_up=0.1)
+    assert result["served"] == 1.0
+    assert result["jain"] > 0.5
+    assert result["errors"] == result["refused"] == 0
+    assert result["bytes"] >= 13 * result["requests"] > 0
+    assert result["longest_wait"] < 0.5
 
 
 def test_a_server_that_starves_most() -> None:
     """Its latencies are fine."""
     with answering(2) as port:
-        told = loaded(port, 10, 0.4)
-    assert told["served"] == 0.2
-    assert 0.1 <= told["jain"] <= 0.2 + 1e-9
-    assert told["longest_wait"] >= 0.4
-    assert told["requests"] > 2
+        result = loaded(port, 10, 0.4)
+    assert result["served"] == 0.2
+    assert 0.1 <= result["jain"] <= 0.2 + 1e-9
+    assert result["longest_wait"] >= 0.4
+    assert result["requests"] > 2
 
 
-def test_what_came_before_the_window_is_not_counted() -> None:
-    told = []
+def test_responses_before_the_window_are_not_counted() -> None:
+    result = []
 
     def behave(accepted: socket.socket) -> bool:
         accepted.recv(4096)
         accepted.sendall(hostile_arms.OK)
-        told.append(time.monotonic())
+        result.append(time.monotonic())
         return True
 
     with hostile_arms.server(behave) as port:
         one = loaded(port, 3, 0.2, warm_up=0.2)
-    assert len(told) == 3
+    assert len(result) == 3
     assert one["requests"] == 0
     assert one["served"] == 0.0
 
@@ -125,18 +125,18 @@ def test_what_came_before_the_window_is_not_counted() -> None:
 def test_a_bad_server_is_asked_again_after_a_while(name: str) -> None:
     behaviour, kind = hostile_arms.BAD[name]
     with hostile_arms.server(behaviour) as port:
-        told = loaded(port, 4, 0.25)
-    assert told["served"] == 0.0
-    assert told["kinds"].keys() == {kind}
-    assert 1 <= told["kinds"][kind] <= 4 * (0.25 / RETRY_SECONDS + 2)
-    assert told["refused" if kind in hostile_arms.REFUSALS else "errors"] == told["kinds"][kind]
+        result = loaded(port, 4, 0.25)
+    assert result["served"] == 0.0
+    assert result["kinds"].keys() == {kind}
+    assert 1 <= result["kinds"][kind] <= 4 * (0.25 / RETRY_SECONDS + 2)
+    assert result["refused" if kind in hostile_arms.REFUSALS else "errors"] == result["kinds"][kind]
 
 
 def test_nobody_listens() -> None:
     with hostile_arms.refusing() as port:
-        told = loaded(port, 4, 0.25)
-    assert told["served"] == told["jain"] == told["requests"] == 0
-    assert told["refused"] == told["kinds"]["refused"] >= 1
+        result = loaded(port, 4, 0.25)
+    assert result["served"] == result["jain"] == result["requests"] == 0
+    assert result["refused"] == result["kinds"]["refused"] >= 1
 
 
 def test_a_request_a_connection(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_its_output_is_what_the_cost_benchmark_reads(tmp_path: Path) -> None:
     assert read_client('{"requests": 1, "kinds": {"cut": 2, "503": 1}}').errors == "2 cut; 1 503"
 
 
-def test_more_connections_than_descriptors_are_told_at_once() -> None:
+def test_more_connections_than_descriptors_fail_at_once() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         with pytest.raises(SystemExit, match="1000000000 connections"):
@@ -226,12 +226,12 @@ def bystander(tmp_path: Path, port: int, seconds: float, *options: str) -> dict[
     arguments = ["bystander", "--target", "/hello", *options]
     with hostile_arms.tool(tmp_path, "slow_crowds", port, *arguments) as one:
         time.sleep(seconds)
-        told = one.dismiss()
-    counted = told["correct"] + told["errors"] + told["refused"] + told["unanswered"]
-    latencies = told.get("samples") or Histogram.from_json(told["bystander"]).counts
-    assert counted == (len(latencies) if "samples" in told else sum(latencies.values()))
+        result = one.dismiss()
+    counted = result["correct"] + result["errors"] + result["refused"] + result["unanswered"]
+    latencies = result.get("samples") or Histogram.from_json(result["bystander"]).counts
+    assert counted == (len(latencies) if "samples" in result else sum(latencies.values()))
     assert counted > 5
-    return told
+    return result
 
 
 def test_a_bystander_is_charged_from_when_it_was_due(tmp_path: Path) -> None:
@@ -243,9 +243,9 @@ def test_a_bystander_is_charged_from_when_it_was_due(tmp_path: Path) -> None:
         os.kill(pid, signal.SIGSTOP)
         time.sleep(0.5)
         os.kill(pid, signal.SIGCONT)
-        told = one.dismiss()
-    samples = told["samples"]
-    assert told["correct"] == len(samples)
+        result = one.dismiss()
+    samples = result["samples"]
+    assert result["correct"] == len(samples)
     assert sum(seconds > 0.1 for _, seconds in samples) >= 35
     assert all(b[0] - a[0] == pytest.approx(0.01) for a, b in pairwise(samples))
 
@@ -254,24 +254,24 @@ def test_a_bystander_is_charged_from_when_it_was_due(tmp_path: Path) -> None:
 def test_a_bystander_survives(tmp_path: Path, name: str) -> None:
     behaviour, kind = hostile_arms.BAD[name]
     with hostile_arms.server(behaviour) as port:
-        told = bystander(tmp_path, port, 0.5)
-    assert told["kinds"].keys() == {kind}
-    assert told["correct"] == 0
+        result = bystander(tmp_path, port, 0.5)
+    assert result["kinds"].keys() == {kind}
+    assert result["correct"] == 0
 
 
 def test_a_bystander_that_is_refused(tmp_path: Path) -> None:
     with hostile_arms.refusing() as port:
-        told = bystander(tmp_path, port, 0.5, "--histogram")
-    assert told["refused"] == told["kinds"]["refused"]
+        result = bystander(tmp_path, port, 0.5, "--histogram")
+    assert result["refused"] == result["kinds"]["refused"]
 
 
-def test_a_bystander_that_is_never_answered(tmp_path: Path) -> None:
+def test_a_bystander_without_any_response(tmp_path: Path) -> None:
     """It gives up each request in its time, those at the end as well."""
     with hostile_arms.server(hostile_arms.never_answer) as port:
-        told = bystander(tmp_path, port, 1.2, "--patience", "0.3")
-    assert told["kinds"].keys() == {"late"}
-    assert told["errors"] > 50
-    assert all(seconds >= 0.3 for _, seconds in told["samples"])
+        result = bystander(tmp_path, port, 1.2, "--patience", "0.3")
+    assert result["kinds"].keys() == {"late"}
+    assert result["errors"] > 50
+    assert all(seconds >= 0.3 for _, seconds in result["samples"])
 
 
 def test_a_bystander_comes_anew_every_other_time(tmp_path: Path) -> None:
@@ -293,67 +293,67 @@ def test_a_bystander_comes_anew_every_other_time(tmp_path: Path) -> None:
         return True
 
     with hostile_arms.server(behave) as port:
-        told = bystander(tmp_path, port, 1.0, "--patience", "0.3")
-    assert told["kinds"].keys() == {"late"}
-    assert told["correct"] == pytest.approx(told["errors"], abs=5)
-    assert len(told["failed"]) == told["errors"]
+        result = bystander(tmp_path, port, 1.0, "--patience", "0.3")
+    assert result["kinds"].keys() == {"late"}
+    assert result["correct"] == pytest.approx(result["errors"], abs=5)
+    assert len(result["failed"]) == result["errors"]
 
 
 def test_a_bystander_does_not_queue_behind_itself(tmp_path: Path) -> None:
-    """Each answer takes 0.2 s, in which twenty more requests are due: none of them waits for it."""
+    """Each response takes 0.2 s, in which twenty more requests are due and none waits for it."""
 
     def behave(accepted: socket.socket) -> bool:
         threading.Timer(0.2, accepted.sendall, [hostile_arms.LAST]).start()
         return True
 
     with hostile_arms.server(behave) as port:
-        told = bystander(tmp_path, port, 1.5)
-    latencies = [seconds for _, seconds in told["samples"]]
-    assert told["correct"] == len(latencies) > 50
+        result = bystander(tmp_path, port, 1.5)
+    latencies = [seconds for _, seconds in result["samples"]]
+    assert result["correct"] == len(latencies) > 50
     assert 0.2 <= median(latencies) < 0.6
 
 
 def test_a_bystander_comes_back(tmp_path: Path) -> None:
     """From a server that was wrong for a while."""
-    answers = iter([hostile_arms.OK[:-2]] * 5)
+    responses = iter([hostile_arms.OK[:-2]] * 5)
 
     def behave(accepted: socket.socket) -> bool:
         accepted.recv(4096)
-        accepted.sendall(next(answers, hostile_arms.LAST))
+        accepted.sendall(next(responses, hostile_arms.LAST))
         return False
 
     with hostile_arms.server(behave) as port:
-        told = bystander(tmp_path, port, 0.6)
-    assert told["kinds"] == {"cut": 5}
-    assert told["correct"] > 5
+        result = bystander(tmp_path, port, 0.6)
+    assert result["kinds"] == {"cut": 5}
+    assert result["correct"] > 5
 
 
 # ---------------------------------------------------------------------------------- pressure
 
 
-def test_a_burst_is_answered(tmp_path: Path) -> None:
+def test_a_burst_with_all_responses(tmp_path: Path) -> None:
     options = ["burst", "--target", "/hello", "--count", "300"]
     with hostile_arms.reactor(tmp_path) as (_, port):
         for more in ([], ["--keep-alive"]):
             with hostile_arms.tool(tmp_path, "stress_crowds", port, *options, *more) as one:
-                told = one.receive(20.0)
-            assert told["correct"] == told["connections"] == 300
-            assert told["served"] == 1.0
-            assert 0.0 < told["done_seconds"] < 10.0
-            latencies = Histogram.from_json(told["intended"])
+                result = one.receive(20.0)
+            assert result["correct"] == result["connections"] == 300
+            assert result["served"] == 1.0
+            assert 0.0 < result["done_seconds"] < 10.0
+            latencies = Histogram.from_json(result["intended"])
             assert latencies.count == 300
-            assert latencies.longest == pytest.approx(told["done_seconds"], abs=1e-5)
+            assert latencies.longest == pytest.approx(result["done_seconds"], abs=1e-5)
 
 
-def test_a_burst_that_is_answered_in_part(tmp_path: Path) -> None:
+def test_a_burst_with_some_responses(tmp_path: Path) -> None:
     options = ["burst", "--target", "/", "--count", "20", "--patience", "0.5"]
     with answering(5) as port, hostile_arms.tool(tmp_path, "stress_crowds", port, *options) as one:
-        told = one.receive(20.0)
-    assert (told["correct"], told["unanswered"], told["served"]) == (5, 15, 0.25)
-    latencies = Histogram.from_json(told["intended"])
+        result = one.receive(20.0)
+    assert (result["correct"], result["unanswered"], result["served"]) == (5, 15, 0.25)
+    latencies = Histogram.from_json(result["intended"])
     assert latencies.count == 20
     assert latencies.percentile(0.5) >= 0.5
-    assert told["done_seconds"] == 0.5
+    assert result["done_seconds"] == 0.5
 
 
 def test_a_burst_that_is_refused(tmp_path: Path) -> None:
@@ -362,10 +362,10 @@ def test_a_burst_that_is_refused(tmp_path: Path) -> None:
         hostile_arms.refusing() as port,
         hostile_arms.tool(tmp_path, "stress_crowds", port, *options) as one,
     ):
-        told = one.receive(20.0)
-    assert told["refused"] == 20
-    assert told["served"] == 0.0
-    assert Histogram.from_json(told["intended"]).count == 20
+        result = one.receive(20.0)
+    assert result["refused"] == 20
+    assert result["served"] == 0.0
+    assert Histogram.from_json(result["intended"]).count == 20
 
 
 def test_slow_heads_come_back_when_they_are_cut(tmp_path: Path) -> None:
@@ -376,10 +376,10 @@ def test_slow_heads_come_back_when_they_are_cut(tmp_path: Path) -> None:
     ):
         assert one.receive(20.0)["ready"] > 0
         time.sleep(1.5)
-        told = one.dismiss()
-    assert told["cut"] > 50  # some of them twice
-    assert told["kinds"]["status 408"] == told["errors"]
-    assert told["connected"] >= 40
+        result = one.dismiss()
+    assert result["cut"] > 50  # some of them twice
+    assert result["kinds"]["status 408"] == result["errors"]
+    assert result["connected"] >= 40
 
 
 def test_slow_heads_never_end(tmp_path: Path) -> None:
@@ -397,9 +397,9 @@ def test_slow_heads_never_end(tmp_path: Path) -> None:
     ):
         assert one.receive(20.0)["ready"] == 1
         time.sleep(2.2)
-        told = one.dismiss()
+        result = one.dismiss()
     assert heads == [b"G", b"E"]
-    assert told["cut"] == 0
+    assert result["cut"] == 0
 
 
 def test_listeners_tell_of_events_and_of_their_end(tmp_path: Path) -> None:
@@ -412,14 +412,14 @@ def test_listeners_tell_of_events_and_of_their_end(tmp_path: Path) -> None:
         time.sleep(1.5)
         os.kill(pid, signal.SIGTERM)
         time.sleep(0.5)
-        told = one.dismiss()
-    assert told["events"] >= 40
-    lateness = Histogram.from_json(told["lateness"])
-    assert lateness.count == told["events"] - 20
+        result = one.dismiss()
+    assert result["events"] >= 40
+    lateness = Histogram.from_json(result["lateness"])
+    assert lateness.count == result["events"] - 20
     assert lateness.percentile(0.5) < 0.5
-    assert told["broken"] == 20
-    assert told["silent"] == 20
-    assert told["connected"] == 0
+    assert result["broken"] == 20
+    assert result["silent"] == 20
+    assert result["connected"] == 0
 
 
 @pytest.mark.parametrize("comes", [True, False])
@@ -437,21 +437,21 @@ def test_a_late_event_is_noticed(tmp_path: Path, comes: bool) -> None:
             if comes:
                 os.kill(pid, signal.SIGCONT)
                 time.sleep(0.3)
-            told = one.dismiss()
+            result = one.dismiss()
         finally:
             os.kill(pid, signal.SIGCONT)
-    lateness = Histogram.from_json(told["lateness"])
+    lateness = Histogram.from_json(result["lateness"])
     assert lateness.count >= 5
-    assert told["events"] >= (10 if comes else 5)
+    assert result["events"] >= (10 if comes else 5)
     assert lateness.percentile(0.9) >= 0.4
 
 
-def test_who_does_not_answer_listeners_is_told(tmp_path: Path) -> None:
+def test_a_stream_without_events_is_reported(tmp_path: Path) -> None:
     options = ["events", "--target", "/events", "--count", "5", "--patience", "0.3"]
     with (
         hostile_arms.server(hostile_arms.never_answer) as port,
         hostile_arms.tool(tmp_path, "stress_crowds", port, *options) as one,
     ):
         assert one.receive(20.0)["ready"] == 0
-        told = one.dismiss()
-    assert (told["silent"], told["events"], told["broken"]) == (5, 0, 0)
+        result = one.dismiss()
+    assert (result["silent"], result["events"], result["broken"]) == (5, 0, 0)

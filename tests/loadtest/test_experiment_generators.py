@@ -1,4 +1,4 @@
-"""What the generators of others print, as they print it, and what is made of it."""
+"""The output of h2load and wrk, as they print it, and the values that are read from it."""
 
 import shutil
 from functools import partial
@@ -19,7 +19,7 @@ from loadtest.experiment.measure.sample_server import Outcome, SampleServer
 from loadtest.system import MeasurementError
 from tests.support import hostile_arms
 
-# Of h2load 1.52 with 8 connections, shortened where it tells of its progress.
+# h2load 1.52 with 8 connections, without most of its progress.
 CORRECT = """\
 Warm-up phase is over for thread #0.
 Main benchmark duration is started for thread #0.
@@ -46,7 +46,7 @@ time for request:       30us      2.76ms        90us        57us    98.24%
 req/s           :   10943.25    10977.14    10957.08       16.63    75.00%
 """  # noqa: E501
 
-# Nobody listened; half an answer to each, or none in the window, looks the same.
+# No server listened; half a response to each, or none in the window, looks the same.
 NOTHING = """
 finished in 701.44ms, 0.00 req/s, 0B/s
 requests: 0 total, 0 started, 0 done, 0 succeeded, 0 failed, 0 errored, 0 timeout
@@ -57,7 +57,7 @@ time for request:        0us         0us         0us         0us     0.00%
 req/s           :       0.00        0.00        0.00        0.00   100.00%
 """
 
-# Of 8 connections the server has reset 6: they are not even mentioned.
+# The server has reset 6 of 8 connections, which are not even mentioned.
 SIX_LOST = """
 finished in 700.24ms, 55470.00 req/s, 2.27MB/s
 requests: 27735 total, 27735 started, 27735 done, 27735 succeeded, 0 failed, 0 errored, 0 timeout
@@ -66,7 +66,7 @@ traffic: 1.14MB (1192605) total, 580.22KB (594150) headers (space savings 0.00%)
 req/s           :   27535.39    27912.68    27724.04      266.79   100.00%
 """  # noqa: E501
 
-# Of 8 connections the server has kept 6 without an answer.
+# The server has kept 6 of 8 connections without a response.
 SIX_STARVED = """
 finished in 700.22ms, 32496.00 req/s, 1.33MB/s
 requests: 16248 total, 16248 started, 16248 done, 16248 succeeded, 0 failed, 0 errored, 0 timeout
@@ -83,18 +83,18 @@ def test_h2load_of_a_good_run() -> None:
         "requests": 39701,
         "errors": 0,
         "rate": 79402,
-        "bytes_rate": pytest.approx(837135 / 0.80013),  # of bodies alone, with the warm-up's
+        "bytes_rate": pytest.approx(837135 / 0.80013),  # bodies alone, with those of the warm-up
         "connections": 8,
         "served": 1,
     }
 
 
-@pytest.mark.parametrize(("told", "seconds"), [("63.05s", 63.05), ("800.13ms", 0.80013)])
-def test_bytes_are_those_of_the_warm_up_as_well(told: str, seconds: float) -> None:
-    """13 bytes in each answer of 800 ms: h2load counts answers in the last 500 of them only."""
-    values = read_h2load(CORRECT.replace("800.13ms", told), 0.5, 8)
+@pytest.mark.parametrize(("printed", "seconds"), [("63.05s", 63.05), ("800.13ms", 0.80013)])
+def test_bytes_are_those_of_the_warm_up_as_well(printed: str, seconds: float) -> None:
+    """13 bytes in each response of 800 ms: h2load counts responses in the last 500 ms only."""
+    values = read_h2load(CORRECT.replace("800.13ms", printed), 0.5, 8)
     assert values["bytes_rate"] == pytest.approx(837135 / seconds)
-    if told == "800.13ms":
+    if printed == "800.13ms":
         assert values["bytes_rate"] == pytest.approx(13 * values["rate"], rel=0.02)
 
 
@@ -105,7 +105,7 @@ def test_jain_from_mean_and_deviation_by_hand() -> None:
     assert read_h2load(text, 0.5, 3)["jain"] == pytest.approx(36 / 42)
 
 
-def test_wrong_answers_are_errors_once_each() -> None:
+def test_wrong_responses_are_errors_once_each() -> None:
     values = read_h2load(NOT_FOUND, 0.3, 4)
     assert values["requests"] == values["rate"] == 0
     assert values["errors"] == 13156
@@ -114,7 +114,7 @@ def test_wrong_answers_are_errors_once_each() -> None:
     assert read_h2load(text, 0.3, 4)["errors"] == 13156
 
 
-def test_failures_without_an_answer_are_errors() -> None:
+def test_failures_without_a_response_are_errors() -> None:
     old = "39701 done, 39701 succeeded, 0 failed, 0 errored"
     text = CORRECT.replace(old, "39701 done, 39701 succeeded, 8 failed, 8 errored")
     values = read_h2load(text, 0.5, 8)
@@ -122,7 +122,7 @@ def test_failures_without_an_answer_are_errors() -> None:
     assert values["requests"] == 39701
 
 
-def test_of_nothing_nobody_was_served() -> None:
+def test_without_requests_no_connection_was_served() -> None:
     values = read_h2load(NOTHING, 0.5, 4)
     assert values["requests"] == values["rate"] == values["bytes_rate"] == 0
     assert values["served"] == values["jain"] == 0
@@ -228,7 +228,7 @@ def test_wrk_of_a_good_run() -> None:
     assert service.percentile(0.5) == pytest.approx(131e-6, rel=0.03)
 
 
-def test_wrk_of_wrong_answers() -> None:
+def test_wrk_with_wrong_responses() -> None:
     outcome = read_wrk(WRK_NOT_FOUND, ["wrk"], 1.1)
     assert outcome.values == {"requests": 0, "errors": 17692, "refused": 0, "rate": 0}
 
@@ -264,7 +264,7 @@ def which_of(*programs: str) -> object:
         (("h2load", "wrk", "stdbuf"), False, 1, "h2load"),
         (("h2load", "wrk", "stdbuf"), False, 16, "h2load"),
         (("h2load", "wrk", "stdbuf"), True, 1, "wrk_closing"),
-        (("h2load", "wrk"), False, 1, "own_client"),  # without stdbuf it would tell too late
+        (("h2load", "wrk"), False, 1, "own_client"),  # without stdbuf its lines come too late
         (("h2load", "stdbuf"), True, 1, "own_client"),
         (("wrk",), False, 1, "own_client"),
         ((), True, 1, "own_client"),
@@ -309,7 +309,7 @@ def test_nobody_else_pipelines(server: SampleServer, monkeypatch: pytest.MonkeyP
         closed_loop(server, "/hello", 4, depth=2)
 
 
-def test_what_it_says_before_it_ends_is_told(
+def test_its_last_output_is_in_the_error(
     server: SampleServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """h2load and wrk, as a program that complains: the complaint is the reason."""

@@ -1,4 +1,4 @@
-"""The harness: it knows whom it measures, in which order, and survives whatever it measures."""
+"""The harness: it measures the right process, in the right order, and survives broken servers."""
 
 import json
 import os
@@ -18,7 +18,7 @@ import pytest
 from loadtest import system, system_idle
 from loadtest.clients import slow_crowds
 from loadtest.clients.histogram import Histogram
-from loadtest.experiment.__main__ import _parsed
+from loadtest.experiment.__main__ import _parse_options
 from loadtest.experiment.measure import harness, sample_server
 from loadtest.experiment.measure.arms import ARMS, Arm
 from loadtest.experiment.measure.harness import Harness, Options, check_identity, warm_up
@@ -37,7 +37,7 @@ ALL_QUIET = Times(0, 0, 1000)
 
 
 def fake(kind: str) -> Arm:
-    def command(port: int, files: Path, folder: Path) -> list[str]:
+    def command(port: int, files: Path, directory: Path) -> list[str]:
         return [sys.executable, "-m", "tests.support.broken_servers", kind, "--port", str(port)]
 
     return Arm(kind, command)
@@ -70,11 +70,11 @@ def run_of(plan: Sequence[Planned], rounds: int = 1) -> Run:
     return Run("quick", 1.0, rounds, "", {}, {}, [one.cell for one in plan])
 
 
-def carried_out(folder: Path, plan: Sequence[Planned], rounds: int = 1) -> Sequence[Sample]:
-    path = folder / "raw.jsonl"
+def carried_out(directory: Path, plan: Sequence[Planned], rounds: int = 1) -> Sequence[Sample]:
+    path = directory / "raw.jsonl"
     recorder = Recorder(path, run_of(plan, rounds))
     try:
-        Harness(plan, Options(rounds, 1.0), recorder, folder).run()
+        Harness(plan, Options(rounds, 1.0), recorder, directory).run()
     finally:
         recorder.close()
     return read(path).samples
@@ -144,7 +144,7 @@ def test_an_interrupt_leaves_what_was_done(tmp_path: Path) -> None:
     assert not processes.left(commands)
 
 
-def test_what_is_recorded_of_a_sample(tmp_path: Path) -> None:
+def test_the_record_of_a_sample(tmp_path: Path) -> None:
     (sample,) = carried_out(tmp_path, [planned("a")])
     assert sample.server[:3] == ["python", "-m", "tests.support.broken_servers"]
     assert sample.generator == ["generator"]
@@ -153,9 +153,9 @@ def test_what_is_recorded_of_a_sample(tmp_path: Path) -> None:
     assert abs(sample.at - time.time()) < 60
 
 
-def test_commands_are_told_as_somebody_would_type_them() -> None:
-    folder = f"{tempfile.gettempdir()}/loadtest-x7"
-    command = [sys.executable, f"{folder}/access.log", f"{system.PROJECT}/loadtest/x.lua", "-t1"]
+def test_commands_are_recorded_as_a_user_would_type_them() -> None:
+    directory = f"{tempfile.gettempdir()}/loadtest-x7"
+    command = [sys.executable, f"{directory}/access.log", f"{system.PROJECT}/loadtest/x.lua", "-t1"]
     assert harness._as_typed(command) == ["python", "DIR/access.log", "loadtest/x.lua", "-t1"]
 
 
@@ -239,7 +239,7 @@ def test_an_arm_that_is_frozen_in_the_middle_keeps_nobody_waiting(tmp_path: Path
     assert not second.failure
 
 
-# ---------------------------------------------------------------------------------- who answers
+# ---------------------------------------------------------------------------------- the server
 
 
 @pytest.fixture
@@ -260,20 +260,20 @@ def test_another_process_at_the_port_is_found_out(decoy: tuple[int, int]) -> Non
         other.communicate()
 
 
-def test_a_child_may_answer_for_its_parent(decoy: tuple[int, int]) -> None:
+def test_a_child_may_serve_for_its_parent(decoy: tuple[int, int]) -> None:
     _, port = decoy
     check_identity(os.getpid(), port)
 
 
 @pytest.mark.parametrize("kind", hostile_arms.BAD)
-def test_bad_answers_to_who_asks_for_the_process(kind: str) -> None:
+def test_bad_responses_to_the_request_for_the_process(kind: str) -> None:
     with hostile_arms.server(hostile_arms.BAD[kind][0]) as port:
         for ask in (check_identity, warm_up):
             with pytest.raises(MeasurementError):
                 ask(os.getpid(), port)
 
 
-def test_nobody_answers() -> None:
+def test_no_response_at_all() -> None:
     with hostile_arms.refusing() as port:
         for ask in (check_identity, warm_up):
             with pytest.raises(MeasurementError, match=r"no response: .*refused"):
@@ -283,7 +283,7 @@ def test_nobody_answers() -> None:
         check_identity(os.getpid(), port)
 
 
-def test_a_warm_up_tells_what_an_answer_costs(decoy: tuple[int, int]) -> None:
+def test_a_warm_up_returns_the_cost_of_a_response(decoy: tuple[int, int]) -> None:
     pid, port = decoy
     before = system.cpu_clock(pid)
     cost = warm_up(pid, port)
@@ -326,7 +326,7 @@ def test_a_failure_may_be_noisy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 # ---------------------------------------------------------------------------------- progress
 
 
-def test_progress_tells_where_it_is_and_how_long_it_takes(
+def test_progress_has_the_position_and_the_remaining_time(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slow = Planned(planned("a", "b").cell, Workload(nothing, "{x}", "clients", extra=594.0))
@@ -336,13 +336,13 @@ def test_progress_tells_where_it_is_and_how_long_it_takes(
     expected = 4 * slow.expected(1.0) / 60
     assert lines[0] == f"[  1/4] round 1, x-3, a; {expected:.0f} min left"
     assert "1.0 µs/request" in lines[1]
-    # What it took is known after the first, and was next to nothing.
+    # The duration is known after the first sample, and was next to nothing.
     assert lines[2] == "[  2/4] round 1, x-3, b; 0 min left"
     assert lines[4].startswith("[  3/4] round 2, x-3, b;")
     assert lines[6].startswith("[  4/4] round 2, x-3, a;")
 
 
-def test_progress_tells_of_failures_errors_and_noise(
+def test_progress_has_failures_errors_and_noise(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def measure(server: SampleServer, x: float) -> Outcome:
@@ -369,27 +369,27 @@ def window(start: float, end: float, server_cpu: float = 0.0) -> Window:
     return one
 
 
-class ToldBystander:
+class ScriptedBystander:
     """A companion that has seen these."""
 
-    def __init__(self, told: dict[str, Any]) -> None:
-        self._told = told
+    def __init__(self, result: dict[str, Any]) -> None:
+        self._result = result
 
     def dismiss(self, timeout: float) -> dict[str, Any]:
-        return self._told
+        return self._result
 
 
 def finished(
-    folder: Path,
+    directory: Path,
     samples: list[tuple[float, float]],
     requests: float,
     small_cost: float = 0.0,
     wrong: int = 0,
 ) -> Outcome:
     """With a window of two seconds from 10.0 on, in which the server has used a second."""
-    one = SampleServer(os.getpid(), 1, folder, 2.0, 0.0, small_cost)
-    told = {"samples": samples, "failed": [due for due, _ in samples[:wrong]]}
-    one._bystander = ToldBystander(told)  # type: ignore[assignment]
+    one = SampleServer(os.getpid(), 1, directory, 2.0, 0.0, small_cost)
+    result = {"samples": samples, "failed": [due for due, _ in samples[:wrong]]}
+    one._bystander = ScriptedBystander(result)  # type: ignore[assignment]
     values = {"requests": requests} if requests else {}
     return one.finish(Outcome(2.0, [], values), window(10.0, 12.0, server_cpu=1.0))
 
@@ -407,17 +407,17 @@ def test_the_bystander_counts_within_the_window(tmp_path: Path) -> None:
 
 
 def test_the_bystander_is_neither_paid_for_nor_counted(tmp_path: Path) -> None:
-    """Beside five large files, 200 small answers for 0.1 ms each."""
+    """Beside five large files, 200 small responses for 0.1 ms each."""
     samples = [(10.0 + number / 100, 0.001) for number in range(200)]
     outcome = finished(tmp_path, samples, 5, small_cost=0.0001)
     assert outcome.values["cpu_us"] == pytest.approx((1.0 - 200 * 0.0001) / 5 * 1e6)
-    # A half of them had no answer, and have cost nothing that is known.
+    # A half of them had no response, so their cost is not known.
     outcome = finished(tmp_path, samples, 5, small_cost=0.0001, wrong=100)
     assert outcome.values["cpu_us"] == pytest.approx((1.0 - 100 * 0.0001) / 5 * 1e6)
     assert outcome.values["bystander_errors"] == 100
 
 
-def test_cpu_time_that_is_mostly_the_bystanders_is_not_told(tmp_path: Path) -> None:
+def test_cpu_time_that_is_mostly_the_bystanders_is_left_out(tmp_path: Path) -> None:
     samples = [(10.5, 0.001)] * 100
     for cost in (0.006, 0.01, 1.0):
         assert "cpu_us" not in finished(tmp_path, samples, 5, small_cost=cost).values
@@ -466,7 +466,7 @@ def test_no_capacity_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         carried_out(tmp_path, [planned("a", capacity=True)])
 
 
-def test_who_needs_no_capacity_does_not_wait_for_it(
+def test_cells_that_need_no_capacity_do_not_wait_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(harness, "OURS", "never begins")
@@ -508,17 +508,17 @@ def program(*options: str) -> subprocess.Popen[str]:
     )
 
 
-def said(*options: str) -> tuple[int, str, str]:
+def run_program(*options: str) -> tuple[int, str, str]:
     with program(*options) as process:
         out, err = process.communicate(timeout=60)
     return process.returncode, out, err
 
 
-def interrupted(folder: Path, samples: int) -> tuple[int, str, processes.Commands]:
+def interrupted(directory: Path, samples: int) -> tuple[int, str, processes.Commands]:
     """A run that is interrupted in the middle of the next sample; and its processes then."""
     options = ("--arm", "reactor", "--only", "keepalive-64", "--rounds", "50", "--seconds", "1")
-    raw = folder / "raw.jsonl"
-    with program("quick", *options, "--folder", str(folder)) as process:
+    raw = directory / "raw.jsonl"
+    with program("quick", *options, "--directory", str(directory)) as process:
         try:
             wait_for(lambda: raw.exists() and whole_lines(raw) == 1 + samples, "no samples")
             if samples:
@@ -536,43 +536,43 @@ def whole_lines(path: Path) -> int:
 
 def test_an_interrupted_run_and_its_report(tmp_path: Path) -> None:
     """The second run compares itself with the first, and its report can be made again."""
-    folder = tmp_path / "deep" / "report"
-    folder.mkdir(parents=True)
-    status, err, family = interrupted(folder, samples=1)
+    directory = tmp_path / "deep" / "report"
+    directory.mkdir(parents=True)
+    status, err, family = interrupted(directory, samples=1)
     assert status == 130, err
-    assert "interrupted: the report is of what was measured until now" in err
+    assert "Interrupted: the report has what was measured until now." in err
     assert "Traceback" not in err
     assert family
     assert not processes.left(family)
-    recorded = read(folder / "raw.jsonl")
+    recorded = read(directory / "raw.jsonl")
     assert [one.failure for one in recorded.samples] == [""]
     assert recorded.samples[0].values["requests"] > 0
     assert not recorded.ended
-    page = (folder / "index.html").read_text()
+    page = (directory / "index.html").read_text()
     assert "reactor" in page
-    assert not (folder / "previous.json").exists()
+    assert not (directory / "previous.json").exists()
 
-    (folder / "index.html").unlink()
-    status, _, err = said("report", "--folder", str(folder))
+    (directory / "index.html").unlink()
+    status, _, err = run_program("report", "--directory", str(directory))
     assert status == 0, err
-    assert (folder / "index.html").read_text() == page
+    assert (directory / "index.html").read_text() == page
 
-    first = (folder / "report.json").read_text()
-    status, err, _ = interrupted(folder, samples=0)
+    first = (directory / "report.json").read_text()
+    status, err, _ = interrupted(directory, samples=0)
     assert status == 130, err
-    assert (folder / "previous.json").read_text() == first
-    assert read(folder / "raw.jsonl").samples == []
-    assert (folder / "index.html").exists()
+    assert (directory / "previous.json").read_text() == first
+    assert read(directory / "raw.jsonl").samples == []
+    assert (directory / "index.html").exists()
 
 
 def test_a_list_measures_nothing(tmp_path: Path) -> None:
-    folder = tmp_path / "report"
-    status, out, err = said("quick", "--list", "--folder", str(folder))
+    directory = tmp_path / "report"
+    status, out, err = run_program("quick", "--list", "--directory", str(directory))
     assert status == 0
     assert not err
     assert "6 cells, 1 rounds, 12 samples, about 2 minutes" in out
     assert "  keepalive-4096" in out
-    assert not folder.exists()
+    assert not directory.exists()
 
 
 @pytest.mark.parametrize(
@@ -598,7 +598,7 @@ def test_wrong_options(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["loadtest.experiment", *options])
     with pytest.raises(SystemExit) as raised:
-        _parsed()
+        _parse_options()
     assert raised.value.code == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("loadtest.experiment: error: ")
@@ -606,20 +606,22 @@ def test_wrong_options(
 
 
 def test_nothing_to_measure_and_nowhere_to_write(tmp_path: Path) -> None:
-    status, _, err = said("quick", "--arm", "nginx", "--folder", str(tmp_path / "report"))
-    assert (status, err) == (2, "there is nothing to measure\n")
+    status, _, err = run_program("quick", "--arm", "nginx", "--directory", str(tmp_path / "report"))
+    assert (status, err) == (2, "There is nothing to measure.\n")
     assert not (tmp_path / "report").exists()
     (tmp_path / "file").write_text("x")
-    for folder in ("file", "file/report"):
-        status, _, err = said("quick", "--arm", "reactor", "--folder", str(tmp_path / folder))
+    for directory in ("file", "file/report"):
+        status, _, err = run_program(
+            "quick", "--arm", "reactor", "--directory", str(tmp_path / directory)
+        )
         assert status == 2
-        assert err.startswith("no report can be written: ")
+        assert err.startswith("Cannot write a report: ")
         assert err.count("\n") == 1
 
 
 def test_a_report_of_no_run(tmp_path: Path) -> None:
-    status, _, err = said("report", "--folder", str(tmp_path / "nothing"))
+    status, _, err = run_program("report", "--directory", str(tmp_path / "nothing"))
     assert status == 1
-    assert err.startswith("there is no report: ")
+    assert err.startswith("Cannot write the report: ")
     assert err.count("\n") == 1
     assert not (tmp_path / "nothing").exists()

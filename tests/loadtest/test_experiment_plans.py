@@ -1,4 +1,4 @@
-"""Cells and arms: what is planned is known, possible and as long as foretold; arms differ in what
+"""Cells and arms: what is planned is known, possible and as long as expected; arms differ in what
 they are to differ in."""
 
 import shutil
@@ -29,7 +29,7 @@ from loadtest.experiment.measure.samples import OURS, POOL, POOL_THREADS, THREAD
 from loadtest.experiment.measure.workloads import FILE_CLIENTS, FILE_NAMES, WORKLOADS
 from tests.support import processes
 
-ANSWERS_LITTLE = {"keepalive", "connect", "idle"}  # /hello and /pid is all that peers have
+SERVES_LITTLE = {"keepalive", "connect", "idle"}  # /hello and /pid is all that peers have
 
 
 def names(plan: Sequence[Planned]) -> list[str]:
@@ -86,7 +86,7 @@ def test_a_plan_is_of_one_piece(plan: str) -> None:
         assert set(cell.arms) <= set(ARMS)
         assert len(set(cell.arms)) == len(cell.arms)
         if set(cell.arms) & set(PEERS):
-            assert cell.workload in ANSWERS_LITTLE
+            assert cell.workload in SERVES_LITTLE
         assert one.expected(1.0) > 1.0
 
 
@@ -119,7 +119,7 @@ def test_narrowed_to_nothing_in_particular_is_all() -> None:
     assert narrowed(PLANS["bench"], [], []) == PLANS["bench"]
 
 
-def test_narrowed_to_cells_also_of_another_plan_in_the_order_that_was_told() -> None:
+def test_narrowed_to_cells_also_of_another_plan_in_the_named_order() -> None:
     chosen = narrowed(PLANS["quick"], ["pipelining-16", "block-64"], [])
     assert names(chosen) == ["pipelining-16", "block-64"]
     assert chosen[1].cell.arms == [OURS, THREADS, POOL], "with all arms of the full plan"
@@ -135,7 +135,7 @@ def test_narrowed_to_arms() -> None:
     assert len(FULL[0].cell.arms) == 3, "the plan itself is as it was"
 
 
-def test_what_is_not_installed_is_left_out_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arms_that_are_not_installed_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     with without(monkeypatch, "nginx", "tornado"):
         left, lacking = available(FULL)
         assert names(left) == names(FULL)
@@ -175,7 +175,7 @@ def test_ours_differ_in_the_model_alone(tmp_path: Path) -> None:
     assert rest[rest.index("--port") + 1] == "8123"
     assert rest[rest.index("--directory") + 1] == str(tmp_path / "files")
     for log in ("--access-log", "--error-log"):
-        assert Path(rest[rest.index(log) + 1]).parent == tmp_path, "it is gone with its folder"
+        assert Path(rest[rest.index(log) + 1]).parent == tmp_path, "it is gone with its directory"
 
 
 @pytest.mark.parametrize("name", ARMS)

@@ -1,4 +1,4 @@
-"""The report is right about whatever the raw data have, and says nothing about what they have not.
+"""The report is right about all raw data, and has no statements about missing ones.
 
 Raw data are built here, small enough to know every figure by hand, and written to disk as the
 harness does; each test then looks at the files that a reader gets.
@@ -79,40 +79,40 @@ class Data:
     def summary(self) -> Summary:
         return summarized(samples.Recorded(self.run, self.samples, self.ended))
 
-    def put(self, folder: Path) -> None:
-        recorder = Recorder(folder / samples.FILE, self.run)
+    def put(self, directory: Path) -> None:
+        recorder = Recorder(directory / samples.FILE, self.run)
         for sample in self.samples:
             recorder.add(sample)
         if self.ended:
             recorder.end()
         recorder.close()
 
-    def written(self, folder: Path) -> "Written":
+    def written(self, directory: Path) -> "Written":
         """All files: for tests of plots, which take their time."""
-        self.put(folder)
-        write(folder)
-        return Written(folder)
+        self.put(directory)
+        write(directory)
+        return Written(directory)
 
-    def told(self, folder: Path) -> "Written":
+    def shown(self, directory: Path) -> "Written":
         """All files but plots."""
-        self.put(folder)
-        summary = summarized(samples.read(folder / samples.FILE))
-        for name, text in report.texts(summary, [], folder).items():
-            (folder / name).write_text(text)
-        return Written(folder)
+        self.put(directory)
+        summary = summarized(samples.read(directory / samples.FILE))
+        for name, text in report.texts(summary, [], directory).items():
+            (directory / name).write_text(text)
+        return Written(directory)
 
 
 class Written:
     """The files that a reader gets."""
 
-    def __init__(self, folder: Path) -> None:
-        self.page = (folder / "index.html").read_text()
-        self.table = (folder / "table.md").read_text()
-        self.json: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    def __init__(self, directory: Path) -> None:
+        self.page = (directory / "index.html").read_text()
+        self.table = (directory / "table.md").read_text()
+        self.json: dict[str, Any] = json.loads((directory / "report.json").read_text())
         self.plots = {
-            name: (folder / f"{name}.svg").read_text()
+            name: (directory / f"{name}.svg").read_text()
             for name in PLOTS
-            if (folder / f"{name}.svg").exists()
+            if (directory / f"{name}.svg").exists()
         }
         check(self)
 
@@ -123,7 +123,7 @@ class Written:
 
     @property
     def text(self) -> str:
-        """What is read of the page."""
+        """The text of the page, without its tags."""
         return Balanced(self.page).text
 
 
@@ -169,7 +169,7 @@ class Balanced(HTMLParser):
 
 
 def check(written: Written) -> None:
-    """What holds of every report."""
+    """Check the properties of every report."""
     page = Balanced(written.page)
     assert len(page.ids) == len(set(page.ids)), "an id is there twice"
     for target in re.findall(r'(?:href="|url\()#([^")]+)', written.page):
@@ -251,20 +251,20 @@ def test_a_full_run_has_all_files(tmp_path: Path) -> None:
 
 
 def test_the_same_data_give_the_same_bytes(tmp_path: Path) -> None:
-    folders = [tmp_path / "one", tmp_path / "two"]
-    for folder in folders:
-        folder.mkdir()
+    directories = [tmp_path / "one", tmp_path / "two"]
+    for directory in directories:
+        directory.mkdir()
         few = everything(1)
         few.samples = [one for one in few.samples if one.workload in ("keepalive", "idle")]
-        few.written(folder)
-    first, second = ({p.name: p.read_bytes() for p in folder.iterdir()} for folder in folders)
+        few.written(directory)
+    first, second = ({p.name: p.read_bytes() for p in one.iterdir()} for one in directories)
     assert first == second
-    write(folders[0])
-    assert {path.name: path.read_bytes() for path in folders[0].iterdir()} == first
+    write(directories[0])
+    assert {path.name: path.read_bytes() for path in directories[0].iterdir()} == first
 
 
 def test_sections_stand_in_this_order(tmp_path: Path) -> None:
-    written = everything(1).told(tmp_path)
+    written = everything(1).shown(tmp_path)
     ids = ["verdict", "losses", "mix", "targets", "machine", "plots", "cells", "changes"]
     ids += ["lessons", "again"]
     assert re.findall(r'<h2 id="([a-z]+)">', written.page) == ids
@@ -293,7 +293,7 @@ def test_an_interrupted_run(tmp_path: Path, part: int) -> None:
     planned = len(data.samples)
     del data.samples[part:]
     data.ended = False
-    written = data.told(tmp_path)
+    written = data.shown(tmp_path)
     assert f"{part} of {planned} measurements were made" in written.text
     assert "not measured" in written.text
 
@@ -303,7 +303,7 @@ def test_any_workload_may_be_missing(tmp_path: Path, missing: str) -> None:
     data = everything(1)
     data.run.cells = [one for one in data.run.cells if one.workload != missing]
     data.samples = [one for one in data.samples if one.workload != missing]
-    written = data.told(tmp_path)
+    written = data.shown(tmp_path)
     assert f'id="cells-{missing}"' not in written.page
     unknown = [one["topic"] for one in written.json["verdict"] if one["standing"] == "not measured"]
     topics = {"mix": "The same offered load", "block": "Handlers that block", "idle": "Memory"}
@@ -311,7 +311,7 @@ def test_any_workload_may_be_missing(tmp_path: Path, missing: str) -> None:
     assert unknown == [topics[missing]] if missing in topics else unknown == []
 
 
-def test_what_there_is_nothing_for_is_not_drawn() -> None:
+def test_plots_without_figures_are_not_drawn() -> None:
     data = everything(1)
     data.samples = [one for one in data.samples if one.workload in ("gzip", "block")]
     assert [one.name for one in charts(data.summary()) if one.svg] == ["bystander"]
@@ -322,7 +322,7 @@ def test_one_arm_alone(tmp_path: Path, only: str) -> None:
     data = everything(1)
     data.samples = [replace(one, arm=only) for one in data.samples if one.arm == "reactor"]
     data.run.cells = [replace(one, arms=[only]) for one in data.run.cells]
-    written = data.told(tmp_path)
+    written = data.shown(tmp_path)
     known = {one["standing"] for one in written.json["verdict"]}
     assert known <= {"not measured", "holds"}
     if only == "unheard-of":
@@ -335,13 +335,13 @@ def test_a_plot_of_an_older_run_is_taken_away(tmp_path: Path) -> None:
     assert set(written.plots) == {"cpu", "p99", "bystander"}
 
 
-def test_samples_of_a_cell_that_was_not_planned_are_told(tmp_path: Path) -> None:
+def test_samples_of_a_cell_that_was_not_planned_are_shown(tmp_path: Path) -> None:
     data = keepalive({8: 50}, {8: 60})
     data.run.cells = []
-    assert data.told(tmp_path).arm("keepalive-8", "threads")["values"]["cpu_us"]["median"] == 60
+    assert data.shown(tmp_path).arm("keepalive-8", "threads")["values"]["cpu_us"]["median"] == 60
 
 
-def test_what_is_no_number_is_not_measured(tmp_path: Path) -> None:
+def test_nan_is_not_measured(tmp_path: Path) -> None:
     data = keepalive({8: float("nan"), 64: 0.0}, {8: float("inf"), 64: 10})
     written = data.written(tmp_path)
     assert written.arm("keepalive-8", "reactor")["values"]["cpu_us"] is None
@@ -368,11 +368,13 @@ def test_values_are_medians_with_least_and_most(tmp_path: Path) -> None:
     cell = data.cell("keepalive", 8)
     for cost in (52.0, 50.0, 51.0, 99.0, 50.5):
         data.add(cell, "reactor", cpu_us=cost, errors=1, refused=2)
-    written = data.told(tmp_path)
+    written = data.shown(tmp_path)
     cpu = written.arm(cell, "reactor")["values"]["cpu_us"]
     assert (cpu["median"], cpu["least"], cpu["most"]) == (51.0, 50.0, 99.0)
     assert "51 50–99" in written.text
-    assert "| keepalive 8 | 51 / – | – | – | – | 15 / – |" in written.table  # of all rounds
+    assert (
+        "| keepalive 8 | 51 / – | – | – | – | 15 / – |" in written.table
+    )  # errors are a sum over rounds
 
 
 def test_percentiles_are_merged_and_not_averaged(tmp_path: Path) -> None:
@@ -381,12 +383,12 @@ def test_percentiles_are_merged_and_not_averaged(tmp_path: Path) -> None:
     cell = data.cell("keepalive", 8)
     data.add(cell, "reactor", {"service": [0.001] * 9900})
     data.add(cell, "reactor", {"service": [1.0] * 100})
-    told = data.told(tmp_path).arm(cell, "reactor")["latencies"]["service"]
-    assert told["count"] == 10_000
-    assert told["p99"] == pytest.approx(0.001, rel=0.04)
-    assert told["p99.9"] == 1.0
-    assert told["p99_of_rounds"]["most"] == 1.0
-    assert told["mean"] == pytest.approx((9900 * 0.001 + 100) / 10_000)
+    latencies = data.shown(tmp_path).arm(cell, "reactor")["latencies"]["service"]
+    assert latencies["count"] == 10_000
+    assert latencies["p99"] == pytest.approx(0.001, rel=0.04)
+    assert latencies["p99.9"] == 1.0
+    assert latencies["p99_of_rounds"]["most"] == 1.0
+    assert latencies["mean"] == pytest.approx((9900 * 0.001 + 100) / 10_000)
 
 
 def test_a_percentile_needs_enough_values(tmp_path: Path) -> None:
@@ -394,7 +396,7 @@ def test_a_percentile_needs_enough_values(tmp_path: Path) -> None:
     cell = data.cell("keepalive", 8)
     data.add(cell, "reactor", {"service": [0.001] * 99})
     data.add(cell, "threads", {"service": [0.001] * 100})
-    written = data.told(tmp_path)
+    written = data.shown(tmp_path)
     assert written.arm(cell, "reactor")["latencies"]["service"]["p99"] is None
     assert written.arm(cell, "reactor")["latencies"]["service"]["p90"] is not None
     assert written.arm(cell, "threads")["latencies"]["service"]["p99"] == 0.001
@@ -405,7 +407,7 @@ def test_latencies_run_from_when_requests_were_due(tmp_path: Path) -> None:
     data = Data()
     cell = data.cell("open", 80)
     data.add(cell, "reactor", {"service": [0.001] * 1000, "intended": [0.5] * 1000}, rate=1)
-    assert "| open 80 | – | 1 / – | 500 / – | – | – |" in data.told(tmp_path).table
+    assert "| open 80 | – | 1 / – | 500 / – | – | – |" in data.shown(tmp_path).table
 
 
 def test_generator_bound_is_no_number(tmp_path: Path) -> None:
@@ -447,19 +449,19 @@ def test_noisy_samples_are_counted(tmp_path: Path) -> None:
     cell = data.cell("keepalive", 8)
     for turn in range(3):
         data.add(cell, "reactor", cpu_us=50).noisy = turn > 0
-    written = data.told(tmp_path)
+    written = data.shown(tmp_path)
     assert "3, 2 noisy" in written.text
     assert "noisy 2 of 3" in written.text
     assert written.arm(cell, "reactor")["noisy"] == 2
 
 
-def test_failures_are_told_with_their_text(tmp_path: Path) -> None:
+def test_failures_are_shown_with_their_text(tmp_path: Path) -> None:
     data = Data(rounds=2)
     cell = data.cell("keepalive", 8)
     data.add(cell, "reactor", cpu_us=50)
     data.fail(cell, "reactor", "the moon was full")
     data.fail(cell, "threads", "no more threads")
-    written = data.told(tmp_path)
+    written = data.shown(tmp_path)
     assert "1 of 2 failed: the moon was full" in written.text
     assert "0 of 1 failed: no more threads" in written.text
     assert "| keepalive 8 | 50 / failed |" in written.table
@@ -471,7 +473,7 @@ def test_errors_stand_in_the_row_of_their_figures(tmp_path: Path) -> None:
     cell = data.cell("burst", 5000)
     for errors in (0, 10):
         data.add(cell, "reactor", errors=errors, refused=5, requests=990, done_seconds=2)
-    written = data.told(tmp_path)
+    written = data.shown(tmp_path)
     row = re.search(r"<tr><th[^>]*><span[^>]*>reactor.*?</tr>", written.page)
     assert row is not None
     cells = [Balanced(one).text for one in re.findall(r"<td>.*?</td>", row[0])]
@@ -501,7 +503,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
 
 
 def test_every_cell_has_its_commands(tmp_path: Path) -> None:
-    written = keepalive({8: 50}, {8: 60}).told(tmp_path)
+    written = keepalive({8: 50}, {8: 60}).shown(tmp_path)
     for text in ("serve reactor", "serve threads", "load keepalive-8"):
         assert f"<code>{text}</code>" in written.page
     assert 'href="raw.jsonl"' in written.page
@@ -528,34 +530,36 @@ def blocked(ours: float, theirs: float) -> Data:
 @pytest.mark.parametrize(
     ("ours", "theirs", "standing", "words"),
     [
-        (50, 3100, "loses", "loses by 62 ×: with 64 clients it answers 50 requests/s"),
-        (100, 98, "even", "the reactor is even: with 64"),
+        (50, 3100, "loses", "loses by 62 ×: for 64 clients it serves 50 requests/s"),
+        (100, 98, "even", "the reactor is even: for 64"),
         (300, 100, "holds", "wins by 3.0 ×"),
     ],
 )
-def test_of_handlers_that_block(ours: float, theirs: float, standing: str, words: str) -> None:
-    told, text = sentence(blocked(ours, theirs), "Handlers that block")
-    assert told == standing
+def test_the_verdict_on_handlers_that_block(
+    ours: float, theirs: float, standing: str, words: str
+) -> None:
+    found, text = sentence(blocked(ours, theirs), "Handlers that block")
+    assert found == standing
     assert words in text
 
 
 @pytest.mark.parametrize(
     ("ours", "theirs", "standing", "words"),
     [
-        ({8: 50, 800: 50}, {8: 60, 800: 90}, "holds", "cheaper at every number measured"),
-        ({8: 70, 800: 95}, {8: 60, 800: 90}, "loses", "dearer at every number measured"),
+        ({8: 50, 800: 50}, {8: 60, 800: 90}, "holds", "cheaper at every measured number"),
+        ({8: 70, 800: 95}, {8: 60, 800: 90}, "loses", "more expensive at every measured number"),
         ({10: 50, 1000: 50}, {10: 25, 1000: 100}, "falls short", "cheaper from about 100 on"),
-        ({10: 25, 1000: 100}, {10: 50, 1000: 50}, "loses", "dearer from about 100 on"),
-        ({8: 50, 800: 50}, {8: 50, 800: 50}, "even", "the same at every number"),
-        ({8: 50}, {8: 60}, "holds", "at 8 connections, a thread each 60:"),
-        ({8: 50}, {64: 60}, "not measured", "not measured beside threads"),
+        ({10: 25, 1000: 100}, {10: 50, 1000: 50}, "loses", "more expensive from about 100 on"),
+        ({8: 50, 800: 50}, {8: 50, 800: 50}, "even", "the same at every measured number"),
+        ({8: 50}, {8: 60}, "holds", "at 8 connections, and the threaded server 60:"),
+        ({8: 50}, {64: 60}, "not measured", "not measured for both servers"),
     ],
 )
-def test_of_cpu(
+def test_the_verdict_on_cpu(
     ours: dict[float, float], theirs: dict[float, float], standing: str, words: str
 ) -> None:
-    told, text = sentence(keepalive(ours, theirs), "CPU per request")
-    assert (told, words in text) == (standing, True), text
+    found, text = sentence(keepalive(ours, theirs), "CPU per request")
+    assert (found, words in text) == (standing, True), text
 
 
 def mixed(cpu: tuple[float, float], tails: tuple[float, float]) -> Data:
@@ -576,16 +580,16 @@ def mixed(cpu: tuple[float, float], tails: tuple[float, float]) -> Data:
         ((100, 101), (0.01, 0.01), "even"),
     ],
 )
-def test_of_the_same_load(
+def test_the_verdict_on_the_same_load(
     cpu: tuple[float, float], tails: tuple[float, float], standing: str
 ) -> None:
-    told, text = sentence(mixed(cpu, tails), "The same offered load")
-    assert told == standing
-    assert f"{cpu[0]:g} µs of CPU for each and a thread each {cpu[1]:g}" in text
+    found, text = sentence(mixed(cpu, tails), "The same offered load")
+    assert found == standing
+    assert f"{cpu[0]:g} µs of CPU for each request, and the threaded server {cpu[1]:g}" in text
     assert "failed" not in text
 
 
-def test_of_the_same_load_errors_are_told() -> None:
+def test_the_verdict_on_the_same_load_has_errors() -> None:
     data = mixed((100, 150), (0.01, 0.02))
     data.samples[0].values |= {"errors": 3, "refused": 4}
     assert "7 and 0 requests failed or were refused" in sentence(data, "The same offered load")[1]
@@ -605,20 +609,22 @@ def idle(ours: float, theirs: float, sockets: float = 0.0) -> Data:
 @pytest.mark.parametrize(
     ("ours", "theirs", "standing", "words", "target"),
     [
-        (1024, 15 * 1024, "holds", "1 KiB of the reactor's memory and 15 KiB", "met"),
-        (1024, 14 * 1024, "falls short", "14 × less, where 15 × less was the aim", "not met"),
+        (1024, 15 * 1024, "holds", "1 KiB for each, and the threaded server 15 KiB", "met"),
+        (1024, 14 * 1024, "falls short", "14 × less; the target was 15 × less", "not met"),
         (1024, 1024, "even", "1.0 × less", "not met"),
         (2048, 1024, "loses", "2.0 × more", "not met"),
     ],
 )
-def test_of_memory(ours: float, theirs: float, standing: str, words: str, target: str) -> None:
+def test_the_verdict_on_memory(
+    ours: float, theirs: float, standing: str, words: str, target: str
+) -> None:
     data = idle(ours, theirs)
-    told, text = sentence(data, "Memory")
-    assert (told, words in text) == (standing, True), text
+    found, text = sentence(data, "Memory")
+    assert (found, words in text) == (standing, True), text
     assert verdict_of(data, "memory") == target
 
 
-def test_memory_with_the_kernels_sockets_is_told_too() -> None:
+def test_memory_with_the_kernels_sockets_is_shown_too() -> None:
     data = idle(1000, 20_000, sockets=3000)
     found = next(one for one in targets(data.summary()) if "memory" in one.name)
     assert "20 ×" in found.measured
@@ -637,20 +643,20 @@ def slow(ours: float, theirs: float, pool: Iterable[float] = ()) -> Data:
 @pytest.mark.parametrize(
     ("ours", "theirs", "standing", "words"),
     [
-        (0.002, 0.004, "holds", "at the reactor is 2 ms; for a thread each it is 4 ms"),
-        (0.004, 0.002, "loses", "at the reactor is 4 ms"),
-        (0.030, 0.040, "falls short", "30 ms (at most 20 ms was the aim)"),
-        (2.000, 0.004, "loses", "out of service (at most"),
+        (0.002, 0.004, "holds", "p99 is 2 ms on the reactor, 4 ms on the threaded server"),
+        (0.004, 0.002, "loses", "p99 is 4 ms on the reactor"),
+        (0.030, 0.040, "falls short", "30 ms on the reactor (the target was at most 20 ms)"),
+        (2.000, 0.004, "loses", "unlimited (out of service) on the reactor (the target"),
     ],
 )
-def test_of_bystanders(ours: float, theirs: float, standing: str, words: str) -> None:
-    told, text = sentence(slow(ours, theirs), "Bystanders")
-    assert (told, words in text) == (standing, True), text
-    assert "a pool of 32 it is beyond measure, for it is out of service" in text
+def test_the_verdict_on_bystanders(ours: float, theirs: float, standing: str, words: str) -> None:
+    found, text = sentence(slow(ours, theirs), "Bystanders")
+    assert (found, words in text) == (standing, True), text
+    assert "unlimited (out of service) on the pool of 32 threads" in text
 
 
 def test_the_worst_comes_first() -> None:
-    """Whatever order the questions are asked in."""
+    """The order of the questions does not matter."""
     data = keepalive({8: 90, 64: 90}, {8: 50, 64: 50})
     cell = data.cell("block", 64)
     data.add(cell, "reactor", rate=300)
@@ -714,7 +720,7 @@ def test_a_pool_out_of_service(pool: list[float], verdict: str) -> None:
 
 
 @pytest.mark.parametrize(("errors", "verdict"), [(24, "not met"), (25, "met")])
-def test_a_quarter_without_an_answer_is_out_of_service(errors: float, verdict: str) -> None:
+def test_a_quarter_without_a_response_is_out_of_service(errors: float, verdict: str) -> None:
     data = slow(0.001, 0.001, [0.001] * 100)
     data.samples[-1].values["bystander_errors"] = errors
     assert verdict_of(data, "pool of 32") == verdict
@@ -746,11 +752,11 @@ def test_where_else_it_is_behind(tmp_path: Path) -> None:
     data = rounds_of(lambda turn: (80 + turn, 60 + turn))
     (found,) = comparison.behind(data.summary())
     assert (found.figure, found.ours, found.theirs) == ("CPU µs/request", "81", "61")
-    text = data.told(tmp_path).text
+    text = data.shown(tmp_path).text
     assert "gzip 1 CPU µs/request 81 61 1.3 ×" in text
     assert "may be chance" not in text
     del data.samples[2:]  # interrupted in the second of three rounds
-    assert "Where there was one round that may be chance" in data.told(tmp_path).text
+    assert "Where there was one round this may be chance" in data.shown(tmp_path).text
 
 
 @pytest.mark.parametrize(
@@ -761,16 +767,19 @@ def test_where_else_it_is_behind(tmp_path: Path) -> None:
         lambda turn: (80 + turn, 60 + 11 * turn),  # rounds overlap
     ],
 )
-def test_where_it_is_not_behind(change: Callable[[int], tuple[float, float]]) -> None:
+def test_cells_in_which_it_is_not_behind(change: Callable[[int], tuple[float, float]]) -> None:
     assert comparison.behind(rounds_of(change).summary()) == []
 
 
 def test_it_is_not_ahead_where_it_was_not_compared(tmp_path: Path) -> None:
-    text = keepalive({8: 50, 64: 50}, {8: 60}).told(tmp_path).text
-    assert "Of 1 other cell measured of both there is none where the reactor is worse" in text
-    text = keepalive({8: 50}, {64: 60}).told(tmp_path).text
-    assert "No other cell was measured of both" in text
-    assert "there is none" not in text
+    text = keepalive({8: 50, 64: 50}, {8: 60}).shown(tmp_path).text
+    assert (
+        "Both servers were measured in 1 other cell; in no figure of them the reactor is worse"
+        in text
+    )
+    text = keepalive({8: 50}, {64: 60}).shown(tmp_path).text
+    assert "No other cell was measured for both servers" in text
+    assert "in no figure" not in text
 
 
 def test_less_requests_are_behind_but_not_where_all_get_the_same_offer() -> None:
@@ -798,16 +807,16 @@ def test_where_lines_cross(
     first: comparison.Points, second: comparison.Points, found: list[tuple[float, float, bool]]
 ) -> None:
     crossings = comparison.crossings(first, second)
-    told = [(round(one.x, 6), round(one.y, 6), one.below) for one in crossings]
-    assert told == found
+    computed = [(round(one.x, 6), round(one.y, 6), one.below) for one in crossings]
+    assert computed == found
 
 
 def test_the_crossing_is_marked(tmp_path: Path) -> None:
     written = keepalive({10: 50, 1000: 50}, {10: 25, 1000: 100}).written(tmp_path)
-    assert "they cross near 100" in written.plots["cpu"]
+    assert "crossing near 100" in written.plots["cpu"]
     assert "cheaper from about 100 on" in written.text
     written = keepalive({10: 50, 1000: 50}, {10: 60, 1000: 100}).written(tmp_path)
-    assert "they cross" not in written.plots["cpu"]
+    assert "crossing" not in written.plots["cpu"]
     assert "the lines do not cross" in written.text
 
 
@@ -831,7 +840,7 @@ def test_figures_stand_where_their_arm_has_its_place() -> None:
         for cost, arm in enumerate(arms, 5 * x):
             data.add(cell, arm, cpu_us=cost)
     table = markdown.markdown(data.summary())
-    assert "In each column reactor / threads;" in table
+    assert "Each column has reactor / threads;" in table
     found = re.findall(r"^\| gzip \d \| (.*?) \|", table, re.M)
     assert found == ["5 / 6", "– / 10", "15", "–"]
 
@@ -865,13 +874,13 @@ def run_of(rounds: int, cost: float, started: float) -> Data:
     return data
 
 
-def follow(folder: Path, before: Data, now: Data) -> Written:
-    before.told(folder)
-    (folder / "report.json").rename(folder / "previous.json")
-    return now.told(folder)
+def follow(directory: Path, before: Data, now: Data) -> Written:
+    before.shown(directory)
+    (directory / "report.json").rename(directory / "previous.json")
+    return now.shown(directory)
 
 
-def test_a_change_beyond_the_rounds_is_told(tmp_path: Path) -> None:
+def test_a_change_beyond_the_rounds_is_shown(tmp_path: Path) -> None:
     written = follow(tmp_path, run_of(3, 50, 1), run_of(3, 60, 2))
     assert "1 of 2 figures changed" in written.text
     assert "keepalive-8 reactor CPU 51 µs 61 µs +19.6%" in written.text
@@ -890,13 +899,13 @@ def test_one_round_cannot_tell_a_change(tmp_path: Path) -> None:
 
 
 def test_a_run_is_not_compared_with_itself(tmp_path: Path) -> None:
-    assert "this very run" in follow(tmp_path, run_of(3, 50, 1), run_of(3, 50, 1)).text
+    assert "this same run" in follow(tmp_path, run_of(3, 50, 1), run_of(3, 50, 1)).text
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"started": 1, "plan": "", "cells": 3}'])
-def test_a_bad_report_before_is_told_and_ends_nothing(tmp_path: Path, text: str) -> None:
+def test_a_malformed_previous_report_is_noted(tmp_path: Path, text: str) -> None:
     (tmp_path / "previous.json").write_text(text)
-    assert "previous.json is no report" in run_of(3, 50, 2).told(tmp_path).text
+    assert "previous.json is not a report" in run_of(3, 50, 2).shown(tmp_path).text
 
 
 # ------------------------------------------------------------------------------ lessons
@@ -914,16 +923,22 @@ def test_lessons_have_their_numbers(tmp_path: Path) -> None:
             served=0.25,
             generator_share=0.5,
         )
-    text = data.told(tmp_path).text
-    assert "p99 is 10 ms from the sending, and 5 s from when the request was due" in text
-    assert "rounds' p99 are 4.50 s on average, that of all requests is 5 s; 10.0 % off" in text
-    assert "60 were refused, and p99 of the others is 5 s" in text
-    assert "while 75 % of the connections had no answer" in text
-    assert "0 of 1 figures are generator-bound; the busiest generator took 50 %" in text
+    text = data.shown(tmp_path).text
+    assert "p99 is 10 ms from when a request was sent, and 5 s from when it was due" in text
+    assert (
+        "rounds' p99 are 4.50 s on average, the p99 of all requests is 5 s: an error of 10.0 %"
+        in text
+    )
+    assert "60 requests were refused, and the p99 of the others is 5 s" in text
+    assert "connections without any response: 75 %" in text
+    assert (
+        "0 of 1 figures are generator-bound; the core of the busiest generator was busy for 50 %"
+        in text
+    )
     assert "2 cores" in text
 
 
 def test_lessons_without_numbers_have_none(tmp_path: Path) -> None:
     data = Data()
     data.run.machine.clear()
-    assert "Here:" not in data.told(tmp_path).text
+    assert "Here:" not in data.shown(tmp_path).text

@@ -31,7 +31,7 @@ def sample(arm: str = "reactor", failure: str = "") -> Sample:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Of a whole run with two samples."""
+    """The file of a complete run with two samples."""
     path = tmp_path / "raw.jsonl"
     recorder = Recorder(path, RUN)
     recorder.add(sample())
@@ -41,7 +41,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_is_written_is_read(path: Path) -> None:
+def test_written_samples_are_read(path: Path) -> None:
     recorded = read(path)
     assert recorded.run == RUN
     assert recorded.ended
@@ -51,7 +51,7 @@ def test_what_is_written_is_read(path: Path) -> None:
     assert second.failure == "it fell ü"
 
 
-def test_what_failed_came_to_no_number(path: Path) -> None:
+def test_failed_samples_have_no_numbers(path: Path) -> None:
     samples = read(path).samples
     assert len(samples_of(samples, "keepalive-8", "reactor")) == 1
     assert not samples_of(samples, "keepalive-8", "threads")
@@ -93,10 +93,10 @@ def test_a_line_that_is_cut_in_the_middle_is_named(path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", json.dumps({"kind": "sample"}), '{"a": 1}\n{}'])
-def test_what_does_not_begin_with_a_run_is_none(tmp_path: Path, text: str) -> None:
+def test_a_file_without_a_run_is_malformed(tmp_path: Path, text: str) -> None:
     path = tmp_path / "raw.jsonl"
     path.write_text(text)
-    with pytest.raises(ValueError, match="does not begin with a run"):
+    with pytest.raises(ValueError, match="has no run in its first line"):
         read(path)
 
 

@@ -48,18 +48,18 @@ BUSY = {"keepalive", "fairness", "connect", "files", "gzip", "burn"}  # more tha
 
 @pytest.fixture(scope="module")
 def samples() -> Iterator[dict[str, Sample]]:
-    """Of our own arm, by our own generators: those of others are not on every machine."""
+    """Samples of our own arm, by our own generators, which every machine has."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as name:
         patch.setattr(shutil, "which", lambda *_, **__: None)
         patch.setattr(harness, "FILES", harness.FILES[:2])
         patch.setattr(workloads, "OVERLOAD_SECONDS", 1)
         patch.setattr(workloads, "RECOVERY_SECONDS", 2)
         system.cores()
-        folder = Path(name)
-        harness.make_files(folder)
-        recorder = Recorder(folder / "raw.jsonl", Run("quick", 1.0, 1, "", {}, {}, []))
+        directory = Path(name)
+        harness.make_files(directory)
+        recorder = Recorder(directory / "raw.jsonl", Run("quick", 1.0, 1, "", {}, {}, []))
         plan = [planned(kind) for kind in SMALL]
-        one = Harness(plan, Options(1, 1.0), recorder, folder)
+        one = Harness(plan, Options(1, 1.0), recorder, directory)
         one._capacity = CAPACITY
         with ThreadPoolExecutor(AT_ONCE) as pool:
             found = pool.map(lambda each: one.sample(each, OURS, 0), plan)
@@ -97,7 +97,7 @@ def test_a_workload(kind: str, samples: dict[str, Sample]) -> None:
         # It asks each 10 ms; a window that is waited for on a busy machine is longer.
         assert sample.seconds >= 1.0
         assert sample.latencies["bystander"].count >= 90
-        assert values["generator_share"] < 1.5  # of a window of milliseconds it is no figure
+        assert values["generator_share"] < 1.5  # in a window of milliseconds it is not exact
         assert 0 < sample.latencies["bystander"].percentile(0.5) < 5.0
     if kind not in IDLE:
         assert values["requests"] > 0
@@ -117,8 +117,10 @@ def test_a_closed_loop(kind: str, samples: dict[str, Sample]) -> None:
     assert sample.latencies["service"].count == sample.values["requests"]
 
 
-def test_what_a_handler_burns_is_the_servers_cpu_time(samples: dict[str, Sample]) -> None:
-    """5 ms of each answer, and the bystander's small ones do not make it look cheaper."""
+def test_the_time_of_a_computing_handler_is_the_servers_cpu_time(
+    samples: dict[str, Sample],
+) -> None:
+    """5 ms for each response; the bystander's small ones do not make it look cheaper."""
     assert samples["burn"].values["cpu_us"] > 4500
     assert samples["block"].values.get("cpu_us", 0.0) < 15_000, "the 20 ms of a sleep are none"
     assert samples["block"].latencies["service"].percentile(0.01) >= 0.02
@@ -133,7 +135,7 @@ def test_bodies_are_counted(samples: dict[str, Sample]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["idle", "slow-readers", "slow-heads"])
-def test_what_is_held_has_memory(kind: str, samples: dict[str, Sample]) -> None:
+def test_held_connections_have_memory(kind: str, samples: dict[str, Sample]) -> None:
     values = samples[kind].values
     assert values["connections"] == SMALL[kind]
     for name in ("process_bytes", "stacks_bytes", "tables_bytes", "sockets_bytes"):
@@ -192,7 +194,7 @@ class Crowd:
         raise MeasurementError("no line")
 
 
-def test_who_never_arrives_is_not_waited_for_and_who_died_is_told() -> None:
+def test_a_crowd_that_never_arrives_is_no_error_and_one_that_died_is() -> None:
     assert workloads._arrived(Crowd(ends=False)) == {}  # type: ignore[arg-type]
     with pytest.raises(MeasurementError):
         workloads._arrived(Crowd(ends=True))  # type: ignore[arg-type]
@@ -207,5 +209,5 @@ def test_names_and_titles_are_of_what_varies() -> None:
 
 
 def test_crowds_are_waited_for_longer_than_they_wait_themselves() -> None:
-    """What they tell when they give up on the others has to be heard as well."""
+    """The line that they print when they give up on the others must be received as well."""
     assert workloads.ARRIVAL_TIMEOUT > PATIENCE

@@ -11,7 +11,7 @@ from loadtest.clients.histogram import LINEAR, PER_DOUBLING, Histogram, bucket_o
 
 SECONDS = st.floats(min_value=0.0, max_value=1000.0, allow_nan=False)
 MANY = st.lists(SECONDS, max_size=200)
-WIDTH = 1 / PER_DOUBLING  # of a bucket, beside its values
+WIDTH = 1 / PER_DOUBLING  # the width of a bucket, relative to its values
 
 
 @given(st.integers(min_value=0, max_value=2**45))
@@ -44,8 +44,8 @@ def test_merged_is_recorded_in_one(parts: list[list[float]]) -> None:
 @given(st.lists(SECONDS, min_size=1, max_size=200), st.floats(min_value=0.0, max_value=1.0))
 def test_a_percentile_is_that_of_the_sorted_values(values: list[float], share: float) -> None:
     exact = sorted(values)[max(1, ceil(share * len(values))) - 1]
-    told = Histogram(values).percentile(share)
-    assert exact - 1e-9 <= told <= exact * (1 + WIDTH) + 1.001e-6
+    result = Histogram(values).percentile(share)
+    assert exact - 1e-9 <= result <= exact * (1 + WIDTH) + 1.001e-6
 
 
 @given(st.lists(SECONDS, min_size=1))
@@ -70,7 +70,7 @@ def test_json_keeps_it(values: list[float]) -> None:
 
 
 @given(st.lists(SECONDS, min_size=1))
-def test_what_is_cumulated_ends_with_all(values: list[float]) -> None:
+def test_cumulated_shares_end_with_all(values: list[float]) -> None:
     steps = list(Histogram(values).cumulated())
     assert steps == sorted(steps)
     assert steps[-1] == (max(values), 1.0)

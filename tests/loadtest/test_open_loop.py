@@ -33,12 +33,12 @@ def run(
 
 
 def check_that_nothing_vanished(loop: OpenLoop, due: int) -> None:
-    told = outcome(loop, 1.0, with_slices=True)
-    assert told["due"] == due
-    assert told["correct"] + told["errors"] + told["refused"] + told["unanswered"] == due
-    assert Histogram.from_json(told["intended"]).count == due
-    assert Histogram.from_json(told["service"]).count == told["correct"]
-    assert sum(Histogram.from_json(one).count for one in told["slices"]) == due
+    result = outcome(loop, 1.0, with_slices=True)
+    assert result["due"] == due
+    assert result["correct"] + result["errors"] + result["refused"] + result["unanswered"] == due
+    assert Histogram.from_json(result["intended"]).count == due
+    assert Histogram.from_json(result["service"]).count == result["correct"]
+    assert sum(Histogram.from_json(one).count for one in result["slices"]) == due
 
 
 # ---------------------------------------------------------------------------------- schedules
@@ -51,7 +51,7 @@ def test_constant_arrivals_keep_time() -> None:
     assert dues[-1] == pytest.approx(1000 - 1 / 30, abs=1e-9)
 
 
-def test_arrivals_by_chance_are_the_same_for_a_seed_and_as_many_as_told() -> None:
+def test_random_arrivals_are_the_same_for_a_seed_and_as_many_as_requested() -> None:
     stages = [Stage(1000, 10), Stage(100, 10)]
     dues = list(schedule(stages, seed=1))
     assert dues == list(schedule(stages, seed=1)) == sorted(dues)
@@ -73,7 +73,7 @@ def test_stages() -> None:
 # ---------------------------------------------------------------------------------- real servers
 
 
-def test_all_are_answered_right(tmp_path: Path) -> None:
+def test_all_responses_are_correct(tmp_path: Path) -> None:
     with hostile_arms.reactor(tmp_path) as (_, port):
         loop = run(port, rate=500, seconds=0.6, warm_up=0.2)
     assert loop.tally.correct == 300
@@ -94,16 +94,16 @@ def test_a_freeze_is_charged_to_all_who_came(tmp_path: Path) -> None:
             time.sleep(0.5)
         finally:
             os.kill(pid, signal.SIGCONT)
-        told = loop.receive(20.0)
-    intended = Histogram.from_json(told["intended"])
-    service = Histogram.from_json(told["service"])
-    assert intended.count == told["due"] == told["correct"] == 400
+        result = loop.receive(20.0)
+    intended = Histogram.from_json(result["intended"])
+    service = Histogram.from_json(result["service"])
+    assert intended.count == result["due"] == result["correct"] == 400
     assert intended.percentile(0.99) >= 0.375
     assert service.longest >= 0.375
     assert service.percentile(0.99) < 0.3
 
 
-def test_it_tells_when_it_was_late_itself(tmp_path: Path) -> None:
+def test_it_reports_its_own_lateness(tmp_path: Path) -> None:
     options = ["--target", "/hello", "--rate", "200", "--seconds", "1.5"]
     with (
         hostile_arms.reactor(tmp_path) as (_, port),
@@ -113,10 +113,10 @@ def test_it_tells_when_it_was_late_itself(tmp_path: Path) -> None:
         os.kill(loop.process.pid, signal.SIGSTOP)
         time.sleep(0.4)
         os.kill(loop.process.pid, signal.SIGCONT)
-        told = loop.receive(20.0)
-    assert told["late"] >= 0.2
-    assert told["due"] == told["correct"] == 300
-    assert 0.0 < told["generator_share"] < 1.0
+        result = loop.receive(20.0)
+    assert result["late"] >= 0.2
+    assert result["due"] == result["correct"] == 300
+    assert 0.0 < result["generator_share"] < 1.0
 
 
 def test_stages_have_slices(tmp_path: Path) -> None:
@@ -125,10 +125,10 @@ def test_stages_have_slices(tmp_path: Path) -> None:
         hostile_arms.reactor(tmp_path) as (_, port),
         hostile_arms.tool(tmp_path, "open_loop", port, *options) as loop,
     ):
-        told = loop.receive(20.0)
-    slices = [Histogram.from_json(one).count for one in told["slices"]]
+        result = loop.receive(20.0)
+    slices = [Histogram.from_json(one).count for one in result["slices"]]
     assert len(slices) == 6
-    assert sum(slices) == told["due"] == told["correct"]
+    assert sum(slices) == result["due"] == result["correct"]
     assert sum(slices[:3]) < sum(slices[3:])
 
 
@@ -136,7 +136,7 @@ def test_stages_have_slices(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", hostile_arms.BAD)
-def test_what_a_bad_server_does_is_told(name: str) -> None:
+def test_bad_servers_are_reported(name: str) -> None:
     behaviour, kind = hostile_arms.BAD[name]
     with hostile_arms.server(behaviour) as port:
         loop = run(port)
@@ -145,20 +145,20 @@ def test_what_a_bad_server_does_is_told(name: str) -> None:
     assert loop.tally.errors == 50 - loop.tally.refused
 
 
-def test_who_closes_at_once_answers_nothing() -> None:
+def test_a_server_that_closes_at_once() -> None:
     with hostile_arms.server(hostile_arms.close_at_once) as port:
         loop = run(port)
     assert loop.tally.errors + loop.tally.refused == 50
     assert set(loop.tally.kinds) <= {"closed", "reset", ""}
 
 
-def test_who_refuses() -> None:
+def test_a_server_that_refuses() -> None:
     with hostile_arms.refusing() as port:
         loop = run(port)
     assert loop.tally.kinds["refused"] == loop.tally.refused == 50
 
 
-def test_who_never_answers() -> None:
+def test_a_server_that_never_responds() -> None:
     """Three are sent and the others wait for a connection: all of them waited."""
     with hostile_arms.server(hostile_arms.never_answer) as port:
         loop = run(port, connections=3)
@@ -169,14 +169,14 @@ def test_who_never_answers() -> None:
 
 
 def test_more_than_can_be_asked() -> None:
-    """A generator that cannot keep up tells of all that it did not ask."""
+    """A generator that cannot keep up counts the requests that it did not send."""
     with hostile_arms.server(hostile_arms.never_answer) as port:
         loop = run(port, rate=1e6, seconds=0.1, patience=0.0)
     assert loop.tally.unanswered == 100_000
     assert len(loop.late) == 100_000
 
 
-def test_answers_after_the_window_are_no_part_of_what_was_achieved() -> None:
+def test_responses_after_the_window_are_not_achieved() -> None:
     def behave(accepted: socket.socket) -> bool:
         accepted.recv(4096)
         time.sleep(0.03)
@@ -199,7 +199,7 @@ def test_a_server_may_close_between_requests(says: bytes) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
-def test_answers_come_in_any_pieces(size: int) -> None:
+def test_responses_come_in_any_pieces(size: int) -> None:
     text = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
 
     def behave(accepted: socket.socket) -> bool:
@@ -238,7 +238,7 @@ def test_a_relapse_is_no_recovery() -> None:
     assert recovery(slices, before=5, after=6) == pytest.approx(0.5)
 
 
-def test_what_is_normal_depends_on_what_it_was() -> None:
+def test_a_normal_p99_depends_on_the_one_before() -> None:
     slices = slices_of(*[100] * 5, 900, *[190] * 5)
     assert recovery(slices, before=5, after=6) == 0.0
     assert recovery(slices, before=5, after=6, factor=1.5) == pytest.approx(0.5)

@@ -34,11 +34,11 @@ ROWS = {
     "Blocking": {"GET /block"},
     "Burning": {"GET /burn"},
 }
-LOADS = ("users-steps", "open-100")  # of the bench
+LOADS = ("users-steps", "open-100")  # the loads of the bench
 ALL_ROWS = {row for rows in ROWS.values() for row in rows}
 
 
-# Runs on the real server: what locust is told. They wait most of their time, so some at a time.
+# Runs on the real server: the options of locust. They mostly wait, so some run at the same time.
 RUNS = {
     "all": (
         *("-u", "20", "-r", "20", "-t", "5s", "--csv", "csv", "--html", "page.html"),
@@ -63,28 +63,28 @@ PATIENT = ("--most-p99", "30")  # a busy machine is no failure of ours
 
 
 class Begun:
-    """Runs that have begun, and wait to be asked for; each has a folder of its own."""
+    """Runs that have begun, and wait to be asked for; each has a directory of its own."""
 
-    def __init__(self, port: int, folder: Path, pool: ThreadPoolExecutor) -> None:
-        self.folder = folder
+    def __init__(self, port: int, directory: Path, pool: ThreadPoolExecutor) -> None:
+        self.directory = directory
         self._futures: dict[str, Future[Run]] = {}
         for name, options in RUNS.items():
-            (folder / name).mkdir()
+            (directory / name).mkdir()
             limit = () if "--most-p99" in options else PATIENT
-            self._futures[name] = pool.submit(locust, port, folder / name, *options, *limit)
+            self._futures[name] = pool.submit(locust, port, directory / name, *options, *limit)
         for name in ("master", "bench"):
-            (folder / name).mkdir()
-        self.master = pool.submit(master_and_worker, port, folder / "master")
-        self.bench = pool.submit(bench, folder / "bench")
+            (directory / name).mkdir()
+        self.master = pool.submit(master_and_worker, port, directory / "master")
+        self.bench = pool.submit(bench, directory / "bench")
 
     def __getitem__(self, name: str) -> Run:
         return self._futures[name].result()
 
     def outcome(self, name: str) -> run.Outcome:
-        return run.read(self.folder / name / "outcome.json")
+        return run.read(self.directory / name / "outcome.json")
 
 
-def master_and_worker(port: int, folder: Path) -> tuple[Run, Run]:
+def master_and_worker(port: int, directory: Path) -> tuple[Run, Run]:
     """As on two machines: the worker is started with nothing but its master's address."""
     meeting = str(system.free_port())
     here = ["--master-bind-host", system.ADDRESS, "--master-bind-port", meeting]
@@ -92,24 +92,24 @@ def master_and_worker(port: int, folder: Path) -> tuple[Run, Run]:
     file = str(system.PROJECT / "loadtest" / "locustfile.py")
     with subprocess.Popen(
         [sys.executable, "-m", "locust", "-f", file, "--worker", *there],
-        cwd=folder,
+        cwd=directory,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     ) as worker:
-        told = ["--master", *here, "--expect-workers", "1", "--outcome", "outcome.json"]
-        told += ["--open-seconds", "2", "--rate", "100", "--most-p99", "0.000001"]
-        done = locust(port, folder, "OpenLoop", "-u", "1", "-r", "1", "-t", "4s", *told)
+        result = ["--master", *here, "--expect-workers", "1", "--outcome", "outcome.json"]
+        result += ["--open-seconds", "2", "--rate", "100", "--most-p99", "0.000001"]
+        done = locust(port, directory, "OpenLoop", "-u", "1", "-r", "1", "-t", "4s", *result)
         said, _ = worker.communicate(timeout=PATIENCE)
     return done, Run(worker.returncode, said, {})
 
 
-def bench(folder: Path) -> "subprocess.CompletedProcess[str]":
+def bench(directory: Path) -> "subprocess.CompletedProcess[str]":
     loads = ["--servers", "reactor", "--rates", "100", "--seconds", "1", "--shape-seconds", "1"]
-    told = [*PATIENT, "--users", "10", "--report", str(folder)]
+    result = [*PATIENT, "--users", "10", "--report", str(directory)]
     return subprocess.run(
-        [sys.executable, "-m", "loadtest.scenarios.bench", *loads, *told],
+        [sys.executable, "-m", "loadtest.scenarios.bench", *loads, *result],
         cwd=system.PROJECT,
         capture_output=True,
         text=True,
@@ -130,7 +130,7 @@ def runs(server: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[B
 
 
 class Liar(BaseHTTPRequestHandler):
-    """Answers everything with the same short text, and never with what was asked for."""
+    """Sends the same short text for every request, never the requested one."""
 
     protocol_version = "HTTP/1.1"
     status = 200
@@ -160,7 +160,7 @@ def liar() -> Iterator[int]:
         thread.join()
 
 
-def test_all_users_get_right_answers(runs: Begun) -> None:
+def test_all_users_get_correct_responses(runs: Begun) -> None:
     done = runs["all"]
     assert done.status == 0, done.said
     assert set(done.rows) == ALL_ROWS
@@ -168,17 +168,17 @@ def test_all_users_get_right_answers(runs: Begun) -> None:
     assert all(row["num_requests"] for row in done.rows.values())
     outcome = runs.outcome("all")
     assert outcome.requests == outcome.service.count == outcome.sent == done.requests
-    assert "Aggregated" in (runs.folder / "all" / "csv_stats.csv").read_text()
-    assert "<html" in (runs.folder / "all" / "page.html").read_text()
+    assert "Aggregated" in (runs.directory / "all" / "csv_stats.csv").read_text()
+    assert "<html" in (runs.directory / "all" / "page.html").read_text()
 
 
 @pytest.mark.parametrize("status", [200, 500, 503])
-def test_no_user_takes_a_wrong_answer_for_a_right_one(
+def test_no_user_takes_a_wrong_response_for_a_correct_one(
     status: int, liar: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Liar, "status", status)
-    told = ["-u", "20", "-r", "20", "-t", "2s", "--outcome", str(tmp_path / "outcome.json")]
-    done = locust(liar, tmp_path, *told)
+    result = ["-u", "20", "-r", "20", "-t", "2s", "--outcome", str(tmp_path / "outcome.json")]
+    done = locust(liar, tmp_path, *result)
     assert done.status == 1
     assert set(done.rows) >= {row for row in ALL_ROWS if "again" not in row} - {LATE}
     for name, row in done.rows.items():
@@ -258,11 +258,11 @@ def ticks(name, users, rate):
     options = types.SimpleNamespace(num_users=users, spawn_rate=rate, shape_speed=10.0)
     environment = types.SimpleNamespace(parsed_options=options)
     shape.runner = types.SimpleNamespace(environment=environment)
-    told = []
+    result = []
     for second in range(12):
         shape.get_run_time = lambda: second + 0.5
-        told.append(shape.tick())
-    return told
+        result.append(shape.tick())
+    return result
 
 print(json.dumps([ticks("spike", 40, 5.0), ticks("spike", None, None)]))
 """
@@ -299,9 +299,9 @@ def test_a_master_judges_what_its_worker_did(runs: Begun) -> None:
 
 def test_no_module_of_ours_hides_another() -> None:
     """locust puts loadtest/ on sys.path while it reads its file, and we import by whole names."""
-    folder = system.PROJECT / "loadtest"
-    ours = {path.stem for path in folder.glob("*.py")} | {
-        path.name for path in folder.iterdir() if path.is_dir()
+    directory = system.PROJECT / "loadtest"
+    ours = {path.stem for path in directory.glob("*.py")} | {
+        path.name for path in directory.iterdir() if path.is_dir()
     }
     assert not ours & (set(sys.stdlib_module_names) | set(packages_distributions()))
     loaded = python(
@@ -309,9 +309,9 @@ def test_no_module_of_ours_hides_another() -> None:
 import json, sys
 import locust
 from locust.util.load_locustfile import load_locustfile
-users, shapes = load_locustfile({str(folder / "locustfile.py")!r})
+users, shapes = load_locustfile({str(directory / "locustfile.py")!r})
 ours = [name for name, module in sys.modules.items()
-        if (getattr(module, "__file__", None) or "").startswith({str(folder)!r})]
+        if (getattr(module, "__file__", None) or "").startswith({str(directory)!r})]
 print(json.dumps([locust.__file__, sorted(users), len(shapes), ours]))
 """
     )
@@ -356,7 +356,7 @@ def test_the_page_comes_with_its_servers_and_goes_with_them() -> None:
             assert probe.connect_ex((system.ADDRESS, port)) != 0, "something is left"
 
 
-def test_the_bench_tells_and_leaves_files(runs: Begun) -> None:
+def test_the_bench_prints_and_leaves_files(runs: Begun) -> None:
     done = runs.bench.result()
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]
@@ -366,7 +366,7 @@ def test_the_bench_tells_and_leaves_files(runs: Begun) -> None:
     assert float(opened[6]) > 0
     assert int(opened[7]) > 0, "CPU time in µs"
     for name in LOADS:
-        left = runs.folder / "bench" / f"{name}-reactor"
+        left = runs.directory / "bench" / f"{name}-reactor"
         assert json.loads(left.with_suffix(".json").read_text())
         assert left.with_suffix(".html").stat().st_size > 1000
         assert left.with_name(f"{left.name}_stats.csv").stat().st_size > 100

@@ -22,7 +22,7 @@ from tests.support.locust_process import PATIENCE, target, wait_for_clients
 FROZEN_SECONDS = 1.0
 RATE = 100
 HIGH_RATE = 700  # more are due in the frozen second than there are connections
-CONNECTIONS = 256  # of the open loop, at most
+CONNECTIONS = 256  # the most of the open loop
 
 
 class Runs(NamedTuple):
@@ -34,9 +34,9 @@ class Runs(NamedTuple):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """Two at a time: a server that stops for a second, and one that never comes back."""
-    folder, other = tmp_path_factory.mktemp("frozen"), tmp_path_factory.mktemp("lost")
-    outputs = [folder / "one.json", folder / "two.json", other / "one.json"]
-    with target(folder) as frozen, target(other) as lost:
+    directory, other = tmp_path_factory.mktemp("frozen"), tmp_path_factory.mktemp("lost")
+    outputs = [directory / "one.json", directory / "two.json", other / "one.json"]
+    with target(directory) as frozen, target(other) as lost:
         processes = [
             subprocess.Popen(run.command(frozen.port, RATE, 4, outputs[0])),
             subprocess.Popen(run.command(frozen.port, HIGH_RATE, 4, outputs[1])),
@@ -45,7 +45,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         try:
             for one in (frozen, lost):
                 wait_for_clients(one.pid)
-            time.sleep(2.2)  # the tags of new files, the warm-up, and some good answers
+            time.sleep(2.2)  # the tags of new files, the warm-up, and some good responses
             os.kill(frozen.pid, signal.SIGSTOP)
             os.kill(lost.pid, signal.SIGSTOP)
             time.sleep(FROZEN_SECONDS)
@@ -78,8 +78,8 @@ def test_a_stall_is_not_forgotten(runs: Runs) -> None:
     assert slow(outcome.intended) >= 0.5 * RATE * FROZEN_SECONDS, "a closed loop has a handful"
 
 
-def test_who_waits_for_a_connection_waits_for_the_server(runs: Runs) -> None:
-    """What could not even be sent has a short service, and was late all the same."""
+def test_waiting_for_a_connection_counts_as_intended_time(runs: Runs) -> None:
+    """A request that could not be sent has a short service time, and is late all the same."""
     outcome = runs.crowded
     assert outcome.due == outcome.requests == due(HIGH_RATE, 4), outcome.messages
     assert slow(outcome.intended) >= 0.7 * HIGH_RATE * FROZEN_SECONDS
@@ -93,8 +93,8 @@ def slow(latencies: Histogram) -> float:
     return (1.0 - faster) * latencies.count
 
 
-def test_no_answer_is_a_failure(runs: Runs) -> None:
-    """What was sent, or only due, when the server went away is in the outcome all the same."""
+def test_a_missing_response_is_a_failure(runs: Runs) -> None:
+    """Requests that were sent, or only due, when the server stopped are in the outcome."""
     outcome = runs.lost
     assert outcome.due == due(RATE, 2)
     assert outcome.errors > 0.2 * outcome.due, outcome.messages
@@ -184,7 +184,7 @@ def test_workers_add_up_and_report_nothing_twice(tmp_path: Path) -> None:
     assert master.opened.intended.longest == pytest.approx(0.005)
 
 
-def test_what_is_no_outcome_is_said_so(tmp_path: Path) -> None:
+def test_a_malformed_outcome_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "o").write_text('{"requests": 1}')
     with pytest.raises(ValueError, match="is no outcome"):
         run.read(tmp_path / "o")

@@ -51,21 +51,21 @@ def test_a_tool_that_does_not_notice_fails() -> None:
         Row("nothing", "since it was due", 0, nan, nan, nan, must_notice=True),
     ]
     first, second = failures(rows, 2.0)
-    assert first.startswith("blind tells a p99 of 1.490 s")
+    assert first.startswith("blind measured a p99 of 1.490 s")
     assert second.startswith("nothing")
 
 
-def test_what_others_print_is_read(tmp_path: Path) -> None:
+def test_output_of_other_tools_is_read(tmp_path: Path) -> None:
     assert selftest.read_wrk(WRK, tmp_path)[2:6] == pytest.approx((250420, 132e-6, 1.13e-3, 2.0))
     assert selftest.read_hey(HEY, tmp_path)[2:6] == (150000, 0.0002, 0.0011, 2.0012)
-    (tmp_path / "told_stats.csv").write_text(LOCUST)
+    (tmp_path / "stats_stats.csv").write_text(LOCUST)
     assert selftest.read_locust("", tmp_path)[2:6] == (18383, 0.001, 0.008, 1.0)
     lines = "".join(f"1700000000\t200\t{number}\n" for number in range(1, 101))
     (tmp_path / "requests").write_text(lines)
     assert selftest.read_h2load("", tmp_path)[2:6] == pytest.approx((100, 50e-6, 99e-6, 1e-4))
 
 
-def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+def test_unreadable_output_is_an_error(tmp_path: Path) -> None:
     for read in (selftest.read_wrk, selftest.read_hey):
         with pytest.raises(MeasurementError, match="unable to connect"):
             read("unable to connect", tmp_path)

@@ -24,17 +24,17 @@ pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
 @contextmanager
-def running(folder: Path, code: str, *arguments: str) -> Iterator[system.Process]:
+def running(directory: Path, code: str, *arguments: str) -> Iterator[system.Process]:
     """A program that imports os, sys and time, says its lines, and is stopped in the end."""
     command = [sys.executable, "-c", f"import os, sys, time\n{code}", *arguments]
-    with system.started(command, None, folder / "tool.log", pipes=True) as process:
+    with system.started(command, None, directory / "tool.log", pipes=True) as process:
         yield process
 
 
 @contextmanager
-def companion(folder: Path, code: str) -> Iterator[Companion]:
-    with running(folder, code) as process:
-        yield Companion(process, folder / "tool.log")
+def companion(directory: Path, code: str) -> Iterator[Companion]:
+    with running(directory, code) as process:
+        yield Companion(process, directory / "tool.log")
 
 
 def all_lines(lines: Lines) -> Sequence[str]:
@@ -68,7 +68,7 @@ def test_an_empty_line_is_no_end(tmp_path: Path) -> None:
         assert [line.strip() for line in all_lines(Lines(one))] == ["", "", "x"]
 
 
-def test_what_is_no_utf8_is_no_obstacle(tmp_path: Path) -> None:
+def test_invalid_utf8_is_replaced(tmp_path: Path) -> None:
     with running(tmp_path, r"os.write(1, b'\xff\xfe\nx\n')") as one:
         first, second = all_lines(Lines(one))
     assert len(first) == 2
@@ -109,7 +109,7 @@ def test_until(tmp_path: Path) -> None:
             lines.until("five", SECONDS)
 
 
-def test_until_tells_what_was_said_last(tmp_path: Path) -> None:
+def test_until_names_the_last_line(tmp_path: Path) -> None:
     with running(tmp_path, r"print('one\ntwo', flush=True); time.sleep(60)") as one:
         lines = Lines(one)
         assert lines.next(SECONDS) == "one"
@@ -127,7 +127,7 @@ def test_the_rest_does_not_wait_for_ever(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------- companions
 
 
-def test_what_a_companion_says(tmp_path: Path) -> None:
+def test_lines_of_a_companion(tmp_path: Path) -> None:
     code = r"""print('{"a": 1}\n{"b": 2}', flush=True); sys.stdin.read(); print('{"c": 3}')"""
     with companion(tmp_path, code) as one:
         assert one.receive(SECONDS) == {"a": 1}
@@ -171,7 +171,7 @@ def test_one_that_does_not_end_when_it_is_dismissed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["Traceback", "", "[1]", "3", "{'a': 1}"])
-def test_what_is_no_news(tmp_path: Path, line: str) -> None:
+def test_lines_that_are_no_objects(tmp_path: Path, line: str) -> None:
     for dismissed in (False, True):
         with (
             companion(tmp_path, f"print({line!r}, flush=True)") as one,
@@ -313,9 +313,7 @@ def grown(process: system.Process, lines: Lines, what: str) -> dict[str, float]:
     return above(base, memory_of([process.pid]))
 
 
-def test_what_grows_is_found_where_it_grows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_growth_is_found_in_its_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the kernel's part, which is that of the whole machine: others start threads, too."""
     field_of = system.field_of
 

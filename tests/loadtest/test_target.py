@@ -36,32 +36,32 @@ def client() -> Iterator[Client]:
     ],
     ids=lambda value: value if isinstance(value, str) else "body",
 )
-def test_what_is_answered(path: str, body: bytes, client: Client) -> None:
-    answer = client.get(path, headers={"Accept-Encoding": "identity"})
-    assert answer.status == 200
-    assert answer.content == body
-    assert answer.headers["Content-Length"] == str(len(body))
+def test_responses(path: str, body: bytes, client: Client) -> None:
+    response = client.get(path, headers={"Accept-Encoding": "identity"})
+    assert response.status == 200
+    assert response.content == body
+    assert response.headers["Content-Length"] == str(len(body))
 
 
-def test_sizes_are_as_told() -> None:
+def test_sizes_are_as_documented() -> None:
     assert len(target.HELLO) == 13
     assert len(target.TEXT) == 64 * 1024
     assert len(target.MIB) == 1024 * 1024
 
 
 def test_a_page_is_a_table(client: Client) -> None:
-    answer = client.get("/page")
-    assert answer.status == 200
-    assert answer.headers["Content-Type"].startswith("text/html")
-    assert answer.text.count("<tr>") == answer.text.count("</tr>") == target.ROWS
-    assert answer.text.startswith("<!doctype html>")
+    response = client.get("/page")
+    assert response.status == 200
+    assert response.headers["Content-Type"].startswith("text/html")
+    assert response.text.count("<tr>") == response.text.count("</tr>") == target.ROWS
+    assert response.text.startswith("<!doctype html>")
 
 
-def test_the_text_is_gzipped_for_who_accepts_it(client: Client) -> None:
-    coded = client.get("/text", headers={"Accept-Encoding": "gzip, deflate"})
-    assert coded.headers["Content-Encoding"] == "gzip"
-    assert "accept-encoding" in coded.headers["Vary"].lower()
-    assert gzip.decompress(coded.content) == target.TEXT
+def test_the_text_is_gzipped_for_clients_that_accept_it(client: Client) -> None:
+    encoded = client.get("/text", headers={"Accept-Encoding": "gzip, deflate"})
+    assert encoded.headers["Content-Encoding"] == "gzip"
+    assert "accept-encoding" in encoded.headers["Vary"].lower()
+    assert gzip.decompress(encoded.content) == target.TEXT
     # About as compressible as a log: neither noise nor one sentence again and again.
     assert 1 / 20 < len(gzip.compress(target.TEXT)) / len(target.TEXT) < 1 / 2
     plain = client.get("/text", headers={"Accept-Encoding": "identity"})
@@ -70,7 +70,7 @@ def test_the_text_is_gzipped_for_who_accepts_it(client: Client) -> None:
 
 @pytest.mark.parametrize("path", ["/block", "/burn"])
 @pytest.mark.parametrize("value", WRONG)
-def test_what_is_no_number_of_milliseconds(path: str, value: str, client: Client) -> None:
+def test_malformed_milliseconds(path: str, value: str, client: Client) -> None:
     began = time.monotonic()
     assert client.get(path, params={"ms": value}).status == 400
     assert time.monotonic() - began < 8.0, "it slept"
@@ -119,9 +119,9 @@ def test_an_upload_is_counted(client: Client) -> None:
 
 
 def test_events_come_each_second(client: Client) -> None:
-    with client.stream("GET", "/events") as answer:
-        assert answer.headers["Content-Type"].startswith("text/event-stream")
-        lines = (line for line in answer.iter_lines() if line.startswith("data:"))
+    with client.stream("GET", "/events") as response:
+        assert response.headers["Content-Type"].startswith("text/event-stream")
+        lines = (line for line in response.iter_lines() if line.startswith("data:"))
         began = client.now
         numbers = [int(next(lines).split()[1]) for _ in range(4)]
         assert numbers == [0, 1, 2, 3]

@@ -3,7 +3,7 @@
 h2load measures most: it keeps its connections through a warm-up that does not count, prints a line
 when that is over, and logs every request. wrk is used for connections of one request each, which
 h2load does not make. Both are C, so one core of theirs can keep one of ours busy. Where one is not
-installed our own client takes its place, and is mostly the slower end. None of them knows intended
+installed our own client takes its place, and is mostly the slower end. All of them measure service
 times: their latencies are those of closed loops, in which a client that waits sends nothing (wrk
 adds an estimate of the requests that it left out).
 
@@ -33,7 +33,7 @@ WARM_UP_SECONDS: Final = 1.0
 # no time to accept the rest; then h2load never ends. From so many connections on our own client is
 # used, which is not the slower end there.
 MANY_CONNECTIONS: Final = 2000
-UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0}  # of times that h2load prints, in seconds
+UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0}  # units that h2load prints, in seconds
 ROUNDED: Final = 0.005  # requests per second: rounding error of h2load's two decimals
 BROWSER: Final = (
     "cache-control: max-age=0",

@@ -37,8 +37,8 @@ from loadtest.system import MeasurementError
 WARM_UP_REQUESTS: Final = 50
 SMALL_REQUESTS: Final = 200  # after those: what one costs
 IDLE_SECONDS: Final = 0.2  # for which the machine is checked before a sample
-BUSY_BEFORE: Final = 0.1  # of all cores: above it, another process is at work
-STOLEN: Final = 0.02  # of all cores, by the host
+BUSY_BEFORE: Final = 0.1  # share of all cores above which another process is at work
+STOLEN: Final = 0.02  # share of all cores that the host took
 CAPACITY_SECONDS: Final = 2.0
 CAPACITY_TRIES: Final = 3
 # Exceptions that a broken generator or server may cause: the sample fails and the run goes on.
@@ -51,7 +51,7 @@ class Options:
     """How much is measured."""
 
     rounds: int
-    seconds: float  # of a window
+    seconds: float  # length of a window
 
 
 class Harness:

@@ -1,12 +1,12 @@
-"""What a server's memory consists of, for the question of what a connection costs.
+"""The parts of a server's memory, to find what a connection costs.
 
-A thread costs more than its stack. So four parts are told apart: what the process has written
+A thread costs more than its stack. So there are four parts: the memory that the process has written
 beside its stacks; the stacks, those in the kernel included (16 KiB for each thread); the page
 tables that map them; and the kernel's sockets with their buffers, which are the same for every
 design and belong to both ends, since the clients are on this machine.
 
 The last part and the kernel's stacks are known for the whole machine only, so they are a difference
-between two moments, and wrong by what else happens in between.
+between two moments, with an error of what other processes do in between.
 """
 
 import re
@@ -32,7 +32,10 @@ class Memory(NamedTuple):
 
 
 def memory_of(pids: Sequence[int]) -> Memory:
-    """Of these processes, and of the kernel for all."""
+    """The memory of these processes, with the kernel's stacks and sockets of the machine.
+
+    Raises MeasurementError where a process has ended.
+    """
     stacks = written = tables = 0.0
     for pid in pids:
         for dirty, is_stack in _mappings(pid):
@@ -45,7 +48,7 @@ def memory_of(pids: Sequence[int]) -> Memory:
 
 
 def above(base: Memory, now: Memory) -> dict[str, float]:
-    """What has been added, by the names of raw.VALUES; never less than nothing."""
+    """The growth of each part, by the names of samples.VALUES; 0 where it has shrunk."""
     return {
         name: max(0.0, after - before)
         for name, before, after in zip(Memory._fields, base, now, strict=True)
@@ -53,10 +56,10 @@ def above(base: Memory, now: Memory) -> dict[str, float]:
 
 
 def _mappings(pid: int) -> Iterator[tuple[float, bool]]:
-    """Of each mapping: what only this process has written, and whether it is a stack.
+    """For each mapping: the bytes that only this process has written, and whether it is a stack.
 
-    The first thread's has a name. One of another thread follows its guard, pages that nobody may
-    touch, of GUARD_BYTES at most (pthread_attr_setguardsize(3)); see proc(5), smaps.
+    The first thread's stack has a name. The stack of another thread follows its guard, inaccessible
+    pages of GUARD_BYTES at most (pthread_attr_setguardsize(3)); see proc(5), smaps.
     """
     end_of_guard, is_stack = "", False
     try:

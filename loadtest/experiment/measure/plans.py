@@ -1,8 +1,8 @@
-"""Which workloads, at which sizes, for which arms: the three plans.
+"""The three plans: which workloads, at which sizes, for which arms.
 
-A cell is planned with the arms that can do it, and costs what its workload says it does, so the
-length of a plan is known before it begins. The order is that of the report: what the reactor loses
-comes first.
+A cell has the arms that can do its workload. The duration of a sample is known from its workload,
+so the duration of a plan is known before it begins. The order is that of the report: cells in which
+the reactor loses come first.
 """
 
 from collections.abc import Container, Sequence
@@ -16,7 +16,7 @@ from loadtest.experiment.measure.workloads import WORKLOADS, Workload
 BOTH: Final = (OURS, THREADS)
 ALL: Final = (OURS, THREADS, POOL)
 PEERED: Final = (*ALL, *PEERS)
-OVERHEAD_SECONDS: Final = 2.2  # of a sample: start, warm up, bystander, stop
+OVERHEAD_SECONDS: Final = 2.2  # for start, warm-up, bystander and stop of a sample
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Planned:
     workload: Workload
 
     def among(self, arms: Container[str]) -> "Planned":
-        """The same for those of its arms that are among these."""
+        """The same cell with those of its arms that are in `arms`."""
         having = [arm for arm in self.cell.arms if arm in arms]
         return replace(self, cell=replace(self.cell, arms=having))
 
     def expected(self, seconds: float) -> float:
-        """How long a sample takes."""
+        """Seconds of a sample with a window of `seconds`."""
         return OVERHEAD_SECONDS + self.workload.expected(seconds, self.cell.x)
 
 
@@ -84,9 +84,9 @@ _BY_NAME: Final = {planned.cell.name: planned for planned in FULL}
 
 
 def narrowed(plan: Sequence[Planned], names: Sequence[str], arms: Sequence[str]) -> list[Planned]:
-    """Of the plan, these cells and these arms; all of them where none is named.
+    """The plan with the named cells and arms alone; all of them where none is named.
 
-    A cell that is named and not of this plan is taken from the full one. One for none of the arms
+    A named cell that is not in the plan is taken from the full one. A cell without any of the arms
     is left out.
     """
     chosen = [_BY_NAME[name] for name in names] if names else list(plan)
@@ -120,9 +120,9 @@ PLANS: Final = {"quick": QUICK, "bench": BENCH, "full": FULL}
 
 
 def available(plan: Sequence[Planned]) -> tuple[list[Planned], dict[str, str]]:
-    """The plan without the arms that are not installed, and what these lack.
+    """The plan without the arms that are not installed, and what is missing for these.
 
-    A cell for none of the others is left out.
+    A cell without any other arm is left out.
     """
     lacking = {name: what for name, arm in ARMS.items() if (what := arm.missing())}
     left = narrowed(plan, (), [arm for arm in ARMS if arm not in lacking])
@@ -131,5 +131,5 @@ def available(plan: Sequence[Planned]) -> tuple[list[Planned], dict[str, str]]:
 
 
 def expected_seconds(plan: Sequence[Planned], rounds: int, seconds: float) -> float:
-    """Of a run."""
+    """The duration of a run."""
     return rounds * sum(planned.expected(seconds) * len(planned.cell.arms) for planned in plan)

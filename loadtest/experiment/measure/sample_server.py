@@ -92,11 +92,11 @@ class SampleServer:
         self.pid = pid
         self.port = port
         self.workdir = workdir
-        self.seconds = seconds  # of a window
+        self.seconds = seconds  # length of a window
         self.capacity = capacity  # largest rate of the reactor for /page, in requests per second
         self.small_cost = small_cost  # seconds of CPU time for a response to the bystander
         self.family = system.descendants(pid)  # a peer may have several processes
-        self.core = system.cores()[1]  # of the clients
+        self.core = system.cores()[1]  # the core of the clients
         self.outside = 0  # responses to the bystander within the window; their CPU time is deducted
         self._bystander: Companion | None = None
         self._bystander_result: dict[str, Any] | None = None

@@ -1,13 +1,13 @@
-"""What is kept of a measurement: a line of JSON each, written when it ends.
+"""The raw data of a run: one line of JSON for each measurement, written when it ends.
 
-A file begins with a Run: the machine, and which cells are planned. A Sample follows for each arm of
-a cell in each round, in the order in which they were measured, and nothing of it is a summary:
-counts stay counts and latencies histograms, so every figure of a report can be made again, merged
-over rounds, long after. The last line says that the run ended; where it is missing, it did not.
+A file begins with a Run: the machine, and the planned cells. A Sample follows for each arm of a
+cell in each round, in the order in which they were measured. Samples have no summaries: counts stay
+counts and latencies histograms, so every figure of a report can be computed again later, merged
+over rounds. The last line marks the end of the run; it is missing where the run was interrupted.
 
-The words: a *workload* is what is done, with one quantity that varies, `x` (connections, the share
-of capacity that is offered, milliseconds of a burning handler). A *cell* is a workload at one x.
-An *arm* is a server with its options. A cell without a number says why, in `failure`.
+The terms: a *workload* is a kind of load with one quantity that varies, `x` (connections, the share
+of capacity that is offered, milliseconds of a computing handler). A *cell* is a workload at one x.
+An *arm* is a server with its options. A sample without numbers has a reason, in `failure`.
 """
 
 import json
@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from loadtest.clients.histogram import Histogram
 
-FILE: Final = "raw.jsonl"  # in the report's folder
-GENERATOR_BOUND: Final = 0.8  # of a core: a generator above it measures itself
+FILE: Final = "raw.jsonl"  # in the report's directory
+GENERATOR_BOUND: Final = 0.8  # share of a core above which a generator measures itself
 
 # The arms that a report compares.
 OURS: Final = "reactor"
@@ -27,46 +27,46 @@ THREADS: Final = "threads"
 POOL_THREADS: Final = 32
 POOL: Final = f"pool-{POOL_THREADS}"
 
-# The names of a sample's values, and what they mean. All are optional.
+# The names of a sample's values, and their meanings. All are optional.
 VALUES: Final = {
-    "requests": "answers that were right, within the window",
-    "errors": "answers that were wrong, cut or late, and connections that broke",
+    "requests": "correct responses within the window",
+    "errors": "responses that were wrong, cut or late, and connections that broke",
     "refused": "connections or requests that were turned away (a refusal, a reset, 503)",
-    "rate": "right answers per second",
+    "rate": "correct responses per second",
     "offered": "requests per second that were due",
-    "cpu_us": "µs of the server's CPU time per right answer, all its threads and children",
-    "server_share": "of one core that the server used, 0 to 1 (more with more cores)",
-    "generator_share": "of one core that the load generator used, 0 to 1",
+    "cpu_us": "µs of the server's CPU time per correct response, all its threads and children",
+    "server_share": "share of one core that the server used, 0 to 1 (more with more cores)",
+    "generator_share": "share of one core that the load generator used, 0 to 1",
     "bytes_rate": "bytes of bodies per second",
-    "connections": "that were open, or asked for",
-    "served": "0 to 1: connections that got at least one answer",
-    "jain": "Jain's index of the answers of each connection, 0 to 1",
+    "connections": "open or requested connections",
+    "served": "share of connections that got at least one response, 0 to 1",
+    "jain": "Jain's index of the responses of each connection, 0 to 1",
     "process_bytes": "written memory of the process without its stacks, above its base",
     "stacks_bytes": "memory of thread stacks, above the base",
     "tables_bytes": "page tables, above the base",
     "sockets_bytes": "the kernel's socket buffers and objects, both ends, above the base",
-    "done_seconds": "until the last of a burst was answered",
+    "done_seconds": "seconds until the last request of a burst had its response",
     "late": "seconds that the generator itself was late, p99",
-    "bystander_errors": "answers to the bystander that were wrong, cut or did not come",
-    "recovery_seconds": "after an overload until p99 was as before; the window's length if never",
+    "bystander_errors": "responses to the bystander that were wrong, cut or missing",
+    "recovery_seconds": "seconds after an overload until p99 was normal; the whole time if never",
 }
 
 # The names of its latencies.
-SERVICE: Final = "service"  # from the sending of a request to the end of its answer
-INTENDED: Final = "intended"  # from the moment when it was due to the end of its answer
-BYSTANDER: Final = "bystander"  # of one client that asks for /hello each 10 ms; intended
+SERVICE: Final = "service"  # from the sending of a request to the end of its response
+INTENDED: Final = "intended"  # from the moment when it was due to the end of its response
+BYSTANDER: Final = "bystander"  # intended times of a client that asks for /hello every 10 ms
 
 
 @dataclass
 class Cell:
-    """As planned: in the order of the report."""
+    """A cell of a plan; cells are in the order of the report."""
 
     name: str  # unique, as in keepalive-64
     workload: str  # as in keepalive
     x: float
     title: str  # for the reader, as in "64 keep-alive connections"
     arms: list[str]  # names, ours first
-    unit: str = ""  # of x
+    unit: str = ""  # the unit of x
 
 
 @dataclass
@@ -77,8 +77,8 @@ class Run:
     started: float  # by the Unix clock
     rounds: int
     commit: str  # "" where it is not known
-    machine: dict[str, Any]  # see machine.described
-    versions: dict[str, str]  # of the generators and the peers
+    machine: dict[str, Any]  # see system_idle.machine_facts
+    versions: dict[str, str]  # versions of the generators and the peers
     cells: list[Cell]
 
 
@@ -92,22 +92,22 @@ class Sample:
     arm: str
     round: int
     at: float  # when it began, by the Unix clock
-    seconds: float  # of the window that was measured
-    server: list[str]  # its command
-    generator: list[str]  # its command; [] where it is a part of the harness
+    seconds: float  # length of the window
+    server: list[str]  # its command line
+    generator: list[str]  # its command line; [] where it is a part of the harness
     values: dict[str, float] = field(default_factory=dict)  # see VALUES
     latencies: dict[str, Histogram] = field(default_factory=dict)
-    load: float = 0.0  # the load average of a minute, before
-    steal: float = 0.0  # of the machine's time, 0 to 1, taken by its host, meanwhile
-    noisy: bool = False  # the machine was not ours alone
+    load: float = 0.0  # the load average over a minute, before the sample
+    steal: float = 0.0  # share of the machine's time, 0 to 1, that its host took
+    noisy: bool = False  # whether another process or the host was busy
     failure: str = ""
 
     @property
     def generator_bound(self) -> bool:
-        """Its rates and latencies are the generator's own, and no number of the server's.
+        """Whether its rates and latencies are the generator's own, and not the server's.
 
-        In a burst it is busy for as long as its connections take, and how long that is in all is
-        what is asked; there the slower server leaves it more to wait for.
+        In a burst the generator is busy while it connects, and the duration of all of it is the
+        result; a slower server makes it wait more. So a burst is never generator-bound.
         """
         if self.workload == "burst":
             return False
@@ -116,22 +116,23 @@ class Sample:
 
 @dataclass
 class Recorded:
-    """What a file has."""
+    """The content of a file."""
 
     run: Run
     samples: list[Sample]
-    ended: bool  # whole; otherwise it was interrupted, or goes on
+    ended: bool  # False where the run was interrupted, or still goes on
 
 
 class Recorder:
-    """Appends to a new file; what is written is there, whatever happens next."""
+    """Appends to a new file, and flushes each line, so that an interruption loses none."""
 
     def __init__(self, path: Path, run: Run) -> None:
-        """Raises OSError."""
+        """Write the first line. Raises OSError."""
         self._file = path.open("w", encoding="utf-8")
         self._write("run", asdict(run))
 
     def add(self, sample: Sample) -> None:
+        """Write a sample. Raises OSError."""
         content = asdict(sample)
         content["latencies"] = {
             name: latencies.to_json() for name, latencies in sample.latencies.items()
@@ -139,9 +140,11 @@ class Recorder:
         self._write("sample", content)
 
     def end(self) -> None:
+        """Write the line that marks a complete run."""
         self._write("end", {})
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
     def _write(self, kind: str, content: dict[str, Any]) -> None:
@@ -150,10 +153,13 @@ class Recorder:
 
 
 def read(path: Path) -> Recorded:
-    """Raises OSError, and ValueError for what is no such file. A last line that is cut is left."""
+    """The content of a file, without a last line that is cut.
+
+    Raises OSError, and ValueError for a file that is malformed.
+    """
     lines = list(_lines(path))
     if not lines or lines[0].pop("kind", "") != "run":
-        raise ValueError(f"{path} does not begin with a run")
+        raise ValueError(f"{path} has no run in its first line")
     cells = [Cell(**cell) for cell in lines[0].pop("cells")]
     run = Run(**lines[0], cells=cells)
     samples = [_sample(line) for line in lines if line.get("kind") == "sample"]
@@ -161,12 +167,12 @@ def read(path: Path) -> Recorded:
 
 
 def samples_of(samples: Iterable[Sample], cell: str, arm: str) -> Sequence[Sample]:
-    """Of all rounds, those that came to a number."""
+    """The samples of a cell and an arm that have numbers, of all rounds."""
     return [one for one in samples if one.cell == cell and one.arm == arm and not one.failure]
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    # Not splitlines: JSON lets a string have U+2028 and others that it takes for ends of lines.
+    # splitlines would also split at U+2028 and others, which JSON allows within strings.
     texts = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     for number, text in enumerate(texts, 1):
         try:

@@ -41,9 +41,9 @@ ARRIVAL_TIMEOUT: Final = PATIENCE + 2.0  # for slow clients, which may never be 
 GRACE_SECONDS: Final = 20.0
 FAIRNESS_SECONDS: Final = 2.0  # beyond a window, so that each connection has several requests
 LOCUST_SECONDS: Final = 30.0  # for locust to start and to end
-RECOVERY_SECONDS: Final = 6  # of watching, after an overload
+RECOVERY_SECONDS: Final = 6  # for which p99 is measured after an overload
 OVERLOAD_SECONDS: Final = 3
-CALM_SHARE: Final = 0.3  # of capacity, before and after an overload
+CALM_SHARE: Final = 0.3  # share of capacity before and after an overload
 
 
 def capacity_of(server: SampleServer) -> float:
@@ -287,7 +287,7 @@ class Workload:
 
     measure: Callable[[SampleServer, float], Outcome]
     describe: str  # for the reader, with {x} for the quantity
-    unit: str  # of x
+    unit: str  # the unit of x
     extra: float = 1.0  # seconds of a sample beside its window
     extra_each: float = 0.0  # more seconds for each x
     needs_capacity: bool = False

@@ -1,8 +1,8 @@
-"""The difference to the run before: CPU per request and p99 of every cell that both runs have.
+"""The differences from the previous run: CPU per request and p99 of every cell that both have.
 
-A change is one where the rounds of the two runs do not overlap; that takes rounds, so with fewer
-than three in either run nothing is called a change. What was before is read from the report.json of
-that run, which may be of an older make: what it does not have is not compared.
+A difference is a change where the rounds of the two runs do not overlap. That needs rounds: with
+fewer than three in either run there are no changes. The previous figures are read from the
+report.json of that run, which may have an older format: figures that it lacks are not compared.
 """
 
 import json
@@ -13,45 +13,51 @@ from typing import Any, Final
 from loadtest.experiment.report.summary import Outcome, Spread, Summary
 
 FILE: Final = "previous.json"
-ENOUGH: Final = 3  # rounds, to tell a change from chance
+ENOUGH: Final = 3  # rounds that distinguish a change from chance
 
 
 @dataclass(frozen=True)
 class Change:
+    """A figure of an arm in both runs."""
+
     cell: str
     arm: str
     figure: str  # CPU, p99
     before: float  # µs; seconds
     now: float
-    beyond: bool  # the spread of rounds
+    beyond: bool  # whether the rounds of the two runs do not overlap
 
     @property
     def ratio(self) -> float:
+        """The relative difference: 0.1 is 10 % more."""
         return self.now / self.before - 1.0
 
 
 @dataclass(frozen=True)
 class Changes:
+    """All differences."""
+
     found: list[Change]
-    note: str  # why there are none, or what they are a difference to
+    note: str  # names the previous run, or the reason why there are no differences
 
 
-def changes(summary: Summary, folder: Path) -> Changes:
-    """Never raises: a report does not depend on the one before."""
-    path = folder / FILE
+def changes(summary: Summary, directory: Path) -> Changes:
+    """The differences from the run whose report.json is FILE in `directory`; never raises."""
+    path = directory / FILE
     if not path.exists():
-        return Changes([], "There is no run before this one.")
+        return Changes([], "There is no previous run.")
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
         if before["started"] == summary.run.started:
-            return Changes([], "The report before was made from this very run.")
+            return Changes([], "The previous report was made from this same run.")
         found = [
             one for pair in summary.outcomes for one in _of(pair[0].cell.name, pair[1], before)
         ]
-        note = f"To the run of plan {before['plan']}, commit {before['commit'] or 'unknown'}."
+        commit = before["commit"] or "unknown"
+        note = f"Compared with the run of plan {before['plan']}, commit {commit}."
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return Changes([], f"{FILE} is no report that this one can be compared with.")
-    return Changes(found, note if found else f"{note} The two have no cell in common.")
+        return Changes([], f"{FILE} is not a report that this one can be compared with.")
+    return Changes(found, note if found else f"{note} The two runs have no cell in common.")
 
 
 def _of(cell: str, outcome: Outcome, before: dict[str, Any]) -> list[Change]:

@@ -1,7 +1,7 @@
-"""The six pictures of the report, each with a caption that says what is to be seen in it.
+"""The six plots of the report, each with a caption that states its result.
 
-Each function answers a Plot, which is empty where there was nothing to draw. Points of an arm whose
-generator was the limit are left out of rates and latencies, as everywhere.
+Each function returns a Plot, which is empty where there is nothing to draw. Points of an arm whose
+generator was the limit are left out of rates and latencies, as everywhere in the report.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,8 +28,8 @@ from loadtest.experiment.report.summary import MEMORY, Measured, Summary, known
 from loadtest.experiment.report.svg import Plot, colour_of, drawn_arms, finished, paper
 
 MIB: Final = 1024 * 1024
-ALL_BUT: Final = 0.99  # of connections: with less, some are starved
-TIGHT: Final = 80.0  # % of capacity: where queues have begun, and have not run over
+ALL_BUT: Final = 0.99  # share of connections served; with less, some are starved
+TIGHT: Final = 80.0  # % of capacity at which there are queues that do not grow without end
 NINES: Final = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)
 PARTS: Final = {
     "process_bytes": ("process", "#0072b2"),
@@ -40,6 +40,7 @@ PARTS: Final = {
 
 
 def charts(summary: Summary) -> list[Plot]:
+    """All plots, in the order of the page."""
     return [
         cpu(summary),
         p99(summary),
@@ -51,13 +52,21 @@ def charts(summary: Summary) -> list[Plot]:
 
 
 def cpu(summary: Summary) -> Plot:
+    """CPU per request against the number of keep-alive connections."""
     title = "CPU per request against connections"
     return _against_connections(
-        summary, "cpu", title, "µs of CPU", lambda one: one.median("cpu_us"), "cheaper", "dearer"
+        summary,
+        "cpu",
+        title,
+        "µs of CPU",
+        lambda one: one.median("cpu_us"),
+        "cheaper",
+        "more expensive",
     )
 
 
 def p99(summary: Summary) -> Plot:
+    """p99 against the number of keep-alive connections."""
     title = "p99 against connections"
     return _against_connections(
         summary, "p99", title, "p99, ms", lambda one: _ms(one.tail()), "faster", "slower"
@@ -79,8 +88,8 @@ def _against_connections(
     words = crossing_words(ours, theirs, better, worse)
     caveats = _caveats(cells, summary.of("fairness") or cells) if name == "p99" else ""
     caption = (
-        f"Keep-alive connections that all ask as fast as they are answered; {unit}, both axes "
-        f"logarithmic. Beside a thread each the reactor is {words}.{caveats}"
+        f"Keep-alive connections that each send the next request after a response; {unit}, both "
+        f"axes logarithmic. Compared with the threaded server the reactor is {words}.{caveats}"
     )
     with paper() as figure:
         axes = figure.subplots()
@@ -92,19 +101,19 @@ def _against_connections(
 
 
 def _caveats(cells: Sequence[Measured], counted: Sequence[Measured]) -> str:
-    """What a line of latencies does not show by itself."""
+    """Sentences about points that are missing, and about starved connections."""
     text = ""
     if any(outcome.generator_bound for one in cells for outcome in one.outcomes.values()):
         text = " Points where the generator was the limit are left out."
     shares = {arm: outcome.median("served") for arm, outcome in counted[-1].outcomes.items()}
-    told = [
-        f"{name_of(arm)} answered only {percent(share)} of its connections"
+    starved = [
+        f"{percent(share)} on {name_of(arm)}"
         for arm, share in shares.items()
         if share is not None and share < ALL_BUT
     ]
-    if told:
-        text += " A line can be fine because most are never served: at "
-        text += f"{number(counted[-1].cell.x)} {listed(told)}."
+    if starved:
+        text += " A line can be low because most connections are never served: at "
+        text += f"{number(counted[-1].cell.x)} connections the served share was {listed(starved)}."
     return text
 
 
@@ -138,7 +147,7 @@ def _draw(axes: Axes, figure: Figure, lines: Mapping[str, Points]) -> None:
 
 
 def _tick(axes: Axes, heights: Sequence[float]) -> None:
-    """More ticks than those of the decades, where there are few of these."""
+    """Add ticks between the decades, where there are few decades."""
     ratio = max(heights) / min(heights)
     if ratio < 100:
         steps = (1, 2, 3, 4, 5, 6, 8) if ratio < 10 else (1, 2, 5)
@@ -149,7 +158,7 @@ def _tick(axes: Axes, heights: Sequence[float]) -> None:
 def _ring(axes: Axes, x: float, y: float) -> None:
     axes.plot([x], [y], marker="o", markersize=11, markerfacecolor="none", markeredgecolor=svg.INK)
     axes.annotate(
-        f"they cross near {rounded(x)}",
+        f"crossing near {rounded(x)}",
         (x, y),
         (10, 8),
         textcoords="offset points",
@@ -159,6 +168,7 @@ def _ring(axes: Axes, x: float, y: float) -> None:
 
 
 def memory(summary: Summary) -> Plot:
+    """Memory against the number of idle connections, in its parts."""
     title = "Memory against idle connections"
     cells = summary.of("idle")
     arms = [
@@ -170,7 +180,7 @@ def memory(summary: Summary) -> Plot:
         return Plot("memory", title)
     measured = {arm: [one for one in cells if one.arm(arm).memory() is not None] for arm in arms}
     farthest = max(of_arm[-1].cell.x for of_arm in measured.values())
-    drawn = [arm for arm in arms if measured[arm][-1].cell.x == farthest]  # others are only told
+    drawn = [arm for arm in arms if measured[arm][-1].cell.x == farthest]  # the caption has all
     with paper(height=3.4) as figure:
         panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
         for axes, arm in zip(panels, drawn, strict=True):
@@ -180,7 +190,7 @@ def memory(summary: Summary) -> Plot:
         panels[0].set_ylabel("MiB")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-        caption = "Memory above that of the server at rest, one part on the other: " + "; ".join(
+        caption = "Memory above that of the idle server, its parts stacked: " + "; ".join(
             f"{name_of(arm)} {size(total)} at {number(most)} connections"
             for arm, (total, most) in zip(arms, totals, strict=True)
         )
@@ -194,10 +204,10 @@ def _total(arm: str, one: Measured) -> tuple[float, float]:
 
 
 def _stack(axes: Axes, arm: str, cells: Sequence[Measured]) -> None:
-    """Draws one panel."""
+    """Draw the panel of one arm."""
     across = [0.0, *(one.cell.x for one in cells if one.cell.x > 0)]
     measured = [one.arm(arm) for one in cells if one.cell.x > 0]
-    # It grows from nothing, and memory that was given back is none.
+    # The parts grow from 0; where memory was returned to the system, the part is 0.
     parts = [[0.0, *(max(0.0, one.median(name) or 0.0) for one in measured)] for name in PARTS]
     colours = [colour for _, colour in PARTS.values()]
     labels = [label for label, _ in PARTS.values()]
@@ -211,7 +221,8 @@ def _stack(axes: Axes, arm: str, cells: Sequence[Measured]) -> None:
 
 
 def latency(summary: Summary) -> Plot:
-    title = "Latency distribution at a steady offer"
+    """The distribution of latencies in the open loop nearest to TIGHT."""
+    title = "Latency distribution at a constant rate"
     cell = _tight(summary)
     if cell is None:
         return Plot("latency", title)
@@ -233,7 +244,7 @@ def _nines(share: float) -> float:
 
 
 def _tight(summary: Summary) -> Measured | None:
-    """The open-loop cell nearest to TIGHT of which the reactor has a distribution."""
+    """The open-loop cell nearest to TIGHT for which the reactor has a distribution."""
     cells = [one for one in summary.of("open") if one.arm(OURS).percentile(INTENDED, 0.9)]
     return min(cells, key=lambda one: abs(one.cell.x - TIGHT), default=None)
 
@@ -256,7 +267,7 @@ def _distributions(axes: Axes, cell: Measured) -> list[tuple[float, float, str, 
 
 
 def _steps() -> list[float]:
-    """Twenty to each nine, up to the last of NINES."""
+    """The drawn shares: twenty to each nine, up to the last of NINES."""
     return [1.0 - 10 ** (-step / 20) for step in range(1, 81)]
 
 
@@ -269,14 +280,15 @@ def _distribution_words(cell: Measured) -> str:
                 f"{name_of(arm)} has a p99 of {duration(both[0])} from when requests were due, "
                 f"and of {duration(both[1])} from when they were sent"
             )
-    told = "; ".join(parts) or "p99 is not known of both"
+    text = "; ".join(parts) or "p99 is not known for both"
     return (
-        f"At {number(cell.cell.x)} % of the reactor's capacity {told}. The gap between solid and "
-        "dotted is the waiting that a generator which waits for its answers does not see."
+        f"At {number(cell.cell.x)} % of the reactor's capacity {text}. The gap between solid and "
+        "dotted lines is the waiting that a closed loop does not measure."
     )
 
 
 def throughput(summary: Summary) -> Plot:
+    """Correct responses against offered requests, in open loops."""
     title = "Throughput against offered load"
     cells = summary.of("open")
     lines = {
@@ -293,15 +305,15 @@ def throughput(summary: Summary) -> Plot:
         return Plot("throughput", title)
     most = {name_of(arm): max(rate for _, rate in line) for arm, line in lines.items()}
     caption = (
-        "Right answers against requests that were due, per second; on the dashed line everything "
-        "is answered. The most that was: "
+        "Correct responses against requests that were due, per second; on the dashed line every "
+        "request has its response. The largest rates: "
     ) + "; ".join(f"{arm} {number(rate)}" for arm, rate in most.items())
     with paper() as figure:
         axes = figure.subplots()
         end = max(offered for line in lines.values() for offered, _ in line)
         axes.plot([0, end], [0, end], "--", color=svg.FAINT, linewidth=1)
         axes.set_xlabel("requests per second that were due")
-        axes.set_title("right answers per second", loc="left", fontsize=9.5)
+        axes.set_title("correct responses per second", loc="left", fontsize=9.5)
         for axis in (axes.xaxis, axes.yaxis):
             svg.plain_ticks(axis)
         axes.set_xlim(left=0)

@@ -1,8 +1,8 @@
 """The columns of a table of outcomes: CPU per request first, requests per second second.
 
-A column reads an outcome to a text, "" where it has nothing to say; a table keeps the columns that
-say something in one row at least. Where the generator was the limit, rates and latencies say so in
-place of a number, and CPU per request keeps its number beside a mark.
+A column turns an outcome into a text, "" where it has no figure; a table has the columns with a
+figure in at least one row. Where the generator was the limit, rates and latencies are replaced by a
+note, and CPU per request has a mark.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,24 +25,27 @@ from loadtest.experiment.report.summary import MEMORY, OWN_MEMORY, Outcome
 DAGGER: Final = "†"
 DAGGER_SAYS: Final = (
     "† The generator was at its limit, so rates and latencies would be its own. CPU per request is "
-    "the server's own time and is kept; but a server that waits for its generator works in smaller "
-    "batches, which makes a request dearer, not cheaper."
+    "the server's own time and is shown; a server that waits for its generator works in smaller "
+    "batches, which makes a request more expensive, not cheaper."
 )
 FEW: Final = "too few"
 
 
 @dataclass(frozen=True)
 class Column:
+    """A column: its head, and the text for an outcome."""
+
     head: str
     read: Callable[[Outcome], str]
 
 
 def fitting(columns: Sequence[Column], outcomes: Sequence[Outcome]) -> list[Column]:
+    """The columns that have a figure for one of the outcomes."""
     return [one for one in columns if any(one.read(outcome) for outcome in outcomes)]
 
 
 def value(name: str, head: str, form: Form = number) -> Column:
-    """The median, and the least and the most."""
+    """A column of medians over rounds, with the least and the largest beneath."""
 
     def read(outcome: Outcome) -> str:
         whole = outcome.recorded(name)
@@ -57,7 +60,7 @@ def value(name: str, head: str, form: Form = number) -> Column:
 
 
 def total(name: str, head: str) -> Column:
-    """Of all rounds, and their share of what was asked for."""
+    """A column of sums over rounds, with their share of all requests beneath."""
 
     def read(outcome: Outcome) -> str:
         count, right = outcome.total(name), outcome.total("requests")
@@ -70,6 +73,7 @@ def total(name: str, head: str) -> Column:
 
 
 def latency(share: float, head: str) -> Column:
+    """A column of percentiles of all rounds, with the least and largest of rounds beneath."""
     return Column(head, lambda outcome: _percentile(outcome, outcome.latency, share))
 
 
@@ -101,28 +105,30 @@ def _memory_each(names: Sequence[str]) -> Callable[[Outcome], str]:
 
 
 def _rounds(outcome: Outcome) -> str:
-    """How many, and what is to be known of them."""
+    """The number of rounds, how many of them were noisy, and the failures."""
     if not outcome.tried:
         return small("not measured")
-    said = [f"{len(outcome.samples)}" + (f" of {outcome.tried}" if outcome.failures else "")]
+    counts = [f"{len(outcome.samples)}" + (f" of {outcome.tried}" if outcome.failures else "")]
     if outcome.noisy:
-        said.append(f"{outcome.noisy} noisy")
-    parts: list[str] = [", ".join(said)]
+        counts.append(f"{outcome.noisy} noisy")
+    parts: list[str] = [", ".join(counts)]
     for text in dict.fromkeys(outcome.failures):
         parts.append(tag("span", f"failed: {text}", class_="failure"))
     return joined(parts, " ")
 
 
 def bound() -> Markup:
+    """The note in place of a figure of the generator."""
     return small(BOUND)
 
 
 def small(text: str) -> Markup:
+    """Small text; empty where `text` is."""
     return tag("small", text) if text else Markup("")
 
 
 def under(text: str) -> Markup:
-    """On a line of its own, beneath a figure."""
+    """Small text on a line of its own beneath a figure; empty where `text` is."""
     return tag("small", text, class_="under") if text else Markup("")
 
 
@@ -138,7 +144,7 @@ OUTCOME: Final = (
     value("served", "served", percent),
     value("jain", "Jain", lambda index: f"{index:.3f}"),
     value("bytes_rate", "bodies/s", size),
-    value("done_seconds", "all answered, s"),
+    value("done_seconds", "all served, s"),
     value("recovery_seconds", "recovered, s"),
     value("late", "generator late, ms", milliseconds),
     Column("memory each", _memory_each(OWN_MEMORY)),

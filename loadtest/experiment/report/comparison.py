@@ -1,7 +1,7 @@
 """The reactor beside a thread for each connection: where lines cross, and where it is behind.
 
-Two figures are even when they differ by less than a twentieth. "Behind" asks for more: that the
-rounds of the two do not overlap either, where there was more than one.
+Two figures are even when they differ by less than a twentieth. The reactor is behind where it is
+worse by more than that, and the rounds of the two do not overlap.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,9 +13,9 @@ from loadtest.experiment.measure.samples import BYSTANDER, OURS, THREADS
 from loadtest.experiment.report.formatting import duration, number
 from loadtest.experiment.report.summary import Measured, Outcome, Spread, Summary
 
-EVEN: Final = 0.05  # of the larger one
-LOSSES: Final = ("block", "burn")  # what an event loop is known to be bad at
-PACED_BY_OFFER: Final = ("open", "mix")  # their rate is what was asked for
+EVEN: Final = 0.05  # share of the larger one
+LOSSES: Final = ("block", "burn")  # workloads that an event loop is known to be bad at
+PACED_BY_OFFER: Final = ("open", "mix")  # workloads whose rate is given
 
 Points: TypeAlias = Sequence[tuple[float, float]]
 Reading: TypeAlias = Callable[[Outcome], float | None]
@@ -23,7 +23,7 @@ Reading: TypeAlias = Callable[[Outcome], float | None]
 
 @dataclass(frozen=True)
 class Crossing:
-    """From `x` on, going up, the first line is below the second, or above it."""
+    """From `x` upwards the first line is below the second, or above it."""
 
     x: float
     y: float
@@ -32,14 +32,14 @@ class Crossing:
 
 @dataclass(frozen=True)
 class Behind:
-    """A figure of a cell that is worse than that of a thread each."""
+    """A figure of a cell in which the reactor is worse than the threaded server."""
 
     cell: Measured
     figure: str
     ours: str
     theirs: str
     ratio: float
-    rounds: int  # that both have: with one it may be chance
+    rounds: int  # the number that both have; with one it may be chance
 
 
 def order(first: float, second: float) -> int:
@@ -51,12 +51,13 @@ def order(first: float, second: float) -> int:
 
 
 def points(cells: Sequence[Measured], arm: str, read: Reading) -> list[tuple[float, float]]:
+    """x and figure of the cells that have the figure for this arm."""
     found = [(one.cell.x, read(one.arm(arm))) for one in cells]
     return [(x, y) for x, y in found if y is not None]
 
 
 def crossings(first: Points, second: Points) -> list[Crossing]:
-    """Where two lines cross on paper with logarithmic axes, between the x that both have."""
+    """The crossings of two lines on logarithmic axes, between the x that both have."""
     others = dict(second)
     shared = [(x, y, others[x]) for x, y in first if x > 0 and y > 0 and others.get(x, 0.0) > 0]
     gaps = [(log(x), log(y / other), log(y)) for x, y, other in shared]
@@ -72,34 +73,37 @@ def crossings(first: Points, second: Points) -> list[Crossing]:
 
 
 def rounded(x: float) -> str:
-    """To two digits: where lines cross between two points is not known better."""
+    """x with two digits, the precision to which a crossing between two points is known."""
     return f"{x:.2g}" if x < 10 else number(float(f"{x:.2g}"))
 
 
 def crossing_words(first: Points, second: Points, better: str, worse: str) -> str:
-    """What became of the two lines, as a part of a sentence about the first."""
+    """The relation of two lines, as a part of a sentence about the first.
+
+    `better` describes the first line where it is below, `worse` where it is above.
+    """
     others = dict(second)
     shared = [(x, y, others[x]) for x, y in first if x in others]
     if not shared:
-        return "not to be compared: the two were not measured at the same numbers"
+        return "not comparable: the two were not measured at the same numbers"
     found = crossings(first, second)
     if found:
         ways = [f"{better if one.below else worse} from about {rounded(one.x)} on" for one in found]
         return ", then ".join(ways)
     if any(y < other for _, y, other in shared):
-        return f"{better} at every number measured: the lines do not cross"
+        return f"{better} at every measured number: the lines do not cross"
     if any(y > other for _, y, other in shared):
-        return f"{worse} at every number measured: the lines do not cross"
-    return "the same at every number measured"
+        return f"{worse} at every measured number: the lines do not cross"
+    return "the same at every measured number"
 
 
 def behind(summary: Summary) -> list[Behind]:
-    """Every cell beside the known losses where a thread each does better, by a known margin."""
+    """The figures in which the reactor is behind, except in the known losses."""
     return [finding for one in comparable(summary) for finding in _behind(one)]
 
 
 def comparable(summary: Summary) -> list[Measured]:
-    """The cells beside the known losses that both came to numbers in."""
+    """The cells that both servers were measured in, except the known losses."""
     return [
         one
         for one in summary.cells

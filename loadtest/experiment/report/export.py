@@ -1,7 +1,7 @@
 """report.json: every figure of every cell and arm, for programs and for the next run.
 
-Times are in seconds but for `cpu_us`. What is not known is null. Figures of an arm whose generator
-was the limit are there, with `generator_bound` beside them: whoever reads numbers reads that too.
+Times are in seconds, except `cpu_us`. Unknown figures are null. Figures of an arm whose generator
+was the limit are included, with `generator_bound` set to true beside them.
 """
 
 import json
@@ -22,6 +22,7 @@ from loadtest.experiment.report.verdict import sentences
 
 
 def exported(summary: Summary) -> str:
+    """The text of the file."""
     run = summary.run
     content = {
         "plan": run.plan,

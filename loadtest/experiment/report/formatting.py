@@ -1,4 +1,4 @@
-"""Numbers as the report writes them: three digits that matter, a dash for what is not there."""
+"""Numbers as text: three significant digits, a dash for a missing value."""
 
 from collections.abc import Callable
 from math import isfinite
@@ -13,14 +13,14 @@ Form: TypeAlias = Callable[[float], str]
 
 NAMES: Final = {
     "reactor": "the reactor",
-    "threads": "a thread each",
-    "pool-32": "a pool of 32",
-    "threads-0.5ms": "threads that switch every 0.5 ms",
+    "threads": "the threaded server",
+    "pool-32": "the pool of 32 threads",
+    "threads-0.5ms": "the threaded server with a switch interval of 0.5 ms",
 }
 
 
 def name_of(arm: str) -> str:
-    """An arm within a sentence."""
+    """The name of an arm within a sentence."""
     return NAMES.get(arm, arm)
 
 
@@ -36,7 +36,7 @@ def number(value: float | None) -> str:
 
 
 def milliseconds(seconds: float | None) -> str:
-    """Without the unit, for a column that has it in its head."""
+    """Milliseconds without the unit, for a column that has it in its head."""
     return NOTHING if seconds is None else number(seconds * 1000)
 
 
@@ -64,7 +64,7 @@ def size(count: float | None) -> str:
 
 
 def spread(values: Spread | None, form: Form = number) -> str:
-    """`median (least–most)`, and the median alone where all rounds read the same."""
+    """`median (least–most)`; the median alone where all rounds have the same text."""
     if values is None:
         return NOTHING
     ends = limits(values, form)
@@ -72,7 +72,7 @@ def spread(values: Spread | None, form: Form = number) -> str:
 
 
 def limits(values: Spread | None, form: Form = number) -> str:
-    """`least–most`; nothing where they read the same."""
+    """`least–most`; empty where both have the same text."""
     if values is None or form(values.least) == form(values.most):
         return ""
     return f"{form(values.least)}–{form(values.most)}"

@@ -1,8 +1,8 @@
-"""What a client beside the load notices: a row for each cell, a column for each design.
+"""The latency of a client beside the load: a row for each cell, a column for each server.
 
-Colour is the logarithm of the bystander's p99, and the number stands in each field, since no colour
-can be read to a digit. Where the bystander was not served the field says so, and is the darkest.
-A field is empty where nothing was measured.
+The colour shows the logarithm of the bystander's p99; the number is in each field as well, since a
+colour cannot be read to a digit. Where the bystander was not served the field is the darkest and
+says "out of service". A field is empty where nothing was measured.
 """
 
 from math import log10
@@ -18,10 +18,10 @@ from loadtest.experiment.report.formatting import NOTHING, milliseconds
 from loadtest.experiment.report.summary import Measured, Outcome, Summary
 from loadtest.experiment.report.svg import Plot, drawn_arms, finished, paper
 
-TITLE: Final = "What bystanders notice"
+TITLE: Final = "Latency of bystanders"
 FASTEST: Final = 0.3  # ms: the lightest
 SLOWEST: Final = 3000.0  # ms: the darkest
-MAP: Final = "YlOrBr"  # darker all the way, so that it can be read without its hue
+MAP: Final = "YlOrBr"  # steadily darker, so that it can be read without its hue
 LIGHT, DARK = "#ffffff", "#16181b"
 LOST: Final = "#2b1410"
 ROW: Final = 0.235  # inches
@@ -30,6 +30,7 @@ TITLES: Final = 2.6  # inches
 
 
 def heatmap(summary: Summary) -> Plot:
+    """The plot; empty where no bystander was measured."""
     rows = [one for one in summary.cells if any(map(_probed, one.outcomes.values()))]
     arms = [arm for arm in drawn_arms(summary) if any(_probed(one.arm(arm)) for one in rows)]
     if not rows:
@@ -95,10 +96,10 @@ def _look(outcome: Outcome) -> tuple[str, str, str]:
 
 def _caption(rows: list[Measured], arms: list[str]) -> str:
     lost = [sum(one.arm(arm).out_of_service for one in rows) for arm in arms]
-    told = ", ".join(f"{arm} in {count}" for arm, count in zip(arms, lost, strict=True))
+    counts = ", ".join(f"{arm} in {count}" for arm, count in zip(arms, lost, strict=True))
     return (
-        "p99 in ms of somebody who asks for a small page every 10 ms beside the load, in turn "
-        "on a connection that is there and on a new one, timed from when it was due; darker is "
-        "slower, on a logarithmic scale. Out of service, that is where a quarter of these requests "
-        f"were not answered, or not within a second: {told}."
+        "p99 in ms of a client that sends a small request every 10 ms beside the load, in turn on "
+        "a keep-alive connection and on a new one, timed from when the request was due; darker is "
+        "slower, on a logarithmic scale. A server is out of service where a quarter of these "
+        f"requests got no response within a second. Cells out of service: {counts}."
     )

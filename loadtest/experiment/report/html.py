@@ -1,7 +1,7 @@
-"""HTML that cannot be forgotten to be escaped: text is text until a tag has been made of it.
+"""HTML that is always escaped: a string is text until `tag` has made HTML of it.
 
-A Markup is HTML; every other string is text, and `tag` escapes it. What a failure or a command says
-comes from processes that we do not own, so there is no other way to put a string into a page.
+A Markup is HTML; every other string is text, which `tag` escapes. The texts of failures and command
+lines come from other processes, so there is no other way to put a string into a page.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,23 +12,24 @@ ALONE: Final = frozenset({"meta", "br", "wbr"})  # elements without an end
 
 
 class Markup(str):
-    """HTML, as it is to be sent."""
+    """HTML that needs no escaping."""
 
     __slots__ = ()
 
 
 def tag(name: str, /, *content: str, **attributes: str) -> Markup:
     """An element. `class_` is class, as in `tag("p", "a < b", class_="note")`."""
-    told = "".join(
+    fields = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"'
         for key, value in attributes.items()
     )
     if name in ALONE:
-        return Markup(f"<{name}{told}>")
-    return Markup(f"<{name}{told}>{joined(content)}</{name}>")
+        return Markup(f"<{name}{fields}>")
+    return Markup(f"<{name}{fields}>{joined(content)}</{name}>")
 
 
 def joined(parts: Iterable[str], between: str = "") -> Markup:
+    """The parts as one, those that are text escaped."""
     return Markup(_html(between).join(map(_html, parts)))
 
 
@@ -37,13 +38,14 @@ def _html(text: str) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], class_: str = "") -> Markup:
-    """A table that scrolls by itself where the window is narrow; first columns are heads."""
+    """A table that scrolls in narrow windows; the fields of its first column are heads."""
     head = tag("tr", *(tag("th", one, scope="col") for one in header))
     body = [tag("tr", tag("th", row[0], scope="row"), *_fields(row[1:])) for row in rows]
     return framed(tag("thead", head), tag("tbody", *body), class_=class_)
 
 
 def framed(*content: str, class_: str = "") -> Markup:
+    """A table, of its parts, in an element that scrolls."""
     return tag("div", tag("table", *content, class_=class_), class_="scroll", tabindex="0")
 
 
@@ -52,4 +54,5 @@ def _fields(row: Sequence[str]) -> list[Markup]:
 
 
 def details(summary: str, *content: str) -> Markup:
+    """Content that is shown after a click on the summary."""
     return tag("details", tag("summary", summary), *content)

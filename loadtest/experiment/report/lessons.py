@@ -1,7 +1,7 @@
-"""How one fools oneself with load tests, each way with the number of this run that shows it.
+"""Common errors of load tests, each with the number of this run that shows it.
 
-A lesson is a title and a few sentences that hold of any run; what this run has to say about it is
-found by a function, and is "" where it has nothing.
+A lesson is a title and a few sentences that hold for any run. A function finds an example in this
+run; it returns "" where there is none.
 """
 
 from collections.abc import Callable
@@ -12,11 +12,13 @@ from loadtest.experiment.measure.samples import GENERATOR_BOUND, INTENDED, SERVI
 from loadtest.experiment.report.formatting import duration, name_of, number, percent
 from loadtest.experiment.report.summary import Measured, Outcome, Summary
 
-FIRST_OF: Final = 0.98  # a share of connections that is not all of them
+FIRST_OF: Final = 0.98  # share of served connections below which some are starved
 
 
 @dataclass(frozen=True)
 class Lesson:
+    """An error, and the function that finds an example in a run."""
+
     title: str
     text: str
     here: Callable[[Summary], str]
@@ -32,8 +34,8 @@ def _omission(summary: Summary) -> str:
         return ""
     _, one, outcome, service, due = max(found, key=lambda each: each[0])
     return (
-        f"{_place(one, outcome)}: p99 is {duration(service)} from the sending, and {duration(due)} "
-        "from when the request was due."
+        f"{_place(one, outcome)}: p99 is {duration(service)} from when a request was sent, and "
+        f"{duration(due)} from when it was due."
     )
 
 
@@ -44,8 +46,8 @@ def _bound(summary: Summary) -> str:
         return ""
     count = sum(one.generator_bound for _, one in summary.outcomes)
     return (
-        f"{count} of {len(known)} figures are generator-bound; the busiest generator took "
-        f"{percent(max(known))} of its core."
+        f"{count} of {len(known)} figures are generator-bound; the core of the busiest "
+        f"generator was busy for {percent(max(known))}."
     )
 
 
@@ -61,8 +63,8 @@ def _averages(summary: Summary) -> str:
         return ""
     off, one, outcome, mean, merged = max(found, key=lambda each: each[0])
     return (
-        f"{_place(one, outcome)}: the rounds' p99 are {duration(mean)} on average, that of all "
-        f"requests is {duration(merged)}; {percent(off)} off."
+        f"{_place(one, outcome)}: the rounds' p99 are {duration(mean)} on average, the p99 of all "
+        f"requests is {duration(merged)}: an error of {percent(off)}."
     )
 
 
@@ -71,8 +73,8 @@ def _cores(summary: Summary) -> str:
     if not isinstance(cores, int):
         return ""
     if cores < 2:
-        return "This machine has one core, so this run fools you in just this way."
-    return f"This machine has {cores} cores: the server has one and its clients another."
+        return "This machine has one core, so this run has just this error."
+    return f"This machine has {cores} cores: the server uses one and its clients another."
 
 
 def _refused(summary: Summary) -> str:
@@ -81,8 +83,8 @@ def _refused(summary: Summary) -> str:
     if not count or cell is None or one is None:
         return "Nothing was refused in this run." if any(o.measured for _, _, o in found) else ""
     tail = one.tail()
-    others = f", and p99 of the others is {duration(tail)}" if tail is not None else ""
-    return f"{_place(cell, one)}: {number(count)} were refused{others}."
+    others = f", and the p99 of the others is {duration(tail)}" if tail is not None else ""
+    return f"{_place(cell, one)}: {number(count)} requests were refused{others}."
 
 
 def _starved(summary: Summary) -> str:
@@ -97,8 +99,8 @@ def _starved(summary: Summary) -> str:
         return ""
     served, cell, one, p50 = min(found, key=lambda each: each[0])
     return (
-        f"{_place(cell, one)}: a median of {duration(p50)}, while {percent(1 - served)} of the "
-        "connections had no answer at all."
+        f"{_place(cell, one)}: a median of {duration(p50)}; connections without any "
+        f"response: {percent(1 - served)}."
     )
 
 
@@ -109,8 +111,8 @@ def _noise(summary: Summary) -> str:
     noisy = sum(one.noisy for one in samples)
     steal = max(one.steal for one in samples)
     return (
-        f"{noisy} of {len(samples)} measurements are marked noisy; the host took at most "
-        f"{percent(steal)} of the machine's time."
+        f"{noisy} of {len(samples)} measurements are marked as noisy; the largest share of "
+        f"time that the host took is {percent(steal)}."
     )
 
 
@@ -125,58 +127,60 @@ def _place(one: Measured, outcome: Outcome) -> str:
 LESSONS: Final = (
     Lesson(
         "Coordinated omission",
-        "A client that sends its next request when it has the last answer stops asking while the "
+        "A client that sends its next request after the last response sends nothing while the "
         "server stalls, so a stall of two seconds is one slow request and not the thousands that "
-        "were due meanwhile. Time runs here from when a request was due.",
+        "were due in that time. Latencies of this report count from when a request was due.",
         _omission,
     ),
     Lesson(
         "Measuring the generator",
-        "A load generator at the end of its own core reports its own speed as the server's. Above "
-        f"{GENERATOR_BOUND:.0%} of a core no rate and no latency is printed.",
+        "A load generator that has used up its core reports its own speed as the server's. The "
+        f"report has no rates and latencies above a share of {GENERATOR_BOUND:.0%}.",
         _bound,
     ),
     Lesson(
         "Averages of percentiles",
-        "The mean of five p99 is the p99 of nothing. Histograms are merged first, and the "
-        "percentile is taken of all requests together.",
+        "The mean of five p99 is not the p99 of anything. Histograms are merged first, and the "
+        "percentile is that of all requests together.",
         _averages,
     ),
     Lesson(
         "One core for both",
-        "On the same core the generator takes time from the server just when the server needs it. "
-        "They are pinned apart.",
+        "On a shared core the generator takes time from the server just when the server needs it. "
+        "Here they are pinned to different cores.",
         _cores,
     ),
     Lesson(
         "Warm caches",
-        "The second in line finds the file in memory and the code compiled. Every arm has a fresh "
-        "process and the same warming up, and arms take turns within each round.",
+        "The second server finds the files in memory and the code compiled. Every server is a "
+        "fresh process with the same warm-up, and servers take turns within each round.",
         _nothing,
     ),
     Lesson(
         "Refusing quietly",
-        "A server that turns away what it cannot do is quick with the rest. Errors and refusals "
-        "stand in the row of the figures that they flatter.",
+        "A server that refuses requests is fast with the rest. Errors and refusals are in the same "
+        "row as the figures that they improve.",
         _refused,
     ),
     Lesson(
         "Medians that starve",
-        "Serve one connection in ten and forget nine: the median is splendid, since those who get "
-        "no answer have no latency. Hence the share of connections served, and Jain's index.",
+        "A server that serves one connection in ten has an excellent median, since connections "
+        "without a response have no latency. So the report has the share of connections served, "
+        "and Jain's index.",
         _starved,
     ),
     Lesson(
         "Noisy neighbours",
-        "Another process, or the host, takes the core for a moment, and p99 is its doing. Load and "
-        "steal are read at each measurement, and noisy ones are marked.",
+        "Another process, or the host, takes the core for a moment, and p99 rises. Load and steal "
+        "are read at each measurement, and noisy ones are marked.",
         _noise,
     ),
     Lesson(
         "Comparing different work",
-        "A server that sends fewer fields, keeps no log or checks no limit does less, not better. "
-        "The threads here run the same protocol, handlers, limits and log, and a test compares "
-        "their answers byte by byte. Other servers do other work: they are a scale, no rivals.",
+        "A server that sends fewer header fields, writes no log or checks no limit does less work; "
+        "it is not faster. The threaded server runs the same protocol, handlers, limits and log, "
+        "and a test compares its responses byte by byte. Other servers do other work: they are a "
+        "scale, not competitors.",
         _nothing,
     ),
 )

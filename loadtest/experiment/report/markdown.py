@@ -1,8 +1,9 @@
-"""The tables of the README: the mix first, then the other cells, the losses before all.
+"""The tables of docs/performance.md: the mix first, then the other cells, losses before all.
 
-A README is read on a phone, so a figure is one column and the arms stand within it, divided by
+The page is also read on phones, so a figure is one column and the arms are within it, divided by
 slashes; and there are ROWS lines at most. Where there are more cells than lines, the workload with
-the most gives up one in its middle; the losses and what the pictures show keep theirs longest.
+the most cells loses one in its middle; the losses and the workloads of the plots keep theirs
+longest.
 """
 
 from collections import Counter
@@ -16,13 +17,14 @@ from loadtest.experiment.report.formatting import BOUND, NOTHING, milliseconds, 
 from loadtest.experiment.report.summary import Measured, Outcome, Summary
 
 ROWS: Final = 35  # lines of both tables together, heads and rules among them
-HEADS: Final = 4  # of those, the lines of heads and rules
+HEADS: Final = 4  # how many of those are heads and rules
 ARMS: Final = (OURS, THREADS, POOL)
 KEPT: Final = (*LOSSES, "keepalive")  # workloads
 Read: TypeAlias = Callable[[Outcome], str]
 
 
 def markdown(summary: Summary) -> str:
+    """The tables, with a sentence above each."""
     mix = summary.of("mix")
     others = fitting(summary, ROWS - HEADS - len(mix))
     parts = []
@@ -42,7 +44,7 @@ def markdown(summary: Summary) -> str:
 
 def _introduction(cells: Sequence[Measured]) -> str:
     arms = " / ".join(_arms_of(cells))
-    return f"In each column {arms}; errors and refused are of all rounds:"
+    return f"Each column has {arms}; errors and refusals are sums over all rounds:"
 
 
 def _arms_of(cells: Sequence[Measured]) -> list[str]:
@@ -50,7 +52,7 @@ def _arms_of(cells: Sequence[Measured]) -> list[str]:
 
 
 def fitting(summary: Summary, rows: int) -> list[Measured]:
-    """The cells beside the mix, losses first, as many as there are rows."""
+    """The cells except the mix, losses first, at most `rows`."""
     cells = [one for one in summary.cells if one.cell.workload != "mix"]
     cells.sort(key=lambda one: one.cell.workload not in LOSSES)
     while len(cells) > max(rows, 0):
@@ -99,11 +101,11 @@ def _others(cells: Sequence[Measured]) -> str:
 
 
 def _arms(one: Measured, arms: Sequence[str], read: Read) -> str:
-    """`reactor / threads / pool-32`, to the last that is in the cell; once where all are alike."""
+    """`reactor / threads / pool-32`, up to the last arm of the cell; once where all are equal."""
     last = max((at for at, arm in enumerate(arms) if arm in one.outcomes), default=-1)
-    said = [_read(one, arm, read) for arm in arms[: last + 1]]
-    alike = len(set(said)) == 1 and not said[0][:1].isdigit()
-    return said[0] if alike else " / ".join(said) or NOTHING
+    texts = [_read(one, arm, read) for arm in arms[: last + 1]]
+    alike = len(set(texts)) == 1 and not texts[0][:1].isdigit()
+    return texts[0] if alike else " / ".join(texts) or NOTHING
 
 
 def _read(one: Measured, arm: str, read: Read) -> str:
@@ -135,7 +137,7 @@ def _beside(outcome: Outcome) -> str:
 
 
 def _memory(outcome: Outcome) -> str:
-    """Of a connection, without the kernel's sockets."""
+    """The memory of one connection, without the kernel's sockets."""
     memory = outcome.memory() if outcome.measured else None
     count = outcome.samples[0].x if outcome.samples else 0.0
     return NOTHING if memory is None or not count else size(memory / count)
@@ -148,13 +150,13 @@ def _wrong(outcome: Outcome) -> str:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """In Markdown: the first column to the left, the others to the right."""
+    """A table in Markdown: the first column aligned to the left, the others to the right."""
     rule = ["---", *("--:" for _ in heads[1:])]
     lines = [heads, rule, *([_escaped(field) for field in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _escaped(text: str) -> str:
-    """A field is one line, and neither ends early nor becomes HTML."""
+    """The text on one line, without ending its field or becoming HTML."""
     text = " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
     return text.replace("&", "&amp;").replace("<", "&lt;")

@@ -1,9 +1,9 @@
-"""The page: one file that needs no other, no script and no network.
+"""The page: one file, without scripts and without the network.
 
-Sections stand in the order in which a doubter asks: what is the verdict, where does it lose, what
-came of the same load on both, were the aims met, on which machine, and only then the pictures and
-every cell with its commands. A section is a function of the summary; what it has nothing to say
-about it says that nothing was measured, and never that all is well.
+Sections follow the questions of a critical reader: the verdict, the cells in which the reactor
+loses, the same load on both servers, the targets, the machine, and then the plots and every cell
+with its commands. A section is a function of the summary. A section without figures says that
+nothing was measured.
 """
 
 from collections.abc import Sequence
@@ -28,46 +28,48 @@ STYLE: Final = Path(__file__).with_name("page.css")
 WIDE: Final = ("throughput", "bystander")  # plots with their caption beside them
 NOT_MEASURED: Final = "This run has not measured it."
 
-# What each workload does, above its table.
+# The headings above the tables of the workloads.
 WORKLOADS: Final = {
     "mix": "The locust mix at the same offered rates for both: pages, files, uploads, waits",
     "block": "A handler that blocks its thread for 20 ms",
-    "burn": "A handler that burns CPU",
-    "keepalive": "Keep-alive connections that ask as fast as they are answered",
+    "burn": "A handler that computes",
+    "keepalive": "Keep-alive connections that send the next request after each response",
     "fairness": "How evenly connections are served",
-    "open": "Open loop: a share of the reactor's capacity is offered to everybody",
+    "open": "Open loop: the same share of the reactor's capacity is offered to each server",
     "connect": "A connection for each request",
     "idle": "Idle connections",
     "slow-readers": "Clients that read 1 MiB slowly",
     "slow-heads": "Clients that send their head byte by byte",
     "files": "Files",
-    "gzip": "Answers that are compressed",
+    "gzip": "Compressed responses",
     "pipelining": "Pipelined requests",
     "burst": "Many connections at once",
     "overload": "Overload, and the time after it",
     "events": "Listeners of an event stream",
 }
 ADVICE: Final = (
-    "Wait in an async def handler, with sleep, a stream or a future, rather than in a call that "
-    "blocks: then a waiting request costs nothing.",
-    "Give work that takes CPU to another process, or run several processes of the server.",
-    "in_pool is for what leaves the interpreter: file I/O, gzip. It makes no Python code faster.",
+    "Wait in an async def handler, with sleep, a stream or a future, instead of a blocking call: "
+    "a waiting request then costs no thread.",
+    "Move long computations to another process, or run several processes of the server.",
+    "Use in_pool for calls that release the interpreter lock: file I/O, gzip. It makes Python code "
+    "no faster.",
     "Where most handlers block and cannot be changed, use threads: they are the right design then.",
 )
 
 
 def page(summary: Summary, plots: Sequence[Plot], changes: Changes) -> str:
+    """The HTML of the page."""
     sections = (
         ("verdict", "Verdict", _verdict(summary)),
-        ("losses", "Where it loses", _losses(summary)),
+        ("losses", "Where the reactor loses", _losses(summary)),
         ("mix", "The same load on both", _mix(summary)),
-        ("targets", "What it set out to show", _targets(summary)),
+        ("targets", "Targets", _targets(summary)),
         ("machine", "Machine and noise", _machine(summary)),
-        ("plots", "Pictures", _pictures(plots)),
+        ("plots", "Plots", _pictures(plots)),
         ("cells", "Every cell", _cells(summary)),
-        ("changes", "Since the last run", _changes(changes)),
-        ("lessons", "How one fools oneself", _lessons(summary)),
-        ("again", "To run it again", _again()),
+        ("changes", "Changes since the previous run", _changes(changes)),
+        ("lessons", "Common errors of load tests", _lessons(summary)),
+        ("again", "How to run it again", _again()),
     )
     links = [tag("a", title, href=f"#{name}") for name, title, _ in sections]
     parts = [tag("section", tag("h2", title, id=name), body) for name, title, body in sections]
@@ -82,13 +84,13 @@ def _head(summary: Summary) -> Markup:
     run = summary.run
     when = datetime.fromtimestamp(run.started, UTC).strftime("%-d %B %Y, %H:%M UTC")
     cells, rounds = counted(len(summary.cells), "cell"), counted(run.rounds, "round")
-    told = f"Plan {run.plan}, {cells}, {rounds}; {when}"
-    told += f"; commit {run.commit}." if run.commit else "."
-    parts = [tag("h1", TITLE), tag("p", told, class_="meta")]
+    text = f"Plan {run.plan}, {cells}, {rounds}; {when}"
+    text += f"; commit {run.commit}." if run.commit else "."
+    parts = [tag("h1", TITLE), tag("p", text, class_="meta")]
     if not summary.ended:
         text = (
-            f"This run did not come to its end: {summary.tried} of {summary.planned} measurements "
-            "were made. What follows is about those."
+            f"This run is incomplete: {summary.tried} of {summary.planned} measurements were made. "
+            "The figures are those of these measurements."
         )
         parts.append(tag("p", text, class_="warning"))
     elif run.rounds == 1:
@@ -112,33 +114,34 @@ def _losses(summary: Summary) -> Markup:
     parts: list[str] = []
     if cells:
         text = (
-            "One loop does one thing at a time. While a handler blocks or computes nobody else is "
-            "served, and that shows in its rate as in what bystanders notice. What to do about it:"
+            "One loop does one thing at a time. While a handler blocks or computes, no other "
+            "client is served, which shows in the rate and in the latency of bystanders. There are "
+            "four remedies:"
         )
         parts += [tag("p", text), tag("ul", *(tag("li", one) for one in ADVICE))]
         parts.append(tables.outcomes(cells))
     else:
-        parts.append(tag("p", f"Handlers that block or burn CPU. {NOT_MEASURED}"))
+        parts.append(tag("p", f"Handlers that block or compute. {NOT_MEASURED}"))
     return joined([*parts, _elsewhere(summary, behind(summary))])
 
 
 def _elsewhere(summary: Summary, found: Sequence[Behind]) -> Markup:
-    title = tag("h3", "Elsewhere behind a thread each")
+    title = tag("h3", "Other cells where the threaded server is better")
     rule = "worse by more than a twentieth, and in every round"
     if not found:
         count = len(comparable(summary))
         cells = counted(count, "other cell")
-        text = f"Of {cells} measured of both there is none where the reactor is {rule}."
+        text = f"Both servers were measured in {cells}; in no figure of them the reactor is {rule}."
         if not count:
-            text = "No other cell was measured of both."
+            text = "No other cell was measured for both servers."
         return joined([title, tag("p", text)])
     rows = [
         [one.cell.cell.title, one.figure, one.ours, one.theirs, times(one.ratio)] for one in found
     ]
-    heads = ["", "figure", "reactor", "a thread each", "behind"]
-    text = f"All other cells where it is {rule}."
+    heads = ["", "figure", "reactor", "threads", "behind"]
+    text = f"These are all other figures in which the reactor is {rule}."
     if any(one.rounds == 1 for one in found):
-        text += " Where there was one round that may be chance."
+        text += " Where there was one round this may be chance."
     return joined([title, tag("p", text), table(heads, rows)])
 
 
@@ -146,7 +149,7 @@ def _mix(summary: Summary) -> Markup:
     cells = summary.of("mix")
     if not cells:
         return tag("p", f"The locust mix at the same offered rates. {NOT_MEASURED}")
-    text = "Locust offers both the same number of requests; latencies run from when they were due."
+    text = "Locust offers both the same requests; latencies count from when requests were due."
     return joined([tag("p", text), tables.outcomes(cells), tables.commands_and_rounds(cells)])
 
 
@@ -177,11 +180,11 @@ def _machine(summary: Summary) -> Markup:
             ["measurements", f"{summary.tried} of {summary.planned} planned; {failed} failed"],
             ["noisy", f"{noisy} of {len(samples)}"],
             ["load average before", f"at most {number(max(one.load for one in samples))}"],
-            ["taken by the host", f"at most {percent(max(one.steal for one in samples))}"],
+            ["time taken by the host", f"at most {percent(max(one.steal for one in samples))}"],
             ["generator-bound", f"{bound} of {sum(1 for _ in summary.outcomes)} figures"],
         ]
     else:
-        rows.append(["measurements", f"none of {summary.planned} planned; {failed} failed"])
+        rows.append(["measurements", f"0 of {summary.planned} planned; {failed} failed"])
     return table(["", ""], rows, class_="prose")
 
 
@@ -192,7 +195,7 @@ def _plain(value: Any) -> str:
 def _pictures(plots: Sequence[Plot]) -> Markup:
     drawn = [_picture(plot) for plot in plots if plot.svg]
     missing = [plot.title for plot in plots if not plot.svg]
-    text = f"Not drawn, since this run has no figures for it: {'; '.join(missing)}."
+    text = f"This run has no figures for these plots: {'; '.join(missing)}."
     note = [tag("p", text, class_="note")] if missing else []
     return joined([tag("div", *drawn, class_="figures"), *note])
 
@@ -207,9 +210,10 @@ def _picture(plot: Plot) -> Markup:
 def _cells(summary: Summary) -> Markup:
     raw = tag("a", FILE, href=FILE)
     text = (
-        "Medians over rounds, the least and the most beneath; percentiles are of all rounds' "
-        "requests together, with those of single rounds beneath; errors and refusals are of all "
-        "rounds. Latencies run from when a request was due, where that is known. Raw data: "
+        "Figures are medians over rounds, with the least and the largest beneath. Percentiles are "
+        "those of all rounds' requests together, with those of single rounds beneath. Errors and "
+        "refusals are sums over all rounds. Latencies count from when a request was due, where "
+        "that is known. Raw data: "
     )
     parts: list[str] = [tag("p", text, raw, ".", class_="note")]
     if not summary.cells:
@@ -230,7 +234,7 @@ def _changes(changes: Changes) -> Markup:
         return tag("p", changes.note)
     beyond = [one for one in changes.found if one.beyond]
     text = f"{changes.note} {len(beyond)} of {len(changes.found)} figures changed by more than "
-    parts = [tag("p", text, "the rounds of either run differ among themselves.")]
+    parts = [tag("p", text, "the differences between the rounds of either run.")]
     if beyond:
         parts.append(_changed(beyond))
     parts.append(details("All differences", _changed(changes.found)))
@@ -266,7 +270,7 @@ def _again() -> Markup:
             tag("code", "make bench"),
             "a dozen cells, reactor and threads, 5 rounds: about 15 minutes",
         ],
-        [tag("code", "make bench-full"), "everything; it foretells how long"],
+        [tag("code", "make bench-full"), "all cells; prints first how long it takes"],
         [
             tag("code", "python -m loadtest.experiment report"),
             "this report again, from its raw data",

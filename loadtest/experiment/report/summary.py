@@ -1,13 +1,13 @@
 """Raw data to figures: an Outcome for each arm of each cell, over all rounds.
 
-The rules that every figure of the report keeps are here, once:
+This module has the rules for every figure of the report:
 
-- A value is the median over rounds, with the least and the most beside it.
-- A percentile is that of the merged histogram, and is there only where there are enough values to
-  know it: p99 of fifty requests would be the longest of them under another name.
+- A value is the median over rounds, with the least and the largest beside it.
+- A percentile is that of the merged histogram. It exists where there are enough values to know it:
+  the p99 of fifty requests would be the longest of them under another name.
 - An arm whose generator was busy above its limit in any round has no rate and no latency in that
-  cell; to leave out just that round would be to choose.
-- What was not measured is None, and nothing is put in its place.
+  cell; leaving out that round alone would be a choice of results.
+- A missing measurement is None; no other value replaces it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,8 +32,8 @@ PERCENTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "p99.
 PACED: Final = frozenset({"rate", "bytes_rate", "done_seconds", "recovery_seconds"})
 OWN_MEMORY: Final = ("process_bytes", "stacks_bytes", "tables_bytes")
 MEMORY: Final = (*OWN_MEMORY, "sockets_bytes")
-OUT_OF_SERVICE: Final = 1.0  # seconds: so long nobody waits who is served
-TURNED_AWAY: Final = 0.25  # of those who come: without an answer, or after so long
+OUT_OF_SERVICE: Final = 1.0  # seconds after which a bystander counts as not served
+TURNED_AWAY: Final = 0.25  # share of a bystander's requests that makes a server out of service
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,21 @@ class Spread:
 
     @property
     def median(self) -> float:
+        """The median over rounds."""
         return median(self.values)
 
     @property
     def least(self) -> float:
+        """The least value of a round."""
         return min(self.values)
 
     @property
     def most(self) -> float:
+        """The largest value of a round."""
         return max(self.values)
 
     def apart_from(self, other: "Spread") -> bool:
-        """No round of one lies between the rounds of the other."""
+        """Whether the rounds of the two do not overlap."""
         return self.most < other.least or other.most < self.least
 
 
@@ -64,46 +67,52 @@ class Outcome:
     """One arm in one cell."""
 
     arm: str
-    samples: list[Sample]  # those that came to a number
-    failures: list[str]  # what the others said
+    samples: list[Sample]  # those with numbers
+    failures: list[str]  # the reasons of the others
 
     @property
     def measured(self) -> bool:
+        """Whether a sample has numbers."""
         return bool(self.samples)
 
     @property
     def tried(self) -> int:
+        """The number of samples, failed ones included."""
         return len(self.samples) + len(self.failures)
 
     @property
     def noisy(self) -> int:
+        """The number of noisy samples."""
         return sum(sample.noisy for sample in self.samples)
 
     @property
     def generator_bound(self) -> bool:
+        """Whether the generator was the limit in any round."""
         return any(sample.generator_bound for sample in self.samples)
 
     def recorded(self, name: str) -> Spread | None:
-        """A value as it is in the raw data, also where the generator was the limit."""
+        """A value of the raw data, also where the generator was the limit."""
         found = [one.values[name] for one in self.samples if name in one.values]
-        values = tuple(filter(isfinite, found))  # what is no number was not measured
+        values = tuple(filter(isfinite, found))  # NaN means that it was not measured
         return Spread(values) if values else None
 
     def spread(self, name: str) -> Spread | None:
+        """A value; None where it is the generator's own."""
         return None if name in PACED and self.generator_bound else self.recorded(name)
 
     def median(self, name: str) -> float | None:
+        """The median of `spread`."""
         spread = self.spread(name)
         return spread.median if spread else None
 
     def total(self, name: str) -> float | None:
-        """Over all rounds: a median of errors would hide the round that had them."""
+        """The sum over rounds: a median of errors would hide the round that had them."""
         spread = self.recorded(name)
         return sum(spread.values) if spread else None
 
     @cached_property
     def latencies(self) -> dict[str, Histogram]:
-        """Merged over rounds, also where the generator was the limit."""
+        """Histograms by name, merged over rounds, also where the generator was the limit."""
         names = dict.fromkeys(name for sample in self.samples for name in sample.latencies)
         return {
             name: merged(one.latencies[name] for one in self.samples if name in one.latencies)
@@ -116,19 +125,21 @@ class Outcome:
         return INTENDED if INTENDED in self.latencies else SERVICE
 
     def percentile(self, name: str, share: float) -> float | None:
-        """Seconds; None where it was not measured, or there are too few values to tell."""
+        """Seconds; None without a measurement, with too few values, or generator-bound."""
         if self.generator_bound or name not in self.latencies:
             return None
         return known(self.latencies[name], share)
 
     def tail(self, share: float = 0.99) -> float | None:
+        """A percentile of the latencies that count, in seconds."""
         return self.percentile(self.latency, share)
 
     def bystander(self, share: float = 0.99) -> float | None:
+        """A percentile of the bystander's latencies, in seconds."""
         return self.percentile(BYSTANDER, share)
 
     def of_rounds(self, name: str, share: float) -> Spread | None:
-        """The percentile of each round by itself, to see how far the merged one can be trusted."""
+        """The percentile of each round, which shows how far the merged one can be trusted."""
         return None if self.generator_bound else self.recorded_of_rounds(name, share)
 
     def recorded_of_rounds(self, name: str, share: float) -> Spread | None:
@@ -139,10 +150,10 @@ class Outcome:
 
     @property
     def out_of_service(self) -> bool:
-        """A quarter of the bystander's requests had no right answer, or waited too long for it.
+        """Whether a quarter of the bystander's requests got no correct response in time.
 
-        Half of them come on new connections: a server that lets nobody in any more is out of
-        service, however well it serves those who are in.
+        Half of the requests use new connections: a server that accepts no more clients is out of
+        service, however well it serves its present ones.
         """
         if BYSTANDER not in self.latencies or self.generator_bound:
             return False
@@ -152,60 +163,68 @@ class Outcome:
         return turned_away or beside.percentile(1 - TURNED_AWAY) > OUT_OF_SERVICE
 
     def memory(self, names: Iterable[str] = OWN_MEMORY) -> float | None:
-        """Bytes above the base, those of `names` that were measured; None without the first."""
+        """Bytes above the base: the sum of the measured `names`; None without the first."""
         found = [self.median(name) for name in names]
         return None if found[0] is None else sum(value for value in found if value is not None)
 
 
 @dataclass
 class Measured:
-    """A cell, and what came of it for each of its arms."""
+    """A cell, and the outcome for each of its arms."""
 
     cell: Cell
     outcomes: dict[str, Outcome]
 
     def arm(self, name: str) -> Outcome:
-        """Also for an arm that is not in this cell: then it has no samples."""
+        """The outcome of an arm; without samples where the arm is not in this cell."""
         return self.outcomes.get(name) or Outcome(name, [], [])
 
 
 @dataclass
 class Summary:
+    """All outcomes of a run."""
+
     run: Run
     cells: list[Measured]
     ended: bool
 
     def of(self, workload: str) -> list[Measured]:
-        """Its cells, by x."""
+        """The cells of a workload, sorted by x."""
         found = [one for one in self.cells if one.cell.workload == workload]
         return sorted(found, key=lambda one: one.cell.x)
 
     @property
     def workloads(self) -> list[str]:
+        """The names of the workloads, in the order of the cells."""
         return list(dict.fromkeys(one.cell.workload for one in self.cells))
 
     @property
     def arms(self) -> list[str]:
+        """The names of the arms, in the order of the cells."""
         return list(dict.fromkeys(arm for one in self.cells for arm in one.outcomes))
 
     @property
     def outcomes(self) -> Iterator[tuple[Measured, Outcome]]:
+        """Each outcome with its cell."""
         for one in self.cells:
             for outcome in one.outcomes.values():
                 yield one, outcome
 
     @property
     def planned(self) -> int:
+        """The number of planned samples."""
         return self.run.rounds * sum(len(one.cell.arms) for one in self.cells)
 
     @property
     def tried(self) -> int:
+        """The number of samples, failed ones included."""
         return sum(outcome.tried for _, outcome in self.outcomes)
 
 
 def summarized(recorded: Recorded) -> Summary:
+    """The outcomes of all samples, also of cells that were not planned."""
     cells = {cell.name: cell for cell in recorded.run.cells}
-    for one in recorded.samples:  # what was measured is told, planned or not
+    for one in recorded.samples:
         if one.cell not in cells:
             cells[one.cell] = Cell(one.cell, one.workload, one.x, one.cell, [])
     found = [_measured(cell, recorded.samples) for cell in cells.values()]
@@ -228,6 +247,6 @@ def _outcome(arm: str, samples: list[Sample]) -> Outcome:
 
 
 def known(histogram: Histogram, share: float) -> float | None:
-    """A percentile in seconds, where at least one value is expected to lie beyond it."""
+    """A percentile in seconds; None where less than one value is expected beyond it."""
     beyond = round(histogram.count * (1.0 - share), 6)
     return histogram.percentile(share) if beyond >= 1.0 else None

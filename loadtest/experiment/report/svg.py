@@ -1,12 +1,12 @@
-"""Paper for plots: SVG whose bytes depend on the data alone, whose text is text, in our palette.
+"""Plots as SVG, whose bytes depend on the data alone, with text as text and our palette.
 
-What would differ from run to run is left out (the date) or fixed (the salt of the ids), so a report
-that is made again is the same file. A plot is drawn once and shown in two ways: as a file of its
-own it lies on a light card, since nobody knows on which page it will be put; within our page its
-colours become the page's variables, and follow it into the dark.
+The date is left out and the salt of the ids is fixed, so a report that is made again has the same
+bytes. A plot is drawn once and shown in two ways: as a file it has a light background, since the
+page around it is unknown; within our page its colours become the page's variables, which also have
+values for dark mode.
 
-Colours are those of Okabe and Ito, which colour-blind readers can tell apart; arms differ in their
-markers as well, and lines are labelled at their end, where the eye is anyway.
+Colours are those of Okabe and Ito, which colour-blind readers can distinguish. Arms also differ in
+their markers, and lines are labelled at their end.
 """
 
 import io
@@ -39,8 +39,8 @@ COLOURS: Final = {
     "http.server": "#8c8c3b",
 }
 MARKERS: Final = dict(zip(COLOURS, "os^DvPXh", strict=True))
-OTHER: Final = "#77777a"  # an arm that we have no colour for
-# What each colour is called in the page, which has a lighter one for the dark.
+OTHER: Final = "#77777a"  # the colour of arms that are not in COLOURS
+# The page's variable for each colour; it has a lighter value for dark mode.
 VARIABLES: Final = {INK: "ink", FAINT: "faint", GRID: "grid", CARD: "card"} | {
     colour: f"arm-{arm.replace('.', '-')}" for arm, colour in COLOURS.items()
 }
@@ -78,17 +78,20 @@ STYLE: Final[Any] = {  # matplotlib's types want every key to be a literal
 
 @dataclass(frozen=True)
 class Plot:
-    name: str  # cpu: the file is cpu.svg
+    """A drawn plot."""
+
+    name: str  # as in "cpu", whose file is cpu.svg
     title: str
-    caption: str = ""  # what is to be seen in it
+    caption: str = ""
     svg: str = ""  # empty where there was nothing to draw
 
     @property
     def file(self) -> str:
+        """The name of its file."""
         return f"{self.name}.svg"
 
     def inline(self) -> str:
-        """For an HTML page: with the page's colours, and ids that no other plot has."""
+        """The SVG within an HTML page: with the page's colours, and ids that no other plot has."""
         svg = self.svg[self.svg.index("<svg") :]
         svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg)
         svg = re.sub(r'( id="|url\(#|xlink:href="#)', rf"\g<1>{self.name}-", svg)
@@ -100,13 +103,13 @@ class Plot:
 
 @contextmanager
 def paper(height: float = HEIGHT, width: float = WIDTH) -> Iterator[Figure]:
-    """A figure to draw on, in our style."""
+    """An empty figure in our style; sizes are in inches."""
     with matplotlib.rc_context(STYLE):
         yield Figure(figsize=(width, height), layout="constrained")
 
 
 def finished(figure: Figure, name: str, title: str, caption: str) -> Plot:
-    """To be called while the paper's style is in force."""
+    """The Plot of a figure; to be called within the block of `paper`, whose style it needs."""
     file = io.StringIO()
     metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(file, format="svg", metadata=metadata)
@@ -114,7 +117,7 @@ def finished(figure: Figure, name: str, title: str, caption: str) -> Plot:
 
 
 def _described(svg: str, title: str, caption: str) -> str:
-    """With a name for those who do not see it, and fonts of the reader's system."""
+    """The SVG with title and description for screen readers, and the reader's system fonts."""
     svg = re.sub(r"'DejaVu Sans'", FONTS, svg)
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
     svg = svg.replace("<svg ", '<svg role="img" aria-labelledby="title description" ', 1)
@@ -129,23 +132,25 @@ def _escaped(text: str) -> str:
 
 
 def colour_of(arm: str) -> str:
+    """The colour of an arm."""
     return COLOURS.get(arm, OTHER)
 
 
 def marker_of(arm: str) -> str:
+    """The marker of an arm."""
     return MARKERS.get(arm, ".")
 
 
 def drawn_arms(summary: Summary) -> list[str]:
-    """In the order of the palette, those unknown to it last."""
+    """The arms in the order of the palette, other ones last."""
     known = [arm for arm in COLOURS if arm in summary.arms]
     return known + [arm for arm in summary.arms if arm not in COLOURS]
 
 
 def label_ends(axes: Axes, figure: Figure, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Name lines at their last point, to its right, and push names apart that would touch.
+    """Write the names of lines to the right of their last points, without overlaps.
 
-    An end is x, y, text, colour. The axes must have their limits.
+    An end is x, y, text, colour. The axes must have their final limits.
     """
     figure.draw_without_rendering()
     points = 72.0 / figure.dpi
@@ -172,6 +177,6 @@ def label_ends(axes: Axes, figure: Figure, ends: Sequence[tuple[float, float, st
 
 
 def plain_ticks(axis: Any) -> None:
-    """1,000 rather than 10³, and no ticks between."""
+    """Label ticks as 1,000 instead of 10³, and draw no minor ticks."""
     axis.set_major_formatter(lambda value, _: number(value))
     axis.set_minor_locator(NullLocator())

@@ -1,4 +1,4 @@
-"""Tables of the page: outcomes side by side, and each cell with its commands and rounds."""
+"""Tables of the page: outcomes side by side, and each cell with its command lines and rounds."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -19,13 +19,11 @@ from loadtest.experiment.report.summary import PACED, Measured, Outcome, known
 from loadtest.experiment.report.svg import COLOURS, VARIABLES
 
 OF_ROUNDS: Final = {"p50": 0.5, "p99": 0.99}
-TOO_FEW_SAYS: Final = (
-    "A percentile is “too few” where less than one request is to be expected beyond it."
-)
+TOO_FEW_SAYS: Final = "A percentile is “too few” where less than one request is expected beyond it."
 
 
 def outcomes(cells: Sequence[Measured]) -> Markup:
-    """A row for each arm of each cell, and the footnotes that these rows need."""
+    """A row for each arm of each cell, with the footnotes of these rows."""
     whole = [outcome for one in cells for outcome in one.outcomes.values()]
     columns = fitting(OUTCOME, whole)
     heads = ["", *(column.head for column in columns)]
@@ -53,20 +51,21 @@ def _fields(outcome: Outcome, columns: Sequence[Column]) -> list[Markup]:
 
 
 def coloured(name: str) -> Markup:
-    """In the colour that it has in the plots."""
+    """The name of an arm in its colour of the plots."""
     colour = {"style": f"color: var(--{VARIABLES[COLOURS[name]]})"} if name in COLOURS else {}
     return tag("span", name, class_="arm", **colour)
 
 
 def commands_and_rounds(cells: Sequence[Measured]) -> Markup:
+    """The command lines of each cell, and the figures of each round."""
     each = [details(one.cell.title, *map(_arm, one.outcomes.values())) for one in cells]
     return details("Commands, and the figures of each round", *each)
 
 
 def _arm(outcome: Outcome) -> Markup:
     if not outcome.measured:
-        said = "; ".join(dict.fromkeys(outcome.failures)) or "not measured"
-        return tag("p", coloured(outcome.arm), f": {said}")
+        text = "; ".join(dict.fromkeys(outcome.failures)) or "not measured"
+        return tag("p", coloured(outcome.arm), f": {text}")
     first = outcome.samples[0]
     generator = " ".join(first.generator) or "a part of the harness"
     lines = [

@@ -1,7 +1,7 @@
-"""The figures that the experiment set out to show: each with its target, and what came of it.
+"""The targets of the experiment, each with its measured figure.
 
-A target is met, not met, or not measured; a range that was measured in part is not measured, unless
-the part is enough to break it. Figures are judged by their medians.
+A target is met, not met, or not measured. A range that was measured in part is not measured, unless
+the part already misses the target. Figures are judged by their medians.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ MET: Final = "met"
 NOT_MET: Final = "not met"
 NOT_MEASURED: Final = "not measured"
 
-FLAT: Final = 2.0  # the dearest request over the cheapest
+FLAT: Final = 2.0  # ratio of the most expensive request to the cheapest
 FROM_CONNECTIONS: Final = 8
 TO_CONNECTIONS: Final = 10_000
-COUNTED: Final = ("fairness", "keepalive")  # workloads that may count each connection's answers
+COUNTED: Final = ("fairness", "keepalive")  # workloads that may count responses by connection
 FAIR: Final = 0.99  # Jain's index
 FAIR_AT: Final = 4096  # connections
 LESS_MEMORY: Final = 15.0  # times
@@ -32,6 +32,8 @@ BY_FAR: Final = 5.0  # times
 
 @dataclass(frozen=True)
 class Target:
+    """One line of the table; `verdict` is MET, NOT_MET or NOT_MEASURED."""
+
     name: str
     target: str
     measured: str
@@ -39,6 +41,7 @@ class Target:
 
 
 def targets(summary: Summary) -> list[Target]:
+    """All targets, in the order of the table."""
     return [
         flatness(summary),
         fairness(summary),
@@ -79,7 +82,7 @@ def fairness(summary: Summary) -> Target:
 
 
 def memory(summary: Summary) -> Target:
-    name = "memory per idle connection, beside a thread each"
+    name = "memory per idle connection, beside a thread for each"
     target = f"≥ {LESS_MEMORY:g} × less"
     one = most_idle(summary)
     if one is None:
@@ -96,7 +99,7 @@ def memory(summary: Summary) -> Target:
 
 
 def most_idle(summary: Summary) -> Measured | None:
-    """The cell with the most idle connections of which the memory of both is known."""
+    """The cell with the most idle connections in which the memory of both servers is known."""
     for one in reversed(summary.of("idle")):
         both = [one.arm(arm).memory() for arm in (OURS, THREADS)]
         if one.cell.x > 0 and all(value is not None and value > 0 for value in both):
@@ -131,12 +134,12 @@ def beside_slow(summary: Summary) -> Sequence[Measured]:
 
 
 def probed(outcome: Outcome) -> bool:
-    """Whether it is known how the bystander fared."""
+    """Whether the bystander's p99 is known, or the server was out of service."""
     return outcome.out_of_service or outcome.bystander() is not None
 
 
 def beside(outcome: Outcome) -> str:
-    """How the bystander fared."""
+    """The bystander's p99 as text."""
     if outcome.out_of_service:
         return "out of service"
     if BYSTANDER in outcome.latencies and outcome.generator_bound:
@@ -146,7 +149,7 @@ def beside(outcome: Outcome) -> str:
 
 
 def blocking(summary: Summary) -> Target:
-    name = f"{BLOCKED_CLIENTS} clients in a handler that blocks 20 ms"
+    name = f"{BLOCKED_CLIENTS} clients of a handler that blocks 20 ms"
     target = f"the reactor loses by far (≥ {BY_FAR:g} ×)"
     at = [one for one in summary.of("block") if one.cell.x == BLOCKED_CLIENTS]
     rates = [at[0].arm(arm).median("rate") for arm in (OURS, THREADS)] if at else [None, None]

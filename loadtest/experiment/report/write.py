@@ -1,9 +1,9 @@
-"""The report of a run, made from its raw data alone, and again whenever that is wished for.
+"""Writes the report of a run, from its raw data alone, as often as needed.
 
-A folder has raw.jsonl, and previous.json where there was a run before. What is made of them lies
-beside: index.html for readers, report.json for programs, table.md for the README, and each plot as
-a file. The same input gives the same bytes. A plot that there is nothing to draw for has no file,
-and one of an older run is taken away, for it would be taken for this run's.
+The directory has raw.jsonl, and previous.json where there was a previous run. The report is written
+beside them: index.html for readers, report.json for programs, table.md for docs/performance.md, and
+each plot as a file. The same input makes the same bytes. A plot without figures has no file, and a
+file that an older run left is removed.
 """
 
 from collections.abc import Sequence
@@ -23,25 +23,28 @@ FIGURES = "report.json"
 TABLE = "table.md"
 
 
-def write(folder: Path) -> None:
-    """Raises OSError where a file cannot be read or written, ValueError for bad raw data."""
-    path = folder / samples.FILE
+def write(directory: Path) -> None:
+    """Write the report of the raw data in `directory`.
+
+    Raises OSError where a file cannot be read or written, ValueError for malformed raw data.
+    """
+    path = directory / samples.FILE
     try:
         recorded = samples.read(path)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is not of this make: {error}") from error
+        raise ValueError(f"{path} has another format: {error}") from error
     summary = summarized(recorded)
     plots = charts(summary)
-    for name, text in texts(summary, plots, folder).items():
-        (folder / name).write_text(text, encoding="utf-8")
+    for name, text in texts(summary, plots, directory).items():
+        (directory / name).write_text(text, encoding="utf-8")
     for plot in plots:
-        _write(folder / plot.file, plot)
+        _write(directory / plot.file, plot)
 
 
-def texts(summary: Summary, plots: Sequence[Plot], folder: Path) -> dict[str, str]:
-    """What is written beside the plots, by the names of the files."""
+def texts(summary: Summary, plots: Sequence[Plot], directory: Path) -> dict[str, str]:
+    """The contents of the files except the plots, by their names."""
     return {
-        PAGE: page(summary, plots, changes(summary, folder)),
+        PAGE: page(summary, plots, changes(summary, directory)),
         FIGURES: exported(summary),
         TABLE: markdown(summary),
     }
