@@ -1,9 +1,9 @@
-"""For locust: all users of `loadtest.scenarios`, and its hooks.
+"""The file for locust: all users of `loadtest.scenarios`, and its hooks.
 
     locust -f loadtest/locustfile.py --host http://127.0.0.1:4221
 
-It finds the project by its own place, so it can be started from anywhere. Shapes are not imported
-here by their names: locust would take the first it sees. See docs/load-testing.md.
+It finds the project by its own path, so it can be started from any directory. Shapes are not
+imported here by their names, since locust would use the first one. See docs/load-testing.md.
 """
 
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 
 PROJECT = str(Path(__file__).resolve().parent.parent)
 if PROJECT not in sys.path:
-    # At the end: locust takes away what it has put at the beginning.
+    # At the end, since locust removes the entry that it has put at the beginning.
     sys.path.append(PROJECT)
 
 from loadtest.scenarios import hooks  # noqa: E402

@@ -1,4 +1,4 @@
-"""`python -m loadtest.selftest`: see experiment/selftest.py."""
+"""`python -m loadtest.selftest`: the program of experiment/selftest.py."""
 
 from loadtest.experiment.selftest import main
 

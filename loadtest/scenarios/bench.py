@@ -1,10 +1,10 @@
 """`make bench-locust`: the scenarios on both servers, without a page, and a table at the end.
 
 Each server is a fresh process for each load: first all kinds of users in growing steps (a closed
-loop, in which a slow server is asked less), then the open loop at the same rates on both. CPU time
-is that of the server over the whole run, for each request that was sent. A generator that was busy
-for more than 80 % of its core measured itself: that line says so. CSV, HTML and JSON of each run
-are left in `loadtest/report/locust/`, and the status is 1 if a run broke its limits.
+loop, in which a slow server gets fewer requests), then the open loop at the same rates on both. CPU
+time is that of the server over the whole run, for each request that was sent. A generator that was
+busy for more than 80 % of its core measured itself; its line is marked. CSV, HTML and JSON of each
+run are written to `loadtest/report/locust/`, and the exit status is 1 if a run broke its limits.
 
     python -m loadtest.scenarios.bench --rates 200,500 --seconds 5
 """
@@ -29,7 +29,7 @@ from loadtest.scenarios.servers import SERVERS, make_files, serving
 from loadtest.system import PROJECT, MeasurementError
 
 REPORT: Final = PROJECT / "loadtest" / "report" / "locust"
-GRACE_SECONDS: Final = 20  # after which a run that should have ended is given up
+GRACE_SECONDS: Final = 20  # for a run to end after its time
 HEADER: Final = (
     *("load", "server", "requests", "failed", "p50 ms", "p99 ms"),
     *("p99 intended ms", "CPU µs/request", "generator"),
@@ -38,7 +38,7 @@ HEADER: Final = (
 
 @dataclass
 class Load:
-    """What locust is told, and how long it takes."""
+    """A load: options of locust, and its duration."""
 
     name: str
     options: list[str]
@@ -53,10 +53,11 @@ class Result:
     server: str
     outcome: Outcome
     server_cpu: float  # seconds
-    generator_share: float  # of its core
+    generator_share: float  # share of its core
     status: int  # locust's own: 0 if the limits were met
 
     def row(self) -> list[str]:
+        """The line of the table, in the order of HEADER."""
         outcome = self.outcome
         bound = " (bound)" if self.generator_share > GENERATOR_BOUND else ""
         return [
@@ -72,6 +73,7 @@ def _ms(latencies: Histogram, share: float) -> str:
 
 
 def loads(options: argparse.Namespace) -> list[Load]:
+    """The loads that the options ask for."""
     speed = duration(options.shape) / options.shape_seconds
     users = ["-u", str(options.users), "--shape", options.shape, "--shape-speed", f"{speed:g}"]
     planned = [Load(f"users-{options.shape}", users, options.shape_seconds)]
@@ -82,21 +84,21 @@ def loads(options: argparse.Namespace) -> list[Load]:
 
 
 def measure(load: Load, server: str, report: Path, limits: Sequence[str]) -> Result:
-    """A fresh server, one run. Raises MeasurementError."""
+    """One run on a fresh server. Raises MeasurementError."""
     _, core = system.cores()
     port = system.free_port()
     left = report / f"{load.name}-{server}"
     files = ["--csv", str(left), "--html", f"{left}.html", "--json-file", str(left)]
     with tempfile.TemporaryDirectory(prefix="loadtest-") as name:
-        folder = Path(name)
-        make_files(folder)
+        workdir = Path(name)
+        make_files(workdir)
         output = report / f"{load.name}-{server}.outcome.json"
         output.unlink(missing_ok=True)
-        told = ["--only-summary", *files, *limits, "--outcome", str(output)]
-        with serving(server, folder, port, folder / "server.log") as pid:
+        options = ["--only-summary", *files, *limits, "--outcome", str(output)]
+        with serving(server, workdir, port, workdir / "server.log") as pid:
             before, used = system.cpu_seconds(pid), system.children_cpu_seconds()
             start = time.monotonic()
-            command = locust(port, *load.options, *told)
+            command = locust(port, *load.options, *options)
             status = _run(command, core, left.with_suffix(".log"), load.seconds + GRACE_SECONDS)
             seconds = time.monotonic() - start
             cpu = system.cpu_seconds(pid) - before
@@ -120,7 +122,7 @@ def _outcome(path: Path) -> Outcome:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure and tell; Ctrl-C tells what was measured until then. Gives the exit status."""
+    """Measure and print; Ctrl-C prints what was measured until then. Returns the exit status."""
     results: list[Result] = []
     failures: list[str] = []
     options.report.mkdir(parents=True, exist_ok=True)
@@ -130,7 +132,7 @@ def run(options: argparse.Namespace) -> int:
                 _try(load, server, options, results, failures)
     except KeyboardInterrupt:
         failures.append("the rest: interrupted")
-    tell(results, failures, options.report)
+    print_results(results, failures, options.report)
     return 1 if failures or any(result.status for result in results) else 0
 
 
@@ -154,7 +156,8 @@ def _try(
         failures.append(f"{load.name} on {server}: {failure}")
 
 
-def tell(results: Sequence[Result], failures: Sequence[str], report: Path) -> None:
+def print_results(results: Sequence[Result], failures: Sequence[str], report: Path) -> None:
+    """Print the table, the error messages of locust, and what failed."""
     print(table(HEADER, [result.row() for result in results]))
     for result in results:
         for message, count in result.outcome.messages.items():
@@ -171,7 +174,7 @@ def _rates(text: str) -> list[float]:
 
 
 def _servers(text: str) -> list[str]:
-    """Raises ValueError, as does `_rates`: argparse says what it was."""
+    """Server names. Raises ValueError, as does `_rates`; argparse prints the value."""
     names = text.split(",")
     if not SERVERS.keys() >= set(names):
         raise ValueError(text)
@@ -184,11 +187,13 @@ def main() -> int:
     parser.add_argument("--shape", choices=list(STAGES), default="steps")
     parser.add_argument("--shape-seconds", type=float, default=10.0, help="all of it")
     parser.add_argument("--rates", type=_rates, default=[200.0, 500.0], help="requests a second")
-    parser.add_argument("--seconds", type=int, default=5, help="of an open loop")
+    parser.add_argument("--seconds", type=int, default=5, help="duration of an open loop")
     parser.add_argument("--most-failures", type=float, default=0.01, help="0 to 1")
     parser.add_argument("--most-p99", type=float, default=1.0, help="seconds")
-    parser.add_argument("--servers", type=_servers, default=list(SERVERS), help="as in reactor")
-    parser.add_argument("--report", type=Path, default=REPORT, help="a folder")
+    parser.add_argument(
+        "--servers", type=_servers, default=list(SERVERS), help="names with commas, as in reactor"
+    )
+    parser.add_argument("--report", type=Path, default=REPORT, help="directory for the files")
     system.end_on_sigterm()
     return run(parser.parse_args())
 

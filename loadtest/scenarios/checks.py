@@ -1,7 +1,7 @@
-"""What a right answer is, so that no error page passes for a fast one.
+"""Checks of responses, so that an error page does not count as a fast response.
 
-Each check takes a whole body and gives what is wrong with it, or "". They are cheap beside the
-request: a text that came compressed is unpacked once, and then compared with what was unpacked.
+Each check takes a complete body and returns a text about what is wrong with it, or "". Checks are
+cheap beside the request: a compressed text is decompressed once, and its result is cached.
 """
 
 import gzip
@@ -19,15 +19,15 @@ MOST_SHOWN: Final = 60  # bytes of a wrong body in a message
 
 
 class Wrong(Exception):
-    """The answer came, and it was not the right one."""
+    """The response is not the expected one."""
 
 
 class Refused(Exception):
-    """The server was there and did not want to: 503."""
+    """The server refused the request: 503."""
 
 
 class Unanswered(Exception):
-    """No answer until the end of the run."""
+    """There was no response until the end of the run."""
 
 
 def of_hello(body: bytes) -> str:
@@ -65,4 +65,4 @@ def _is_packed_text(body: bytes) -> bool:
 
 
 def _shown(body: bytes) -> str:
-    return f"another body: {body[:MOST_SHOWN]!r}"
+    return f"unexpected body: {body[:MOST_SHOWN]!r}"

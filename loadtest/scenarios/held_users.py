@@ -1,8 +1,8 @@
-"""Users who hold a connection for seconds: one that reads slowly, one that listens to events.
+"""Users that hold a connection for seconds: one that reads slowly, one that listens to events.
 
-Each has a socket of gevent's, with a buffer so small that the server feels who reads slowly, and
-reports to locust by itself, since neither's time is one that an answer took: of the slow reader the
-time until its answer began counts, and of the listener, how late each event was.
+Each has a socket of gevent with a small receive buffer, so that the server notices slow reading.
+They report to locust themselves, since the duration of their responses means nothing: the slow
+reader reports the time until its response began, the listener how late each event was.
 """
 
 import socket
@@ -27,18 +27,21 @@ PAUSE: Final = 0.06  # seconds before each piece: 1 MiB takes about two
 LISTEN_SECONDS: Final = 5.0
 PATIENCE: Final = 2.0  # seconds that an event may be late before it counts as missing
 
-# What ends a stream, and is reported; anything else is a mistake of ours.
+# Exceptions that end a stream and are reported; any other is an error of this module.
 BROKEN: Final = (OSError, HTTPParseError, Wrong, Refused, Unanswered)
 
 
 class Holder(User):
-    """What both share: a connection, and how to report."""
+    """The base of both: a connection, and the report to locust."""
 
     abstract = True
 
     @contextmanager
     def asking(self, path: str) -> Iterator[HTTPSocketResponse]:
-        """The answer to a GET, whose head has come; the connection is closed at the end."""
+        """The response to a GET, whose head has arrived; the connection is closed at the end.
+
+        Raises Wrong or Refused where the status is not 200.
+        """
         where = urlsplit(self.host or "")
         address = (where.hostname or "", where.port or 80)
         connection = green.socket()
@@ -59,6 +62,7 @@ class Holder(User):
     def report(
         self, method: str, name: str, seconds: float, problem: BaseException | None, length: int = 0
     ) -> None:
+        """Report one request to locust; it has failed where there is a `problem`."""
         self.environment.events.request.fire(
             request_type=method,
             name=name,
@@ -91,7 +95,7 @@ class SlowReader(Holder):
                         break
                     body += piece
             if body != MIB:
-                raise Wrong(f"{len(body)} bytes, or others")
+                raise Wrong(f"unexpected body of {len(body)} bytes")
         except BROKEN as error:
             problem = error
         taken = began or time.perf_counter() - start
@@ -120,16 +124,16 @@ class EventListener(Holder):
             self._on_event(heard, time.perf_counter() - last, error)
 
     def _expect(self, response: HTTPSocketResponse, number: int) -> None:
-        """The next event, which must be the one with this number."""
+        """Read the next event. Raises Wrong or Unanswered unless it has this number."""
         with gevent.Timeout(EVENT_SECONDS + PATIENCE, Unanswered("no event")):
             while not (line := response.readline(b"\n")).startswith(b"data:"):
                 if not line:
                     raise Wrong("the stream ended")
         if line.split()[1:2] != [str(number).encode()]:
-            raise Wrong(f"{line!r} instead of event {number}")
+            raise Wrong(f"expected event {number}, got {line!r}")
 
     def _on_event(self, number: int, waited: float, problem: BaseException | None = None) -> None:
-        """The first is measured from the asking, and every other from when it was due."""
+        """Report an event: the first from the request on, every other from when it was due."""
         if number == 0:
             self.report("EVENT", "/events (first)", waited, problem)
         else:

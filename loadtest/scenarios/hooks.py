@@ -1,9 +1,9 @@
-"""What locust is told beyond its users: options, who takes part, and how a run is judged.
+"""Hooks of locust: our options, the choice of users, and the exit status.
 
-All of it hangs on locust's event hooks. The exit status is 1 if more requests failed than
-`--most-failures` allows, if the 99th percentile of all is above `--most-p99`, or if there was no
-request at all; a run that meets the limits ends with 0 even if single requests failed. In a
-distributed run the master judges, over the statistics of all workers.
+The exit status is 1 if more requests failed than `--most-failures` allows, if the 99th percentile
+of all is above `--most-p99`, or if there was no request at all. A run within these limits ends with
+0, even if single requests failed. In a distributed run the master decides, with the statistics of
+all workers.
 """
 
 import logging
@@ -25,13 +25,14 @@ from loadtest.scenarios.schedule import CONSTANT, POISSON
 from loadtest.scenarios.shapes import SHAPES
 
 DEFAULT_RATE: Final = 100.0  # requests a second
-MOST_FAILURES: Final = 0.01  # of all requests, 0 to 1
+MOST_FAILURES: Final = 0.01  # share of all requests, 0 to 1
 MOST_P99: Final = 1.0  # seconds
 
 _log = logging.getLogger(__name__)
 
 
 def register() -> None:
+    """Add the hooks to locust."""
     events.init_command_line_parser.add_listener(add_options)
     events.init.add_listener(on_init)
     events.test_start.add_listener(seed)
@@ -39,12 +40,15 @@ def register() -> None:
 
 
 def add_options(parser: LocustArgumentParser) -> None:
-    """Not in a group: only the parser itself knows which of them locust's page shows."""
+    """Add our options.
+
+    They are in no group, since only options of the parser itself are on locust's page.
+    """
     add = parser.add_argument
-    add("--seed", type=int, default=1, help="of all that is left to chance")
+    add("--seed", type=int, default=1, help="seed of all random choices")
     add("--rate", type=float, default=DEFAULT_RATE, help="OpenLoop: requests a second")
     add("--arrivals", choices=[POISSON, CONSTANT], default=POISSON, help="OpenLoop: their moments")
-    add("--open-seconds", type=float, default=0.0, help="OpenLoop: for so long (0: until the end)")
+    add("--open-seconds", type=float, default=0.0, help="OpenLoop: duration (0: until the end)")
     add("--shape", choices=list(SHAPES), help="users over time", include_in_web_ui=False)
     add("--shape-speed", type=float, default=1.0, help="how many times as fast")
     add("--most-failures", type=float, default=MOST_FAILURES, help="share of requests, 0 to 1")
@@ -52,24 +56,25 @@ def add_options(parser: LocustArgumentParser) -> None:
     add(
         "--announce",
         action="store_true",
-        help="OpenLoop: a line when what counts begins, and when it is over",
+        help="OpenLoop: print a line when the window opens, and one when it is over",
         include_in_web_ui=False,
     )
     add("--outcome", help="write histograms to this file", include_in_web_ui=False)
 
 
 def on_init(environment: Environment, **others: Any) -> None:
-    # Timers count from when the loop last looked at its clock, which was before the imports: the
-    # run would end too early by as long as they took.
+    """Choose users and shape, and record the outcome."""
+    # Timers count from when the loop last read its clock, which was before the imports: without
+    # this the run would end too early by the duration of the imports.
     gevent.get_hub().loop.update_now()
-    if not isinstance(environment.runner, WorkerRunner):  # which runs whom its master names
+    if not isinstance(environment.runner, WorkerRunner):  # a worker gets its users from the master
         _choose_users(environment)
         _choose_shape(environment)
     _record(environment)
 
 
 def _choose_users(environment: Environment) -> None:
-    """OpenLoop runs where it is named only; who has no task left with these tags does not run."""
+    """Remove OpenLoop unless it is named, and the users without any task with these tags."""
     options = environment.parsed_options
     assert options is not None
     if (
@@ -83,9 +88,7 @@ def _choose_users(environment: Environment) -> None:
         one for one in environment.user_classes if _has_task(one, wanted, unwanted)
     ]
     if not environment.user_classes:
-        sys.exit(
-            f"no user has a task with these tags: {sorted(wanted)}, without {sorted(unwanted)}"
-        )
+        sys.exit(f"No user has a task with the tags {sorted(wanted)}, without {sorted(unwanted)}.")
 
 
 def _has_task(user: type[User], wanted: set[str], unwanted: set[str]) -> bool:
@@ -104,14 +107,14 @@ def _choose_shape(environment: Environment) -> None:
 
 
 def seed(environment: Environment, **others: Any) -> None:
-    """As repeatable as a closed loop can be: what users do by chance is the same."""
+    """Make the random choices of users repeatable; their moments depend on the responses."""
     options = environment.parsed_options
     assert options is not None
     random.seed(f"{options.seed} {getattr(environment.runner, 'worker_index', 0)}")
 
 
 def _record(environment: Environment) -> None:
-    """In every worker, as only its master knows who wants it; else where there is a file for it."""
+    """Record the outcome: in every worker, for its master, and otherwise with --outcome."""
     options = environment.parsed_options
     assert options is not None
     recorder = Recorder()
@@ -120,10 +123,10 @@ def _record(environment: Environment) -> None:
         hooks.request.add_listener(recorder.on_request)
         hooks.report_to_master.add_listener(recorder.on_report_to_master)
     elif options.outcome:
-        path, began = Path(options.outcome), time.monotonic()
+        path, start = Path(options.outcome), time.monotonic()
 
         def write(**others: Any) -> None:
-            recorder.write(path, time.monotonic() - began, options.open_seconds)
+            recorder.write(path, time.monotonic() - start, options.open_seconds)
 
         hooks.request.add_listener(recorder.on_request)
         hooks.worker_report.add_listener(recorder.on_worker_report)
@@ -131,7 +134,7 @@ def _record(environment: Environment) -> None:
 
 
 def judge(environment: Environment, **others: Any) -> None:
-    """Sets the exit status, and says why."""
+    """Set the exit status, and log the limits that are not met."""
     if isinstance(environment.runner, WorkerRunner):
         return
     options, total = environment.parsed_options, environment.stats.total

@@ -1,21 +1,21 @@
-"""How many users there are over time, as numbers: without locust, so that any program may ask."""
+"""The number of users over time, without locust, so that any program can use it."""
 
 from typing import Final, NamedTuple
 
 STEP_SECONDS: Final = 30.0
 STEPS: Final = 5
 CALM_SECONDS: Final = 40.0
-CALM_SHARE: Final = 0.1  # of the peak
+CALM_SHARE: Final = 0.1  # share of the peak
 SPIKE_SECONDS: Final = 20.0
 RAMP_SECONDS: Final = 60.0
 SOAK_SECONDS: Final = 3600.0
 
 
 class Stage(NamedTuple):
-    """So long there are so many users."""
+    """A number of users, and how long it lasts."""
 
     seconds: float
-    share: float  # of the peak
+    share: float  # share of the peak
 
 
 STAGES: Final = {
@@ -30,7 +30,7 @@ STAGES: Final = {
 
 
 def share_at(stages: tuple[Stage, ...], seconds: float) -> float | None:
-    """Of the peak; None after the last stage."""
+    """The share of the peak after `seconds`; None after the last stage."""
     for stage in stages:
         if seconds < stage.seconds:
             return stage.share
@@ -39,5 +39,5 @@ def share_at(stages: tuple[Stage, ...], seconds: float) -> float | None:
 
 
 def duration(shape: str) -> float:
-    """In seconds."""
+    """The duration of a shape, in seconds."""
     return sum(stage.seconds for stage in STAGES[shape])

@@ -1,14 +1,16 @@
-"""An open loop: requests are sent when they are due, whether or not answers come.
+"""An open loop: requests are sent when they are due, also while others wait for a response.
 
-A closed loop asks less of a server that stalls, since each of its users waits for an answer before
-it asks again. So a stall of a second is one slow request for each user, and all those that would
-have come meanwhile are in no statistics: coordinated omission. Here the schedule is known before
-(see mix.py), each request has a greenlet of its own, and its time begins when it was due, even if
-no connection was free then. Every request is reported twice: under its name with the time since it
-was sent (GET), and as "... (intended)" with the time since it was due (OPEN).
+A closed loop sends fewer requests to a server that stalls, since each of its users waits for a
+response before its next request. So a stall of a second is one slow request for each user, and the
+requests that would have come in that second are in no statistics: coordinated omission. Here the
+schedule is fixed before (see schedule.py), each request has a greenlet of its own, and its time
+begins when it was due, even if no connection was free then. Every request is reported twice: under
+its name with the time since it was sent (GET), and as "... (intended)" with the time since it was
+due (OPEN).
 
-One user is a whole open loop, so its rate is that of one locust process; for more, start more. A
-request goes out up to a millisecond late, as the event loop's clock has no finer step.
+One user is a whole open loop, so its rate is that of one locust process; a higher rate needs more
+processes. A request is sent up to a millisecond late, since the event loop's clock has whole
+milliseconds.
 """
 
 import time
@@ -31,10 +33,10 @@ from loadtest.scenarios.checks import Refused, Unanswered, Wrong
 from loadtest.scenarios.outcome import DUE, INTENDED, SENT, SINCE, WARM_UP_SECONDS
 from loadtest.scenarios.schedule import MIX, Due, Kind, schedule
 
-CONNECTIONS: Final = 256  # at most; a request that finds none free waits, and its time goes on
+CONNECTIONS: Final = 256  # at most; a request waits for a free one, and its time counts
 TIMEOUT: Final = 10.0  # seconds without a byte, or until a connection is made
-DRAIN_SECONDS: Final = 5.0  # for answers that are under way when the schedule ends
-YOUNG_SECONDS: Final = 2.0  # a new file's tag is weak, and another one a second later
+DRAIN_SECONDS: Final = 5.0  # for responses that are missing when the schedule ends
+YOUNG_SECONDS: Final = 2.0  # the tag of a new file is weak, and changes a second later
 BLOCK_BYTES: Final = 64 * 1024  # read at once
 
 FAILURES: Final = (OSError, HTTPParseError, Wrong, Refused)
@@ -46,6 +48,7 @@ class OpenLoop(User):
     fixed_count = 1
 
     def on_start(self) -> None:
+        """Make the client, and fetch the entity tags for conditional requests."""
         where = urlsplit(self.host or "")
         self._client = HTTPClient(
             where.hostname or "",
@@ -60,17 +63,18 @@ class OpenLoop(User):
         self._drained_by = 0.0
         try:
             self._fields = {kind.name: self._fields_of(kind) for kind in MIX}
-        except StopTest:  # for locust, a user that ends by itself is no reason to end the run
+        except StopTest:  # locust does not end a run where a user ends by itself
             self._end_the_run()
             raise
 
     def on_stop(self) -> None:
+        """Close the connections."""
         self._client.close()
 
     @tag("open")
     @task
     def offer(self) -> None:
-        """All of the schedule, and then nothing more."""
+        """Send all requests of the schedule, and end."""
         options = self.environment.parsed_options
         assert options is not None
         seconds = options.open_seconds or inf
@@ -91,7 +95,7 @@ class OpenLoop(User):
         raise StopUser
 
     def _end_the_run(self) -> None:
-        """Where nobody else has anything to do, and nobody may want to begin again."""
+        """End a headless, local run that has no other users."""
         options, runner = self.environment.parsed_options, self.environment.runner
         assert options is not None
         alone = self.environment.user_classes == [type(self)]
@@ -99,13 +103,13 @@ class OpenLoop(User):
             gevent.spawn(runner.quit)
 
     def _sleep_until(self, at: float) -> None:
-        """Others run meanwhile, even if it is late already; gevent's timers may come early."""
+        """Sleep, at least for one turn of the loop; gevent's timers may fire early."""
         gevent.sleep(0)
         while (left := self._start + at - time.perf_counter()) > 0.0:
             gevent.sleep(left)
 
     def _drain(self) -> None:
-        """Wait for what is under way; what has no answer then is reported as a failure."""
+        """Wait for running requests; those without a response then are reported as failures."""
         now = time.perf_counter()
         self._drained_by = self._drained_by or now + DRAIN_SECONDS
         self._running.join(max(self._drained_by - now, 0.0))
@@ -122,13 +126,13 @@ class OpenLoop(User):
         except FAILURES as error:
             problem = error
         except gevent.GreenletExit:
-            problem = Unanswered("no answer until the end")
+            problem = Unanswered("no response until the end")
         end = time.perf_counter()
         self._report(due, SENT, end - (sent or end), length, problem)
         self._report(due, INTENDED, end - (self._start + due.at), length, problem)
 
     def _ask(self, kind: Kind) -> int:
-        """The length of the answer's body. Raises what FAILURES names."""
+        """Send a request; returns the length of the response's body. Raises one of FAILURES."""
         response = self._client.request("GET", kind.path, headers=self._fields[kind.name])
         try:
             body = response.read()
@@ -159,7 +163,7 @@ class OpenLoop(User):
         )
 
     def _fields_of(self, kind: Kind) -> dict[str, str]:
-        """What it is asked with; the tag of a file is the server's to tell, before the start."""
+        """The header fields of a kind of request; the server is asked for the file's tag."""
         if not kind.conditional:
             return kind.fields
         until = time.perf_counter() + YOUNG_SECONDS

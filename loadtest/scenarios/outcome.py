@@ -1,10 +1,9 @@
-"""What came of a run, request by request, in histograms: locust rounds and cannot be merged.
+"""The outcome of a run, in histograms: locust's own figures are rounded and cannot be merged.
 
-A Recorder listens to locust's `request` event. Where an open loop ran, it counts what the open loop
-sent within the window, that is what was due after the warm-up; otherwise every request that was
-reported. What was not answered rightly is an error or
-was refused, and has no latency. Workers send what they have counted to their master, which adds it
-up. Nothing here imports locust.
+A Recorder listens to locust's `request` event. With an open loop it counts the requests of the open
+loop that were due after the warm-up; otherwise it counts every reported request. A request without
+a correct response is an error or was refused, and has no latency. Workers send their counts to
+their master, which adds them up. This module does not import locust.
 """
 
 import json
@@ -19,7 +18,7 @@ from loadtest.scenarios.checks import Refused
 WARM_UP_SECONDS: Final = 1.0
 MOST_MESSAGES: Final = 10  # different ones that are kept
 
-# The context of a request of the open loop: when it was due, and from when its time was taken.
+# The context of a request of the open loop: when it was due, and from when its time counts.
 DUE: Final = "due"
 SINCE: Final = "since"
 SENT: Final = "sent"
@@ -28,28 +27,30 @@ INTENDED: Final = "intended"
 
 @dataclass
 class Outcome:
-    """What was counted, and how long the requests took."""
+    """The counts and latencies of a run."""
 
-    requests: int = 0  # right answers
-    errors: int = 0  # wrong ones, cut ones, none at all
+    requests: int = 0  # correct responses
+    errors: int = 0  # responses that were wrong, cut, or missing
     refused: int = 0  # connections refused or reset, and 503
     offered: float = 0.0  # requests a second that were due; 0 in a closed loop
-    seconds: float = 0.0  # of the window
+    seconds: float = 0.0  # length of the window
     sent: int = 0  # requests of the whole run, those of the warm-up as well
-    service: Histogram = field(default_factory=Histogram)  # from the sending to the answer's end
+    service: Histogram = field(default_factory=Histogram)  # from sending to the response's end
     intended: Histogram = field(default_factory=Histogram)  # from when it was due; open loop only
-    messages: dict[str, int] = field(default_factory=dict)  # what went wrong, and how often
+    messages: dict[str, int] = field(default_factory=dict)  # messages of failures, and their counts
 
     @property
     def due(self) -> int:
+        """All requests of the window."""
         return self.requests + self.errors + self.refused
 
     @property
     def failures(self) -> float:
-        """The share of requests, 0 to 1, that were not answered rightly; 1 of none at all."""
+        """The share of requests without a correct response, 0 to 1; 1 without any request."""
         return 1.0 - self.requests / self.due if self.due else 1.0
 
     def merge(self, other: "Outcome") -> None:
+        """Add the counts and latencies of another process."""
         self.sent += other.sent
         self.requests += other.requests
         self.errors += other.errors
@@ -60,6 +61,7 @@ class Outcome:
             self.note(message, count)
 
     def note(self, message: str, count: int = 1) -> None:
+        """Count a message, of MOST_MESSAGES different ones at most."""
         if message in self.messages or len(self.messages) < MOST_MESSAGES:
             self.messages[message] = self.messages.get(message, 0) + count
 
@@ -82,8 +84,8 @@ class Recorder:
     """Counts the requests of one process, or on a master those of all workers."""
 
     def __init__(self) -> None:
-        self.opened = Outcome()  # of the open loop
-        self.closed = Outcome()  # of all others
+        self.opened = Outcome()  # for the open loop
+        self.closed = Outcome()  # for all other users
 
     def on_request(
         self,
@@ -92,7 +94,7 @@ class Recorder:
         context: Mapping[str, Any] | None = None,
         **others: Any,
     ) -> None:
-        """locust's event; `response_time` in milliseconds."""
+        """The event of locust; `response_time` is in milliseconds."""
         since = context.get(SINCE) if context else None
         if since is None:
             self.closed.sent += 1
@@ -104,7 +106,7 @@ class Recorder:
     def _on_open(
         self, since: str, due: float, response_time: float, exception: BaseException | None
     ) -> None:
-        """Each request is reported twice, and counted once."""
+        """Count a request, which is reported twice, once."""
         self.opened.sent += since == INTENDED
         if due < WARM_UP_SECONDS:
             return
@@ -115,17 +117,21 @@ class Recorder:
             _record(self.opened.service, response_time, exception)
 
     def on_report_to_master(self, data: dict[str, Any], **others: Any) -> None:
-        """What was counted since the last report goes along with it."""
+        """Add the counts since the last report to the report."""
         data["outcome"] = [self.opened.to_json(), self.closed.to_json()]
         self.opened, self.closed = Outcome(), Outcome()
 
     def on_worker_report(self, data: Mapping[str, Any], **others: Any) -> None:
+        """Add the counts of a worker."""
         opened, closed = data["outcome"]
         self.opened.merge(Outcome.from_json(opened))
         self.closed.merge(Outcome.from_json(closed))
 
     def write(self, path: Path, run_seconds: float, open_seconds: float) -> None:
-        """As JSON, for `read`. The open loop was to send for `open_seconds`; 0: all the time."""
+        """Write the outcome as JSON, for `read`.
+
+        `open_seconds` is the duration of the open loop, 0 for the whole run.
+        """
         outcome = self.closed
         outcome.seconds = run_seconds
         if self.opened.sent:
@@ -152,9 +158,12 @@ def _record(latencies: Histogram, response_time: float, exception: BaseException
 
 
 def read(path: Path) -> Outcome:
-    """Raises OSError where the run left nothing, and ValueError for what is no outcome."""
+    """The outcome that `write` has left.
+
+    Raises OSError where there is no file, and ValueError where it is malformed.
+    """
     content = json.loads(path.read_text())
     try:
         return Outcome.from_json(content)
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no outcome: {error}") from error
+        raise ValueError(f"{path} is not an outcome: {error}") from error

@@ -1,9 +1,9 @@
-"""Which requests an open loop sends, and when each is due: known before the first is sent.
+"""The requests of an open loop, and when each is due: fixed before the first is sent.
 
-The mix is what a browser's visits come to: pages, and the files and texts that belong to them, of
-which it has many already and asks whether they have changed. The moments are those of clients that
-do not know of each other (a Poisson process), or evenly spaced. Both come from a seed, so two
-servers get the same requests at the same moments. Nothing here knows locust, or what is answered.
+The mix is that of a browser's visits: pages, with the files and texts that belong to them, many of
+which are requested conditionally. The moments are those of independent clients (a Poisson process),
+or evenly spaced. Both come from a seed, so two servers get the same requests at the same moments.
+This module does not import locust.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,18 +21,18 @@ CONSTANT: Final = "constant"
 
 @dataclass(frozen=True)
 class Kind:
-    """A request, and what its answer must be."""
+    """A kind of request, and the check of its response."""
 
     name: str
     path: str
-    share: int  # of all requests, in percent
-    wrong: Callable[[bytes], str]  # of the answer's body
+    share: int  # percent of all requests
+    wrong: Callable[[bytes], str]  # the check of the body
     status: int = 200
     fields: dict[str, str] = field(default_factory=dict)
 
     @property
     def conditional(self) -> bool:
-        """Whether it needs the file's tag, which only the server can tell."""
+        """Whether the request needs the file's entity tag, which the server knows."""
         return self.status == 304
 
 
@@ -54,7 +54,7 @@ class Due(NamedTuple):
 
 
 def schedule(rate: float, seconds: float, seed: int, arrivals: str = POISSON) -> Iterator[Due]:
-    """`rate` requests a second for so many seconds, of MIX; `arrivals` is POISSON or CONSTANT."""
+    """`rate` requests of MIX a second, for `seconds`; `arrivals` is POISSON or CONSTANT."""
     kinds, gaps = Random(f"kinds {seed}"), Random(f"gaps {seed}")
     shares = list(accumulate(kind.share for kind in MIX))
     at = 0.0

@@ -20,14 +20,14 @@ SERVERS: Final = {
 
 
 def make_files(directory: Path) -> None:
-    """Those that the scenarios ask for."""
+    """The files that the scenarios request."""
     for path, size in SIZES.items():
         (directory / Path(path).name).write_bytes(random.Random(path).randbytes(size))
 
 
 @contextmanager
 def serving(name: str, directory: Path, port: int, log: Path) -> Iterator[int]:
-    """One of SERVERS; gives its process id. Raises MeasurementError if it does not come up."""
+    """One of SERVERS: its process id. Raises MeasurementError where it does not start."""
     module, *model = SERVERS[name]
     options = ["--directory", str(directory), "--port", str(port), "--access-log", "off"]
     command = [sys.executable, "-m", module, *model, "loadtest.apps.target:app", *options]

@@ -1,9 +1,9 @@
-"""The shapes that locust follows: in steps, with a spike, or the same for long.
+"""The load shapes for locust: in steps, with a spike, or constant for an hour.
 
-A shape is stages (see stages.py), each with a share of the peak. `-u` says how many users the peak
-is, `-r` how many come or go in a second, and `--shape-speed 10` has all of it in a tenth of the
-time. The shape is chosen with `--shape`, or on the page with its picker of classes; locust's own
-way, a shape class in the locustfile, would leave no choice.
+A shape has stages (see load_stages.py), each with a share of the peak. `-u` is the number of users
+at the peak, `-r` how many start or stop in a second, and `--shape-speed 10` makes the shape ten
+times as fast. The shape is chosen with `--shape`, or on the page with its picker of classes; a
+shape class in the locustfile, locust's own way, would leave no choice.
 """
 
 from typing import ClassVar, Final
@@ -17,13 +17,14 @@ DEFAULT_SPAWN_RATE: Final = 20.0  # users a second
 
 
 class Shape(LoadTestShape):
-    """Follows its stages, and ends the run after the last."""
+    """A shape of locust that follows its stages, and ends the run after the last."""
 
     abstract: ClassVar[bool] = True
     use_common_options: ClassVar[bool] = True
     stages: ClassVar[tuple[Stage, ...]] = ()
 
     def tick(self) -> tuple[int, float] | None:
+        """The number of users now, and how many start in a second; None at the end."""
         assert self.runner is not None
         options = self.runner.environment.parsed_options
         assert options is not None
@@ -35,19 +36,19 @@ class Shape(LoadTestShape):
 
 
 class Steps(Shape):
-    """From a fifth of the peak to the whole: at which step does it get slow?"""
+    """From a fifth of the peak to all of it: at which step does the server get slow?"""
 
     stages = STAGES["steps"]
 
 
 class Spike(Shape):
-    """Calm, ten times as many at once, and calm again: does it recover, and how soon?"""
+    """Calm, ten times as many at once, and calm again: how soon does the server recover?"""
 
     stages = STAGES["spike"]
 
 
 class Soak(Shape):
-    """An hour of the same after a slow beginning: does anything grow?"""
+    """An hour with the same number after a slow beginning: does memory grow?"""
 
     stages = STAGES["soak"]
 

@@ -1,9 +1,9 @@
-"""Users who ask and read what they get: a closed loop, each waits for its answer.
+"""Users that send a request and read the response: a closed loop, in which each user waits.
 
-A user is a greenlet with connections of its own. Its weight says how many of all users are of its
-kind; its tags, which of its tasks run with `--tags` and `--exclude-tags`. Every body is checked: an
-answer that came fast and wrong is a failure. Requests are named after the page and not after their
-query, so the table stays short.
+A user is a greenlet with connections of its own. Its weight is its share of all users; its tags
+select the tasks that run with `--tags` and `--exclude-tags`. Every body is checked: a fast wrong
+response is a failure. Requests are named after the path without its query, so the table stays
+short.
 """
 
 import random
@@ -21,14 +21,14 @@ UPLOAD_BODY: Final = random.Random(1).randbytes(max(UPLOAD_SIZES))
 
 
 class Visitor(FastHttpUser):
-    """What all of them share."""
+    """The base of all users."""
 
     abstract = True
-    network_timeout = 30.0  # seconds, as is the next
-    connection_timeout = 10.0
+    network_timeout = 30.0  # seconds
+    connection_timeout = 10.0  # seconds
 
     def body_of(self, response: ResponseContextManager) -> bytes | None:
-        """The body; None where there is no answer, or not a 200, which locust reports by itself."""
+        """The body; None without a response or with another status than 200, which is reported."""
         if response.status_code == 503:
             response.failure(checks.Refused("503"))
         elif response.status_code == 200:
@@ -38,10 +38,12 @@ class Visitor(FastHttpUser):
         return None
 
     def judge(self, response: ResponseContextManager, wrong: str) -> None:
+        """Report a failure where a check returned a text."""
         if wrong:
             response.failure(checks.Wrong(wrong))
 
     def ask_for_hello(self, path: str) -> None:
+        """Request a path whose response is that of /hello."""
         name = path.partition("?")[0]
         with self.client.get(path, name=name, catch_response=True) as response:
             if (body := self.body_of(response)) is not None:
@@ -49,7 +51,7 @@ class Visitor(FastHttpUser):
 
 
 class Hello(Visitor):
-    """The least that can be asked for, ten times a second."""
+    """Requests the smallest response, ten times a second."""
 
     weight = 3
     wait_time = constant(0.1)
@@ -61,7 +63,7 @@ class Hello(Visitor):
 
 
 class Browser(Visitor):
-    """Reads a page with all that belongs to it, and thinks; knows the files at its next visit."""
+    """Reads a page with its text and files, and pauses; its next visit has conditional requests."""
 
     weight = 10
     wait_time = between(0.5, 1.5)
@@ -108,7 +110,7 @@ class Browser(Visitor):
 
 
 class Uploader(Visitor):
-    """Sends bodies of nothing to 1 MiB, and looks whether all of it came."""
+    """Sends bodies of 0 bytes to 1 MiB, and checks the length that comes back."""
 
     weight = 2
     wait_time = between(0.2, 1.0)
@@ -125,7 +127,7 @@ class Uploader(Visitor):
 
 
 class Blocking(Visitor):
-    """Has the server's thread wait, as nobody should on a loop."""
+    """Makes the server's thread wait, as a handler on a loop should never do."""
 
     weight = 1
     wait_time = constant(1.0)
@@ -137,7 +139,7 @@ class Blocking(Visitor):
 
 
 class Burning(Visitor):
-    """Keeps the server's processor busy, as nobody should on a loop."""
+    """Makes the server's thread compute, as a handler on a loop should never do."""
 
     weight = 1
     wait_time = constant(1.0)

@@ -1,7 +1,7 @@
-"""`make locust`: locust's page in the browser, and both servers to choose from.
+"""`make locust`: locust's page in the browser, for both servers.
 
-The page asks for a host: those of the servers are printed. Its picker has all users, OpenLoop
-among them, and the shapes. Ctrl-C, or SIGTERM, stops everything that was started.
+The program prints the addresses of the servers for the page's field "Host". The page's picker has
+all user classes, OpenLoop among them, and the shapes. Ctrl-C, or SIGTERM, stops all processes.
 
     python -m loadtest.scenarios.web --web-port 8089
 """
@@ -23,21 +23,24 @@ FIRST_PORT: Final = 4231
 
 
 def page(host: str, port: int) -> list[str]:
-    """locust with its page, on this machine only."""
+    """The command line of locust with its page, which this machine alone can reach."""
     file = str(PROJECT / "loadtest" / "locustfile.py")
     where = ["--web-host", ADDRESS, "--web-port", str(port), "--class-picker"]
     return [sys.executable, "-m", "locust", "-f", file, "--host", host, *where]
 
 
-def start_servers(stack: ExitStack, folder: Path, ports: Sequence[int]) -> list[str]:
-    """Those that can be started, until `stack` is closed; gives and prints their addresses."""
-    directory = folder / "files"
+def start_servers(stack: ExitStack, workdir: Path, ports: Sequence[int]) -> list[str]:
+    """Start the servers until `stack` is closed; prints and returns the addresses.
+
+    A server that does not start is left out.
+    """
+    directory = workdir / "files"
     directory.mkdir()
     make_files(directory)
     hosts = []
     for name, port in zip(SERVERS, ports, strict=True):
         try:
-            stack.enter_context(serving(name, directory, port, folder / f"{name}.log"))
+            stack.enter_context(serving(name, directory, port, workdir / f"{name}.log"))
         except MeasurementError as failure:
             print(f"{name} is left out: {failure}", flush=True)
             continue
@@ -47,13 +50,14 @@ def start_servers(stack: ExitStack, folder: Path, ports: Sequence[int]) -> list[
 
 
 def run(web_port: int, ports: Sequence[int]) -> int:
+    """Run all processes until Ctrl-C; returns the exit status."""
     _, core = system.cores()
     with tempfile.TemporaryDirectory(prefix="loadtest-") as name, ExitStack() as stack:
-        folder = Path(name)
-        hosts = start_servers(stack, folder, ports)
+        workdir = Path(name)
+        hosts = start_servers(stack, workdir, ports)
         if not hosts:
             return 1
-        log = folder / "locust.log"
+        log = workdir / "locust.log"
         process = stack.enter_context(system.started(page(hosts[0], web_port), core, log))
         system.wait_for_port(process, web_port, log)
         print(f"{'locust':8} http://{ADDRESS}:{web_port}/   (Ctrl-C stops all of them)", flush=True)
@@ -65,9 +69,9 @@ def run(web_port: int, ports: Sequence[int]) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="locust's page, on both servers.")
-    parser.add_argument("--web-port", type=int, default=WEB_PORT)
-    parser.add_argument("--first-port", type=int, default=FIRST_PORT, help="of the servers")
+    parser = argparse.ArgumentParser(description="Run locust's page and both servers.")
+    parser.add_argument("--web-port", type=int, default=WEB_PORT, help="port of locust's page")
+    parser.add_argument("--first-port", type=int, default=FIRST_PORT, help="port of the servers")
     options = parser.parse_args()
     system.end_on_sigterm()
     try:

@@ -230,7 +230,7 @@ def test_tags_choose(name: str, users: set[str], runs: Begun) -> None:
 def test_tags_that_nobody_has_are_a_mistake(runs: Begun) -> None:
     done = runs["no such tag"]
     assert done.status == 1
-    assert "no user has a task" in done.said
+    assert "No user has a task" in done.said
     assert "Traceback" not in done.said
 
 

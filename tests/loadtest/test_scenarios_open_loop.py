@@ -186,7 +186,7 @@ def test_workers_add_up_and_report_nothing_twice(tmp_path: Path) -> None:
 
 def test_a_malformed_outcome_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "o").write_text('{"requests": 1}')
-    with pytest.raises(ValueError, match="is no outcome"):
+    with pytest.raises(ValueError, match="is not an outcome"):
         run.read(tmp_path / "o")
     with pytest.raises(OSError, match="nothing"):
         run.read(tmp_path / "nothing")
