@@ -75,11 +75,6 @@ LOOSE_OPTIONS: Final = frozenset[str](())
 LANGUAGE: Final = frozenset[str](
     (
         "README.md",
-        "loadtest/apps/",
-        "loadtest/benchmarks/",
-        "loadtest/clients/",
-        "loadtest/experiment/",
-        "loadtest/scenarios/",
         "reactor/__main__.py",
         "reactor/config/",
         "reactor/errors.py",
@@ -91,7 +86,7 @@ LANGUAGE: Final = frozenset[str](
         "reactor/web/site/",
         "reactor/web/uploads/",
         "tests/conftest.py",
-        "tests/loadtest/",
+        "tests/loadtest/test_threaded.py",
         "tests/project/",
         "tests/reactor/config/",
         "tests/reactor/loop/",
