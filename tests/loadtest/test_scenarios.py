@@ -10,6 +10,7 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from csv import DictReader
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -45,8 +46,8 @@ RUNS = {
         *("--outcome", "outcome.json"),
     ),
     "processes": (
-        *("Hello", "-u", "6", "-r", "9", "-t", "2s", "--processes", "2"),
-        *("--outcome", "outcome.json"),
+        *("Hello", "-u", "6", "-r", "9", "-t", "4s", "--processes", "2"),
+        *("--outcome", "outcome.json", "--csv", "csv"),
     ),
     "shape": ("Hello", "-u", "20", "-r", "100", "--shape", "spike", "--shape-speed", "40"),
     "late": ("Blocking", "-u", "2", "-r", "9", "-t", "2s", "--most-p99", "0.000001"),
@@ -98,18 +99,18 @@ def master_and_worker(port: int, directory: Path) -> tuple[Run, Run]:
         stderr=subprocess.STDOUT,
         text=True,
     ) as worker:
-        result = ["--master", *here, "--expect-workers", "1", "--outcome", "outcome.json"]
-        result += ["--open-seconds", "2", "--rate", "100", "--most-p99", "0.000001"]
-        done = locust(port, directory, "OpenLoop", "-u", "1", "-r", "1", "-t", "4s", *result)
+        options = ["--master", *here, "--expect-workers", "1", "--outcome", "outcome.json"]
+        options += ["--open-seconds", "2", "--rate", "100", "--most-p99", "0.000001"]
+        done = locust(port, directory, "OpenLoop", "-u", "1", "-r", "1", "-t", "4s", *options)
         said, _ = worker.communicate(timeout=PATIENCE)
     return done, Run(worker.returncode, said, {})
 
 
 def bench(directory: Path) -> "subprocess.CompletedProcess[str]":
     loads = ["--servers", "reactor", "--rates", "100", "--seconds", "1", "--shape-seconds", "1"]
-    result = [*PATIENT, "--users", "10", "--report", str(directory)]
+    options = [*PATIENT, "--users", "10", "--report", str(directory)]
     return subprocess.run(
-        [sys.executable, "-m", "loadtest.scenarios.bench", *loads, *result],
+        [sys.executable, "-m", "loadtest.scenarios.bench", *loads, *options],
         cwd=system.PROJECT,
         capture_output=True,
         text=True,
@@ -283,7 +284,10 @@ def test_several_processes_add_up(runs: Begun) -> None:
     assert done.status == 0, done.said
     assert "2 workers connected" in done.said
     assert "Uncaught" not in done.said
-    assert runs.outcome("processes").requests == done.requests > 10
+    # Each process writes its own statistics as JSON into the same file; the master alone has CSV.
+    with (runs.directory / "processes" / "csv_stats.csv").open(newline="") as file:
+        count = next(row["Request Count"] for row in DictReader(file) if not row["Type"])
+    assert runs.outcome("processes").requests == int(count) > 10
 
 
 def test_a_master_judges_what_its_worker_did(runs: Begun) -> None:

@@ -23,6 +23,7 @@ PATIENCE: Final = 60.0  # seconds
 class Target(NamedTuple):
     pid: int
     port: int
+    idle: int  # descriptors without any client
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def target(folder: Path) -> Iterator[Target]:
     make_files(files)
     port = system.free_port()
     with serving("reactor", files, port, folder / "server.log") as pid:
-        yield Target(pid, port)
+        yield Target(pid, port, descriptors(pid))
 
 
 class Run(NamedTuple):
@@ -85,10 +86,14 @@ def python(program: str) -> Any:
     return json.loads(done.stdout)
 
 
-def wait_for_clients(pid: int) -> None:
-    """Until somebody has connected to the server."""
-    before = len(os.listdir(f"/proc/{pid}/fd"))
+def descriptors(pid: int) -> int:
+    """How many file descriptors a process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def wait_for_clients(one: Target) -> None:
+    """Wait until a client has connected to the server."""
     until = time.monotonic() + PATIENCE
-    while len(os.listdir(f"/proc/{pid}/fd")) <= before:
-        assert time.monotonic() < until, "nobody came"
+    while descriptors(one.pid) <= one.idle:
+        assert time.monotonic() < until, "no client came"
         time.sleep(0.01)
