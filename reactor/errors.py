@@ -1,8 +1,8 @@
-"""Errors that carry their own answer.
+"""The errors that all packages share.
 
-Whatever goes wrong with a request ends as one of the status codes of RFC 9110, section 15. The code
-that notices raises a ProtocolError with the status and a sentence for the client; the connection,
-in one place, turns it into bytes. Handlers may raise it too.
+Every error of a request becomes a response with one of the status codes of RFC 9110, section 15.
+The code that finds the error raises a ProtocolError with the status and a sentence for the client;
+the connection turns it into a response, in one place. Handlers may raise it too.
 
 Cancelled is not an Exception on purpose: a handler's `except Exception` must not keep alive a task
 whose client is gone.
@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 
 class ProtocolError(Exception):
-    """A request that is answered by `status` and one sentence, `reason`.
+    """An error whose response has this `status` and one sentence for the client, `reason`.
 
-    `headers` go into the answer as they are, for instance `Allow` with a 405.
+    `headers` go into the response as they are, for instance `Allow` with a 405.
     """
 
     def __init__(self, status: int, reason: str, headers: Sequence[tuple[str, str]] = ()) -> None:
@@ -28,11 +28,11 @@ class ProtocolError(Exception):
 
 
 class ResponseError(Exception):
-    """A response that cannot be sent as it is: the handler is at fault, not the client."""
+    """A response that cannot be sent as it is, by a fault of the handler and not of the client."""
 
 
 class Cancelled(BaseException):
-    """Thrown into a coroutine at its `await` when nobody wants its result any more."""
+    """Thrown into a coroutine at its `await` when its result is no longer needed."""
 
 
 class PoolFull(Exception):
@@ -40,4 +40,4 @@ class PoolFull(Exception):
 
 
 class TooSlow(Exception):
-    """What was published has not been taken in time, and its subscriber was dropped."""
+    """A reader of a broadcast has fallen behind, and the items left for it were dropped."""

@@ -60,8 +60,8 @@ class ServerSnapshot(NamedTuple):
 class Server:
     """An HTTP server for one handler.
 
-    A handler that is Preparable gets its server before anything is served, for what it needs of it:
-    its limits, its statistics, coroutines to `spawn`.
+    If the handler is Preparable, its `prepare` is called with the server before anything is served,
+    so that it can read the limits, ask for statistics, or `spawn` coroutines.
     """
 
     def __init__(

@@ -77,7 +77,6 @@ LANGUAGE: Final = frozenset[str](
         "README.md",
         "reactor/__main__.py",
         "reactor/config/",
-        "reactor/errors.py",
         "reactor/limits.py",
         "reactor/net/",
         "reactor/process/",
