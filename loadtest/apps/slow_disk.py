@@ -1,4 +1,4 @@
-"""The server with a simulated slow disk: no page is ever in memory, and a read takes 200 ms.
+"""The demo with a simulated slow disk: no page is ever in memory, and a read takes 200 ms.
 
 A read of the page cache alone (preadv with RWF_NOWAIT) fails with EAGAIN, as it does for a page
 that is on the disk only, and pread waits before it reads. The rest of the server and its options
@@ -36,4 +36,4 @@ def slow_pread(descriptor: int, count: int, offset: int) -> bytes:
 if __name__ == "__main__":
     os.preadv = cold_preadv
     os.pread = slow_pread
-    sys.exit(main())
+    sys.exit(main(["handlers:app", *sys.argv[1:]]))

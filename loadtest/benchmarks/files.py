@@ -242,13 +242,13 @@ class Crowd(NamedTuple):
 
 CROWDS: Final = {
     "gzip-crowd": Crowd(
-        "reactor",
+        "handlers",
         make_texts,
         client(f"/files/text-{MARK.decode()}.txt", 64, "Accept-Encoding: gzip"),
         10.0,
     ),
     "cold": Crowd("loadtest.apps.slow_disk", make_files, client("/files/10m.bin", 32), None),
-    "listing": Crowd("reactor", make_entries, listings, 10.0),
+    "listing": Crowd("handlers", make_entries, listings, 10.0),
 }
 
 
