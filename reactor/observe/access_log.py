@@ -76,20 +76,20 @@ _safe = lru_cache(maxsize=1024)(escape)  # for values that come again: clients a
 _quoted = lru_cache(maxsize=1024)(encode_basestring_ascii)
 
 
-def check_format(form: str) -> str:
+def check_format(line_format: str) -> str:
     """The format, unchanged. Raises ValueError with a sentence for a text that is no format."""
-    if form != "json":
-        for _ in _parts(_FORMATS.get(form, form)):
+    if line_format != "json":
+        for _ in _parts(_FORMATS.get(line_format, line_format)):
             pass
-    return form
+    return line_format
 
 
-def line_writer(form: str, write: Write, wall: WallClock, reactor: Scheduler) -> Observer:
+def line_writer(line_format: str, write: Write, wall: WallClock, reactor: Scheduler) -> Observer:
     """The observer that writes a line of this format for each response.
 
     Raises ValueError with a sentence for a text that is no format.
     """
-    if form == "json":
+    if line_format == "json":
         return _json_log(write, wall, reactor)
     names: dict[str, Any] = {
         "clock": reactor.clock,
@@ -107,7 +107,7 @@ def line_writer(form: str, write: Write, wall: WallClock, reactor: Scheduler) ->
         "write": write,
     }
     text = ""
-    for literal, letter, (name, kind) in _parts(_FORMATS.get(form, form)):
+    for literal, letter, (name, kind) in _parts(_FORMATS.get(line_format, line_format)):
         text += repr(f'"{literal}')[2:-1].replace("{", "{{").replace("}", "}}")
         if kind:
             constant = f"name{len(names)}"
@@ -152,30 +152,33 @@ def _source(text: str) -> str:
     return "\n ".join(lines)
 
 
-def _parts(form: str) -> Iterator[tuple[str, str, tuple[str, str]]]:
+def _parts(line_format: str) -> Iterator[tuple[str, str, tuple[str, str]]]:
     """Pairs of text and the atom behind it: a letter, or a name and its kind. Raises ValueError."""
-    if "%(" not in form:
+    if "%(" not in line_format:
         raise ValueError(
-            f"{form!r} is no format: use common, combined, json, or a text with atoms as in %(h)s"
+            f"{line_format!r} is no format: use common, combined, json, or a text with atoms "
+            "as in %(h)s"
         )
-    if not form.isprintable():
-        raise ValueError(f"{form!r} has a character that cannot be printed; use printable ones")
+    if not line_format.isprintable():
+        raise ValueError(
+            f"{line_format!r} has a character that cannot be printed; use printable ones"
+        )
     position, literal = 0, ""
-    for match in _ATOM.finditer(form):
-        literal += form[position : match.start()]
+    for match in _ATOM.finditer(line_format):
+        literal += line_format[position : match.start()]
         position = match.end()
         letter, name, kind, percent = match.groups()
         if percent:
             literal += "%"
             continue
         if not (letter in _ATOMS or (kind and (kind == "e" or _NAME.fullmatch(name)))):
-            what = re.match(r"%(?:\([^)]*\)?.?)?", form[match.start() :])
+            what = re.match(r"%(?:\([^)]*\)?.?)?", line_format[match.start() :])
             raise ValueError(
                 f"{what[0] if what else '%'!r} is no atom; use one as in %(h)s, and %% for a %"
             )
         yield literal, letter or "", (name or "", kind or "")
         literal = ""
-    yield literal + form[position:], "", ("", "")
+    yield literal + line_format[position:], "", ("", "")
 
 
 def _json_log(write: Write, wall: WallClock, reactor: Scheduler) -> Observer:
