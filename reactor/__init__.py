@@ -26,20 +26,20 @@ if sys.version_info < (3, 11):  # noqa: UP036 (this file is parsed by older ones
 
 from reactor.errors import Cancelled, PoolFull, ProtocolError, TooSlow
 from reactor.files.file import File
-from reactor.files.region import FileRegion, MultiRegion
+from reactor.files.region import FileRegion
 from reactor.messages.body import Body
 from reactor.messages.headers import Fields, Headers
-from reactor.messages.response import Response, Trailed, plain_response
-from reactor.observe.statistics import DURATIONS, Statistics
+from reactor.messages.response import Response, Trailed
 from reactor.process.serve import serve
-from reactor.protocol.dates import http_date
 from reactor.protocol.response_encoder import FieldBlock
 from reactor.server.server import Server
-from reactor.tasks.broadcast import Broadcast, Subscription
-from reactor.tasks.combinators import gather, timeout
-from reactor.tasks.futures import Future, Lane
+from reactor.tasks.broadcast import Broadcast
+from reactor.tasks.combinators import first_of, gather, timeout
+from reactor.tasks.futures import Future
 from reactor.tasks.heartbeat import Heartbeat
 from reactor.tasks.operations import in_pool, sleep
+from reactor.tasks.semaphore import WeightedSemaphore
+from reactor.tasks.single_flight import SingleFlight
 from reactor.version import __version__
 from reactor.web.app.application import Application
 from reactor.web.app.cookies import delete_cookie, set_cookie
@@ -58,7 +58,6 @@ from reactor.web.realtime.server_sent_events import Event, events, last_event_id
 from reactor.web.semantics.multipart import FormPart
 
 __all__ = [
-    "DURATIONS",
     "Application",
     "Arguments",
     "Body",
@@ -76,11 +75,9 @@ __all__ = [
     "Group",
     "Headers",
     "Heartbeat",
-    "Lane",
     "Limits",
     "Metrics",
     "Middleware",
-    "MultiRegion",
     "PoolFull",
     "PreparedResponse",
     "ProtocolError",
@@ -88,11 +85,11 @@ __all__ = [
     "Response",
     "RouteError",
     "Server",
-    "Statistics",
-    "Subscription",
+    "SingleFlight",
     "TooSlow",
     "Trailed",
     "UploadedFile",
+    "WeightedSemaphore",
     "__version__",
     "attachment",
     "before_only",
@@ -100,16 +97,15 @@ __all__ = [
     "delete_cookie",
     "events",
     "file",
+    "first_of",
     "form_of",
     "gather",
     "html",
-    "http_date",
     "in_pool",
     "json",
     "json_of",
     "last_event_id",
     "may_wait",
-    "plain_response",
     "redirect",
     "serve",
     "set_cookie",

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from handlers.app import make_app
-from reactor import Lane
+from reactor.tasks.futures import Lane
 from reactor.web.compression.encoders import MADE
 from tests.conftest import Serve
 from tests.support.raw_client import Client, RawResponse

@@ -1,5 +1,6 @@
 """The names that applications are written with, in one place, and what it costs to have them."""
 
+import re
 import subprocess
 import sys
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import reactor
 from reactor import Application, Request, Response, file, json, redirect, set_cookie, text
 from reactor.testing import Client
+from tests.support.paths import ROOT
 
 LOADED = "import {}, sys; print(*sys.modules)"
 
@@ -40,6 +42,25 @@ def test_the_names_are_all_there_and_mean_one_thing() -> None:
     for name in reactor.__all__:
         assert getattr(reactor, name) is not None
         assert f"reactor.{name}" not in sys.modules, "it hides a module"
+
+
+def test_each_is_explained_where_it_is_defined() -> None:
+    for name in set(reactor.__all__) - {"Fields", "__version__"}:
+        documented = getattr(reactor, name)
+        assert documented.__doc__, name
+        assert documented.__module__.startswith("reactor."), name
+
+
+def test_docs_and_the_demo_import_from_public_places_only() -> None:
+    public = ("reactor", "reactor.web.middlewares", "reactor.testing")
+    pages = [*(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
+    found = [
+        (path.name, module)
+        for path in [*pages, *(ROOT / "handlers").rglob("*.py")]
+        for module in re.findall(r"^\s*from (reactor[\w.]*) import", path.read_text(), re.MULTILINE)
+        if module not in public and path.name != "__main__.py"
+    ]
+    assert not found
 
 
 def test_they_bring_nothing_along_that_applications_do_not_need() -> None:

@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from reactor import Cancelled, FileRegion, Lane, MultiRegion, PoolFull, Response, in_pool, sleep
+from reactor import Cancelled, FileRegion, PoolFull, Response, in_pool, sleep
 from reactor.files.file import WINDOW_BYTES
+from reactor.files.region import MultiRegion
 from reactor.messages.request import Request
 from reactor.simulator import SimFile, SimNetwork
+from reactor.tasks.futures import Lane
 
 PATTERN: Final = random.Random(0).randbytes(400_000)
 CONTENT: Final = PATTERN * 6  # of the files, as far as they are long

@@ -11,10 +11,10 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
-from reactor import Body, Fields, Future, Headers, Lane
+from reactor import Body, Fields, Future, Headers
 from reactor.files.file import SCRATCH, File
 from reactor.messages.request import Request
-from reactor.tasks.futures import Cancellable, TimerLike
+from reactor.tasks.futures import Cancellable, Lane, TimerLike
 from reactor.tasks.semaphore import WeightedSemaphore
 from reactor.tasks.task import Runtime, Task
 

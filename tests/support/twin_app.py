@@ -11,7 +11,6 @@ from reactor import (
     Fields,
     File,
     FileRegion,
-    MultiRegion,
     ProtocolError,
     Request,
     Response,
@@ -21,6 +20,7 @@ from reactor import (
     sleep,
     timeout,
 )
+from reactor.files.region import MultiRegion
 
 PIECE = bytes(range(256)) * 16
 STORED = PIECE * 100

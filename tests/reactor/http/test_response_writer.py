@@ -4,13 +4,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from reactor import (
-    FileRegion,
-    MultiRegion,
-    Response,
-    sleep,
-)
+from reactor import FileRegion, Response, sleep
 from reactor.files.file import WINDOW_BYTES
+from reactor.files.region import MultiRegion
 from reactor.http.response_writer import PIECES_PER_TURN
 from reactor.http.states import (
     DRAIN,

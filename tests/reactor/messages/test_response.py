@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from reactor import File, FileRegion, MultiRegion, Response, Trailed
+from reactor import File, FileRegion, Response, Trailed
+from reactor.files.region import MultiRegion
 from reactor.loop.reactor import Reactor
 from reactor.messages.response import close_pieces, plain_response
 from reactor.tasks.futures import Future

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from reactor import DURATIONS, Response, Server, Statistics, in_pool, sleep
+from reactor import Response, Server, in_pool, sleep
 from reactor.loop.reactor import Reactor
 from reactor.loop.slow_callbacks import SlowCallbacks
 from reactor.messages.request import Request
-from reactor.observe.statistics import OTHER, WINDOW_SECONDS, LoopTimes
+from reactor.observe.statistics import DURATIONS, OTHER, WINDOW_SECONDS, LoopTimes, Statistics
 from tests.conftest import Running, Serve
 from tests.support.raw_client import TIMEOUT, request
 

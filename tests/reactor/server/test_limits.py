@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from reactor import Cancelled, Lane, Limits, PoolFull, Response, in_pool, sleep
+from reactor import Cancelled, Limits, PoolFull, Response, in_pool, sleep
 from reactor.config.options import Unit, rows
 from reactor.messages.request import Request
+from reactor.tasks.futures import Lane
 from tests.conftest import Running, Serve
 from tests.support.file_limit_cases import FILE_CASES
 from tests.support.raw_client import TIMEOUT, Client, request

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from reactor import Cancelled, File, FileRegion, Future, MultiRegion, Response, in_pool, sleep
+from reactor import Cancelled, File, FileRegion, Future, Response, in_pool, sleep
 from reactor.errors import ProtocolError
+from reactor.files.region import MultiRegion
 from reactor.messages.request import Request
 from reactor.server.server import SWITCH_SECONDS, Server
 from tests.conftest import Serve

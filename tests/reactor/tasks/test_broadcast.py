@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactor import Broadcast, Cancelled, Subscription, TooSlow, gather, sleep, timeout
-from reactor.tasks.broadcast import BACKLOG_ITEMS
+from reactor import Broadcast, Cancelled, TooSlow, gather, sleep, timeout
+from reactor.tasks.broadcast import BACKLOG_ITEMS, Subscription
 from tests.support.coroutine_driver import Play, Stage
 from tests.support.cycles import Cycles
 from tests.support.worlds import RuntimeWorld as World

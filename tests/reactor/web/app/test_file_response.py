@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactor import File, Limits, Response, http_date
+from reactor import File, Limits, Response
+from reactor.protocol.dates import http_date
 from reactor.testing import Client
 from reactor.web.app.application import Application
 from reactor.web.app.file_response import attachment, file

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactor import File, FileRegion, Future, Lane, MultiRegion, PoolFull, ProtocolError, Response
+from reactor import File, FileRegion, Future, PoolFull, ProtocolError, Response
+from reactor.files.region import MultiRegion
 from reactor.messages.request import Request
+from reactor.tasks.futures import Lane
 from reactor.web.compression import encoders, responses
 from reactor.web.compression.encoders import INLINE_BYTES, LEAST_BYTES, encode
 from reactor.web.compression.responses import compress, encode_in_pool

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reactor import Cancelled, Future, Lane, PoolFull, Response, sleep
+from reactor import Cancelled, Future, PoolFull, Response, sleep
 from reactor.messages.request import Request
+from reactor.tasks.futures import Lane
 from reactor.web.compression import encoders
 from reactor.web.compression.encoders import INLINE_BYTES
 from reactor.web.compression.streams import RETRIES, encode_stream

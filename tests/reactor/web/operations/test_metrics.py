@@ -8,8 +8,9 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from reactor import DURATIONS, Response, sleep
+from reactor import Response, sleep
 from reactor.messages.request import Request
+from reactor.observe.statistics import DURATIONS
 from reactor.web.operations.monitoring import Monitoring
 from tests.conftest import Running, Serve
 from tests.support.raw_client import Client, request

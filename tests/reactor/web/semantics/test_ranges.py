@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from reactor import File, FileRegion, MultiRegion, ProtocolError
+from reactor import File, FileRegion, ProtocolError
+from reactor.files.region import MultiRegion
 from reactor.web.semantics.ranges import Unsatisfiable, content_range, multipart, parse_ranges
 
 MOST = 32

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reactor import Cancelled, File, Future, Lane, PoolFull, ProtocolError, Response
+from reactor import Cancelled, File, Future, PoolFull, ProtocolError, Response
 from reactor.messages.request import Request
+from reactor.tasks.futures import Lane
 from reactor.web.compression import encoders
 from reactor.web.static.compressed_cache import (
     ENTRY_BYTES,

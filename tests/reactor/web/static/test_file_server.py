@@ -23,22 +23,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from reactor import (
-    Cancelled,
-    File,
-    FileRegion,
-    Future,
-    Lane,
-    Limits,
-    MultiRegion,
-    PoolFull,
-    ProtocolError,
-    Response,
-    http_date,
-    plain_response,
-)
+from reactor import Cancelled, File, FileRegion, Future, Limits, PoolFull, ProtocolError, Response
+from reactor.files.region import MultiRegion
 from reactor.messages.request import Request
-from reactor.protocol.dates import parse_date
+from reactor.messages.response import plain_response
+from reactor.protocol.dates import http_date, parse_date
+from reactor.tasks.futures import Lane
 from reactor.web.app.router import decode_segment
 from reactor.web.compression import encoders
 from reactor.web.compression.encoders import LEAST_BYTES

@@ -24,8 +24,9 @@ from typing import Any, Protocol
 
 import pytest
 
-from reactor import Limits, Response, http_date
+from reactor import Limits, Response
 from reactor.files.file import WINDOW_BYTES
+from reactor.protocol.dates import http_date
 from reactor.web.app.application import Application
 from reactor.web.semantics.media_types import media_types
 from reactor.web.site.options import SiteOptions

@@ -24,7 +24,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from reactor import Cancelled, Future, Lane, ProtocolError
+from reactor import Cancelled, Future, ProtocolError
+from reactor.tasks.futures import Lane
 from reactor.tasks.task import Runtime, Task
 from reactor.web.static import open_file_cache
 from reactor.web.static.open_file_cache import DESCRIPTOR_SHARE, Entry, OpenFileCache

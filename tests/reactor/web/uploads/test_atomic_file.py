@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from reactor import Cancelled, Future, Lane, ProtocolError
+from reactor import Cancelled, Future, ProtocolError
+from reactor.tasks.futures import Lane
 from reactor.web.storage.locks import DirectoryBusy, lock_while_open, try_lock
 from reactor.web.storage.safe_path import Root, place_in
 from reactor.web.uploads import atomic_file
