@@ -91,7 +91,6 @@ LANGUAGE: Final = frozenset[str](
         "tests/reactor/loop/",
         "tests/reactor/net/",
         "tests/reactor/process/",
-        "tests/reactor/protocol/",
         "tests/reactor/testing/",
         "tests/reactor/web/site/",
         "tests/reactor/web/static/",

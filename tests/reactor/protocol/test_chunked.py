@@ -69,19 +69,19 @@ BODIES: dict[str, tuple[bytes, bytes]] = {
 
 @pytest.mark.parametrize("case", BODIES.values(), ids=BODIES)
 def test_bodies(case: tuple[bytes, bytes]) -> None:
-    coded, body = case
-    message = expect_request(HEAD + coded)
+    encoded, body = case
+    message = expect_request(HEAD + encoded)
     assert (message.body, message.length) == (body, None)
-    assert message.host == "a"  # trailers are dropped, whatever they say
+    assert message.host == "a"  # trailers are dropped, even these
     assert message.keep_alive
     assert len(message.fields) == 2
 
 
 @pytest.mark.parametrize("case", BODIES.values(), ids=BODIES)
 def test_a_body_that_is_not_all_there(case: tuple[bytes, bytes]) -> None:
-    coded, body = case
-    for size in range(len(coded)):
-        outcome = play([HEAD + coded[:size]])
+    encoded, body = case
+    for size in range(len(encoded)):
+        outcome = play([HEAD + encoded[:size]])
         assert outcome.ending == IN_BODY
         assert body.startswith(outcome.bodies[0])
 
@@ -177,9 +177,9 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("coded", REFUSED.values(), ids=REFUSED)
-def test_malformed_bodies(coded: bytes) -> None:
-    outcome = expect_refusal(400, HEAD + coded)
+@pytest.mark.parametrize("encoded", REFUSED.values(), ids=REFUSED)
+def test_malformed_bodies(encoded: bytes) -> None:
+    outcome = expect_refusal(400, HEAD + encoded)
     assert len(outcome.messages) == 1
     assert outcome.bodies[0] in (b"", b"hello", b"hell\r", b"h")
 
@@ -259,11 +259,11 @@ def test_size_lines_are_what_the_grammar_says() -> None:
 
 
 def test_the_second_grammar_agrees_about_the_tables() -> None:
-    for coded, _ in BODIES.values():
-        assert is_size_line(coded[: coded.index(b"\n") + 1])
+    for encoded, _ in BODIES.values():
+        assert is_size_line(encoded[: encoded.index(b"\n") + 1])
     for name in ("no value", "a semicolon at the end", "an open quote", "17 digits", "a g"):
-        coded = REFUSED[name]
-        assert not is_size_line(coded[: coded.index(b"\n") + 1])
+        encoded = REFUSED[name]
+        assert not is_size_line(encoded[: encoded.index(b"\n") + 1])
 
 
 # --- limits --------------------------------------------------------------------------------------
@@ -274,11 +274,11 @@ SMALL = Limits(upload_bytes=20, trailer_bytes=30, head_fields=4)
 
 def test_the_longest_body() -> None:
     end = b"\r\n0\r\n\r\n"
-    for coded in (b"14\r\n" + b"x" * 20, b"a\r\n0123456789\r\na\r\n0123456789"):
-        assert len(expect_request(HEAD + coded + end, SMALL).body) == 20
-    for coded in (b"15\r\n", b"a\r\n0123456789\r\nb\r\n", b"14\r\n%b\r\n1\r\n" % (b"x" * 20)):
-        expect_refusal(413, HEAD + coded, SMALL)
-        expect_refusal(413, HEAD + coded + b"0123456789a", SMALL)
+    for encoded in (b"14\r\n" + b"x" * 20, b"a\r\n0123456789\r\na\r\n0123456789"):
+        assert len(expect_request(HEAD + encoded + end, SMALL).body) == 20
+    for encoded in (b"15\r\n", b"a\r\n0123456789\r\nb\r\n", b"14\r\n%b\r\n1\r\n" % (b"x" * 20)):
+        expect_refusal(413, HEAD + encoded, SMALL)
+        expect_refusal(413, HEAD + encoded + b"0123456789a", SMALL)
 
 
 def test_the_largest_sizes() -> None:
@@ -291,9 +291,9 @@ def test_the_largest_sizes() -> None:
 
 
 def test_chunks_add_up() -> None:
-    coded = b"1\r\nx\r\n" * 20
-    assert expect_request(HEAD + coded + b"0\r\n\r\n", SMALL).body == b"x" * 20
-    outcome = expect_refusal(413, HEAD + coded + b"1\r\nx\r\n0\r\n\r\n", SMALL)
+    encoded = b"1\r\nx\r\n" * 20
+    assert expect_request(HEAD + encoded + b"0\r\n\r\n", SMALL).body == b"x" * 20
+    outcome = expect_refusal(413, HEAD + encoded + b"1\r\nx\r\n0\r\n\r\n", SMALL)
     assert outcome.bodies == [b"x" * 20]
 
 
@@ -333,7 +333,7 @@ def test_the_most_trailers() -> None:
         expect_refusal(431, HEAD + b"0\r\n" + b"X:\r\n" * (most + 1) + b"\r\n", limits)
 
 
-def test_a_trailer_too_long_is_too_long_whatever_it_holds() -> None:
+def test_a_trailer_too_long_is_refused_for_its_length_first() -> None:
     for value in (b"\0", b"\r", b" : "):
         expect_refusal(431, HEAD + b"0\r\nX: " + value + b"y" * 40 + b"\r\n\r\n", SMALL)
 
@@ -355,7 +355,7 @@ ENDLESS: dict[str, tuple[bytes, bytes, int]] = {  # begin, what follows for ever
 
 
 @pytest.mark.parametrize("case", ENDLESS.values(), ids=ENDLESS)
-def test_what_never_ends_is_refused_at_its_limit(case: tuple[bytes, bytes, int]) -> None:
+def test_a_line_without_an_end_is_refused_at_its_limit(case: tuple[bytes, bytes, int]) -> None:
     start, endless, most = case
     most += len(HEAD)
     assert bytes_until_refusal(HEAD + start, endless, most) <= most
@@ -389,8 +389,8 @@ def test_a_body_takes_time_in_proportion_to_its_size(make: Callable[[int], bytes
 
 def test_a_dripped_body_takes_time_in_proportion_to_its_size() -> None:
     def work(size: int) -> None:
-        coded = b'1;a="b"\r\nx\r\n' * (size // 12) + b"0\r\nX: y\r\n\r\n"
-        outcome = play([HEAD, *(coded[at : at + 1] for at in range(len(coded)))])
+        encoded = b'1;a="b"\r\nx\r\n' * (size // 12) + b"0\r\nX: y\r\n\r\n"
+        outcome = play([HEAD, *(encoded[at : at + 1] for at in range(len(encoded)))])
         assert outcome.ending == IDLE
 
     assert_linear(work, 5_000)
@@ -407,7 +407,7 @@ def test_a_dripped_trailer_takes_time_in_proportion_to_its_size() -> None:
 
 
 @pytest.mark.parametrize("piece", [b"x", b"hello", b"\r\n", b"0\r\n\r\n", b"x" * 15, b"x" * 70_000])
-def test_what_is_encoded_is_decoded(piece: bytes) -> None:
+def test_an_encoded_chunk_is_decoded(piece: bytes) -> None:
     outcome = play([HEAD + encode_chunk(piece) * 3 + LAST_CHUNK])
     assert (outcome.bodies, outcome.ending) == ([piece * 3], IDLE)
 

@@ -76,7 +76,7 @@ def test_the_three_formats(value: str) -> None:
         "Sun, 06 Nov 1994 08:49:37 UTC",
         "Sun, 06 Nov 1994 08:49:37 Z",
         "Sun, 06 Nov 1994 08:49:37 +0000",
-        "Sun, 06 Nov 1994 08:49:37 GMT; length=5",  # of old browsers
+        "Sun, 06 Nov 1994 08:49:37 GMT; length=5",  # sent by old browsers
         "Sun, 6 Nov 1994 08:49:37 GMT",
         "Sun, 06 Nov 94 08:49:37 GMT",
         "Sun, 06 Nov 01994 08:49:37 GMT",
@@ -115,7 +115,7 @@ def test_the_three_formats(value: str) -> None:
         "S" * LONG,
     ],
 )
-def test_what_is_no_date(value: str) -> None:
+def test_other_texts_are_no_dates(value: str) -> None:
     assert parse_date(value, NOW) is None
 
 
@@ -151,7 +151,7 @@ def stamp(*fields: int) -> int:
         (stamp(2024, 2, 29), "Friday, 01-Mar-74 00:00:00 GMT", stamp(1974, 3, 1)),
         (stamp(2024, 2, 29), "Friday, 28-Feb-74 00:00:00 GMT", stamp(2074, 2, 28)),
         (stamp(2024, 3, 1), "Tuesday, 29-Feb-00 00:00:00 GMT", stamp(2000, 2, 29)),
-        (stamp(2060, 3, 1), "Tuesday, 29-Feb-00 00:00:00 GMT", None),  # of 2100: there is none
+        (stamp(2060, 3, 1), "Tuesday, 29-Feb-00 00:00:00 GMT", None),  # 2100 has none
     ],
 )
 def test_years_of_two_digits(now: int, value: str, expected: int | None) -> None:
@@ -185,7 +185,7 @@ def test_every_second_in_two_formats(date: datetime) -> None:
 @example(datetime(2024, 2, 29), datetime(2074, 3, 1))
 @example(datetime(2024, 2, 29), datetime(2074, 2, 28))
 def test_years_of_two_digits_against_a_model(now: datetime, date: datetime) -> None:
-    """Of all centuries the last that is not too far away."""
+    """The year is in the last century that is not too far away."""
     now, date = (one.replace(microsecond=0, tzinfo=UTC) for one in (now, date))
     expected = None
     for century in range(1800, 2400, 100):
@@ -202,7 +202,7 @@ def test_years_of_two_digits_against_a_model(now: datetime, date: datetime) -> N
 
 @given(DATES, st.data())
 def test_one_character_makes_it_another_date_or_none(date: datetime, data: st.DataObject) -> None:
-    """Whatever is accepted is what the same date, written again, looks like."""
+    """Each accepted text is equal to the same date, written again."""
     value = formatdate(int(date.timestamp()), usegmt=True)
     place = data.draw(st.integers(0, len(value) - 1))
     other = data.draw(st.characters(min_codepoint=9, max_codepoint=255))

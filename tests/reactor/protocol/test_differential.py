@@ -1,7 +1,7 @@
 """Our parser beside two others: requests are made up, damaged, and read by all three.
 
 For each stream the question is whether the first message is accepted, and if so what it is: method,
-target, body, and where the next one begins. Two readers that answer otherwise are a way to smuggle
+target, body, and where the next one begins. Two readers that disagree are a way to smuggle
 a request, so every disagreement must have a reason with a name: a rule that one of them does not
 have, which the bytes alone show to be at work. A disagreement without one fails.
 
@@ -39,7 +39,7 @@ PROFILE: Final = settings(
 
 @dataclass(frozen=True)
 class Reading:
-    """What one parser makes of the first message of a stream."""
+    """The first message of a stream, as one parser reads it."""
 
     verdict: str  # accept, refuse, or more: it would wait for more bytes
     method: str = ""
@@ -90,7 +90,7 @@ def read_h11(data: bytes) -> Reading:
 
 
 class _Listener:
-    """What httptools tells about the first message."""
+    """The first message, as httptools reads it."""
 
     def __init__(self) -> None:
         self.target = b""
@@ -113,7 +113,7 @@ class _Listener:
 def read_httptools(data: bytes) -> Reading:
     listener = _Listener()
     parser = httptools.HttpRequestParser(listener)
-    for at in range(len(data)):  # it does not tell where a message ends, only when
+    for at in range(len(data)):  # it reports when a message ends, but not where
         try:
             parser.feed_data(data[at : at + 1])
         except httptools.HttpParserUpgrade:
@@ -162,7 +162,7 @@ def is_http_1_0(data: bytes) -> bool:
 
 
 def chunk_lines_of(data: bytes) -> list[bytes]:
-    """What may be the first line of a chunk: hexadecimal digits and white space or an extension."""
+    """Texts for the first line of a chunk: hexadecimal digits and white space or an extension."""
     if not values_of(data, b"transfer-encoding"):
         return []
     return re.findall(rb"(?:^|\n)([0-9A-Fa-f]+(?:[ \t;][^\n]*)?)", parts_of(data)[1])
@@ -181,7 +181,7 @@ def empty_lines_before(data: bytes) -> bool:
 
 
 def other_method(data: bytes) -> bool:
-    """What is not in RFC 9110 or 5789, and CONNECT, is 501; the others leave it to the server."""
+    """CONNECT, and methods beyond RFC 9110 and 5789, are 501; others leave it to the server."""
     return words_of(data)[0].decode("latin-1") not in {*METHODS} - {"CONNECT"}
 
 
@@ -248,12 +248,12 @@ def codings_of(data: bytes) -> list[bytes]:
 
 
 def coding_with_another(data: bytes) -> bool:
-    """We answer 501 when chunked comes last, 400 else; httptools reads the last as chunked."""
+    """We send 501 when chunked comes last, else 400; httptools reads the last as chunked."""
     return len(codings_of(data)) > 1
 
 
 def other_expectation(data: bytes) -> bool:
-    """We answer 417; the others leave it to the server."""
+    """We send 417; the others leave it to the server."""
     return any(value.lower() != b"100-continue" for value in values_of(data, b"expect"))
 
 
@@ -272,7 +272,7 @@ def odd_chunk_line(data: bytes) -> bool:
 
 
 def framing_field_in_the_trailers(data: bytes) -> bool:
-    """We drop trailers, whatever their names; httptools reads them as it reads a head's fields."""
+    """We drop trailers of all names; httptools reads them as it reads a head's fields."""
     names = rb"\n(content-length|transfer-encoding|connection|upgrade)[ \t]*:"
     return re.search(names, parts_of(data)[1], re.I) is not None
 
@@ -293,7 +293,7 @@ def tab_behind_a_coding(data: bytes) -> bool:
 
 
 def upgrade_with_a_body(data: bytes) -> bool:
-    """httptools takes what follows a wish to upgrade for the other protocol, even a body."""
+    """httptools takes all bytes behind an Upgrade field for the other protocol, even a body."""
     framing = values_of(data, b"content-length") + values_of(data, b"transfer-encoding")
     return bool(values_of(data, b"upgrade") and framing)
 
@@ -383,14 +383,14 @@ def fields(draw: st.DrawFn) -> bytes:
 @st.composite
 def chunks(draw: st.DrawFn, body: bytes) -> bytes:
     """`body` in chunks, with the extensions and trailers that all three readers take."""
-    coded = b""
+    encoded = b""
     while body:
         size = draw(st.integers(1, len(body)))
         digits = draw(st.sampled_from([b"%x", b"%X", b"0%x", b"%016x"])) % size
         extension = draw(st.sampled_from([b"", b"", b";a", b";a=b", b';a="b;c"', b";a=b;c"]))
-        coded += digits + extension + b"\r\n" + body[:size] + b"\r\n"
+        encoded += digits + extension + b"\r\n" + body[:size] + b"\r\n"
         body = body[size:]
-    return coded + draw(st.sampled_from([b"0", b"0", b"000", b"0;a=b"])) + b"\r\n"
+    return encoded + draw(st.sampled_from([b"0", b"0", b"000", b"0;a=b"])) + b"\r\n"
 
 
 @st.composite
@@ -404,10 +404,10 @@ def requests(draw: st.DrawFn) -> Made:
     case = draw(st.sampled_from([bytes.title, bytes.lower, bytes.upper]))
     lines = [case(b"host") + b":" + draw(blanks) + draw(st.sampled_from([b"a", b"a.b:80", b""]))]
     if chunked:
-        coded = draw(chunks(body)) + draw(st.sampled_from(TRAILERS)) + b"\r\n"
+        encoded = draw(chunks(body)) + draw(st.sampled_from(TRAILERS)) + b"\r\n"
         lines.append(case(b"transfer-encoding") + b":" + draw(blanks) + case(b"chunked"))
     else:
-        coded = body
+        encoded = body
         if body or draw(st.booleans()):
             lines.append(case(b"content-length") + b":" + draw(blanks) + b"%d" % len(body))
     lines += draw(st.sampled_from([[], [], [b"Connection: close"], [b"Connection: keep-alive"]]))
@@ -415,7 +415,7 @@ def requests(draw: st.DrawFn) -> Made:
     head = [line + draw(blanks) + b"\r\n" for line in lines] + draw(st.lists(fields(), max_size=3))
     head = draw(st.permutations(head))
     start = b"%b %b %b\r\n" % (method.encode(), target, version)
-    return Made(start + b"".join(head) + b"\r\n" + coded, method, target.decode(), body)
+    return Made(start + b"".join(head) + b"\r\n" + encoded, method, target.decode(), body)
 
 
 NASTY: Final = [
@@ -529,32 +529,32 @@ STREAMS: Final[dict[str, st.SearchStrategy[bytes]]] = {
 
 
 HEAD: Final = b"POST / HTTP/1.1\r\nHost: a\r\n"
-CODED: Final = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+CHUNKED: Final = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 # One stream for each reason, for which there is no other; what we do with it does not depend on
 # which version of the other parser is installed.
 KNOWN: Final[list[tuple[str, Reason, str, bytes]]] = [
     ("h11", bare_line_end, "refuse", b"GET / HTTP/1.1\nHost: a\r\n\r\n"),
-    ("h11", bare_line_end, "refuse", CODED + b"0\r\nX: y\n\r\n"),
+    ("h11", bare_line_end, "refuse", CHUNKED + b"0\r\nX: y\n\r\n"),
     ("h11", other_method, "refuse", b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("h11", bad_hosts, "refuse", b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"),
     ("h11", bad_target, "refuse", b"GET a HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("h11", bad_target, "refuse", b"GET http://:80/ HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("h11", other_version, "refuse", b"GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
-    ("h11", length_and_coding, "refuse", HEAD + b"Content-Length: 2\r\n" + CODED[len(HEAD) :]),
-    ("h11", coding_in_1_0, "refuse", CODED.replace(b"1.1", b"1.0") + b"0\r\n\r\n"),
+    ("h11", length_and_coding, "refuse", HEAD + b"Content-Length: 2\r\n" + CHUNKED[len(HEAD) :]),
+    ("h11", coding_in_1_0, "refuse", CHUNKED.replace(b"1.1", b"1.0") + b"0\r\n\r\n"),
     ("h11", length_is_a_list, "refuse", HEAD + b"Content-Length: 2, 2\r\n\r\nhi"),
     ("h11", length_is_a_list, "refuse", HEAD + b"Content-Length: 0\r\n" * 2 + b"\r\n"),
     ("h11", other_expectation, "refuse", HEAD + b"Expect: x\r\n\r\n"),
     ("h11", many_digits, "refuse", HEAD + b"Content-Length: " + b"0" * 20 + b"\r\n\r\n"),
-    ("h11", many_digits, "refuse", CODED + b"0" * 17 + b"\r\n\r\n"),
-    ("h11", odd_chunk_line, "refuse", CODED + b"0 \r\n\r\n"),
-    ("h11", odd_chunk_line, "refuse", CODED + b"0;\r\n\r\n"),
+    ("h11", many_digits, "refuse", CHUNKED + b"0" * 17 + b"\r\n\r\n"),
+    ("h11", odd_chunk_line, "refuse", CHUNKED + b"0 \r\n\r\n"),
+    ("h11", odd_chunk_line, "refuse", CHUNKED + b"0;\r\n\r\n"),
     ("h11", folded_field, "refuse", HEAD + b"X: y\r\n z\r\n\r\n"),
     ("h11", control_character, "refuse", HEAD + b"X: \x01\r\n\r\n"),
     ("h11", empty_lines_before, "accept", b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"),
-    ("h11", odd_chunk_line, "accept", CODED + b"0 ;a\r\n\r\n"),
-    ("h11", framing_field_in_the_trailers, "accept", CODED + b"0\r\nContent-Length: x\r\n\r\n"),
+    ("h11", odd_chunk_line, "accept", CHUNKED + b"0 ;a\r\n\r\n"),
+    ("h11", framing_field_in_the_trailers, "accept", CHUNKED + b"0\r\nContent-Length: x\r\n\r\n"),
     ("httptools", empty_lines_before, "refuse", b"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("httptools", other_method, "refuse", b"BIND / HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("httptools", bad_hosts, "refuse", b"GET / HTTP/1.1\r\n\r\n"),
@@ -562,18 +562,18 @@ KNOWN: Final[list[tuple[str, Reason, str, bytes]]] = [
     ("httptools", bad_target, "refuse", b"GET /# HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("httptools", bad_target, "refuse", b"GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("httptools", other_version, "refuse", b"GET / HTTP/0.9\r\nHost: a\r\n\r\n"),
-    ("httptools", coding_in_1_0, "refuse", CODED.replace(b"1.1", b"1.0") + b"0\r\n\r\n"),
+    ("httptools", coding_in_1_0, "refuse", CHUNKED.replace(b"1.1", b"1.0") + b"0\r\n\r\n"),
     ("httptools", odd_request_line, "refuse", b"GET /  HTTP/1.1\r\nHost: a\r\n\r\n"),
     (
         *("httptools", coding_with_another, "refuse"),
         HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     ),
     ("httptools", other_expectation, "refuse", HEAD + b"Expect: x\r\n\r\n"),
-    ("httptools", many_digits, "refuse", CODED + b"0" * 17 + b"\r\n\r\n"),
-    ("httptools", odd_chunk_line, "refuse", CODED + b"0;a=\r\n\r\n"),
-    ("httptools", odd_chunk_line, "accept", CODED + b"0; a\r\n\r\n"),
+    ("httptools", many_digits, "refuse", CHUNKED + b"0" * 17 + b"\r\n\r\n"),
+    ("httptools", odd_chunk_line, "refuse", CHUNKED + b"0;a=\r\n\r\n"),
+    ("httptools", odd_chunk_line, "accept", CHUNKED + b"0; a\r\n\r\n"),
     ("httptools", other_version, "accept", b"GET / HTTP/1.2\r\nHost: a\r\n\r\n"),
-    ("httptools", framing_field_in_the_trailers, "accept", CODED + b"0\r\nUpgrade: x\r\n\r\n"),
+    ("httptools", framing_field_in_the_trailers, "accept", CHUNKED + b"0\r\nUpgrade: x\r\n\r\n"),
     (
         *("httptools", tab_behind_a_coding, "accept"),
         HEAD + b"Transfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n",
@@ -588,9 +588,7 @@ KNOWN: Final[list[tuple[str, Reason, str, bytes]]] = [
 @pytest.mark.parametrize(
     ("name", "reason", "verdict", "data"), KNOWN, ids=[f"{it[0]}-{it[1].__name__}" for it in KNOWN]
 )
-def test_what_is_known_to_be_read_otherwise(
-    name: str, reason: Reason, verdict: str, data: bytes
-) -> None:
+def test_known_differences(name: str, reason: Reason, verdict: str, data: bytes) -> None:
     assert read_ours(data + NEXT).verdict == verdict
     tables = [WE_REFUSE] if verdict == "refuse" else [THEY_REFUSE, READ_OTHERWISE]
     holding = [it for table in tables for it in table[name] if it(data + NEXT)]
@@ -607,9 +605,9 @@ def test_every_reason_is_known() -> None:
 
 
 ORDINARY: Final = [
-    *(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /?a=b HTTP/1.0\r\n\r\n", CODED + b"0\r\n\r\n"),
+    *(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /?a=b HTTP/1.0\r\n\r\n", CHUNKED + b"0\r\n\r\n"),
     HEAD + b"Content-Length: 2\r\nConnection: close\r\nExpect: 100-continue\r\n\r\nhi",
-    CODED + b"2\r\nhi\r\n0\r\nX: y\r\n\r\n",
+    CHUNKED + b"2\r\nhi\r\n0\r\nX: y\r\n\r\n",
     b"OPTIONS * HTTP/1.1\r\nHost: [::1]:80\r\nX:\r\n\r\n",
     b"GET http://a.b:80/c HTTP/1.1\r\nHost: a.b:80\r\nAccept: */*\r\n\r\n",
 ]

@@ -1,8 +1,8 @@
-"""The request parser against RFC 9112, and against those who use the gaps between two readings.
+"""The request parser against RFC 9112, and against attackers between two readings.
 
-Every case is fed in every way (see feeding.py). What decides where a request ends is tested for
-the smallest deviation, because a proxy before this server may read the same bytes otherwise: we
-refuse what could be read in two ways, or we read it as the RFC says.
+Every case is fed in every way (see parser_feeder.py). The rules for the end of a request are tested
+for the smallest deviation, because a proxy before this server may read the same bytes otherwise: we
+refuse bytes that could be read in two ways, or read them as the RFC says.
 """
 
 import string
@@ -628,7 +628,7 @@ def test_length_and_coding_together(length: bytes, coding: bytes, version: bytes
     expect_refusal(400, post(*lines[::-1], body=CHUNKED_BODY, version=version))
 
 
-# What hides a Transfer-Encoding from one of two readers. None of these may be read as chunked; a
+# Ways to hide a Transfer-Encoding from one of two readers. All of them are not chunked; a
 # field of another name is another field, and what cannot be a field is refused.
 DISGUISES: dict[str, tuple[int, bytes]] = {
     "space before the colon": (400, b"Transfer-Encoding : chunked"),
@@ -865,16 +865,16 @@ def test_the_longest_body() -> None:
         expect_refusal(413, post(b"Content-Length: " + length))
 
 
-def test_a_line_too_long_in_a_head_too_large_is_told_as_the_first() -> None:
+def test_a_line_too_long_in_a_head_too_large_is_reported_as_the_line() -> None:
     line = line_of(SMALL.request_line_bytes + 1)
     data = line + b"\r\nHost: a\r\nX: " + b"x" * SMALL.head_bytes + b"\r\n\r\n"
     expect_refusal(414, data, SMALL)
 
 
-def test_of_two_faults_the_one_seen_first_is_told() -> None:
+def test_the_first_of_two_faults_is_reported() -> None:
     # A head may pass a limit and have a bare LF. Byte by byte, the one that comes first is noticed
     # first; in one piece the limit is, because a head is not looked at before it is small enough.
-    # The client did two things wrong and is told one of them, and the connection ends.
+    # The client did two things wrong and reads of one of them, and the connection ends.
     lf = b"GET / HTTP/1.1\nHost: a\r\nX: " + b"x" * SMALL.head_bytes + b"\r\n\r\n"
     assert play_all_ways(lf, SMALL, ending="refused").ending == "refused"
     statuses = {play([lf], SMALL).ending, play([lf[:20], lf[20:]], SMALL).ending}
@@ -901,7 +901,7 @@ ENDLESS: dict[str, tuple[bytes, bytes, int]] = {  # begin, what follows for ever
 
 
 @pytest.mark.parametrize("case", ENDLESS.values(), ids=ENDLESS)
-def test_what_never_ends_is_refused_at_its_limit(case: tuple[bytes, bytes, int]) -> None:
+def test_a_head_without_an_end_is_refused_at_its_limit(case: tuple[bytes, bytes, int]) -> None:
     start, endless, most = case
     assert bytes_until_refusal(start, endless, most) <= most
 
@@ -946,7 +946,7 @@ def test_feeding_nothing_changes_nothing() -> None:
     assert play([b""]).ending == IDLE
 
 
-def test_body_complete_tells_when_the_next_request_may_be_asked_for() -> None:
+def test_body_complete_is_true_when_the_next_request_may_be_parsed() -> None:
     parser = RequestParser(LIMITS)
     completed = [parser.body_complete]
     parser.feed(post(b"Content-Length: 3", body=b"ab"))
@@ -1011,7 +1011,7 @@ def test_a_refusal_says_why(data: bytes) -> None:
 
 WIDE = Limits(request_line_bytes=1 << 24, head_bytes=1 << 24, head_fields=1 << 20)
 
-# What a pattern could stumble over, by a size: right up to its end, and then wrong.
+# Texts that are hard for a pattern, by their size: right up to the end, and then wrong.
 HARD: dict[str, Callable[[int], bytes]] = {
     "a method": lambda n: b"G" * n + b"\0 / HTTP/1.1\r\n\r\n",
     "a target": lambda n: b"GET /" + b"x" * n + b"\x7f HTTP/1.1\r\n\r\n",

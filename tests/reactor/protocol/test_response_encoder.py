@@ -1,8 +1,8 @@
-"""The head of an answer: what may stand in it, and how it frames the body.
+"""The head of a response: the fields that may stand in it, and how it frames the body.
 
-What a handler puts into a field may come from a client, so a field is checked as strictly on its
-way out as on its way in: one that could be read as two would be a second answer. And the framing
-must be true: a wrong Content-Length makes the next answer unreadable.
+The value of a handler's field may come from a client, so a field is checked as strictly on its
+way out as on its way in: one that could be read as two would be a second response. And the framing
+must be true: a wrong Content-Length makes the next response unreadable.
 """
 
 import os
@@ -50,7 +50,7 @@ def head_lines(
 
 
 def field_lines(*fields: tuple[str, str]) -> bytes:
-    """The fields as they stand in the head of an answer without a body."""
+    """The fields as they stand in the head of a response without a body."""
     head, _, _ = encode_head(b"", request(), Response(200, b"", fields), True)
     assert head.endswith(b"Content-Length: 0\r\n\r\n")
     return head.removesuffix(b"Content-Length: 0\r\n\r\n")
@@ -61,7 +61,7 @@ def refuse(response: Response, method: str = "GET", minor: int = 1) -> None:
         encode_head(b"HTTP/1.1 200 OK\r\n", request(method, minor), response, True)
 
 
-# --- fields --------------------------------------------------------------------------------------
+# --- fields ---------------------------------------------------------------------------------------
 
 
 def test_fields_are_written_as_they_are() -> None:
@@ -102,7 +102,7 @@ INJECTIONS = [
     ("X", "a\n"),
     ("X", "a\0b"),
     ("X", "a\x0bb"),
-    ("X", "\u010aSet-Cookie: b"),  # whose low byte is LF
+    ("X", "\u010aSet-Cookie: b"),  # the low byte is LF
     ("X", "\u560a\u560dSet-Cookie: b"),
     ("X", "\u2028"),
     ("X", "€"),
@@ -149,7 +149,7 @@ def test_transfer_encoding_and_date_are_never_a_handlers() -> None:
                 refuse(Response(200, body, [(name, value)]))
 
 
-# --- a body whose length is known ----------------------------------------------------------------
+# --- a body whose length is known -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("body", [b"", b"hello", b"\xff" * 70_000])
@@ -240,7 +240,7 @@ def test_a_handlers_length_comes_once() -> None:
     refuse(Response(200, pieces(), twice))
 
 
-# --- a body whose length is not known ------------------------------------------------------------
+# --- a body whose length is not known -------------------------------------------------------------
 
 
 def bodies_without_length() -> list[ResponseBody]:
@@ -278,10 +278,10 @@ def test_other_bodies_are_refused(body: object) -> None:
     refuse(Response(200, body))  # type: ignore[arg-type]  # as a handler without types would
 
 
-# --- answers without a body ----------------------------------------------------------------------
+# --- responses without a body ---------------------------------------------------------------------
 
 
-def test_head_tells_what_get_would() -> None:
+def test_head_has_the_length_that_get_would_have() -> None:
     for minor in (0, 1):
         for response in (Response(200, b"hello"), Response(200, b"hello", [("X", "y")])):
             assert head_lines(response, "HEAD", minor) == head_lines(response, "GET", minor)
@@ -318,20 +318,20 @@ def test_304_may_tell_a_length() -> None:
 
 
 @pytest.mark.parametrize("status", [100, 101, 103, 199])
-def test_an_interim_answer_is_no_answer(status: int) -> None:
+def test_an_informational_status_is_no_final_one(status: int) -> None:
     for body in (b"", b"x", pieces()):
         refuse(Response(status, body))
 
 
 @pytest.mark.parametrize("status", [200, 201, 205, 301, 400, 404, 500, 503])
-def test_an_answer_without_a_body_says_so(status: int) -> None:
+def test_a_response_without_a_body_says_so(status: int) -> None:
     assert head_lines(Response(status))[0] == [b"Content-Length: 0"]
 
 
-# --- interim answers -----------------------------------------------------------------------------
+# --- informational responses ----------------------------------------------------------------------
 
 
-def test_an_informational_answer_is_a_head_and_nothing_else() -> None:
+def test_an_informational_response_is_a_head_and_nothing_else() -> None:
     assert encode_informational(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
     fields = (("Link", "</a>; rel=preload"), ("Link", "</b>"))
     assert encode_informational(103, fields) == (
@@ -366,12 +366,12 @@ def test_only_a_1xx_that_switches_nothing_is_informational(status: int) -> None:
         [5],
     ],
 )
-def test_an_informational_answer_has_true_fields_and_no_frame(fields: Any) -> None:
+def test_an_informational_response_has_true_fields_and_no_frame(fields: Any) -> None:
     with pytest.raises(ResponseError):
         encode_informational(103, fields)
 
 
-# --- fields that are encoded once ----------------------------------------------------------------
+# --- fields that are encoded once -----------------------------------------------------------------
 
 
 def test_a_block_is_its_fields() -> None:
@@ -409,7 +409,7 @@ def test_fields_that_are_added_to_a_block_are_seen() -> None:
 
 @pytest.mark.parametrize("name", [*FRAMING, "content-LENGTH", "date"])
 def test_a_block_has_no_framing_fields(name: str) -> None:
-    """They depend on the answer, and what is encoded once is not looked at again."""
+    """They depend on the response, and a block that is encoded once is not looked at again."""
     with pytest.raises(ResponseError):
         FieldBlock([("X", "y"), (name, "close" if name == "Connection" else "5")])
 
@@ -420,7 +420,7 @@ def test_a_block_has_true_fields(field: tuple[str, str]) -> None:
         FieldBlock([field])
 
 
-# --- another reader ------------------------------------------------------------------------------
+# --- another reader -------------------------------------------------------------------------------
 
 
 BODIES: list[tuple[str, ResponseBody, bytes]] = [
@@ -433,7 +433,7 @@ BODIES: list[tuple[str, ResponseBody, bytes]] = [
 @pytest.mark.parametrize(("name", "body", "sent"), BODIES, ids=[name for name, _, _ in BODIES])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("status", [200, 204, 304, 404])
-def test_h11_finds_the_end_of_every_answer(
+def test_h11_finds_the_end_of_every_response(
     name: str, body: ResponseBody, sent: bytes, method: str, status: int
 ) -> None:
     if status == 204 and body != b"":
@@ -447,10 +447,10 @@ def test_h11_finds_the_end_of_every_answer(
     content = sent if method != "HEAD" and status not in (204, 304) else b""
     client.receive_data(encode_informational(100) + head + content + b"HTTP/1.1 200 next")
     assert isinstance(client.next_event(), h11.InformationalResponse)
-    answer = client.next_event()
-    assert isinstance(answer, h11.Response)
-    assert answer.status_code == status
-    assert (b"x-y", b"z") in answer.headers
+    event = client.next_event()
+    assert isinstance(event, h11.Response)
+    assert event.status_code == status
+    assert (b"x-y", b"z") in event.headers
     data = b""
     while isinstance(event := client.next_event(), h11.Data):
         data += event.data
