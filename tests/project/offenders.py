@@ -9,7 +9,8 @@ LONG_FUNCTIONS: Final = frozenset[str](
     )
 )
 
-LONG_MODULES: Final = frozenset[str](("reactor/web/uploads/resumable.py",))
+
+LONG_MODULES: Final = frozenset[str]()
 
 REPEATED_CLASSES: Final = frozenset[str](
     (
@@ -83,7 +84,6 @@ LANGUAGE: Final = frozenset[str](
         "reactor/simulator/",
         "reactor/testing/",
         "reactor/web/site/",
-        "reactor/web/uploads/",
         "tests/conftest.py",
         "tests/loadtest/test_threaded.py",
         "tests/project/",

@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import stat
+from collections.abc import Callable
 from typing import Final
 
 log = logging.getLogger("reactor")
@@ -55,6 +56,16 @@ def unlink_or_log(name: str, directory: int) -> None:
         unlink(name, directory)
     except OSError:
         log.exception("Cannot remove %s, which an upload has left behind", name)
+
+
+def write_all(piece: bytes, write: Callable[[memoryview], int]) -> None:
+    """Call `write` until all of the piece is written. Raises what it raises.
+
+    A disk that becomes full takes a part first (write(2)).
+    """
+    rest = memoryview(piece)
+    while rest:
+        rest = rest[write(rest) :]
 
 
 def set_time(file: int, now: float) -> None:

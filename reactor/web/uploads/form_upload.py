@@ -1,4 +1,4 @@
-"""Files of a form (multipart/form-data), each stored under its own name."""
+"""The files of a form (multipart/form-data), each published under its own name."""
 
 from collections.abc import Callable
 from typing import Final
@@ -11,8 +11,8 @@ from reactor.web.storage.disk_errors import WHEN_WRITING, on_disk
 from reactor.web.storage.safe_path import Place, Root
 from reactor.web.uploads.atomic_file import PIECE_BYTES, AtomicFile, discard_in_pool
 
-FIELD_BYTES: Final = 64 * 1024  # of a form's part that is no file; it is dropped
-_TURN: Final = 64  # pieces and events of a form, after which others have their turn
+FIELD_BYTES: Final = 64 * 1024  # the limit of an ordinary field of a form; its content is dropped
+_TURN: Final = 64  # pieces and events of a form, after which other connections have their turn
 
 
 class FormFiles:
@@ -26,12 +26,14 @@ class FormFiles:
         self._directory = directory
         self._forget = forget
         self._part = FormPart("", None, "")
-        self._size = 0  # of a part that is no file
+        self._size = 0  # the size of an ordinary field
         self._steps = 0
         self._upload: AtomicFile | None = None
 
     async def receive(self, parser: FormParser, body: Body) -> None:
-        """All of the form. After an error what was stored stays; what has begun is discarded."""
+        """Receive all of the form. After an error, published files stay; the current one is
+        discarded.
+        """
         try:
             while piece := await body.read(PIECE_BYTES):
                 parser.feed(piece)
@@ -43,7 +45,7 @@ class FormFiles:
         except BaseException as error:
             await self._give_up()
             if isinstance(error, ProtocolError) and self.stored:
-                error.reason += f" Of this form {_files(len(self.stored))} stored before that."
+                error.reason += f" Before that, {_files(len(self.stored))} stored."
             raise
 
     async def _take_events(self, parser: FormParser) -> None:
@@ -57,7 +59,7 @@ class FormFiles:
             await self._step()
 
     async def _step(self) -> None:
-        """Others have their turn now and then: what is no file waits for nothing."""
+        """Let other connections have their turn now and then: dropped fields wait for nothing."""
         self._steps += 1
         if self._steps % _TURN == 0:
             await sleep(0)
@@ -74,10 +76,12 @@ class FormFiles:
             await on_disk(WHEN_WRITING, self._upload.write, piece)
             return
         if self._part.filename is not None:
-            raise ProtocolError(400, f"Part {self._part.name!a} has a file without a name.")
+            raise ProtocolError(400, f"Part {self._part.name!a} has file content but no filename.")
         self._size += len(piece)
         if self._size > FIELD_BYTES:
-            raise ProtocolError(413, f"Part {self._part.name!a} is no file, and too large.")
+            raise ProtocolError(
+                413, f"Field {self._part.name!a} has more than {FIELD_BYTES} bytes."
+            )
 
     async def _end(self) -> None:
         if self._upload is None:
@@ -97,4 +101,4 @@ class FormFiles:
 
 
 def _files(count: int) -> str:
-    return "1 file was" if count == 1 else f"{count} files were"
+    return "1 file of the form was" if count == 1 else f"{count} files of the form were"

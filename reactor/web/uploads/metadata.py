@@ -1,8 +1,8 @@
-"""What is written down about an upload, so that a server that starts anew can go on with it.
+"""The record of an upload on the disk, from which a restarted server can continue it.
 
-A record is JSON, in a file that only we write; what is read may still be damaged by a disk or
-changed by somebody, and what comes from it goes into paths and fields. So it is checked as if it
-had come from a client. It is replaced as a whole: there is the old one, or the new one.
+A record is JSON, in a file that only the server writes. It may still be damaged by a disk or
+changed by another program, and its values go into paths and fields. So it is checked as if it had
+come from a client. It is replaced as a whole: readers see the old record or the new one.
 """
 
 import json
@@ -14,17 +14,18 @@ from typing import Any, Final
 
 from reactor.web.semantics.file_names import is_plain
 from reactor.web.storage.private_files import NEW, open_private, set_time, unlink, unlink_or_log
-from reactor.web.uploads.atomic_file import sync_directory
+from reactor.web.uploads.publish import sync_directory
 
 log = logging.getLogger("reactor")
-_TEXT: Final = re.compile(r"[\t -~\x80-\xff]*")  # of a field's line (RFC 9110, section 5.5)
+_TEXT: Final = re.compile(r"[\t -~\x80-\xff]*")  # a field value (RFC 9110, section 5.5)
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What an upload is to become: the file of `segments`, if the conditions hold then.
+    """The file that an upload is to become: that of `segments`, if the preconditions hold then.
 
-    `length` is None until the client has told it. `conditions` are fields of the first request.
+    `length` is None until the client has sent it. `conditions` are fields of the first request.
+    `ending` is set when all bytes are there and the upload is about to be published.
     """
 
     segments: tuple[str, ...]
@@ -33,11 +34,12 @@ class Record:
     ending: bool = False
 
     def encode(self) -> bytes:
+        """Return the record as JSON."""
         return json.dumps(asdict(self)).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> "Record":
-        """Raises ValueError for what is none, or is none any more."""
+        """Return the record of this JSON. Raises ValueError for invalid data."""
         try:
             fields: Any = json.loads(data)
             record = cls(
@@ -48,7 +50,7 @@ class Record:
             )
             record._check()
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ValueError(f"not a record: {error!r}") from None
+            raise ValueError(f"invalid record: {error!r}") from None
         return record
 
     def _check(self) -> None:
@@ -60,11 +62,11 @@ class Record:
             or type(self.ending) is not bool
             or not (self.length is None or (type(self.length) is int and self.length >= 0))
         ):
-            raise ValueError("not a record")
+            raise ValueError("invalid record: a value is not allowed")
 
 
 def read_record(name: str, directory: int) -> Record | None:
-    """None where there is none, or where it is damaged."""
+    """Return the record of an upload; None where there is none, or a damaged one."""
     file = open_private(f"{name}.json", os.O_RDONLY, directory)
     if file is None:
         return None
@@ -77,7 +79,8 @@ def read_record(name: str, directory: int) -> Record | None:
 
 
 def write_record(directory: int, name: str, record: Record, now: float) -> None:
-    unlink(f"{name}.new", directory)  # of a server that was killed
+    """Replace the record of an upload, on the disk. Raises OSError."""
+    unlink(f"{name}.new", directory)  # a killed server may have left it
     file = os.open(f"{name}.new", os.O_WRONLY | NEW, 0o600, dir_fd=directory)
     try:
         with open(file, "wb") as stream:

@@ -1,16 +1,16 @@
-"""Uploads that are not finished, on the disk: bytes, what they are to become, and for how long.
+"""Partial uploads on the disk: their bytes, their records, and their age.
 
-They live in the directory `.uploads` of a directory, whose name is never served. `<id>.part` has
-the bytes, and its size says how many; `<id>.json` has the rest, and is replaced as a whole. Whoever
-works on an upload has its part locked (flock), so that neither another process nor the sweep does
-at the same time. There is no other state: a server that starts anew finds all of it.
+They live in the directory `.uploads` of a served directory; that name is never served. `<id>.part`
+has the bytes, and its size is their number; `<id>.json` is the record, and is replaced as a whole.
+A process that works on an upload has its part locked (flock), so that neither another process nor
+the sweep works on it at the same time. There is no other state: a restarted server finds all of it.
 
-An upload that ends says so in its record first and then gives its bytes away, in one rename or
-link. So a record that says "ending" and has no part is that of a file in its place, and one that
-still has its part can end once more, whenever the server was killed.
+An upload that completes sets `ending` in its record first and then publishes its bytes, by one
+rename or link. So an ending record without a part is that of a published file, and one with a part
+can be completed again, whenever the server was killed.
 
-How old an upload is, is the time of its last change, set by our clock. All of this waits for the
-disk and runs on the pool. It knows nothing of HTTP.
+The age of an upload is the time since its last change, by our clock. All of this waits for the disk
+and runs on the pool. It knows nothing of HTTP.
 """
 
 import errno
@@ -18,6 +18,7 @@ import logging
 import os
 import re
 from collections.abc import Iterable
+from functools import partial
 from threading import Lock
 from typing import Final, NamedTuple
 
@@ -31,10 +32,17 @@ from reactor.web.storage.private_files import (
     status_at,
     unlink,
     unlink_or_log,
+    write_all,
 )
 from reactor.web.storage.safe_path import Place, Root, place_in
-from reactor.web.uploads.atomic_file import Precondition, Stored, publish_file, sync_directory
 from reactor.web.uploads.metadata import Record, read_record, write_record
+from reactor.web.uploads.publish import (
+    Precondition,
+    Published,
+    add_temporary_name,
+    publish_file,
+    sync_directory,
+)
 
 log = logging.getLogger("reactor")
 
@@ -42,79 +50,74 @@ UPLOADS_DIRECTORY: Final = ".uploads"
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{22}")  # 128 bits, as secrets.token_urlsafe writes them
 _FILE: Final = re.compile(r"([A-Za-z0-9_-]{22})\.(?:part|json|new)")
 
-_KINDS: Final = ("json", "new", "part")  # of files that an upload may have
-_NO_LINKS: Final = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK))
+_KINDS: Final = ("json", "new", "part")  # the files that an upload may have
 
 
 class InUse(DirectoryBusy):
-    """Another process, or the sweep, has this upload; `retry_while_busy` tries again."""
+    """503: another process, or the sweep, uses this upload; `retry_while_busy` tries again."""
 
     def __init__(self) -> None:
-        reason = "Another process works on this upload."
+        reason = "Another process is working on this upload."
         ProtocolError.__init__(self, 503, reason, [("Retry-After", "1")])
 
 
-class Finished(NamedTuple):
-    """An upload whose bytes have become their file."""
+class FinishedUpload(NamedTuple):
+    """The record of an upload whose bytes have become their file."""
 
     record: Record
-    changed: float  # the time of its end
+    changed: float  # the time when it was published
 
 
 class UploadSummary(NamedTuple):
-    """What a sweep has found of an upload: the bytes that are kept for it, or are to come."""
+    """The sizes and the age of an upload; `size` is the bytes that are there or are to come."""
 
     name: str
     size: int
-    empty: bool  # no byte is there
+    empty: bool  # whether it has no bytes yet
     finished: bool
     changed: float
 
 
 class PartialUpload:
-    """An upload's bytes, open and locked. The last to let go of it closes it, whatever happens."""
+    """The bytes of an upload, open and locked. Dropping the last reference closes it."""
 
     def __init__(self, name: str, record: Record, directory: int, file: int) -> None:
-        """Takes over both descriptors."""
+        """The object owns both descriptors from now on."""
         self.name = name
         self.record = record
         status = os.fstat(file)
         self.size = status.st_size
         self.changed = status.st_mtime
         self.unsynced = 0  # bytes written since the last `sync`
-        self.place: Place | None = None  # known once it ends
-        self.kept = True  # False: nobody can come back to it, and closing it leaves nothing
+        self.place: Place | None = None  # known once it is being published
+        # Whether closing keeps it: no client can resume one whose address was not sent.
+        self.kept = True
         self._lock = Lock()  # a cancelled request's job may still run when `close` comes
         self._directory: int | None = directory
         self._file: int | None = file
 
     @property
     def closed(self) -> bool:
-        """For good, or because nothing is left of it."""
+        """Whether it is closed, also because it was removed."""
         return self._file is None
 
     @property
     def room(self) -> int:
-        """Bytes that are there or are to come."""
+        """The bytes that are there or are to come."""
         return self.size if self.record.length is None else self.record.length
 
     def write(self, piece: bytes) -> None:
-        """Append all of it; what is written of it before an error counts. Raises OSError."""
+        """Append all of the piece; the bytes written before an error count. Raises OSError."""
         with self._lock:
-            _, file = self._descriptors()
-            rest = memoryview(piece)
-            while rest:  # a disk that becomes full takes a part first (write(2))
-                count = os.pwrite(file, rest, self.size)
-                self.size += count
-                self.unsynced += count
-                rest = rest[count:]
+            write_all(piece, partial(self._append, self._descriptors()[1]))
 
     def read(self, offset: int, most: int) -> bytes:
+        """Return at most `most` bytes from the offset. Raises OSError."""
         with self._lock:
             return os.pread(self._descriptors()[1], most, offset)
 
     def sync(self, now: float) -> None:
-        """All that is written is on the disk, and its age begins anew. Raises OSError."""
+        """Bring all written bytes to the disk, and restart the age at `now`. Raises OSError."""
         with self._lock:
             file = self._descriptors()[1]
             if self.unsynced:
@@ -130,47 +133,55 @@ class PartialUpload:
             write_record(directory, self.name, record, now)
             self.record = record
 
-    def put(self, root: Root, precondition: Precondition | None) -> Stored | None:
-        """The bytes, which are on the disk, become the file. None if they have to be copied.
+    def publish(self, root: Root, precondition: Precondition | None) -> Published | None:
+        """Publish the bytes, which are on the disk, as the file.
 
-        Raises what `publish_file` does; `place` tells then which name may mean the file already.
+        Returns None if they must be copied. Raises what `publish_file` raises; `place` is then the
+        name that may mean the file already.
         """
         with self._lock:
             directory, file = self._descriptors()
             target = root.open_directory(self.record.segments[:-1])
             try:
                 self.place = place_in(target, self.record.segments[-1].encode())
-                temporary = _lend(self.name, directory, target)
+                temporary = add_temporary_name(f"{self.name}.part", directory, target)
                 if temporary is None:
                     return None
                 try:
                     check = precondition and _unless_it_is(file, precondition)
-                    stored = publish_file(root, self.record.segments, target, temporary, check)
+                    published = publish_file(root, self.record.segments, target, temporary, check)
                 finally:
                     unlink_or_log(temporary, target)
             finally:
                 os.close(target)
             unlink_or_log(f"{self.name}.part", directory)
-            return stored
+            return published
 
     def drop_bytes(self) -> None:
-        """They are in their place by another way."""
+        """Remove the bytes: a copy of them is published."""
         with self._lock:
             unlink_or_log(f"{self.name}.part", self._descriptors()[0])
 
     def remove(self) -> None:
-        """Leave nothing of the upload. Raises OSError."""
+        """Remove all of the upload. Raises OSError."""
         with self._lock:
             _remove(self.name, self._descriptors()[0])
             self._close()
 
     def close(self) -> None:
+        """Close the descriptors; remove the upload unless it is `kept`."""
         with self._lock:
             self._close()
 
     def __del__(self) -> None:
         if hasattr(self, "_lock"):
             self._close()
+
+    def _append(self, file: int, rest: memoryview) -> int:
+        count = os.pwrite(file, rest, self.size)
+        self.size += count
+        self.unsynced += count
+        return count
 
     def _descriptors(self) -> tuple[int, int]:
         if self._directory is None or self._file is None:
@@ -189,13 +200,13 @@ class PartialUpload:
 
 
 class PartialStore:
-    """The uploads of one directory."""
+    """The partial uploads of one directory."""
 
     def __init__(self, root: Root) -> None:
         self._root = root
 
     def create(self, name: str, record: Record, now: float) -> PartialUpload:
-        """A new upload without bytes, on the disk. It is not `kept` yet. Raises OSError."""
+        """Create an upload without bytes, on the disk. It is not `kept` yet. Raises OSError."""
         directory = self._open_directory(make=True)
         assert directory is not None
         try:
@@ -216,12 +227,14 @@ class PartialStore:
             os.close(directory)
             raise
 
-    def open(self, name: str) -> PartialUpload | Finished | None:
-        """The upload of this name, locked; None if there is none. Raises InUse, OSError."""
+    def open(self, name: str) -> PartialUpload | FinishedUpload | None:
+        """Open and lock the upload of this name; return None if there is none. Raises InUse,
+        OSError.
+        """
         directory = self._open_directory() if _ID.fullmatch(name) else None
         if directory is None:
             return None
-        found: PartialUpload | Finished | None = None
+        found: PartialUpload | FinishedUpload | None = None
         try:
             found = _open(name, directory)
         finally:
@@ -239,9 +252,9 @@ class PartialStore:
                 os.close(directory)
 
     def evict(self, name: str, now: float, idle: float) -> bool:
-        """Remove it if it has no bytes, or none has come for so long; whether it takes no room now.
+        """Remove an upload without bytes, or one idle for more than `idle` seconds.
 
-        Raises InUse, OSError.
+        Returns whether it takes no room now. Raises InUse, OSError.
         """
         upload = self.open(name)
         if not isinstance(upload, PartialUpload):
@@ -255,7 +268,7 @@ class PartialStore:
             upload.close()
 
     def names(self) -> list[str]:
-        """What is there, finished or not, whole or not. Raises OSError."""
+        """Return the names of all uploads, finished or not, damaged or not. Raises OSError."""
         directory = self._open_directory()
         if directory is None:
             return []
@@ -266,9 +279,9 @@ class PartialStore:
             os.close(directory)
 
     def inspect(self, names: Iterable[str], now: float, age: float) -> list[UploadSummary]:
-        """What is kept of these; those of more than this age (in seconds) are removed.
+        """Summarize these uploads, and remove those older than `age` seconds.
 
-        A time in the future is as good as one in the past. Raises OSError.
+        A time in the future counts as its distance from now. Raises OSError.
         """
         directory = self._open_directory()
         if directory is None:
@@ -280,7 +293,7 @@ class PartialStore:
         return [kept for kept in found if kept is not None]
 
     def _open_directory(self, *, make: bool = False) -> int | None:
-        """A directory of ours or nothing: a link in its place would lead anywhere."""
+        """Open the directory of uploads; None where there is none. A link there is an error."""
         root = self._root.open_directory(()) if make else self._root.find_directory(())
         try:
             if make:
@@ -302,7 +315,7 @@ class PartialStore:
             os.close(root)
 
 
-def _open(name: str, directory: int) -> PartialUpload | Finished | None:
+def _open(name: str, directory: int) -> PartialUpload | FinishedUpload | None:
     file = open_private(f"{name}.part", os.O_RDWR, directory)
     if file is None:
         return _finished(name, directory)
@@ -310,7 +323,7 @@ def _open(name: str, directory: int) -> PartialUpload | Finished | None:
     try:
         if not lock_while_open(file):
             raise InUse
-        record = read_record(name, directory)  # now nobody else changes it
+        record = read_record(name, directory)  # locked: no other process changes it now
         size = os.fstat(file).st_size
         if record is not None and (record.length is None or size <= record.length):
             part = PartialUpload(name, record, directory, file)
@@ -320,12 +333,12 @@ def _open(name: str, directory: int) -> PartialUpload | Finished | None:
             os.close(file)
 
 
-def _finished(name: str, directory: int) -> Finished | None:
+def _finished(name: str, directory: int) -> FinishedUpload | None:
     record = read_record(name, directory)
     status = status_at(f"{name}.json", directory)
     if record is None or not record.ending or status is None:
         return None
-    return Finished(record, status.st_mtime)
+    return FinishedUpload(record, status.st_mtime)
 
 
 def _inspect(name: str, directory: int, now: float, age: float) -> UploadSummary | None:
@@ -342,14 +355,14 @@ def _inspect(name: str, directory: int, now: float, age: float) -> UploadSummary
 
 
 def _remove_old(name: str, directory: int) -> bool:
-    """Whether it could be removed: nobody has it."""
+    """Remove the upload; return whether that worked. Another process may be using it."""
     file = open_private(f"{name}.part", os.O_RDWR, directory)
     try:
         if file is not None and not lock_while_open(file):
             return False
         _remove(name, directory)
     except OSError as error:
-        log.warning("cannot remove an old upload in %s: %s", UPLOADS_DIRECTORY, error)
+        log.warning("Cannot remove an old upload in %s: %s", UPLOADS_DIRECTORY, error)
         return False
     finally:
         if file is not None:
@@ -358,30 +371,13 @@ def _remove_old(name: str, directory: int) -> bool:
 
 
 def _remove(name: str, directory: int) -> None:
-    """The record first: bytes without a record are nothing, a record alone could be a success."""
+    """Remove the record first: bytes without a record are void, a record alone means success."""
     for kind in _KINDS:
         unlink(f"{name}.{kind}", directory)
 
 
-def _lend(name: str, directory: int, target: int) -> str | None:
-    """A second name for the bytes, in the directory of the file that they become; None: other disk.
-
-    It is such a name as unfinished files there have, so that the sweep there removes it, should the
-    server be killed now.
-    """
-    temporary = f".{os.urandom(8).hex()}.part"
-    part = f"{name}.part"
-    try:
-        os.link(part, temporary, src_dir_fd=directory, dst_dir_fd=target, follow_symlinks=False)
-    except OSError as error:
-        if error.errno == errno.EXDEV or error.errno in _NO_LINKS:
-            return None
-        raise
-    return temporary
-
-
 def _unless_it_is(file: int, precondition: Precondition) -> Precondition:
-    """The bytes may have become the file already, just before the server was killed."""
+    """Wrap a precondition: the bytes may have been published just before the server was killed."""
 
     def check(status: os.stat_result | None) -> None:
         if status is None or not os.path.samestat(status, os.fstat(file)):

@@ -1,68 +1,169 @@
-"""From an upload that has all its bytes to the file that it was for.
+"""Publishing: an unfinished file, complete on the disk, takes its name; and a name is removed.
 
-Where the file system can, the bytes are lent a second name in the file's directory, which is then
-renamed (see unfinished). Where they lie on another one the file is made anew, a piece at a time,
-like any other that is uploaded. Either way the conditions of the first request hold when the name
-is taken, and readers see all of the file or nothing of it.
+rename(2) puts the file in its place: readers see the old file or the new one, and of two uploads
+the one that ends last wins, whole. The status behind the name is checked, with any precondition on
+it, under the same lock of the directory as the rename (see storage/locks.py): no program that keeps
+to these locks changes the name in between.
 
-It knows nothing of the exchange that has brought the bytes.
+An unfinished file that has a name at all has one that begins with a dot, which is never served, and
+by which the sweep knows it. All of this waits for the disk and runs on the pool.
 """
 
+import errno
+import logging
+import os
+import re
+import stat
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
-from reactor.messages.headers import Headers
-from reactor.web.storage.disk_errors import WHEN_WRITING, on_disk
-from reactor.web.storage.safe_path import Root
-from reactor.web.uploads.atomic_file import AtomicFile, Precondition, Stored, discard_in_pool
-from reactor.web.uploads.metadata import Record
-from reactor.web.uploads.partial_store import PartialUpload
-from reactor.web.uploads.receiver import precondition_of
+from reactor.errors import ProtocolError
+from reactor.web.storage.locks import DirectoryBusy, directory_lock
+from reactor.web.storage.safe_path import Place, Root, place_in
 
-PIECE_BYTES: Final = 256 * 1024  # read and written at a time
+log = logging.getLogger("reactor")
+TEMPORARY: Final = re.compile(r"\.[0-9a-f]{16}\.part")  # the names of `temporary_name`
+# The errors of file systems that have no hard links, or none for this file.
+NO_LINKS: Final = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK))
 
-
-def precondition_of_record(record: Record, wall: Callable[[], float]) -> Precondition | None:
-    """What the first request has asked for."""
-    fields = "".join(f"\r\n{name}: {value}" for name, value in record.conditions)
-    return precondition_of(Headers(fields), wall)
+Precondition: TypeAlias = Callable[[os.stat_result | None], None]
 
 
-def check_target(root: Root, segments: Sequence[str], precondition: Precondition | None) -> None:
-    """What is wrong with the name is told before a byte has come. Raises OSError, ProtocolError."""
-    upload = AtomicFile(root, segments, precondition)
+class Published(NamedTuple):
+    """The result of publishing: whether a file was replaced, and the place of the new one."""
+
+    replaced: bool
+    place: Place
+
+
+def temporary_name() -> str:
+    """Return a new name for an unfinished file."""
+    return f".{os.urandom(8).hex()}.part"
+
+
+def add_temporary_name(name: str, directory: int, target: int) -> str | None:
+    """Give a file a second, temporary name in another open directory; return it.
+
+    The sweep there removes it if the server is killed. Returns None where the directories are on
+    different file systems, or have no hard links. Raises OSError.
+    """
+    temporary = temporary_name()
     try:
-        upload.begin()
+        os.link(name, temporary, src_dir_fd=directory, dst_dir_fd=target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno == errno.EXDEV or error.errno in NO_LINKS:
+            return None
+        raise
+    return temporary
+
+
+def publish_file(
+    root: Root,
+    segments: Sequence[str],
+    directory: int,
+    temporary: str,
+    precondition: Precondition | None,
+) -> Published:
+    """Give the file `temporary` in the open directory, which is on the disk already, its name.
+
+    When this returns, the name is on the disk as well. Raises DirectoryBusy, with nothing changed;
+    what the precondition raises; ProtocolError for a name that is not a file's; OSError.
+    """
+    with directory_lock(directory):
+        status = status_behind(root, segments, directory)
+        if precondition is not None:
+            precondition(status)
+        if status is not None or precondition is None:
+            _rename(temporary, segments, directory)
+        else:
+            _take_free_name(temporary, segments, directory)
+    sync_directory(directory)
+    return Published(status is not None, place_in(directory, segments[-1].encode()))
+
+
+def remove_file(root: Root, segments: Sequence[str], precondition: Precondition | None) -> Place:
+    """Remove the file of this name; of a link the link, not its target.
+
+    Raises FileNotFoundError, DirectoryBusy, and what `publish_file` raises.
+    """
+    directory = root.open_directory(segments[:-1])
+    try:
+        with directory_lock(directory):
+            status = status_behind(root, segments, directory)
+            if status is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            if precondition is not None:
+                precondition(status)
+            os.unlink(segments[-1].encode(), dir_fd=directory)
+        sync_directory(directory)
+        return place_in(directory, segments[-1].encode())
     finally:
-        upload.discard()
+        os.close(directory)
 
 
-async def put_part(part: PartialUpload, root: Root, precondition: Precondition | None) -> Stored:
-    """The bytes, which are on the disk, become the file. Raises ProtocolError, OSError."""
-    stored = await on_disk(WHEN_WRITING, part.put, root, precondition)
-    return await _copy(part, root, precondition) if stored is None else stored
+def status_behind(root: Root, segments: Sequence[str], directory: int) -> os.stat_result | None:
+    """Return the status of the file that has this name; None if the name is free.
 
-
-async def _copy(part: PartialUpload, root: Root, precondition: Precondition | None) -> Stored:
-    """Another file system."""
-    upload = AtomicFile(root, part.record.segments, precondition)
+    A link to a file below the root counts as that file; it is the link that is replaced or removed,
+    and its target stays. Raises ProtocolError: 404 for a link that leads nowhere, 409 for a name of
+    anything else; OSError.
+    """
     try:
-        await on_disk(WHEN_WRITING, upload.begin)
-        while upload.size < part.size:
-            await on_disk(WHEN_WRITING, _copy_piece, part, upload)
-        return await on_disk(WHEN_WRITING, _commit_copy, part, upload)
-    except GeneratorExit:
-        raise
-    except BaseException:
-        await discard_in_pool(upload)
-        raise
+        status = os.stat(segments[-1].encode(), dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    if stat.S_ISLNK(status.st_mode):
+        return _status_of_target(root, segments)
+    if not stat.S_ISREG(status.st_mode):
+        raise ProtocolError(409, "This name belongs to something other than a file.")
+    return status
 
 
-def _copy_piece(part: PartialUpload, upload: AtomicFile) -> None:
-    upload.write(part.read(upload.size, PIECE_BYTES))
+def _status_of_target(root: Root, segments: Sequence[str]) -> os.stat_result:
+    try:
+        target, status = root.open_file(segments)
+    except FileNotFoundError:
+        raise ProtocolError(404, "There is no such file.") from None
+    os.close(target)
+    return status
 
 
-def _commit_copy(part: PartialUpload, upload: AtomicFile) -> Stored:
-    stored = upload.commit()
-    part.drop_bytes()
-    return stored
+def _rename(temporary: str, segments: Sequence[str], directory: int) -> None:
+    os.replace(temporary, segments[-1].encode(), src_dir_fd=directory, dst_dir_fd=directory)
+
+
+def _take_free_name(temporary: str, segments: Sequence[str], directory: int) -> None:
+    """Publish under the precondition that the name is free: rename(2) would not check that."""
+    name = segments[-1].encode()
+    try:
+        os.link(temporary, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+    except FileExistsError:
+        raise DirectoryBusy from None  # taken by a program without locks: check it again
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        _rename(temporary, segments, directory)
+    else:
+        remove_temporary(temporary, directory)
+
+
+def remove_temporary(name: str, directory: int | None) -> None:
+    """Remove the name of an unfinished file.
+
+    An error is logged: it must not replace the error that has ended the upload.
+    """
+    try:
+        os.unlink(name, dir_fd=directory)
+    except FileNotFoundError:
+        pass  # another program has removed it
+    except OSError:
+        log.exception("Cannot remove %s, which an interrupted upload has left behind", name)
+
+
+def sync_directory(directory: int) -> None:
+    """Bring the names in a directory to the disk: a file's name is not there before (fsync(2))."""
+    try:
+        os.fsync(directory)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # this file system syncs no directories (CIFS, some FUSE)
+            raise

@@ -1,15 +1,15 @@
-"""How much room unfinished uploads have taken: in number and, together, in bytes.
+"""The quota of the partial uploads of a directory: their number, and their bytes together.
 
-Room is taken before it is used, and what an upload has declared is taken as a whole: whoever was
-let in can end. Were that all, a few who declare much and send nothing would shut everybody out for
-a day. So where there is no room, uploads that no request works on give way to who needs it: those
-of which no byte has come, the oldest first, then those to which none has come for `idle` seconds,
-the one that has waited longest first. Nobody gives way in vain, and whoever keeps sending never.
-A client whose upload has gone is told 404 and begins anew.
+Room is reserved before it is used, and the declared length of an upload as a whole, so that an
+upload that was admitted can be completed. With that rule alone, a few clients that declare much and
+send nothing could lock all others out for a day. So where there is no room, uploads that no request
+works on are evicted: first those without any bytes, the oldest first; then those idle for `idle`
+seconds, the longest idle first. No upload is evicted in vain, and never one that keeps growing. A
+client whose upload was evicted gets 404 and starts again.
 
-What is found on the disk has its room already, even beyond the limits, which an operator may have
-lowered. Finished uploads need no bytes; there are as many of them, at most, and the oldest go
-first.
+Uploads found on the disk have their room already, even beyond the limits, which an operator may
+have lowered. Finished uploads need no bytes; they have a limit of the same number, and the oldest
+are forgotten first.
 """
 
 import logging
@@ -24,22 +24,22 @@ from reactor.web.uploads.takeover import Leases
 
 log = logging.getLogger("reactor")
 
-_SLICE: Final = 32  # uploads that one job looks at
+_SLICE: Final = 32  # uploads that one job inspects
 
 
 class _Room(NamedTuple):
-    """What an unfinished upload takes, and by what it is judged when it may have to go."""
+    """The room of an unfinished upload, and the facts that decide whether it may be evicted."""
 
     size: int  # bytes that are there or are to come
     empty: bool
-    changed: float  # when the last byte came, or it was made
+    changed: float  # when the last byte came, or the upload was created
 
 
 class UploadQuota:
-    """The uploads of one directory."""
+    """The quota of the uploads of one directory."""
 
     def __init__(self, uploads: PartialStore, leases: Leases, limits: UploadLimits) -> None:
-        self.counted = False  # what is on the disk is in here
+        self.counted = False  # whether the uploads on the disk are counted
         self._uploads = uploads
         self._leases = leases
         self._most = limits.resumable_uploads
@@ -50,33 +50,33 @@ class UploadQuota:
         self._finished: dict[str, None] = {}  # the oldest first
 
     async def reserve(self, name: str, size: int, now: float) -> None:
-        """So many bytes in all for this upload; others give way where it needs theirs.
+        """Reserve `size` bytes in all for this upload; others are evicted where that makes room.
 
-        Raises ProtocolError(507), with nothing changed unless others were faster to take the room.
+        Raises ProtocolError(507), with nothing changed unless other requests have taken the room.
         """
-        while going := self._evictable(name, size, now):
-            for other in going:
+        while evicted := self._evictable(name, size, now):
+            for other in evicted:
                 await self._evict(other, now)
         if self._count(name) > self._most:
-            raise ProtocolError(507, "There are too many unfinished uploads.")
+            raise ProtocolError(507, "The server has too many unfinished uploads.")
         if self._bytes(name, size) > self._most_bytes:
-            raise ProtocolError(507, "PartialStore uploads take too much room already.")
+            raise ProtocolError(507, "The unfinished uploads leave no room for this one.")
         known = self._unfinished.get(name, _Room(0, True, now))
         self._set(name, known._replace(size=size))
 
     def note(self, part: PartialUpload) -> None:
-        """An upload that is there is like this."""
+        """Count an upload that is on the disk."""
         self._set(part.name, _Room(part.room, part.size == 0, part.changed))
 
     def see(self, part: PartialUpload, now: float) -> None:
-        """The same where a request has worked on it, if it is still there."""
+        """Count an upload again after a request has worked on it, if it is still there."""
         known = self._unfinished.get(part.name)
         if known is not None:
             changed = now if part.unsynced else part.changed
             self._set(part.name, known._replace(empty=part.size == 0, changed=changed))
 
     async def finish(self, name: str) -> None:
-        """It is finished; what is too much of such is forgotten, on the disk too."""
+        """Count an upload as finished, and forget the oldest finished ones beyond the limit."""
         if name in self._finished:
             return
         self.drop(name)
@@ -86,20 +86,21 @@ class UploadQuota:
             del self._finished[oldest]
             try:
                 await on_disk(WHEN_WRITING, self._uploads.forget, oldest)
-            except (OSError, ProtocolError) as error:  # how this one has ended is another matter
-                log.warning("cannot forget a finished upload: %s", error)
+            # The result of this upload does not depend on it.
+            except (OSError, ProtocolError) as error:
+                log.warning("Cannot remove the record of a finished upload: %s", error)
 
     def drop(self, name: str) -> None:
-        """It is gone, if it was there."""
+        """Return the room of an upload that is gone, if it had any."""
         known = self._unfinished.pop(name, None)
         if known is not None:
             self._total -= known.size
         self._finished.pop(name, None)
 
     async def take_stock(self, now: float, age: float) -> None:
-        """Count what is on the disk, and remove what is older than `age` (in seconds).
+        """Count the uploads on the disk, and remove those older than `age` seconds.
 
-        What a request works on is left to it. Raises ProtocolError, OSError.
+        Uploads that a request works on are left alone. Raises ProtocolError, OSError.
         """
         gone = {*self._unfinished, *self._finished}
         kept: list[UploadSummary] = []
@@ -127,30 +128,30 @@ class UploadQuota:
         self._total += room.size
 
     def _count(self, name: str) -> int:
-        """Of all uploads, this one among them."""
+        """The number of unfinished uploads, including this one."""
         return len(self._unfinished) + (name not in self._unfinished)
 
     def _bytes(self, name: str, size: int) -> int:
-        """The same of their bytes, if this one has so many."""
+        """The bytes of all unfinished uploads, if this one has `size`."""
         known = self._unfinished.get(name)
         return self._total + size - (0 if known is None else known.size)
 
     def _evictable(self, name: str, size: int, now: float) -> list[str]:
-        """Those that have to go, and can, so that there is room; none where there would be none."""
+        """Return the uploads to evict so that there is room; none where that would not suffice."""
         many = self._count(name) - self._most
         much = self._bytes(name, size) - self._most_bytes
-        going: list[str] = []
+        evicted: list[str] = []
         if many > 0 or much > 0:
             for other in self._idle_ones(name, now):
                 room = self._unfinished[other].size
                 if many > 0 or (much > 0 and room):
-                    going.append(other)
+                    evicted.append(other)
                     many -= 1
                     much -= room
-        return [] if many > 0 or much > 0 else going
+        return [] if many > 0 or much > 0 else evicted
 
     def _idle_ones(self, but: str, now: float) -> list[str]:
-        """Those that may go, in the order in which they do."""
+        """Return the uploads that may be evicted, in the order of eviction."""
         idle = [
             (not room.empty, room.changed, name)
             for name, room in self._unfinished.items()
@@ -161,15 +162,15 @@ class UploadQuota:
         return [name for _, _, name in sorted(idle)]
 
     async def _evict(self, name: str, now: float) -> None:
-        """It is gone afterwards or, as the disk knows better, none that may go."""
+        """Evict an upload; where the disk shows that it is in use, correct its room instead."""
         if name in self._leases or name not in self._unfinished:
             return
-        lease = self._leases.enter(name)  # whoever comes for it now waits, and does not find it
+        lease = self._leases.enter(name)  # a request for it waits now, and then finds nothing
         try:
             try:
                 gone = await in_pool(self._uploads.evict, name, now, self._idle)
             except (OSError, ProtocolError) as error:
-                log.warning("an unfinished upload cannot give way: %s", error)
+                log.warning("Cannot evict an unfinished upload: %s", error)
                 gone = False
             room = self._unfinished[name]
             self.drop(name)

@@ -1,16 +1,16 @@
-"""PUT, POST and DELETE of files: what is refused, what is stored, and what is said then.
+"""PUT, POST and DELETE of files: what is refused, what is stored, and the responses.
 
-Everything that can be refused is refused before a byte of the body is read, and so before a client
-that waits for 100 (Continue) has sent any. The bytes are pulled a piece at a time and written
-before the next is pulled; nothing is held. How a file comes into being is the business of uploads,
-what a form is that of forms.
+Every refusal happens before a byte of the body is read, and so before a client that waits for 100
+(Continue) has sent any. The body is pulled a piece at a time, and each piece is written before the
+next is pulled; nothing is collected in memory. See atomic_file.py for how a file appears, and
+form_upload.py for forms.
 
-A path that ends in a slash is a directory's: nothing can be put there, and a form posted to it
-leaves its files in it, one by one as they end. What was stored stays if a later part fails, and the
-answer says so.
+A path that ends in a slash is a directory's: nothing can be put there, and a form that is posted to
+it has its files published in it, one by one as they end. Published files stay if a later part
+fails, and the response says how many there are.
 
-Whatever has changed is told (`forget`) before the answer leaves, so that nobody who has seen the
-answer is given the old file.
+Every changed name is reported (`forget`) before the response leaves, so that no client that has
+seen the response gets the old file.
 """
 
 import json
@@ -36,25 +36,19 @@ from reactor.web.semantics.preconditions import PRECONDITION_FAILED, check_write
 from reactor.web.semantics.validators import entity_tag, last_modified
 from reactor.web.storage.disk_errors import NOT_FOUND, WHEN_REMOVING, WHEN_WRITING, on_disk
 from reactor.web.storage.safe_path import Place, Root
-from reactor.web.uploads.atomic_file import (
-    PIECE_BYTES,
-    AtomicFile,
-    Precondition,
-    Stored,
-    discard_in_pool,
-    remove_file,
-)
+from reactor.web.uploads.atomic_file import PIECE_BYTES, AtomicFile, discard_in_pool
 from reactor.web.uploads.form_upload import FormFiles
 from reactor.web.uploads.limits import UploadLimits
+from reactor.web.uploads.publish import Precondition, Published, remove_file
 
-# What may stand in a path as it is (RFC 3986, section 3.3), and escapes that are there already.
+# Characters that stay as they are in a path, and escapes that are there already.
 _PATH: Final = "/%" + SEGMENT_SAFE
-_DIRECTORY_TAG: Final = 'W/"directory"'  # a directory has none; no condition names this one
+_DIRECTORY_TAG: Final = 'W/"directory"'  # a directory has no tag; no client can know this one
 _JSON: Final = (("Content-Type", "application/json"), ("X-Content-Type-Options", "nosniff"))
 
 
 class Resumes(Protocol):
-    """What takes the uploads that can be resumed."""
+    """The part of ResumableUploads that Receiver uses."""
 
     def asks(self, request: Request) -> bool: ...
 
@@ -83,21 +77,21 @@ class Receiver:
         self._resumable = resumable
 
     async def put(self, request: Request) -> Response:
-        """The body becomes the file: 201 with its Location, 204 where it has replaced one."""
+        """Store the body as the file: 201 with its Location, or 204 where it has replaced one."""
         segments = self._check_upload(request)
         if not segments[-1]:
-            raise ProtocolError(409, "A name that ends in a slash is a directory's.")
+            raise ProtocolError(409, "A path that ends in a slash belongs to a directory.")
         return await self._receive(request, segments)
 
     async def post(self, request: Request) -> Response:
-        """As PUT; to a directory, the files of a form."""
+        """Store the body as PUT does; for a directory, store the files of a form."""
         segments = self._check_upload(request)
         if not segments[-1]:
             return await self._receive_form(request, segments[:-1])
         return await self._receive(request, segments)
 
     async def delete(self, request: Request) -> Response:
-        """204 when the file is gone."""
+        """Remove the file: 204."""
         self._check_method(self._deletes)
         refuse_foreign(request)
         segments = _locate(request)
@@ -112,16 +106,17 @@ class Receiver:
         resumable = self._resumable
         if resumable is not None and resumable.asks(request):
             response = await resumable.create(request, segments)
-            if response is not None:  # otherwise it comes as a whole, and could not be resumed here
+            # otherwise all of the file comes now, and could not be resumed
+            if response is not None:
                 return response
         upload = AtomicFile(self._root, segments, precondition_of(request.headers, time.time))
         try:
             stored = await _store(upload, request.body)
         except GeneratorExit:
-            raise  # nothing can be awaited any more: Upload.__del__ does the same
+            raise  # nothing can be awaited any more: AtomicFile.__del__ discards it
         except BaseException:
             await discard_in_pool(upload)
-            if upload.place is not None:  # it may have its name, though not yet on the disk
+            if upload.place is not None:  # it may have its name already, though not yet on the disk
                 self._forget(upload.place)
             raise
         self._forget(stored.place)
@@ -133,17 +128,19 @@ class Receiver:
         boundary = boundary_of(request.headers.get("content-type"))
         if boundary is None:
             accept = [("Accept-Post", "multipart/form-data")]
-            raise ProtocolError(415, "A directory takes forms (multipart/form-data) only.", accept)
+            raise ProtocolError(
+                415, "Only forms (multipart/form-data) can be posted to a directory.", accept
+            )
         await on_disk(WHEN_WRITING, _check_directory, self._root, directory)
         _check_directory_condition(request)
         parser = FormParser(boundary, self._limits.form_parts, self._limits.form_head_bytes)
         files = FormFiles(self._root, directory, self._forget)
         await files.receive(parser, request.body)
-        # a browser's own form: back to the directory
+        # a browser sent the form: back to the listing
         if prefers_html(request.headers.get("accept")):
             return Response(303, headers=[("Location", _location(request.path))])
-        answer = json.dumps({"stored": files.stored}).encode() + b"\n"
-        return Response(201 if files.stored else 200, answer, _JSON)
+        content = json.dumps({"stored": files.stored}).encode() + b"\n"
+        return Response(201 if files.stored else 200, content, _JSON)
 
     def _check_method(self, allowed: bool) -> None:
         if not allowed:
@@ -154,18 +151,22 @@ class Receiver:
 
     def _check_upload(self, request: Request) -> tuple[str, ...]:
         self._check_method(self._uploads)
-        if "content-range" in request.headers:  # RFC 9110, section 14.5: never as if it were whole
-            raise ProtocolError(400, "A part of a file cannot be stored by Content-Range.")
-        # Section 12.5.3 says what the field means in this answer, 15.5.16 that it is wanted there.
+        # RFC 9110, section 14.5: a part must not be stored as the whole.
+        if "content-range" in request.headers:
+            raise ProtocolError(400, "Files must be uploaded whole, without Content-Range.")
+        # In a response, Accept-Encoding lists the codings that the server accepts (section 12.5.3);
+        # a 415 should have it (section 15.5.16).
         if request.headers.get("content-encoding").lower() not in ("", "identity"):
             accept = [("Accept-Encoding", "identity")]
-            raise ProtocolError(415, "Files are stored as they are; send them uncoded.", accept)
+            raise ProtocolError(
+                415, "Files are stored as they are: send them without a content coding.", accept
+            )
         refuse_foreign(request)
         return _locate(request)
 
 
-async def _store(upload: AtomicFile, body: Body) -> Stored:
-    """The whole body to the disk."""
+async def _store(upload: AtomicFile, body: Body) -> Published:
+    """Write the whole body to the disk and publish it."""
     await on_disk(WHEN_WRITING, upload.begin)
     while piece := await body.read(PIECE_BYTES):
         await on_disk(WHEN_WRITING, upload.write, piece)
@@ -173,7 +174,10 @@ async def _store(upload: AtomicFile, body: Body) -> Stored:
 
 
 def _locate(request: Request) -> tuple[str, ...]:
-    """The path's segments, the last of them empty for a directory. Raises ProtocolError(404)."""
+    """Return the path's segments, the last of them empty for a directory.
+
+    Raises ProtocolError(404) for a name that no file can have.
+    """
     segments: tuple[str, ...] = request.params["name"]
     names = segments if segments and segments[-1] else segments[:-1]
     if not segments or not is_plain(names):
@@ -182,7 +186,7 @@ def _locate(request: Request) -> tuple[str, ...]:
 
 
 def precondition_of(headers: Headers, wall: Callable[[], float]) -> Precondition | None:
-    """What these fields ask of the file that is there when it is checked."""
+    """Return the preconditions of these fields as a check of the file's status, or None."""
     if not has_conditions(headers):
         return None
 
@@ -198,17 +202,19 @@ def precondition_of(headers: Headers, wall: Callable[[], float]) -> Precondition
 
 
 def _check_directory_condition(request: Request) -> None:
-    """A directory is there, and has neither tag nor date (RFC 9110, section 13.1)."""
+    """Evaluate preconditions for a directory: it exists, without tag or date (RFC 9110, section
+    13.1).
+    """
     headers = request.headers
     if has_conditions(headers) and not check_write(headers, _DIRECTORY_TAG, None, time.time()):
         raise ProtocolError(*PRECONDITION_FAILED)
 
 
 def _check_directory(root: Root, segments: Sequence[str]) -> None:
-    """Raises OSError where no file can be made in it."""
+    """Raise OSError where no file can be created in the directory."""
     directory = root.open_directory(segments)
     try:
-        # Told now rather than after the first gigabyte; a file system that is read-only says so.
+        # Now rather than after the first gigabyte; a read-only file system fails here, too.
         if not os.access(".", os.W_OK | os.X_OK, dir_fd=directory):
             raise PermissionError(EACCES, os.strerror(EACCES))
     finally:
@@ -221,10 +227,10 @@ def _refuse_directory(root: Root, segments: Sequence[str]) -> None:
 
 
 def _location(path: str) -> str:
-    """The path as a reference to this server: two slashes would begin the name of another."""
+    """Return the path as a reference to this server: two slashes would begin a host's name."""
     return "/" + quote(path, _PATH).lstrip("/")
 
 
 def prefers_html(accept: str) -> bool:
-    """Whether a page is expected, as by a form that a browser sends itself."""
+    """Return whether the client expects a page, as a browser that sends a form does."""
     return "text/html" in accept.lower() and not prefers_json(accept)

@@ -1,17 +1,18 @@
 """Uploads that survive a broken connection: draft-ietf-httpbis-resumable-upload-11.
 
-A PUT or POST with Upload-Complete makes an upload resource, `<prefix>.uploads/<id>`, and its bytes
-go there. HEAD tells how many have come, PATCH appends more, DELETE gives up; what completes the
-upload is answered as the whole would have been in one request. Sections named here are the
-draft's.
+A PUT or POST with Upload-Complete creates an upload resource, `<prefix>.uploads/<id>`, and its
+bytes go there. HEAD says how many have arrived, PATCH appends more, DELETE cancels; the request
+that completes the upload gets the response that one whole request would have got. Section numbers
+in this module are the draft's.
 
-The offset that a client is told is on the disk: it may forget these bytes. What has come of a
-request that broke off is kept, as far as it was written. Of two requests for one upload the newer
-takes over (section 4.6; see leases), whatever it is for.
+An offset is sent to the client only when the bytes before it are on the disk: the client may forget
+them. The bytes of a request that broke off are kept, as far as they were written. If there are two
+requests for one upload, the newer takes over (section 4.6; see takeover.py), whichever methods they
+have.
 
-Room is counted for all uploads of a directory (see ledger), and what there is on the disk (see
-unfinished) is listed at the start and now and then, which is also when the old is removed. A
-finished upload is remembered as long, so that a client that missed the answer can ask.
+A quota covers all uploads of a directory (see quota.py). The uploads on the disk (see
+partial_store.py) are listed at the start and now and then, which is also when old ones are removed.
+A finished upload is remembered as long, so that a client that missed the response can ask.
 """
 
 import logging
@@ -23,33 +24,32 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from reactor.errors import ProtocolError
+from reactor.messages.headers import Fields
 from reactor.messages.request import Request
 from reactor.messages.response import Response
 from reactor.protocol.grammar import SEGMENT_SAFE
 from reactor.tasks.guard import Shared, exclusive
-from reactor.tasks.operations import in_pool
 from reactor.web.semantics.cross_site import refuse_foreign
 from reactor.web.storage.disk_errors import WHEN_WRITING, on_disk
 from reactor.web.storage.safe_path import Place, Root
+from reactor.web.uploads.access import UploadAccess
+from reactor.web.uploads.atomic_file import PIECE_BYTES
+from reactor.web.uploads.completion import check_target, precondition_of_record, publish_part
 from reactor.web.uploads.limits import UploadLimits
 from reactor.web.uploads.metadata import Record
 from reactor.web.uploads.partial_store import (
     UPLOADS_DIRECTORY,
-    Finished,
-    PartialStore,
+    FinishedUpload,
     PartialUpload,
 )
-from reactor.web.uploads.publish import PIECE_BYTES, check_target, precondition_of_record, put_part
-from reactor.web.uploads.quota import UploadQuota
 from reactor.web.uploads.resumable_fields import (
     ACCEPT_PATCH,
     INTEROP_FIELD,
     NO_STORE,
-    Fields,
     Problem,
+    accepts_104,
     appended_at,
     completed_upload,
-    hears_104,
     inconsistent_length,
     is_complete,
     length_of,
@@ -59,7 +59,7 @@ from reactor.web.uploads.resumable_fields import (
 )
 from reactor.web.uploads.takeover import Lease, Leases, TakenOver
 
-SYNC_BYTES: Final = 8 * 1024 * 1024  # written before they are on the disk for sure, and told
+SYNC_BYTES: Final = 8 * 1024 * 1024  # written between two syncs to the disk, each followed by a 104
 
 _CONDITIONS: Final = ("If-Match", "If-None-Match", "If-Unmodified-Since")
 
@@ -69,7 +69,7 @@ log = logging.getLogger("reactor")
 
 
 class _NoResource(Exception):
-    """None could be made; `error` says why."""
+    """The upload resource could not be created; `error` says why."""
 
     def __init__(self, error: ProtocolError) -> None:
         super().__init__(error)
@@ -77,7 +77,7 @@ class _NoResource(Exception):
 
 
 class ResumableUploads(Shared):
-    """The endpoints of upload resources, and what makes one."""
+    """The endpoints of upload resources, and the creation of one."""
 
     def __init__(
         self,
@@ -90,46 +90,47 @@ class ResumableUploads(Shared):
         """`prefix` is the path of the root and ends in a slash.
 
         `forget` is called, on the loop, with each name that means another file now; `wall` is the
-        clock that says how old an upload is.
+        clock that measures the age of an upload.
         """
         super().__init__()
         self._root = root
         self._prefix = prefix
-        self._forget = forget
         self._wall = wall
         self._age = limits.resumable_age
         self._most = min(limits.upload_bytes, limits.resumable_bytes)
-        self._uploads = PartialStore(root)
         self._leases = Leases()
-        self._quota = UploadQuota(self._uploads, self._leases, limits)
+        self._access = UploadAccess(root, self._leases, limits, forget, wall)
 
     @property
     def offers(self) -> Fields:
-        """What an answer to OPTIONS says of a path that takes such uploads (section 4.1.4)."""
+        """The fields of a response to OPTIONS of a path that takes such uploads (section 4.1.4)."""
         return ACCEPT_PATCH, self._limit(self._age)
 
     @staticmethod
     def asks(request: Request) -> bool:
-        """Whether it starts a resumable upload, for `create`; otherwise it is one like any other.
+        """Return whether the request starts a resumable upload, for `create`.
 
-        Nobody could resume what comes as a whole from a client that cannot be told where
-        (section 4.2.2: "the server can choose").
+        A whole file from a client that cannot receive the resource's address could not be resumed:
+        it is an ordinary upload (section 4.2.2: "the server can choose").
         """
         complete = is_complete(request.headers)
-        return complete is False or (bool(complete) and request.length != 0 and hears_104(request))
+        return complete is False or (
+            bool(complete) and request.length != 0 and accepts_104(request)
+        )
 
     # --- the endpoints ---------------------------------------------------------------------------
 
     @exclusive
     async def create(self, request: Request, segments: Sequence[str]) -> Response | None:
-        """Section 4.2. What any upload is refused for has been looked at before.
+        """Section 4.2. The caller has checked everything that refuses any upload.
 
-        None, with nothing read or told, where there can be no resource but all of the file comes:
-        the ordinary way may well have room, and may write where the directory of resources is not.
+        Returns None, with nothing read or sent, where no resource can be created but all of the
+        file comes: the ordinary way may have room, and may write where the directory of resources
+        is not. Raises ProtocolError.
         """
         name = secrets.token_urlsafe(16)
         try:
-            await _needed(self._count())
+            await _needed(self._access.count())
             return await self._in_turn(
                 name, lambda lease: self._create(request, segments, name, lease)
             )
@@ -140,16 +141,17 @@ class ResumableUploads(Shared):
 
     @exclusive
     async def head(self, request: Request) -> Response:
-        """Section 4.3: how far the upload is."""
+        """Section 4.3: the progress of the upload."""
         name = _name(request)
-        return await self._in_turn(name, lambda _: self._tell(name))
+        return await self._in_turn(name, lambda _: self._report(name))
 
     @exclusive
     async def append(self, request: Request) -> Response:
-        """Section 4.4: the content goes behind what is there."""
+        """Section 4.4: the content is appended to the bytes that are there."""
         refuse_foreign(request)
-        if "content-range" in request.headers:  # RFC 9110, section 14.5: of no meaning here
-            raise ProtocolError(400, "What is appended begins at Upload-Offset, not Content-Range.")
+        if "content-range" in request.headers:  # RFC 9110, section 14.5: it has no meaning here
+            reason = "Appended bytes are placed by Upload-Offset, not by Content-Range."
+            raise ProtocolError(400, reason)
         name, (offset, complete) = _name(request), appended_at(request)
         return await self._in_turn(
             name, lambda lease: self._append(request, name, offset, complete, lease)
@@ -157,36 +159,32 @@ class ResumableUploads(Shared):
 
     @exclusive
     async def cancel(self, request: Request) -> Response:
-        """Section 4.5: nothing is left of the upload. What it has become, if it has, stays."""
+        """Section 4.5: the upload is removed. A file that it has become already stays."""
         refuse_foreign(request)
         name = _name(request)
         return await self._in_turn(name, lambda _: self._cancel(name))
 
     def options(self, request: Request) -> Response:
+        """204 with the methods and the limits of upload resources."""
         return Response(204, headers=(("Allow", "DELETE, HEAD, OPTIONS, PATCH"), *self.offers))
 
     @exclusive
     async def expire(self) -> None:
-        """Count what there is, and remove what nobody has added to for `resumable_age`.
+        """Count the uploads, and remove those that have not grown for `resumable_age`.
 
-        For the start, and now and then. An error is told in the log.
+        To be called at the start, and now and then. Errors are logged.
         """
         try:
-            await self._quota.take_stock(self._wall(), self._age)
+            await self._access.take_stock()
         except (OSError, ProtocolError) as error:
-            log.warning("cannot look at the unfinished uploads of %s: %s", self._prefix, error)
+            log.warning("Cannot list the unfinished uploads of %s: %s", self._prefix, error)
 
-    async def _count(self) -> None:
-        """What there is, once."""
-        if not self._quota.counted:
-            await self._quota.take_stock(self._wall(), self._age)
-
-    # --- what they do in their turn --------------------------------------------------------------
+    # --- in the turn of the request --------------------------------------------------------------
 
     async def _in_turn(
         self, name: str, work: Callable[[Lease], Coroutine[Any, Any, Response]]
     ) -> Response:
-        await self._count()
+        await self._access.count()
         lease = self._leases.enter(name)
         try:
             await lease.turn()
@@ -194,7 +192,7 @@ class ResumableUploads(Shared):
         except Problem as problem:
             return problem.response()
         except TakenOver:
-            raise ProtocolError(409, "Another request goes on with this upload.") from None
+            raise ProtocolError(409, "A newer request has taken over this upload.") from None
         finally:
             self._leases.leave(name, lease)
 
@@ -209,184 +207,134 @@ class ResumableUploads(Shared):
         await on_disk(WHEN_WRITING, check_target, self._root, record.segments, precondition)
         part = None
         try:
-            part = await _needed(self._make(name, record))
-            return await self._with(part, self._begin(request, part, lease))
+            part = await _needed(self._access.create(name, record))
+            return await self._access.using(part, self._begin(request, part, lease))
         finally:
             if part is None or not part.kept:
-                self._quota.drop(name)
-
-    async def _make(self, name: str, record: Record) -> PartialUpload:
-        await self._quota.reserve(name, record.length or 0, self._wall())
-        return await on_disk(WHEN_WRITING, self._uploads.create, name, record, self._wall())
+                self._access.drop(name)
 
     async def _begin(self, request: Request, part: PartialUpload, lease: Lease) -> Response:
-        """The part is kept from when its client is told where it is."""
+        """The part is kept from the moment when its address is sent to the client."""
         location = ("Location", f"{self._prefix}{UPLOADS_DIRECTORY}/{part.name}")
         resource = (location, self._limit(self._age))
-        if hears_104(request):
+        if accepts_104(request):
             part.kept = request.body.inform(104, (*resource, INTEROP_FIELD))
         try:
             await self._receive(request, part, lease)
-            answer = None
+            response = None
             if is_complete(request.headers) is not False:
-                answer = await self._end(part)
+                response = await self._complete(part)
         except ProtocolError as error:
-            if part.kept and not part.closed:  # section 4.2.2: the client may go on with it
+            if part.kept and not part.closed:  # section 4.2.2: the client may resume it
                 error.headers = (*error.headers, location, *await self._progress(part))
             raise
         part.kept = True
-        return answer or Response(201, headers=(*resource, *_so_far(part)))
+        return response or Response(201, headers=(*resource, *_so_far(part)))
 
     async def _progress(self, part: PartialUpload) -> Fields:
-        """What an error says of an upload that goes on all the same."""
+        """The fields of an error after which the upload can be resumed."""
         try:
-            await on_disk(WHEN_WRITING, part.sync, self._wall())
+            await self._access.sync(part)
         except (OSError, ProtocolError):
-            return (written_complete(False),)  # how much there is can be asked for
+            return (written_complete(False),)  # the client can ask for the offset
         return written_complete(False), written_offset(part.size)
 
     async def _append(
         self, request: Request, name: str, offset: int, complete: bool, lease: Lease
     ) -> Response:
-        part = await self._open(name)
-        if isinstance(part, Finished):
+        part = await self._access.open(name)
+        if isinstance(part, FinishedUpload):
             return await _refuse_finished(request, part, offset, lease)
-        return await self._with(part, self._append_to(request, part, offset, complete, lease))
+        work = self._append_to(request, part, offset, complete, lease)
+        return await self._access.using(part, work)
 
     async def _append_to(
         self, request: Request, part: PartialUpload, offset: int, complete: bool, lease: Lease
     ) -> Response:
         if offset != part.size:
-            await on_disk(WHEN_WRITING, part.sync, self._wall())
+            await self._access.sync(part)
             raise mismatching_offset(part.size, offset)
         length = length_of(request, offset, part.record.length)
         self._check_size(length, offset + (request.length or 0))
         if length != part.record.length:
-            assert length is not None  # one that is known does not become unknown
-            await self._quota.reserve(part.name, length, self._wall())
-            record = replace(part.record, length=length)
-            await on_disk(WHEN_WRITING, part.save, record, self._wall())
+            assert length is not None  # a known length does not become unknown
+            await self._access.reserve(part, length)
+            await self._access.save(part, replace(part.record, length=length))
         await self._receive(request, part, lease)
         if complete:
-            return await self._end(part)
+            return await self._complete(part)
         return Response(204, headers=(*_so_far(part), self._limit(self._age)))
 
     async def _receive(self, request: Request, part: PartialUpload, lease: Lease) -> None:
-        """All of the content to the disk, for sure; as much of it as comes."""
-        told = hears_104(request)
+        """Write all of the content, or as much as comes, and sync it to the disk."""
+        informed = accepts_104(request)
         while piece := await lease.read(request.body, PIECE_BYTES):
             await self._admit(part, len(piece))
             await on_disk(WHEN_WRITING, part.write, piece)
             if part.unsynced >= SYNC_BYTES:
-                await on_disk(WHEN_WRITING, part.sync, self._wall())
-                if told:
+                await self._access.sync(part)
+                if informed:
                     request.body.inform(104, (written_offset(part.size), INTEROP_FIELD))
-        await on_disk(WHEN_WRITING, part.sync, self._wall())
+        await self._access.sync(part)
 
     async def _admit(self, part: PartialUpload, count: int) -> None:
-        """Whether so many bytes more may come. Their number was not known before."""
+        """Check whether `count` more bytes may come; a chunked body does not announce them."""
         size, length = part.size + count, part.record.length
         if length is None:
             self._check_size(size, 0)
-            await self._quota.reserve(part.name, size, self._wall())
+            await self._access.reserve(part, size)
         elif size > length:  # the upload is invalid from now on (section 4.4.2)
-            await self._remove(part)
+            await self._access.remove(part)
             raise inconsistent_length()
 
-    async def _end(self, part: PartialUpload) -> Response:
-        """All bytes are there: they become the file, or why they cannot."""
+    async def _complete(self, part: PartialUpload) -> Response:
+        """All bytes are there: make them the file, or raise why they cannot be."""
         if part.record.length not in (None, part.size):
             raise inconsistent_length()
         record = replace(part.record, length=part.size, ending=True)
-        await on_disk(WHEN_WRITING, part.save, record, self._wall())
+        await self._access.save(part, record)
         precondition = precondition_of_record(record, self._wall)
         try:
-            stored = await put_part(part, self._root, precondition)
+            published = await publish_part(part, self._root, precondition)
         except ProtocolError as error:
             if error.status >= 500:
-                raise  # this may pass: it can end once more (section 4.4.1)
-            await self._remove(part)
+                raise  # this may pass: the client can complete it again (section 4.4.1)
+            await self._access.remove(part)
             error.headers = (*error.headers, written_complete(True))
             raise
-        await self._quota.finish(part.name)
+        await self._access.finish(part)
         headers = (written_complete(True), NO_STORE)
-        if stored.replaced:
+        if published.replaced:
             return Response(204, headers=headers)
         return Response(201, headers=(("Location", self._path(record)), *headers))
 
-    async def _tell(self, name: str) -> Response:
-        upload = await self._open(name)
-        if isinstance(upload, Finished):
+    async def _report(self, name: str) -> Response:
+        upload = await self._access.open(name)
+        if isinstance(upload, FinishedUpload):
             state = self._state(upload.record, upload.record.length or 0, upload.changed)
             location = ("Location", self._path(upload.record))
             return Response(204, headers=(written_complete(True), *state, location))
-        return await self._with(upload, self._tell_of(upload))
+        return await self._access.using(upload, self._report_part(upload))
 
-    async def _tell_of(self, part: PartialUpload) -> Response:
-        await on_disk(WHEN_WRITING, part.sync, self._wall())
+    async def _report_part(self, part: PartialUpload) -> Response:
+        await self._access.sync(part)
         state = self._state(part.record, part.size, part.changed)
         return Response(204, headers=(written_complete(False), *state))
 
     async def _cancel(self, name: str) -> Response:
-        upload = await self._open(name)
-        if isinstance(upload, Finished):
-            await on_disk(WHEN_WRITING, self._uploads.forget, name)
-            self._quota.drop(name)
+        upload = await self._access.open(name)
+        if isinstance(upload, FinishedUpload):
+            await self._access.forget_finished(name)
         else:
-            await self._with(upload, self._remove(upload))
+            await self._access.using(upload, self._access.remove(upload))
         return Response(204)
 
-    # --- what they have in common ----------------------------------------------------------------
-
-    async def _open(self, name: str) -> PartialUpload | Finished:
-        """Raises ProtocolError: 404, or 503 while another process has it."""
-        upload = await on_disk(WHEN_WRITING, self._uploads.open, name)
-        if upload is None:
-            self._quota.drop(name)
-            raise ProtocolError(404, "There is no such upload.")
-        if isinstance(upload, Finished):
-            await self._quota.finish(name)
-        else:  # it may be new to us: another process has made it
-            self._quota.note(upload)
-        return upload
-
-    async def _with(self, part: PartialUpload, work: Awaitable[T]) -> T:
-        """Close the part when the work with it has ended, however that is; what it may have
-        changed is told then.
-        """
-        try:
-            result = await work
-        except GeneratorExit:
-            self._settle(part)
-            raise  # nothing can be awaited any more: Part.__del__ closes it
-        except BaseException:
-            await self._close(part)
-            raise
-        await self._close(part)
-        return result
-
-    async def _close(self, part: PartialUpload) -> None:
-        """After a job of it that is under way."""
-        try:
-            await in_pool(part.close)
-        except ProtocolError:
-            pass  # the pool is full: Part.__del__ does it
-        finally:
-            self._settle(part)
-
-    def _settle(self, part: PartialUpload) -> None:
-        self._quota.see(part, self._wall())
-        if part.place is not None:
-            self._forget(part.place)
-
-    async def _remove(self, part: PartialUpload) -> None:
-        await on_disk(WHEN_WRITING, part.remove)
-        self._quota.drop(part.name)
+    # --- fields ----------------------------------------------------------------------------------
 
     def _check_size(self, length: int | None, size: int) -> None:
         if max(length or 0, size) > self._most:
             limit = [self._limit(self._age)]
-            raise ProtocolError(413, f"An upload may have {self._most} bytes at most.", limit)
+            raise ProtocolError(413, f"An upload may have at most {self._most} bytes.", limit)
 
     def _limit(self, left: float) -> tuple[str, str]:
         return "Upload-Limit", f"max-size={self._most}, max-age={max(0, int(left))}"
@@ -401,7 +349,7 @@ class ResumableUploads(Shared):
 
 
 async def _needed(work: Awaitable[T]) -> T:
-    """A step without which there is no resource."""
+    """Await a step without which there is no resource. Raises _NoResource for its refusal."""
     try:
         return await work
     except ProtocolError as error:
@@ -418,7 +366,7 @@ def _so_far(part: PartialUpload) -> Fields:
 
 
 async def _refuse_finished(
-    request: Request, finished: Finished, offset: int, lease: Lease
+    request: Request, finished: FinishedUpload, offset: int, lease: Lease
 ) -> Response:
     length = finished.record.length or 0
     if offset != length:

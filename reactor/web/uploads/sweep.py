@@ -11,19 +11,20 @@ from reactor.tasks.operations import in_pool, sleep
 from reactor.web.semantics.file_names import is_plain
 from reactor.web.storage.locks import try_lock
 from reactor.web.storage.safe_path import Root
-from reactor.web.uploads.atomic_file import _FLAGS, _TEMPORARY
+from reactor.web.uploads.publish import TEMPORARY
 
 Segments: TypeAlias = tuple[str, ...]  # the names of a path below the root
 log = logging.getLogger("reactor")
-_LEFT_OVER: Final = _FLAGS | os.O_NONBLOCK | os.O_NOCTTY  # a FIFO of that name is not waited for
-_BATCH: Final = 500  # names that one job of a sweep looks at
+# A FIFO of that name is not waited for.
+_LEFT_OVER: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_BATCH: Final = 500  # names that one job examines
 
 
 async def sweep(root: Root) -> int:
-    """Remove the unfinished files below the root that nobody holds; how many there were.
+    """Remove the unfinished files below the root that no process has locked; return their number.
 
-    Links are not followed, and directories that no upload can go to are not looked into. Whatever
-    cannot be read or removed is told in the log, and left.
+    Links are not followed, and directories into which no upload can go are skipped. Files and
+    directories that cannot be read or removed are logged, and left.
     """
     removed = 0
     directories: list[Segments] = [()]
@@ -35,7 +36,7 @@ async def sweep(root: Root) -> int:
 
 
 async def _step(visit: Iterator[int]) -> int | None:
-    """There is no hurry: a pool that is full goes first."""
+    """Run one step on the pool. There is no hurry: while the pool is full, wait."""
     while True:
         try:
             return await in_pool(next, visit, None)
@@ -44,7 +45,7 @@ async def _step(visit: Iterator[int]) -> int | None:
 
 
 def _visit(root: Root, segments: Segments, found: list[Segments]) -> Iterator[int]:
-    """Tidy one directory up, a batch at a time; those in it are added to `found`."""
+    """Tidy one directory up, a batch at a time; the directories in it are added to `found`."""
     try:
         directory = root.open_directory(segments)
         try:
@@ -54,14 +55,14 @@ def _visit(root: Root, segments: Segments, found: list[Segments]) -> Iterator[in
     except FileNotFoundError:
         pass  # it has gone
     except OSError as error:
-        log.warning("cannot look for left-over uploads in %r: %s", "/".join(segments), error)
+        log.warning("Cannot search %r for left-over uploads: %s", "/".join(segments), error)
 
 
 def _tidy(directory: int, segments: Segments, found: list[Segments]) -> Iterator[int]:
     removed = 0
     with os.scandir(directory) as entries:
         for number, entry in enumerate(entries, 1):
-            if _TEMPORARY.fullmatch(entry.name):
+            if TEMPORARY.fullmatch(entry.name):
                 removed += _remove_left_over(entry.name, directory, segments)
             elif entry.is_dir(follow_symlinks=False) and _is_name(entry.name):
                 found.append((*segments, entry.name))
@@ -74,12 +75,15 @@ def _tidy(directory: int, segments: Segments, found: list[Segments]) -> Iterator
 def _is_name(name: str) -> bool:
     try:
         return is_plain((name,))
-    except UnicodeEncodeError:  # its bytes are no UTF-8: no path means it
+    except UnicodeEncodeError:  # its bytes are not UTF-8: no path means it
         return False
 
 
 def _remove_left_over(name: str, directory: int, segments: Segments) -> bool:
-    """Unlink it if nobody holds it. It is locked meanwhile: who makes one sees that (`hold`)."""
+    """Unlink a file if no process has locked it.
+
+    It is locked meanwhile, and its maker finds that out (`lock_while_open`).
+    """
     path = "/".join((*segments, name))
     try:
         file = os.open(name, _LEFT_OVER, dir_fd=directory)
@@ -90,9 +94,9 @@ def _remove_left_over(name: str, directory: int, segments: Segments) -> bool:
         finally:
             os.close(file)
     except FileNotFoundError:
-        return False  # it has its own name now
+        return False  # it is published, or removed
     except OSError as error:
-        log.warning("cannot tell whether %s is left over: %s", path, error)
+        log.warning("Cannot check whether %s is left over: %s", path, error)
         return False
-    log.info("removed %s, left over from an upload that broke off", path)
+    log.info("Removed %s, left over from an interrupted upload", path)
     return True

@@ -1,10 +1,10 @@
-"""Whose turn it is: what one request works on at a time belongs to the newest that wants it.
+"""Takeover: the newest request that wants a resource works on it, one request at a time.
 
-A connection can be gone long before the server notices, with a request that still waits for bytes.
-Its client has come back meanwhile, and is right: the newest request takes over. It tells the one
-before, which gives up waiting, and has its turn when that one has let go; so what it finds is
-settled. Of three, the second lets go as soon as it is asked to, and the third still waits for the
-first.
+A connection can be gone long before the server notices, while its request still waits for bytes.
+Its client has come back meanwhile, and is right: the newest request takes over. The one before it
+is notified, stops waiting and releases its lease; then the newer one has its turn, so that it finds
+a settled state. If a third arrives, the second releases its lease at once, and the third still
+waits for the first.
 
 All of this happens on the loop's thread and needs no lock. It knows nothing of uploads.
 """
@@ -17,11 +17,11 @@ from reactor.tasks.futures import Future
 
 
 class TakenOver(Exception):
-    """A newer request wants what this one has."""
+    """A newer request wants the resource."""
 
 
 class Lease:
-    """One request's: wait for the turn, use it, let go."""
+    """One request's lease: wait for the `turn`, work, and leave (see Leases)."""
 
     __slots__ = ("_before", "_lost", "_over")
 
@@ -33,21 +33,21 @@ class Lease:
             before._lost.set_exception(TakenOver())
 
     async def turn(self) -> None:
-        """Wait until the request before this one has let go."""
+        """Wait until the request before this one has released its lease."""
         if self._before is not None:
             await self._before
             self._before = None
 
     async def read(self, body: Body, most: int) -> bytes:
-        """`body.read(most)`. Raises TakenOver as soon as somebody newer wants the turn."""
+        """Return `body.read(most)`. Raises TakenOver as soon as a newer request wants the turn."""
         if self._lost.done:
             raise TakenOver
         return await first_of(body.read(most), self._lost)
 
     def let_go(self, over: Callable[[], None]) -> None:
-        """The next one's turn; where this one had none itself, as soon as the one before has gone.
+        """Let the next request have its turn, and call `over` then.
 
-        `over` is called then.
+        A request that has not had its own turn yet passes it on when the one before it is done.
         """
         self._over.add_callback(lambda _: over())
         if self._before is None:
@@ -63,16 +63,16 @@ class Leases:
         self._newest: dict[str, Lease] = {}
 
     def __contains__(self, name: object) -> bool:
-        """Whether a request works on it, or waits to."""
+        """Return whether a request works on this name, or waits for its turn."""
         return name in self._newest
 
     def enter(self, name: str) -> Lease:
-        """Take over from whoever has it. To be followed by `leave`, whatever happens."""
+        """Take over from the request that has the name. `leave` must follow in any case."""
         lease = self._newest[name] = Lease(self._newest.get(name))
         return lease
 
     def leave(self, name: str, lease: Lease) -> None:
-        """The name is forgotten with its last lease: one that waited in vain stands for others."""
+        """Release the lease; the name is forgotten with its last lease."""
         lease.let_go(lambda: self._forget(name, lease))
 
     def _forget(self, name: str, lease: Lease) -> None:

@@ -20,7 +20,8 @@ from reactor.tasks.futures import Lane
 from reactor.web.storage.locks import DirectoryBusy, lock_while_open, try_lock
 from reactor.web.storage.safe_path import Root, place_in
 from reactor.web.uploads import atomic_file
-from reactor.web.uploads.atomic_file import AtomicFile, publish_file, remove_file
+from reactor.web.uploads.atomic_file import AtomicFile
+from reactor.web.uploads.publish import TEMPORARY, publish_file, remove_file
 from reactor.web.uploads.sweep import sweep
 from tests.support.coroutine_driver import Play, Stage, drive, fail
 
@@ -430,7 +431,7 @@ def test_named_file_is_held_from_its_first_byte_on(
     upload = AtomicFile(Root(site), ("a",))
     upload.begin()
     (temporary,) = [path for path in site.iterdir() if path.is_file()]
-    assert atomic_file._TEMPORARY.fullmatch(temporary.name)
+    assert TEMPORARY.fullmatch(temporary.name)
     assert len(temporary.name) < 32
     assert is_held(temporary)
     assert drive(sweep(Root(site))) == 0

@@ -1,4 +1,4 @@
-"""PartialStore uploads on the disk: whole or not there, ours alone, and found again."""
+"""Partial uploads on the disk: whole or absent, locked by one process, and found again."""
 
 import errno
 import fcntl
@@ -16,9 +16,14 @@ from hypothesis import strategies as st
 from reactor import ProtocolError
 from reactor.web.storage.locks import lock_while_open
 from reactor.web.storage.safe_path import Root
-from reactor.web.uploads.atomic_file import Stored
 from reactor.web.uploads.metadata import Record
-from reactor.web.uploads.partial_store import Finished, InUse, PartialStore, PartialUpload
+from reactor.web.uploads.partial_store import (
+    FinishedUpload,
+    InUse,
+    PartialStore,
+    PartialUpload,
+)
+from reactor.web.uploads.publish import Published
 from reactor.web.uploads.sweep import sweep
 from tests.support.coroutine_driver import drive, open_descriptors, opened_since
 
@@ -130,15 +135,15 @@ def test_it_becomes_its_file(uploads: PartialStore, tmp_path: Path) -> None:
     part.write(b"0123456789")
     part.sync(NOW)
     part.save(Record(("a.bin",), 10, (), ending=True), NOW + 5)
-    stored = part.put(root, None)
-    assert isinstance(stored, Stored)
+    stored = part.publish(root, None)
+    assert isinstance(stored, Published)
     assert not stored.replaced
     assert stored.place == part.place
     part.close()
     assert (tmp_path / "a.bin").read_bytes() == b"0123456789"
     assert (tmp_path / "a.bin").stat().st_nlink == 1
     assert sorted(os.listdir(tmp_path / ".uploads")) == [f"{NAME}.json"]
-    assert uploads.open(NAME) == Finished(Record(("a.bin",), 10, (), ending=True), NOW + 5)
+    assert uploads.open(NAME) == FinishedUpload(Record(("a.bin",), 10, (), ending=True), NOW + 5)
     assert kept(uploads) == [(NAME, 0, True)]
     uploads.forget(NAME)
     assert uploads.open(NAME) is None
@@ -171,11 +176,11 @@ def test_killed_after_it_took_its_name(
     part.close()
     os.link(tmp_path / f".uploads/{NAME}.part", tmp_path / "a.bin")
     part = reopened(uploads)
-    stored = part.put(Root(tmp_path), refuse if conditions else None)
+    stored = part.publish(Root(tmp_path), refuse if conditions else None)
     assert stored is not None
     part.close()
     assert (tmp_path / "a.bin").stat().st_nlink == 1
-    assert isinstance(uploads.open(NAME), Finished)
+    assert isinstance(uploads.open(NAME), FinishedUpload)
     assert sorted(os.listdir(tmp_path)) == [".uploads", "a.bin"]
 
 
@@ -191,7 +196,7 @@ def test_killed_while_it_had_a_second_name(uploads: PartialStore, tmp_path: Path
         raise ProtocolError(412, "no")
 
     with pytest.raises(ProtocolError):
-        part.put(Root(tmp_path), look)
+        part.publish(Root(tmp_path), look)
     assert os.listdir(tmp_path / "sub") == [f".{'0' * 16}.part"]
     assert drive(sweep(Root(tmp_path))) == 0  # it is locked: the upload is at work
     part.close()
@@ -206,7 +211,7 @@ def test_a_condition_that_fails_leaves_the_bytes(uploads: PartialStore, tmp_path
 
     part = created(uploads, NAME, RECORD, NOW)
     with pytest.raises(ProtocolError):
-        part.put(Root(tmp_path), refuse)
+        part.publish(Root(tmp_path), refuse)
     part.close()
     assert os.listdir(tmp_path) == [".uploads"]
     reopened(uploads).close()
@@ -221,11 +226,11 @@ def test_bytes_that_have_to_be_copied(
 
     part = created(uploads, NAME, Record(("a.bin",), 10, (), ending=True), NOW)
     monkeypatch.setattr(os, "link", link)
-    assert part.put(Root(tmp_path), None) is None
+    assert part.publish(Root(tmp_path), None) is None
     assert part.place is not None
     part.drop_bytes()
     part.close()
-    assert isinstance(uploads.open(NAME), Finished)
+    assert isinstance(uploads.open(NAME), FinishedUpload)
 
 
 def test_a_removed_upload_leaves_nothing(uploads: PartialStore, tmp_path: Path) -> None:
@@ -455,7 +460,7 @@ def test_what_cannot_be_removed_stops_nothing(
     os.utime(tmp_path / f".uploads/{NAME}.json", (NOW, NOW))
     assert kept(uploads, NOW + 1000) == []
     assert os.listdir(tmp_path / ".uploads") == [f"{NAME}.json"]
-    assert "cannot remove" in caplog.text
+    assert "Cannot remove" in caplog.text
 
 
 def test_files_that_are_not_ours_stay(uploads: PartialStore, tmp_path: Path) -> None:

@@ -882,7 +882,11 @@ def test_part_that_fails(site: Path, stored: int, status: int, what: str, bad: b
     assert error.status == status
     expected = {f"f{number}": b"good" for number in range(stored)}
     assert tree(site) == expected | {"link-out": b"secret"}
-    words = {0: "", 1: "Of this form 1 file was stored before that.", 2: "2 files were stored"}
+    words = {
+        0: "",
+        1: "Before that, 1 file of the form was stored.",
+        2: "2 files of the form were stored",
+    }
     assert words[stored] in error.reason
     assert ("stored" in error.reason) == bool(stored)
 
@@ -907,7 +911,7 @@ def test_form_whose_body_breaks_off(site: Path) -> None:
         Desk(site).post, "", body, broken, Content_Type="multipart/form-data; boundary=b"
     )
     assert error.status == 408
-    assert error.reason.endswith("1 file was stored before that.")
+    assert error.reason.endswith("1 file of the form was stored.")
     assert tree(site) == {"a": b"one"}
 
 
@@ -1069,7 +1073,7 @@ def test_form_of_which_nothing_is_held(site: Path, serve: Serve) -> None:
     client.send_fin()
     answer = client.read_response()
     assert answer.status == 400
-    assert b"1 file was stored before that." in answer.body
+    assert b"1 file of the form was stored." in answer.body
     assert tree(site) == {"a": b"one"}
 
 

@@ -30,8 +30,8 @@ from reactor.web.app.application import Application
 from reactor.web.semantics.validators import entity_tag
 from reactor.web.storage.safe_path import Place, Root
 from reactor.web.uploads import partial_store
+from reactor.web.uploads.atomic_file import PIECE_BYTES
 from reactor.web.uploads.partial_store import PartialStore
-from reactor.web.uploads.publish import PIECE_BYTES
 from reactor.web.uploads.receiver import Receiver
 from reactor.web.uploads.resumable import SYNC_BYTES, ResumableUploads
 from tests.conftest import Serve
@@ -1084,7 +1084,7 @@ def test_an_old_record_that_cannot_be_forgotten_spoils_no_upload(
     path = bench.begun("b")
     monkeypatch.setattr(PartialStore, "forget", fails_with(5))
     assert bench.append(path, 0, b"x", end=True).status == 201
-    assert "cannot forget" in caplog.text
+    assert "Cannot remove the record" in caplog.text
 
 
 # --- who gives way -------------------------------------------------------------------------------
@@ -1204,7 +1204,7 @@ def test_one_that_cannot_be_removed(
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", fails_with(5))
         assert bench.create("c").status == 507
-    assert "cannot give way" in caplog.text
+    assert "Cannot evict" in caplog.text
     assert statuses(bench, *paths) == [204, 204]
 
 

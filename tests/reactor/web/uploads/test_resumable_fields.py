@@ -11,9 +11,9 @@ from reactor import Headers, ProtocolError
 from reactor.messages.request import Request
 from reactor.web.uploads.resumable_fields import (
     Problem,
+    accepts_104,
     appended_at,
     completed_upload,
-    hears_104,
     inconsistent_length,
     is_complete,
     length_of,
@@ -103,7 +103,7 @@ def test_integers(value: str, means: int | None) -> None:
     ],
 )
 def test_who_hears_104(lines: list[str], minor: int, hears: bool) -> None:
-    assert hears_104(request_with(*lines, minor=minor)) is hears
+    assert accepts_104(request_with(*lines, minor=minor)) is hears
 
 
 A = "Upload-Complete: ?1"

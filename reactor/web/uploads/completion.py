@@ -1,0 +1,68 @@
+"""Completing a resumable upload: its bytes, all of them on the disk, become the file.
+
+Where the file system has hard links, the bytes get a second name in the file's directory, which is
+then published (see partial_store.py). Where they lie on another file system, the file is written
+anew, a piece at a time, like any other upload. Either way the preconditions of the first request
+are checked when the name is taken, and readers see all of the file or nothing of it.
+
+This module knows nothing of the requests that have brought the bytes.
+"""
+
+from collections.abc import Callable, Sequence
+
+from reactor.messages.headers import Headers
+from reactor.web.storage.disk_errors import WHEN_WRITING, on_disk
+from reactor.web.storage.safe_path import Root
+from reactor.web.uploads.atomic_file import PIECE_BYTES, AtomicFile, discard_in_pool
+from reactor.web.uploads.metadata import Record
+from reactor.web.uploads.partial_store import PartialUpload
+from reactor.web.uploads.publish import Precondition, Published
+from reactor.web.uploads.receiver import precondition_of
+
+
+def precondition_of_record(record: Record, wall: Callable[[], float]) -> Precondition | None:
+    """Return the precondition of the first request, or None if it had none."""
+    fields = "".join(f"\r\n{name}: {value}" for name, value in record.conditions)
+    return precondition_of(Headers(fields), wall)
+
+
+def check_target(root: Root, segments: Sequence[str], precondition: Precondition | None) -> None:
+    """Check the name before a byte has come. Raises OSError, ProtocolError."""
+    upload = AtomicFile(root, segments, precondition)
+    try:
+        upload.begin()
+    finally:
+        upload.discard()
+
+
+async def publish_part(
+    part: PartialUpload, root: Root, precondition: Precondition | None
+) -> Published:
+    """Publish the bytes, which are on the disk, as the file. Raises ProtocolError, OSError."""
+    published = await on_disk(WHEN_WRITING, part.publish, root, precondition)
+    return await _copy(part, root, precondition) if published is None else published
+
+
+async def _copy(part: PartialUpload, root: Root, precondition: Precondition | None) -> Published:
+    """Copy the bytes to the other file system, and publish the copy."""
+    upload = AtomicFile(root, part.record.segments, precondition)
+    try:
+        await on_disk(WHEN_WRITING, upload.begin)
+        while upload.size < part.size:
+            await on_disk(WHEN_WRITING, _copy_piece, part, upload)
+        return await on_disk(WHEN_WRITING, _commit_copy, part, upload)
+    except GeneratorExit:
+        raise
+    except BaseException:
+        await discard_in_pool(upload)
+        raise
+
+
+def _copy_piece(part: PartialUpload, upload: AtomicFile) -> None:
+    upload.write(part.read(upload.size, PIECE_BYTES))
+
+
+def _commit_copy(part: PartialUpload, upload: AtomicFile) -> Published:
+    published = upload.commit()
+    part.drop_bytes()
+    return published
