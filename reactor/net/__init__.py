@@ -1,8 +1,9 @@
 """Sockets: the one package that receives, sends and accepts.
 
-Read transport.py first (one connected socket in the loop), then send_queue.py (bytes and file
-regions that wait to be sent), listener.py (listening sockets) and min_rate.py (the deadline of a
-slow peer).
+Read stream.py first (a connected socket, its send queue and its end), then transport.py (its turns
+in the loop), pacing.py (how much a peer is sent at a time), send_queue.py (bytes and file regions
+that wait to be sent), listener.py (listening sockets) and min_rate.py (the deadline of a slow
+peer).
 
-Nothing here knows the protocol: bytes are handed on and never looked at.
+Nothing here knows the protocol: bytes are handed on, and never examined.
 """

@@ -1,7 +1,7 @@
 """Listening sockets: binding addresses, and accepting clients in the loop.
 
-When the process has run out of file descriptors a listener sleeps for ACCEPT_PAUSE: a failed accept
-leaves it ready, and the loop would spin.
+When the process has run out of file descriptors, a listener sleeps for ACCEPT_PAUSE: a failed
+accept leaves it ready, and the loop would spin.
 """
 
 import errno
@@ -31,7 +31,10 @@ class Listener:
     """One listening socket in the loop."""
 
     def __init__(self, reactor: Reactor, listening: socket.socket, connect: Connect) -> None:
-        """`connect(socket, peer)` is called for each client, with a non-blocking socket."""
+        """`connect(socket, peer)` is called for each client, with a non-blocking socket.
+
+        `listening` is a bound, non-blocking socket. The listener owns and closes it.
+        """
         self._connect = connect
         self._socket = listening
         self._reactor = reactor
@@ -41,7 +44,7 @@ class Listener:
         self._listen()
 
     def on_events(self, mask: int) -> None:
-        """Accept what is there; errors of one client are not the others'."""
+        """Accept the clients that wait. The error of one client does not affect the others."""
         for _ in range(ACCEPTS_PER_TURN):
             if not self._open:
                 return
@@ -53,17 +56,18 @@ class Listener:
                 if error.errno in OUT_OF_RESOURCES:
                     self._pause(error)
                     return
-                continue  # ECONNABORTED and its like: that client has gone again (accept(2))
+                continue  # ECONNABORTED and the like: that client has gone again (accept(2))
             client.setblocking(False)
             self._connect(client, peer)
 
     def close(self) -> None:
+        """Stop listening, and close the socket."""
         self._stop_listening()
         self._reactor.urgent.remove(self)
         self._socket.close()
 
     def abort(self) -> None:
-        """Nothing that a client does may end the listening."""
+        """Go on listening: no error that a client causes may end it."""
 
     def _listen(self) -> None:
         self._reactor.selector.register(self._socket, EVENT_READ, self)
@@ -98,10 +102,11 @@ class LatestConnections:
         reactor.urgent.append(self)
 
     def add(self, transport: Transport) -> None:
+        """Add a connection that was accepted now."""
         self._latest.append(transport)
 
     def on_events(self, mask: int) -> None:
-        """Between two slices: a look at each; one that has nothing costs a system call."""
+        """Give each a turn, between two slices. One that has sent nothing costs a system call."""
         for _ in range(len(self._latest)):
             transport = self._latest.popleft()
             received = self._reactor.received
@@ -110,16 +115,18 @@ class LatestConnections:
                 self._latest.append(transport)
 
     def abort(self) -> None:
-        """There is nothing to give up: the transports answer for themselves."""
+        """Nothing to abort: each transport aborts itself."""
 
 
 def bind(host: str, port: int, backlog: int) -> list[socket.socket]:
-    """Listening sockets, one for every address that `host` stands for. Raises OSError."""
+    """Listening sockets, one for every address of `host`; "" stands for all. Raises OSError.
+
+    With port 0 the system chooses one port, the same for all of them.
+    """
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
     try:
         for family, _, _, _, address in dict.fromkeys(found):
-            # Port 0 is any, but the same one for all.
             chosen = sockets[0].getsockname()[1] if sockets else port
             sockets.append(_bind(family, (address[0], chosen, *address[2:]), backlog))
     except OSError:
@@ -130,7 +137,7 @@ def bind(host: str, port: int, backlog: int) -> list[socket.socket]:
 
 
 def _bind(family: int, address: tuple[Any, ...], backlog: int) -> socket.socket:
-    """A listening socket; what is set here, the accepted ones inherit (tcp(7))."""
+    """A listening socket. Accepted sockets inherit the options that are set here (tcp(7))."""
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

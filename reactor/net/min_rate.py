@@ -1,36 +1,33 @@
-"""Two budgets: of memory for bodies that are held whole, of time for a slow peer.
+"""A minimum rate for a slow peer, as a bucket of seconds: waiting spends them, bytes earn them.
 
-Both are there because a limit per connection is none for ten thousand of them, and a timeout per
-byte is none for a client that sends a byte a minute.
+A timeout for each byte is no limit for a client that sends a byte a minute, and a timeout for the
+whole transfer is too short for a large one. A peer that keeps the minimum rate never runs out of
+seconds; one that stops is given up after `most` seconds, and so, a little later, is one that drips.
 """
 
 from reactor.loop.timers import NEVER
 
 
 class MinimumRate:
-    """A minimum rate, as a bucket of seconds: waiting spends them, bytes that move earn them.
-
-    A peer that keeps the rate never runs out; one that stops is given up after `most` seconds, and
-    so, a little later, is one that drips.
-    """
+    """The deadline of one direction of a transfer."""
 
     __slots__ = ("_left", "_most", "_rate", "_since", "level")
 
     def __init__(self, rate: float, most: float) -> None:
-        """`rate` in bytes per second, 0 for a patience without end; `most` in seconds."""
+        """`rate` in bytes per second, 0 for no limit; `most` in seconds."""
         self._rate = rate
         self._most = most
         self._left = most
-        self._since = NEVER  # when the waiting began
-        self.level = 0  # bytes that were still to move then; its user's to set
+        self._since = NEVER  # the time at which the current wait began
+        self.level = 0  # bytes that were still to move at that time; for the user of this object
 
     def begin(self, now: float) -> float:
-        """Waiting begins; the deadline until which it may last."""
+        """Begin to wait; returns the deadline of the wait, NEVER without a limit."""
         self._since = now
         return now + self._left if self._rate else NEVER
 
     def moved(self, now: float, count: int) -> float:
-        """`count` bytes have moved, and waiting begins anew; the deadline."""
+        """Count `count` bytes that have moved, and begin to wait anew; returns the deadline."""
         if self._rate and now > self._since:
             self._left -= now - self._since
         if self._rate:

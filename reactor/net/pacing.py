@@ -45,7 +45,7 @@ def unsent_limit(window: int) -> int:
 
 
 def limit_unsent(stream: socket.socket, most: int) -> None:
-    """Let the kernel queue so many bytes; an accepted socket inherits its listener's limit."""
+    """Set TCP_NOTSENT_LOWAT. An accepted socket inherits the one of its listener."""
     if _NOTSENT_LOWAT is not None:
         try:
             stream.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, most)

@@ -1,14 +1,14 @@
-"""What is to be sent and has not been: bytes and stretches of files, in order.
+"""The send queue: unsent bytes and regions of files, in order.
 
-Small pieces next to each other are joined, since one send of 64 KiB costs less than two system
-calls; larger ones are never copied: what remains of a partial send is a view or an offset.
+Small items next to each other are joined, since one send of 64 KiB costs less than two system
+calls. Larger ones are never copied: the rest of a partial send is a view or an offset.
 """
 
 from typing import Final, TypeAlias
 
 from reactor.files.region import FileRegion
 
-JOIN_BYTES: Final = 64 * 1024
+JOIN_BYTES: Final = 64 * 1024  # the largest item that joining makes
 
 Item: TypeAlias = bytes | memoryview | FileRegion
 
@@ -16,18 +16,18 @@ Item: TypeAlias = bytes | memoryview | FileRegion
 class SendQueue(list[Item]):
     """First in, first out; no item is empty, and memoryviews are of bytes (format "B").
 
-    A region in it is let go when it is sent or the queue is emptied by `drop`.
+    The queue owns its regions: it releases each when it is sent, or when `drop` empties the queue.
     """
 
     __slots__ = ()
 
     @property
     def unsent(self) -> int:
-        """How many bytes."""
+        """Number of bytes."""
         return sum(map(len, self))
 
     def first(self) -> Item:
-        """What to send next, small items joined. The queue must not be empty."""
+        """The item to send next, after joining small ones. The queue must not be empty."""
         pieces: list[bytes | memoryview] = []
         room = JOIN_BYTES
         for item in self:
@@ -40,7 +40,7 @@ class SendQueue(list[Item]):
         return self[0]
 
     def sent(self, count: int) -> None:
-        """`count` bytes of the first item have left."""
+        """Remove `count` bytes of the first item, which were sent."""
         item = self[0]
         if isinstance(item, FileRegion):
             item.offset += count
@@ -54,7 +54,7 @@ class SendQueue(list[Item]):
         del self[0]
 
     def drop(self) -> None:
-        """Empty it, unsent."""
+        """Remove all items, unsent."""
         for item in self:
             if isinstance(item, FileRegion):
                 item.release()

@@ -50,13 +50,20 @@ INPUT_OPEN, PAUSED, ENDED = InputState
 class ConnectionProtocol(Protocol):
     """The owner of a stream, which calls these methods."""
 
-    def data_received(self, data: bytes) -> None: ...
-    def eof_received(self) -> None: ...
-    def output_flushed(self) -> None:
-        """A turn ended with bytes unsent, or some of those before have left."""
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come, at least one."""
 
-    def deadline_passed(self) -> None: ...
-    def connection_lost(self) -> None: ...
+    def eof_received(self) -> None:
+        """The peer's FIN has come. Called once."""
+
+    def output_flushed(self) -> None:
+        """A turn ended with bytes unsent, or some of the unsent bytes have left."""
+
+    def deadline_passed(self) -> None:
+        """The stream's deadline has passed."""
+
+    def connection_lost(self) -> None:
+        """The socket is closed. Called once."""
 
 
 class StreamSnapshot(NamedTuple):
@@ -88,11 +95,11 @@ class Stream(Deadline):
         "protocol",
     )
 
-    # What a send or a receive raises where it would have to wait. A class attribute, since it is
-    # another one for TLS; it is looked up only when there is an exception.
+    # The exceptions of a send or a receive that would have to wait. A class attribute, since TLS
+    # has others; it is read only when there is an exception.
     would_block: ClassVar[tuple[type[Exception], ...]] = (BlockingIOError, InterruptedError)
 
-    window: int  # how much of a file to have ready, in bytes
+    window: int  # bytes of a file to have ready
 
     def __init__(self, reactor: Scheduler, connected: socket.socket, peer: tuple[Any, ...]) -> None:
         super().__init__()
@@ -114,7 +121,7 @@ class Stream(Deadline):
         raise NotImplementedError
 
     def describe(self) -> str:
-        """What its owner is doing, for the log."""
+        """The owner's description of itself, for the log."""
         return "a connection that has ended" if self.protocol is None else describe(self.protocol)
 
     def snapshot(self) -> StreamSnapshot:
@@ -156,7 +163,7 @@ class Stream(Deadline):
         return False
 
     def write(self, item: Item) -> None:
-        """Queue bytes (not b"") or a region, whose hold is ours now; they leave in `flush`."""
+        """Queue bytes (not b"") or a region, which is the stream's to release; `flush` sends it."""
         if self._output is OUTPUT_OPEN:
             self._queue.append(item)
             if not self._turn_open:
@@ -175,7 +182,7 @@ class Stream(Deadline):
             self._mark()
 
     def unacknowledged(self) -> int:
-        """Bytes that the kernel holds and the peer has not acknowledged; 0 where it cannot tell."""
+        """Bytes that the kernel holds and the peer has not acknowledged; 0 where it cannot say."""
         try:
             reply = ioctl(self._socket.fileno(), TIOCOUTQ, b"\0\0\0\0")
         except OSError:
@@ -185,9 +192,9 @@ class Stream(Deadline):
     # --- the end ---------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the socket, whatever its state; calls `connection_lost`, once."""
+        """Close the socket in any state; calls `connection_lost`, once."""
         if self._output is BROKEN:
-            self.abort()  # what was dropped must not look as if it had been sent
+            self.abort()  # bytes that were dropped must not look as if they had been sent
         else:
             self._close()
 
@@ -205,7 +212,7 @@ class Stream(Deadline):
         if self._output is CLOSED or protocol is None:
             return
         self._output = CLOSED
-        self.protocol = None  # the two know each other: a cycle, to be cut by hand
+        self.protocol = None  # the two refer to each other: a cycle, to be cut by hand
         self._queue.drop()
         self._unwatch()
         self._socket.close()
@@ -218,7 +225,7 @@ class Stream(Deadline):
         self.deadline = when
 
     def deadline_passed(self) -> None:
-        """Call the owner's."""
+        """Call the owner's `deadline_passed`."""
         if self.protocol is not None:
             self.protocol.deadline_passed()
 

@@ -1,6 +1,6 @@
-"""One socket in the loop: the only place that receives, sends, and says what to wait for.
+"""One socket in the loop: the only place that receives, sends, and chooses the events to wait for.
 
-Bytes come in by one `recv` a turn; they are handed on and never looked at. Bytes go out through a
+Bytes come in by one `recv` a turn; they are handed on, and never examined. Bytes go out through a
 queue: `write` only queues, `flush` sends, and the end of a turn flushes every transport that has
 queued something. The interest set is derived, never set: READ unless paused or ended, WRITE while
 something is unsent. A deadline is a number that moves.
@@ -67,7 +67,7 @@ class Transport(Stream):
     # --- one turn --------------------------------------------------------------------------------
 
     def on_events(self, mask: int) -> None:
-        """One turn of one connection: one recv; what it queues leaves when the turn ends."""
+        """One turn of one connection: one recv. Bytes that it queues leave when the turn ends."""
         protocol = self.protocol
         if protocol is None:
             return  # closed earlier in this turn
@@ -99,7 +99,7 @@ class Transport(Stream):
             self.abort()  # ready, but for nothing that we wait for: the peer is lost
 
     def end_turn(self) -> None:
-        """Let what is queued leave, finish if that is due, wait for what is left to wait for."""
+        """Send what is queued, finish if that is due, and choose the events to wait for."""
         self._turn_open = False
         blocked = self._blocked
         if self._queue and not blocked:
@@ -122,7 +122,7 @@ class Transport(Stream):
         return self._blocked
 
     def flush(self) -> None:
-        """Send what the kernel takes, TURN_BYTES at most, more to a fast peer."""
+        """Send what the kernel takes: TURN_BYTES at most, more to a fast peer."""
         queue = self._queue
         reactor = self._reactor
         fast = self.window != WINDOW_BYTES
@@ -165,7 +165,7 @@ class Transport(Stream):
     # --- inside ----------------------------------------------------------------------------------
 
     def _adapt(self) -> None:
-        """Let the kernel queue more of a file for a peer that has made room soon."""
+        """Let the kernel queue more of a file for a peer that has made room quickly."""
         in_file = bool(self._queue) and isinstance(self._queue[0], FileRegion)
         seconds = self._reactor.now - self._blocked_since if in_file else NEVER
         window = next_window(self.window, seconds)

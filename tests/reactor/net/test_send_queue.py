@@ -1,4 +1,4 @@
-"""The queue of what is unsent: partial sends, joining, and holds that are let go once."""
+"""The send queue: partial sends, joining, and regions that are released once."""
 
 import os
 import random
@@ -33,7 +33,7 @@ def test_first_in_first_out() -> None:
     assert not queue
 
 
-def test_what_is_large_is_not_copied() -> None:
+def test_large_items_are_not_copied() -> None:
     queue = SendQueue()
     large = bytes(JOIN_BYTES + 1)
     queue.append(b"head")
@@ -56,7 +56,7 @@ def test_joining_has_a_bound() -> None:
     assert queue.unsent == JOIN_BYTES // 4 * 10
 
 
-def test_a_region_moves_and_is_let_go_when_it_is_sent(file: File) -> None:
+def test_a_region_moves_and_is_released_when_it_is_sent(file: File) -> None:
     queue = SendQueue()
     queue.append(b"head")
     queue.append(FileRegion(file.hold(), 100, 50))
@@ -76,7 +76,7 @@ def test_a_region_moves_and_is_let_go_when_it_is_sent(file: File) -> None:
     assert queue.first() == b"tail"
 
 
-def test_what_is_dropped_is_let_go(file: File) -> None:
+def test_dropped_regions_are_released(file: File) -> None:
     queue = SendQueue()
     queue.append(FileRegion(file.hold(), 0, 50))
     queue.append(b"x")
@@ -87,7 +87,7 @@ def test_what_is_dropped_is_let_go(file: File) -> None:
     queue.drop()
 
 
-def test_whatever_the_kernel_takes_the_bytes_are_the_same() -> None:
+def test_any_partial_sends_give_the_same_bytes() -> None:
     chance = random.Random(3)
     queue = SendQueue()
     expected, got = b"", b""

@@ -25,36 +25,44 @@ from reactor.net.pacing import (
     TURN_BYTES,
 )
 from reactor.net.send_queue import JOIN_BYTES
-from reactor.net.stream import ENDED, INPUT_OPEN, PAUSED
+from reactor.net.stream import (
+    CLOSED,
+    ENDED,
+    FINISHING,
+    INPUT_OPEN,
+    OUTPUT_OPEN,
+    PAUSED,
+    UNREGISTERED,
+)
 from reactor.net.transport import Transport
 
 
 class Owner:
-    """A protocol that notes what it is told, and does what the test wants."""
+    """A protocol that keeps its calls, and does what the test wants."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.calls: list[str] = []
         self.data = b""
         self.on_data: Callable[[bytes], object] = lambda data: None
         self.on_flushed: Callable[[], object] = lambda: None
 
     def data_received(self, data: bytes) -> None:
-        self.told.append("data")
+        self.calls.append("data")
         self.data += data
         self.on_data(data)
 
     def eof_received(self) -> None:
-        self.told.append("eof")
+        self.calls.append("eof")
 
     def output_flushed(self) -> None:
-        self.told.append("flushed")
+        self.calls.append("flushed")
         self.on_flushed()
 
     def deadline_passed(self) -> None:
-        self.told.append("deadline")
+        self.calls.append("deadline")
 
     def connection_lost(self) -> None:
-        self.told.append("lost")
+        self.calls.append("lost")
 
 
 class World:
@@ -98,15 +106,15 @@ def world(no_leaks: None) -> Iterator[World]:
     world.reactor.close()
 
 
-def test_one_recv_a_turn_and_what_is_written_leaves_at_its_end(world: World) -> None:
+def test_one_recv_a_turn_and_written_bytes_leave_at_its_end(world: World) -> None:
     world.owner.on_data = lambda data: world.transport.write(data.upper())
     world.client.sendall(b"hello")
     world.turn()
     assert world.client.recv(100) == b"HELLO"
-    assert world.owner.told == ["data"]  # nothing is called back from a write
+    assert world.owner.calls == ["data"]  # nothing is called back from a write
 
 
-def test_what_is_written_outside_a_turn_leaves_too(world: World) -> None:
+def test_bytes_written_outside_a_turn_leave_too(world: World) -> None:
     """By a timer or a thread's result: the transport is marked, and flushed in this turn."""
     world.reactor.call_soon(world.transport.write, b"later")
     world.turn()
@@ -158,12 +166,12 @@ def test_a_paused_transport_does_not_read(world: World) -> None:
     assert world.transport.input is INPUT_OPEN
 
 
-def test_a_fin_is_told_once_and_reading_ends(world: World) -> None:
+def test_a_fin_is_reported_once_and_reading_ends(world: World) -> None:
     world.client.sendall(b"last words")
     world.client.shutdown(socket.SHUT_WR)
     for _ in range(4):
         world.turn()
-    assert world.owner.told == ["data", "eof"]
+    assert world.owner.calls == ["data", "eof"]
     assert world.transport.input is ENDED
     assert world.interest() == 0
     world.transport.write(b"still here")
@@ -180,10 +188,10 @@ def test_a_turn_sends_no_more_than_its_share(world: World) -> None:
 
 @pytest.fixture
 def lowat(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """What the kernel is told of how much it may queue."""
-    told: list[int] = []
-    monkeypatch.setattr(transport_module, "limit_unsent", lambda _, most: told.append(most))
-    return told
+    """The TCP_NOTSENT_LOWAT values that the transport sets."""
+    limits: list[int] = []
+    monkeypatch.setattr(transport_module, "limit_unsent", lambda _, most: limits.append(most))
+    return limits
 
 
 def is_fast(world: World) -> bool:
@@ -206,7 +214,7 @@ def send_zeros(world: World, path: Path, size: int) -> None:
 def test_a_peer_that_takes_a_file_fast_is_given_more_at_a_time(
     world: World, tmp_path: Path, lowat: list[int]
 ) -> None:
-    """Until it is slow, or something else is to be sent."""
+    """Until it is slow, or something other than a file is sent."""
     now = [0.0]
     world.reactor.clock = lambda: now[0]
     send_zeros(world, tmp_path / "file", 8 << 20)
@@ -282,11 +290,11 @@ def test_bytes_arrive_whole_and_in_order(world: World, tmp_path: Path) -> None:
         got += data
     assert got == expected + b"end"
     assert file.closed
-    assert "flushed" in world.owner.told
+    assert "flushed" in world.owner.calls
 
 
 class Scripted(socket.socket):
-    """Takes as many bytes as the test says, and notes with which flags it got them."""
+    """Takes as many bytes as the test says, and keeps them with their flags."""
 
     def __init__(self, takes: list[int]) -> None:
         super().__init__()
@@ -349,7 +357,7 @@ def test_a_file_that_became_shorter_ends_in_a_reset(world: World, tmp_path: Path
     world.transport.write(FileRegion(file, 0, 1000))
     for _ in range(3):
         world.turn()
-    assert world.owner.told[-1] == "lost"
+    assert world.owner.calls[-1] == "lost"
     with pytest.raises(ConnectionResetError):
         while world.client.recv(1000):
             pass
@@ -366,14 +374,14 @@ def test_finish_sends_the_rest_and_then_a_fin(world: World) -> None:
     world.client.sendall(b"I am still sending")  # the input goes on
     world.turn()
     assert world.owner.data == b"I am still sending"
-    assert "lost" not in world.owner.told
+    assert "lost" not in world.owner.calls
 
 
-def test_close_and_abort_tell_once(world: World) -> None:
+def test_close_and_abort_report_the_end_once(world: World) -> None:
     world.transport.close()
     world.transport.close()
     world.transport.abort()
-    assert world.owner.told == ["lost"]
+    assert world.owner.calls == ["lost"]
     assert world.client.recv(1) == b""
     assert [key.data for key in world.reactor.selector.get_map().values()] == [world.reactor.waker]
 
@@ -382,14 +390,14 @@ def test_an_abort_is_a_reset(world: World) -> None:
     world.transport.write(b"half of it")
     world.turn()
     world.transport.abort()
-    assert world.owner.told == ["lost"]
+    assert world.owner.calls == ["lost"]
     with pytest.raises(ConnectionResetError):
         while world.client.recv(1000):
             pass
 
 
 @pytest.mark.parametrize("doing", ["reading", "paused", "sending", "paused and sending", "ended"])
-def test_a_reset_is_noticed_whatever_is_waited_for(world: World, doing: str) -> None:
+def test_a_reset_is_noticed_in_every_state(world: World, doing: str) -> None:
     if "paused" in doing:
         world.transport.pause()
     if "sending" in doing:
@@ -401,67 +409,115 @@ def test_a_reset_is_noticed_whatever_is_waited_for(world: World, doing: str) -> 
     world.reset()
     for _ in range(4):
         world.turn()
-    assert world.owner.told.count("lost") == 1
+    assert world.owner.calls.count("lost") == 1
     assert world.transport.unsent == 0
 
 
-def test_a_send_that_fails_is_told_later_and_not_from_within(world: World) -> None:
+def test_a_send_that_fails_is_reported_later_and_not_from_within(world: World) -> None:
     world.transport.pause()
     world.turn()
     world.reset()
     world.transport.write(b"into the void")
     world.transport.flush()
-    assert "lost" not in world.owner.told
+    assert "lost" not in world.owner.calls
     world.turn()
-    assert world.owner.told[-1] == "lost"
+    assert world.owner.calls[-1] == "lost"
 
 
-def test_regions_are_let_go_however_it_ends(world: World, tmp_path: Path) -> None:
+def test_regions_are_released_in_every_kind_of_end(world: World, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(1000))
     file = File(os.open(path, os.O_RDONLY), 1000)
     world.fill()
     world.transport.write(FileRegion(file.hold(), 0, 1000))
     world.transport.close()
-    world.transport.write(FileRegion(file, 0, 1000))  # nobody will send it
+    world.transport.write(FileRegion(file, 0, 1000))  # it will not be sent
     assert file.closed
 
 
 def test_deadlines(world: World) -> None:
     world.transport.set_deadline(world.reactor.clock() + 0.02)
-    while "deadline" not in world.owner.told:
+    while "deadline" not in world.owner.calls:
         world.turn()
     world.transport.set_deadline(world.reactor.clock() + 0.02)
     world.transport.set_deadline(NEVER)
     world.turn()
-    assert world.owner.told.count("deadline") == 1
+    assert world.owner.calls.count("deadline") == 1
     world.transport.set_deadline(world.reactor.clock() + 0.02)
     world.transport.close()
     world.turn()
-    assert world.owner.told.count("deadline") == 1
+    assert world.owner.calls.count("deadline") == 1
 
 
 def test_events_of_a_turn_in_which_it_was_closed(world: World) -> None:
-    """They were collected before; the descriptor may be somebody else's by now."""
+    """They were collected before; the descriptor may belong to another socket by now."""
     world.transport.close()
-    told = list(world.owner.told)
+    calls = list(world.owner.calls)
     world.transport.on_events(EVENT_READ | EVENT_WRITE)
     world.transport.on_events(0)
     world.transport.end_turn()
-    assert world.owner.told == told
+    assert world.owner.calls == calls
 
 
-def test_closing_from_within_what_is_told(world: World) -> None:
+def test_closing_from_within_a_call_of_the_protocol(world: World) -> None:
     world.fill()
     world.owner.on_flushed = world.transport.close
     world.client.sendall(b"x")
-    while "lost" not in world.owner.told:
+    while "lost" not in world.owner.calls:
         world.client.recv(1 << 20)
         world.turn()
-    assert world.owner.told[-1] == "lost"
+    assert world.owner.calls[-1] == "lost"
 
 
 def test_unacknowledged_bytes_are_counted(world: World) -> None:
     assert world.transport.unacknowledged() == 0
     world.fill()
     assert world.transport.unacknowledged() > 0
+
+
+def test_a_snapshot_shows_the_state(world: World) -> None:
+    fresh = world.transport.snapshot()
+    assert fresh.peer == world.client.getsockname()
+    assert (fresh.input, fresh.output) == (INPUT_OPEN, OUTPUT_OPEN)
+    assert (fresh.unsent, fresh.blocked, fresh.deadline) == (0, False, NEVER)
+    assert fresh.interest == EVENT_READ
+    world.fill()
+    world.transport.pause()
+    deadline = world.reactor.clock() + 1000
+    world.transport.set_deadline(deadline)
+    world.transport.finish()
+    world.turn()
+    full = world.transport.snapshot()
+    assert (full.input, full.output) == (PAUSED, FINISHING)
+    assert full.unsent == world.transport.unsent > 0
+    assert (full.blocked, full.deadline, full.interest) == (True, deadline, EVENT_WRITE)
+    world.transport.abort()
+    gone = world.transport.snapshot()
+    assert (gone.output, gone.unsent, gone.interest) == (CLOSED, 0, UNREGISTERED)
+
+
+def test_a_subclass_says_which_exceptions_mean_that_it_would_block(world: World) -> None:
+    class WouldBlock(Exception):
+        pass
+
+    class Wrapped(Transport):
+        would_block = (WouldBlock,)
+
+    class Blocking(socket.socket):
+        def recv(self, *_: Any) -> bytes:
+            raise WouldBlock
+
+        def send(self, *_: Any) -> int:
+            raise WouldBlock
+
+    ours, theirs = socket.socketpair()
+    owner = Owner()
+    with theirs, Blocking(fileno=ours.detach()) as blocking:
+        transport = Wrapped(world.reactor, blocking, ("test", 0))
+        transport.open(owner)
+        transport.on_events(EVENT_READ)
+        transport.write(b"later")
+        transport.flush()
+        assert (transport.unsent, transport.blocked) == (5, True)
+        assert owner.calls == []
+        transport.abort()
