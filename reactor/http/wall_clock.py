@@ -29,7 +29,8 @@ class WallClock:
         self.expires = float("-inf")
         self.log_date = ""
         self.log_time = ""
-        self.status_lines: dict[int, bytes] = {}
+        self.status_lines: dict[int, bytes] = {}  # by status
+        self._common = ""  # the lines that follow each status line
 
     def refresh(self, now: float) -> None:
         """Format the texts anew: for callers that find `now`, of the loop's clock, at `expires`."""
