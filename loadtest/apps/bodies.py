@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from reactor import File, FileRegion, Response, Server
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 
 BODY_BYTES: Final = 1024 * 1024
 PIECE_BYTES: Final = 8 * 1024
 BODY: Final = bytes(range(256)) * (BODY_BYTES // 256)
 LENGTH: Final = (("Content-Length", str(BODY_BYTES)),)
 
-Handler = Callable[[Request], Response]
+Handler = Callable[[BaseRequest], Response]
 
 
 def pieces() -> Iterator[bytes]:
@@ -34,7 +34,7 @@ def pieces() -> Iterator[bytes]:
 def application(file: File) -> Handler:
     """The handler; `file` contains BODY."""
 
-    def handler(request: Request) -> Response:
+    def handler(request: BaseRequest) -> Response:
         match request.path:
             case "/bytes":
                 return Response(200, BODY)

@@ -44,7 +44,7 @@ from reactor.http.states import (
 )
 from reactor.loop.timers import NEVER
 from reactor.messages.body import Body
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.net.min_rate import MinimumRate
 from reactor.net.send_queue import JOIN_BYTES
@@ -84,7 +84,7 @@ class HttpConnection:
         self.last_deadline = NEVER  # for a half-closed client's response, or for lingering
         self.keep_alive = True
         # All that follows is None while no request is in progress; most requests need the first.
-        self.request: Request | None = None
+        self.request: BaseRequest | None = None
         self.task: Future[Response] | None = None  # the handler's
         self.body: RequestBody | None = None
         self.writer: ResponseWriter | None = None
@@ -222,7 +222,7 @@ class HttpConnection:
         else:
             self.finish()
 
-    def _serve(self, request: Request) -> None:
+    def _serve(self, request: BaseRequest) -> None:
         """Call the handler, and make a response of what it returns."""
         self.request = request
         transport, context = self.transport, self.context
@@ -244,7 +244,7 @@ class HttpConnection:
         else:
             self._await_response(request, returned)
 
-    def _await_response(self, request: Request, returned: Awaitable[Response]) -> None:
+    def _await_response(self, request: BaseRequest, returned: Awaitable[Response]) -> None:
         """The handler is a coroutine, or has returned a future of its response."""
         if isinstance(returned, Future):
             task = returned
@@ -266,7 +266,7 @@ class HttpConnection:
             self._take_response(self.request, task)
             self.serve_more()
 
-    def _take_response(self, request: Request, task: Future[Response]) -> None:
+    def _take_response(self, request: BaseRequest, task: Future[Response]) -> None:
         self.task = None
         try:
             response = task.result()
@@ -289,7 +289,7 @@ class HttpConnection:
         self.request = request
         self.respond(request, error_response(request, error))
 
-    def respond(self, request: Request, response: Response) -> None:
+    def respond(self, request: BaseRequest, response: Response) -> None:
         """Encode the head, queue head and body, move the deadline."""
         context, transport = self.context, self.transport
         now, wall = context.reactor.now, context.wall
@@ -337,7 +337,7 @@ class HttpConnection:
 
     # --- from one request to the next, or to the end ---------------------------------------------
 
-    def end_response(self, request: Request) -> None:
+    def end_response(self, request: BaseRequest) -> None:
         """The whole response is queued: on to the next request, or to the end."""
         self.request = self.writer = None
         if self.body is not None:

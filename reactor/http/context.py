@@ -14,15 +14,15 @@ from reactor.http.wall_clock import WallClock
 from reactor.limits import ServerLimits
 from reactor.loop.scheduler import Scheduler
 from reactor.messages.headers import Fields
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.tasks.semaphore import WeightedSemaphore
 from reactor.tasks.task import Runtime
 
-Handler: TypeAlias = Callable[[Request], Response | Awaitable[Response]]
+Handler: TypeAlias = Callable[[BaseRequest], Response | Awaitable[Response]]
 # Called when a response has been queued whole or has broken off: with its request, its status and
 # fields, and the number of bytes of its body.
-Observer: TypeAlias = Callable[[Request, int, Fields, int], object]
+Observer: TypeAlias = Callable[[BaseRequest, int, Fields, int], object]
 
 
 class ServerState:
@@ -32,15 +32,16 @@ class ServerState:
         self.observe = observe  # called after each response; the server adds its statistics
         self.draining = False  # no request after the one that runs; the server sets it
         self.accepted = 0  # connections, in all; the server counts
-        self.latest: Request | None = None  # the last whose handler was called; connections set it
+        # The last request whose handler was called; connections set it.
+        self.latest: BaseRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ServerContext:
     """The objects that all connections of a server share; no field ever changes.
 
-    A handler may have an attribute `request_class`, a subclass of Request without slots of its own:
-    the parser makes the requests for this handler of that class.
+    A handler may have an attribute `request_class`, a subclass of BaseRequest without slots of its
+    own: the parser makes the requests for this handler of that class.
     """
 
     handler: Handler
@@ -51,11 +52,11 @@ class ServerContext:
     closed: Callable[[Any], None]  # called with each connection (HttpConnection) that is lost
     state: ServerState
     reactor: Scheduler = field(init=False)  # the runtime's: read with every request
-    request_class: type[Request] = field(init=False)  # the handler's
+    request_class: type[BaseRequest] = field(init=False)  # the handler's
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reactor", self.runtime.reactor)
-        chosen = getattr(self.handler, "request_class", Request)
+        chosen = getattr(self.handler, "request_class", BaseRequest)
         object.__setattr__(self, "request_class", chosen)
         # Calling an instance costs three times as much as calling a bound method of it.
         if not isroutine(self.handler):

@@ -9,7 +9,7 @@ from typing import Final
 
 from reactor.errors import ProtocolError
 from reactor.messages.headers import Headers
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, plain_response
 
 FAILED: Final = "The server failed to process this request."
@@ -17,7 +17,7 @@ FAILED: Final = "The server failed to process this request."
 log = logging.getLogger("reactor")
 
 
-def error_response(request: Request, error: BaseException) -> Response:
+def error_response(request: BaseRequest, error: BaseException) -> Response:
     """The response to a request that has led to this error."""
     if isinstance(error, ProtocolError):
         return plain_response(error.status, error.reason, error.headers)
@@ -30,13 +30,13 @@ def no_response(returned: object) -> TypeError:
     return TypeError(f"a handler returned {returned!r}, which is no Response")
 
 
-def refused_request(line: str) -> Request:
+def refused_request(line: str) -> BaseRequest:
     """A request in place of bytes that are none, for the response and the access log.
 
     `line` is the first line of these bytes. The connection is not kept, since where the next
     request begins is in doubt.
     """
     method = "HEAD" if line.startswith("HEAD ") else ""  # a response to HEAD has no body
-    request = Request(method, line, "", "", 1, Headers())
+    request = BaseRequest(method, line, "", "", 1, Headers())
     request.keep_alive = False
     return request

@@ -13,7 +13,7 @@ from reactor.errors import Cancelled, ResponseError
 from reactor.files.region import FileRegion
 from reactor.http.response_body import Piece, ResponseBodyStream
 from reactor.http.states import DRAIN, PRODUCE, Connection
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.net.pacing import TURN_BYTES
 from reactor.protocol.response_encoder import takes_trailers
@@ -30,7 +30,7 @@ class ResponseWriter:
     __slots__ = ("_connection", "_request", "_response", "stream")
 
     def __init__(
-        self, connection: Connection, request: Request, response: Response, length: int | None
+        self, connection: Connection, request: BaseRequest, response: Response, length: int | None
     ) -> None:
         """`length`: bytes of the body as the head has promised them; None where it has not."""
         self._connection = connection

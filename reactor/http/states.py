@@ -19,7 +19,7 @@ from reactor.errors import ProtocolError
 from reactor.http.context import ServerContext
 from reactor.http.response_body import ResponseBodyStream
 from reactor.loop.timers import NEVER
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, plain_response
 from reactor.net.min_rate import MinimumRate
 from reactor.net.stream import ENDED, Stream, StreamSnapshot
@@ -65,7 +65,7 @@ class ConnectionSnapshot(NamedTuple):
     """A connection at one moment, for reports and tests."""
 
     state: ConnectionState
-    request: Request | None  # in progress
+    request: BaseRequest | None  # in progress
     task: Future[Response] | None  # the handler's, until it has returned a response
     buffered: int  # bytes that were received and not parsed yet
     transport: StreamSnapshot
@@ -93,7 +93,7 @@ class Connection(Protocol):
     transport: Stream
     context: ServerContext
     parser: RequestParser
-    request: Request | None
+    request: BaseRequest | None
     task: Future[Response] | None
     rate: MinimumRate | None
     last_deadline: float
@@ -112,13 +112,13 @@ class Connection(Protocol):
     def serve_more(self) -> None:
         """Go on with the next request, unless something is in progress."""
 
-    def respond(self, request: Request, response: Response) -> None:
+    def respond(self, request: BaseRequest, response: Response) -> None:
         """Send a response."""
 
     def refuse(self, error: ProtocolError) -> None:
         """Send the response to bytes that are no request, and close."""
 
-    def end_response(self, request: Request) -> None:
+    def end_response(self, request: BaseRequest) -> None:
         """The whole response is queued."""
 
     def finish(self) -> None:

@@ -1,6 +1,6 @@
 """A request: what the client asks for. Its head is whole, its body is a stream that is pulled.
 
-The parser makes a Request, of the class that the handler wants (see ServerContext), and the
+The parser makes a BaseRequest, or a subclass that the handler wants (see ServerContext), and the
 connection completes it: with the client's address, and with a Body where there is one.
 """
 
@@ -15,7 +15,7 @@ from reactor.messages.headers import Headers
 _NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 
 
-class Request:
+class BaseRequest:
     """A request whose head is whole.
 
     `path` and `query` are the parts of the target as they came, still percent-encoded; `host` is

@@ -21,7 +21,7 @@ from reactor.http.context import Observer
 from reactor.http.wall_clock import WallClock
 from reactor.loop.scheduler import Scheduler
 from reactor.messages.headers import Fields
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.protocol.grammar import TOKEN
 
 REQUEST_ID: Final = "x-request-id"
@@ -185,7 +185,7 @@ def _json_log(write: Write, wall: WallClock, reactor: Scheduler) -> Observer:
     """The observer that writes JSON; a value that is missing is null."""
     clock, quote, quoted = reactor.clock, encode_basestring_ascii, _quoted
 
-    def observe(request: Request, status: int, fields: Fields, size: int) -> None:
+    def observe(request: BaseRequest, status: int, fields: Fields, size: int) -> None:
         if not request.logged:
             return
         now = clock()
@@ -230,11 +230,11 @@ def field(fields: Fields, name: str) -> str:
     return found
 
 
-def _protocol(request: Request) -> str:
+def _protocol(request: BaseRequest) -> str:
     return f"HTTP/1.{request.minor}" if request.path else "-"
 
 
-def _user(request: Request) -> str:
+def _user(request: BaseRequest) -> str:
     """The user name of Basic credentials (RFC 7617, section 2), which nobody has checked."""
     scheme, _, credentials = request.headers.get("authorization").partition(" ")
     if scheme.lower() != "basic":

@@ -14,7 +14,7 @@ import re
 import threading
 from datetime import UTC, datetime
 
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.observe.log_writer import LogFile, LogWriter
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")  # except tab and line feed
@@ -85,7 +85,7 @@ def _request_id(record: logging.LogRecord) -> str:
         return str(said)
     arguments = record.args if isinstance(record.args, tuple) else ()
     for one in arguments:
-        if isinstance(one, Request):
+        if isinstance(one, BaseRequest):
             return one.id or one.headers.get("x-request-id")
     return ""
 

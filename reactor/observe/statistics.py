@@ -21,7 +21,7 @@ from reactor.http.states import ConnectionState
 from reactor.loop.reactor import Reactor
 from reactor.loop.tracer import WAIT, Reason, Tracer
 from reactor.messages.headers import Fields
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.observe.log_writer import LogWriter
 from reactor.protocol.request_parser import METHODS
 from reactor.tasks.thread_pool import PoolSnapshot, ThreadPool
@@ -58,7 +58,7 @@ class Statistics:
         self._connections = connections
         self._logs = logs
 
-    def count(self, request: Request, status: int, fields: Fields, size: int) -> None:
+    def count(self, request: BaseRequest, status: int, fields: Fields, size: int) -> None:
         """Count a response that was queued whole or has broken off. This is an Observer."""
         by_status = self.requests.get(request.method)
         if by_status is None:

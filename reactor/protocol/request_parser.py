@@ -19,7 +19,7 @@ from typing import Final
 from reactor.errors import ProtocolError
 from reactor.limits import ServerLimits
 from reactor.messages.headers import Headers
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.protocol.chunked import ChunkedDecoder, body_too_large
 from reactor.protocol.grammar import AUTHORITY, FIELD, TOKEN
 
@@ -105,7 +105,9 @@ class RequestParser:
         "buffer",
     )
 
-    def __init__(self, limits: ServerLimits, request_class: type[Request] = Request) -> None:
+    def __init__(
+        self, limits: ServerLimits, request_class: type[BaseRequest] = BaseRequest
+    ) -> None:
         self._limits = limits
         self._request_class = request_class
         self._pattern = _head_pattern(limits.head_fields)
@@ -135,7 +137,7 @@ class RequestParser:
             self.buffer = self.buffer[self._position :] + data
         self._position = 0
 
-    def next_request(self) -> Request | None:
+    def next_request(self) -> BaseRequest | None:
         """The next request, with its body still to be pulled; None when more bytes are needed.
 
         Raises ProtocolError: 400, 413, 414, 417, 421, 431, 501 or 505. It may be called only when
@@ -247,7 +249,7 @@ class RequestParser:
         if b"\n" in unchecked or b"\r" in unchecked[:-1]:
             raise _bare_line_end()
 
-    def _read_framing(self, request: Request, fields: list[tuple[bytes, bytes]]) -> None:
+    def _read_framing(self, request: BaseRequest, fields: list[tuple[bytes, bytes]]) -> None:
         """Set keep-alive and the body's length, and check the expectation."""
         options: list[bytes] = []
         lengths: list[bytes] = []
@@ -268,7 +270,7 @@ class RequestParser:
             self._read_body_framing(request, lengths, codings)
 
     def _read_body_framing(
-        self, request: Request, lengths: list[bytes], codings: list[bytes]
+        self, request: BaseRequest, lengths: list[bytes], codings: list[bytes]
     ) -> None:
         """Set the body's length (RFC 9112, section 6.3); a case that leaves doubt is refused."""
         if codings:
@@ -296,7 +298,7 @@ def _keeps_alive(options: bytes, default: bool) -> bool:
     return b"close" not in tokens and (default or b"keep-alive" in tokens)
 
 
-def _check_expectation(request: Request, value: bytes) -> None:
+def _check_expectation(request: BaseRequest, value: bytes) -> None:
     """Refuse all but 100-continue; HTTP/1.0 has no expectations (RFC 9110, section 10.1.1)."""
     if not request.minor:
         return
@@ -318,7 +320,7 @@ def _check_codings(value: bytes) -> None:
     raise ProtocolError(400, "Transfer-Encoding must end in chunked, once and without parameters.")
 
 
-def _read_target(request: Request) -> None:
+def _read_target(request: BaseRequest) -> None:
     """Parse the forms of a target without a slash at its start (RFC 9112, section 3.2)."""
     if request.target == "*":
         if request.method != "OPTIONS":

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from reactor.errors import ResponseError
 from reactor.files.region import FileRegion, MultiRegion
 from reactor.messages.headers import Fields
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, ResponseBody, Trailed
 from reactor.protocol.grammar import TOKEN, VALUE
 
@@ -120,7 +120,7 @@ def _encode_with_framing(fields: Sequence[tuple[str, str]]) -> tuple[bytes, Decl
 
 
 def encode_head(
-    status_line: bytes, request: Request, response: Response, keep_alive: bool
+    status_line: bytes, request: BaseRequest, response: Response, keep_alive: bool
 ) -> tuple[bytes, int | None, bool]:
     """Encode the head of a response.
 
@@ -177,7 +177,7 @@ def encode_informational(status: int, headers: Sequence[tuple[str, str]] = ()) -
     return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, _PHRASES.get(status, b""), fields)
 
 
-def takes_trailers(request: Request, body: ResponseBody) -> bool:
+def takes_trailers(request: BaseRequest, body: ResponseBody) -> bool:
     """Whether the body has trailers and the client accepts them.
 
     It accepts them by `TE: trailers` (RFC 9110, section 10.1.4): a member of a list, without a
@@ -231,7 +231,7 @@ def _size(body: object) -> int | None:
 
 
 def _declared_length(
-    declared: Declared, size: int | None, request: Request, status: int
+    declared: Declared, size: int | None, request: BaseRequest, status: int
 ) -> int | None:
     """The length that a handler declares, if it holds. Raises ResponseError otherwise."""
     if declared.length is None or declared.length == size:

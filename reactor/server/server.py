@@ -23,7 +23,7 @@ from reactor.limits import ServerLimits
 from reactor.loop.reactor import Reactor
 from reactor.loop.slow_callbacks import SlowCallbacks
 from reactor.messages.headers import Fields
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.net.listener import Listener, bind
 from reactor.net.transport import Transport
 from reactor.observe.access_log import check_format
@@ -279,7 +279,7 @@ def prepare_handler(handler: object, server: Server) -> None:
 
 def _limits_for(handler: Handler, limits: ServerLimits | None) -> ServerLimits:
     """The limits, with the defaults of those that only the handler's requests know."""
-    request_class: type[Request] = getattr(handler, "request_class", Request)
+    request_class: type[BaseRequest] = getattr(handler, "request_class", BaseRequest)
     return request_class.limits_class.of(limits or ServerLimits())
 
 
@@ -301,7 +301,7 @@ def _both(first: Observer | None, second: Observer) -> Observer:
         return second
     other = first
 
-    def observe(request: Request, status: int, fields: Fields, size: int) -> None:
+    def observe(request: BaseRequest, status: int, fields: Fields, size: int) -> None:
         other(request, status, fields, size)
         second(request, status, fields, size)
 

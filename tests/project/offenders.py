@@ -12,12 +12,7 @@ LONG_FUNCTIONS: Final = frozenset[str](
 
 LONG_MODULES: Final = frozenset[str]()
 
-REPEATED_CLASSES: Final = frozenset[str](
-    (
-        "reactor/messages/request.py:Request",
-        "reactor/web/app/requests.py:Request",
-    )
-)
+REPEATED_CLASSES: Final = frozenset[str](())
 
 STATEFUL_CLASSES: Final = frozenset[str](
     (

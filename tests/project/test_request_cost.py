@@ -20,7 +20,7 @@ from handlers.app import make_app
 from reactor import Limits, Response, sleep
 from reactor.files.file import File
 from reactor.http.context import Handler
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.tasks.thread_pool import ThreadPool
 from reactor.web.app.application import Application
 from reactor.web.site.options import SiteOptions
@@ -58,7 +58,7 @@ def test_frames_of_an_application(bench: Callable[[Handler], Bench]) -> None:
     app = Application(*[lambda request, next: next(request)] * MIDDLEWARES)
 
     @app.get("/hello/{name}")
-    def hello(request: Request, name: str) -> str:
+    def hello(request: BaseRequest, name: str) -> str:
         return f"Hello, {name}!"
 
     one = bench(app)
@@ -268,24 +268,24 @@ def test_a_hot_file_of_100_kib_is_not_copied(
 # --- garbage -------------------------------------------------------------------------------------
 
 
-async def later(request: Request) -> Response:
+async def later(request: BaseRequest) -> Response:
     await sleep(0)
     return Response(200, b"later")
 
 
-def stream(request: Request) -> Response:
+def stream(request: BaseRequest) -> Response:
     return Response(200, iter([b"a" * 1000, b"b" * 70_000]))
 
 
-async def read(request: Request) -> Response:
+async def read(request: BaseRequest) -> Response:
     return Response(200, b"%d" % len(await request.body.read()))
 
 
-def fail(request: Request) -> Response:
+def fail(request: BaseRequest) -> Response:
     raise ValueError
 
 
-async def fail_later(request: Request) -> Response:
+async def fail_later(request: BaseRequest) -> Response:
     await sleep(0)
     raise ValueError
 

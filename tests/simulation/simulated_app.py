@@ -12,7 +12,7 @@ from typing import Any, Final
 from reactor import Cancelled, FileRegion, PoolFull, Response, in_pool, sleep
 from reactor.files.file import WINDOW_BYTES
 from reactor.files.region import MultiRegion
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.simulator import SimFile, SimNetwork
 from reactor.tasks.futures import Lane
 
@@ -48,7 +48,7 @@ class Site:
         self.running = 0  # generators and coroutines that have not been closed
         self._network = network
 
-    def __call__(self, request: Request) -> Response | Awaitable[Response]:
+    def __call__(self, request: BaseRequest) -> Response | Awaitable[Response]:
         name = request.client[0]
         self.begun[name] = self.begun.get(name, 0) + 1
         self._network.note(f"{name}'s server", f"handler: {request.method} {request.target}")
@@ -63,30 +63,30 @@ class Site:
 
     # --- answers at once -------------------------------------------------------------------------
 
-    def do_bytes(self, request: Request, n: int, k: int = 0) -> Response:
+    def do_bytes(self, request: BaseRequest, n: int, k: int = 0) -> Response:
         return Response(200, PATTERN[k : k + n], [("X-Kind", "bytes")])
 
-    def do_view(self, request: Request, n: int, k: int = 0) -> Response:
+    def do_view(self, request: BaseRequest, n: int, k: int = 0) -> Response:
         return Response(200, memoryview(PATTERN)[k : k + n])
 
-    def do_empty(self, request: Request, status: int) -> Response:
+    def do_empty(self, request: BaseRequest, status: int) -> Response:
         return Response(status)
 
-    def do_raise(self, request: Request, n: int) -> Response:
+    def do_raise(self, request: BaseRequest, n: int) -> Response:
         raise ValueError(n)
 
-    def do_framing(self, request: Request, n: int) -> Response:
+    def do_framing(self, request: BaseRequest, n: int) -> Response:
         return Response(200, b"x", [("Transfer-Encoding", "chunked")])
 
-    def do_spend(self, request: Request, ms: int) -> Response:
+    def do_spend(self, request: BaseRequest, ms: int) -> Response:
         self._network.time += ms / 1000
         return Response(200, b"spent")
 
-    def do_file(self, request: Request, file: int, at: int, n: int) -> Response:
+    def do_file(self, request: BaseRequest, file: int, at: int, n: int) -> Response:
         return Response(200, self._region(file, at, n))
 
     def do_parts(
-        self, request: Request, file: int, at: int, n: int, other: int, k: int
+        self, request: BaseRequest, file: int, at: int, n: int, other: int, k: int
     ) -> Response:
         """Stretches of two files and bytes around them."""
         begin = self._region(file, at, n)
@@ -98,19 +98,19 @@ class Site:
 
     # --- bodies that are made as they are read ---------------------------------------------------
 
-    def do_iterate(self, request: Request, n: int, step: int) -> Response:
+    def do_iterate(self, request: BaseRequest, n: int, step: int) -> Response:
         return Response(200, self._pieces(n, step))
 
-    def do_promise(self, request: Request, n: int, step: int, length: int) -> Response:
+    def do_promise(self, request: BaseRequest, n: int, step: int, length: int) -> Response:
         return Response(200, self._pieces(n, step), [("Content-Length", str(length))])
 
-    def do_break(self, request: Request, n: int, step: int) -> Response:
+    def do_break(self, request: BaseRequest, n: int, step: int) -> Response:
         return Response(200, self._pieces(n, step, fails=True))
 
-    def do_await(self, request: Request, n: int, step: int, ms: int) -> Response:
+    def do_await(self, request: BaseRequest, n: int, step: int, ms: int) -> Response:
         return Response(200, self._awaited_pieces(n, step, ms / 1000))
 
-    def do_mirror(self, request: Request, step: int) -> Response:
+    def do_mirror(self, request: BaseRequest, step: int) -> Response:
         return Response(200, self._mirror(request, step))
 
     def _pieces(self, n: int, step: int, fails: bool = False) -> Iterator[bytes]:
@@ -133,7 +133,7 @@ class Site:
         finally:
             self.running -= 1
 
-    async def _mirror(self, request: Request, step: int) -> AsyncIterator[bytes]:
+    async def _mirror(self, request: BaseRequest, step: int) -> AsyncIterator[bytes]:
         self.running += 1
         try:
             while piece := await request.body.read(step):
@@ -143,14 +143,14 @@ class Site:
 
     # --- coroutines ------------------------------------------------------------------------------
 
-    async def do_echo(self, request: Request) -> Response:
+    async def do_echo(self, request: BaseRequest) -> Response:
         self.running += 1
         try:
             return Response(200, await request.body.read())
         finally:
             self.running -= 1
 
-    async def do_count(self, request: Request) -> Response:
+    async def do_count(self, request: BaseRequest) -> Response:
         self.running += 1
         try:
             size = 0
@@ -160,7 +160,7 @@ class Site:
         finally:
             self.running -= 1
 
-    async def do_inform(self, request: Request) -> Response:
+    async def do_inform(self, request: BaseRequest) -> Response:
         """Tells how far it has come, whenever it has."""
         self.running += 1
         try:
@@ -173,7 +173,7 @@ class Site:
         finally:
             self.running -= 1
 
-    async def do_sleep(self, request: Request, ms: int) -> Response:
+    async def do_sleep(self, request: BaseRequest, ms: int) -> Response:
         self.running += 1
         try:
             await sleep(ms / 1000)
@@ -181,7 +181,7 @@ class Site:
         finally:
             self.running -= 1
 
-    async def do_stubborn(self, request: Request) -> Response:
+    async def do_stubborn(self, request: BaseRequest) -> Response:
         """It does not take no for an answer."""
         self.running += 1
         try:
@@ -193,16 +193,16 @@ class Site:
         finally:
             self.running -= 1
 
-    async def do_job(self, request: Request, n: int) -> Response:
+    async def do_job(self, request: BaseRequest, n: int) -> Response:
         return Response(200, await in_pool(lambda: PATTERN[:n]))
 
-    async def do_pack(self, request: Request, n: int) -> Response:
+    async def do_pack(self, request: BaseRequest, n: int) -> Response:
         try:
             return Response(200, await in_pool(lambda: PATTERN[:n], lane=Lane.COMPRESSION))
         except PoolFull:
             return Response(200, PATTERN[:n])
 
-    async def do_fail(self, request: Request, ms: int) -> Response:
+    async def do_fail(self, request: BaseRequest, ms: int) -> Response:
         await sleep(ms / 1000)
         raise ValueError(ms)
 

@@ -13,7 +13,7 @@ import pytest
 
 from reactor import Body, Fields, Future, Headers
 from reactor.files.file import SCRATCH, File
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.tasks.futures import Cancellable, Lane, TimerLike
 from reactor.tasks.semaphore import WeightedSemaphore
 from reactor.tasks.task import Runtime, Task
@@ -169,10 +169,10 @@ class Feed:
         return True
 
 
-def make_request(method: str, path: str, feed: Feed | None = None, **headers: str) -> Request:
+def make_request(method: str, path: str, feed: Feed | None = None, **headers: str) -> BaseRequest:
     """A request for `path`; a header's underscores become hyphens."""
     lines = [f"\r\n{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    request = Request(method, path, path, "", 1, Headers("".join(lines)))
+    request = BaseRequest(method, path, path, "", 1, Headers("".join(lines)))
     request.host = "example.com"
     if feed is not None:
         request.length = None

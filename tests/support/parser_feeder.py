@@ -17,7 +17,7 @@ from typing import Final
 
 from reactor import Limits
 from reactor.errors import ProtocolError
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.protocol.request_parser import RequestParser
 
 LIMITS: Final = Limits()
@@ -74,7 +74,7 @@ class _Player:
         self._parser = RequestParser(limits)
         self._most = most
         self._done: list[Message] = []
-        self._request: Request | None = None
+        self._request: BaseRequest | None = None
         self._body = b""
         self._fed = 0
         self.refused = ""
@@ -115,7 +115,7 @@ class _Player:
         return Outcome(tuple(messages), IN_HEAD if unused else IDLE, self._fed - unused)
 
 
-def _message(request: Request, body: bytes) -> Message:
+def _message(request: BaseRequest, body: bytes) -> Message:
     return Message(
         request.method,
         request.target,

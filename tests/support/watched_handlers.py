@@ -4,7 +4,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 
 from reactor import Cancelled, Response, sleep
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 
 
 class WatchedHandlers:
@@ -19,7 +19,7 @@ class WatchedHandlers:
         self.how = how
         self.ended.set()
 
-    async def wait(self, request: Request) -> Response:
+    async def wait(self, request: BaseRequest) -> Response:
         self.began.set()
         try:
             await sleep(1000)
@@ -28,7 +28,7 @@ class WatchedHandlers:
             raise
         return Response(200)
 
-    async def read(self, request: Request) -> Response:
+    async def read(self, request: BaseRequest) -> Response:
         self.began.set()
         try:
             await request.body.read()
@@ -37,7 +37,7 @@ class WatchedHandlers:
             raise
         return Response(200)
 
-    def stream(self, request: Request) -> Response:
+    def stream(self, request: BaseRequest) -> Response:
         return Response(200, self.pieces())
 
     def pieces(self) -> Iterator[bytes]:
@@ -49,7 +49,7 @@ class WatchedHandlers:
             self.end("closed")
             raise
 
-    def stream_slowly(self, request: Request) -> Response:
+    def stream_slowly(self, request: BaseRequest) -> Response:
         return Response(200, self.slow_pieces())
 
     async def slow_pieces(self) -> AsyncIterator[bytes]:
@@ -62,7 +62,7 @@ class WatchedHandlers:
             raise
         yield b"two"
 
-    def stream_awaited(self, request: Request) -> Response:
+    def stream_awaited(self, request: BaseRequest) -> Response:
         return Response(200, self.awaited_pieces())
 
     async def awaited_pieces(self) -> AsyncIterator[bytes]:

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Set
 from typing import Any
 
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.web.app.chain import Inner, describe, is_asynchronous, reader
 from reactor.web.app.responses import respond
@@ -27,7 +27,7 @@ class MountedHandler:
     def __init__(self, handler: Any) -> None:
         self.handler = handler
 
-    def __call__(self, request: Request) -> Any:
+    def __call__(self, request: BaseRequest) -> Any:
         return self.handler(request)
 
 
@@ -72,7 +72,7 @@ def _wanted_parameters(endpoint: Callable[..., Any], parameters: Set[str]) -> Se
 def _with_some(endpoint: Callable[..., Any], wanted: Set[str]) -> Callable[..., Any]:
     """The endpoint, called with the wanted path parameters alone."""
 
-    def with_some(request: Request, **params: Any) -> Any:
+    def with_some(request: BaseRequest, **params: Any) -> Any:
         return endpoint(request, **{name: params[name] for name in wanted})
 
     return with_some
@@ -89,7 +89,7 @@ def _plain_call(
     `read_and_call` does the same where the body has yet to be read; None: the body is always there.
     """
 
-    def call(request: Request) -> ResponseOrAwaitable:
+    def call(request: BaseRequest) -> ResponseOrAwaitable:
         if read_and_call is not None and request.length != 0:
             return read_and_call(request)
         try:
@@ -109,13 +109,13 @@ def _call_that_may_wait(
 ) -> Endpoint:
     """The same for an endpoint whose result may have to be awaited."""
 
-    async def finish(request: Request, awaitable: Awaitable[Any]) -> Response:
+    async def finish(request: BaseRequest, awaitable: Awaitable[Any]) -> Response:
         try:
             return respond(await awaitable)
         except Exception as error:
             return on_error(request, error)
 
-    def call(request: Request) -> ResponseOrAwaitable:
+    def call(request: BaseRequest) -> ResponseOrAwaitable:
         if read_and_call is not None and request.length != 0:
             return read_and_call(request)
         try:
@@ -132,7 +132,7 @@ def _call_that_may_wait(
 def _asynchronous_call(
     endpoint: Callable[..., Any], params: bool, on_error: ErrorResponder
 ) -> Endpoint:
-    async def call(request: Request) -> Response:
+    async def call(request: BaseRequest) -> Response:
         try:
             called = endpoint(request, **request.params) if params else endpoint(request)
             result = await called

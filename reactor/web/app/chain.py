@@ -26,7 +26,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.web.endpoint import (
     AnyMiddleware,
@@ -131,7 +131,7 @@ def compose(middlewares: Sequence[AnyMiddleware], inner: Inner, errors: ErrorPol
 def reader(call: Endpoint, on_error: ErrorResponder) -> Callable[[Any], Awaitable[Response]]:
     """A coroutine function that reads the request's body before `call`; `on_error` has errors."""
 
-    async def read_and_call(request: Request) -> Response:
+    async def read_and_call(request: BaseRequest) -> Response:
         try:
             if not request.content:  # a middleware may have read it
                 request.content = await request.body.read()
@@ -169,13 +169,13 @@ def _begin_of_plain_part(
 def _guarded(call: Endpoint, errors: ErrorPolicy) -> Endpoint:
     """Catch errors raised while the response is awaited; the application catches all others."""
 
-    async def finish(request: Request, awaitable: Awaitable[Response]) -> Response:
+    async def finish(request: BaseRequest, awaitable: Awaitable[Response]) -> Response:
         try:
             return await awaitable
         except Exception as error:
             return errors.respond(request, error)
 
-    def guarded(request: Request) -> ResponseOrAwaitable:
+    def guarded(request: BaseRequest) -> ResponseOrAwaitable:
         response = call(request)
         return response if isinstance(response, Response) else finish(request, response)
 
@@ -189,14 +189,14 @@ def _reading_step(call: Endpoint, on_error: ErrorResponder) -> Endpoint:
     """Read the body before `call` if the request has one."""
     read_and_call = reader(call, on_error)
 
-    def reading(request: Request) -> ResponseOrAwaitable:
+    def reading(request: BaseRequest) -> ResponseOrAwaitable:
         return call(request) if request.length == 0 else read_and_call(request)
 
     return reading
 
 
 def _plain_step(middleware: Any, following: Endpoint, errors: ErrorPolicy) -> Endpoint:
-    def plain(request: Request) -> ResponseOrAwaitable:
+    def plain(request: BaseRequest) -> ResponseOrAwaitable:
         try:
             response: ResponseOrAwaitable = middleware(request, following)
         except Exception as error:
@@ -207,13 +207,13 @@ def _plain_step(middleware: Any, following: Endpoint, errors: ErrorPolicy) -> En
 
 
 def _asynchronous_step(middleware: Any, following: Endpoint, errors: ErrorPolicy) -> Endpoint:
-    async def awaited(request: Request) -> Response:
+    async def awaited(request: BaseRequest) -> Response:
         response = following(request)
         return response if isinstance(response, Response) else await response
 
     next_step: Endpoint = following if is_asynchronous(following) else awaited
 
-    async def asynchronous(request: Request) -> Response:
+    async def asynchronous(request: BaseRequest) -> Response:
         try:
             response: Response = await middleware(request, next_step)
         except Exception as error:
@@ -233,7 +233,7 @@ def _hooks_step(middleware: Middleware, following: Endpoint, errors: ErrorPolicy
 
 
 def _before_step(middleware: Middleware, following: Endpoint, errors: ErrorPolicy) -> Endpoint:
-    def before(request: Request) -> ResponseOrAwaitable:
+    def before(request: BaseRequest) -> ResponseOrAwaitable:
         try:
             response = middleware.before(request)
         except Exception as error:
@@ -244,7 +244,7 @@ def _before_step(middleware: Middleware, following: Endpoint, errors: ErrorPolic
 
 
 def _after_step(middleware: Middleware, following: Endpoint, errors: ErrorPolicy) -> Endpoint:
-    async def finish(request: Request, awaitable: Awaitable[Response]) -> Response:
+    async def finish(request: BaseRequest, awaitable: Awaitable[Response]) -> Response:
         try:
             response = await awaitable
         except Exception as error:
@@ -256,7 +256,7 @@ def _after_step(middleware: Middleware, following: Endpoint, errors: ErrorPolicy
             response.close()
             return errors.respond(request, error)
 
-    def after(request: Request) -> ResponseOrAwaitable:
+    def after(request: BaseRequest) -> ResponseOrAwaitable:
         try:
             response = following(request)
         except Exception as error:

@@ -24,7 +24,7 @@ from importlib.resources import files
 from types import FrameType
 from typing import Any, Final
 
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, plain_response
 from reactor.web.semantics.negotiation import prefers_json
 
@@ -53,7 +53,7 @@ _SECRET_VALUE: Final = re.compile(
 )
 
 
-def debug_response(request: Request, error: Exception) -> Response:
+def debug_response(request: BaseRequest, error: Exception) -> Response:
     """A 500 with everything that is known about the error, as a page or as text."""
     accept = request.headers.get("accept").lower()
     if "text/html" not in accept or prefers_json(accept):
@@ -80,7 +80,7 @@ def _text(error: Exception) -> str:
         return f"{_headline(error)} (its traceback failed: {type(other).__name__})"
 
 
-def _page(request: Request, error: Exception) -> Iterator[str]:
+def _page(request: BaseRequest, error: Exception) -> Iterator[str]:
     title = escape(_headline(error))
     yield (
         "<!doctype html><html lang=en><meta charset=utf-8>"

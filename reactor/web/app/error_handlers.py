@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 
 from reactor.errors import ProtocolError
 from reactor.http.error_responses import FAILED
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, plain_response
 from reactor.web.app.chain import describe, is_asynchronous
 from reactor.web.app.debug_page import debug_response
@@ -61,13 +61,13 @@ class ErrorHandlers:
             raise ValueError(f"{what!r} already has an error handler: {describe(known[what])}")
         known[what] = handler
 
-    def respond_if_expected(self, request: Request, error: Exception) -> Response:
+    def respond_if_expected(self, request: BaseRequest, error: Exception) -> Response:
         """The response to a ProtocolError or an exception with a handler; raises any other."""
         if isinstance(error, ProtocolError) or self._find(error) is not None:
             return self.respond(request, error)
         raise error
 
-    def respond(self, request: Request, error: Exception) -> Response:
+    def respond(self, request: BaseRequest, error: Exception) -> Response:
         """The response to an exception. Never raises: a failure in an error handler is a 500."""
         handler = self._find(error)
         if not isinstance(error, ProtocolError) and not self._is_expected(error):
@@ -112,7 +112,7 @@ class ErrorHandlers:
         return self.debug or (self.outer is not None and self.outer._debugs())
 
 
-def problem(request: Request, error: ProtocolError) -> Response:
+def problem(request: BaseRequest, error: ProtocolError) -> Response:
     """The response to a ProtocolError: problem details for who prefers JSON, else a sentence.
 
     Problem details are those of RFC 9457, section 3.
@@ -151,6 +151,6 @@ def _with_required(response: Response, error: Exception) -> Response:
     return response.with_headers(*missing)
 
 
-def _failed(request: Request) -> str:
+def _failed(request: BaseRequest) -> str:
     """The sentence of a 500, with the request's id if it has one: the log has the same."""
     return f"{FAILED} Its id is {request.id}." if request.id else FAILED

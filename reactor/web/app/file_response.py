@@ -14,7 +14,7 @@ from reactor.errors import ProtocolError
 from reactor.files.file import File
 from reactor.files.region import FileRegion
 from reactor.messages.headers import Fields
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.protocol.dates import http_date
 from reactor.web.app.request_data import limits_of
@@ -31,7 +31,7 @@ from reactor.web.storage.disk_errors import NOT_FOUND, WHEN_READING, on_disk
 
 
 async def file(
-    request: Request,
+    request: BaseRequest,
     path: str | os.PathLike[str],
     *,
     media_type: str = "",
@@ -81,7 +81,7 @@ def _fields_of(path: str, media_type: str, download_as: str, given: Fields) -> t
 
 
 def _respond_with_file(
-    request: Request, opened: File, status: os.stat_result, kind: str, fields: Fields
+    request: BaseRequest, opened: File, status: os.stat_result, kind: str, fields: Fields
 ) -> Response:
     """The order is that of RFC 9110, section 13.2.2: preconditions, then the range."""
     headers, now = request.headers, time.time()

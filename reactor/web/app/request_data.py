@@ -18,7 +18,7 @@ from typing import Any, Final
 from urllib.parse import unquote_plus
 
 from reactor.errors import ProtocolError
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.web.limits import Limits
 from reactor.web.semantics.multipart import FormParser, FormPart, boundary_of, parse_parameters
 
@@ -110,7 +110,7 @@ class Form(Arguments):
 # --- text and JSON -------------------------------------------------------------------------------
 
 
-def text_of(request: Request) -> str:
+def text_of(request: BaseRequest) -> str:
     """`request.content` as text, without a byte order mark.
 
     The charset is that of the Content-Type, or UTF-8. Raises ProtocolError: 415 for an unknown
@@ -123,7 +123,7 @@ def text_of(request: Request) -> str:
         raise ProtocolError(400, f"The body is not valid {charset}.") from None
 
 
-def json_of(request: Request) -> Any:
+def json_of(request: BaseRequest) -> Any:
     """`request.content` as JSON (RFC 8259): dict, list, str, int, float, bool or None.
 
     The last of several members with one name counts. JSON that another implementation might not
@@ -149,7 +149,7 @@ def json_of(request: Request) -> Any:
     return value
 
 
-def check_json_type(request: Request) -> None:
+def check_json_type(request: BaseRequest) -> None:
     """Raise ProtocolError (415) for a Content-Type other than JSON. A missing one is accepted."""
     media_type = _media_type(request)
     if media_type and media_type != "application/json" and not media_type.endswith("+json"):
@@ -157,7 +157,7 @@ def check_json_type(request: Request) -> None:
     charset_of(request)
 
 
-def charset_of(request: Request) -> str:
+def charset_of(request: BaseRequest) -> str:
     """The charset of the body, in lower case.
 
     Raises ProtocolError: 415 for an unknown charset or an encoded body, 400 for a malformed
@@ -174,7 +174,7 @@ def charset_of(request: Request) -> str:
     return charset
 
 
-def check_coding(request: Request) -> None:
+def check_coding(request: BaseRequest) -> None:
     """Raise ProtocolError (415) for a body with a content coding (RFC 9110, section 8.4)."""
     coding = request.headers.get("content-encoding").lower()
     if coding not in ("", "identity"):
@@ -204,7 +204,7 @@ _DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=
 # --- forms ---------------------------------------------------------------------------------------
 
 
-def form_of(request: Request) -> Form:
+def form_of(request: BaseRequest) -> Form:
     """`request.content` as a form, of either of the two types that browsers send.
 
     Raises ProtocolError: 415 for another Content-Type, 400 for a malformed form, 413 for more
@@ -223,7 +223,7 @@ def form_of(request: Request) -> Form:
     return Form(parse_pairs(text, limits_of(request).form_parts), [])
 
 
-def form_type(request: Request) -> str:
+def form_type(request: BaseRequest) -> str:
     """The media type of the form, one of two. Raises ProtocolError (415) for any other."""
     media_type = _media_type(request)
     if media_type not in (_FORM_TYPE, "multipart/form-data"):
@@ -232,12 +232,12 @@ def form_type(request: Request) -> str:
     return media_type
 
 
-def limits_of(request: Request) -> Limits:
+def limits_of(request: BaseRequest) -> Limits:
     """The limits of the request's server."""
     return Limits.of(request.limits)
 
 
-def form_parser(request: Request, boundary: bytes) -> FormParser:
+def form_parser(request: BaseRequest, boundary: bytes) -> FormParser:
     """A parser of multipart/form-data with the limits of the request's server."""
     limits = limits_of(request)
     return FormParser(boundary, limits.form_parts, limits.form_head_bytes)
@@ -320,7 +320,7 @@ def unsupported_type(wanted: str) -> ProtocolError:
     return ProtocolError(415, f"The body's Content-Type must be {wanted}.")
 
 
-def _media_type(request: Request) -> str:
+def _media_type(request: BaseRequest) -> str:
     return request.headers.get("content-type").partition(";")[0].strip(" \t").lower()
 
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from reactor.errors import ProtocolError
-from reactor.messages import request as messages
+from reactor.messages.request import BaseRequest
 from reactor.web.app.request_data import (
     Arguments,
     Form,
@@ -35,7 +35,7 @@ from reactor.web.semantics.multipart import FormParser, FormPart, boundary_of
 PIECE_BYTES: Final = 64 * 1024
 
 
-class Request(messages.Request):
+class Request(BaseRequest):
     """A request, as the endpoints and middlewares of an Application get it.
 
     `method`, `target`, `path` and `query` are as the client sent them, the last two still
@@ -143,7 +143,7 @@ class Request(messages.Request):
         return _stream_parts(self, form_parser(self, boundary))
 
 
-def adopt(request: messages.Request) -> None:
+def adopt(request: BaseRequest) -> None:
     """Make a request of the engine's class one of this class, in place.
 
     A server makes the requests for an Application of this class (see `Application.request_class`).

@@ -6,7 +6,7 @@ response costs no more than its body.
 
 from collections.abc import Awaitable, Iterable
 
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.protocol.response_encoder import FieldBlock
 from reactor.web.compression.encoders import IDENTITY, INLINE_BYTES, MADE, encode
@@ -25,7 +25,7 @@ class PreparedResponse:
             coding: FieldBlock([*self._plain, ("Content-Encoding", coding)]) for coding in MADE
         }
 
-    def encoded(self, request: Request, body: bytes) -> Response | Awaitable[Response]:
+    def encoded(self, request: BaseRequest, body: bytes) -> Response | Awaitable[Response]:
         """Return a response with this body, compressed whenever the client accepts it.
 
         A body over 4 KiB is compressed on a thread, so an endpoint that is no `async def` is marked

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 
 from reactor.errors import PoolFull, ProtocolError
 from reactor.messages.headers import Fields
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, Trailed
 from reactor.tasks.futures import Lane
 from reactor.tasks.operations import in_pool
@@ -56,7 +56,7 @@ async def encode_in_pool(data: bytes | memoryview, coding: str) -> bytes | None:
 
 
 def compress(
-    request: Request, response: Response, *, least: int = LEAST_BYTES
+    request: BaseRequest, response: Response, *, least: int = LEAST_BYTES
 ) -> Response | Awaitable[Response]:
     """Return the response in the best coding that its client accepts and that makes it smaller.
 
@@ -141,7 +141,7 @@ class _Negotiation:
 
     __slots__ = ("_accepted", "_fields", "_least", "_request", "_response", "_varies")
 
-    def __init__(self, request: Request, response: Response, least: int) -> None:
+    def __init__(self, request: BaseRequest, response: Response, least: int) -> None:
         self._request = request
         self._response = response
         self._least = least

@@ -7,7 +7,7 @@ seconds, so neither has a line in the access log.
 
 from typing import Final
 
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.protocol.response_encoder import FieldBlock
 from reactor.server.server import Server
@@ -21,7 +21,7 @@ _FIELDS: Final = FieldBlock(
 )
 
 
-def healthz(request: Request) -> Response:
+def healthz(request: BaseRequest) -> Response:
     """A 200: a server that is not alive would not respond at all."""
     request.logged = False
     return Response(200, b"ok\n", _FIELDS)
@@ -33,7 +33,7 @@ class Readiness:
     def __init__(self, server: Server) -> None:
         self._server = server
 
-    def __call__(self, request: Request) -> Response:
+    def __call__(self, request: BaseRequest) -> Response:
         request.logged = False
         if self._server.draining:
             return Response(503, b"shutting down\n", _FIELDS)

@@ -11,7 +11,7 @@ server, so that its operator should decide who may read it.
 from collections.abc import Iterable, Iterator
 from typing import Final, TypeAlias
 
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.observe.statistics import DURATIONS, Statistics
 from reactor.protocol.response_encoder import FieldBlock
@@ -40,7 +40,7 @@ class Metrics:
     def __init__(self, statistics: Statistics) -> None:
         self._statistics = statistics
 
-    def __call__(self, request: Request) -> Response:
+    def __call__(self, request: BaseRequest) -> Response:
         return Response(200, "".join(_page(self._statistics)).encode(), _FIELDS)
 
 

@@ -6,7 +6,7 @@ other paths the other handler is called as the server would call it.
 
 from typing import Final
 
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.server.server import Server, prepare_handler
 from reactor.web.endpoint import Endpoint, ResponseOrAwaitable
 from reactor.web.operations.health import Readiness, healthz
@@ -24,7 +24,7 @@ class Monitoring:
 
     def __init__(self, handler: Endpoint, *, health: bool, metrics: bool) -> None:
         self._handler = handler
-        self.request_class = getattr(handler, "request_class", Request)
+        self.request_class = getattr(handler, "request_class", BaseRequest)
         self._health = health
         self._metrics = metrics
         self._endpoints: dict[str, Endpoint] = {}  # filled by `prepare`
@@ -38,7 +38,7 @@ class Monitoring:
             self._endpoints[METRICS_PATH] = Metrics(server.statistics)
         prepare_handler(self._handler, server)
 
-    def __call__(self, request: Request) -> ResponseOrAwaitable:
+    def __call__(self, request: BaseRequest) -> ResponseOrAwaitable:
         endpoint = self._endpoints.get(request.path)
         if endpoint is None:
             return self._handler(request)

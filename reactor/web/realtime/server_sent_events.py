@@ -16,7 +16,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import Any, Final, TypeAlias
 
 from reactor.errors import ProtocolError
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, close_pieces
 from reactor.protocol.response_encoder import FieldBlock
 from reactor.tasks.heartbeat import Heartbeat
@@ -123,7 +123,7 @@ def events(
     return Response(200, _EventStream(iter(source), first), _FIELDS)
 
 
-def last_event_id(request: Request) -> str:
+def last_event_id(request: BaseRequest) -> str:
     """The id of the last event that a reconnecting client received, from Last-Event-ID; or "".
 
     Raises ProtocolError (400) for bytes that are not UTF-8.

@@ -16,14 +16,14 @@ TLS, the page is https and the request is http.
 from typing import Final
 
 from reactor.errors import ProtocolError
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 
 # The value "none" means the user: an address typed or dropped into the browser (section 2.3 there).
 _OURS: Final = frozenset(("same-origin", "none"))
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
-def refuse_foreign(request: Request) -> None:
+def refuse_foreign(request: BaseRequest) -> None:
     """Raise ProtocolError(403) for a request that a page of another site made a browser send."""
     sites = request.headers.get_all("Sec-Fetch-Site")
     if sites:

@@ -19,7 +19,7 @@ from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from reactor.errors import ProtocolError
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, plain_response
 from reactor.server.server import Server, prepare_handler
 from reactor.tasks.operations import sleep
@@ -127,7 +127,7 @@ class Site:
             raise SiteError(f"cannot serve the file {path!r}: it is hidden, or not a file")
         target = "/" + quote(name)
 
-        def get(request: Request) -> ResponseOrAwaitable:
+        def get(request: BaseRequest) -> ResponseOrAwaitable:
             if request.params["name"] != (name,):
                 raise ProtocolError(404, "There is nothing here by that name.")
             return files.get(request)
@@ -245,7 +245,7 @@ class _Beside:
         self._router.prepare(server)
         prepare_handler(self._application, server)
 
-    def __call__(self, request: Request) -> ResponseOrAwaitable:
+    def __call__(self, request: BaseRequest) -> ResponseOrAwaitable:
         path = request.path
         if "%" in path:  # prefixes are ASCII without "%": what is no UTF-8 is not below one
             path = "/".join(map(_unquoted, path.split("/")))
@@ -283,7 +283,7 @@ def cache_rules(rules: Sequence[tuple[str, str]]) -> Callable[[str], str]:
 def _to_mount(mount: Mount) -> Endpoint:
     """From its prefix without the last slash to the mount."""
 
-    def redirect(request: Request) -> Response:
+    def redirect(request: BaseRequest) -> Response:
         location = f"{mount.prefix}?{request.query}" if request.query else mount.prefix
         fields = (("Location", location), *mount.headers)
         return plain_response(301, f"This is a folder: {location}", fields)

@@ -26,7 +26,7 @@ from urllib.parse import quote
 from reactor.errors import ProtocolError
 from reactor.files.region import FileRegion
 from reactor.messages.headers import Fields
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, plain_response
 from reactor.tasks.guard import Shared, exclusive
 from reactor.web.compression.encoders import IDENTITY
@@ -118,7 +118,7 @@ class FileServer(Shared):
 
     @exclusive
     @may_wait
-    def get(self, request: Request) -> Response | Awaitable[Response]:
+    def get(self, request: BaseRequest) -> Response | Awaitable[Response]:
         """The response with the file, the index or the listing of the request's path.
 
         It raises, or the awaitable does, ProtocolError: 404, 403, 406, 412, 416, or 503.
@@ -141,7 +141,7 @@ class FileServer(Shared):
 
     # --- from a path to a file -------------------------------------------------------------------
 
-    async def _find_and_respond(self, request: Request, key: Key) -> Response:
+    async def _find_and_respond(self, request: BaseRequest, key: Key) -> Response:
         began = self._clock()
         try:
             entry = await self._find(key)
@@ -164,7 +164,9 @@ class FileServer(Shared):
             examined = self._wall() - (self._clock() - entry.checked)
             entry.prepared = self._representer.represent(segments, entry.found, examined)
 
-    async def _respond_without_file(self, request: Request, key: Key, error: OSError) -> Response:
+    async def _respond_without_file(
+        self, request: BaseRequest, key: Key, error: OSError
+    ) -> Response:
         """Redirect, list a directory, serve the single-page application, or raise."""
         if isinstance(error, IsADirectoryError) and key[-1]:
             return self._redirect(request, key)
@@ -184,7 +186,7 @@ class FileServer(Shared):
             raise error
         raise self._error(*status) from error
 
-    async def _list(self, request: Request, key: Key) -> Response:
+    async def _list(self, request: BaseRequest, key: Key) -> Response:
         """Raises OSError."""
         try:
             listing = await list_directory(request, self.root, key[:-1], self._listing)
@@ -193,7 +195,7 @@ class FileServer(Shared):
         except ProtocolError as error:
             raise self._error(error.status, error.reason, *error.headers) from None
 
-    def _redirect(self, request: Request, key: Key) -> Response:
+    def _redirect(self, request: BaseRequest, key: Key) -> Response:
         """Add the slash to the path of a directory: the links in a listing are relative to it."""
         # Made anew from the segments: it begins with the prefix's slash, and with no second one.
         path = self._mount.prefix + "/".join(quote(segment, safe="") for segment in key) + "/"
@@ -204,7 +206,7 @@ class FileServer(Shared):
     # --- from a file to a response ---------------------------------------------------------------
 
     def _respond(
-        self, request: Request, key: Key, entry: Entry, *, new: bool = False
+        self, request: BaseRequest, key: Key, entry: Entry, *, new: bool = False
     ) -> Response | Awaitable[Response]:
         """`new`: the file was opened for this request."""
         known: Representations = entry.prepared
@@ -230,7 +232,7 @@ class FileServer(Shared):
 
     def _respond_if(
         self,
-        request: Request,
+        request: BaseRequest,
         known: Representations,
         chosen: Representation,
         conditional: bool,
@@ -257,7 +259,7 @@ class FileServer(Shared):
         return self._whole(request, known, chosen)
 
     def _whole(
-        self, request: Request, known: Representations, chosen: Representation
+        self, request: BaseRequest, known: Representations, chosen: Representation
     ) -> Response | Awaitable[Response]:
         stored = chosen.stored
         if stored is None:
@@ -265,7 +267,7 @@ class FileServer(Shared):
         return Response(200, FileRegion(stored.file.hold(), 0, stored.file.size), chosen.ok)
 
     def _compress(
-        self, request: Request, known: Representations, chosen: Representation
+        self, request: BaseRequest, known: Representations, chosen: Representation
     ) -> Response | Awaitable[Response]:
         """Respond in a coding for which no file is stored."""
         source = known.source
@@ -282,7 +284,7 @@ class FileServer(Shared):
         return self._compress_whole(request, known, chosen)
 
     async def _compress_whole(
-        self, request: Request, known: Representations, chosen: Representation
+        self, request: BaseRequest, known: Representations, chosen: Representation
     ) -> Response:
         file = known.source.file.hold()  # the cache may release it meanwhile
         try:
@@ -298,7 +300,7 @@ class FileServer(Shared):
         finally:
             file.release()
 
-    def _choose(self, request: Request, known: Representations) -> Representation:
+    def _choose(self, request: BaseRequest, known: Representations) -> Representation:
         """Negotiate. For a client that refuses the plain file, a coding need not save anything."""
         accepted = request.headers.get("accept-encoding")
         try:

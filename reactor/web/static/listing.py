@@ -32,7 +32,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote_from_bytes
 
 from reactor.messages.headers import Fields
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.tasks.operations import in_pool, sleep
 from reactor.web.semantics.negotiation import prefers_json
@@ -81,7 +81,7 @@ class ListingOptions:
 
 
 async def list_directory(
-    request: Request, root: Root, segments: Sequence[str], options: ListingOptions
+    request: BaseRequest, root: Root, segments: Sequence[str], options: ListingOptions
 ) -> Response:
     """Return the listing of the directory as HTML or, where the client prefers it, JSON.
 
@@ -250,7 +250,7 @@ _FORM: Final = _read("listing_form.html")
 def _html(
     page: _Page,
     contents: Contents,
-    request: Request,
+    request: BaseRequest,
     segments: Sequence[str],
     options: ListingOptions,
 ) -> AsyncIterator[bytes]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from reactor.messages.headers import Fields
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.tasks.operations import sleep
 from reactor.web.endpoint import ResponseOrAwaitable
 from reactor.web.semantics.media_types import media_types
@@ -73,7 +73,7 @@ class StaticFiles:
         if server is not None:
             server.spawn(close_idle([self._files]))
 
-    def __call__(self, request: Request) -> ResponseOrAwaitable:
+    def __call__(self, request: BaseRequest) -> ResponseOrAwaitable:
         """Return the response, as FileServer.get does."""
         if self._files is None:
             self.prepare(None)

@@ -24,7 +24,7 @@ from urllib.parse import quote
 from reactor.errors import ProtocolError
 from reactor.messages.body import Body
 from reactor.messages.headers import Headers
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.protocol.grammar import SEGMENT_SAFE
 from reactor.web.semantics.cross_site import refuse_foreign
@@ -50,9 +50,9 @@ _JSON: Final = (("Content-Type", "application/json"), ("X-Content-Type-Options",
 class Resumes(Protocol):
     """The part of ResumableUploads that Receiver uses."""
 
-    def asks(self, request: Request) -> bool: ...
+    def asks(self, request: BaseRequest) -> bool: ...
 
-    async def create(self, request: Request, segments: Sequence[str]) -> Response | None: ...
+    async def create(self, request: BaseRequest, segments: Sequence[str]) -> Response | None: ...
 
 
 class Receiver:
@@ -76,21 +76,21 @@ class Receiver:
         self._deletes = deletes
         self._resumable = resumable
 
-    async def put(self, request: Request) -> Response:
+    async def put(self, request: BaseRequest) -> Response:
         """Store the body as the file: 201 with its Location, or 204 where it has replaced one."""
         segments = self._check_upload(request)
         if not segments[-1]:
             raise ProtocolError(409, "A path that ends in a slash belongs to a directory.")
         return await self._receive(request, segments)
 
-    async def post(self, request: Request) -> Response:
+    async def post(self, request: BaseRequest) -> Response:
         """Store the body as PUT does; for a directory, store the files of a form."""
         segments = self._check_upload(request)
         if not segments[-1]:
             return await self._receive_form(request, segments[:-1])
         return await self._receive(request, segments)
 
-    async def delete(self, request: Request) -> Response:
+    async def delete(self, request: BaseRequest) -> Response:
         """Remove the file: 204."""
         self._check_method(self._deletes)
         refuse_foreign(request)
@@ -102,7 +102,7 @@ class Receiver:
         self._forget(place)
         return Response(204)
 
-    async def _receive(self, request: Request, segments: tuple[str, ...]) -> Response:
+    async def _receive(self, request: BaseRequest, segments: tuple[str, ...]) -> Response:
         resumable = self._resumable
         if resumable is not None and resumable.asks(request):
             response = await resumable.create(request, segments)
@@ -124,7 +124,7 @@ class Receiver:
             return Response(204)
         return Response(201, headers=[("Location", _location(request.path))])
 
-    async def _receive_form(self, request: Request, directory: tuple[str, ...]) -> Response:
+    async def _receive_form(self, request: BaseRequest, directory: tuple[str, ...]) -> Response:
         boundary = boundary_of(request.headers.get("content-type"))
         if boundary is None:
             accept = [("Accept-Post", "multipart/form-data")]
@@ -149,7 +149,7 @@ class Receiver:
             methods += ["DELETE"] if self._deletes else []
             raise method_not_allowed(methods)
 
-    def _check_upload(self, request: Request) -> tuple[str, ...]:
+    def _check_upload(self, request: BaseRequest) -> tuple[str, ...]:
         self._check_method(self._uploads)
         # RFC 9110, section 14.5: a part must not be stored as the whole.
         if "content-range" in request.headers:
@@ -173,7 +173,7 @@ async def _store(upload: AtomicFile, body: Body) -> Published:
     return await on_disk(WHEN_WRITING, upload.commit)
 
 
-def _locate(request: Request) -> tuple[str, ...]:
+def _locate(request: BaseRequest) -> tuple[str, ...]:
     """Return the path's segments, the last of them empty for a directory.
 
     Raises ProtocolError(404) for a name that no file can have.
@@ -201,7 +201,7 @@ def precondition_of(headers: Headers, wall: Callable[[], float]) -> Precondition
     return check
 
 
-def _check_directory_condition(request: Request) -> None:
+def _check_directory_condition(request: BaseRequest) -> None:
     """Evaluate preconditions for a directory: it exists, without tag or date (RFC 9110, section
     13.1).
     """

@@ -25,7 +25,7 @@ from urllib.parse import quote
 
 from reactor.errors import ProtocolError
 from reactor.messages.headers import Fields
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.protocol.grammar import SEGMENT_SAFE
 from reactor.tasks.guard import Shared, exclusive
@@ -107,7 +107,7 @@ class ResumableUploads(Shared):
         return ACCEPT_PATCH, self._limit(self._age)
 
     @staticmethod
-    def asks(request: Request) -> bool:
+    def asks(request: BaseRequest) -> bool:
         """Return whether the request starts a resumable upload, for `create`.
 
         A whole file from a client that cannot receive the resource's address could not be resumed:
@@ -121,7 +121,7 @@ class ResumableUploads(Shared):
     # --- the endpoints ---------------------------------------------------------------------------
 
     @exclusive
-    async def create(self, request: Request, segments: Sequence[str]) -> Response | None:
+    async def create(self, request: BaseRequest, segments: Sequence[str]) -> Response | None:
         """Section 4.2. The caller has checked everything that refuses any upload.
 
         Returns None, with nothing read or sent, where no resource can be created but all of the
@@ -140,13 +140,13 @@ class ResumableUploads(Shared):
             return None
 
     @exclusive
-    async def head(self, request: Request) -> Response:
+    async def head(self, request: BaseRequest) -> Response:
         """Section 4.3: the progress of the upload."""
         name = _name(request)
         return await self._in_turn(name, lambda _: self._report(name))
 
     @exclusive
-    async def append(self, request: Request) -> Response:
+    async def append(self, request: BaseRequest) -> Response:
         """Section 4.4: the content is appended to the bytes that are there."""
         refuse_foreign(request)
         if "content-range" in request.headers:  # RFC 9110, section 14.5: it has no meaning here
@@ -158,13 +158,13 @@ class ResumableUploads(Shared):
         )
 
     @exclusive
-    async def cancel(self, request: Request) -> Response:
+    async def cancel(self, request: BaseRequest) -> Response:
         """Section 4.5: the upload is removed. A file that it has become already stays."""
         refuse_foreign(request)
         name = _name(request)
         return await self._in_turn(name, lambda _: self._cancel(name))
 
-    def options(self, request: Request) -> Response:
+    def options(self, request: BaseRequest) -> Response:
         """204 with the methods and the limits of upload resources."""
         return Response(204, headers=(("Allow", "DELETE, HEAD, OPTIONS, PATCH"), *self.offers))
 
@@ -197,7 +197,7 @@ class ResumableUploads(Shared):
             self._leases.leave(name, lease)
 
     async def _create(
-        self, request: Request, segments: Sequence[str], name: str, lease: Lease
+        self, request: BaseRequest, segments: Sequence[str], name: str, lease: Lease
     ) -> Response:
         length = length_of(request, 0, None)
         self._check_size(length, request.length or 0)
@@ -213,7 +213,7 @@ class ResumableUploads(Shared):
             if part is None or not part.kept:
                 self._access.drop(name)
 
-    async def _begin(self, request: Request, part: PartialUpload, lease: Lease) -> Response:
+    async def _begin(self, request: BaseRequest, part: PartialUpload, lease: Lease) -> Response:
         """The part is kept from the moment when its address is sent to the client."""
         location = ("Location", f"{self._prefix}{UPLOADS_DIRECTORY}/{part.name}")
         resource = (location, self._limit(self._age))
@@ -240,7 +240,7 @@ class ResumableUploads(Shared):
         return written_complete(False), written_offset(part.size)
 
     async def _append(
-        self, request: Request, name: str, offset: int, complete: bool, lease: Lease
+        self, request: BaseRequest, name: str, offset: int, complete: bool, lease: Lease
     ) -> Response:
         part = await self._access.open(name)
         if isinstance(part, FinishedUpload):
@@ -249,7 +249,7 @@ class ResumableUploads(Shared):
         return await self._access.using(part, work)
 
     async def _append_to(
-        self, request: Request, part: PartialUpload, offset: int, complete: bool, lease: Lease
+        self, request: BaseRequest, part: PartialUpload, offset: int, complete: bool, lease: Lease
     ) -> Response:
         if offset != part.size:
             await self._access.sync(part)
@@ -265,7 +265,7 @@ class ResumableUploads(Shared):
             return await self._complete(part)
         return Response(204, headers=(*_so_far(part), self._limit(self._age)))
 
-    async def _receive(self, request: Request, part: PartialUpload, lease: Lease) -> None:
+    async def _receive(self, request: BaseRequest, part: PartialUpload, lease: Lease) -> None:
         """Write all of the content, or as much as comes, and sync it to the disk."""
         informed = accepts_104(request)
         while piece := await lease.read(request.body, PIECE_BYTES):
@@ -356,7 +356,7 @@ async def _needed(work: Awaitable[T]) -> T:
         raise _NoResource(error) from error
 
 
-def _name(request: Request) -> str:
+def _name(request: BaseRequest) -> str:
     name: str = request.params["id"]
     return name
 
@@ -366,7 +366,7 @@ def _so_far(part: PartialUpload) -> Fields:
 
 
 async def _refuse_finished(
-    request: Request, finished: FinishedUpload, offset: int, lease: Lease
+    request: BaseRequest, finished: FinishedUpload, offset: int, lease: Lease
 ) -> Response:
     length = finished.record.length or 0
     if offset != length:

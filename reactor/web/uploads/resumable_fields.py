@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from reactor.errors import ProtocolError
 from reactor.messages.headers import Headers
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 
 INTEROP: Final = "8"  # the interop version of this revision ("Draft Version Identification")
@@ -84,7 +84,7 @@ def written_offset(offset: int) -> tuple[str, str]:
     return "Upload-Offset", str(offset)
 
 
-def accepts_104(request: Request) -> bool:
+def accepts_104(request: BaseRequest) -> bool:
     """Return whether the client understands 104 responses before the final one.
 
     It must announce this very revision of the draft; HTTP/1.0 has no informational responses at
@@ -94,7 +94,7 @@ def accepts_104(request: Request) -> bool:
     return request.minor > 0 and match is not None and int(match[1]) == int(INTEROP)
 
 
-def length_of(request: Request, offset: int, known: int | None) -> int | None:
+def length_of(request: BaseRequest, offset: int, known: int | None) -> int | None:
     """Return the upload's length, as far as this request and those before it determine it.
 
     `offset` is where the request's content begins (section 4.1.3). Raises Problem where the lengths
@@ -113,7 +113,7 @@ def length_of(request: Request, offset: int, known: int | None) -> int | None:
     return length
 
 
-def appended_at(request: Request) -> tuple[int, bool]:
+def appended_at(request: BaseRequest) -> tuple[int, bool]:
     """Return where a PATCH places its content, and whether that completes the upload.
 
     Section 4.4.1. Raises ProtocolError for a request that is not an append.

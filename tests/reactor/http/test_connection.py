@@ -15,7 +15,7 @@ from reactor import (
     sleep,
 )
 from reactor.http.connection import REQUESTS_PER_TURN
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.simulator import Faults, SimClient, simulation
 from tests.support.handlers import hello
 from tests.support.worlds import GET, only
@@ -35,7 +35,7 @@ def test_16_pipelined_requests_a_turn() -> None:
     calls = 0
     by_turn = []
 
-    def respond(request: Request) -> Response:
+    def respond(request: BaseRequest) -> Response:
         nonlocal calls
         calls += 1
         return Response(200, b"x")
@@ -59,7 +59,7 @@ def test_a_timer_and_a_new_client_are_served_within_a_backlog_of_5000() -> None:
     timer_at: list[int] = []
     client_at: list[int] = []
 
-    def respond(request: Request) -> Response:
+    def respond(request: BaseRequest) -> Response:
         nonlocal served
         served += 1
         world.network.time += 0.001
@@ -94,7 +94,7 @@ def test_the_last_client_is_not_served_more_often_than_the_others() -> None:
     heard: Counter[str] = Counter()
     crowd: dict[str, SimClient] = {}
 
-    def respond(request: Request) -> Response:
+    def respond(request: BaseRequest) -> Response:
         heard[request.target] += 1
         if sum(heard.values()) < 8 * len(crowd):
             crowd[request.target].send(GET.replace(b"/ ", request.target.encode() + b" "))
@@ -119,7 +119,7 @@ def test_the_last_client_is_not_served_more_often_than_the_others() -> None:
 def test_a_handler_is_cancelled_when_its_client_resets() -> None:
     events: list[str] = []
 
-    async def slow(request: Request) -> Response:
+    async def slow(request: BaseRequest) -> Response:
         try:
             await sleep(50)
         except Cancelled:
@@ -139,7 +139,7 @@ def test_a_handler_is_cancelled_when_its_client_resets() -> None:
 def test_a_handler_that_does_not_end_is_closed_a_second_later() -> None:
     events: list[float] = []
 
-    async def slow(request: Request) -> Response:
+    async def slow(request: BaseRequest) -> Response:
         try:
             while True:
                 try:
@@ -176,7 +176,7 @@ def test_a_response_that_cannot_be_sent_is_500_and_the_connection_kept(response:
 
 
 def test_a_handler_that_raises_is_500_and_the_connection_kept() -> None:
-    async def fails(request: Request) -> Response:
+    async def fails(request: BaseRequest) -> Response:
         await sleep(1)
         raise SystemExit(3)
 
@@ -187,7 +187,7 @@ def test_a_handler_that_raises_is_500_and_the_connection_kept() -> None:
 
 
 def test_a_job_without_a_place_is_503_after_5_seconds() -> None:
-    async def job(request: Request) -> Response:
+    async def job(request: BaseRequest) -> Response:
         return Response(200, await in_pool(lambda: b"done"))
 
     world = World(job, Faults(job_seconds=lambda: 50.0), pool_threads=1, pool_jobs=1)
@@ -210,7 +210,7 @@ def test_too_many_clients_get_503() -> None:
 
 
 def test_shutting_down_closes_the_idle_and_serves_the_others() -> None:
-    async def slow(request: Request) -> Response:
+    async def slow(request: BaseRequest) -> Response:
         await sleep(5)
         return Response(200, b"done")
 
@@ -227,7 +227,7 @@ def test_shutting_down_closes_the_idle_and_serves_the_others() -> None:
 
 
 def test_shutting_down_takes_10_seconds_at_most() -> None:
-    async def slow(request: Request) -> Response:
+    async def slow(request: BaseRequest) -> Response:
         await sleep(50)
         return Response()
 

@@ -8,7 +8,7 @@ import pytest
 from reactor.http.context import Handler, ServerContext, ServerState
 from reactor.http.wall_clock import WallClock
 from reactor.limits import ServerLimits
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.tasks.semaphore import WeightedSemaphore
 from reactor.tasks.task import Runtime
@@ -18,14 +18,14 @@ class FakeRuntime:
     reactor = object()
 
 
-class OwnRequest(Request):
+class OwnRequest(BaseRequest):
     __slots__ = ()
 
 
 class OwnHandler:
     request_class = OwnRequest
 
-    def __call__(self, request: Request) -> Response:
+    def __call__(self, request: BaseRequest) -> Response:
         return Response(200, b"called")
 
 
@@ -41,12 +41,12 @@ def context_of(handler: Handler) -> ServerContext:
     )
 
 
-def plain(request: Request) -> Response:
+def plain(request: BaseRequest) -> Response:
     return Response()
 
 
 def test_the_class_of_requests_is_the_handlers() -> None:
-    assert context_of(plain).request_class is Request
+    assert context_of(plain).request_class is BaseRequest
     assert context_of(OwnHandler()).request_class is OwnRequest
 
 

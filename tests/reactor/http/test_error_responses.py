@@ -7,9 +7,9 @@ import pytest
 from reactor.errors import Cancelled, ProtocolError
 from reactor.http.error_responses import FAILED, error_response, no_response, refused_request
 from reactor.messages.headers import Headers
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 
-REQUEST = Request("GET", "/a", "/a", "", 1, Headers())
+REQUEST = BaseRequest("GET", "/a", "/a", "", 1, Headers())
 
 
 def test_a_protocol_error_says_what_was_wrong(caplog: pytest.LogCaptureFixture) -> None:

@@ -15,7 +15,7 @@ from reactor import (
 from reactor.http.states import (
     IDLE,
 )
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.net.stream import PAUSED
 from reactor.simulator import simulation
 from tests.support.handlers import count, hello, read_all
@@ -35,7 +35,7 @@ def _simulated() -> Iterator[None]:
 def test_100_leaves_at_the_first_pull_and_once() -> None:
     ready: Future[None] = Future()
 
-    async def late(request: Request) -> Response:
+    async def late(request: BaseRequest) -> Response:
         await ready
         return Response(200, b"%d" % len(await request.body.read()))
 
@@ -77,7 +77,7 @@ def test_an_unread_body_that_has_come_is_dropped_and_the_connection_kept() -> No
 def test_the_socket_is_not_read_between_pulls() -> None:
     pull: Future[None] = Future()
 
-    async def late(request: Request) -> Response:
+    async def late(request: BaseRequest) -> Response:
         await pull
         return await count(request)
 
@@ -130,7 +130,7 @@ def test_a_body_too_large_for_the_memory_is_413() -> None:
 def test_a_body_error_makes_the_response_even_if_the_handler_catches_it() -> None:
     seen = []
 
-    async def stubborn(request: Request) -> Response:
+    async def stubborn(request: BaseRequest) -> Response:
         for _ in range(2):
             try:
                 await request.body.read(10)
@@ -154,7 +154,7 @@ def test_an_informational_response_leaves_now_and_in_order() -> None:
     """Before the body has come, and before the 100 that the first pull says."""
     sent: list[bool] = []
 
-    async def hinting(request: Request) -> Response:
+    async def hinting(request: BaseRequest) -> Response:
         sent.append(request.body.inform(103, LINK))
         await sleep(1)
         size = len(await request.body.read(3))
@@ -179,7 +179,7 @@ def test_an_informational_response_leaves_now_and_in_order() -> None:
 
 
 def test_an_informational_response_of_a_plain_handler_comes_first() -> None:
-    def hinting(request: Request) -> Response:
+    def hinting(request: BaseRequest) -> Response:
         assert request.body.inform(103, LINK)
         return hello(request)
 
@@ -196,7 +196,7 @@ def test_an_informational_response_of_a_plain_handler_comes_first() -> None:
 def test_no_informational_response_to_http_10_nor_without_a_body(request_line: bytes) -> None:
     sent: list[bool] = []
 
-    async def hinting(request: Request) -> Response:
+    async def hinting(request: BaseRequest) -> Response:
         sent.append(request.body.inform(103, LINK))
         return await read_all(request)
 
@@ -215,7 +215,7 @@ def test_no_informational_response_after_the_final_one(how: str) -> None:
     bodies: list[Body] = []
     sent: list[bool] = []
 
-    async def late(request: Request) -> Response:
+    async def late(request: BaseRequest) -> Response:
         try:
             await sleep(100)
         except Cancelled:
@@ -229,7 +229,7 @@ def test_no_informational_response_after_the_final_one(how: str) -> None:
         await sleep(1)
         sent.append(body.inform(103, LINK))
 
-    async def respond(request: Request) -> Response:
+    async def respond(request: BaseRequest) -> Response:
         bodies.append(request.body)
         if how == "streaming":
             return Response(200, pieces(request.body))
@@ -251,7 +251,7 @@ def test_no_informational_response_after_the_final_one(how: str) -> None:
 def test_an_informational_response_waits_behind_a_blocked_one() -> None:
     """The response before it has not left, and nothing of either is lost or mixed."""
 
-    async def respond(request: Request) -> Response:
+    async def respond(request: BaseRequest) -> Response:
         if request.length == 0:
             return Response(200, b"x" * 30_000)
         for _ in range(20):
@@ -278,7 +278,7 @@ def test_an_informational_response_waits_behind_a_blocked_one() -> None:
 def test_a_wrong_informational_response_is_not_sent(
     status: int, fields: list[tuple[str, str]]
 ) -> None:
-    async def wrong(request: Request) -> Response:
+    async def wrong(request: BaseRequest) -> Response:
         request.body.inform(status, fields)
         return Response()
 

@@ -12,7 +12,7 @@ from reactor.http.states import (
     DRAIN,
     IDLE,
 )
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.simulator import Faults, SimClient, SimFile, simulation
 from tests.support.handlers import hello
 from tests.support.worlds import GET, SMALL_BUFFERS, only
@@ -45,7 +45,7 @@ def test_a_body_that_never_waits_does_not_hold_the_loop(is_async: bool) -> None:
             made += 1
             yield b"x"
 
-    def respond(request: Request) -> Response:
+    def respond(request: BaseRequest) -> Response:
         if request.target == "/":
             return Response(200, endless_async() if is_async else endless())
         return Response(200, b"hello")
@@ -170,7 +170,7 @@ def test_parts_come_whole_hot_or_cold(method: str, coldness: float, minor: int) 
 def test_parts_and_files_that_are_not_sent_are_released(status: int, body: str) -> None:
     """By a response that has no body, and by one that cannot be sent."""
 
-    def respond(request: Request) -> Response:
+    def respond(request: BaseRequest) -> Response:
         fields = [("Bad Name", "x")] if status == 500 else []
         if body == "parts":
             return Response(status, parts(file), fields)
@@ -264,7 +264,7 @@ def test_nothing_follows_a_file_that_has_become_shorter() -> None:
     """Bytes that could not be sent do not count as sent: no next request, and no plain close."""
     targets = []
 
-    def respond(request: Request) -> Response:
+    def respond(request: BaseRequest) -> Response:
         targets.append(request.target)
         return Response(200, FileRegion(file.hold(), 0, 100_000))
 

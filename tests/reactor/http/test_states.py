@@ -23,7 +23,7 @@ from reactor.http.states import (
     TRANSITIONS,
     ConnectionState,
 )
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.simulator import simulation
 from tests.support.handlers import count, hello
 from tests.support.worlds import GET, SMALL_BUFFERS, only, post
@@ -112,7 +112,7 @@ def test_body_at_600_bytes_a_second_is_not_cut() -> None:
 def test_handler_60_seconds_then_503() -> None:
     ended = []
 
-    async def slow(request: Request) -> Response:
+    async def slow(request: BaseRequest) -> Response:
         try:
             await sleep(100)
         finally:
@@ -132,7 +132,7 @@ def test_handler_60_seconds_then_503() -> None:
 
 
 def test_handler_timeout_0_is_none() -> None:
-    async def slow(request: Request) -> Response:
+    async def slow(request: BaseRequest) -> Response:
         await sleep(1000)
         return Response(200, b"at last")
 
@@ -178,7 +178,7 @@ def test_drain_a_reader_of_one_byte_a_minute_is_cut() -> None:
 def test_drain_a_slow_but_steady_reader_is_not_cut(whole: bool) -> None:
     body = b"x" * 60_000
 
-    def respond(request: Request) -> Response:
+    def respond(request: BaseRequest) -> Response:
         return Response(200, body if whole else iter([body[:30_000], body[30_000:]]))
 
     world = World(respond)
@@ -201,7 +201,7 @@ def test_a_blocked_response_is_drained_though_a_later_one_is_quick() -> None:
     """The response before was blocked when this one came: its reader is watched all the same."""
     ready: Future[Response] = Future()
 
-    def respond(request: Request) -> Response | Awaitable[Response]:
+    def respond(request: BaseRequest) -> Response | Awaitable[Response]:
         return Response(200, b"x" * 20_000) if request.target == "/" else ready
 
     world = World(respond)
@@ -258,7 +258,7 @@ def test_half_closed_10_seconds_for_the_whole_response(begun: bool) -> None:
         finally:
             ended.append(world.network.time)
 
-    async def slow(request: Request) -> Response:
+    async def slow(request: BaseRequest) -> Response:
         if begun:
             return Response(200, drops())
         try:
@@ -278,7 +278,7 @@ def test_half_closed_10_seconds_for_the_whole_response(begun: bool) -> None:
 def test_half_closed_in_time_gets_its_responses_and_is_closed() -> None:
     flags = []
 
-    async def respond(request: Request) -> Response:
+    async def respond(request: BaseRequest) -> Response:
         await sleep(5)
         flags.append(request.client_closed)
         return Response(200, b"hello")

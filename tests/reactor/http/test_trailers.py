@@ -16,7 +16,7 @@ from reactor import Fields, Response, Trailed
 from reactor.errors import ResponseError
 from reactor.http.response_body import ResponseBodyStream
 from reactor.messages.headers import Headers
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.protocol.chunked import LAST_CHUNK, encode_chunk, last_chunk
 from reactor.protocol.response_encoder import encode_head, encode_trailers, takes_trailers
 from reactor.simulator import simulation
@@ -58,7 +58,7 @@ def read_with_h11(data: bytes, step: int) -> tuple[Any, bytes, list[tuple[bytes,
     raise AssertionError("no end")
 
 
-def exchange(handler: Callable[[Request], Response], *fields: str, **options: Any) -> World:
+def exchange(handler: Callable[[BaseRequest], Response], *fields: str, **options: Any) -> World:
     """A world in which one client has sent a request; `received` is what it got."""
     world = World(handler)
     client = world.client(request_bytes("/", *fields, **options))
@@ -179,7 +179,7 @@ def test_clients_that_accept_trailers(value: str, wanted: bool) -> None:
 
 
 def test_several_te_fields_are_one_list() -> None:
-    request = Request("GET", "/", "/", "", 1, Headers("\r\nTE: gzip\r\nte: trailers"))
+    request = BaseRequest("GET", "/", "/", "", 1, Headers("\r\nTE: gzip\r\nte: trailers"))
     assert takes_trailers(request, trailed())
 
 
@@ -273,7 +273,7 @@ async def late(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
 @pytest.mark.parametrize("is_async", [True, False])
 @pytest.mark.parametrize("pieces", [(b"one", b"two"), (), (b"x" * 70_000, b"y")])
 def test_h11_reads_them(step: int, is_async: bool, pieces: Sequence[bytes]) -> None:
-    def handler(request: Request) -> Response:
+    def handler(request: BaseRequest) -> Response:
         body = late(pieces) if is_async else iter(pieces)
         return Response(200, Trailed(body, lambda: FIELDS, announce=["Repr-Digest", "X-Count"]))
 
@@ -298,7 +298,7 @@ def test_other_clients_get_the_body_alone(way: str) -> None:
     def never() -> Fields:
         raise AssertionError("no client takes them")
 
-    def handler(request: Request) -> Response:
+    def handler(request: BaseRequest) -> Response:
         fields = [("Content-Length", "6")] if way == "length" else []
         body = pieces()
         return Response(304 if way == "304" else 200, Trailed(body, never, announce=["X"]), fields)
@@ -356,7 +356,7 @@ def test_a_name_that_cannot_be_announced_is_500() -> None:
 def test_a_compressed_body_keeps_trailers_that_do_not_describe_its_bytes() -> None:
     fields = [*FIELDS, ("Content-Digest", "sha-256=:abc=:"), ("ETag", '"x"')]
 
-    def handler(request: Request) -> Any:
+    def handler(request: BaseRequest) -> Any:
         names = [name for name, _ in fields]
         body = Trailed(iter([b"one " * 500, b"two"]), lambda: fields, announce=names)
         return compress(request, Response(200, body, [("Content-Type", "text/plain")]))

@@ -14,7 +14,7 @@ from reactor.http.context import Handler
 from reactor.loop.reactor import Reactor
 from reactor.loop.scheduler import SLICE
 from reactor.loop.slow_callbacks import SlowCallbacks
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from tests.support.raw_client import request
 
 LIMIT = 0.05
@@ -186,11 +186,11 @@ def test_a_slow_callback_that_raises_is_named_too(world: World) -> None:
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_handler_is_named_by_its_request(world: World, asynchronous: bool) -> None:
-    def handler(request: Request) -> Response:
+    def handler(request: BaseRequest) -> Response:
         slow()
         return Response(200, b"done")
 
-    async def later(request: Request) -> Response:
+    async def later(request: BaseRequest) -> Response:
         return handler(request)
 
     client = world.connect(later if asynchronous else handler)
@@ -200,7 +200,7 @@ def test_a_handler_is_named_by_its_request(world: World, asynchronous: bool) -> 
 
 
 def test_a_later_step_is_named_by_its_coroutine(world: World) -> None:
-    async def handler(request: Request) -> Response:
+    async def handler(request: BaseRequest) -> Response:
         await sleep(0)
         slow()
         await sleep(1000)  # line + 3

@@ -5,11 +5,11 @@ import pytest
 from reactor.limits import ServerLimits
 from reactor.messages.body import NO_BODY
 from reactor.messages.headers import Headers
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 
 
-def request_with(*lines: str, minor: int = 1) -> Request:
-    return Request("GET", "/a?b", "/a", "b", minor, Headers("".join(f"\r\n{x}" for x in lines)))
+def request_with(*lines: str, minor: int = 1) -> BaseRequest:
+    return BaseRequest("GET", "/a?b", "/a", "b", minor, Headers("".join(f"\r\n{x}" for x in lines)))
 
 
 def test_a_request_without_a_server() -> None:

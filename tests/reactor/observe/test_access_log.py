@@ -15,7 +15,7 @@ from reactor import Headers, ProtocolError, Response, Server, sleep
 from reactor.http.context import Observer
 from reactor.http.wall_clock import WallClock
 from reactor.loop.reactor import Reactor
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.observe.access_log import check_format, escape, line_writer
 from tests.conftest import Serve
 from tests.support.pipe_log import PipeLog
@@ -34,7 +34,7 @@ def log(no_leaks: None) -> Iterator[PipeLog]:
     log.close()
 
 
-def hello(request: Request) -> Response:
+def hello(request: BaseRequest) -> Response:
     return Response(200, b"hello")
 
 
@@ -46,7 +46,7 @@ def summary(lines: list[str]) -> list[str]:
 
 
 def test_one_line_a_request_in_their_order(serve: Serve, log: PipeLog) -> None:
-    def handler(request: Request) -> Response:
+    def handler(request: BaseRequest) -> Response:
         if request.path == "/404":
             raise ProtocolError(404, "no")
         if request.path == "/stream":
@@ -126,7 +126,7 @@ def test_escape_leaves_nothing_dangerous() -> None:
 def test_requests_that_fail(serve: Serve, log: PipeLog) -> None:
     """500, 503, 408, a response that is cut: each has its line."""
 
-    async def handler(request: Request) -> Response:
+    async def handler(request: BaseRequest) -> Response:
         if request.path == "/500":
             raise ValueError
         if request.path == "/503":
@@ -176,7 +176,7 @@ class World:
     def log(self, form: str) -> Observer:
         return line_writer(form, self.lines.append, self.wall, self.reactor)
 
-    def line(self, form: str, request: Request, **response: Any) -> str:
+    def line(self, form: str, request: BaseRequest, **response: Any) -> str:
         """The line of a response that took 1.234567 s."""
         observe = self.log(form)
         request.started = self.time
@@ -199,10 +199,10 @@ def world() -> Iterator[World]:
     world.reactor.close()
 
 
-def asked(method: str = "GET", target: str = "/a/b?q=1", **headers: str) -> Request:
+def asked(method: str = "GET", target: str = "/a/b?q=1", **headers: str) -> BaseRequest:
     path, _, query = target.partition("?")
     lines = [f"\r\n{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    made = Request(method, target, path, query, 1, Headers("".join(lines)))
+    made = BaseRequest(method, target, path, query, 1, Headers("".join(lines)))
     made.client = ("192.0.2.7", 5)
     made.host = headers.get("Host", "")
     return made
@@ -261,7 +261,7 @@ def test_every_atom(world: World, monkeypatch: pytest.MonkeyPatch, atom: str, sh
 def test_a_missing_value_is_a_dash(world: World) -> None:
     form = "%(u)s %(b)s %(B)s %(f)s %(a)s [%(q)s]"
     assert world.line(form, asked(target="/"), size=0) == "- - 0 - - []\n"
-    nothing = Request("", "nonsense", "", "", 1, Headers())
+    nothing = BaseRequest("", "nonsense", "", "", 1, Headers())
     form = "%(m)s %(U)s %(H)s %(r)s"
     assert world.line(form, nothing) == "- - - nonsense\n"
 
@@ -337,7 +337,7 @@ def test_json_has_all_members(world: World) -> None:
 
 
 def test_json_of_bytes_that_are_no_request(world: World) -> None:
-    nothing = Request("", 'non"sense\x00', "", "", 1, Headers())
+    nothing = BaseRequest("", 'non"sense\x00', "", "", 1, Headers())
     found = json.loads(world.line("json", nothing, status=400))
     assert found["target"] == 'non"sense\x00'
     empty = ("method", "protocol", "referer", "user_agent", "host", "request_id")
@@ -345,7 +345,7 @@ def test_json_of_bytes_that_are_no_request(world: World) -> None:
 
 
 def test_a_request_id_is_that_of_the_response_or_its_own_or_the_clients(world: World) -> None:
-    def logged(request: Request, *fields: tuple[str, str]) -> Any:
+    def logged(request: BaseRequest, *fields: tuple[str, str]) -> Any:
         return json.loads(world.line("json", request, fields=fields))["request_id"]
 
     request = asked(X_Request_Id="client's")
@@ -422,7 +422,7 @@ def test_any_bytes_of_a_client_are_one_line(
 def test_lines_of_a_server_in_json(serve: Serve, log: PipeLog) -> None:
     """Whole, streamed, refused, and broken off: status, bytes and fields of each."""
 
-    async def handler(request: Request) -> Response:
+    async def handler(request: BaseRequest) -> Response:
         request.id = request.path[1:]
         if request.path == "/stream":
             return Response(201, iter([b"123", b"45"]), [("X-Request-Id", "given")])

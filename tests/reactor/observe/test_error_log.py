@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reactor import Headers, Limits, Response, Server, in_pool
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.observe.error_log import ErrorLog
 from reactor.observe.log_writer import LogFile
 from tests.support.pipe_log import PipeLog
@@ -87,7 +87,7 @@ def test_a_traceback_is_indented(written: Written) -> None:
 
 
 def test_a_request_id_is_in_its_record(written: Written) -> None:
-    request = Request("GET", "/a", "/a", "", 1, Headers("\r\nX-Request-Id: theirs\x85"))
+    request = BaseRequest("GET", "/a", "/a", "", 1, Headers("\r\nX-Request-Id: theirs\x85"))
     log.error("%r failed", request)
     request.id = "ours\n"
     log.error("%r failed", request)
@@ -157,7 +157,7 @@ class Running:
         log.removeHandler(self.error_log)
 
 
-async def handler(request: Request) -> Response:
+async def handler(request: BaseRequest) -> Response:
     count, _, where = request.path[1:].partition("-")
     for number in range(int(count)):
         if where == "thread":

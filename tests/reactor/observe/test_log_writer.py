@@ -12,7 +12,7 @@ import pytest
 
 from reactor import Response, in_pool
 from reactor.loop.reactor import Reactor
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.observe.log_writer import BATCH_SECONDS, LogFile, LogWriter
 from reactor.tasks.task import Runtime
 from reactor.tasks.thread_pool import ThreadPool
@@ -28,7 +28,7 @@ def log(no_leaks: None) -> Iterator[PipeLog]:
     log.close()
 
 
-def hello(request: Request) -> Response:
+def hello(request: BaseRequest) -> Response:
     return Response(200, b"hello")
 
 
@@ -117,7 +117,7 @@ def test_a_pool_that_is_busy_loses_no_lines(serve: Serve, log: PipeLog) -> None:
     """The one thread hangs, the one place is taken, and the log's job is refused and made later."""
     gate = threading.Event()
 
-    async def handler(request: Request) -> Response:
+    async def handler(request: BaseRequest) -> Response:
         if request.path == "/hang":
             await in_pool(gate.wait, TIMEOUT)
         return hello(request)

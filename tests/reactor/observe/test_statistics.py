@@ -11,7 +11,7 @@ import pytest
 from reactor import Response, Server, in_pool, sleep
 from reactor.loop.reactor import Reactor
 from reactor.loop.slow_callbacks import SlowCallbacks
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.observe.statistics import DURATIONS, OTHER, WINDOW_SECONDS, LoopTimes, Statistics
 from tests.conftest import Running, Serve
 from tests.support.raw_client import TIMEOUT, request
@@ -26,7 +26,7 @@ class Handler:
     def prepare(self, server: Server) -> None:
         self.statistics: Statistics = server.statistics
 
-    async def __call__(self, request: Request) -> Response:
+    async def __call__(self, request: BaseRequest) -> Response:
         if request.path == "/slow":
             await sleep(0.03)
         if request.path == "/never":
@@ -94,7 +94,7 @@ def test_an_unknown_method_is_counted_as_other(serve: Serve) -> None:
     """A middleware may put anything there; the number of counters stays what it is."""
 
     class Odd(Handler):
-        async def __call__(self, request: Request) -> Response:
+        async def __call__(self, request: BaseRequest) -> Response:
             request.method = request.path
             return Response(200)
 

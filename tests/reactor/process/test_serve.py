@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from reactor import Application, Limits, Response, RouteError, Server, serve
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.observe.error_log import ErrorLog
 from reactor.process.options import ServeOptions
 from reactor.process.serve import StartError
@@ -67,7 +67,7 @@ def start() -> Iterator[Start]:
         program.close()
 
 
-def hello(request: Request) -> Response:
+def hello(request: BaseRequest) -> Response:
     return Response(200, b"hello")
 
 

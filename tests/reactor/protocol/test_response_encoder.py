@@ -17,7 +17,7 @@ from reactor.errors import ResponseError
 from reactor.files.file import File
 from reactor.files.region import FileRegion, MultiRegion
 from reactor.messages.headers import Headers
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, ResponseBody
 from reactor.protocol.response_encoder import FieldBlock, encode_head, encode_informational
 
@@ -25,8 +25,8 @@ TCHARS = string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~"
 FRAMING = ["Content-Length", "Transfer-Encoding", "Connection", "Date"]
 
 
-def request(method: str = "GET", minor: int = 1) -> Request:
-    return Request(method, "/", "/", "", minor, Headers())
+def request(method: str = "GET", minor: int = 1) -> BaseRequest:
+    return BaseRequest(method, "/", "/", "", minor, Headers())
 
 
 def pieces() -> Iterator[bytes]:

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from reactor import Response
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.net.listener import LatestConnections
 from reactor.server.admission import affordable_connections
 from reactor.server.server import Server
@@ -19,7 +19,7 @@ from tests.conftest import Serve
 from tests.support.raw_client import TIMEOUT, Client, request
 
 
-def hello(request: Request) -> Response:
+def hello(request: BaseRequest) -> Response:
     return Response(200, b"hello")
 
 

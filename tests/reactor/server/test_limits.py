@@ -17,18 +17,18 @@ import pytest
 
 from reactor import Cancelled, Limits, PoolFull, Response, in_pool, sleep
 from reactor.config.options import Unit, rows
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.tasks.futures import Lane
 from tests.conftest import Running, Serve
 from tests.support.file_limit_cases import FILE_CASES
 from tests.support.raw_client import TIMEOUT, Client, request
 
 
-def hello(request: Request) -> Response:
+def hello(request: BaseRequest) -> Response:
     return Response(200, b"hello")
 
 
-async def upload(request: Request) -> Response:
+async def upload(request: BaseRequest) -> Response:
     """A body that is pulled and dropped."""
     count = 0
     async for piece in request.body:
@@ -36,7 +36,7 @@ async def upload(request: Request) -> Response:
     return Response(200, b"%d" % count)
 
 
-async def held(request: Request) -> Response:
+async def held(request: BaseRequest) -> Response:
     """A body that is held in memory."""
     return Response(200, b"%d" % len(await request.body.read()))
 
@@ -131,7 +131,7 @@ def head_timeout(serve: Serve) -> None:
 def handler_timeout(serve: Serve) -> None:
     ended = threading.Event()
 
-    async def handler(request: Request) -> Response:
+    async def handler(request: BaseRequest) -> Response:
         try:
             await sleep(float(request.path[1:]))
         except Cancelled:
@@ -185,7 +185,7 @@ def min_rate_timeout(serve: Serve) -> None:
 def half_closed_timeout(serve: Serve) -> None:
     ended = threading.Event()
 
-    async def handler(request: Request) -> Response:
+    async def handler(request: BaseRequest) -> Response:
         try:
             await sleep(float(request.path[1:]))
         except Cancelled:
@@ -243,7 +243,7 @@ def cancel_timeout(serve: Serve) -> None:
     how: list[str] = []
     ended = threading.Event()
 
-    async def handler(request: Request) -> Response:
+    async def handler(request: BaseRequest) -> Response:
         try:
             await sleep(1000)
         except Cancelled:
@@ -271,7 +271,7 @@ def cancel_timeout(serve: Serve) -> None:
 
 
 def shutdown_timeout(serve: Serve) -> None:
-    async def handler(request: Request) -> Response:
+    async def handler(request: BaseRequest) -> Response:
         await sleep(1000)
         raise AssertionError
 
@@ -425,7 +425,7 @@ class Gate:
         with self.lock:
             self.inside -= 1
 
-    async def handler(self, request: Request) -> Response:
+    async def handler(self, request: BaseRequest) -> Response:
         await in_pool(self.job)
         return Response(200)
 
@@ -515,7 +515,7 @@ def log_bytes(serve: Serve) -> None:
 def slow_callback(serve: Serve) -> None:
     """Only a handler that takes longer is named in the log; 0 turns it off."""
 
-    def handler(request: Request) -> Response:
+    def handler(request: BaseRequest) -> Response:
         time.sleep(float(request.path[1:]))
         return hello(request)
 
@@ -648,7 +648,7 @@ def test_an_error_reaches_a_client_that_is_still_sending(
     connection and destroy the response.
     """
 
-    async def handler(request: Request) -> Response:
+    async def handler(request: BaseRequest) -> Response:
         await sleep(1000)
         raise AssertionError
 
@@ -780,7 +780,7 @@ def test_a_client_that_dies_silently_is_aborted(serve: Serve) -> None:
 def test_limits_are_named_in_the_log(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     """A handler that was too slow is the server's fault, and logged with its request."""
 
-    async def handler(request: Request) -> Response:
+    async def handler(request: BaseRequest) -> Response:
         await sleep(1000)
         raise AssertionError
 

@@ -14,23 +14,23 @@ import pytest
 from reactor import Cancelled, File, FileRegion, Future, Response, in_pool, sleep
 from reactor.errors import ProtocolError
 from reactor.files.region import MultiRegion
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.server.server import SWITCH_SECONDS, Server
 from tests.conftest import Serve
 from tests.support.raw_client import TIMEOUT, Client, request
 from tests.support.watched_handlers import WatchedHandlers
 
 
-def hello(request: Request) -> Response:
+def hello(request: BaseRequest) -> Response:
     return Response(200, b"hello")
 
 
-def mirror(request: Request) -> Response:
+def mirror(request: BaseRequest) -> Response:
     """The target as the body, so that a test sees which request a response belongs to."""
     return Response(200, request.target.encode())
 
 
-async def upload(request: Request) -> Response:
+async def upload(request: BaseRequest) -> Response:
     """The number of bytes that arrived."""
     count = 0
     async for piece in request.body:
@@ -143,7 +143,7 @@ def test_head_is_get_without_the_body(serve: Serve) -> None:
         finally:
             closed.append("yes")
 
-    def handler(request: Request) -> Response:
+    def handler(request: BaseRequest) -> Response:
         if request.path == "/":
             return Response(200, b"12345")
         started = pieces()
@@ -174,11 +174,11 @@ def test_responses_to_pipelined_requests_in_one_write_are_in_order(
 def test_pipelined_requests_of_all_kinds_keep_their_order(serve: Serve) -> None:
     """At once, later, streamed, large, with a body: each waits for the one before it."""
 
-    async def later(request: Request) -> Response:
+    async def later(request: BaseRequest) -> Response:
         await sleep(0.01)
         return mirror(request)
 
-    def handler(request: Request) -> object:
+    def handler(request: BaseRequest) -> object:
         kind = request.path[1:]
         if kind == "later":
             return later(request)
@@ -254,7 +254,7 @@ def test_continue_is_sent_at_the_first_pull(serve: Serve) -> None:
 
 
 def test_continue_is_not_sent_before_a_refusal(serve: Serve) -> None:
-    async def refuse(request: Request) -> Response:
+    async def refuse(request: BaseRequest) -> Response:
         raise ProtocolError(403, "no")
 
     running = serve(refuse)
@@ -273,7 +273,7 @@ def test_continue_is_not_sent_to_a_client_that_did_not_wait(serve: Serve) -> Non
 
 
 def test_an_interim_response_leaves_before_the_body_has_arrived(serve: Serve) -> None:
-    async def hinting(request: Request) -> Response:
+    async def hinting(request: BaseRequest) -> Response:
         assert request.body.inform(103, [("Link", "</a>")]) == (request.minor == 1)
         return await upload(request)
 
@@ -287,7 +287,7 @@ def test_an_interim_response_leaves_before_the_body_has_arrived(serve: Serve) ->
 
 
 def test_a_malformed_body_is_400_for_every_handler(serve: Serve) -> None:
-    async def stubborn(request: Request) -> Response:
+    async def stubborn(request: BaseRequest) -> Response:
         try:
             await request.body.read()
         except ProtocolError:
@@ -324,7 +324,7 @@ def test_a_real_file_arrives_whole_hot_or_cold(
         os.fsync(writer.fileno())
     file = File(os.open(path, os.O_RDONLY), len(content))
 
-    def handler(request: Request) -> Response:
+    def handler(request: BaseRequest) -> Response:
         kind, offset, size = request.path[1:].split("/")
         if request.query:
             os.posix_fadvise(file.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -355,7 +355,7 @@ def test_a_real_file_arrives_whole_hot_or_cold(
 
 
 def test_a_half_closed_client_gets_everything_it_asked_for(serve: Serve) -> None:
-    async def handler(request: Request) -> Response:
+    async def handler(request: BaseRequest) -> Response:
         await sleep(0.01)
         return Response(200, bytes(1_000_000) + request.target.encode())
 
@@ -394,7 +394,7 @@ def test_a_fin_in_the_middle_of_a_body_is_400(serve: Serve) -> None:
 
 
 def test_the_handler_sees_a_half_close(serve: Serve) -> None:
-    async def handler(request: Request) -> Response:
+    async def handler(request: BaseRequest) -> Response:
         while not request.client_closed:
             await sleep(0.002)
         return Response(200, b"noticed")
@@ -455,7 +455,7 @@ def test_a_handler_ends_when_the_server_ends(serve: Serve, handler: str) -> None
     ids=["idle", "head", "served", "body", "drain", "handler", "pipeline", "linger", "close"],
 )
 def test_a_reset_in_any_state_affects_that_connection_only(serve: Serve, sent: bytes) -> None:
-    async def handler(request: Request) -> Response:
+    async def handler(request: BaseRequest) -> Response:
         if request.path == "/later":
             await sleep(0.2)
         await request.body.read()
@@ -476,30 +476,30 @@ def test_a_reset_in_any_state_affects_that_connection_only(serve: Serve, sent: b
 # --- errors in handlers --------------------------------------------------------------------------
 
 
-def raise_at_once(request: Request) -> Response:
+def raise_at_once(request: BaseRequest) -> Response:
     raise ValueError("my mistake")
 
 
-async def raise_later(request: Request) -> Response:
+async def raise_later(request: BaseRequest) -> Response:
     await sleep(0.001)
     raise ValueError("my mistake")
 
 
-async def exit_later(request: Request) -> Response:
+async def exit_later(request: BaseRequest) -> Response:
     await sleep(0.001)
     raise SystemExit("my mistake")
 
 
-def exit_at_once(request: Request) -> Response:
+def exit_at_once(request: BaseRequest) -> Response:
     sys.exit("my mistake")
 
 
-async def raise_in_pool(request: Request) -> Response:
+async def raise_in_pool(request: BaseRequest) -> Response:
     await in_pool(raise_at_once, request)
     raise AssertionError
 
 
-async def exit_in_pool(request: Request) -> Response:
+async def exit_in_pool(request: BaseRequest) -> Response:
     await in_pool(sys.exit, "my mistake")
     raise AssertionError
 
@@ -511,7 +511,7 @@ async def exit_in_pool(request: Request) -> Response:
 def test_a_handler_that_raises_is_500_and_logged_with_its_request(
     serve: Serve, caplog: pytest.LogCaptureFixture, broken: object
 ) -> None:
-    def handler(request: Request) -> Response:
+    def handler(request: BaseRequest) -> Response:
         return hello(request) if request.path == "/" else broken(request)  # type: ignore
 
     running = serve(handler)
@@ -561,11 +561,11 @@ def test_a_handler_that_raises_is_500_and_logged_with_its_request(
     ids=repr,
 )
 def test_a_response_that_cannot_be_sent_is_500(serve: Serve, response: object) -> None:
-    async def later(request: Request) -> object:
+    async def later(request: BaseRequest) -> object:
         await sleep(0.001)
         return response
 
-    def handler(request: Request) -> object:
+    def handler(request: BaseRequest) -> object:
         if request.path == "/fine":
             return hello(request)
         return later(request) if request.path == "/later" else response
@@ -693,7 +693,7 @@ def test_a_new_connection_and_a_timer_do_not_wait_for_the_whole_backlog(serve: S
     """A smoke test of what test_reactor.py shows turn by turn; the bound is far above the need."""
     seen: list[str] = []
 
-    def handler(request: Request) -> Response:
+    def handler(request: BaseRequest) -> Response:
         seen.append(request.target)
         return hello(request)
 
@@ -722,7 +722,7 @@ def test_a_connection_in_a_hurry_does_not_starve_another(serve: Serve) -> None:
     """1,000 requests in one write take many turns; another client is served between them."""
     seen: list[str] = []
 
-    def handler(request: Request) -> Response:
+    def handler(request: BaseRequest) -> Response:
         seen.append(request.target)
         return hello(request)
 
@@ -866,7 +866,7 @@ def test_spawned_tasks_end_while_requests_still_run(serve: Serve) -> None:
         await sleep(0)
         events.append("late")
 
-    async def handler(request: Request) -> Response:
+    async def handler(request: BaseRequest) -> Response:
         await release
         return hello(request)
 

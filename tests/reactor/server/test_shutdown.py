@@ -7,17 +7,17 @@ import time
 import pytest
 
 from reactor import Future, Response, in_pool, sleep
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from tests.conftest import Serve
 from tests.support.raw_client import TIMEOUT, Client, request
 from tests.support.watched_handlers import WatchedHandlers
 
 
-def hello(request: Request) -> Response:
+def hello(request: BaseRequest) -> Response:
     return Response(200, b"hello")
 
 
-def mirror(request: Request) -> Response:
+def mirror(request: BaseRequest) -> Response:
     """The target as the body, so that a test sees which request a response belongs to."""
     return Response(200, request.target.encode())
 
@@ -89,7 +89,7 @@ def test_a_response_of_the_turn_in_which_the_server_ends(serve: Serve) -> None:
     asked: Future[None] = Future()
     began = threading.Event()
 
-    async def handler(request: Request) -> Response:
+    async def handler(request: BaseRequest) -> Response:
         began.set()
         await asked
         return hello(request)
@@ -113,7 +113,7 @@ def test_a_response_of_the_turn_in_which_the_server_ends(serve: Serve) -> None:
 
 
 def test_a_handler_may_end_the_server(serve: Serve) -> None:
-    def handler(request: Request) -> Response:
+    def handler(request: BaseRequest) -> Response:
         running.server.shut_down()
         return hello(request)
 
@@ -129,7 +129,7 @@ def test_a_handler_may_end_the_server(serve: Serve) -> None:
 def test_a_running_request_gets_its_response_when_the_server_ends(serve: Serve) -> None:
     began, release = threading.Event(), threading.Event()
 
-    async def handler(request: Request) -> Response:
+    async def handler(request: BaseRequest) -> Response:
         began.set()
         while not release.is_set():
             await sleep(0.005)
@@ -156,7 +156,7 @@ def test_pipelined_requests_and_the_end_of_the_server(serve: Serve) -> None:
     """The running one gets its response, with close; those behind it are not begun."""
     began, release = threading.Event(), threading.Event()
 
-    async def handler(request: Request) -> Response:
+    async def handler(request: BaseRequest) -> Response:
         began.set()
         while not release.is_set():
             await sleep(0.005)
@@ -219,7 +219,7 @@ def test_a_hung_thread_does_not_hold_up_the_end(serve: Serve, tmp_path: object) 
         began.set()
         os.close(os.open(fifo, os.O_RDONLY))
 
-    async def handler(request: Request) -> Response:
+    async def handler(request: BaseRequest) -> Response:
         await in_pool(hang)
         return Response(200)
 

@@ -4,13 +4,13 @@ import re
 import threading
 
 from reactor import Response, in_pool, sleep
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.server.state_dump import CONNECTIONS, state_dump
 from tests.conftest import Running, Serve
 from tests.support.raw_client import TIMEOUT, request
 
 
-async def handler(request: Request) -> Response:
+async def handler(request: BaseRequest) -> Response:
     if request.path == "/never":
         await sleep(1000)
     return Response(200, b"hello")

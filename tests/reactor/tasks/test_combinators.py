@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reactor import Cancelled, Future, Response, gather, in_pool, sleep, timeout
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.simulator import simulation
 from reactor.tasks.combinators import _All, _First, _Limited, first_of
 from reactor.tasks.futures import RuntimeLike
@@ -699,7 +699,7 @@ def _simulated() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_simulated")
 def test_a_handler_that_does_several_things_at_once() -> None:
-    async def handler(request: Request) -> Response:
+    async def handler(request: BaseRequest) -> Response:
         try:
             words = await timeout(5, gather(give("a", 1), give("b", 2), in_pool(str, 7)))
             await timeout(1, sleep(100))
@@ -720,7 +720,7 @@ def test_a_handler_that_does_several_things_at_once() -> None:
 
 @pytest.mark.usefixtures("_simulated")
 def test_a_client_that_leaves_cancels_all(watched: Watched) -> None:
-    async def handler(request: Request) -> Response:
+    async def handler(request: BaseRequest) -> Response:
         await gather(watched.wait("a", 50, 0.1), timeout(40, watched.wait("b", 50)))
         return Response(200)
 

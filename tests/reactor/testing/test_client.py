@@ -17,7 +17,7 @@ import pytest
 
 from handlers.app import make_app
 from reactor import Cancelled, Future, Limits, ProtocolError, Response, Server, in_pool, sleep
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.testing import (
     BadResponse,
     Client,
@@ -40,12 +40,12 @@ HOUR = 3600.0
 class App:
     """Routes by path; each is a handler. What came is kept."""
 
-    def __init__(self, **routes: Callable[[Request], Any]) -> None:
-        self.requests: list[Request] = []
+    def __init__(self, **routes: Callable[[BaseRequest], Any]) -> None:
+        self.requests: list[BaseRequest] = []
         self.clients: list[tuple[Any, ...]] = []
         self._routes = routes
 
-    def __call__(self, request: Request) -> Any:
+    def __call__(self, request: BaseRequest) -> Any:
         self.requests.append(request)
         self.clients.append(request.client)
         handler = self._routes.get(request.path.split("/")[1] or "index")
@@ -54,7 +54,7 @@ class App:
         return handler(request)
 
 
-async def mirror(request: Request) -> Response:
+async def mirror(request: BaseRequest) -> Response:
     """What came, as JSON."""
     body = await request.body.read()
     told = {
@@ -67,11 +67,11 @@ async def mirror(request: Request) -> Response:
     return Response(200, json.dumps(told).encode())
 
 
-def hello(request: Request) -> Response:
+def hello(request: BaseRequest) -> Response:
     return Response(200, b"hello", [("Content-Type", "text/plain")])
 
 
-async def count(request: Request) -> Response:
+async def count(request: BaseRequest) -> Response:
     size = 0
     async for piece in request.body:
         size += len(piece)
@@ -331,7 +331,7 @@ def test_a_piece_must_be_bytes_or_text(echo: Client) -> None:
 def test_an_error_in_the_pieces_is_the_tests() -> None:
     got: list[object] = []
 
-    async def take(request: Request) -> Response:
+    async def take(request: BaseRequest) -> Response:
         try:
             await request.body.read()
         except Cancelled as error:
@@ -356,7 +356,7 @@ def test_pieces_are_asked_for_as_the_server_reads() -> None:
             sent.append(number)
             yield bytes(16 * 1024)
 
-    async def slow(request: Request) -> Response:
+    async def slow(request: BaseRequest) -> Response:
         early = [await request.body.read(1)]
         await sleep(HOUR)
         early.append(b"%d" % len(sent))
@@ -400,7 +400,7 @@ def test_a_body_that_is_too_slow_is_408() -> None:
 def test_five_mebibytes_there_and_back(chunked: bool) -> None:
     blob = os.urandom(5 * MIB)
 
-    async def back(request: Request) -> Response:
+    async def back(request: BaseRequest) -> Response:
         async def pieces() -> AsyncIterator[bytes]:
             async for piece in request.body:
                 yield piece
@@ -427,7 +427,7 @@ def test_the_body_waits_for_100_continue() -> None:
         pulled.append(client.now)
         yield b"body"
 
-    async def late(request: Request) -> Response:
+    async def late(request: BaseRequest) -> Response:
         assert pulled == []
         await sleep(CONTINUE_SECONDS / 2)
         return Response(200, await request.body.read())
@@ -446,7 +446,7 @@ def test_a_body_that_is_refused_is_not_sent() -> None:
         pulled.append(1)
         yield b"body"
 
-    def refuse(request: Request) -> Response:
+    def refuse(request: BaseRequest) -> Response:
         raise ProtocolError(413, "Too large.")
 
     app = App(refuse=refuse, index=hello)
@@ -460,7 +460,7 @@ def test_a_body_that_is_refused_is_not_sent() -> None:
 def test_a_client_waits_for_100_only_so_long() -> None:
     pulled = []
 
-    async def silent(request: Request) -> Response:
+    async def silent(request: BaseRequest) -> Response:
         await sleep(10)
         return Response(200, await request.body.read())
 
@@ -475,7 +475,7 @@ def test_a_client_waits_for_100_only_so_long() -> None:
 
 
 def test_interim_answers_are_kept() -> None:
-    async def hints(request: Request) -> Response:
+    async def hints(request: BaseRequest) -> Response:
         await request.body.read(1)
         request.body.inform(103, [("Link", "</a>"), ("Link", "</b>")])
         return Response(200, b"x")
@@ -540,7 +540,7 @@ def test_coded_content_is_left_as_it_came() -> None:
 def test_a_body_that_ends_with_the_connection() -> None:
     """As HTTP/1.0 has it; nothing of ours answers so to HTTP/1.1."""
 
-    async def old(request: Request) -> Response:
+    async def old(request: BaseRequest) -> Response:
         request.minor = 0
         request.keep_alive = False
         return Response(200, iter([b"a", b"b"]))
@@ -598,7 +598,7 @@ def without_date(head: bytes) -> bytes:
 
 
 def test_simulated_time_takes_none() -> None:
-    async def nap(request: Request) -> Response:
+    async def nap(request: BaseRequest) -> Response:
         await sleep(HOUR)
         return Response(200, b"awake")
 
@@ -625,7 +625,7 @@ def test_without_another_the_time_of_day_is_the_real_one() -> None:
 
 
 def test_the_server_gives_up_before_the_client() -> None:
-    async def forever(request: Request) -> Response:
+    async def forever(request: BaseRequest) -> Response:
         await sleep(HOUR)
         return Response()
 
@@ -639,7 +639,7 @@ async def inner_wait(seconds: float) -> None:
     await sleep(seconds)
 
 
-async def waiting(request: Request) -> Response:
+async def waiting(request: BaseRequest) -> Response:
     await inner_wait(HOUR)
     return Response()
 
@@ -681,7 +681,7 @@ def test_an_answer_that_never_ends_is_a_timeout() -> None:
 
 
 def test_what_can_never_come_is_told_at_once() -> None:
-    async def forever(request: Request) -> Response:
+    async def forever(request: BaseRequest) -> Response:
         await Future[None]()
         return Response()
 
@@ -714,7 +714,7 @@ def test_a_body_that_does_not_come_is_408() -> None:
 
 
 def test_many_short_naps_are_no_spin() -> None:
-    async def naps(request: Request) -> Response:
+    async def naps(request: BaseRequest) -> Response:
         for _ in range(5000):
             await sleep(0)
         return Response(200, b"done")
@@ -724,7 +724,7 @@ def test_many_short_naps_are_no_spin() -> None:
 
 
 def test_a_handler_that_spins_is_a_violation() -> None:
-    async def spin(request: Request) -> Response:
+    async def spin(request: BaseRequest) -> Response:
         while True:
             await sleep(0)
 
@@ -747,7 +747,7 @@ def test_work_beside_the_connections_goes_on() -> None:
         def __init__(self) -> None:
             self.server: Server | None = None
 
-        def __call__(self, request: Request) -> Response:
+        def __call__(self, request: BaseRequest) -> Response:
             return Response(200, b"%d" % len(ticks))
 
     client = Client(Prepared())
@@ -760,7 +760,7 @@ def test_work_beside_the_connections_goes_on() -> None:
 
 
 def test_the_pool_works_for_real(tmp_path: Path) -> None:
-    async def listing(request: Request) -> Response:
+    async def listing(request: BaseRequest) -> Response:
         return Response(200, " ".join(await in_pool(os.listdir, tmp_path)).encode())
 
     (tmp_path / "a").touch()
@@ -815,7 +815,7 @@ def test_an_early_answer_ends_the_sending_and_the_connection() -> None:
 
 
 def test_too_much_is_413() -> None:
-    async def take(request: Request) -> Response:
+    async def take(request: BaseRequest) -> Response:
         return Response(200, await request.body.read())
 
     with Client(take, limits=Limits(memory_body_bytes=1000)) as client:
@@ -827,7 +827,7 @@ def test_too_much_is_413() -> None:
 # --- cookies --------------------------------------------------------------------------------------
 
 
-def setter(request: Request) -> Response:
+def setter(request: BaseRequest) -> Response:
     """Sets what the query says: lines separated by `|`."""
     lines = unquote(request.query).replace("+", " ").split("|")
     return Response(200, b"", [("Set-Cookie", line) for line in lines])
@@ -908,7 +908,7 @@ def test_cookies_of_the_client_and_of_a_request() -> None:
 # --- redirects ------------------------------------------------------------------------------------
 
 
-def redirect(request: Request) -> Response:
+def redirect(request: BaseRequest) -> Response:
     """`/redirect/{status}?{location}`."""
     status = int(request.path.split("/")[2])
     return Response(status, b"moved", [("Location", request.query)])
@@ -998,7 +998,7 @@ def test_credentials_are_for_one_host(mover: Client) -> None:
 
 
 def test_cookies_of_redirects_are_kept() -> None:
-    def login(request: Request) -> Response:
+    def login(request: BaseRequest) -> Response:
         return Response(303, b"", [("Location", "/mirror"), ("Set-Cookie", "id=1; Path=/")])
 
     with Client(App(login=login, mirror=mirror), follow_redirects=True) as client:
@@ -1016,7 +1016,7 @@ class Events:
         self.closed_at: list[float] = []
         self.client: Client | None = None
 
-    def __call__(self, request: Request) -> Response:
+    def __call__(self, request: BaseRequest) -> Response:
         return Response(200, self.events(), [("Content-Type", "text/event-stream")])
 
     async def events(self) -> AsyncIterator[bytes]:
@@ -1105,7 +1105,7 @@ def test_a_stream_that_is_not_read_keeps_its_server_waiting() -> None:
             made.append(number)
             yield bytes(16 * 1024)
 
-    def app(request: Request) -> Response:
+    def app(request: BaseRequest) -> Response:
         return Response(200, pieces())
 
     limits = Limits(min_rate_timeout=HOUR)
@@ -1129,7 +1129,7 @@ def test_who_reads_nothing_for_too_long_is_cut() -> None:
 def test_leaving_cancels_the_handler_that_waits() -> None:
     cancelled = []
 
-    async def app(request: Request) -> Response:
+    async def app(request: BaseRequest) -> Response:
         async def pieces() -> AsyncIterator[bytes]:
             yield b"a"
             try:
@@ -1150,7 +1150,7 @@ def test_leaving_cancels_the_handler_that_waits() -> None:
 def test_a_timeout_cancels_the_handler() -> None:
     cancelled = []
 
-    async def app(request: Request) -> Response:
+    async def app(request: BaseRequest) -> Response:
         try:
             await sleep(HOUR)
         except Cancelled:
@@ -1181,7 +1181,7 @@ def test_several_streams_at_a_time() -> None:
 
 
 def test_both_directions_at_once() -> None:
-    async def app(request: Request) -> Response:
+    async def app(request: BaseRequest) -> Response:
         async def shout() -> AsyncIterator[bytes]:
             async for piece in request.body:
                 yield piece.upper()
@@ -1241,20 +1241,20 @@ def test_an_answer_that_would_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -
 # --- what goes wrong ------------------------------------------------------------------------------
 
 
-async def fails_later(request: Request) -> Response:
+async def fails_later(request: BaseRequest) -> Response:
     await sleep(1)
     raise LookupError("later")
 
 
-def fails(request: Request) -> Response:
+def fails(request: BaseRequest) -> Response:
     raise LookupError("at once")
 
 
-def exits(request: Request) -> Response:
+def exits(request: BaseRequest) -> Response:
     raise SystemExit(3)
 
 
-async def fails_in_the_middle(request: Request) -> Response:
+async def fails_in_the_middle(request: BaseRequest) -> Response:
     async def pieces() -> AsyncIterator[bytes]:
         yield b"a"
         await sleep(1)
@@ -1263,7 +1263,7 @@ async def fails_in_the_middle(request: Request) -> Response:
     return Response(200, pieces())
 
 
-def returns_nothing(request: Request) -> Any:
+def returns_nothing(request: BaseRequest) -> Any:
     return None
 
 
@@ -1337,7 +1337,7 @@ def test_what_fails_while_closing_is_raised() -> None:
         finally:
             raise LookupError("closing")
 
-    def app(request: Request) -> Response:
+    def app(request: BaseRequest) -> Response:
         return Response(200, pieces())
 
     with pytest.raises(LookupError, match="closing"), Client(app) as client:
@@ -1378,7 +1378,7 @@ def test_a_server_that_does_not_listen() -> None:
 
 
 def test_bytes_behind_an_answer_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def surplus(request: Request) -> Response:
+    def surplus(request: BaseRequest) -> Response:
         (connection,) = client.server.open_connections
         connection.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         return Response()
@@ -1417,7 +1417,7 @@ def test_closing_cancels_what_runs() -> None:
         finally:
             ends.append("work")
 
-    async def app(request: Request) -> Response:
+    async def app(request: BaseRequest) -> Response:
         async def pieces() -> AsyncIterator[bytes]:
             try:
                 yield b"a"

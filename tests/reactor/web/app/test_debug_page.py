@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from reactor import Headers, sleep
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.testing import Client
 from reactor.web.app.application import Application
 from reactor.web.app.debug_page import (
@@ -52,11 +52,11 @@ class Reader(HTMLParser):
         self.text += data + "\n"
 
 
-def request_of(target: str = "/", accept: str = "text/html", **fields: str) -> Request:
+def request_of(target: str = "/", accept: str = "text/html", **fields: str) -> BaseRequest:
     fields["accept"] = accept
     lines = "".join(f"\r\n{name}: {value}" for name, value in fields.items())
     path, _, query = target.partition("?")
-    return Request("GET", target, path, query, 1, Headers(lines))
+    return BaseRequest("GET", target, path, query, 1, Headers(lines))
 
 
 def raised(error: BaseException, **local: Any) -> Any:
@@ -66,7 +66,7 @@ def raised(error: BaseException, **local: Any) -> Any:
         return caught
 
 
-def page(error: Any, request: Request | None = None) -> str:
+def page(error: Any, request: BaseRequest | None = None) -> str:
     response = debug_response(request or request_of(), error)
     assert response.status == 500
     assert isinstance(response.body, bytes)
@@ -100,7 +100,7 @@ def test_the_frames_of_coroutines() -> None:
         raise LookupError("deep")
 
     @app.get("/{name}")
-    async def endpoint(request: Request) -> None:
+    async def endpoint(request: BaseRequest) -> None:
         await inner(3)
 
     with Client(app, raise_server_exceptions=False) as client:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reactor import Headers, Limits, Response
-from reactor.messages import request as messages
+from reactor.messages.request import BaseRequest
 from reactor.testing import Client
 from reactor.web.app.application import Application
 from reactor.web.app.request_data import (
@@ -77,11 +77,11 @@ def test_a_request_of_the_base_class_is_adopted() -> None:
         request.state["a"] = 1
         return f"{request.limits.ranges} {request.args['b']}"
 
-    seen: list[messages.Request] = []
+    seen: list[BaseRequest] = []
 
-    def around(request: messages.Request) -> Any:
+    def around(request: BaseRequest) -> Any:
         seen.append(request)
-        assert type(request) is messages.Request
+        assert type(request) is BaseRequest
         return app(request)
 
     with Client(around, limits=Limits(ranges=7)) as client:

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reactor import Future, Headers, Response
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.web.app.application import Application
 from reactor.web.app.converters import CONVERTERS, Converter
 from reactor.web.app.router import RouteError, Router, build_path, parse_pattern
 
 
-def made(path: str, method: str = "GET") -> Request:
+def made(path: str, method: str = "GET") -> BaseRequest:
     target, _, query = path.partition("?")
-    return Request(method, path, target, query, 1, Headers())
+    return BaseRequest(method, path, target, query, 1, Headers())
 
 
 def endpoint(name: str) -> Any:
@@ -250,7 +250,7 @@ def test_a_plain_endpoint_is_called_when_the_body_is_there() -> None:
     router = Application()
     seen: list[bytes] = []
 
-    def post(request: Request) -> Response:
+    def post(request: BaseRequest) -> Response:
         seen.append(request.content)
         return Response(201)
 
@@ -273,7 +273,7 @@ def test_a_plain_endpoint_is_called_when_the_body_is_there() -> None:
 def test_an_async_endpoint_reads_its_body_itself() -> None:
     router = Application()
 
-    async def post(request: Request) -> Response:
+    async def post(request: BaseRequest) -> Response:
         return Response(201, await request.body.read())
 
     router.add("POST", "/", post)
@@ -321,7 +321,7 @@ def test_a_router_is_freed_at_once() -> None:
     """Files that its endpoints hold are closed then, without a run of the garbage collector."""
 
     class Endpoint:
-        def __call__(self, request: Request) -> Response:
+        def __call__(self, request: BaseRequest) -> Response:
             return Response(200, b"x")
 
     router = Application()

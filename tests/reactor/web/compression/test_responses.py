@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from reactor import File, FileRegion, Future, PoolFull, ProtocolError, Response
 from reactor.files.region import MultiRegion
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.tasks.futures import Lane
 from reactor.web.compression import encoders, responses
 from reactor.web.compression.encoders import INLINE_BYTES, LEAST_BYTES, encode
@@ -521,7 +521,7 @@ def test_the_text_is_always_the_same_in_an_accepted_form(
 
 
 def test_through_a_server(serve: Serve) -> None:
-    def handle(request: Request) -> Any:
+    def handle(request: BaseRequest) -> Any:
         if request.path == "/stream":
             return compress(request, Response(200, iter([TEXT, LONG]), PLAIN))
         return compress(request, Response(200, TEXT if request.path == "/short" else LONG, PLAIN))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reactor import Cancelled, Future, PoolFull, Response, sleep
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.tasks.futures import Lane
 from reactor.web.compression import encoders
 from reactor.web.compression.encoders import INLINE_BYTES
@@ -341,7 +341,7 @@ def test_the_source_is_closed_when_the_body_is_not_wanted(
     """For HEAD it does not even begin."""
     sources: list[Source] = []
 
-    def handle(request: Request) -> Response:
+    def handle(request: BaseRequest) -> Response:
         sources.append(source_type(b"x"))
         return Response(200, encode_stream(sources[-1], "gzip"))
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from reactor import Response
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.observe.error_log import RecordFormatter
 from reactor.testing import Client
 from reactor.web.middlewares import RequestId
@@ -85,7 +85,7 @@ def test_malformed_field_names(name: str) -> None:
 def test_the_logs_contain_the_id(caplog: pytest.LogCaptureFixture) -> None:
     """The server's own request has the id, so its log lines and log records contain it."""
 
-    def fail(request: Request) -> Response:
+    def fail(request: BaseRequest) -> Response:
         raise ValueError
 
     app = application(RequestId())

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from reactor import Response
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.web.operations.health import Readiness, healthz
 from reactor.web.operations.monitoring import Monitoring
 from tests.conftest import Running, Serve
@@ -20,7 +20,7 @@ def log(no_leaks: None) -> Iterator[PipeLog]:
     log.close()
 
 
-def other(request: Request) -> Response:
+def other(request: BaseRequest) -> Response:
     return Response(404)
 
 

@@ -9,14 +9,14 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from reactor import Response, sleep
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.observe.statistics import DURATIONS
 from reactor.web.operations.monitoring import Monitoring
 from tests.conftest import Running, Serve
 from tests.support.raw_client import Client, request
 
 
-async def handler(request: Request) -> Response:
+async def handler(request: BaseRequest) -> Response:
     if request.path == "/slow":
         await sleep(0.06)
     if request.path == "/never":
@@ -168,7 +168,7 @@ def test_the_page_is_small_and_independent_of_clients(client: Client) -> None:
 
 
 def test_without_the_option_there_is_no_page(serve: Serve) -> None:
-    def nothing(request: Request) -> Response:
+    def nothing(request: BaseRequest) -> Response:
         return Response(404)
 
     client = serve(Monitoring(nothing, health=True, metrics=False)).connect()

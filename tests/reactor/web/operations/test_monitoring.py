@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from reactor import Response, Server
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.web.operations.monitoring import Monitoring
 from tests.conftest import Serve
 
@@ -18,7 +18,7 @@ class Application:
     def prepare(self, server: Server) -> None:
         self.server = server
 
-    async def __call__(self, request: Request) -> Response:
+    async def __call__(self, request: BaseRequest) -> Response:
         body = await request.body.read()
         return Response(200, f"{request.method} {request.target} ".encode() + body)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from reactor import Response, sleep
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.web.compression.responses import compress
 from reactor.web.realtime.server_sent_events import Event, events, last_event_id
 from tests.conftest import Serve
@@ -46,7 +46,7 @@ def test_a_page_receives_all_events_and_resumes(serve: Serve, page: Page, gzip: 
             yield Event(f"since {since}", id="2")
             await sleep(1000)
 
-    def handle(request: Request) -> Any:
+    def handle(request: BaseRequest) -> Any:
         if request.path != "/events":
             return Response(200, PAGE, [("Content-Type", "text/html")])
         asked.append(last_event_id(request))

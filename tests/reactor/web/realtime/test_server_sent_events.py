@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from reactor import Broadcast, ProtocolError, Response, sleep
 from reactor.http.context import Handler
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.simulator import SimClient, simulation
 from reactor.simulator.client import parse_responses
 from reactor.web.compression.responses import compress
@@ -296,7 +296,7 @@ def test_a_client_that_leaves_closes_the_source(how: str, heartbeat: float, gzip
     watched = Watched((0.5, "x"), (1000, "y"))
     channel: Broadcast[str] = Broadcast()
 
-    def handler(request: Request) -> Any:
+    def handler(request: BaseRequest) -> Any:
         source = watched.stream() if request.target == "/" else channel.subscribe()
         response = events(source, heartbeat=heartbeat)
         return compress(request, response) if gzip else response
@@ -372,7 +372,7 @@ def test_a_client_that_does_not_read_is_dropped_by_its_broadcast(
 def test_each_event_arrives_at_once_even_compressed() -> None:
     watched = Watched((1, "first"), (30, {"n": 2}))
 
-    def handler(request: Request) -> Any:
+    def handler(request: BaseRequest) -> Any:
         return compress(request, events(watched.stream()))
 
     world = World(handler)

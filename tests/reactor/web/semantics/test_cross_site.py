@@ -3,13 +3,13 @@
 import pytest
 
 from reactor import Headers, ProtocolError
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.web.semantics.cross_site import refuse_foreign
 
 
-def ask(host: str, *fields: str) -> Request:
+def ask(host: str, *fields: str) -> BaseRequest:
     lines = "".join(f"\r\n{field}" for field in fields)
-    request = Request("POST", "/files/a", "/files/a", "", 1, Headers(lines))
+    request = BaseRequest("POST", "/files/a", "/files/a", "", 1, Headers(lines))
     request.host = host
     return request
 

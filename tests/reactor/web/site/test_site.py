@@ -11,7 +11,7 @@ import pytest
 
 from handlers.app import make_app
 from reactor import Future, Limits, Response, Server
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.testing import Client as InProcess
 from reactor.web.app.application import Application
 from reactor.web.site.options import SiteOptions
@@ -66,7 +66,7 @@ def start(run: Run) -> Start:
     return lambda **plan: run(**plan).connect()
 
 
-def echo(request: Request) -> Response:
+def echo(request: BaseRequest) -> Response:
     return Response(200, f"app: {request.method} {request.target}".encode())
 
 
@@ -379,7 +379,7 @@ def test_an_application_is_told_of_its_server(
         def prepare(self, server: Server) -> None:
             told.append(server)
 
-        def __call__(self, request: Request) -> Response:
+        def __call__(self, request: BaseRequest) -> Response:
             return Response(200, b"application")
 
     static = [(prefix, str(folder)) for prefix in mounts]
@@ -422,14 +422,14 @@ def test_an_application_gets_what_no_mount_has(start: Start, folder: Path) -> No
 
 
 def test_an_application_pulls_its_body_itself(start: Start, folder: Path) -> None:
-    async def count(request: Request) -> Response:
+    async def count(request: BaseRequest) -> Response:
         size = 0
         async for piece in request.body:
             size += len(piece)
         return Response(200, b"%d" % size)
 
     class Application:
-        def __call__(self, request: Request) -> Awaitable[Response]:
+        def __call__(self, request: BaseRequest) -> Awaitable[Response]:
             assert request.content == b""
             return count(request)
 
@@ -531,7 +531,7 @@ def test_debugging_is_for_applications() -> None:
     app = Application()
 
     @app.get("/")
-    def fails(request: Request) -> Response:
+    def fails(request: BaseRequest) -> Response:
         raise ZeroDivisionError
 
     site = Site(SiteOptions(debug=True), Limits(), app)

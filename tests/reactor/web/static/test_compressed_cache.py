@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reactor import Cancelled, File, Future, PoolFull, ProtocolError, Response
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.tasks.futures import Lane
 from reactor.web.compression import encoders
 from reactor.web.static.compressed_cache import (
@@ -518,7 +518,7 @@ def test_files_through_a_server(serve: Serve, tmp_path: Path) -> None:
     files = CompressedCache(1 << 24)
     fields = [("Content-Encoding", "gzip")]
 
-    async def handle(request: Request) -> Response:
+    async def handle(request: BaseRequest) -> Response:
         if request.path == "/streamed":
             return Response(200, stream(file, file.size, "gzip"), fields)
         data = await files.make(file, VERSION, "gzip")

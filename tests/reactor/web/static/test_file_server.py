@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from reactor import Cancelled, File, FileRegion, Future, Limits, PoolFull, ProtocolError, Response
 from reactor.files.region import MultiRegion
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import plain_response
 from reactor.protocol.dates import http_date, parse_date
 from reactor.tasks.futures import Lane
@@ -124,7 +124,7 @@ class Served:
             wall=clock.wall,
         )
 
-    def request(self, path: str, method: str = "GET", **headers: str) -> Request:
+    def request(self, path: str, method: str = "GET", **headers: str) -> BaseRequest:
         """`path` follows the prefix and is percent-encoded; a header's underscores are hyphens."""
         path, _, query = path.partition("?")
         request = make_request(method, self.prefix + path, None, **headers)
@@ -135,7 +135,7 @@ class Served:
     def ask(self, path: str, method: str = "GET", **headers: str) -> Seen:
         return self.see(self.request(path, method, **headers), Stage())
 
-    def see(self, request: Request, stage: Stage) -> Seen:
+    def see(self, request: BaseRequest, stage: Stage) -> Seen:
         """The whole answer, an error's too; what it has held is let go."""
         try:
             answer = self.files.get(request)

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import pytest
 
 from reactor import Limits, ProtocolError, Response
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.web.app.application import Application
 from reactor.web.endpoint import ResponseOrAwaitable
 from reactor.web.site.options import SiteOptions
@@ -64,12 +64,12 @@ def mine(tmp_path: Path) -> Path:
 class Recorder:
     """The site, and what was asked of it: method, path and, where there is one, Upload-Offset."""
 
-    def __init__(self, handler: Callable[[Request], ResponseOrAwaitable]) -> None:
+    def __init__(self, handler: Callable[[BaseRequest], ResponseOrAwaitable]) -> None:
         self._handler = handler
         self.asked: list[str] = []
         self.refusals: list[int] = []  # the next uploads are answered so
 
-    def __call__(self, request: Request) -> ResponseOrAwaitable:
+    def __call__(self, request: BaseRequest) -> ResponseOrAwaitable:
         path = unquote(request.path).removeprefix("/files/")
         if path.startswith(".uploads/"):
             path = "(upload)"
@@ -128,7 +128,7 @@ def without_resuming(root: Root) -> Application:
     receiver = Receiver(root, Limits(), lambda place: None)
     look = ListingOptions(prefix="/files/", uploads=True)
 
-    async def get(request: Request) -> Response:
+    async def get(request: BaseRequest) -> Response:
         return await list_directory(request, root, request.params["name"][:-1], look)
 
     router = Application()

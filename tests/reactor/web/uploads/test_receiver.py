@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from reactor import Cancelled, Limits, ProtocolError, Response
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.protocol.dates import http_date
 from reactor.web.semantics.validators import encoded_tag, entity_tag, last_modified
 from reactor.web.storage.locks import try_lock
@@ -76,7 +76,7 @@ class Ready(Feed):
         return piece if isinstance(piece, bytes) else piece.start(Stage()).result()
 
 
-def ask(method: str, name: str, feed: Feed | None = None, **headers: str) -> Request:
+def ask(method: str, name: str, feed: Feed | None = None, **headers: str) -> BaseRequest:
     """A request as the router hands it on; names here need no decoding."""
     request = make_request(method, f"/files/{name}", feed, **headers)
     request.params = {"name": tuple(name.split("/"))}
@@ -240,10 +240,10 @@ def test_resumable(site: Path) -> None:
     seen = []
 
     class Resumes:
-        def asks(self, request: Request) -> bool:
+        def asks(self, request: BaseRequest) -> bool:
             return "upload-complete" in request.headers
 
-        async def create(self, request: Request, segments: Sequence[str]) -> Response:
+        async def create(self, request: BaseRequest, segments: Sequence[str]) -> Response:
             seen.append((request.method, segments))
             return Response(200)
 
@@ -266,10 +266,10 @@ def test_resumable(site: Path) -> None:
 
 def test_what_cannot_be_resumed_comes_as_a_whole(site: Path) -> None:
     class Resumes:
-        def asks(self, request: Request) -> bool:
+        def asks(self, request: BaseRequest) -> bool:
             return True
 
-        async def create(self, request: Request, segments: Sequence[str]) -> None:
+        async def create(self, request: BaseRequest, segments: Sequence[str]) -> None:
             return None
 
     desk = Desk(site, resumable=Resumes())

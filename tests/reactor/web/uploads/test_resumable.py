@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from reactor import Body, Cancelled, Headers, Limits, ProtocolError, Response
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.tasks.semaphore import WeightedSemaphore
 from reactor.web.app.application import Application
 from reactor.web.semantics.validators import entity_tag
@@ -109,9 +109,9 @@ class Bench:
         chunked: bool = False,
         minor: int = 1,
         **fields: object,
-    ) -> Request:
+    ) -> BaseRequest:
         lines = [f"\r\n{name.replace('_', '-')}: {value}" for name, value in fields.items()]
-        request = Request(method, path, path, "", minor, Headers("".join(lines)))
+        request = BaseRequest(method, path, path, "", minor, Headers("".join(lines)))
         request.host = "example.com"
         size = sum(len(piece) for piece in pieces if isinstance(piece, bytes))
         if pieces or chunked:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reactor import Headers, ProtocolError
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.web.uploads.resumable_fields import (
     Problem,
     accepts_104,
@@ -21,9 +21,9 @@ from reactor.web.uploads.resumable_fields import (
 )
 
 
-def request_with(*lines: str, length: int | None = 0, minor: int = 1) -> Request:
+def request_with(*lines: str, length: int | None = 0, minor: int = 1) -> BaseRequest:
     headers = Headers("".join(f"\r\n{line}" for line in lines))
-    request = Request("PATCH", "/", "/", "", minor, headers)
+    request = BaseRequest("PATCH", "/", "/", "", minor, headers)
     request.length = length
     return request
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from reactor import Cancelled, FileRegion, Limits, ProtocolError, Response
-from reactor.messages.request import Request
+from reactor.messages.request import BaseRequest
 from reactor.web.semantics.media_types import media_types
 from reactor.web.static.file_server import FileServer, Mount
 from reactor.web.storage.safe_path import Root
@@ -62,7 +62,7 @@ def _drive(answer: Any) -> Response:
     return response
 
 
-def ask(method: str, name: str, feed: Feed | None = None) -> Request:
+def ask(method: str, name: str, feed: Feed | None = None) -> BaseRequest:
     request = make_request(method, f"/files/{name}", feed)
     request.params = {"name": tuple(name.split("/"))}
     return request
