@@ -143,8 +143,7 @@ def encode_head(
         length = _declared_length(declared, length, request, status)
         keep_alive = keep_alive and not declared.close
     if status < 200 or status == 204:
-        if length != 0 or status < 200:
-            raise ResponseError(f"a response with status {status} cannot have a body")
+        _check_empty(status, length)
         framing = b""
     elif length is not None:
         # The length of a 304 is that of the 200 in its place, which 0 is not.
@@ -160,6 +159,13 @@ def encode_head(
         keep_alive = False  # the body ends with the connection (RFC 9112, section 6.3)
     connection = CLOSE if not keep_alive else b"" if request.minor else KEEP_ALIVE
     return b"%b%b%b%b\r\n" % (status_line, fields, framing, connection), length, keep_alive
+
+
+def _check_empty(status: int, length: int | None) -> None:
+    if status < 200:
+        raise ResponseError(f"a final response cannot have the status {status}")
+    if length != 0:
+        raise ResponseError(f"a response with the status {status} cannot have a body")
 
 
 def encode_informational(status: int, headers: Sequence[tuple[str, str]] = ()) -> bytes:
