@@ -81,6 +81,32 @@ def reset(accepted: socket.socket) -> bool:
 
 
 @contextmanager
+def serving_some(most: int) -> Iterator[int]:
+    """A server that serves the first `most` connections, and accepts no others."""
+    threads: list[threading.Thread] = []
+
+    def serve(accepted: socket.socket) -> None:
+        with accepted, suppress(ConnectionResetError):
+            while accepted.recv(4096):
+                accepted.sendall(OK)
+
+    listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+
+    def accept() -> None:
+        for _ in range(most):
+            accepted, _ = listener.accept()
+            threads.append(threading.Thread(target=serve, args=(accepted,)))
+            threads[-1].start()
+
+    threads.append(threading.Thread(target=accept))
+    threads[0].start()
+    with listener:
+        yield int(listener.getsockname()[1])
+        for thread in threads:
+            thread.join(10.0)
+
+
+@contextmanager
 def refusing() -> Iterator[int]:
     """A port that nobody listens at, and nobody else can get."""
     with socket.socket() as taken:
