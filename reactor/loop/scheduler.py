@@ -103,10 +103,14 @@ class Scheduler:
             timer.armed = NEVER
             self._stale += 1
             if self._stale > STALE_ENTRIES and self._stale > len(self._timers) // 2:
-                # In place: a turn, and the phases in it, hold on to this list.
-                self._timers[:] = [one for one in self._timers if one[0] == one[2].armed]
-                heapify(self._timers)
-                self._stale = 0
+                self.compact()
+
+    def compact(self) -> None:
+        """Remove the dead entries from the heap, which hold references to their owners."""
+        # In place: a turn, and the phases in it, hold on to this list.
+        self._timers[:] = [one for one in self._timers if one[0] == one[2].armed]
+        heapify(self._timers)
+        self._stale = 0
 
     def snapshot(self) -> LoopSnapshot:
         """The state at this moment, for reports and tests."""

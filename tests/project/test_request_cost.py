@@ -385,4 +385,4 @@ def test_closed_connections_leave_no_cyclic_garbage(
             come_and_go()
         assert one.server.connections == 0
         # The heap forgets its dead entries now and then, and holds what they belong to until then.
-        one.server.reactor._timers.clear()
+        one.server.reactor.compact()

@@ -92,9 +92,8 @@ class RuntimeWorld:
         return len(state.timers) + state.dead_timers
 
     def drop_dead_timers(self) -> None:
-        """Empty the heap, which drops dead timers now and then only, with references to owners."""
-        self.reactor._timers.clear()
-        self.reactor._stale = 0
+        """Drop dead timers now, which the loop does when there are many, and their owners."""
+        self.reactor.compact()
 
 
 def until_done(world: RuntimeWorld, task: Task[Any]) -> float:

@@ -179,6 +179,18 @@ def test_the_heap_stays_the_same_list(world: LoopWorld) -> None:
     assert kept.deadline == NEVER
 
 
+def test_compacting_keeps_live_timers_in_order(world: LoopWorld) -> None:
+    timers = [world.reactor.call_later(seconds, world.note(seconds)) for seconds in (5, 1, 4, 2, 3)]
+    for timer in timers[:2]:
+        timer.cancel()
+    assert world.reactor.snapshot().dead_timers == 2
+    world.reactor.compact()
+    assert world.reactor.snapshot().dead_timers == 0
+    for _ in range(3):
+        world.reactor.run_once(10)
+    assert world.seen == [2, 3, 4]
+
+
 # --- snapshots -----------------------------------------------------------------------------------
 
 

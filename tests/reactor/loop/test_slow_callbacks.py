@@ -16,6 +16,7 @@ from reactor.loop.scheduler import SLICE
 from reactor.loop.slow_callbacks import SlowCallbacks
 from reactor.messages.request import BaseRequest
 from tests.support.raw_client import request
+from tests.support.request_bench import entered
 
 LIMIT = 0.05
 SLOW = 0.08
@@ -91,6 +92,7 @@ class Ready:
         self._socket.recv(1)
         self._on_events(mask)
 
+    def end_turn(self) -> None: ...
     def abort(self) -> None: ...
 
     def describe(self) -> str:
@@ -240,6 +242,25 @@ def test_a_connection_is_not_named_by_an_earlier_request(world: World) -> None:
     time.sleep(0.001)
     world.reactor.run_once(0)
     assert connection.describe() == "<IDLE 192.0.2.7>"
+
+
+def test_a_quick_turn_enters_no_more_frames_than_without(world: World) -> None:
+    """A socket and, in the same turn, a flush: what most requests are."""
+
+    def frames_of(reactor: Reactor) -> list[str]:
+        ours, theirs = socket.socketpair()
+        output = Ready(ours, lambda mask: None)
+        world.pairs += [ours, theirs]
+        reactor.selector.register(
+            ours, EVENT_READ, Ready(ours, lambda mask: reactor.unflushed.append(output))
+        )
+        theirs.send(b"x")
+        return entered(lambda: reactor.run_once(0))
+
+    plain = Reactor()
+    timed, untimed = frames_of(world.reactor), frames_of(plain)
+    plain.close()
+    assert len(timed) == len(untimed) > 2, timed
 
 
 def test_a_server_attaches_the_tracer_where_its_limit_is_not_0() -> None:

@@ -19,6 +19,8 @@ from reactor.loop.tracer import (
     Reason,
     Tracer,
 )
+from reactor.simulator import SimReactor
+from tests.simulation.scenario import play
 from tests.support.fake_loop import FakeHandler, LoopWorld
 
 ALL = tuple(Phase)
@@ -266,6 +268,24 @@ def test_closing_detaches() -> None:
     world.reactor.close()
     assert world.reactor.tracers == ()
     assert STEPS & set(vars(world.reactor)) == {"_wait"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_traced_loop_has_the_same_history(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A simulated server, with everything traced and without."""
+    recorders: list[Recorder] = []
+
+    class Traced(SimReactor):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            recorders.append(Recorder(*ALL))
+            self.attach(recorders[-1])
+
+    plain = play(seed).trace
+    monkeypatch.setattr("reactor.simulator.world.SimReactor", Traced)
+    assert play(seed).trace == plain
+    phases = {phase for recorder in recorders for phase, *_ in recorder.calls}
+    assert {EVENTS, FLUSH, SOON} <= phases
 
 
 def test_the_base_class_ignores_its_reports(world: LoopWorld) -> None:

@@ -438,14 +438,14 @@ def test_frames_and_system_calls_of_an_event(bench: Callable[[Handler], Bench]) 
         event = Event("hello")
         tell()
         one.calls.clear()
-        timers = len(one.server.reactor._timers)
+        timers = one.server.reactor.snapshot().timers
         frames = entered(tell)
         assert len(frames) / len(clients) <= EVENT_FRAMES, (
             f"{len(frames) / len(clients)}: " + "\n".join(frames[-2 * EVENT_FRAMES :])
         )
         assert one.calls["send"] == len(clients)
         assert one.calls["recv"] == one.calls["modify"] == 0
-        assert len(one.server.reactor._timers) == timers
+        assert len(one.server.reactor.snapshot().timers) == len(timers)
         for client in clients:
             assert client.recv(65536).count(event.encoded) == 2
     finally:
@@ -475,8 +475,7 @@ def test_streams_leave_no_cyclic_garbage(bench: Callable[[Handler], Bench]) -> N
         for _ in range(30):
             come_and_go()
         assert len(channel) == 0
-        one.server.reactor._timers.clear()
-        one.server.reactor._stale = 0
+        one.server.reactor.compact()
 
 
 def test_the_response_is_an_ordinary_one() -> None:
