@@ -6,14 +6,17 @@ is notified, stops waiting and releases its lease; then the newer one has its tu
 a settled state. If a third arrives, the second releases its lease at once, and the third still
 waits for the first.
 
+Each name has a queue: a semaphore of one, which its requests acquire in the order of their arrival.
+So a crowd of requests that have left while they waited is skipped in a loop, however many they are.
+
 All of this happens on the loop's thread and needs no lock. It knows nothing of uploads.
 """
 
-from collections.abc import Callable
-
+from reactor.errors import Cancelled
 from reactor.messages.body import Body
 from reactor.tasks.combinators import first_of
 from reactor.tasks.futures import Future
+from reactor.tasks.semaphore import WeightedSemaphore
 
 
 class TakenOver(Exception):
@@ -23,20 +26,17 @@ class TakenOver(Exception):
 class Lease:
     """One request's lease: wait for the `turn`, work, and leave (see Leases)."""
 
-    __slots__ = ("_before", "_lost", "_over")
+    __slots__ = ("_lost", "_place", "_queue")
 
-    def __init__(self, before: "Lease | None") -> None:
-        self._before = None if before is None else before._over
+    def __init__(self, queue: WeightedSemaphore) -> None:
         self._lost: Future[bytes] = Future()  # fails with TakenOver
-        self._over: Future[None] = Future()
-        if before is not None:
-            before._lost.set_exception(TakenOver())
+        self._queue = queue
+        self._place = queue.acquire()
 
     async def turn(self) -> None:
-        """Wait until the request before this one has released its lease."""
-        if self._before is not None:
-            await self._before
-            self._before = None
+        """Wait until all requests before this one have left."""
+        if self._place is not None:
+            await self._place
 
     async def read(self, body: Body, most: int) -> bytes:
         """Return `body.read(most)`. Raises TakenOver as soon as a newer request wants the turn."""
@@ -44,23 +44,23 @@ class Lease:
             raise TakenOver
         return await first_of(body.read(most), self._lost)
 
-    def let_go(self, over: Callable[[], None]) -> None:
-        """Let the next request have its turn, and call `over` then.
+    def take_over(self) -> None:
+        """For Leases: a newer request has arrived."""
+        self._lost.set_exception(TakenOver())
 
-        A request that has not had its own turn yet passes it on when the one before it is done.
-        """
-        self._over.add_callback(lambda _: over())
-        if self._before is None:
-            self._over.set_result(None)
+    def release(self) -> None:
+        """For Leases: this request has left. The next one has its turn, if it was this one's."""
+        if self._place is None or self._place.done:
+            self._queue.release()
         else:
-            self._before.add_callback(lambda _: self._over.set_result(None))
+            self._place.set_exception(Cancelled())
 
 
 class Leases:
-    """The newest lease on each name."""
+    """The newest lease on each name, and the queue behind it."""
 
     def __init__(self) -> None:
-        self._newest: dict[str, Lease] = {}
+        self._newest: dict[str, tuple[WeightedSemaphore, Lease]] = {}
 
     def __contains__(self, name: object) -> bool:
         """Return whether a request works on this name, or waits for its turn."""
@@ -68,13 +68,16 @@ class Leases:
 
     def enter(self, name: str) -> Lease:
         """Take over from the request that has the name. `leave` must follow in any case."""
-        lease = self._newest[name] = Lease(self._newest.get(name))
+        queue, newest = self._newest.get(name) or (WeightedSemaphore(1), None)
+        if newest is not None:
+            newest.take_over()
+        lease = Lease(queue)
+        self._newest[name] = (queue, lease)
         return lease
 
     def leave(self, name: str, lease: Lease) -> None:
         """Release the lease; the name is forgotten with its last lease."""
-        lease.let_go(lambda: self._forget(name, lease))
-
-    def _forget(self, name: str, lease: Lease) -> None:
-        if self._newest.get(name) is lease:
+        lease.release()
+        queue, _ = self._newest[name]
+        if not queue.used:
             del self._newest[name]

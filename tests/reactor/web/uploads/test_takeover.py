@@ -88,12 +88,12 @@ def test_one_that_gives_up_waiting_stands_for_the_one_before() -> None:
 
 
 def test_bytes_that_are_there_are_read() -> None:
-    assert drive(Lease(None).read(body_of(Ready()), 3)) == b"the"
+    assert drive(Leases().enter("a").read(body_of(Ready()), 3)) == b"the"
 
 
 def test_bytes_that_come_are_read() -> None:
     source = Slow()
-    play = Play(Lease(None).read(body_of(source), 9), Stage())
+    play = Play(Leases().enter("a").read(body_of(source), 9), Stage())
     future = started(play)
     assert not is_done(future)
     source.pulls[0].set_result(b"late")
@@ -104,7 +104,7 @@ def test_bytes_that_come_are_read() -> None:
 
 def test_an_error_of_the_body_is_the_readers() -> None:
     source = Slow()
-    play = Play(Lease(None).read(body_of(source), 9), Stage())
+    play = Play(Leases().enter("a").read(body_of(source), 9), Stage())
     future = started(play)
     source.pulls[0].set_exception(ProtocolError(408, "late"))
     with pytest.raises(ProtocolError, match="408"):
@@ -144,7 +144,7 @@ def test_bytes_that_came_first_are_not_lost() -> None:
 
 def test_nothing_adds_up_while_a_long_body_is_read() -> None:
     source = Slow()
-    lease = Lease(None)
+    lease = Leases().enter("a")
     for _ in range(5):
         play = Play(lease.read(body_of(source), 9), Stage())
         future = started(play)
@@ -156,7 +156,7 @@ def test_nothing_adds_up_while_a_long_body_is_read() -> None:
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_cancelled_reader_leaves_nothing(begun: bool) -> None:
     source = Slow()
-    lease = Lease(None)
+    lease = Leases().enter("a")
     play = Play(lease.read(body_of(source), 9), Stage())
     if begun:
         started(play)
@@ -190,3 +190,19 @@ def test_only_one_has_the_turn_and_the_newest_gets_it(steps: list[str]) -> None:
         assert not waiting or waiting[0][1] in ready  # the oldest that is left
         assert bool(waiting) == ("a" in leases)
     assert not waiting
+
+
+def test_a_crowd_that_has_left_is_skipped_without_recursion() -> None:
+    """A client may come back again and again while its first request still works."""
+    leases = Leases()
+    first, *crowd = [leases.enter("a") for _ in range(5_000)]
+    last = leases.enter("a")
+    play = Play(last.turn(), Stage())
+    for lease in crowd:
+        leases.leave("a", lease)
+    assert not play.wish.done
+    leases.leave("a", first)
+    play.step()
+    assert play.wish is None
+    leases.leave("a", last)
+    assert "a" not in leases
