@@ -80,8 +80,14 @@ class Reactor(Scheduler):
         if self._soon or self._foreign or self.unflushed:
             longest = 0.0
         elif timers:
-            until = min(max(0.0, timers[0][0] - self.clock()), LONGEST_WAIT)
-            longest = until if longest is None else min(until, longest)
+            # Comparisons in place of min and max: their calls cost a third of a turn.
+            until = timers[0][0] - self.clock()
+            if until < 0.0:
+                until = 0.0
+            elif until > LONGEST_WAIT:
+                until = LONGEST_WAIT
+            if longest is None or until < longest:
+                longest = until
         ready = self._wait(longest)
         self.now = self.clock()
         self.ready = count = len(ready)
