@@ -259,7 +259,7 @@ def _time_out_drain(connection: Connection) -> None:
 
 
 def extend_drain(connection: Connection, now: float) -> None:
-    """Count what the peer has acknowledged, and not what the kernel has swallowed."""
+    """Count the bytes that the peer has acknowledged, not those that wait in the kernel."""
     rate, transport = rate_of(connection), connection.transport
     level = transport.unsent + transport.unacknowledged()
     moved, rate.level = rate.level - level, level

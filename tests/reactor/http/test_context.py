@@ -66,6 +66,6 @@ def test_no_field_changes() -> None:
         context.handler = plain  # type: ignore[misc]
 
 
-def test_a_server_begins_without_anything() -> None:
+def test_the_state_of_a_new_server() -> None:
     state = ServerState()
     assert (state.accepted, state.latest, state.observe, state.draining) == (0, None, None, False)

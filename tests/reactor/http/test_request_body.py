@@ -151,7 +151,7 @@ LINK = [("Link", "</a>")]
 
 
 def test_an_informational_response_leaves_now_and_in_order() -> None:
-    """Before the body has come, and before the 100 that the first pull says."""
+    """It comes before the body, and before the 100 that the first pull sends."""
     sent: list[bool] = []
 
     async def hinting(request: BaseRequest) -> Response:

@@ -139,10 +139,10 @@ def test_parts_come_in_order_hot_or_cold(
 
 
 @given(made=stretches(), steps=st.integers(0, 10), data=st.data())
-def test_parts_that_are_given_up_let_go_of_all_files(
+def test_parts_that_are_closed_release_all_files(
     made: list[bytes | tuple[int, int]], steps: int, data: st.DataObject
 ) -> None:
-    """After any piece, and while a thread reads the next; then with the thread's end."""
+    """After any piece, and while a thread reads the next; then when the thread ends."""
     stage = Stage()
     stage.holding = True
     file = sim_file(0.05, data.draw(st.integers(0, 99)))
@@ -186,7 +186,7 @@ def test_a_file_in_parts_that_has_become_shorter_fails() -> None:
 
 @pytest.mark.parametrize("nothing", [b"", memoryview(b"")])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_piece_of_nothing_sends_nothing(chunked: bool, nothing: Piece) -> None:
+def test_an_empty_piece_sends_no_byte(chunked: bool, nothing: Piece) -> None:
     """A chunk of no bytes would be the last one; and no queue takes an empty item."""
     body = ResponseBodyStream(iter([b""]), None if chunked else 4, chunked, cast(Runtime, Stage()))
     assert body.frame(nothing) == ()

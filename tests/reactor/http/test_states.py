@@ -1,4 +1,4 @@
-"""States and deadlines: what each state waits for, for how long, and what happens then.
+"""States: the event that each waits for, the deadline, and what happens when it passes.
 
 All of it runs in a calm simulation: the real server, no chance, and minutes that take no time.
 """
@@ -190,7 +190,7 @@ def test_drain_a_slow_but_steady_reader_is_not_cut(whole: bool) -> None:
 
 
 def test_drain_bytes_in_the_buffers_of_the_kernel_are_not_progress() -> None:
-    """4 MiB of kernel buffers would hide a reader that has stopped."""
+    """Otherwise 4 MiB of kernel buffers would hide a reader that has stopped."""
     world = World(lambda request: Response(200, iter([b"x" * 60_000] * 100)))
     world.client(GET, reads=False)
     assert world.state is DRAIN
@@ -198,7 +198,7 @@ def test_drain_bytes_in_the_buffers_of_the_kernel_are_not_progress() -> None:
 
 
 def test_a_blocked_response_is_drained_though_a_later_one_is_quick() -> None:
-    """The response before was blocked when this one came: its reader is watched all the same."""
+    """The response before was blocked when this one came: the reader must still keep its rate."""
     ready: Future[Response] = Future()
 
     def respond(request: BaseRequest) -> Response | Awaitable[Response]:

@@ -1,6 +1,6 @@
-"""The chunked coding: the framing that smugglers like best.
+"""The chunked coding, which most request smuggling relies on.
 
-The decoder is tested through the parser, fed in every way (see feeding.py), because the boundaries
+The decoder is tested through the parser, fed in every way (see parser_feeder.py), because the boundaries
 that matter are those of the body as a whole. The grammar of a chunk's first line is held against a
 second one, written here by hand: an expression that back-tracks too little accepts too much.
 """
@@ -29,7 +29,7 @@ TCHARS = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQR
 GIB = 1024**3
 
 
-def test_the_limits_are_the_ones_that_are_promised() -> None:
+def test_default_limits() -> None:
     assert (LIMITS.upload_bytes, LIMITS.trailer_bytes, LIMITS.head_fields) == (GIB, 8192, 100)
 
 
@@ -78,7 +78,7 @@ def test_bodies(case: tuple[bytes, bytes]) -> None:
 
 
 @pytest.mark.parametrize("case", BODIES.values(), ids=BODIES)
-def test_a_body_that_is_not_all_there(case: tuple[bytes, bytes]) -> None:
+def test_an_incomplete_body_waits_for_more(case: tuple[bytes, bytes]) -> None:
     encoded, body = case
     for size in range(len(encoded)):
         outcome = play([HEAD + encoded[:size]])
@@ -184,7 +184,7 @@ def test_malformed_bodies(encoded: bytes) -> None:
     assert outcome.bodies[0] in (b"", b"hello", b"hell\r", b"h")
 
 
-def test_a_bad_chunk_does_not_take_the_good_ones_away() -> None:
+def test_a_bad_chunk_is_an_error_after_the_good_ones_before_it() -> None:
     outcome = expect_refusal(400, HEAD + b"5\r\nhello\r\n6\r\n world\r\nx\r\n")
     assert outcome.bodies == [b"hello world"]
 
@@ -246,7 +246,7 @@ PARTS = [
 ]
 
 
-def test_size_lines_are_what_the_grammar_says() -> None:
+def test_size_lines_follow_the_grammar() -> None:
     chance = random.Random(9112)
     right = 0
     for _ in range(30_000):
@@ -338,7 +338,9 @@ def test_a_trailer_too_long_is_refused_for_its_length_first() -> None:
         expect_refusal(431, HEAD + b"0\r\nX: " + value + b"y" * 40 + b"\r\n\r\n", SMALL)
 
 
-ENDLESS: dict[str, tuple[bytes, bytes, int]] = {  # begin, what follows for ever, bytes taken
+ENDLESS: dict[
+    str, tuple[bytes, bytes, int]
+] = {  # begin, the bytes that follow for ever, bytes taken
     "a size": (b"", b"0", EXTENSION_BYTES),
     "an extension": (b"5;", b"x", EXTENSION_BYTES),
     "extensions": (b"5", b";x=y", EXTENSION_BYTES),

@@ -124,7 +124,7 @@ def test_a_minute_may_have_61_seconds() -> None:
     assert parse_date("Sun, 01 Jan 2017 00:00:00 GMT", NOW) == 1483228800
 
 
-def test_before_1970_and_at_the_end_of_time() -> None:
+def test_the_first_and_the_last_dates() -> None:
     assert parse_date("Wed, 31 Dec 1969 23:59:59 GMT", NOW) == -1
     assert parse_date("Mon, 01 Jan 0001 00:00:00 GMT", NOW) == -62135596800
     assert parse_date("Fri, 31 Dec 9999 23:59:59 GMT", NOW) == 253402300799

@@ -1,8 +1,8 @@
-"""Our parser beside two others: requests are made up, damaged, and read by all three.
+"""Our parser beside two others: requests are generated, damaged, and read by all three.
 
 For each stream the question is whether the first message is accepted, and if so what it is: method,
-target, body, and where the next one begins. Two readers that disagree are a way to smuggle
-a request, so every disagreement must have a reason with a name: a rule that one of them does not
+target, body, and where the next one begins. Two readers that disagree are a way to
+smuggle a request, so every disagreement must have a reason with a name: a rule that one of them does not
 have, which the bytes alone show to be at work. A disagreement without one fails.
 
 Where both accept a message they must agree about all of it; there is one reason not to.
@@ -333,7 +333,7 @@ def check_against(name: str, data: bytes) -> None:
     ours, theirs = read_ours(data), READERS[name](data)
     we_accept, they_accept = ours.verdict == "accept", theirs.verdict == "accept"
     if ours == theirs or not (we_accept or they_accept):
-        return  # one may know now what the other finds out later
+        return  # one may refuse now what the other refuses later
     table = READ_OTHERWISE if they_accept else THEY_REFUSE
     reasons = (table if we_accept else WE_REFUSE)[name]
     assert any(reason(data) for reason in reasons), (ours, theirs, data)
@@ -366,7 +366,7 @@ VERSIONS: Final = [b"1.0", b"1.0", b"1.2", b"1.9", b"2.0", b"0.9", b"1.", b"11",
 
 @dataclass(frozen=True)
 class Made:
-    """A request that is right, and what it has to be read as."""
+    """A valid request, and the message that a reader must see in it."""
 
     data: bytes
     method: str
@@ -395,7 +395,7 @@ def chunks(draw: st.DrawFn, body: bytes) -> bytes:
 
 @st.composite
 def requests(draw: st.DrawFn) -> Made:
-    """A request that is right in every respect."""
+    """A request that is valid in every respect."""
     method = draw(st.sampled_from([name for name in sorted(METHODS) if name != "CONNECT"]))
     target = draw(st.one_of(paths, paths, absolutes))
     version = draw(st.sampled_from([b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.0"]))
@@ -531,8 +531,8 @@ STREAMS: Final[dict[str, st.SearchStrategy[bytes]]] = {
 HEAD: Final = b"POST / HTTP/1.1\r\nHost: a\r\n"
 CHUNKED: Final = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
-# One stream for each reason, for which there is no other; what we do with it does not depend on
-# which version of the other parser is installed.
+# One stream for each reason, to which no other reason applies. Our verdict does not depend on the
+# installed version of the other parser.
 KNOWN: Final[list[tuple[str, Reason, str, bytes]]] = [
     ("h11", bare_line_end, "refuse", b"GET / HTTP/1.1\nHost: a\r\n\r\n"),
     ("h11", bare_line_end, "refuse", CHUNKED + b"0\r\nX: y\n\r\n"),
@@ -614,7 +614,7 @@ ORDINARY: Final = [
 
 
 @pytest.mark.parametrize("data", ORDINARY)
-def test_there_is_no_reason_to_read_ordinary_requests_otherwise(data: bytes) -> None:
+def test_ordinary_requests_have_no_known_difference(data: bytes) -> None:
     for name, reader in READERS.items():
         assert reader(data + NEXT) == read_ours(data + NEXT)
         for table in (WE_REFUSE, THEY_REFUSE, READ_OTHERWISE):
@@ -623,7 +623,7 @@ def test_there_is_no_reason_to_read_ordinary_requests_otherwise(data: bytes) -> 
 
 @PROFILE
 @given(made=requests())
-def test_a_right_request_is_read_as_it_was_made(made: Made) -> None:
+def test_a_valid_request_is_read_as_it_was_made(made: Made) -> None:
     expected = Reading("accept", made.method, made.target, made.body, len(made.data))
     assert read_ours(made.data) == read_ours(made.data + NEXT) == expected
     for name in READERS:
@@ -656,7 +656,7 @@ def test_every_disagreement_has_a_reason(name: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", STREAMS)
-def test_a_damaged_request_is_read_the_same_however_it_comes(kind: str) -> None:
+def test_a_damaged_request_is_read_the_same_in_any_pieces(kind: str) -> None:
     @PROFILE
     @given(data=STREAMS[kind])
     def run(data: bytes) -> None:

@@ -105,7 +105,7 @@ def test_empty_lines_are_counted_before_each_request_anew() -> None:
 
 
 def test_an_empty_line_alone_leaves_the_connection_idle() -> None:
-    # A client of old sends one behind a body: that is no begin of a head, with its short deadline.
+    # Old clients send one behind a body: it does not begin a head, with its short deadline.
     parser = RequestParser(LIMITS)
     parser.feed(b"\r\n")
     assert parser.next_request() is None
@@ -244,7 +244,7 @@ def test_targets(case: tuple[bytes, bytes, str, str, str]) -> None:
     assert (message.path, message.query, message.host) == (path, query, host)
 
 
-def test_https_is_not_spoken_here() -> None:
+def test_https_targets_are_421() -> None:
     """RFC 9110, section 7.4."""
     expect_refusal(421, b"GET https://b/c HTTP/1.1\r\nHost: h\r\n\r\n")
 
@@ -353,7 +353,7 @@ def test_a_folded_first_line_is_refused() -> None:
     expect_refusal(400, b"GET / HTTP/1.1\r\n Host: a\r\n\r\n")
 
 
-def test_white_space_around_values_is_not_theirs() -> None:
+def test_white_space_around_values_is_removed() -> None:
     lines = (b"A:v", b"B: v", b"C:\t v \t", b"D:", b"E: \t ", b"F:  a\tb  c ")
     message = expect_request(get(*lines))
     values = ["v", "v", "v", "", "", "a\tb  c"]
@@ -474,7 +474,7 @@ def test_a_body_is_no_head() -> None:
     assert message.body == body
 
 
-def test_a_body_that_is_not_all_there() -> None:
+def test_an_incomplete_body_waits_for_more() -> None:
     outcome = expect_outcome(post(b"Content-Length: 5", body=b"1234"))
     assert (outcome.ending, outcome.bodies) == (IN_BODY, [b"1234"])
 
@@ -518,7 +518,7 @@ def test_two_lengths(lines: tuple[bytes, ...], version: bytes) -> None:
     expect_refusal(400, post(*lines, body=b"12345", version=version))
 
 
-def test_names_like_content_length_are_others() -> None:
+def test_names_like_content_length_are_other_fields() -> None:
     names = (b"Content-Length-X", b"X-Content-Length", b"Content_Length", b"ContentLength")
     lines = [name + b": 5" for name in names]
     message = expect_request(post(*lines, b"X: Content-Length: 5"))
@@ -547,8 +547,8 @@ def test_chunked(lines: list[bytes], version: bytes) -> None:
 
 
 BAD_CODINGS: dict[str, tuple[int, list[bytes]]] = {
-    # RFC 9110, section 5.6.1.2, has empty elements of a list ignored; but one parser of a chain
-    # that reads them otherwise is a smuggled request.
+    # RFC 9110, section 5.6.1.2, ignores empty elements of a list. But if one parser of a chain does
+    # not, a request can be smuggled.
     "an empty element behind": (400, [b"chunked,"]),
     "an empty element before": (400, [b", chunked"]),
     "an empty line of the list": (400, [b"", b"chunked"]),
@@ -789,7 +789,7 @@ def test_other_expectations_fail(value: bytes) -> None:
 # --- limits --------------------------------------------------------------------------------------
 
 
-def test_the_limits_are_the_ones_that_are_promised() -> None:
+def test_default_limits() -> None:
     assert LIMITS.request_line_bytes == 8 * 1024
     assert LIMITS.head_bytes == 32 * 1024
     assert LIMITS.head_fields == 100
@@ -872,8 +872,8 @@ def test_a_line_too_long_in_a_head_too_large_is_reported_as_the_line() -> None:
 
 
 def test_the_first_of_two_faults_is_reported() -> None:
-    # A head may pass a limit and have a bare LF. Byte by byte, the one that comes first is noticed
-    # first; in one piece the limit is, because a head is not looked at before it is small enough.
+    # A head may exceed a limit and have a bare LF. Byte by byte, the fault that comes first is found
+    # first; in one piece it is the limit, because a head is parsed only if it is small enough.
     # The client did two things wrong and reads of one of them, and the connection ends.
     lf = b"GET / HTTP/1.1\nHost: a\r\nX: " + b"x" * SMALL.head_bytes + b"\r\n\r\n"
     assert play_all_ways(lf, SMALL, ending="refused").ending == "refused"
@@ -881,7 +881,9 @@ def test_the_first_of_two_faults_is_reported() -> None:
     assert statuses <= {"400", "414", "431"}
 
 
-ENDLESS: dict[str, tuple[bytes, bytes, int]] = {  # begin, what follows for ever, bytes taken
+ENDLESS: dict[
+    str, tuple[bytes, bytes, int]
+] = {  # begin, the bytes that follow for ever, bytes taken
     "a method": (b"", b"G", 8 * 1024 + 2),
     "a target": (b"GET /", b"x", 8 * 1024 + 2),
     "a target of slashes": (b"GET ", b"/", 8 * 1024 + 2),
@@ -909,7 +911,7 @@ def test_a_head_without_an_end_is_refused_at_its_limit(case: tuple[bytes, bytes,
 # --- streams -------------------------------------------------------------------------------------
 
 
-def test_nothing_is_used_of_a_head_that_is_not_all_there() -> None:
+def test_no_byte_of_an_incomplete_head_is_consumed() -> None:
     for data in (AFTER, post(b"Content-Length: 0"), b"GET / HTTP/1.0\r\n\r\n"):
         for size in range(1, len(data)):
             outcome = play([data[:size]])
@@ -939,7 +941,7 @@ def test_an_error_leaves_the_requests_before_it_as_they_are() -> None:
         assert outcome.targets == ["/p", "/2"]
 
 
-def test_feeding_nothing_changes_nothing() -> None:
+def test_feeding_no_bytes_has_no_effect() -> None:
     data = post(b"Transfer-Encoding: chunked", body=CHUNKED_BODY)
     pieces = [piece for at in range(len(data)) for piece in (b"", data[at : at + 1], b"")]
     assert play(pieces) == play([data])

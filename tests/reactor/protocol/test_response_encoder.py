@@ -136,7 +136,7 @@ def test_a_field_is_one_line_with_one_name(field: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize("name", FRAMING)
-def test_framing_fields_are_ours_in_any_case(name: str) -> None:
+def test_framing_fields_are_the_servers_in_any_case(name: str) -> None:
     for spelled in (name, name.lower(), name.upper(), name.swapcase()):
         for value in ("chunked", "keep-alive", "", "x", "Close, x", "-1"):
             refuse(Response(200, b"", [(spelled, value)]))
@@ -208,7 +208,7 @@ def test_a_handler_may_close(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["keep-alive", "close, x", " close", "close ", "upgrade", ""])
-def test_other_connection_options_are_ours(value: str) -> None:
+def test_other_connection_options_are_the_servers(value: str) -> None:
     refuse(Response(200, b"hi", [("Connection", value)]))
 
 
@@ -308,7 +308,7 @@ def test_204_has_neither_body_nor_length() -> None:
     assert lines == [b"X: y"]  # RFC 9110, section 8.6: not even 0
 
 
-def test_304_may_tell_a_length() -> None:
+def test_304_may_have_a_length() -> None:
     lines, length, _ = head_lines(Response(304, b"", [("ETag", '"a"')]))
     assert (lines, length) == ([b'ETag: "a"'], 0)  # no length: 0 would be that of the resource
     lines, _, _ = head_lines(Response(304, b"", [("Content-Length", "5")]))
@@ -374,7 +374,7 @@ def test_an_informational_response_has_true_fields_and_no_frame(fields: Any) -> 
 # --- fields that are encoded once -----------------------------------------------------------------
 
 
-def test_a_block_is_its_fields() -> None:
+def test_a_block_is_a_tuple_of_its_fields() -> None:
     fields = [("Content-Type", "text/plain"), ("X", "y"), ("X", "z")]
     block = FieldBlock(fields)
     assert block == tuple(fields)
