@@ -62,9 +62,9 @@ def _run(options: argparse.Namespace, plan: Sequence[Planned], rounds: int) -> i
     except OSError as error:
         print(f"Cannot write a report: {error}", file=sys.stderr)
         return 2
-    confine()
     status = 0
     try:
+        confine()
         with tempfile.TemporaryDirectory(prefix="loadtest-files-") as files:
             make_files(Path(files))
             Harness(plan, Options(rounds, options.seconds), recorder, Path(files)).run()

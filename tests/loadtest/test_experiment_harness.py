@@ -279,7 +279,7 @@ def test_no_response_at_all() -> None:
             with pytest.raises(MeasurementError, match=r"no response: .*refused"):
                 ask(os.getpid(), port)
     timed_out = pytest.raises(MeasurementError, match="no response: timed out")
-    with hostile_arms.server(hostile_arms.never_answer) as port, timed_out:
+    with hostile_arms.server(hostile_arms.never_respond) as port, timed_out:
         check_identity(os.getpid(), port)
 
 

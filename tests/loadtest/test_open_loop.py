@@ -160,7 +160,7 @@ def test_a_server_that_refuses() -> None:
 
 def test_a_server_that_never_responds() -> None:
     """Three are sent and the others wait for a connection: all of them waited."""
-    with hostile_arms.server(hostile_arms.never_answer) as port:
+    with hostile_arms.server(hostile_arms.never_respond) as port:
         loop = run(port, connections=3)
     assert loop.tally.unanswered == 50
     assert loop.most == 3
@@ -170,7 +170,7 @@ def test_a_server_that_never_responds() -> None:
 
 def test_more_than_can_be_asked() -> None:
     """A generator that cannot keep up counts the requests that it did not send."""
-    with hostile_arms.server(hostile_arms.never_answer) as port:
+    with hostile_arms.server(hostile_arms.never_respond) as port:
         loop = run(port, rate=1e6, seconds=0.1, patience=0.0)
     assert loop.tally.unanswered == 100_000
     assert len(loop.late) == 100_000
@@ -193,7 +193,7 @@ def test_responses_after_the_window_are_not_achieved() -> None:
 def test_a_server_may_close_between_requests(says: bytes) -> None:
     """Whether it says so or not: nothing is sent to who has gone."""
     text = b"HTTP/1.1 200 OK\r\n" + says + b"Content-Length: 5\r\n\r\nhello"
-    with hostile_arms.server(hostile_arms.answer(text)) as port:
+    with hostile_arms.server(hostile_arms.respond(text)) as port:
         loop = run(port, rate=40, seconds=0.25)
     assert loop.tally.correct == 10, loop.tally.kinds
 

@@ -62,7 +62,7 @@ def test_a_bystander_that_is_refused(tmp_path: Path) -> None:
 
 def test_a_bystander_without_any_response(tmp_path: Path) -> None:
     """It gives up each request in its time, those at the end as well."""
-    with hostile_arms.server(hostile_arms.never_answer) as port:
+    with hostile_arms.server(hostile_arms.never_respond) as port:
         result = bystander(tmp_path, port, 1.2, "--patience", "0.3")
     assert result["kinds"].keys() == {"late"}
     assert result["errors"] > 50

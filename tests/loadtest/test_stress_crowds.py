@@ -133,7 +133,7 @@ def test_a_late_event_is_noticed(tmp_path: Path, comes: bool) -> None:
 def test_a_stream_without_events_is_reported(tmp_path: Path) -> None:
     options = ["events", "--target", "/events", "--count", "5", "--patience", "0.3"]
     with (
-        hostile_arms.server(hostile_arms.never_answer) as port,
+        hostile_arms.server(hostile_arms.never_respond) as port,
         hostile_arms.tool(tmp_path, "stress_crowds", port, *options) as one,
     ):
         assert one.receive(20.0)["ready"] == 0

@@ -1,7 +1,7 @@
-"""Little servers that a harness may meet: `python -m tests.support.broken_servers KIND --port N`.
+"""Small servers that a harness may meet: `python -m tests.support.broken_servers KIND --port N`.
 
-Each answers /hello and /pid on connections that stay, with a thread for each, until its trick:
-after so many answers it dies, or stops itself, or from the first on it says something wrong.
+Each serves /hello and /pid on keep-alive connections, with a thread for each, until its fault:
+after so many responses it dies or stops itself, or its responses are wrong from the first one on.
 """
 
 import argparse
@@ -15,17 +15,17 @@ from itertools import count
 from typing import Final
 
 HELLO: Final = b"hello-world!!"
-EARLY: Final = 20  # answers: in the middle of a warm-up
+EARLY: Final = 20  # responses: in the middle of a warm-up
 LATER: Final = 400  # in the middle of a window
 
-answers = count(1)
+responses = count(1)
 
 
-def answer(status: str, body: bytes) -> bytes:
+def encoded(status: str, body: bytes) -> bytes:
     return b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status.encode(), len(body), body)
 
 
-def trick(kind: str, number: int) -> None:
+def fail(kind: str, number: int) -> None:
     if number == (EARLY if "early" in kind else LATER):
         if kind.startswith("dies"):
             os.write(2, b"something first\nMemoryError: no room\n")
@@ -34,16 +34,16 @@ def trick(kind: str, number: int) -> None:
             os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def said(kind: str, asked: bytes) -> bytes:
-    trick(kind, next(answers))
+def respond(kind: str, asked: bytes) -> bytes:
+    fail(kind, next(responses))
     if asked.startswith(b"GET /pid"):
         pid = {"other": b"1\n", "huge": b"9" * 5000, "words": b"mine\n"}.get(kind)
         if kind == "no pid":
-            return answer("404 Not Found", b"")
-        return answer("200 OK", pid or b"%d\n" % os.getpid())
+            return encoded("404 Not Found", b"")
+        return encoded("200 OK", pid or b"%d\n" % os.getpid())
     if kind == "garbage" or kind == "unwilling":
-        return b"rubbish\r\n\r\n" if kind == "garbage" else answer("503 No", b"")
-    return answer("200 OK", HELLO)
+        return b"rubbish\r\n\r\n" if kind == "garbage" else encoded("503 No", b"")
+    return encoded("200 OK", HELLO)
 
 
 def serve(kind: str, client: socket.socket) -> None:
@@ -54,7 +54,7 @@ def serve(kind: str, client: socket.socket) -> None:
             received += piece
             while b"\r\n\r\n" in received:
                 asked, _, received = received.partition(b"\r\n\r\n")
-                client.sendall(said(kind, asked))
+                client.sendall(respond(kind, asked))
 
 
 def main() -> None:

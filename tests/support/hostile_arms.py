@@ -1,6 +1,7 @@
-"""Little servers that behave badly, and a real one as a process that can be frozen.
+"""Small servers that behave badly, and a real one as a process that can be frozen.
 
-A bad one takes connection after connection and does one thing to each; all are closed in the end.
+A bad server accepts one connection after the other and does one thing to each; all connections are
+closed in the end.
 """
 
 import socket
@@ -21,7 +22,7 @@ LAST = OK.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
 
 @contextmanager
 def server(behaviour: Behaviour) -> Iterator[int]:
-    """Its port."""
+    """A server with this behaviour: its port."""
     kept: list[socket.socket] = []
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
 
@@ -59,12 +60,12 @@ def close_after_request(accepted: socket.socket) -> bool:
     return False
 
 
-def never_answer(accepted: socket.socket) -> bool:
+def never_respond(accepted: socket.socket) -> bool:
     return True
 
 
-def answer(text: bytes) -> Behaviour:
-    """Once, and close."""
+def respond(text: bytes) -> Behaviour:
+    """Send this text once, and close."""
 
     def behave(accepted: socket.socket) -> bool:
         accepted.recv(4096)
@@ -108,28 +109,28 @@ def serving_some(most: int) -> Iterator[int]:
 
 @contextmanager
 def refusing() -> Iterator[int]:
-    """A port that nobody listens at, and nobody else can get."""
+    """A port without a listener, which no other program can get."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield int(taken.getsockname()[1])
 
 
-# What is done, and the kind of its outcome.
+# Behaviours, and the kinds of their outcomes.
 BAD: dict[str, tuple[Behaviour, str]] = {
-    "half a body": (answer(OK[:-2]), "cut"),
-    "half a head": (answer(OK[:20]), "cut"),
+    "half a body": (respond(OK[:-2]), "cut"),
+    "half a head": (respond(OK[:20]), "cut"),
     "closed after the request": (close_after_request, "closed"),
     "reset": (reset, "reset"),
-    "503": (answer(b"HTTP/1.1 503 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"), "503"),
+    "503": (respond(b"HTTP/1.1 503 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"), "503"),
     "404": (
-        answer(b"HTTP/1.1 404 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"),
+        respond(b"HTTP/1.1 404 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"),
         "status 404",
     ),
-    "too long": (answer(OK + b"!"), "too long"),
-    "no length": (answer(b"HTTP/1.1 200 OK\r\n\r\nhello"), "no length"),
-    "no HTTP": (answer(b"hello"), "no HTTP"),
+    "too long": (respond(OK + b"!"), "too long"),
+    "no length": (respond(b"HTTP/1.1 200 OK\r\n\r\nhello"), "no length"),
+    "no HTTP": (respond(b"hello"), "no HTTP"),
     "chunks without an end": (
-        answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"),
+        respond(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"),
         "cut",
     ),
 }
@@ -137,21 +138,21 @@ REFUSALS = {"refused", "reset", "503"}
 
 
 @contextmanager
-def reactor(folder: Path, *options: str) -> Iterator[tuple[int, int]]:
+def reactor(directory: Path, *options: str) -> Iterator[tuple[int, int]]:
     """The application under test in a process of its own: its process id and its port."""
     port = system.free_port()
     command = [sys.executable, "-m", "reactor", "loadtest.apps.target:app", "--access-log", "off"]
     command += ["--port", str(port), *options]
-    with system.serving(command, port, None, folder / "server.log") as pid:
+    with system.serving(command, port, None, directory / "server.log") as pid:
         yield pid, port
 
 
 @contextmanager
-def tool(folder: Path, module: str, port: int, *options: str) -> Iterator[Companion]:
+def tool(directory: Path, module: str, port: int, *options: str) -> Iterator[Companion]:
     """One of the load generators in a process of its own."""
     arguments = [*options, "--port", str(port)]
     core = system.cores()[1]
     with started_companion(
-        f"loadtest.clients.{module}", arguments, core, folder / "tool.log"
+        f"loadtest.clients.{module}", arguments, core, directory / "tool.log"
     ) as one:
         yield one

@@ -27,13 +27,13 @@ class Target(NamedTuple):
 
 
 @contextmanager
-def target(folder: Path) -> Iterator[Target]:
+def target(directory: Path) -> Iterator[Target]:
     """The reactor with the application and its files."""
-    files = folder / "files"
+    files = directory / "files"
     files.mkdir()
     make_files(files)
     port = system.free_port()
-    with serving("reactor", files, port, folder / "server.log") as pid:
+    with serving("reactor", files, port, directory / "server.log") as pid:
         yield Target(pid, port, descriptors(pid))
 
 
@@ -42,7 +42,7 @@ class Run(NamedTuple):
 
     status: int
     said: str
-    rows: dict[str, dict[str, Any]]  # of its statistics: "GET /page" and what locust knows of it
+    rows: dict[str, dict[str, Any]]  # its statistics by "GET /page" and what locust knows of it
 
     @property
     def requests(self) -> int:
@@ -53,13 +53,13 @@ class Run(NamedTuple):
         return sum(row["num_failures"] for row in self.rows.values())
 
 
-def locust(port: int, folder: Path, *options: str) -> Run:
-    """To its end, started in a folder that is not the project's."""
-    left = folder / "stats"
-    told = ["--only-summary", "--json-file", str(left)]
+def locust(port: int, directory: Path, *options: str) -> Run:
+    """Run locust to its end, started in a directory that is not the project's."""
+    left = directory / "stats"
+    statistics = ["--only-summary", "--json-file", str(left)]
     done = subprocess.run(
-        run.locust(port, *options, *told),
-        cwd=folder,
+        run.locust(port, *options, *statistics),
+        cwd=directory,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -74,7 +74,7 @@ def ended(status: int, said: str, left: Path) -> Run:
 
 
 def python(program: str) -> Any:
-    """What a program prints, as JSON; it may import locust."""
+    """The JSON that a program prints; it may import locust."""
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=system.PROJECT,

@@ -8,12 +8,12 @@ Commands = dict[int, bytes]
 
 
 def commands(pids: Iterable[int]) -> Commands:
-    """What they were started as. Each has a port of its own in it, so that no two are the same."""
+    """The command lines of these processes. Each has a port of its own in it, so that no two are the same."""
     return {pid: _command(pid) for pid in pids}
 
 
 def left(before: Commands) -> Commands:
-    """Those that are still there."""
+    """The processes that still run."""
     return {pid: text for pid, text in before.items() if text and _command(pid) == text}
 
 
