@@ -8,7 +8,7 @@ Commands = dict[int, bytes]
 
 
 def commands(pids: Iterable[int]) -> Commands:
-    """The command lines of these processes. Each has a port of its own in it, so that no two are the same."""
+    """The command lines of these processes, which differ in their ports."""
     return {pid: _command(pid) for pid in pids}
 
 
