@@ -90,7 +90,7 @@ def test_a_timer_and_a_new_client_are_served_within_a_backlog_of_5000() -> None:
 
 
 def test_the_last_client_is_not_served_more_often_than_the_others() -> None:
-    """Each of 512 clients sends a request during its last one, so that the loop is always behind."""
+    """Each of 512 clients sends a request during its last one, so the loop is always behind."""
     heard: Counter[str] = Counter()
     crowd: dict[str, SimClient] = {}
 
