@@ -1,4 +1,4 @@
-"""What an option is: one row, which says everything about it, and from which all else is made.
+"""An option is one row, which says everything about it and from which all else is made.
 
 A package that has settings declares them as a frozen dataclass beside the code that uses them. Each
 field is made by `value`, `switch`, `several` or `limit` and carries its row. The command line
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from reactor.config import types
 
-MOST: Final = 2**53  # of any limit: beyond it a float is no exact number of bytes or seconds
+MOST: Final = 2**53  # the most that a limit may be: a float beyond it is not exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Takes(Enum):
 
 
 class Unit(Enum):
-    """What the number of a limit counts."""
+    """The unit of a limit."""
 
     COUNT = "N"
     SECONDS = "SECONDS"
@@ -67,9 +67,9 @@ class Option:
     takes: Takes = Takes.ONE
     metavar: str = ""
     flag: str = ""  # as it is written on the command line; "": made from the name
-    name: str = ""  # of the field that it sets
-    unit: Unit | None = None  # of a limit
-    least: float = 0  # that a limit may be
+    name: str = ""  # the field that it sets
+    unit: Unit | None = None  # given for limits only
+    least: float = 0  # the least value of a limit
 
     def shown_default(self) -> str:
         """The default as `--help` and the reference page show it; "" where there is none."""

@@ -1,4 +1,4 @@
-"""What the values of options may be: pure functions of text, one for each kind.
+"""Parsers of option values: pure functions of text, one for each kind.
 
 Each returns the value in its normal form, or raises ValueError with a sentence that names the value
 and what is accepted. Values that name files or URLs are checked in web/site/values.py.

@@ -1,6 +1,7 @@
-"""Processes: loading an application, watching its files, replacing the process that serves it.
+"""Processes: serving until a signal, loading an application, replacing it when its files change.
 
-Read loader.py first (`package.module:name` to a handler), then reloader.py (the parent of
-`--reload`), child.py (the process that serves), import_hook.py (which files were imported) and
-file_watcher.py (which of them have changed).
+Read serve.py first (run one application until a signal), then options.py (where it listens, how it
+logs), loader.py (`package.module:name` to a handler), reloader.py (the parent of `--reload`),
+child.py (the process that serves), ipc.py (their messages), import_hook.py (the files that were
+imported) and file_watcher.py (the files that have changed). Nothing here knows a URL.
 """

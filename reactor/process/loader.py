@@ -1,7 +1,7 @@
-"""An application by its name: `package.module:name` becomes a handler.
+"""Loads an application by its name: `package.module:name` becomes a handler.
 
-Importing runs the application's code, which may fail in any way. What goes wrong is one sentence
-that says where; the traceback is in the log, at its level debug.
+An import runs the application's code, which may fail in any way. The error is one sentence that
+says where; the traceback is logged with the level debug.
 """
 
 import importlib
@@ -19,13 +19,13 @@ log = logging.getLogger("reactor")
 
 
 class LoadError(Exception):
-    """There is no such application; a sentence for the operator."""
+    """The application cannot be loaded; `str` is a sentence for the operator."""
 
 
 def load(where: str) -> Handler:
-    """The callable `where` names; its module is looked for in the current directory first.
+    """The callable that `where` names; its module is looked for in the current directory first.
 
-    Raises LoadError for what cannot be imported and for what is not callable.
+    Raises LoadError for a module that cannot be imported, and for a name that is not callable.
     """
     module_name, _, path = where.partition(":")
     module = _import(module_name)
@@ -40,9 +40,9 @@ def load(where: str) -> Handler:
 
 
 def trace(error: LoadError) -> str:
-    """Its way through the application, as Python shows it; "" where it never began to run.
+    """The traceback through the application, as Python prints it; "" if it did not run at all.
 
-    Of a SyntaxError the line that is wrong.
+    For a SyntaxError this is the wrong line.
     """
     cause = error.__cause__
     if cause is None:
@@ -71,12 +71,12 @@ def _import(name: str) -> Any:
 
 
 def _is_part(missing: str | None, name: str) -> bool:
-    """Whether what was not found is the module itself or a package around it."""
+    """Whether the missing module is the application's own or a package around it."""
     return missing is not None and f"{name}.".startswith(f"{missing}.")
 
 
 def _place(error: BaseException) -> str:
-    """Where in the application it happened; nothing where it never began to run."""
+    """The place in the application where it happened; "" if it did not run at all."""
     last = extract_tb(error.__traceback__)[-1]
     if _imports(last):
         return ""

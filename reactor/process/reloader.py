@@ -1,17 +1,17 @@
-"""The parent of `--reload`: holds the listening sockets, and starts a child for each version.
+"""The parent of `--reload`: it holds the listening sockets and starts a child for each child.
 
-It imports nothing of the application, so nothing of an old version can stay behind. When watched
-files have changed, a new child loads the application while the old one serves; only when the new
-one is ready is the old one told to drain. Both accept from the same sockets for a moment, so no
-connection is refused. A version that cannot be loaded ends with its error, and whichever served
-before goes on.
+The parent imports nothing of the application, so nothing of an old version can stay behind. When
+watched files have changed, a new child loads the application while the old one serves. When the new
+one is ready, the old one gets SIGTERM and drains. Both accept from the same sockets for a moment,
+so no connection is refused. A version that cannot be loaded prints its error and ends, and the
+version before it goes on serving.
 
-A child is LOADING, then SERVING, then LEAVING; one at most is loading and one serving. One that
-dies by itself is replaced: soon the first time, then later and later, as it may die of what it
-always does; but not while what is on the disk is known to be broken.
+A child is LOADING, then SERVING, then LEAVING; at most one is loading and at most one serving. A
+child that dies is replaced: soon after the first time, and later each further time, since it may
+die of the same cause again. It is not replaced while the files on the disk are known to be broken.
 
-Whatever is told to end has a time to do so in, and is killed then. The parent ends when all of its
-children have.
+Every child that has to end has a time limit, and is killed after it. The parent ends when all of
+its children have ended.
 """
 
 import os
@@ -26,32 +26,33 @@ from typing import Any, Final
 
 from reactor.loop.reactor import Reactor
 from reactor.loop.timers import Timer
-from reactor.process.child import MARGIN, Ended, Inheritance, MessageDecoder, Ready, Seen
+from reactor.process.child import MARGIN
 from reactor.process.file_watcher import Watch
+from reactor.process.ipc import Ended, Inheritance, Message, MessageDecoder, Seen
 
-POLL_SECONDS: Final = 0.25  # between two looks at the files,
-SETTLE_SECONDS: Final = 0.1  # when some have changed,
-WATCH_SHARE: Final = 0.05  # and longer where looking would take more of the time than this
-CRASH_SECONDS: Final = 0.25  # until a child that died is replaced, doubled each time,
-CRASH_SECONDS_MOST: Final = 16.0  # and as at first for one that has lived longer than this
-LEAVING_MOST: Final = 4  # old versions that drain; more: the oldest is killed
+POLL_SECONDS: Final = 0.25  # between two checks of the files
+SETTLE_SECONDS: Final = 0.1  # the same, while changes settle
+WATCH_SHARE: Final = 0.05  # the most of the time that checks take; the pauses grow for it
+CRASH_SECONDS: Final = 0.25  # until a child that died is replaced; doubled each time
+CRASH_SECONDS_MOST: Final = 16.0  # the longest such pause; a child that lived longer resets it
+LEAVING_MOST: Final = 4  # old children that drain; of more the oldest is killed
 PATIENCE_AFTER_SECOND_SIGNAL: Final = 1.5  # seconds; a child has 0.8 of its own
-NAMES_MOST: Final = 3  # changed files that are named
+NAMES_MOST: Final = 3  # changed files that are named in one line
 
 
-class State(IntEnum):
-    """Of a child."""
+class ChildState(IntEnum):
+    """The states of a child."""
 
     LOADING = 0
     SERVING = 1
     LEAVING = 2
 
 
-LOADING, SERVING, LEAVING = State
+LOADING, SERVING, LEAVING = ChildState
 
 
 class Child:
-    """A child: the application as it was on the disk when it was loaded."""
+    """A child process: the application as it was on the disk when the child loaded it."""
 
     def __init__(
         self,
@@ -60,14 +61,14 @@ class Child:
         reports: int,
         changes: Iterable[str],
     ) -> None:
-        """Owns `reports`, the reading end of the child's pipe."""
+        """The child owns `reports`, the reading end of its pipe."""
         self.process = process
-        self.state: State = LOADING
+        self.state: ChildState = LOADING
         self.began = supervisor.reactor.clock()
-        self.changes = list(changes)  # why it was started
+        self.changes = list(changes)  # the files for which it was started
         self.files: set[str] = set()
-        self.missed: list[int] = []  # signals to be passed on that came while it was loading
-        self.status: int | None = None  # None: it has not said that it ends
+        self.missed: list[int] = []  # signals that came while it was loading
+        self.status: int | None = None  # as it has reported; None: not yet
         self._supervisor = supervisor
         self._descriptor = reports
         self._reports = MessageDecoder()
@@ -75,19 +76,20 @@ class Child:
         supervisor.reactor.selector.register(reports, EVENT_READ, self)
 
     def on_events(self, mask: int) -> None:
+        """Read messages; called by the loop."""
         self._read()
 
     def abort(self) -> None:
-        """An error of ours with one report may not end what has been told to end by nobody."""
+        """Do nothing: a failure to handle one message must not end the child."""
 
     def close(self) -> None:
-        """It has ended. Read what it still said."""
+        """Read the last messages of a child that has ended, and close its pipe."""
         while self._read():
             pass
         self._stop_reading()
 
     def _read(self) -> bool:
-        """Whether there may be more. What the application has forked may hold the pipe open."""
+        """Whether there may be more. Forks of the application may keep the pipe open."""
         if self._descriptor < 0:
             return False
         try:
@@ -108,7 +110,7 @@ class Child:
 
 
 class Supervisor:
-    """Restarts `python -m reactor` with the same arguments while its application changes."""
+    """Starts `python -m reactor` with the same arguments again whenever its application changes."""
 
     def __init__(
         self,
@@ -116,25 +118,25 @@ class Supervisor:
         listening: Sequence[socket.socket],
         shutdown_timeout: float,
     ) -> None:
-        """The sockets are bound, and closed at the first signal."""
+        """The sockets are bound; the first signal closes them."""
         self.reactor = Reactor()
         self._command = _command(arguments)
         self._listening = listening
         self._patience = shutdown_timeout + MARGIN
         self._watch = Watch()
-        self._versions: list[Child] = []  # that run, in the order of their start
+        self._children: list[Child] = []  # running, in the order of their start
         self._look_timer: Timer | None = None
         self._crash_timer: Timer | None = None
-        self._crashes = 0  # one after the other
+        self._crashes = 0  # in a row
         self._signals = 0
-        self._last: Child | None = None  # that served when the first of them came
+        self._last: Child | None = None  # the one that served at the first signal
         self._status = 0
-        self._first = True  # none has served yet
-        self._broken = False  # what is on the disk could not be loaded
+        self._first = True  # no child has served yet
+        self._broken = False  # the files on the disk could not be loaded
 
     def run(self) -> int:
-        """Until SIGINT or SIGTERM; the exit status: 0 if what served has ended in order."""
-        self._lifeline, mine = os.pipe()  # `mine` is never used, and closed by our end
+        """Run until SIGINT or SIGTERM; 0 if the child that served has ended in order, else 1."""
+        self._lifeline, mine = os.pipe()  # `mine` stays open until this process ends
         self._obey_signals()
         self._look()
         self._start(())
@@ -144,31 +146,31 @@ class Supervisor:
             os.close(descriptor)
         return self._status
 
-    def take(self, version: Child, report: Seen | Ready | Ended) -> None:
-        """What a child has reported."""
+    def take(self, child: Child, report: Message) -> None:
+        """Handle a message of a child."""
         if isinstance(report, Seen):
-            version.files.add(report.path)
-            if version is (self._one(LOADING) or self._one(SERVING)):
+            child.files.add(report.path)
+            if child is (self._one(LOADING) or self._one(SERVING)):
                 self._watch.add(report.path, report.mark)
         elif isinstance(report, Ended):
-            version.status = report.status
-        elif version.state is LOADING:
-            self._take_over(version)
+            child.status = report.status
+        elif child.state is LOADING:
+            self._take_over(child)
 
-    # --- versions --------------------------------------------------------------------------------
+    # --- children --------------------------------------------------------------------------------
 
-    def _one(self, state: State) -> Child | None:
-        return next((one for one in self._versions if one.state is state), None)
+    def _one(self, state: ChildState) -> Child | None:
+        return next((one for one in self._children if one.state is state), None)
 
     def _start(self, changes: Iterable[str]) -> None:
-        """Load what is on the disk now."""
+        """Start a child that loads the files on the disk."""
         _cancel(self._crash_timer)
         self._broken = False
         loading = self._one(LOADING)
         if loading is not None:
             self._dismiss(loading)
         try:
-            self._versions.append(self._spawn(changes))
+            self._children.append(self._spawn(changes))
         except OSError as error:
             _say(f"cannot start a process: {error.strerror}")
             self._go_on_without()
@@ -176,14 +178,14 @@ class Supervisor:
     def _spawn(self, changes: Iterable[str]) -> Child:
         """Raises OSError."""
         reading, writing = os.pipe()
-        given = Inheritance(
+        inheritance = Inheritance(
             [one.fileno() for one in self._listening], writing, self._lifeline, self._first
         )
-        # Blocked until the child says what it means to it: Ctrl-C would end Python's start.
+        # Blocked until the child has a handler: Ctrl-C would interrupt the start of Python.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             process = subprocess.Popen(
-                self._command, pass_fds=given.descriptors, env=given.environment()
+                self._command, pass_fds=inheritance.descriptors, env=inheritance.environment()
             )
         except OSError:
             os.close(reading)
@@ -193,73 +195,73 @@ class Supervisor:
             os.close(writing)
         return Child(self, process, reading, changes)
 
-    def _take_over(self, version: Child) -> None:
+    def _take_over(self, child: Child) -> None:
         old = self._one(SERVING)
-        version.state = SERVING
-        for number in version.missed:
-            version.process.send_signal(number)
-        self._watch.keep(version.files)
+        child.state = SERVING
+        for number in child.missed:
+            child.process.send_signal(number)
+        self._watch.keep(child.files)
         if self._first:
             _say(f"{self._watch.count()} files are watched for changes")
-        elif version.changes:
-            _say(f"reloaded, changed: {_names(version.changes)}")
+        elif child.changes:
+            _say(f"reloaded, changed: {_names(child.changes)}")
         else:
             _say("started again")
         self._first = False
         if old is not None:
             self._dismiss(old)
 
-    def _dismiss(self, version: Child) -> None:
-        """Let it drain; the time for that is bounded, and so is how many do."""
-        version.state = LEAVING
-        version.process.terminate()
-        self.reactor.call_later(self._patience, self._kill, version, f"{self._patience:g} s")
-        leaving = [one for one in self._versions if one.state is LEAVING]
+    def _dismiss(self, child: Child) -> None:
+        """Have the child drain. The time for that is limited, and so is the number that do."""
+        child.state = LEAVING
+        child.process.terminate()
+        self.reactor.call_later(self._patience, self._kill, child, f"{self._patience:g} s")
+        leaving = [one for one in self._children if one.state is LEAVING]
         if len(leaving) > LEAVING_MOST:
             self._kill(leaving[0], f"the next {LEAVING_MOST} reloads")
 
-    def _kill(self, version: Child, within: str) -> None:
-        if version in self._versions and version.process.poll() is None:
-            _say(f"process {version.process.pid} did not end within {within}, and is killed")
-            version.process.kill()
+    def _kill(self, child: Child, within: str) -> None:
+        if child in self._children and child.process.poll() is None:
+            _say(f"process {child.process.pid} did not end within {within}, and is killed")
+            child.process.kill()
 
     def _reap(self) -> None:
-        """A child has ended, or several."""
-        for version in tuple(self._versions):
-            if version.process.poll() is not None:
-                version.close()
-                self._versions.remove(version)
-                self._ended(version)
+        """Handle the end of one child or several."""
+        for child in tuple(self._children):
+            if child.process.poll() is not None:
+                child.close()
+                self._children.remove(child)
+                self._ended(child)
 
-    def _ended(self, version: Child) -> None:
+    def _ended(self, child: Child) -> None:
         if self._signals:
-            if version is self._last and version.process.returncode != 0:
+            if child is self._last and child.process.returncode != 0:
                 self._status = 1
             self._stop_if_done()
-        elif version.state is LOADING:
-            self._not_loaded(version)
-        elif version.state is SERVING:
-            self._died(version)
+        elif child.state is LOADING:
+            self._not_loaded(child)
+        elif child.state is SERVING:
+            self._died(child)
 
-    def _not_loaded(self, version: Child) -> None:
-        if version.status == 1 and self._first:
-            self._status = 1  # no change of the application makes that good
+    def _not_loaded(self, child: Child) -> None:
+        if child.status == 1 and self._first:
+            self._status = 1  # a change of the application cannot help
             self._end()
             return
-        if version.status is None:
-            _say(f"the application has ended while it was loaded, {_how(version.process)}")
+        if child.status is None:
+            _say(f"the application has ended while it was loaded, {_how(child.process)}")
         self._broken = True
         self._go_on_without()
 
     def _go_on_without(self) -> None:
         if self._one(SERVING) is not None:
-            _say("what was loaded before goes on")
+            _say("the version before it goes on serving")
         else:
             _say("nothing is served until a file changes")
 
-    def _died(self, version: Child) -> None:
-        _say(f"the application has ended by itself, {_how(version.process)}")
-        if self.reactor.clock() - version.began > CRASH_SECONDS_MOST:
+    def _died(self, child: Child) -> None:
+        _say(f"the application has ended by itself, {_how(child.process)}")
+        if self.reactor.clock() - child.began > CRASH_SECONDS_MOST:
             self._crashes = 0
         if self._broken:
             self._go_on_without()
@@ -269,10 +271,10 @@ class Supervisor:
             _say(f"it is started again in {pause:g} s, or when a file changes")
             self._crash_timer = self.reactor.call_later(pause, self._start, ())
 
-    # --- what happens outside --------------------------------------------------------------------
+    # --- files and signals --------------------------------------------------------------------
 
     def _look(self) -> None:
-        """At all files that are watched, and again."""
+        """Check all watched files, now and again and again."""
         began = self.reactor.clock()
         changes = self._watch.look(began)
         pause = SETTLE_SECONDS if self._watch.restless() else POLL_SECONDS
@@ -293,38 +295,38 @@ class Supervisor:
             obey(number, self._pass_on, number)
 
     def _pass_on(self, number: int) -> None:
-        for version in self._versions:
-            if version.state is LOADING:
-                version.missed.append(number)
+        for child in self._children:
+            if child.state is LOADING:
+                child.missed.append(number)
             else:
-                version.process.send_signal(number)
+                child.process.send_signal(number)
 
     def _end(self) -> None:
-        """The first signal drains, the second ends, and a third does not wait for that."""
+        """Drain at the first signal, end at the second one, and kill at the third."""
         self._signals += 1
         self._last = self._last or self._one(SERVING)
         for listening in self._listening:
-            listening.close()  # a child does the same when it drains
+            listening.close()  # a child closes its own when it drains
         _cancel(self._look_timer)
         _cancel(self._crash_timer)
-        for version in self._versions:
+        for child in self._children:
             if self._signals > 2:
-                version.process.kill()
+                child.process.kill()
             elif self._signals == 2:
-                version.process.terminate()
+                child.process.terminate()
                 pause = PATIENCE_AFTER_SECOND_SIGNAL
-                self.reactor.call_later(pause, self._kill, version, f"{pause:g} s")
-            elif version.state is not LEAVING:
-                self._dismiss(version)
+                self.reactor.call_later(pause, self._kill, child, f"{pause:g} s")
+            elif child.state is not LEAVING:
+                self._dismiss(child)
         self._stop_if_done()
 
     def _stop_if_done(self) -> None:
-        if not self._versions:
+        if not self._children:
             self.reactor.stop()
 
 
 def _command(arguments: Sequence[str]) -> list[str]:
-    """Python as it was started here, with its own options (`-X`, `-W`, ...)."""
+    """The command of a child: this Python with its own options (`-X`, `-W`, ...)."""
     before = sys.orig_argv[1 : len(sys.orig_argv) - len(arguments)]
     options = before[:-2] if before[-2:] == ["-m", "reactor"] else []
     return [sys.executable, *options, "-m", "reactor", *arguments]
@@ -336,7 +338,7 @@ def _cancel(timer: Timer | None) -> None:
 
 
 def _how(process: subprocess.Popen[bytes]) -> str:
-    """How it has ended."""
+    """How the process has ended."""
     status = process.returncode
     if status >= 0:
         return f"with exit status {status}"
@@ -344,7 +346,7 @@ def _how(process: subprocess.Popen[bytes]) -> str:
 
 
 def _names(paths: Sequence[str]) -> str:
-    """The first few, as they are called from here."""
+    """The first few paths, relative to the current directory."""
     here = os.path.join(os.getcwd(), "")
     names = [path.removeprefix(here) for path in sorted(paths)]
     shown = [name if name.isprintable() else repr(name) for name in names[:NAMES_MOST]]
@@ -356,4 +358,4 @@ def _say(sentence: str) -> None:
     try:
         print(f"reactor: {sentence}", file=sys.stderr, flush=True)
     except OSError:
-        pass  # nobody reads it, which is no reason to stop serving
+        pass  # a closed standard error is no reason to stop serving

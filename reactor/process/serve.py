@@ -4,8 +4,8 @@
 it, because it loads the application in between and may inherit its sockets.
 
 Three rules. The first signal drains the server and the second one ends it. Logging is configured
-only where the program has not done so. Whatever `serve` changes in the process, signal handlers and
-the root logger, it restores before it returns. This module knows one handler and no URL.
+only where the program has not done so. `serve` restores the signal handlers and the root logger
+before it returns. This module knows one handler and no URL.
 """
 
 import errno
@@ -27,7 +27,7 @@ from reactor.process.options import ServeOptions
 from reactor.server.server import Server
 from reactor.server.state_dump import state_dump
 
-SECONDS_AFTER_SECOND_SIGNAL: Final = 0.8  # until the process ends, whatever hangs
+SECONDS_AFTER_SECOND_SIGNAL: Final = 0.8  # until the process ends, even if something hangs
 
 log = logging.getLogger("reactor")
 
@@ -238,7 +238,7 @@ class Signals:
     def restore(self) -> None:
         """Put the handlers back that `install` has replaced."""
         for number, handler in self._replaced.items():
-            if handler is not None:  # None: it was not installed from Python
+            if handler is not None:  # C code's own cannot be restored
                 signal.signal(number, handler)
         self._replaced.clear()
         if self._watchdog is not None:
@@ -264,6 +264,6 @@ class Signals:
 
 
 def _log_state(server: Server) -> None:
-    """Whatever the level of the log is: an operator has asked for it."""
+    """Log the state at any level of the log, since an operator has asked for it."""
     place = (__file__, 0, state_dump(server), (), None)
     log.handle(log.makeRecord(log.name, logging.INFO, *place))

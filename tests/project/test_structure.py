@@ -32,7 +32,7 @@ OSERRORS = {
     },
     "reactor.files.file": {"File.look"},  # "not in memory", which is an answer
     "reactor.process.file_watcher": {"mark"},  # "there is no such file", which is an answer
-    "reactor.process.child": {"ReloadChild._tell"},  # the parent is gone, and so are we in a moment
+    "reactor.process.child": {"ReloadChild._report"},  # the parent has ended
     "reactor.process.reloader": {
         "Child._read",  # there is no more
         "Supervisor._start",  # a process that cannot be started becomes a sentence

@@ -5,8 +5,8 @@
     python -m reactor --static /assets/=assets package.module:handler
     python -m reactor --reload package.module:handler
 
-options.py reads the options, site.py makes a handler of them, and process/serve.py runs it. What
-cannot be used is one sentence and an exit status, and nothing has been served then.
+options.py reads the options, site.py makes a handler of them, and process/serve.py runs it. An
+option that cannot be used is one sentence and an exit status, and nothing has been served then.
 """
 
 import logging
@@ -119,7 +119,7 @@ def make_site(config: Config) -> Site:
 
 
 def served(site: SiteOptions) -> str:
-    """What is served where, in one line."""
+    """The content and the prefixes of a site, in one line."""
     served = [f"{_shown(path)} at {prefix}" for prefix, path in site.static]
     if site.application:
         served.insert(0, site.application)

@@ -1,4 +1,4 @@
-"""The options of what the command line serves, and all options of the command line together.
+"""The options of the site that the command line serves, and all its options together.
 
 A wrong option is one sentence and exit status 2. Everything that text alone can show is checked
 here, before a file is opened or an application imported; the parsers of single values are in
@@ -23,14 +23,14 @@ from reactor.web.site import values
 UPLOADS: Final = "/files/"  # the prefix of --directory
 UNFINISHED: Final = f"{UPLOADS}.uploads/"  # and of its partial uploads
 
-WHAT: Final = Section("what to serve")
+WHAT: Final = Section("content")
 FILES: Final = Section("files", "for DIR, --static and --directory")
 OPERATIONS: Final = Section("operations")
 
 
 @dataclass(frozen=True)
 class SiteOptions:
-    """What to serve: directories, an application by its name, and what stands beside them."""
+    """The directories and the application to serve, and the pages of the server itself."""
 
     application: str = ""  # "package.module:name"; "": none
     static: Sequence[tuple[str, str]] = several(
@@ -124,7 +124,7 @@ def options_page() -> str:
 
 @dataclass(frozen=True)
 class Config:
-    """What to serve, how to run, and within which limits."""
+    """All options: the site, the process, and the limits."""
 
     site: SiteOptions
     serve: ServeOptions

@@ -1,14 +1,15 @@
-"""What the command line serves, put together: mounts, an application or the demo, their upkeep.
+"""The site of the command line: mounts, an application, and their housekeeping.
 
-A mount is a directory at a prefix, and its endpoints are routes. The one at /files/ may take
-uploads; all others are there to be read. What a mount does not do it has no route for, so the
-router answers 405 before a byte of a body is read.
+A mount is a directory at a prefix, and its endpoints are routes. The mount at /files/ may take
+uploads; all others are read only. A mount has no route for a method that it does not support, so
+the router responds 405 before a byte of a body is read.
 
-Directories may overlap: what one mount has stored another may have open, so every change is told to
-all of them.
+Directories may overlap: a file that one mount changes may be open in the cache of another, so every
+mount forgets a path that has changed.
 
-An application gets the requests that no mount has, as they came. It is called as the server would
-call it, with the body unread; a path that the router could not decode is its own business.
+An application gets the requests that are below no mount, as they came. It is called as the server
+would call it, with the body unread; it handles a path itself that the router could not decode. An
+Application that `takes_mounts` has them as routes of its own.
 """
 
 import os
@@ -37,54 +38,52 @@ from reactor.web.uploads.receiver import Receiver
 from reactor.web.uploads.resumable import ResumableUploads
 from reactor.web.uploads.sweep import sweep
 
-EXPIRY_SECONDS: Final = 600.0  # between two looks for uploads that were given up
+EXPIRY_SECONDS: Final = 600.0  # between two searches for abandoned uploads
 
 
 class SiteError(Exception):
-    """A plan that cannot be carried out; a sentence for the operator."""
+    """The site cannot be served; `str` is a sentence for the operator."""
 
 
 class Site:
-    """A handler for all of the plan, and what is to be done beside the requests."""
+    """Makes a handler for the whole site, and the coroutines that run beside the requests."""
 
     def __init__(
-        self, plan: SiteOptions, limits: Limits, application: Endpoint | None = None
+        self, options: SiteOptions, limits: Limits, application: Endpoint | None = None
     ) -> None:
         """`application` is the one that the options name, loaded. Raises SiteError."""
-        self._plan = plan
+        self._options = options
         self._application = application
         self._limits = limits
         self._mounted: list[FileServer] = []
-        self._forget = _teller(self._mounted)
+        self._forget = _forget_in(self._mounted)
         self._root: Root | None = None  # that takes uploads
         self._resumable: ResumableUploads | None = None
         self._router = _router_for(application)
-        for prefix, directory in plan.static:
+        for prefix, directory in options.static:
             if prefix == "/" and os.path.isfile(directory):
                 self._mount_file(directory)
             else:
-                self._mount(prefix, directory, spa=plan.spa)
-        if plan.spa and not any(_has(one.root, plan.spa) for one in self._mounted):
-            raise SiteError(f"no static directory has the file {plan.spa!r}")
-        if plan.directory is not None:
-            self._mount_uploads(plan.directory)
+                self._mount(prefix, directory, spa=options.spa)
+        if options.spa and not any(_has(one.root, options.spa) for one in self._mounted):
+            raise SiteError(f"no static directory has the file {options.spa!r}")
+        if options.directory is not None:
+            self._mount_uploads(options.directory)
         self.handler = self._make_handler()
-        if plan.debug:
+        if options.debug:
             self._debug(application)
-        if plan.health or plan.metrics:
-            self.handler = Monitoring(self.handler, health=plan.health, metrics=plan.metrics)
+        if options.health or options.metrics:
+            self.handler = Monitoring(self.handler, health=options.health, metrics=options.metrics)
 
     def _debug(self, application: Endpoint | None) -> None:
         self._router.debug = True
         if isinstance(application, Application):
             application.debug = True
         elif application is not None:
-            raise SiteError(
-                "--debug: only an Application (reactor.web.app.application) has such pages"
-            )
+            raise SiteError("--debug: the application must be a reactor.Application")
 
     def housekeeping(self) -> list[Coroutine[Any, Any, None]]:
-        """What is to run beside the connections, each by itself, for as long as they are served."""
+        """The coroutines to spawn beside the connections, for as long as the server runs."""
         works = [close_idle(self._mounted)] if self._mounted else []
         if self._root is not None:
             works.append(_sweep(self._root))
@@ -95,8 +94,8 @@ class Site:
     def _make_handler(self) -> Endpoint:
         if self._application is None or self._application is self._router:
             return self._router
-        prefixes = [prefix for prefix, _ in self._plan.static]
-        if self._plan.directory is not None:
+        prefixes = [prefix for prefix, _ in self._options.static]
+        if self._options.directory is not None:
             prefixes.append(UPLOADS)
         if not prefixes:
             return self._application
@@ -138,21 +137,21 @@ class Site:
     def _mount_of(
         self, prefix: str, directory: str, spa: str, uploads: bool, deletes: bool
     ) -> Mount:
-        plan = self._plan
+        options = self._options
         return Mount(
             directory=directory,
             prefix=prefix,
-            media_type=media_types(dict(plan.types)),
-            headers=tuple(plan.headers),
-            cache_control=cache_rules(plan.cache_control),
-            listing=plan.listing,
+            media_type=media_types(dict(options.types)),
+            headers=tuple(options.headers),
+            cache_control=cache_rules(options.cache_control),
+            listing=options.listing,
             spa=spa,
             uploads=uploads,
             deletes=deletes,
         )
 
     def _open(self, mount: Mount) -> FileServer:
-        mounts = len(self._plan.static) + (self._plan.directory is not None)
+        mounts = len(self._options.static) + (self._options.directory is not None)
         try:
             files = FileServer(mount, self._limits, mounts=mounts)
         except OSError as error:
@@ -162,24 +161,24 @@ class Site:
         return files
 
     def _mount_uploads(self, directory: str) -> None:
-        """The directory that can be changed, as far as the plan lets it."""
-        plan, limits = self._plan, self._limits
-        files = self._mount(UPLOADS, directory, uploads=plan.uploads, deletes=plan.deletes)
-        if plan.uploads:
+        """Add the mount at /files/, with the routes for the changes that the options allow."""
+        options, limits = self._options, self._limits
+        files = self._mount(UPLOADS, directory, uploads=options.uploads, deletes=options.deletes)
+        if options.uploads:
             self._root = files.root
             self._resumable = ResumableUploads(files.root, UPLOADS, limits, self._forget)
         receiver = Receiver(
             files.root,
             limits,
             self._forget,
-            uploads=plan.uploads,
-            deletes=plan.deletes,
+            uploads=options.uploads,
+            deletes=options.deletes,
             resumable=self._resumable,
         )
         endpoints: dict[str, Endpoint] = {}
-        if plan.uploads:
+        if options.uploads:
             endpoints |= {"PUT": receiver.put, "POST": receiver.post}
-        if plan.deletes:
+        if options.deletes:
             endpoints["DELETE"] = receiver.delete
         if self._resumable is not None:
             allow = ", ".join(sorted({"GET", "HEAD", "OPTIONS", *endpoints}))
@@ -206,8 +205,8 @@ def _router_for(application: Endpoint | None) -> Application:
     return Application()
 
 
-def _teller(mounted: Sequence[FileServer]) -> Callable[[Place], None]:
-    """Tells every mount, those to come as well, of a change."""
+def _forget_in(mounted: Sequence[FileServer]) -> Callable[[Place], None]:
+    """A function that has every mount forget a path that has changed; the list may still grow."""
 
     def forget(place: Place) -> None:
         for files in mounted:
@@ -217,19 +216,19 @@ def _teller(mounted: Sequence[FileServer]) -> Callable[[Place], None]:
 
 
 async def _sweep(root: Root) -> None:
-    """Remove what a killed server has left."""
+    """Remove the unfinished files that a killed server has left."""
     await sweep(root)
 
 
 async def _expire(resumable: ResumableUploads) -> None:
-    """Remove uploads that were given up."""
+    """Remove abandoned uploads, now and again and again."""
     while True:
         await resumable.expire()
         await sleep(EXPIRY_SECONDS)
 
 
 class _Beside:
-    """Mounts, and an application for all that is not below one of their prefixes."""
+    """Mounts, and an application for all paths that are not below one of their prefixes."""
 
     request_class: Final = Application.request_class
 
@@ -241,13 +240,13 @@ class _Beside:
         self._application = application
 
     def prepare(self, server: Server) -> None:
-        """The application is told of its server as if there were nothing beside it."""
+        """Prepare both; the application as if it were the handler of the server."""
         self._router.prepare(server)
         prepare_handler(self._application, server)
 
     def __call__(self, request: BaseRequest) -> ResponseOrAwaitable:
         path = request.path
-        if "%" in path:  # prefixes are ASCII without "%": what is no UTF-8 is not below one
+        if "%" in path:  # prefixes are ASCII without "%", so a path that is not UTF-8 is below none
             path = "/".join(map(_unquoted, path.split("/")))
         if f"{path}/".startswith(self._prefixes):  # a prefix without its slash is redirected to it
             return self._router(request)
@@ -255,15 +254,15 @@ class _Beside:
 
 
 def _unquoted(segment: str) -> str:
-    """Decoded for a comparison; an encoded slash is no way into a prefix."""
+    """The segment decoded for a comparison; an encoded slash does not separate segments."""
     return unquote(segment).replace("/", "%2F")
 
 
 def cache_rules(rules: Sequence[tuple[str, str]]) -> Callable[[str], str]:
-    """From a path below a mount to the value of Cache-Control; "" where no pattern fits.
+    """A function from a path below a mount to its Cache-Control; "" where no pattern matches.
 
-    The first pattern that fits counts. One with a slash is for the whole path, one without for its
-    last name; case counts, and `*` takes slashes as well (see fnmatch).
+    The first match counts. A pattern with a slash is for the whole path, one without for its last
+    name. Case counts, and `*` matches slashes, too (see fnmatch).
     """
     compiled = [
         ("/" in pattern, re.compile(translate(pattern.removeprefix("/"))), value)
@@ -281,12 +280,12 @@ def cache_rules(rules: Sequence[tuple[str, str]]) -> Callable[[str], str]:
 
 
 def _to_mount(mount: Mount) -> Endpoint:
-    """From its prefix without the last slash to the mount."""
+    """An endpoint that redirects from the prefix without its last slash to the mount."""
 
     def redirect(request: BaseRequest) -> Response:
         location = f"{mount.prefix}?{request.query}" if request.query else mount.prefix
         fields = (("Location", location), *mount.headers)
-        return plain_response(301, f"This is a folder: {location}", fields)
+        return plain_response(301, f"This is a directory: {location}", fields)
 
     return redirect
 

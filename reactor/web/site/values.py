@@ -1,4 +1,4 @@
-"""What option values that name files, URLs and header fields may be: pure functions of text.
+"""Parsers of option values that name files, URLs and header fields: pure functions of text.
 
 Each returns the value taken apart and in its normal form, or raises ValueError with a sentence that
 names the value and what is accepted. Nothing here looks at the disk: whether a directory exists is

@@ -356,7 +356,7 @@ def test_a_syntax_error_is_shown_once_and_the_last_good_version_stays(start: Sta
     program.wait_for("cannot import 'app': SyntaxError: '(' was never closed (app.py, line")
     assert str(program.folder / "app.py") in program.wait_for("File")
     program.wait_for("wrong = (")
-    program.wait_for("what was loaded before goes on")
+    program.wait_for("the version before it goes on serving")
     assert program.pid() == pid
     assert program.version() == "1"
     program.edit("3")
