@@ -1,8 +1,9 @@
 """The chunked coding, which most request smuggling relies on.
 
 The decoder is tested through the parser, fed in every way (see parser_feeder.py), because the
-boundaries that matter are those of the body as a whole. The grammar of a chunk's first line is held against a
-second one, written here by hand: an expression that back-tracks too little accepts too much.
+boundaries that matter are those of the body as a whole. The grammar of a chunk's first line is held
+against a second one, written here by hand: an expression that back-tracks too little accepts too
+much.
 """
 
 import random
