@@ -1,9 +1,8 @@
 """Our parser beside two others: requests are generated, damaged, and read by all three.
 
 For each stream the question is whether the first message is accepted, and if so what it is: method,
-target, body, and where the next one begins. Two readers that disagree are a way to
-smuggle a request, so every disagreement must have a reason with a name: a rule that one of them does
-not
+target, body, and where the next one begins. Two readers that disagree are a way to smuggle a
+request, so every disagreement must have a reason with a name: a rule that one of them does not
 have, which the bytes alone show to be at work. A disagreement without one fails.
 
 Where both accept a message they must agree about all of it; there is one reason not to.

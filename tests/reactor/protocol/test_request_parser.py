@@ -873,7 +873,7 @@ def test_a_line_too_long_in_a_head_too_large_is_reported_as_the_line() -> None:
 
 def test_the_first_of_two_faults_is_reported() -> None:
     # A head may exceed a limit and have a bare LF. Byte by byte, the fault that comes first is
-    # found first; in one piece it is the limit, because a head is parsed only if it is small enough.
+    # found first; in one piece the limit is, because a head is parsed only if it is small enough.
     # The client did two things wrong and reads of one of them, and the connection ends.
     lf = b"GET / HTTP/1.1\nHost: a\r\nX: " + b"x" * SMALL.head_bytes + b"\r\n\r\n"
     assert play_all_ways(lf, SMALL, ending="refused").ending == "refused"
