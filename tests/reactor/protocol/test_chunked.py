@@ -1,9 +1,9 @@
 """The chunked coding, which most request smuggling relies on.
 
 The decoder is tested through the parser, fed in every way (see parser_feeder.py), because the
-boundaries that matter are those of the body as a whole. The grammar of a chunk's first line is held
-against a second one, written here by hand: an expression that back-tracks too little accepts too
-much.
+boundaries that matter are those of the body as a whole. The grammar of a chunk's first line is
+compared with a second one, written here by hand: an expression that back-tracks too little accepts
+too much.
 """
 
 import random
@@ -339,9 +339,8 @@ def test_a_trailer_too_long_is_refused_for_its_length_first() -> None:
         expect_refusal(431, HEAD + b"0\r\nX: " + value + b"y" * 40 + b"\r\n\r\n", SMALL)
 
 
-ENDLESS: dict[
-    str, tuple[bytes, bytes, int]
-] = {  # begin, the bytes that follow for ever, bytes taken
+# begin, the bytes that follow for ever, bytes taken
+ENDLESS: dict[str, tuple[bytes, bytes, int]] = {
     "a size": (b"", b"0", EXTENSION_BYTES),
     "an extension": (b"5;", b"x", EXTENSION_BYTES),
     "extensions": (b"5", b";x=y", EXTENSION_BYTES),

@@ -872,8 +872,8 @@ def test_a_line_too_long_in_a_head_too_large_is_reported_as_the_line() -> None:
 
 
 def test_the_first_of_two_faults_is_reported() -> None:
-    # A head may exceed a limit and have a bare LF. Byte by byte, the fault that comes first is
-    # found first; in one piece the limit is, because a head is parsed only if it is small enough.
+    # A head may exceed a limit and have a bare LF. Byte by byte, the first fault is found first; in
+    # one piece it is the limit, because a head is parsed only if it is small enough.
     # The client did two things wrong and reads of one of them, and the connection ends.
     lf = b"GET / HTTP/1.1\nHost: a\r\nX: " + b"x" * SMALL.head_bytes + b"\r\n\r\n"
     assert play_all_ways(lf, SMALL, ending="refused").ending == "refused"
@@ -881,9 +881,8 @@ def test_the_first_of_two_faults_is_reported() -> None:
     assert statuses <= {"400", "414", "431"}
 
 
-ENDLESS: dict[
-    str, tuple[bytes, bytes, int]
-] = {  # begin, the bytes that follow for ever, bytes taken
+# begin, the bytes that follow for ever, bytes taken
+ENDLESS: dict[str, tuple[bytes, bytes, int]] = {
     "a method": (b"", b"G", 8 * 1024 + 2),
     "a target": (b"GET /", b"x", 8 * 1024 + 2),
     "a target of slashes": (b"GET ", b"/", 8 * 1024 + 2),
