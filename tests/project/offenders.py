@@ -85,8 +85,6 @@ LANGUAGE: Final = frozenset[str](
         "tests/reactor/process/",
         "tests/reactor/testing/",
         "tests/reactor/web/site/",
-        "tests/reactor/web/static/",
-        "tests/reactor/web/uploads/",
         "tests/simulation/",
         "tests/support/",
     )

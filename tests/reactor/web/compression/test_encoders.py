@@ -8,7 +8,6 @@ documented, not that its bytes are zstd.
 import gzip
 import sys
 import zlib
-from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
@@ -37,13 +36,7 @@ TEXTS = st.one_of(
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def zstd() -> Iterator[None]:
-    patch = pytest.MonkeyPatch()
-    if encoders._zstd is None:
-        patch.setattr(encoders, "_zstd", zstd_double)
-    yield
-    patch.undo()
+pytestmark = pytest.mark.usefixtures("zstd_or_double")
 
 
 # --- whole bodies --------------------------------------------------------------------------------

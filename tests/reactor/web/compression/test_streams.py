@@ -14,12 +14,10 @@ from hypothesis import strategies as st
 from reactor import Cancelled, Future, PoolFull, Response, sleep
 from reactor.messages.request import BaseRequest
 from reactor.tasks.futures import Lane
-from reactor.web.compression import encoders
 from reactor.web.compression.encoders import INLINE_BYTES
 from reactor.web.compression.streams import RETRIES, encode_stream
 from reactor.web.streams import BodyStream, PieceSource, close_source
 from tests.conftest import Serve
-from tests.support import zstd_double
 from tests.support.coroutine_driver import Play, Stage, drive
 from tests.support.raw_client import Client
 from tests.support.zstd_double import Reader, decode
@@ -31,13 +29,7 @@ PIECES = st.lists(
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def zstd() -> Iterator[None]:
-    patch = pytest.MonkeyPatch()
-    if encoders._zstd is None:
-        patch.setattr(encoders, "_zstd", zstd_double)
-    yield
-    patch.undo()
+pytestmark = pytest.mark.usefixtures("zstd_or_double")
 
 
 class Source:

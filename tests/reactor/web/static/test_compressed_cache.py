@@ -27,7 +27,6 @@ from reactor.web.static.compressed_cache import (
 )
 from reactor.web.streams import BodyStream
 from tests.conftest import Serve
-from tests.support import zstd_double
 from tests.support.coroutine_driver import Play, Stage, drive
 from tests.support.zstd_double import decode
 
@@ -35,17 +34,11 @@ TEXT = b"".join(b"line %d of a text\n" % number for number in range(5000))
 VERSION = (1, 2, 3, 4, 5)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def zstd() -> Iterator[None]:
-    patch = pytest.MonkeyPatch()
-    if encoders._zstd is None:
-        patch.setattr(encoders, "_zstd", zstd_double)
-    yield
-    patch.undo()
+pytestmark = pytest.mark.usefixtures("zstd_or_double")
 
 
 class WatchedFile(File):
-    """Tells what is read of it, and when it is closed; it fails and shrinks as it is told."""
+    """Records the reads, and when it is closed; fails and shrinks when the test says so."""
 
     def __init__(self, path: Path, text: bytes = TEXT) -> None:
         path.write_bytes(text)
@@ -112,8 +105,8 @@ class Asking:
         return self.future is None or self.future.done
 
     @property
-    def answer(self) -> bytes | None:
-        """What it got, or raises."""
+    def response(self) -> bytes | None:
+        """The result, or the error raised."""
         assert self.done
         if self.future is not None:
             self.play.resume(self.future)
@@ -159,7 +152,7 @@ def test_it_is_read_in_the_lane_of_files_before_it_is_compressed(file: WatchedFi
     assert not asking.done
     assert files.get(VERSION, "gzip") is None
     stage.run_next()
-    data = asking.answer
+    data = asking.response
     assert data is not None
     assert gzip.decompress(data) == TEXT
     assert not stage.jobs
@@ -182,14 +175,14 @@ def test_a_file_is_known_by_version_and_coding(tmp_path: Path) -> None:
     assert files.get("other", "gzip") is None
 
 
-def test_what_is_kept_is_not_made_again(file: WatchedFile) -> None:
+def test_an_entry_is_not_made_again(file: WatchedFile) -> None:
     files, stage = CompressedCache(1 << 20), Backstage()
     data = make(files, file)
-    assert Asking(files, file, stage).answer is data
+    assert Asking(files, file, stage).response is data
     assert not stage.lanes
 
 
-def test_all_who_ask_meanwhile_share_one_job(file: WatchedFile, tmp_path: Path) -> None:
+def test_requests_during_a_job_share_it(file: WatchedFile, tmp_path: Path) -> None:
     """Also those who have opened the file for themselves."""
     stage, files = Backstage(), CompressedCache(1 << 20)
     other = WatchedFile(tmp_path / "file")
@@ -198,9 +191,9 @@ def test_all_who_ask_meanwhile_share_one_job(file: WatchedFile, tmp_path: Path) 
     asking.append(Asking(files, file, stage))
     assert len(stage.jobs) == 1
     stage.run_next()
-    answers = [one.answer for one in asking]
-    assert answers[0] is not None
-    assert answers[0] is answers[1] is answers[2]
+    responses = [one.response for one in asking]
+    assert responses[0] is not None
+    assert responses[0] is responses[1] is responses[2]
     assert (file.holders, other.holders, other.reads) == (1, 1, [])
     other.release()
 
@@ -215,7 +208,7 @@ def test_different_codings_and_versions_are_different_jobs(file: WatchedFile) ->
     for _ in range(8):
         stage.run_next()
     assert not stage.jobs
-    assert len({id(one.answer) for one in asking}) == 4
+    assert len({id(one.response) for one in asking}) == 4
     assert len(files) == 4
     assert file.holders == 1
 
@@ -225,7 +218,7 @@ def test_different_codings_and_versions_are_different_jobs(file: WatchedFile) ->
 
 @pytest.mark.parametrize("leaving", [0, 1])
 @pytest.mark.parametrize("jobs", [0, 1])
-def test_one_gives_up_and_the_other_gets_it(file: WatchedFile, leaving: int, jobs: int) -> None:
+def test_one_is_cancelled_and_the_other_gets_it(file: WatchedFile, leaving: int, jobs: int) -> None:
     stage, files = Backstage(), CompressedCache(1 << 20)
     asking = [Asking(files, file, stage), Asking(files, file, stage)]
     for _ in range(jobs):
@@ -233,13 +226,13 @@ def test_one_gives_up_and_the_other_gets_it(file: WatchedFile, leaving: int, job
     asking[leaving].cancel()
     for _ in range(2 - jobs):
         stage.run_next()
-    data = asking[1 - leaving].answer
+    data = asking[1 - leaving].response
     assert data is not None
     assert files.get(VERSION, "gzip") is data
     assert file.holders == 1
 
 
-def test_all_give_up_before_it_is_read_and_nothing_is_compressed(file: WatchedFile) -> None:
+def test_all_are_cancelled_before_it_is_read_and_nothing_is_compressed(file: WatchedFile) -> None:
     stage, files = Backstage(), CompressedCache(1 << 20)
     asking = [Asking(files, file, stage), Asking(files, file, stage)]
     for one in asking:
@@ -252,13 +245,13 @@ def test_all_give_up_before_it_is_read_and_nothing_is_compressed(file: WatchedFi
     assert make(files, file)  # and who asks later begins anew
 
 
-def test_who_comes_after_all_have_left_is_served_by_the_same_job(file: WatchedFile) -> None:
+def test_a_request_after_all_have_left_shares_the_same_job(file: WatchedFile) -> None:
     stage, files = Backstage(), CompressedCache(1 << 20)
     Asking(files, file, stage).cancel()
     asking = Asking(files, file, stage)
     stage.run_next()
     stage.run_next()
-    assert asking.answer is not None
+    assert asking.response is not None
     assert stage.lanes == [Lane.FILES, Lane.COMPRESSION]
 
 
@@ -279,7 +272,7 @@ def test_the_caller_may_let_go_of_the_file_at_once(file: WatchedFile) -> None:
     file.release()
     stage.run_next()
     stage.run_next()
-    assert asking.answer is not None
+    assert asking.response is not None
     assert file.closed
 
 
@@ -290,7 +283,7 @@ def test_a_full_pool_gives_none_and_later_is_another_time(file: WatchedFile, ful
     asking = [Asking(files, file, stage), Asking(files, file, stage)]
     while stage.jobs:
         stage.run_next()
-    assert [one.answer for one in asking] == [None, None]
+    assert [one.response for one in asking] == [None, None]
     assert len(files) == 0
     assert file.holders == 1
     assert make(files, file)
@@ -305,7 +298,7 @@ def test_a_file_that_shrinks_gives_none(file: WatchedFile, tmp_path: Path, when:
             os.truncate(tmp_path / "file", len(TEXT) - 1)
         if stage.jobs:
             stage.run_next()
-    assert asking.answer is None
+    assert asking.response is None
     assert stage.lanes == [Lane.FILES, Lane.COMPRESSION][: when + 1]
     assert len(files) == 0
     assert file.holders == 1
@@ -318,9 +311,7 @@ def test_a_file_that_grows_is_served_as_it_was(file: WatchedFile, tmp_path: Path
 
 
 @pytest.mark.parametrize("when", [0, 1])
-def test_a_disk_that_fails_is_told_to_all_and_later_is_another_time(
-    file: WatchedFile, when: int
-) -> None:
+def test_an_error_of_the_disk_is_raised_for_all_and_not_kept(file: WatchedFile, when: int) -> None:
     stage, files = Backstage(), CompressedCache(1 << 20)
     asking = [Asking(files, file, stage), Asking(files, file, stage)]
     for _ in range(when):
@@ -330,7 +321,7 @@ def test_a_disk_that_fails_is_told_to_all_and_later_is_another_time(
     assert not stage.jobs
     for one in asking:
         with pytest.raises(OSError, match="on purpose"):
-            one.answer  # noqa: B018
+            one.response  # noqa: B018
     assert file.holders == 1
     file.error = None
     assert make(files, file)
@@ -352,7 +343,7 @@ def test_the_bound_is_exact() -> None:
     assert files.get(0, "gzip") is None
 
 
-def test_what_was_not_asked_for_the_longest_goes_first() -> None:
+def test_the_least_recently_used_is_evicted_first() -> None:
     files = CompressedCache(10 * (100 + ENTRY_BYTES))
     for version in range(10):
         files._keep((version, "gzip"), bytes(100))
@@ -406,7 +397,7 @@ def test_it_behaves_like_a_list(most: int, steps: list[tuple[int, int, bool]]) -
 # --- large files, streamed -----------------------------------------------------------------------
 
 
-def test_what_is_streamed() -> None:
+def test_a_stream_is_the_file_in_the_coding() -> None:
     assert STREAMED_BYTES == 8 << 20
     assert WINDOW_BYTES == 256 << 10
 

@@ -1,8 +1,7 @@
-"""The read side of a mount, without a socket: what is answered, byte by byte and field by field.
+"""The file server without a socket: its responses, byte by byte and field by field.
 
-Whatever is asked here, a file is afterwards held by nobody but the cache, and in the end nothing is
-open. Clocks are the test's: files are made now, and looked at 100 seconds later unless a test wants
-them to be young.
+After each request only the cache holds files, and in the end no file is open. Clocks are the
+test's: files are made now, and requested 100 seconds later unless a test wants them to be young.
 """
 
 import errno
@@ -92,7 +91,7 @@ def clock() -> Clock:
 
 
 class Seen(NamedTuple):
-    """An answer, as a client would see it."""
+    """A response, as a client would see it."""
 
     status: int
     fields: list[tuple[str, str]]
@@ -119,7 +118,7 @@ class Served:
         self.prefix: str = options["prefix"]
         self.files = FileServer(
             Mount(directory=str(site), **options),
-            limits or Limits(small_file_bytes=0),  # what is sent is the file itself
+            limits or Limits(small_file_bytes=0),  # the bytes that are sent are the file's own
             clock=clock.monotonic,
             wall=clock.wall,
         )
@@ -136,14 +135,16 @@ class Served:
         return self.see(self.request(path, method, **headers), Stage())
 
     def see(self, request: BaseRequest, stage: Stage) -> Seen:
-        """The whole answer, an error's too; what it has held is let go."""
+        """The whole response, an error's too; what it has held is let go."""
         try:
-            answer = self.files.get(request)
-            if not isinstance(answer, Response):
-                answer = run(answer, stage)
+            response = self.files.get(request)
+            if not isinstance(response, Response):
+                response = run(response, stage)
         except ProtocolError as error:
-            answer = plain_response(error.status, error.reason, error.headers)
-        seen = Seen(answer.status, list(answer.headers), take(answer.body), type(answer.body))
+            response = plain_response(error.status, error.reason, error.headers)
+        seen = Seen(
+            response.status, list(response.headers), take(response.body), type(response.body)
+        )
         self.check_holds()
         return seen
 
@@ -237,7 +238,7 @@ def test_no_transform_leaves_a_file_as_it_is(site: Path, clock: Clock) -> None:
 
 
 def test_a_small_file_is_kept_with_its_version(site: Path, clock: Clock) -> None:
-    """What is in memory is what the tag is of; a look at the name each second keeps it so."""
+    """The bytes in memory are those of the tag; a walk each second keeps them so."""
     served = Served(site, clock, Limits(small_file_bytes=256))
     first = served.ask("data")
     assert (first.kind, first.body) == (bytes, bytes(range(256)))
@@ -275,7 +276,7 @@ def test_a_small_file_that_is_cold_is_not_waited_for(
     served.files._open.close()
 
 
-def test_text_can_be_coded_and_says_so(served: Served) -> None:
+def test_text_varies_by_coding(served: Served) -> None:
     seen = served.ask("text.txt")
     assert seen.body == TEXT
     assert seen.get("content-type") == "text/plain; charset=utf-8"
@@ -290,41 +291,41 @@ def test_empty_file(served: Served) -> None:
     assert served.ask("empty", Range="bytes=-1").status == 200
 
 
-def test_hot_file_is_answered_at_once(served: Served) -> None:
+def test_hot_file_is_served_at_once(served: Served) -> None:
     """In the call, and by no coroutine: no thread, no walk."""
     served.ask("data")
     for headers in ({}, {"Range": "bytes=1-2"}, {"If-None-Match": "*"}):
         request = served.request("data", **{k.replace("-", "_"): v for k, v in headers.items()})
-        answer = served.files.get(request)
-        assert isinstance(answer, Response)
-        take(answer.body)
+        response = served.files.get(request)
+        assert isinstance(response, Response)
+        take(response.body)
 
 
-def test_same_answer_again(served: Served) -> None:
+def test_same_response_again(served: Served) -> None:
     assert served.ask("text.txt") == served.ask("text.txt")
 
 
 @pytest.mark.parametrize(
-    ("modified", "told"),
+    ("modified", "sent"),
     [
         (1_700_000_000.999, 1_700_000_000),
         (-5.0, 0),
         (0.0, 0),
     ],
 )
-def test_last_modified(served: Served, site: Path, modified: float, told: int) -> None:
+def test_last_modified(served: Served, site: Path, modified: float, sent: int) -> None:
     os.utime(site / "data", (modified, modified))
-    assert served.ask("data").get("last-modified") == http_date(told)
+    assert served.ask("data").get("last-modified") == http_date(sent)
 
 
 def test_last_modified_in_the_future(served: Served, site: Path, clock: Clock) -> None:
     """No date that it has not been changed since (RFC 9110, section 8.8.2.1)."""
     future = time.time() + 10**6
     os.utime(site / "data", (future, future))
-    told = parse_date(served.ask("data").get("last-modified") or "", time.time())
-    assert told is not None
-    assert clock.wall() - 2 <= told <= clock.wall()
-    assert served.ask("data", If_Modified_Since=http_date(told)).status == 304
+    modified = parse_date(served.ask("data").get("last-modified") or "", time.time())
+    assert modified is not None
+    assert clock.wall() - 2 <= modified <= clock.wall()
+    assert served.ask("data", If_Modified_Since=http_date(modified)).status == 304
 
 
 # --- paths ---------------------------------------------------------------------------------------
@@ -346,7 +347,7 @@ def test_last_modified_in_the_future(served: Served, site: Path, clock: Clock) -
     ],
 )  # fmt: skip
 @pytest.mark.timeout(10)
-def test_what_is_not_there(site: Path, clock: Clock, prefix: str, path: str) -> None:
+def test_missing_files(site: Path, clock: Clock, prefix: str, path: str) -> None:
     (site / "out").symlink_to("../secret.txt")
     (site / "out-directory").symlink_to("..")
     (site / "loop").symlink_to("loop")
@@ -515,14 +516,14 @@ def test_listing(site: Path, clock: Clock) -> None:
 def test_a_listing_is_compressed(site: Path, clock: Clock, accept: str) -> None:
     served = Served(site, clock, headers=(("X-Own", "yes"), ("Vary", "Origin")))
     plain = served.ask("sub/", Accept=accept)
-    coded = served.ask("sub/", Accept=accept, Accept_Encoding="gzip")
-    assert coded.get("content-encoding") == "gzip"
-    assert coded.get("content-type") == plain.get("content-type")
-    assert coded.get("vary") == "Accept, Accept-Encoding, Origin"
+    encoded = served.ask("sub/", Accept=accept, Accept_Encoding="gzip")
+    assert encoded.get("content-encoding") == "gzip"
+    assert encoded.get("content-type") == plain.get("content-type")
+    assert encoded.get("vary") == "Accept, Accept-Encoding, Origin"
     assert b"small.txt" in plain.body
-    assert gzip.decompress(coded.body) == plain.body
+    assert gzip.decompress(encoded.body) == plain.body
     head = served.ask("sub/", "HEAD", Accept=accept, Accept_Encoding="gzip")
-    assert head.fields == coded.fields
+    assert head.fields == encoded.fields
     only = served.ask("sub/", Accept=accept, Accept_Encoding="gzip, identity;q=0")
     assert gzip.decompress(only.body) == plain.body
     none = served.ask("sub/", Accept=accept, Accept_Encoding="identity;q=0")
@@ -565,7 +566,7 @@ def test_unknown_paths_are_the_applications(
     assert served.ask("none", Range="bytes=0-1").body == whole.body[:2]
 
 
-def test_what_is_there_is_not_the_applications(site: Path, clock: Clock) -> None:
+def test_existing_files_are_not_the_applications(site: Path, clock: Clock) -> None:
     served = Served(site, clock, prefix="/", spa="page/index.html")
     assert served.ask("sub/small.txt").body == b"small"
     assert served.ask("sub").status == 301
@@ -673,7 +674,7 @@ def test_out_of_descriptors_a_hot_file_is_served_all_the_same(
 
 @pytest.fixture
 def nobody() -> Iterator[Path]:
-    """A site that is served by somebody who is not root, whoever runs the test."""
+    """A site that is served by a user other than root, also if root runs the test."""
     outside = Path(tempfile.mkdtemp())
     user = os.geteuid()
     try:
@@ -689,7 +690,7 @@ def nobody() -> Iterator[Path]:
         shutil.rmtree(outside)
 
 
-def test_what_the_server_may_not_read(nobody: Path, clock: Clock) -> None:
+def test_unreadable_files(nobody: Path, clock: Clock) -> None:
     user = os.geteuid()
 
     def as_owner(change: Callable[[], None]) -> None:
@@ -723,7 +724,7 @@ def test_a_directory_that_may_be_searched_but_not_read(nobody: Path, clock: Cloc
         os.seteuid(0)
     (nobody / "sub" / "deep").mkdir()
     (nobody / "sub" / "deep" / "b.txt").write_bytes(b"b")
-    (nobody / "sub" / "small.txt.gz").write_bytes(b"coded")
+    (nobody / "sub" / "small.txt.gz").write_bytes(b"encoded")
     for directory in ("sub", "page", ""):
         (nobody / directory).chmod(0o711)
     os.seteuid(user)
@@ -731,7 +732,7 @@ def test_a_directory_that_may_be_searched_but_not_read(nobody: Path, clock: Cloc
         pytest.skip("this user may read everything")
     served = Served(nobody, clock)
     assert served.ask("sub/small.txt").body == b"small"
-    assert served.ask("sub/small.txt", Accept_Encoding="gzip").body == b"coded"
+    assert served.ask("sub/small.txt", Accept_Encoding="gzip").body == b"encoded"
     assert served.ask("sub/deep/b.txt").body == b"b"
     assert b"b.txt" in served.ask("sub/deep/").body
     assert served.ask("page/").body == b"<p>index"
@@ -745,8 +746,8 @@ def test_cancelled_while_the_file_is_opened(served: Served) -> None:
     """The job ends later, on its thread; nobody wants its file, so it closes itself."""
     stage = Stage()
     stage.holding = True
-    answer: Any = served.files.get(served.request("data"))
-    play = Play(answer, stage)
+    response: Any = served.files.get(served.request("data"))
+    play = Play(response, stage)
     play.wish.start(stage)
     with pytest.raises(Cancelled):
         play.throw(Cancelled())
@@ -764,7 +765,7 @@ def test_directory_that_cannot_be(site: Path, clock: Clock) -> None:
 # --- fields of our own ---------------------------------------------------------------------------
 
 
-def test_headers_are_on_every_answer(site: Path, clock: Clock) -> None:
+def test_headers_are_on_every_response(site: Path, clock: Clock) -> None:
     own = (("X-Own", "yes"), ("Strict-Transport-Security", "max-age=1"))
     served = Served(site, clock, headers=own)
     tag = served.ask("data").get("etag") or ""
@@ -930,13 +931,13 @@ def test_weak_while_young(site: Path, clock: Clock) -> None:
     clock.advance(1.5)
     strong = served.ask("data").get("etag") or ""
     assert strong.startswith('"')
-    assert served.ask("data", If_None_Match=young).status == 200  # of it may be another state
+    assert served.ask("data", If_None_Match=young).status == 200  # the file may be in another state
     assert served.ask("data", If_None_Match=strong).status == 304
     clock.advance(1.5)
     assert served.ask("data").get("etag") == strong
 
 
-def test_coded_tags_are_as_weak_as_the_files(site: Path, clock: Clock) -> None:
+def test_tags_of_codings_are_as_weak_as_the_files(site: Path, clock: Clock) -> None:
     clock.ahead = 0.0
     served = Served(site, clock)
     (site / "text.txt").touch()
@@ -959,14 +960,14 @@ def test_sibling_that_is_younger_than_its_file(site: Path, clock: Clock) -> None
 
 
 def test_tag_is_as_young_as_the_look_at_the_file(site: Path, clock: Clock) -> None:
-    """A slow disk answers two seconds later: the file may have changed again in its first one."""
+    """A slow disk responses two seconds later: the file may have changed again in its first one."""
     clock.ahead = 0.0
     served = Served(site, clock)
     (site / "data").touch()
     stage = Stage()
     stage.holding = True
-    answer: Any = served.files.get(served.request("data"))
-    play = Play(answer, stage)
+    response: Any = served.files.get(served.request("data"))
+    play = Play(response, stage)
     found = play.wish.start(stage)
     stage.perform([0])
     clock.advance(2.0)
@@ -976,7 +977,7 @@ def test_tag_is_as_young_as_the_look_at_the_file(site: Path, clock: Clock) -> No
 
 
 @pytest.mark.parametrize("size", [10, 5000])
-def test_what_was_made_of_a_young_file_is_made_again(
+def test_bytes_made_of_a_young_file_are_made_again(
     site: Path, clock: Clock, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Written twice within a tick of the file system's clock, it has the same version twice."""
@@ -993,9 +994,9 @@ def test_what_was_made_of_a_young_file_is_made_again(
         for _ in range(2):
             assert served.ask("text.txt").body == letter * size
             seen = served.ask("text.txt", Accept_Encoding="gzip")
-            coded = seen.get("content-encoding") == "gzip"
-            assert coded is (size > LEAST_BYTES)
-            assert (gzip.decompress(seen.body) if coded else seen.body) == letter * size
+            encoded = seen.get("content-encoding") == "gzip"
+            assert encoded is (size > LEAST_BYTES)
+            assert (gzip.decompress(seen.body) if encoded else seen.body) == letter * size
 
     (site / "text.txt").write_bytes(b"a" * size)
     check(b"a")
@@ -1046,7 +1047,7 @@ def test_no_range_of_the_file(served: Served, value: str) -> None:
 @pytest.mark.parametrize(
     "value", ["", "bytes", "bytes=", "bytes=a-b", "bytes=5-2", "lines=1-2", "bytes=1-2;", "1-2"]
 )
-def test_what_is_no_range(served: Served, value: str) -> None:
+def test_malformed_ranges(served: Served, value: str) -> None:
     seen = served.ask("data", Range=value)
     assert (seen.status, seen.body) == (200, bytes(range(256)))
 
@@ -1084,7 +1085,7 @@ def test_a_part_of_a_file_that_is_deleted(served: Served, site: Path) -> None:
 def test_a_part_of_a_file_that_never_rests(
     served: Served, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was opened for the request is as new as anything can be."""
+    """A file that was opened for the request is as new as can be."""
     served.ask("data")
     monkeypatch.setattr(OpenFileCache, "changed", lambda *_: True)
     assert served.ask("data", Range="bytes=1-2").status == 206
@@ -1146,7 +1147,7 @@ SPECS = st.one_of(
 )
 @given(specs=st.lists(SPECS, min_size=1, max_size=6))
 def test_any_ranges(site: Path, specs: list[str]) -> None:
-    """What comes back covers exactly the bytes that were asked for, each once."""
+    """The parts cover exactly the requested bytes, each once."""
     served = Served(site, Clock())
     seen = served.ask("data", Range=f"bytes={','.join(specs)}")
     wanted: set[int] = set()
@@ -1211,8 +1212,8 @@ def test_gzip_is_made_once(served: Served, clock: Clock, monkeypatch: pytest.Mon
     clock.advance(5)
     assert served.ask("text.txt", Accept_Encoding="x-gzip;q=0.1") == first
     assert next(made) == 1
-    answer = served.files.get(served.request("text.txt", Accept_Encoding="gzip"))
-    assert isinstance(answer, Response)  # hot: in the call, by no coroutine
+    response = served.files.get(served.request("text.txt", Accept_Encoding="gzip"))
+    assert isinstance(response, Response)  # hot: in the call, by no coroutine
 
 
 def test_gzip_of_what_has_changed(served: Served, site: Path, clock: Clock) -> None:
@@ -1225,16 +1226,16 @@ def test_gzip_of_what_has_changed(served: Served, site: Path, clock: Clock) -> N
 
 
 @pytest.mark.parametrize("size", [LEAST_BYTES - 1, LEAST_BYTES])
-def test_what_is_too_short_is_not_coded(served: Served, site: Path, size: int) -> None:
+def test_short_texts_are_not_encoded(served: Served, site: Path, size: int) -> None:
     (site / "a.txt").write_bytes(b"x" * size)
     seen = served.ask("a.txt", Accept_Encoding="gzip")
-    coded = size >= LEAST_BYTES
-    assert (seen.get("content-encoding") == "gzip") is coded
-    assert (seen.get("vary") == "Accept-Encoding") is coded
+    encoded = size >= LEAST_BYTES
+    assert (seen.get("content-encoding") == "gzip") is encoded
+    assert (seen.get("vary") == "Accept-Encoding") is encoded
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.gz", "a.zip", "a", "a.mp4", "a.woff2"])
-def test_what_does_not_shrink_is_not_coded(served: Served, site: Path, name: str) -> None:
+def test_types_that_do_not_shrink_are_not_encoded(served: Served, site: Path, name: str) -> None:
     (site / name).write_bytes(TEXT)
     seen = served.ask(name, Accept_Encoding="gzip, br, zstd, *")
     assert seen.body == TEXT
@@ -1264,7 +1265,7 @@ def test_what_does_not_shrink_is_not_coded(served: Served, site: Path, name: str
     ],
 )
 def test_stored_codings(served: Served, site: Path, accept: str, coding: str | None) -> None:
-    """Whatever they have is sent: that it is the file's content is the operator's word."""
+    """Their bytes are sent as they are: the operator vouches for their content."""
     for suffix, text in ((".br", b"br"), (".zst", b"zstd"), (".gz", b"gzip")):
         (site / f"data{suffix}").write_bytes(text)
     seen = served.ask("data", Accept_Encoding=accept)
@@ -1321,8 +1322,8 @@ def test_stored_coding_that_is_none(served: Served, site: Path, kind: str) -> No
 
 
 def test_stored_coding_by_a_link(served: Served, site: Path) -> None:
-    (site / "sub" / "coded").write_bytes(b"gz")
-    (site / "data.gz").symlink_to("sub/coded")
+    (site / "sub" / "encoded").write_bytes(b"gz")
+    (site / "data.gz").symlink_to("sub/encoded")
     assert served.ask("data", Accept_Encoding="gzip").body == b"gz"
 
 
@@ -1348,7 +1349,7 @@ def test_range_and_coding(served: Served, site: Path) -> None:
         ("sub/small.txt", "identity;q=0", 406),
         ("sub/small.txt", "identity;q=0, br", 406),
         ("sub/small.txt", "gzip, identity", 200),
-        ("text.txt", "identity;q=0", 406),  # what is not named is not acceptable
+        ("text.txt", "identity;q=0", 406),  # a coding that is not named is not acceptable
         ("text.txt", "identity;q=0, gzip;q=0", 406),
         ("text.txt", "*;q=0", 406),
         ("text.txt", "br, *;q=0", 406),
@@ -1420,13 +1421,13 @@ def test_pool_that_is_full(served: Served) -> None:
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_dropped_while_it_is_coded(served: Served, site: Path, full: bool) -> None:
-    """The cache lets go of the file, for an upload or for want of room, before it is coded."""
+def test_dropped_while_it_is_encoded(served: Served, site: Path, full: bool) -> None:
+    """The cache lets go of the file, for an upload or for want of room, before it is encoded."""
     stage = _FullStage() if full else Stage()
     stage.holding = True
     served.ask("text.txt")
-    answer: Any = served.files.get(served.request("text.txt", Accept_Encoding="gzip"))
-    play = Play(answer, stage)
+    response: Any = served.files.get(served.request("text.txt", Accept_Encoding="gzip"))
+    play = Play(response, stage)
     making = play.wish.start(stage)
     served.files._open.close()
     stage.perform([0])
@@ -1438,12 +1439,12 @@ def test_dropped_while_it_is_coded(served: Served, site: Path, full: bool) -> No
     assert (body if full else gzip.decompress(body)) == TEXT
 
 
-def test_cancelled_while_it_is_coded(served: Served) -> None:
+def test_cancelled_while_it_is_encoded(served: Served) -> None:
     stage = Stage()
     stage.holding = True
     served.ask("text.txt")
-    answer: Any = served.files.get(served.request("text.txt", Accept_Encoding="gzip"))
-    play = Play(answer, stage)
+    response: Any = served.files.get(served.request("text.txt", Accept_Encoding="gzip"))
+    play = Play(response, stage)
     play.wish.start(stage)
     with pytest.raises(Cancelled):
         play.throw(Cancelled())
@@ -1451,8 +1452,10 @@ def test_cancelled_while_it_is_coded(served: Served) -> None:
     served.check_holds()
 
 
-def test_head_of_what_is_not_coded_yet(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not coded for that: its length is left out (RFC 9110, section 8.6)."""
+def test_head_of_a_text_that_is_not_encoded_yet(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not encoded for that: its length is left out (RFC 9110, section 8.6)."""
     monkeypatch.setattr(compressed_cache, "_encode_file", None)
     head = served.ask("text.txt", "HEAD", Accept_Encoding="gzip")
     assert head.status == 200
@@ -1473,7 +1476,7 @@ def large(site: Path) -> Path:
     return path
 
 
-def test_large_file_is_coded_as_it_is_sent(served: Served, large: Path) -> None:
+def test_large_file_is_encoded_as_it_is_sent(served: Served, large: Path) -> None:
     seen = served.ask("large.txt", Accept_Encoding="gzip")
     decoder = zlib.decompressobj(31)
     assert decoder.decompress(seen.body) == large.read_bytes()
@@ -1489,28 +1492,28 @@ def test_large_file_that_becomes_shorter(served: Served, large: Path) -> None:
     """The stream ends in an error, and the connection by a reset: never as if that were all."""
     request = served.request("large.txt", Accept_Encoding="gzip")
     served.ask("large.txt", "HEAD")
-    answer = served.files.get(request)
-    assert isinstance(answer, Response)
+    response = served.files.get(request)
+    assert isinstance(response, Response)
     os.truncate(large, STREAMED_BYTES // 2)
     with pytest.raises(EOFError):
-        take(answer.body)
+        take(response.body)
     served.check_holds()
 
 
 def test_large_stream_that_nobody_pulls(served: Served, large: Path) -> None:
     served.ask("large.txt", "HEAD")
-    answer = served.files.get(served.request("large.txt", Accept_Encoding="gzip"))
-    assert isinstance(answer, Response)
-    body: Any = answer.body
+    response = served.files.get(served.request("large.txt", Accept_Encoding="gzip"))
+    assert isinstance(response, Response)
+    body: Any = response.body
     drive(body.aclose())
     served.check_holds()
 
 
-def test_file_that_becomes_shorter_is_not_coded(served: Served, site: Path) -> None:
+def test_file_that_becomes_shorter_is_not_encoded(served: Served, site: Path) -> None:
     served.ask("text.txt")
     os.truncate(site / "text.txt", 2000)
-    answer: Any = served.files.get(served.request("text.txt", Accept_Encoding="gzip"))
-    response = run(answer, Stage())
+    response: Any = served.files.get(served.request("text.txt", Accept_Encoding="gzip"))
+    response = run(response, Stage())
     assert isinstance(response.body, FileRegion)
     assert len(response.body) == len(TEXT)  # so the connection finds out, and ends
     response.body.release()
@@ -1552,20 +1555,20 @@ def test_others_changes_are_seen_within_a_second(served: Served, site: Path, clo
     assert served.ask("data").status == 404
 
 
-def test_answer_keeps_its_file(served: Served, site: Path, clock: Clock) -> None:
+def test_response_keeps_its_file(served: Served, site: Path, clock: Clock) -> None:
     """Replaced or removed: what has begun ends with the bytes it began with."""
     (site / "long").write_bytes(TEXT * 20)
     for name, content in (("data", bytes(range(256))), ("long", TEXT * 20)):
         served.ask(name)
-        answer = served.files.get(served.request(name))
+        response = served.files.get(served.request(name))
         part = served.files.get(served.request(name, Range="bytes=5-9"))
-        assert isinstance(answer, Response)
+        assert isinstance(response, Response)
         assert isinstance(part, Response)
         replace(site / name, b"new")
         clock.advance(1.0)
-        response: Any = served.files.get(served.request(name))
-        assert take(run(response, Stage()).body) == b"new"
-        assert take(answer.body) == content
+        later: Any = served.files.get(served.request(name))
+        assert take(run(later, Stage()).body) == b"new"
+        assert take(response.body) == content
         assert take(part.body) == content[5:10]
         served.check_holds()
 
@@ -1634,8 +1637,8 @@ def test_own_index_and_siblings_are_seen_at_once(served: Served, site: Path) -> 
     store.delete("sub/index.html")
     assert b"small.txt" in served.ask("sub/").body
     assert "Vary" not in served.ask("data").names
-    store.put("data.gz", b"coded")
-    assert served.ask("data", Accept_Encoding="gzip").body == b"coded"
+    store.put("data.gz", b"encoded")
+    assert served.ask("data", Accept_Encoding="gzip").body == b"encoded"
     store.put("data.gz", b"again")
     assert served.ask("data", Accept_Encoding="gzip").body == b"again"
     store.put("data", b"new")  # which the stored one is not of any more

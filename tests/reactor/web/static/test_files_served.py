@@ -118,10 +118,10 @@ def test_whole_files_of_any_size(site: Path, start: Start) -> None:
     for size in SIZES:
         (site / f"f{size}").write_bytes(NOISE[:size])
         for _ in range(2):  # cold and hot
-            answer = client.ask(f"/f{size}")
-            assert answer.status == 200
-            assert answer.get("content-length") == str(size)
-            assert answer.body == NOISE[:size]
+            response = client.ask(f"/f{size}")
+            assert response.status == 200
+            assert response.get("content-length") == str(size)
+            assert response.body == NOISE[:size]
     assert held(running, files) == 0
 
 
@@ -140,10 +140,10 @@ def test_ranges_across_windows(site: Path, start: Start) -> None:
         (12345, 12345 + 65536),
         (2 * WINDOW_BYTES + 7, 2 * WINDOW_BYTES + 300_000),
     ):
-        answer = client.ask("/noise", f"Range: bytes={first}-{last}")
-        assert answer.status == 206
-        assert answer.get("content-range") == f"bytes {first}-{last}/{size}"
-        assert answer.body == NOISE[first : last + 1]
+        response = client.ask("/noise", f"Range: bytes={first}-{last}")
+        assert response.status == 206
+        assert response.get("content-range") == f"bytes {first}-{last}/{size}"
+        assert response.body == NOISE[first : last + 1]
     assert held(running, files) == 0
 
 
@@ -157,16 +157,16 @@ def test_several_ranges_across_windows(site: Path, start: Start) -> None:
     ]
     value = ",".join(f"{first}-{last}" for first, last in asked)
     for _ in range(3):
-        answer = client.ask("/noise", f"Range: bytes={value}")
-        assert answer.status == 206
-        boundary = (answer.get("content-type") or "").partition("boundary=")[2].encode()
+        response = client.ask("/noise", f"Range: bytes={value}")
+        assert response.status == 206
+        boundary = (response.get("content-type") or "").partition("boundary=")[2].encode()
         expected = b"".join(
             b"\r\n--%b\r\nContent-Type: application/octet-stream\r\n"
             b"Content-Range: bytes %d-%d/%d\r\n\r\n%b"
             % (boundary, first, last, len(NOISE), NOISE[first : last + 1])
             for first, last in asked
         )
-        assert answer.body == expected[2:] + b"\r\n--%b--\r\n" % boundary
+        assert response.body == expected[2:] + b"\r\n--%b--\r\n" % boundary
     assert held(running, files) == 0
 
 
@@ -196,8 +196,8 @@ def test_head_is_get_without_the_body(site: Path, start: Start) -> None:
         head = client.ask(path, *fields, method="HEAD")
         assert head.status == got.status
         without = {"date", "transfer-encoding"}
-        for answer in (got, head):
-            assert ("x-own", "yes") in answer.fields
+        for response in (got, head):
+            assert ("x-own", "yes") in response.fields
         assert [one for one in head.fields if one[0] not in without] == [
             one for one in got.fields if one[0] not in without
         ]
@@ -218,9 +218,9 @@ def test_not_modified_has_no_length(site: Path, start: Start) -> None:
     running, _ = start(site)
     client = running.connect()
     tag = client.ask("/data").get("etag") or ""
-    answer = client.ask("/data", f"If-None-Match: {tag}")
-    assert answer.status == 304
-    assert [name for name, _ in answer.fields if name not in ("date", "server")] == ["etag"]
+    response = client.ask("/data", f"If-None-Match: {tag}")
+    assert response.status == 304
+    assert [name for name, _ in response.fields if name not in ("date", "server")] == ["etag"]
     assert client.ask("/ping").body == b"pong"
 
 
@@ -273,10 +273,10 @@ def test_large_file_is_gzipped_as_it_is_sent(site: Path, start: Start, version: 
     (site / "large.txt").write_bytes(content)
     running, files = start(site)
     client = running.connect()
-    answer = client.ask("/large.txt", "Accept-Encoding: gzip", version=version)
-    assert answer.get("content-length") is None
-    assert answer.get("transfer-encoding") == ("chunked" if version == "1.1" else None)
-    assert gunzip(answer.body) == content
+    response = client.ask("/large.txt", "Accept-Encoding: gzip", version=version)
+    assert response.get("content-length") is None
+    assert response.get("transfer-encoding") == ("chunked" if version == "1.1" else None)
+    assert gunzip(response.body) == content
     running.wait_until(lambda: held_now(files) == 0)
 
 
@@ -300,7 +300,7 @@ def test_many_ask_for_one_text_at_once(site: Path, start: Start) -> None:
 
 
 def begin_download(running: Running, path: str, *fields: str) -> tuple[Client, RawResponse]:
-    """A client that has read the answer's head, and reads no more for now."""
+    """A client that has read the response's head, and reads no more for now."""
     client = running.connect(receive_buffer=4096)
     client.send(request(path, *fields))
     head = client.read_until(b"\r\n\r\n").decode()
@@ -317,10 +317,10 @@ def huge(site: Path) -> bytes:
 
 
 def test_replaced_while_it_is_sent(site: Path, start: Start, huge: bytes) -> None:
-    """The whole of the old one, whatever others are given meanwhile."""
+    """All of the old file is sent, also when others get the new one meanwhile."""
     running, files = start(site, limits={"open_file_age": 0.01})
-    client, answer = begin_download(running, "/huge")
-    assert answer.status == 200
+    client, response = begin_download(running, "/huge")
+    assert response.status == 200
     ranges, parts = begin_download(running, "/huge", f"Range: bytes=0-9,20-{len(huge) - 1}")
     (site / ".new").write_bytes(b"new")
     (site / ".new").replace(site / "huge")
@@ -400,7 +400,7 @@ def test_grows_while_it_is_sent(site: Path, start: Start, huge: bytes) -> None:
 def test_client_that_leaves(
     site: Path, start: Start, huge: bytes, path: str, fields: tuple[str, ...], end: str
 ) -> None:
-    """The file is let go, so that it can be closed: the cache has, and the kernel would tell."""
+    """The file is released and so closed: the cache has released it, and the kernel shows it."""
     (site / "huge.txt").write_bytes(os.urandom(1000).hex().encode() * 10_000)
     running, files = start(site, limits={"half_closed_timeout": 0.1})
     client, _ = begin_download(running, path, *fields)
@@ -434,7 +434,7 @@ def test_dropped_while_it_is_sent(site: Path, start: Start, huge: bytes) -> None
 
 
 def test_nobody_sees_an_older_file_again(site: Path, serve: Serve) -> None:
-    """What was answered with 204 is there, under each of its names, for everybody, from then on."""
+    """After a 204 every client gets the new file, under each of its names, from then on."""
     (site / "counter").write_bytes(b"0")
     (site / "link").symlink_to("counter")
     (site / "here").symlink_to(".")
@@ -449,10 +449,10 @@ def test_nobody_sees_an_older_file_again(site: Path, serve: Serve) -> None:
         with Client(running.address) as client:
             while not stop.is_set():
                 least = max(stored[0], last)
-                answer = client.ask(path)
-                last = int(answer.body)
-                if answer.status != 200 or last < least:
-                    problems.append((path, answer.status, last, least))
+                response = client.ask(path)
+                last = int(response.body)
+                if response.status != 200 or last < least:
+                    problems.append((path, response.status, last, least))
 
     names = ("/files/counter", "/files/link", "/files/here/counter")
     threads = [threading.Thread(target=read, args=(name,)) for name in names]
@@ -461,8 +461,8 @@ def test_nobody_sees_an_older_file_again(site: Path, serve: Serve) -> None:
     writer = running.connect()
     until = time.monotonic() + 0.7
     while time.monotonic() < until or stored[0] < 20:
-        answer = writer.ask("/files/counter", method="PUT", body=b"%d" % (stored[0] + 1))
-        assert answer.status == 204
+        response = writer.ask("/files/counter", method="PUT", body=b"%d" % (stored[0] + 1))
+        assert response.status == 204
         stored[0] += 1
     stop.set()
     for thread in threads:
@@ -521,10 +521,10 @@ def test_curl_continues_a_download(site: Path, start: Start, tmp_path: Path) -> 
     part = tmp_path / "part"
     for size in (1, 1000, WINDOW_BYTES, len(NOISE) - 1):
         part.write_bytes(NOISE[:size])
-        told = curl(
+        printed = curl(
             "-C", "-", "-o", part, "-w", "%{http_code} %{size_download}", url(running, "/noise")
         )
-        assert told == b"206 %d" % (len(NOISE) - size)
+        assert printed == b"206 %d" % (len(NOISE) - size)
         assert part.read_bytes() == NOISE
 
 
@@ -558,9 +558,9 @@ def test_curl_keeps_tags(site: Path, start: Start, tmp_path: Path) -> None:
 def test_curl_decodes(site: Path, start: Start, tmp_path: Path) -> None:
     running, _ = start(site)
     copy = tmp_path / "copy"
-    told = curl("--compressed", "-o", copy, "-w", "%{size_download}", url(running, "/text.txt"))
+    printed = curl("--compressed", "-o", copy, "-w", "%{size_download}", url(running, "/text.txt"))
     assert copy.read_bytes() == TEXT
-    assert int(told) < len(TEXT) / 3
+    assert int(printed) < len(TEXT) / 3
     assert curl(url(running, "/text.txt")) == TEXT
 
 
@@ -836,12 +836,12 @@ def test_no_secret_leaves_under_attack(tmp_path: Path, start: Start, age: float,
                         batch.append(request(f"/{target}", *extras[number % len(extras)]))
                 client.send(b"".join(batch))
                 for one in batch:
-                    answer = client.read_response()
-                    seen[answer.status] += 1
-                    body = answer.body
-                    if answer.get("content-encoding") == "gzip":
+                    response = client.read_response()
+                    seen[response.status] += 1
+                    body = response.body
+                    if response.get("content-encoding") == "gzip":
                         body = zlib.decompressobj(31).decompress(body)
-                    if SECRET[:15] in body or SECRET[:15] in answer.head or b"root:" in body:
+                    if SECRET[:15] in body or SECRET[:15] in response.head or b"root:" in body:
                         leaks.append(one)
 
     attacker = Attacker(swaps, [(site / "moving", outside / "moving")])

@@ -68,7 +68,7 @@ class Row(NamedTuple):
 
 
 class Read(HTMLParser):
-    """What a page says."""
+    """The content of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Read(HTMLParser):
         self.crumbs: list[tuple[str, str | None]] = []
         self.tags: set[str] = set()
         self.attributes: set[str] = set()
-        self.texts: dict[str, str] = {}  # of elements that come once
+        self.texts: dict[str, str] = {}  # elements that come once
         self._open: list[str] = []
         self._cells: list[str] = []
         self._facts: dict[str, Any] = {}
@@ -118,8 +118,8 @@ class Read(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if "td" in self._open or "th" in self._open:
-            # An escape that the page has made is told from text that only looks like one, by
-            # marks that cannot be in the text itself.
+            # Marks that cannot be in the text itself distinguish an escape that the page has
+            # made from text that only looks like one.
             assert not UNSEEN & set(data)
             self._cells[-1] += f"\1{data}\2" if self._open[-1] == "i" else data
         elif "nav" in self._open and self._open[-1] in {"a", "bdi", "i"}:
@@ -152,7 +152,7 @@ def ask(
     method: str = "GET",
     **headers: str,
 ) -> Response:
-    """The answer for a path below the mount."""
+    """The response for a path below the mount."""
     target, _, query = path.partition("?")
     request = make_request(method, target, None, **headers)
     request.query = query
@@ -181,9 +181,9 @@ def read_json(
 
 def names(directory: Path, path: str = "/") -> list[str]:
     """As JSON has them, which must be the names that the page has, in the same order."""
-    told = [entry["name"] for entry in read_json(directory, path)["entries"]]
-    assert [row.name.removesuffix("/") for row in read(directory, path).rows] == told
-    return told
+    listed = [entry["name"] for entry in read_json(directory, path)["entries"]]
+    assert [row.name.removesuffix("/") for row in read(directory, path).rows] == listed
+    return listed
 
 
 # --- what is shown -------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ def test_an_empty_directory(directory: Path) -> None:
     assert read_json(directory)["entries"] == []
 
 
-def test_what_is_hidden(directory: Path) -> None:
+def test_hidden_entries(directory: Path) -> None:
     put(directory, "shown")
     for name in (".hidden", "..hidden", ".0123456789abcdef.part", "back\\slash", b".\xff"):
         put(directory, name)
@@ -313,20 +313,20 @@ def test_more_than_is_shown(directory: Path) -> None:
     for number in range(2 * BATCH + 2):
         put(directory, f"{number}", 1)
     most = 2 * BATCH + 1
-    told = read_json(directory, options=ListingOptions(most=most))
-    assert (len(told["entries"]), told["complete"]) == (most, False)
+    listed = read_json(directory, options=ListingOptions(most=most))
+    assert (len(listed["entries"]), listed["complete"]) == (most, False)
     page = read(directory, options=ListingOptions(most=most))
     assert len(page.rows) == most
     assert "has more entries than the 129 shown" in page.texts["p"]
-    told = read_json(directory, options=ListingOptions(most=most + 1))
-    assert (len(told["entries"]), told["complete"]) == (most + 1, True)
+    listed = read_json(directory, options=ListingOptions(most=most + 1))
+    assert (len(listed["entries"]), listed["complete"]) == (most + 1, True)
     assert (
         "130 files, 130\xa0B" in read(directory, options=ListingOptions(most=most + 1)).texts["p"]
     )
 
 
 @pytest.mark.parametrize("count", [1, BATCH - 1, BATCH, BATCH + 1, ROWS * 2])
-def test_none_is_lost_at_a_seam(directory: Path, count: int) -> None:
+def test_no_entry_is_lost_at_a_seam(directory: Path, count: int) -> None:
     for number in range(count):
         put(directory, f"{number}")
     (directory / "z").mkdir()
@@ -358,7 +358,7 @@ def test_sorted_by_each_column_both_ways(directory: Path) -> None:
 @pytest.mark.parametrize(
     "query", ["", "sort=colour", "sort", "=&=", "order=up", "sort=%6eame", "a=b&&c", "sort=name;x"]
 )
-def test_what_makes_no_sense_is_ignored(directory: Path, query: str) -> None:
+def test_meaningless_queries_are_ignored(directory: Path, query: str) -> None:
     put(directory, "b")
     put(directory, "a")
     assert names(directory, f"/?{query}") == ["a", "b"]
@@ -414,8 +414,8 @@ def test_an_order_is_kept_on_the_way(directory: Path) -> None:
     page = read(directory, "/sub/?sort=size&order=desc")
     assert [row.href for row in page.rows] == ["./deep/?sort=size&order=desc", "./file"]
     assert page.crumbs == [("example.com", "../?sort=size&order=desc")]
-    told = read_json(directory, "/sub/?sort=size&order=desc")["entries"]
-    assert told[0]["href"] == "./deep/"
+    listed = read_json(directory, "/sub/?sort=size&order=desc")["entries"]
+    assert listed[0]["href"] == "./deep/"
 
 
 # --- names ---------------------------------------------------------------------------------------
@@ -456,9 +456,9 @@ def test_hostile_names(directory: Path) -> None:
         "latin1 �",
     }
     assert "script" not in page.tags
-    told = read_json(directory)["entries"]
-    assert {entry["name"] for entry in told} == {*HOSTILE, "latin1 �"}
-    assert [entry["name"] for entry in told if entry["href"] is None] == ["latin1 �"]
+    listed = read_json(directory)["entries"]
+    assert {entry["name"] for entry in listed} == {*HOSTILE, "latin1 �"}
+    assert [entry["name"] for entry in listed if entry["href"] is None] == ["latin1 �"]
 
 
 def test_hostile_names_of_directories_above(directory: Path) -> None:
@@ -505,19 +505,19 @@ def test_any_name(given_names: set[bytes]) -> None:
         for name in given_names:
             put(directory, name)
         text = body(ask(directory))
-        told = read_json(directory)["entries"]
-    # What the rows may be made of, whatever the names are.
+        listed = read_json(directory)["entries"]
+    # The only markup of rows, for any names.
     rows = text[text.index("<tbody>") + 7 : text.index("</tbody>")]
     if given_names:
         assert Read(rows).tags <= ALLOWED
         assert Read(rows).attributes <= {"href", "title", "datetime"}
     page = Read(text)
-    assert len(page.rows) == len(told) == len(given_names)
+    assert len(page.rows) == len(listed) == len(given_names)
     links = {name for name in given_names if is_utf8(name)}
     assert {behind(row.href) for row in page.rows if row.href is not None} == links
-    assert {behind(entry["href"]) for entry in told if entry["href"] is not None} == links
+    assert {behind(entry["href"]) for entry in listed if entry["href"] is not None} == links
     readable = sorted(name.decode(errors="replace") for name in given_names)
-    assert sorted(entry["name"] for entry in told) == readable
+    assert sorted(entry["name"] for entry in listed) == readable
     assert sorted(re.sub("\1([^\2]*)\2", unescape, row.name) for row in page.rows) == readable
 
 
@@ -580,10 +580,10 @@ def fields(response: Response) -> dict[str, str]:
 
 
 def test_the_fields(directory: Path) -> None:
-    html, told = ask(directory), ask(directory, Accept="application/json")
+    html, listed = ask(directory), ask(directory, Accept="application/json")
     assert fields(html)["content-type"] == "text/html; charset=utf-8"
-    assert fields(told)["content-type"] == "application/json"
-    for response in (html, told):
+    assert fields(listed)["content-type"] == "application/json"
+    for response in (html, listed):
         assert fields(response)["vary"] == "Accept, Accept-Encoding"
         assert fields(response)["cache-control"] == "no-cache"
         assert fields(response)["x-content-type-options"] == "nosniff"
@@ -663,8 +663,8 @@ def test_dates_that_cannot_be_said(monkeypatch: pytest.MonkeyPatch, directory: P
     while ages:
         for query in ("", "?sort=date"):
             assert [row.date for row in read(directory, "/" + query).rows] == [None]
-            told = read_json(directory, "/" + query)["entries"]
-            assert [entry["modified"] for entry in told] == [None]
+            listed = read_json(directory, "/" + query)["entries"]
+            assert [entry["modified"] for entry in listed] == [None]
         ages.pop()
 
 
@@ -681,7 +681,7 @@ def test_the_summary(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_errors_come_before_the_answer(directory: Path, method: str) -> None:
+def test_errors_come_before_the_response(directory: Path, method: str) -> None:
     put(directory, "file")
     for path, error in (
         ("/missing/", FileNotFoundError),
@@ -698,7 +698,7 @@ def test_head_reads_no_directory(directory: Path, monkeypatch: pytest.MonkeyPatc
     for accept in ("", "application/json"):
         head = ask(directory, method="HEAD", Accept=accept)
         assert head.status == 200
-        assert not hasattr(head.body, "__len__")  # so no length is told that GET has not
+        assert not hasattr(head.body, "__len__")  # no Content-Length that GET does not have
         assert body(head) == ""
     monkeypatch.undo()
     assert head.headers == ask(directory, Accept="application/json").headers
@@ -730,14 +730,14 @@ def test_ten_thousand_entries_in_small_steps(
 ) -> None:
     """No job looks at more than BATCH names; no step of the loop makes more than ROWS of anything.
 
-    What a step costs was measured: 0.3 ms for usual names, 2 ms for the longest and strangest.
+    The cost of a step was measured: 0.3 ms for usual names, 2 ms for the longest and strangest.
     """
     put(directory, "file 0")
     for number in range(1, 10_000):
         os.link(directory / "file 0", directory / f"file {number}")  # quicker than as many files
     examined = Counter(monkeypatch, os, "stat")
     made = [
-        Counter(monkeypatch, directory_reader, "natural"),  # of the rows, as they are read
+        Counter(monkeypatch, directory_reader, "natural"),  # the rows, as they are read
         Counter(monkeypatch, directory_reader, "ListedEntry"),  # as they are merged
         Counter(monkeypatch, listing, "_row"),
     ]
@@ -787,7 +787,7 @@ def test_all_listings_together_are_bounded(
             held.append(ask(directory, options=options))
     assert refused.value.status == 503
     assert len(held) == 30_000 // each > 1
-    assert options.quota.rows.used == each * len(held)  # what was refused holds nothing
+    assert options.quota.rows.used == each * len(held)  # a refused listing holds nothing
     assert body(held.pop())
     assert ask(directory, options=options).status == 200  # there is room again
     held.clear()  # never begun
@@ -886,7 +886,7 @@ def test_two_listings_read_at_a_time_in_turn(directory: Path) -> None:
     assert {len(body(play.result)) for play in plays} == {len(body(ask(directory)))}
 
 
-def test_who_gives_up_waiting_holds_up_nobody(directory: Path) -> None:
+def test_a_cancelled_listing_holds_up_no_other(directory: Path) -> None:
     put(directory, "file")
     options, stage = ListingOptions(), Stage()
     first, second, gone, taken_away, last = (
@@ -910,9 +910,7 @@ def test_who_gives_up_waiting_holds_up_nobody(directory: Path) -> None:
     )
 
 
-def test_a_job_that_fails_gives_its_turn_back(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_job_returns_its_turn(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(directory, "file")
     quota = ListingQuota()
 

@@ -80,7 +80,7 @@ class Recorder:
         return self._handler(request)
 
     def uploads(self) -> list[str]:
-        """What is no GET."""
+        """The requests other than GET."""
         return [one for one in self.asked if not one.startswith("GET")]
 
 
@@ -230,7 +230,7 @@ def test_light_and_dark_wide_and_narrow(start: Start, directory: Path, page: Pag
     assert not page.complaints
 
 
-def test_what_a_screen_reader_is_told(start: Start, directory: Path, page: Page) -> None:
+def test_messages_for_a_screen_reader(start: Start, directory: Path, page: Page) -> None:
     """On a phone, too, where the rows are laid out otherwise."""
     make(directory, "file", 5)
     url = start(deletes=True).url
@@ -238,15 +238,15 @@ def test_what_a_screen_reader_is_told(start: Start, directory: Path, page: Page)
         page.show(width, 700, "light")
         page.go(url)
         nodes = page.call("Accessibility.getFullAXTree")["nodes"]
-        told = [
+        spoken = [
             (node["role"]["value"], node.get("name", {}).get("value", ""))
             for node in nodes
             if not node["ignored"]
         ]
-        roles = {role for role, _ in told}
+        roles = {role for role, _ in spoken}
         assert {"table", "row", "columnheader", "cell", "heading", "main"} <= roles
-        assert ("button", "Delete file") in told
-        assert ("link", "file") in told
+        assert ("button", "Delete file") in spoken
+        assert ("link", "file") in spoken
 
 
 # --- uploads -------------------------------------------------------------------------------------
@@ -406,10 +406,10 @@ def test_refusals_are_put_into_words(start: Start, directory: Path, mine: Path, 
     page.go(served.url)
     refusals = {
         403: "The server does not allow this.",
-        409: "not a file",
-        414: "too long",
+        409: "other than a file",
+        414: "longer than",
         507: "no room",
-        418: "answer was 418",
+        418: "response was 418",
     }
     # Where the server makes no resource for it, the file is sent as a whole.
     served.recorder.refusals = [403, 403, 409, 414, 507, 507, 418]
@@ -532,7 +532,7 @@ def test_deleting_asks_first(start: Start, directory: Path, page: Page) -> None:
     assert not page.complaints
 
 
-def test_what_cannot_be_deleted_stays(start: Start, directory: Path, page: Page) -> None:
+def test_a_file_that_cannot_be_deleted_stays(start: Start, directory: Path, page: Page) -> None:
     make(directory, "one", 10)
     served = start(deletes=True, uploads=False)
     page.go(served.url)

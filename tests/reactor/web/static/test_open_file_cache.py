@@ -49,7 +49,7 @@ class Clock:
 
 
 class _Job:
-    """What a thread would do, and then tell the loop."""
+    """The work of a thread, and its report to the loop."""
 
     def __init__(self, call: Callable[[], Any]) -> None:
         self.future: Future[Any] = Future()
@@ -108,7 +108,7 @@ class Crew:
             self.step()
 
     def finish(self, job: int = 0) -> None:
-        """Run the job, tell the loop, and let it do what follows."""
+        """Run the job, deliver its result, and let the loop go on."""
         self.jobs.pop(job).deliver()
         self.settle()
 
@@ -145,16 +145,16 @@ def begin(cache: OpenFileCache, crew: Crew, path: str) -> Task[Entry]:
 
 def find(cache: OpenFileCache, crew: Crew, path: str) -> Entry:
     """As a request does: what is fresh, or else a walk, here and now."""
-    opened = cache.fresh(tuple(path.split("/")))
-    if opened is not None:
-        return opened
+    entry = cache.fresh(tuple(path.split("/")))
+    if entry is not None:
+        return entry
     task = begin(cache, crew, path)
     crew.finish()
     return task.result()
 
 
-def content(opened: Entry) -> str:
-    file = opened.found.plain.file
+def content(entry: Entry) -> str:
+    file = entry.found.plain.file
     return file.load(0, file.size).decode()
 
 
@@ -184,13 +184,13 @@ def held(site: Path) -> int:
 def test_one_walk_while_it_is_fresh(site: Path, clock: Clock, crew: Crew) -> None:
     cache = make(site, clock)
     assert cache.fresh(("a.txt",)) is None
-    opened = find(cache, crew, "a.txt")
-    assert content(opened) == "a"
-    assert opened.found.plain.status.st_size == 1
+    entry = find(cache, crew, "a.txt")
+    assert content(entry) == "a"
+    assert entry.found.plain.status.st_size == 1
     replace(site / "a.txt", "other")
     clock.now += AGE - 0.001
-    assert cache.fresh(("a.txt",)) is opened
-    assert content(opened) == "a"
+    assert cache.fresh(("a.txt",)) is entry
+    assert content(entry) == "a"
     clock.now += 0.001
     assert cache.fresh(("a.txt",)) is None
     assert content(find(cache, crew, "a.txt")) == "other"
@@ -199,14 +199,14 @@ def test_one_walk_while_it_is_fresh(site: Path, clock: Clock, crew: Crew) -> Non
 
 def test_find_does_not_walk_for_what_is_fresh(site: Path, clock: Clock, crew: Crew) -> None:
     cache = make(site, clock)
-    opened = find(cache, crew, "a.txt")
+    entry = find(cache, crew, "a.txt")
     task = begin(cache, crew, "a.txt")
     assert task.done
-    assert task.result() is opened
+    assert task.result() is entry
 
 
 def test_age_counts_from_before_the_walk(site: Path, clock: Clock, crew: Crew) -> None:
-    """What a walk has seen may be as old as its beginning."""
+    """The result of a walk may be as old as its beginning."""
     cache = make(site, clock)
     task = begin(cache, crew, "a.txt")
     crew.jobs[0].work()
@@ -219,15 +219,15 @@ def test_age_counts_from_before_the_walk(site: Path, clock: Clock, crew: Crew) -
 def test_same_files_are_kept(site: Path, clock: Clock, crew: Crew) -> None:
     (site / "a.txt.gz").write_text("gz")
     cache = make(site, clock)
-    opened = find(cache, crew, "a.txt")
-    opened.prepared = "what an answer needs"
-    number = opened.found.plain.file.descriptor
+    entry = find(cache, crew, "a.txt")
+    entry.prepared = "what a response needs"
+    number = entry.found.plain.file.descriptor
     for _ in range(3):
         clock.now += AGE
-        assert find(cache, crew, "a.txt") is opened
-        assert cache.fresh(("a.txt",)) is opened
-        assert opened.prepared == "what an answer needs"
-        assert opened.found.plain.file.descriptor == number
+        assert find(cache, crew, "a.txt") is entry
+        assert cache.fresh(("a.txt",)) is entry
+        assert entry.prepared == "what a response needs"
+        assert entry.found.plain.file.descriptor == number
         assert cache.descriptors == held(site) == 2
 
 
@@ -242,19 +242,19 @@ def test_same_files_are_kept(site: Path, clock: Clock, crew: Crew) -> None:
     ],
     ids=["replaced", "written", "touched", "mode", "sibling"],
 )
-def test_what_has_changed_is_another_one(
+def test_a_changed_file_is_another_entry(
     site: Path, clock: Clock, crew: Crew, change: Callable[[Path], object]
 ) -> None:
     cache = make(site, clock)
-    opened = find(cache, crew, "a.txt")
+    entry = find(cache, crew, "a.txt")
     change(site / "a.txt")
     clock.now += AGE
-    assert find(cache, crew, "a.txt") is not opened
-    assert opened.found.plain.file.closed
+    assert find(cache, crew, "a.txt") is not entry
+    assert entry.found.plain.file.closed
     assert cache.descriptors == held(site)
 
 
-def test_what_is_gone_does_not_stay_open(site: Path, clock: Clock, crew: Crew) -> None:
+def test_a_deleted_file_does_not_stay_open(site: Path, clock: Clock, crew: Crew) -> None:
     cache = make(site, clock)
     find(cache, crew, "a.txt")
     (site / "a.txt").unlink()
@@ -266,7 +266,7 @@ def test_what_is_gone_does_not_stay_open(site: Path, clock: Clock, crew: Crew) -
     assert content(find(cache, crew, "a.txt")) == "again"
 
 
-def test_nothing_is_remembered_of_what_is_not_there(site: Path, clock: Clock, crew: Crew) -> None:
+def test_a_missing_file_leaves_no_entry(site: Path, clock: Clock, crew: Crew) -> None:
     cache = make(site, clock)
     with pytest.raises(FileNotFoundError):
         find(cache, crew, "late.txt")
@@ -277,7 +277,7 @@ def test_nothing_is_remembered_of_what_is_not_there(site: Path, clock: Clock, cr
 # --- one walk for all ----------------------------------------------------------------------------
 
 
-def test_who_comes_meanwhile_waits(site: Path, clock: Clock, crew: Crew) -> None:
+def test_requests_during_a_walk_share_it(site: Path, clock: Clock, crew: Crew) -> None:
     cache = make(site, clock)
     tasks = [begin(cache, crew, "a.txt") for _ in range(10)]
     other = begin(cache, crew, "sub/b.txt")
@@ -299,7 +299,7 @@ def test_who_comes_meanwhile_waits(site: Path, clock: Clock, crew: Crew) -> None
         ("x" * 256, OSError),
     ],
 )
-def test_an_error_is_for_all_who_wait(
+def test_an_error_is_raised_for_all_that_wait(
     site: Path, clock: Clock, crew: Crew, path: str, kind: type[OSError]
 ) -> None:
     """Walking one after the other, the last of 100 on a slow disk would wait for 20 s."""
@@ -328,7 +328,7 @@ def test_a_walk_that_is_slower_than_the_age_is_for_all_who_wait(
     assert crew.jobs == []
 
 
-def test_nobody_waits_for_a_walk_that_is_too_old(site: Path, clock: Clock, crew: Crew) -> None:
+def test_a_walk_that_is_too_old_is_not_shared(site: Path, clock: Clock, crew: Crew) -> None:
     cache = make(site, clock)
     first = begin(cache, crew, "a.txt")
     crew.jobs[0].work()
@@ -387,7 +387,7 @@ def test_all_are_cancelled(site: Path, clock: Clock, crew: Crew) -> None:
     crew.settle()
     assert len(crew.jobs) == 1
     crew.finish()
-    assert cache.descriptors == held(site) == 1  # what the walk found is not lost
+    assert cache.descriptors == held(site) == 1  # the result of the walk is kept
     assert content(find(cache, crew, "a.txt")) == "a"
     assert crew.jobs == []
 
@@ -425,9 +425,9 @@ def test_dropped_before_a_waiter_has_its_turn(site: Path, clock: Clock, crew: Cr
     crew.settle()
     assert not tasks[1].done
     crew.finish()
-    opened = tasks[1].result()
-    assert not opened.found.plain.file.closed
-    assert content(opened) == "a"
+    entry = tasks[1].result()
+    assert not entry.found.plain.file.closed
+    assert content(entry) == "a"
 
 
 # --- our own changes -----------------------------------------------------------------------------
@@ -446,7 +446,7 @@ def test_forget(site: Path, clock: Clock, crew: Crew) -> None:
 
 
 ALIASES: list[tuple[str, str, str]] = [
-    # what is asked for, what changes, and whether that is the file itself
+    # the requested path, the changed path, and what that is
     ("a.txt", "a.txt", "own"),
     ("link", "a.txt", "link's end"),
     ("link", "link", "the link"),
@@ -483,9 +483,9 @@ def test_every_name_that_decides_is_known(
     (site / "dangling").write_text("plain")
     (site / "dangling.gz").symlink_to("later.gz")
     cache = make(site, clock)
-    opened = find(cache, crew, asked)
+    entry = find(cache, crew, asked)
     cache.forget(place(site / "sub" / "other.txt"))
-    assert cache.fresh(tuple(asked.split("/"))) is opened
+    assert cache.fresh(tuple(asked.split("/"))) is entry
     cache.forget(place(site / changed))
     assert cache.fresh(tuple(asked.split("/"))) is None, what
     assert cache.descriptors == held(site) == 0
@@ -496,21 +496,21 @@ def test_same_file_by_another_way(site: Path, clock: Clock, crew: Crew) -> None:
     (site / "link").symlink_to("a.txt")
     (site / "way").symlink_to("a.txt")
     cache = make(site, clock)
-    opened = find(cache, crew, "link")
+    entry = find(cache, crew, "link")
     (site / "link").unlink()
     (site / "link").symlink_to("way")
     clock.now += AGE
-    assert find(cache, crew, "link") is opened
+    assert find(cache, crew, "link") is entry
     cache.forget(place(site / "way"))
     assert cache.fresh(("link",)) is None
     find(cache, crew, "link")
     (site / "link").unlink()
     (site / "link").symlink_to("a.txt")
     clock.now += AGE
-    opened = find(cache, crew, "link")
+    entry = find(cache, crew, "link")
     cache.forget(place(site / "way"))
-    assert cache.fresh(("link",)) is opened
-    assert cache._by_place.keys() == opened.found.places
+    assert cache.fresh(("link",)) is entry
+    assert cache._by_place.keys() == entry.found.places
 
 
 def test_forget_drops_all_that_depend_and_no_other(site: Path, clock: Clock, crew: Crew) -> None:
@@ -529,7 +529,7 @@ def test_forget_drops_all_that_depend_and_no_other(site: Path, clock: Clock, cre
 
 @pytest.mark.parametrize("worked", [False, True], ids=["before", "after"])
 def test_forget_during_a_walk(site: Path, clock: Clock, crew: Crew, worked: bool) -> None:
-    """Who came before the change may have either; who comes after it gets the new one."""
+    """A request before the change may get either file; one after it gets the new one."""
     cache = make(site, clock)
     early = [begin(cache, crew, "a.txt") for _ in range(2)]
     if worked:
@@ -548,7 +548,7 @@ def test_forget_during_a_walk(site: Path, clock: Clock, crew: Crew, worked: bool
     assert cache.descriptors == held(site) == 1
 
 
-def test_result_of_a_walk_comes_just_before_the_change_is_told(
+def test_result_of_a_walk_comes_just_before_the_change_is_reported(
     site: Path, clock: Clock, crew: Crew
 ) -> None:
     cache = make(site, clock)
@@ -662,11 +662,11 @@ def test_bounded(site: Path, clock: Clock, crew: Crew, most: int) -> None:
             (site / f"f{number}.gz").write_text("gz")
     cache = make(site, clock, most=most)
     for number in (*range(20), *range(20), 3, 3, 3, 5, 0, 19):
-        opened = find(cache, crew, f"f{number}")
-        assert content(opened) == str(number)
-        assert cache.fresh((f"f{number}",)) is opened  # the newest stays in any case
+        entry = find(cache, crew, f"f{number}")
+        assert content(entry) == str(number)
+        assert cache.fresh((f"f{number}",)) is entry  # the newest stays in any case
         assert cache.descriptors == held(site)
-        assert cache.descriptors <= max(most, len(opened.found.files()))
+        assert cache.descriptors <= max(most, len(entry.found.files()))
 
 
 def test_second_chance(site: Path, clock: Clock, crew: Crew) -> None:
@@ -683,7 +683,7 @@ def test_second_chance(site: Path, clock: Clock, crew: Crew) -> None:
     assert cache.fresh(("c",)) is None
 
 
-def test_what_is_used_all_the_time_survives_a_crowd(site: Path, clock: Clock, crew: Crew) -> None:
+def test_an_entry_in_constant_use_survives_a_crowd(site: Path, clock: Clock, crew: Crew) -> None:
     cache = make(site, clock, most=10)
     for number in range(100):
         (site / f"f{number}").touch()
@@ -765,14 +765,14 @@ def test_siblings(site: Path, clock: Clock, crew: Crew) -> None:
 def test_older_sibling_is_of_another_file(
     site: Path, clock: Clock, crew: Crew, offset: int, served: bool
 ) -> None:
-    """What makes a sibling may give it the file's time without the fraction of its second."""
+    """The maker of a sibling may give it the file's time without the fraction of its second."""
     (site / "a.txt.gz").write_text("gz")
     when = 1_700_000_000_123_456_789
     os.utime(site / "a.txt", ns=(when, when))
     os.utime(site / "a.txt.gz", ns=(when + offset, when + offset))
-    opened = find(make(site, clock), crew, "a.txt")
-    assert ("gzip" in opened.found.siblings) is served
-    del opened
+    entry = find(make(site, clock), crew, "a.txt")
+    assert ("gzip" in entry.found.siblings) is served
+    del entry
     assert held(site) == 0
 
 
@@ -837,14 +837,14 @@ def test_walk_that_fails_in_the_middle_leaves_nothing_open(
             return really_open(*arguments, **named)
 
         cache = make(site, clock)
-        opened = None
+        entry = None
         with monkeypatch.context() as patch:
             patch.setattr(os, "open", scarce)
             with suppress(OSError):
-                opened = find(cache, crew, "sub/up")
+                entry = find(cache, crew, "sub/up")
         gc.collect()
-        assert held(site) == cache.descriptors == (len(opened.found.files()) if opened else 0)
-        if opened and opened.found.siblings:
+        assert held(site) == cache.descriptors == (len(entry.found.files()) if entry else 0)
+        if entry and entry.found.siblings:
             break
     else:
         raise AssertionError("it needs too many calls")
@@ -860,9 +860,9 @@ ASKED = (*NAMES, *LINKS, "to/a", "to/l", "to/to/b")
 class Machine(RuleBasedStateMachine):
     """Files come, change and go, by our own hand or others'; some requests wait meanwhile.
 
-    An answer is right if its path led to these bytes at some moment between the request, or `age`
-    before it, and the answer; and not before the last change of our own that was told before the
-    request came.
+    A response is right if its path led to these bytes at some moment between the request, or `age`
+    before it, and the response; and not before the last change of our own that was reported before
+    the request came.
     """
 
     def __init__(self) -> None:
@@ -877,7 +877,7 @@ class Machine(RuleBasedStateMachine):
         self.cache = make(self.site, self.clock, most=most)
         self.most = most
         self.history: list[tuple[float, dict[str, str | None]]] = []
-        self.told: dict[str, int] = dict.fromkeys(ASKED, 0)  # by path: since which state
+        self.since: dict[str, int] = dict.fromkeys(ASKED, 0)  # by path: since which state
         self.waiting: list[tuple[str, float, int, Task[Entry]]] = []
         self.note()
 
@@ -900,7 +900,7 @@ class Machine(RuleBasedStateMachine):
             now, before = self.history[-1][1], self.history[-2][1]
             for asked in ASKED:
                 if now[asked] != before[asked]:
-                    self.told[asked] = len(self.history) - 1
+                    self.since[asked] = len(self.history) - 1
 
     @rule(name=st.sampled_from(NAMES), own=st.booleans())
     def write(self, name: str, own: bool) -> None:
@@ -934,12 +934,12 @@ class Machine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(ASKED))
     def ask(self, name: str) -> None:
-        opened = self.cache.fresh(tuple(name.split("/")))
-        if opened is not None:
-            self.check(name, self.clock.now, self.told[name], content(opened))
+        entry = self.cache.fresh(tuple(name.split("/")))
+        if entry is not None:
+            self.check(name, self.clock.now, self.since[name], content(entry))
             return
         task = begin(self.cache, self.crew, name)
-        self.waiting.append((name, self.clock.now, self.told[name], task))
+        self.waiting.append((name, self.clock.now, self.since[name], task))
 
     @precondition(lambda self: self.crew.jobs)
     @rule(data=st.data())
@@ -957,30 +957,30 @@ class Machine(RuleBasedStateMachine):
         data.draw(st.sampled_from(self.waiting))[3].cancel()
         self.crew.settle()
 
-    def check(self, name: str, when: float, told: int, text: str | None) -> None:
+    def check(self, name: str, when: float, since: int, text: str | None) -> None:
         allowed = set()
         for place, (_, state) in enumerate(self.history):
             # A state lasts until the next one begins.
             last = place + 1 == len(self.history)
             until = self.clock.now if last else self.history[place + 1][0]
-            if place >= told and (last or until > when - AGE):
+            if place >= since and (last or until > when - AGE):
                 allowed.add(state[name])
         assert text in allowed, (name, text, allowed)
 
     @invariant()
-    def answers(self) -> None:
+    def responses(self) -> None:
         for one in [one for one in self.waiting if one[3].done]:
             self.waiting.remove(one)
-            name, when, told, task = one
+            name, when, since, task = one
             try:
-                opened = task.result()
+                entry = task.result()
             except Cancelled:
                 continue
             except OSError:
-                self.check(name, when, told, None)
+                self.check(name, when, since, None)
                 continue
-            if not opened.found.plain.file.closed:
-                self.check(name, when, told, content(opened))
+            if not entry.found.plain.file.closed:
+                self.check(name, when, since, content(entry))
 
     @invariant()
     def counts(self) -> None:
@@ -1002,7 +1002,7 @@ class Machine(RuleBasedStateMachine):
         try:
             while self.crew.jobs:
                 self.crew.finish()
-            self.answers()
+            self.responses()
             assert self.waiting == []
             self.cache.close()
             if held(self.site):

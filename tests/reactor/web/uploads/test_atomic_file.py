@@ -1,4 +1,4 @@
-"""A name changes all at once or not at all, whoever else is at it; and what a kill leaves goes."""
+"""The life of one upload: whole and at once, or nothing left, even if the server is killed."""
 
 import errno
 import fcntl
@@ -24,26 +24,9 @@ from reactor.web.uploads.atomic_file import AtomicFile
 from reactor.web.uploads.publish import TEMPORARY, publish_file, remove_file
 from reactor.web.uploads.sweep import sweep
 from tests.support.coroutine_driver import Play, Stage, drive, fail
+from tests.support.upload_files import LEFT, tree
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("closes_files")]
-
-LEFT = ".0123456789abcdef.part"
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    site = tmp_path / "site"
-    (site / "sub").mkdir(parents=True)
-    return site
-
-
-def tree(directory: Path) -> dict[str, bytes]:
-    """All files below a directory, dotted ones too."""
-    return {
-        str(path.relative_to(directory)): path.read_bytes()
-        for path in directory.rglob("*")
-        if path.is_file()
-    }
 
 
 def begun(site: Path, name: str, content: bytes, condition: Any = None) -> AtomicFile:
@@ -173,7 +156,7 @@ def test_condition_that_fails_at_once(site: Path) -> None:
 
 @pytest.mark.usefixtures("kind")
 def test_other_refusals_come_before_the_condition(site: Path) -> None:
-    """RFC 9110, section 13.2.1: it counts only where the answer would else be a good one."""
+    """RFC 9110, section 13.2.1: it counts only where the response would else be a good one."""
 
     def never(status: os.stat_result | None) -> None:
         raise AssertionError
@@ -359,7 +342,7 @@ def test_the_bytes_are_synced_once(site: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.usefixtures("kind")
 def test_condition_and_rename_are_in_order(site: Path) -> None:
-    """Whoever comes in between with the same lock has to wait."""
+    """A program that takes the same lock in between must wait."""
     held = []
     upload = begun(site, "a", b"x", lambda status: held.append(is_held(site)))
     upload.commit()
@@ -680,7 +663,7 @@ def test_sweep_waits_for_a_pool_that_is_full(site: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "code", "told"),
+    ("call", "code", "logged"),
     [
         ("open", errno.EACCES, True),
         ("open", errno.ENOENT, False),
@@ -693,7 +676,7 @@ def test_sweep_goes_on_after_errors(
     site: Path,
     call: str,
     code: int,
-    told: bool,
+    logged: bool,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -701,12 +684,12 @@ def test_sweep_goes_on_after_errors(
     root = Root(site)
     fail(call, code, monkeypatch)
     assert drive(sweep(root)) == 0
-    assert bool(caplog.records) == told
+    assert bool(caplog.records) == logged
     assert (site / LEFT).exists()
 
 
 def test_sweep_where_files_cannot_be_locked(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It cannot tell what is left over, and must not guess."""
+    """It cannot know which files are left over, and must not guess."""
 
     def flock(descriptor: int, operation: int) -> None:
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))

@@ -164,7 +164,7 @@ def test_killed_before_it_took_its_name(uploads: PartialStore, tmp_path: Path) -
 def test_killed_after_it_took_its_name(
     uploads: PartialStore, tmp_path: Path, conditions: str | None
 ) -> None:
-    """It has both names; ending once more changes nothing, whatever its condition was."""
+    """It has both names; ending once more changes nothing, under any precondition."""
 
     def refuse(status: os.stat_result | None) -> None:
         raise ProtocolError(412, "There is one already.")
@@ -301,7 +301,7 @@ def test_a_record_is_read_as_it_was_written() -> None:
         {"ending": None},
     ],
 )
-def test_what_is_no_record(change: dict[str, Any]) -> None:
+def test_invalid_records(change: dict[str, Any]) -> None:
     assert not is_record(json.dumps(GOOD | change).encode())
 
 
@@ -352,7 +352,7 @@ def test_a_damaged_upload_is_not_there(
 def test_a_record_is_on_the_disk_before_it_has_its_name(
     uploads: PartialStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the name before anybody is told: a record of a crashed machine is old, or new, whole."""
+    """The name follows before the call returns: a crash leaves the old record or the new one."""
     steps: list[str] = []
     real_sync, real_replace = os.fsync, os.replace
 
@@ -436,7 +436,7 @@ def test_how_long_an_upload_is_kept(
     assert bool(os.listdir(tmp_path / ".uploads")) is there
 
 
-def test_what_is_in_use_is_kept(uploads: PartialStore) -> None:
+def test_uploads_in_use_are_kept(uploads: PartialStore) -> None:
     part = created(uploads, NAME, RECORD, NOW)
     assert kept(uploads, NOW + 1000) == [(NAME, 10, False)]
     part.close()
@@ -451,7 +451,7 @@ def test_an_upload_without_a_length_counts_as_it_is(uploads: PartialStore) -> No
     assert kept(uploads) == [(NAME, 3, False)]
 
 
-def test_what_cannot_be_removed_stops_nothing(
+def test_an_upload_that_cannot_be_removed_stops_nothing(
     uploads: PartialStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = secrets.token_urlsafe(16)

@@ -30,22 +30,13 @@ from tests.support.paths import ROOT
 from tests.support.raw_client import Client
 from tests.support.raw_client import request as encode
 from tests.support.upload_app import handler_of
+from tests.support.upload_files import LEFT, tree
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("closes_files")]
 
-LEFT = ".0123456789abcdef.part"
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    site = tmp_path / "site"
-    (site / "sub").mkdir(parents=True)
-    (tmp_path / "secret.txt").write_text("secret")
-    return site
-
 
 class Desk:
-    """A Receiver, and what it has told."""
+    """A Receiver, and the places that it has reported."""
 
     def __init__(self, site: Path, **options: Any) -> None:
         self.forgotten: list[Place] = []
@@ -84,7 +75,7 @@ def ask(method: str, name: str, feed: Feed | None = None, **headers: str) -> Bas
 
 
 def refused(call: Callable[..., Any], *arguments: Any, **named: Any) -> ProtocolError:
-    """What this raises; its reason is a sentence."""
+    """The error that the call raises; its reason is a sentence."""
     with pytest.raises(ProtocolError) as caught:
         call(*arguments, **named)
     assert caught.value.reason.endswith(".")
@@ -92,22 +83,13 @@ def refused(call: Callable[..., Any], *arguments: Any, **named: Any) -> Protocol
 
 
 def status_of(call: Callable[..., Any], *arguments: Any, **named: Any) -> int:
-    """What this is answered."""
+    """The status of the response."""
     try:
-        answer = call(*arguments, **named)
+        response = call(*arguments, **named)
     except ProtocolError as error:
         return error.status
-    assert isinstance(answer, Response)
-    return answer.status
-
-
-def tree(directory: Path) -> dict[str, bytes]:
-    """All files below a directory, dotted ones too."""
-    return {
-        str(path.relative_to(directory)): path.read_bytes()
-        for path in directory.rglob("*")
-        if path.is_file()
-    }
+    assert isinstance(response, Response)
+    return response.status
 
 
 def place(path: Path) -> Place:
@@ -182,7 +164,7 @@ def test_location(site: Path, path: str, location: str) -> None:
 
 
 def test_one_piece_at_a_time(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was pulled is on the disk before the next is pulled, and no pull asks for much."""
+    """Each piece is written before the next is pulled, and no pull asks for much."""
     asked: list[int] = []
     written: list[int] = []
     pull, write = Feed.pull, AtomicFile.write
@@ -206,7 +188,7 @@ def test_one_piece_at_a_time(site: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.usefixtures("kind")
 @pytest.mark.parametrize("conditional", [False, True])
 def test_two_uploads_in_every_order(site: Path, conditional: bool) -> None:
-    """Of what two do, step by step, any mixture: the last to end wins, whole; or the first."""
+    """Any interleaving of two uploads: the last to end wins, whole; or the first."""
     steps = 4  # begin, pull, write, commit
     headers = {"If_None_Match": "*"} if conditional else {}
     for number, turns in enumerate(itertools.combinations(range(2 * steps), steps)):
@@ -218,7 +200,7 @@ def test_two_uploads_in_every_order(site: Path, conditional: bool) -> None:
         over: list[int] = []
         caught: list[int] = []
         order = [int(turn in turns) for turn in range(2 * steps)]
-        for one in [*order, 0, 1]:  # who is refused has another step: to discard what there is
+        for one in [*order, 0, 1]:  # a refused upload has another step: to discard its file
             if plays[one].wish is None:
                 continue
             try:
@@ -264,7 +246,7 @@ def test_resumable(site: Path) -> None:
     assert len(seen) == 2
 
 
-def test_what_cannot_be_resumed_comes_as_a_whole(site: Path) -> None:
+def test_an_upload_that_cannot_be_resumed_comes_as_a_whole(site: Path) -> None:
     class Resumes:
         def asks(self, request: BaseRequest) -> bool:
             return True
@@ -282,7 +264,7 @@ def test_what_cannot_be_resumed_comes_as_a_whole(site: Path) -> None:
 
 _READ_ONLY = {"uploads": False}
 _RANGE = {"Content_Range": "bytes 0-3/4"}
-_CODED = {"Content_Encoding": "gzip"}
+_ENCODED = {"Content_Encoding": "gzip"}
 _FOREIGN = {"Origin": "http://evil.example"}
 _UNMET = {"If_Match": '"other"'}
 
@@ -291,9 +273,9 @@ _UNMET = {"If_Match": '"other"'}
 @pytest.mark.parametrize(
     ("status", "name", "options", "headers"),
     [
-        (405, ".x", _READ_ONLY, _RANGE | _CODED | _FOREIGN | _UNMET),
-        (400, ".x", {}, _RANGE | _CODED | _FOREIGN | _UNMET),
-        (415, ".x", {}, _CODED | _FOREIGN | _UNMET),
+        (405, ".x", _READ_ONLY, _RANGE | _ENCODED | _FOREIGN | _UNMET),
+        (400, ".x", {}, _RANGE | _ENCODED | _FOREIGN | _UNMET),
+        (415, ".x", {}, _ENCODED | _FOREIGN | _UNMET),
         (403, ".x", {}, _FOREIGN | _UNMET),
         (404, ".x", {}, _UNMET),
         (409, "none/a", {}, _UNMET),
@@ -321,7 +303,7 @@ def test_order_of_refusals(
     assert tree(site) == ({"a": b"x"} if status == 201 else {})
 
 
-def test_what_a_refusal_carries(site: Path) -> None:
+def test_fields_of_a_refusal(site: Path) -> None:
     error = refused(Desk(site, uploads=False).put, "a", b"x")
     assert list(error.headers) == [("Allow", "GET, HEAD, OPTIONS")]
     error = refused(Desk(site, uploads=False, deletes=True).post, "a", b"x")
@@ -411,7 +393,7 @@ def test_disk_that_fails(
 def test_directory_that_takes_no_file(
     site: Path, code: int, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It can be opened, and nothing can be made in it; told before a byte is read."""
+    """It can be opened, and nothing can be made in it; refused before a byte is read."""
     (site / "a").write_bytes(b"old")
     feed = Feed(b"x")
     desk = Desk(site)
@@ -451,7 +433,7 @@ def test_disk_that_becomes_full_in_the_middle(site: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.usefixtures("kind")
-def test_name_that_is_there_but_not_on_the_disk_is_told(
+def test_name_that_is_published_but_not_synced_is_reported(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk = Desk(site)
@@ -602,11 +584,11 @@ def test_body_that_breaks_off(site: Path, pieces: int) -> None:
 
 # begin, pull, write, pull (here at once), write, pull, commit
 _BODY = (b"one", b"two")
-_WISHES = 6
+_OPERATIONS = 6
 
 
 def _play(site: Path, steps: int) -> tuple[Play, Stage]:
-    """An upload to `a` that waits for its wish number `steps`."""
+    """An upload to `a` that waits for its operation number `steps`."""
     stage = Stage()
     play = Play(Desk(site).receiver.put(ask("PUT", "a", Feed(*_BODY))), stage)
     for _ in range(steps):
@@ -614,17 +596,17 @@ def _play(site: Path, steps: int) -> tuple[Play, Stage]:
     return play, stage
 
 
-def test_number_of_wishes(site: Path) -> None:
-    play, _ = _play(site, _WISHES)
+def test_number_of_operations(site: Path) -> None:
+    play, _ = _play(site, _OPERATIONS)
     assert play.wish is None
 
 
-def _is_job(wish: Any) -> bool:
-    return not hasattr(wish, "set_result")
+def _is_job(operation: Any) -> bool:
+    return not hasattr(operation, "set_result")
 
 
 @pytest.mark.usefixtures("kind")
-@pytest.mark.parametrize("steps", range(_WISHES))
+@pytest.mark.parametrize("steps", range(_OPERATIONS))
 @pytest.mark.parametrize("late", [False, True], ids=["in-order", "job-after-discard"])
 def test_cancelled_at_each_await(site: Path, steps: int, late: bool) -> None:
     """The job that is under way then ends before the discard, or begins only after it."""
@@ -641,12 +623,12 @@ def test_cancelled_at_each_await(site: Path, steps: int, late: bool) -> None:
     with pytest.raises(Cancelled):
         play.resume(discarded)
     del play, discarded
-    committed = steps == _WISHES - 1 and not late
+    committed = steps == _OPERATIONS - 1 and not late
     assert tree(site) == ({"a": b"onetwo"} if committed else {})
 
 
 @pytest.mark.usefixtures("kind")
-@pytest.mark.parametrize("steps", range(_WISHES))
+@pytest.mark.parametrize("steps", range(_OPERATIONS))
 @pytest.mark.parametrize("started", [False, True])
 def test_closed_at_each_await(site: Path, steps: int, started: bool) -> None:
     """Nothing can be awaited then; the upload is discarded when the last job lets go of it."""
@@ -658,14 +640,14 @@ def test_closed_at_each_await(site: Path, steps: int, started: bool) -> None:
     stage.perform(range(len(stage.jobs)))
     del play
     gc.collect()
-    committed = steps == _WISHES - 1 and started
+    committed = steps == _OPERATIONS - 1 and started
     assert tree(site) == ({"a": b"onetwo"} if committed else {})
 
 
-def test_what_ended_after_its_client_left_is_told(site: Path) -> None:
+def test_an_upload_that_ends_after_its_client_left_is_reported(site: Path) -> None:
     stage, desk = Stage(), Desk(site)
     play = Play(desk.receiver.put(ask("PUT", "a", Feed(*_BODY))), stage)
-    for _ in range(_WISHES - 1):
+    for _ in range(_OPERATIONS - 1):
         play.step()
     play.wish.start(stage)
     assert tree(site) == {"a": b"onetwo"}
@@ -811,9 +793,9 @@ def test_form_of_a_browser(site: Path, accept: str, status: int) -> None:
 @pytest.mark.parametrize(
     ("status", "directory", "options", "headers"),
     [
-        (405, ".x/", _READ_ONLY, _RANGE | _CODED | _FOREIGN),
-        (400, ".x/", {}, _RANGE | _CODED | _FOREIGN),
-        (415, ".x/", {}, _CODED | _FOREIGN),
+        (405, ".x/", _READ_ONLY, _RANGE | _ENCODED | _FOREIGN),
+        (400, ".x/", {}, _RANGE | _ENCODED | _FOREIGN),
+        (415, ".x/", {}, _ENCODED | _FOREIGN),
         (403, ".x/", {}, _FOREIGN),
         (404, ".x/", {}, {}),
         (404, "..//", {}, {}),
@@ -874,7 +856,7 @@ _BAD_PARTS = [
 @pytest.mark.parametrize("stored", [0, 1, 2])
 @pytest.mark.parametrize(("status", "what", "bad"), _BAD_PARTS)
 def test_part_that_fails(site: Path, stored: int, status: int, what: str, bad: bytes) -> None:
-    """What was stored before stays, and the answer says how much that was."""
+    """Files stored before it stay, and the response says how many there are."""
     (site / "link-out").symlink_to("../secret.txt")
     good = [file_part(f"f{number}", b"good") for number in range(stored)]
     last = part("name=a") + b"--b--" if bad else b"--b\r\nContent-Disp"
@@ -985,7 +967,7 @@ def test_others_have_their_turn_during_a_form(site: Path, cut: int) -> None:
 
 
 def curl(server: Running, name: str, *options: str) -> tuple[int, str]:
-    """Status and body, as curl tells them."""
+    """Status and body, as curl prints them."""
     if shutil.which("curl") is None:
         pytest.skip("there is no curl")
     url = f"http://127.0.0.1:{server.address[1]}/files/{name}"
@@ -1051,7 +1033,7 @@ def test_refused_before_the_body_is_asked_for(
 
 
 @pytest.mark.usefixtures("kind")
-def test_form_of_which_nothing_is_held(site: Path, serve: Serve) -> None:
+def test_form_is_not_collected_in_memory(site: Path, serve: Serve) -> None:
     """While a file comes it goes to the disk; a form that is cut then leaves nothing of it."""
     server = serve(handler_of(site))
     client = server.connect()
@@ -1071,9 +1053,9 @@ def test_form_of_which_nothing_is_held(site: Path, serve: Serve) -> None:
     while (site / "a").exists() is False and time.monotonic() < until:
         time.sleep(0.005)
     client.send_fin()
-    answer = client.read_response()
-    assert answer.status == 400
-    assert b"1 file of the form was stored." in answer.body
+    response = client.read_response()
+    assert response.status == 400
+    assert b"1 file of the form was stored." in response.body
     assert tree(site) == {"a": b"one"}
 
 
@@ -1100,14 +1082,14 @@ def test_many_at_a_time_to_one_name(site: Path, serve: Serve) -> None:
     bodies = [bytes([65 + number]) * 50_000 for number in range(20)]
     for client, body in zip(clients, bodies, strict=True):
         client.send(encode("/files/a", method="PUT", body=body))
-    answers = [client.read_response().status for client in clients]
-    assert sorted(answers) == [201] + [204] * 19
+    responses = [client.read_response().status for client in clients]
+    assert sorted(responses) == [201] + [204] * 19
     assert tree(site)["a"] in bodies
     for client, body in zip(clients, bodies, strict=True):
         client.send(encode("/files/b", "If-None-Match: *", method="PUT", body=body))
-    answers = [client.read_response().status for client in clients]
-    assert sorted(answers) == [201] + [412] * 19
-    assert tree(site)["b"] == bodies[answers.index(201)]
+    responses = [client.read_response().status for client in clients]
+    assert sorted(responses) == [201] + [412] * 19
+    assert tree(site)["b"] == bodies[responses.index(201)]
     assert set(tree(site)) == {"a", "b"}
 
 

@@ -55,14 +55,14 @@ class Reply(NamedTuple):
 
 
 class Source(Feed):
-    """A body that notes what it was told."""
+    """A body that records its informational responses."""
 
     def __init__(self, *pieces: bytes | BaseException) -> None:
         super().__init__(*pieces)
-        self.told: list[tuple[int, dict[str, str]]] = []
+        self.informed: list[tuple[int, dict[str, str]]] = []
 
     def inform(self, status: int, headers: Any) -> bool:
-        self.told.append((status, dict(headers)))
+        self.informed.append((status, dict(headers)))
         return True
 
 
@@ -78,7 +78,7 @@ class Bench:
         self.limits = Limits(**limits)
         self.now = NOW
         self.forgotten: list[Place] = []
-        self.told: list[tuple[int, dict[str, str]]] = []
+        self.informed: list[tuple[int, dict[str, str]]] = []
         self.restart()
 
     def restart(self) -> None:
@@ -118,17 +118,17 @@ class Bench:
             broken = any(isinstance(piece, BaseException) for piece in pieces)
             request.length = None if chunked else size + 1000 * broken
             source = Source(*pieces)
-            self.told = source.told
+            self.informed = source.informed
             request.body = Body(source, request.length, 0, WeightedSemaphore(0))
         return request
 
     def ask(self, method: str, path: str, *pieces: bytes | BaseException, **fields: Any) -> Reply:
-        """What the connection would answer."""
-        self.told = []
+        """The response that the connection would send."""
+        self.informed = []
         request = self.request(method, path, *pieces, **fields)
         try:
-            answer = self.router(request)
-            response = answer if isinstance(answer, Response) else drive(answer)  # type: ignore[arg-type]
+            response = self.router(request)
+            response = response if isinstance(response, Response) else drive(response)  # type: ignore[arg-type]
         except ProtocolError as error:
             headers = {name.title(): value for name, value in error.headers}
             return Reply(error.status, headers, error.reason.encode())
@@ -268,17 +268,17 @@ def test_all_at_once_from_a_client_that_hears_104(bench: Bench) -> None:
     reply = bench.create("a.bin", b"ab", b"c", Upload_Complete="?1", **INTEROP)
     assert (reply.status, reply.location, reply.upload_complete) == (201, "/files/a.bin", "?1")
     assert bench.content() == b"abc"
-    (status, told), *more = bench.told
+    (status, informed), *more = bench.informed
     assert status == 104
     assert not more
-    assert told.keys() == {"Location", "Upload-Limit", "Upload-Draft-Interop-Version"}
-    assert told["Upload-Draft-Interop-Version"] == "8"
-    assert bench.head(told["Location"]).upload_complete == "?1"
+    assert informed.keys() == {"Location", "Upload-Limit", "Upload-Draft-Interop-Version"}
+    assert informed["Upload-Draft-Interop-Version"] == "8"
+    assert bench.head(informed["Location"]).upload_complete == "?1"
 
 
 def test_all_at_once_broken_and_resumed(bench: Bench) -> None:
     bench.cut("PUT", "/files/a.bin", b"abc", b"de", Upload_Complete="?1", **INTEROP)
-    path = bench.told[0][1]["Location"]
+    path = bench.informed[0][1]["Location"]
     reply = bench.head(path)
     assert (reply.upload_offset, reply.upload_complete, reply.upload_length) == ("5", "?0", "1005")
     assert bench.append(path, 5, b"x" * 1000, end=True).status == 201
@@ -299,18 +299,20 @@ def test_all_at_once_from_others_is_an_upload_like_any(
 ) -> None:
     reply = bench.create("a.bin", b"abc", **{"Upload_Complete": "?1", **fields})
     assert (reply.status, reply.location, reply.upload_complete) == (201, "/files/a.bin", None)
-    assert bench.told == []
+    assert bench.informed == []
     assert bench.left() == []
 
 
-def test_nothing_is_told_before_the_answer_without_the_version(bench: Bench) -> None:
+def test_no_104_without_the_version(bench: Bench) -> None:
     path = bench.begun("a.bin", b"x" * 10)
-    assert bench.told == []
+    assert bench.informed == []
     bench.append(path, 10, b"x" * SYNC_BYTES)
-    assert bench.told == []
+    assert bench.informed == []
 
 
-def test_progress_is_told_and_is_on_the_disk(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_reported_and_is_on_the_disk(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = bench.begun()
     synced: list[int] = []
     real = os.fsync
@@ -323,11 +325,11 @@ def test_progress_is_told_and_is_on_the_disk(bench: Bench, monkeypatch: pytest.M
     piece = b"x" * PIECE_BYTES
     count = SYNC_BYTES // PIECE_BYTES
     bench.append(path, 0, *[piece] * count, *[piece] * count, b"y", **INTEROP)
-    assert [status for status, _ in bench.told] == [104, 104]
-    offsets = [int(headers["Upload-Offset"]) for _, headers in bench.told]
+    assert [status for status, _ in bench.informed] == [104, 104]
+    offsets = [int(headers["Upload-Offset"]) for _, headers in bench.informed]
     assert offsets == [SYNC_BYTES, 2 * SYNC_BYTES]
     assert set(offsets) <= set(synced)
-    assert all("Location" not in headers for _, headers in bench.told)
+    assert all("Location" not in headers for _, headers in bench.informed)
     assert synced[-1] == 2 * SYNC_BYTES + 1
 
 
@@ -343,7 +345,7 @@ def test_a_whole_that_is_empty(bench: Bench) -> None:
     assert bench.left() == []
 
 
-def test_the_length_is_told_late(bench: Bench) -> None:
+def test_the_length_comes_late(bench: Bench) -> None:
     path = bench.begun()
     assert bench.head(path).upload_length is None
     bench.append(path, 0, b"ab", Upload_Length=5)
@@ -416,7 +418,7 @@ def test_post_does_the_same(bench: Bench) -> None:
 # --- broken --------------------------------------------------------------------------------------
 
 
-def test_what_came_of_a_broken_append_is_kept(bench: Bench) -> None:
+def test_the_bytes_of_a_broken_append_are_kept(bench: Bench) -> None:
     path = bench.begun(Upload_Length=2000)
     fields = {"Content_Type": PARTIAL, "Upload_Offset": 0, "Upload_Complete": "?0"}
     bench.cut("PATCH", path, b"abc", b"defg", **fields)
@@ -438,7 +440,7 @@ def test_a_complete_that_broke_is_not_complete(bench: Bench) -> None:
 
 @pytest.mark.parametrize("step", range(12))
 def test_a_handler_that_is_closed_anywhere(bench: Bench, step: int) -> None:
-    """Its connection is lost and it may not even clean up. What was told stays true."""
+    """Its connection is lost and it may not even clean up. A reported offset stays true."""
     path = bench.begun("a.bin", b"12")
     request = bench.request(
         "PATCH", path, b"345", b"678", b"9", Content_Type=PARTIAL, Upload_Offset="2",
@@ -466,10 +468,10 @@ def test_a_handler_that_is_closed_anywhere(bench: Bench, step: int) -> None:
 
 
 @pytest.mark.parametrize("how", ["cut", "closed", "full", "too large", "longer"])
-def test_what_nobody_can_come_back_to_is_not_kept(
+def test_an_upload_without_a_known_address_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """No 104 has said where it is, and no answer will."""
+    """No 104 has said where it is, and no response will."""
     bench = Bench(tmp_path, resumable_uploads=1, upload_bytes=20 if how == "too large" else 9999)
     if how == "cut":
         bench.cut("PUT", "/files/a.bin", b"abc", b"de", Upload_Complete="?0")
@@ -497,27 +499,27 @@ def test_what_nobody_can_come_back_to_is_not_kept(
     assert bench.begun("b.bin", b"b")  # its place is free
 
 
-@pytest.mark.parametrize("step", range(9))  # then the answer is on its way
-@pytest.mark.parametrize("told", [False, True])
-def test_a_creation_that_is_cancelled_anywhere(tmp_path: Path, step: int, told: bool) -> None:
+@pytest.mark.parametrize("step", range(9))  # then the response is on its way
+@pytest.mark.parametrize("informed", [False, True])
+def test_a_creation_that_is_cancelled_anywhere(tmp_path: Path, step: int, informed: bool) -> None:
     bench = Bench(tmp_path, resumable_uploads=1)
-    fields: dict[str, Any] = {"Upload_Complete": "?0", **(INTEROP if told else {})}
+    fields: dict[str, Any] = {"Upload_Complete": "?0", **(INTEROP if informed else {})}
     request = bench.request("PUT", "/files/a.bin", b"a", b"b", b"c", **fields)
     stage = Stage()
     play = Play(bench.router(request), stage)  # type: ignore[arg-type]
     for _ in range(step):
         play.step()
     stage.holding = True
-    play.wish.start(stage)  # what is under way ends when nobody wants it any more
+    play.wish.start(stage)  # the running job ends after the cancellation
     with contextlib.suppress(Cancelled):
         play.throw(Cancelled())
         while play.wish is not None:
-            wish = play.wish.start(stage)
+            future = play.wish.start(stage)
             stage.perform(range(len(stage.jobs)))
-            play.resume(wish)
+            play.resume(future)
     stage.perform(range(len(stage.jobs)))
     del play, request, stage
-    known = [headers["Location"] for status, headers in bench.told if status == 104]
+    known = [headers["Location"] for status, headers in bench.informed if status == 104]
     if known:
         assert bench.head(known[0]).status == 204
     else:
@@ -534,7 +536,7 @@ def test_an_error_says_how_far_a_known_upload_is(
         "a.bin", b"x" * 15, b"y" * 6, chunked=True, Upload_Complete=complete, **INTEROP
     )
     assert reply.status == 413
-    assert reply.location == bench.told[0][1]["Location"]
+    assert reply.location == bench.informed[0][1]["Location"]
     assert (reply.upload_offset, reply.upload_complete) == ("15", "?0")
     assert bench.offset(reply.location) == 15
     with monkeypatch.context() as patch:
@@ -562,8 +564,8 @@ def test_an_error_of_what_is_over_says_no_more(bench: Bench) -> None:
     while play.wish is not None:
         play.step()
     assert play.result.status == 409
-    told = {name: value for name, value in play.result.headers if name != "Content-Type"}
-    assert told == {"Upload-Complete": "?1"}
+    informed = {name: value for name, value in play.result.headers if name != "Content-Type"}
+    assert informed == {"Upload-Complete": "?1"}
     assert bench.left() == []
 
 
@@ -623,7 +625,7 @@ def test_lengths_that_contradict_at_creation(bench: Bench, fields: dict[str, Any
 
 
 def test_more_than_its_length_ends_the_upload(bench: Bench) -> None:
-    """What comes in chunks says so only when it is there (section 4.4.2)."""
+    """The length of a chunked body is known only at its end (section 4.4.2)."""
     path = bench.begun(Upload_Length=4)
     reply = bench.append(path, 0, b"abc", b"de", chunked=True)
     assert (reply.status, problem(reply)) == (400, "inconsistent-upload-length")
@@ -665,7 +667,7 @@ def test_nothing_is_appended_to_what_is_finished(bench: Bench) -> None:
         ({"Sec_Fetch_Site": "cross-site"}, 403),
     ],
 )
-def test_what_is_no_append(bench: Bench, fields: dict[str, Any], status: int) -> None:
+def test_requests_that_are_no_append(bench: Bench, fields: dict[str, Any], status: int) -> None:
     path = bench.begun("a.bin", b"abc")
     reply = bench.append(path, 3, b"d", **fields)
     assert reply.status == status
@@ -717,7 +719,7 @@ def test_names_that_no_upload_can_have(bench: Bench, name: str, status: int) -> 
 
 
 @pytest.mark.parametrize("why", ["full", "no place", "no directory", "no room on the disk"])
-def test_what_comes_as_a_whole_needs_no_resource(
+def test_a_whole_file_needs_no_resource(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
     bench = Bench(tmp_path, resumable_bytes=100, resumable_uploads=1 if why == "no place" else 9)
@@ -733,7 +735,7 @@ def test_what_comes_as_a_whole_needs_no_resource(
     assert bench.create("sub/a", b"x" * 50, Upload_Length=50).status == status
     reply = bench.create("sub/a", b"x" * 50, Upload_Complete="?1", **INTEROP)
     assert (reply.status, reply.location, reply.upload_complete) == (201, "/files/sub/a", None)
-    assert bench.told == []
+    assert bench.informed == []
     assert bench.content("sub/a") == b"x" * 50
     assert why == "no directory" or bench.left() == left
     again = bench.create("sub/a", b"y", Upload_Complete="?1", If_None_Match="*", **INTEROP)
@@ -948,7 +950,7 @@ def test_the_number_of_uploads(tmp_path: Path) -> None:
     assert bench.create("c").status == 507
     bench.restart()
     assert bench.create("c").status == 507
-    bench.append(first, 1, b"x", end=True)  # what is finished takes no room
+    bench.append(first, 1, b"x", end=True)  # a finished upload takes no room
     third = bench.begun("c", b"3")
     assert bench.create("d").status == 507
     bench.ask("DELETE", second)
@@ -964,7 +966,7 @@ def test_the_bytes_of_all_uploads(tmp_path: Path) -> None:
     second = bench.begun("b", b"x", Upload_Length=30)
     bench.restart()
     assert bench.create("c", Upload_Length=11).status == 507
-    third = bench.begun("c")  # of unknown length: as far as it goes
+    third = bench.begun("c")  # an unknown length counts as far as it goes
     assert bench.append(third, 0, b"x" * 10).status == 204
     reply = bench.append(third, 10, b"y")
     assert (reply.status, reply.upload_complete) == (507, None)
@@ -977,7 +979,7 @@ def test_the_bytes_of_all_uploads(tmp_path: Path) -> None:
     assert bench.append(third, 100, b"y").status == 413
 
 
-def test_a_length_that_is_told_late_needs_room(tmp_path: Path) -> None:
+def test_a_length_that_comes_late_needs_room(tmp_path: Path) -> None:
     bench = Bench(tmp_path, resumable_bytes=100)
     bench.begun("a", b"x", Upload_Length=60)
     second = bench.begun("b")
@@ -1022,7 +1024,7 @@ def test_age(bench: Bench) -> None:
     assert bench.content("c") == b"x"
 
 
-def test_what_is_old_makes_room(tmp_path: Path) -> None:
+def test_old_uploads_make_room(tmp_path: Path) -> None:
     bench = Bench(tmp_path, resumable_uploads=1, resumable_age=10.0)
     bench.begun("a", b"x", Upload_Length=5)
     bench.now += 11
@@ -1087,7 +1089,7 @@ def test_an_old_record_that_cannot_be_forgotten_spoils_no_upload(
     assert "Cannot remove the record" in caplog.text
 
 
-# --- who gives way -------------------------------------------------------------------------------
+# --- eviction ------------------------------------------------------------------------------------
 
 
 def statuses(bench: Bench, *paths: str) -> list[int]:
@@ -1154,7 +1156,7 @@ def test_those_that_have_bytes_wait_for_a_time(tmp_path: Path) -> None:
     assert bench.head(newer).status == 204
 
 
-def test_who_needs_room_for_what_comes_has_others_give_way(tmp_path: Path) -> None:
+def test_an_upload_that_grows_evicts_others(tmp_path: Path) -> None:
     bench = Bench(tmp_path, resumable_bytes=100)
     empty = bench.begun("empty", Upload_Length=95)
     mine = bench.begun("mine")
@@ -1166,8 +1168,8 @@ def test_who_needs_room_for_what_comes_has_others_give_way(tmp_path: Path) -> No
     assert statuses(bench, other, mine) == [404, 204]
 
 
-def test_who_is_at_work_does_not_give_way(tmp_path: Path) -> None:
-    """Nor one that another process has; nor does anybody wait for that."""
+def test_an_upload_in_use_is_not_evicted(tmp_path: Path) -> None:
+    """Also not if another process uses it; and no request waits for that."""
     bench = Bench(tmp_path, resumable_uploads=2)
     mine, others = bench.begun("mine"), bench.begun("others")
     part = PartialStore(Root(tmp_path)).open(others.rpartition("/")[2])
@@ -1192,7 +1194,7 @@ def test_bytes_that_came_by_another_process_count(tmp_path: Path) -> None:
     assert bench.offset(path) == 1
     assert other.append(path, 1, b"x", end=True).status == 201
     bench.now += 3601
-    assert bench.create("b").status == 201  # what is finished takes no room
+    assert bench.create("b").status == 201  # a finished upload takes no room
     assert bench.head(path).upload_complete == "?1"
 
 
@@ -1208,7 +1210,7 @@ def test_one_that_cannot_be_removed(
     assert statuses(bench, *paths) == [204, 204]
 
 
-def test_who_comes_for_one_that_is_giving_way(tmp_path: Path) -> None:
+def test_a_request_for_an_upload_that_is_being_evicted(tmp_path: Path) -> None:
     bench = Bench(tmp_path, resumable_uploads=1)
     path = bench.begun("a")
     stage = Stage()
@@ -1233,7 +1235,7 @@ def test_who_comes_for_one_that_is_giving_way(tmp_path: Path) -> None:
 
 @dataclass
 class Modelled:
-    """What an upload should be."""
+    """The expected state of an upload."""
 
     path: str
     name: str
@@ -1281,7 +1283,7 @@ class Exchange(RuleBasedStateMachine):
         return [it for it in self.uploads if it.state == "open"]
 
     def look(self) -> None:
-        """What a sweep does."""
+        """Do what a sweep does."""
         for it in self.uploads:
             if self.bench.now - it.touched > self.AGE:
                 it.state = "gone"
@@ -1298,7 +1300,7 @@ class Exchange(RuleBasedStateMachine):
             self.look()
 
     def has_room(self, it: Modelled | None, size: int) -> bool:
-        """Others give way for it, if that is of use."""
+        """Evict others, if that makes room for it."""
         staying = [other for other in self.open if other is not it]
         idle = [other for other in staying if not other.data]
         idle.sort(key=age_of)
@@ -1359,10 +1361,10 @@ class Exchange(RuleBasedStateMachine):
         if it.state == "finished":
             return 400
         count = 0 if chunked else sum(map(len, pieces))
-        told = {it.length, declared, offset + count if end and not chunked else None} - {None}
-        if len(told) > 1 or any(offset + count > one for one in told if one is not None):
+        informed = {it.length, declared, offset + count if end and not chunked else None} - {None}
+        if len(informed) > 1 or any(offset + count > one for one in informed if one is not None):
             return 400
-        length = told.pop() if told else None
+        length = informed.pop() if informed else None
         if max(length or 0, offset + count) > self.SIZE:
             return 413
         if length != it.length:
@@ -1489,7 +1491,7 @@ class Exchange(RuleBasedStateMachine):
         self.look()
 
     def set_times(self) -> None:
-        """What was cut has the time of the kernel, whose clock is not ours."""
+        """An interrupted upload has the time of the kernel, whose clock is not ours."""
         for it in self.open:
             part = self.bench.path / f".uploads/{it.path.rpartition('/')[2]}.part"
             os.utime(part, (it.touched, it.touched))
@@ -1533,18 +1535,18 @@ TestExchange.settings = settings(
 # --- with a real server --------------------------------------------------------------------------
 
 
-def answers_of(client: Client, method: str = "PATCH") -> tuple[list[RawResponse], RawResponse]:
-    """The informational answers to a request, and the final one."""
-    told = []
-    while (answer := client.read_response(method)).status < 200:
-        told.append(answer)
-    return told, answer
+def responses_of(client: Client, method: str = "PATCH") -> tuple[list[RawResponse], RawResponse]:
+    """The informational responses to a request, and the final one."""
+    informed = []
+    while (response := client.read_response(method)).status < 200:
+        informed.append(response)
+    return informed, response
 
 
 def begin(client: Client, name: str = "a.bin", *fields: str) -> str:
-    answer = client.ask(f"/files/{name}", "Upload-Complete: ?0", *fields, method="PUT")
-    assert answer.status == 201
-    location = answer.get("location")
+    response = client.ask(f"/files/{name}", "Upload-Complete: ?0", *fields, method="PUT")
+    assert response.status == 201
+    location = response.get("location")
     assert location is not None
     return location
 
@@ -1555,9 +1557,9 @@ def head_of_append(path: str, offset: int, length: int, *fields: str, end: bool 
 
 
 def asked(client: Client, path: str) -> tuple[int, str | None]:
-    answer = client.ask(path, method="HEAD")
-    assert answer.status == 204, answer
-    return int(answer.get("upload-offset") or -1), answer.get("upload-complete")
+    response = client.ask(path, method="HEAD")
+    assert response.status == 204, response
+    return int(response.get("upload-offset") or -1), response.get("upload-complete")
 
 
 VERSION = "Upload-Draft-Interop-Version: 8"
@@ -1569,16 +1571,16 @@ def test_104_on_the_wire(serve: Serve, bench: Bench, expects: bool) -> None:
     fields = ["Upload-Complete: ?1", VERSION, "Content-Length: 5"]
     fields += ["Expect: 100-continue"] if expects else []
     client.send(encode("/files/a.bin", *fields, method="POST"))
-    told = client.read_response()
-    assert told.status == 104
-    assert told.head.startswith(b"HTTP/1.1 104 Upload Resumption Supported\r\n")
-    assert told.get("upload-draft-interop-version") == "8"
+    informed = client.read_response()
+    assert informed.status == 104
+    assert informed.head.startswith(b"HTTP/1.1 104 Upload Resumption Supported\r\n")
+    assert informed.get("upload-draft-interop-version") == "8"
     if expects:  # section 5: a 104 is no reason to leave it out
         assert client.read_response().status == 100
     client.send(b"hello")
-    answer = client.read_response()
-    assert (answer.status, answer.get("upload-complete")) == (201, "?1")
-    location = told.get("location")
+    response = client.read_response()
+    assert (response.status, response.get("upload-complete")) == (201, "?1")
+    location = informed.get("location")
     assert location is not None
     assert asked(client, location) == (5, "?1")
 
@@ -1601,8 +1603,8 @@ def test_a_client_that_comes_back_takes_over(serve: Serve, bench: Bench) -> None
     dead.send(head_of_append(path, 0, 1000) + b"x" * 400)
     running.wait_until(lambda: (bench.path / file_of(path)).stat().st_size == 400)
     assert asked(client, path) == (400, "?0")
-    answer = dead.read_response()
-    assert (answer.status, answer.get("upload-offset")) == (409, None)
+    response = dead.read_response()
+    assert (response.status, response.get("upload-offset")) == (409, None)
     client.send(head_of_append(path, 400, 600) + b"y" * 600)
     assert client.read_response().status == 201
     assert bench.content() == b"x" * 400 + b"y" * 600
@@ -1616,7 +1618,7 @@ def file_of(path: str) -> str:
 
 
 @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
-def test_whoever_is_newer_takes_over(serve: Serve, bench: Bench, method: str) -> None:
+def test_the_newer_request_takes_over(serve: Serve, bench: Bench, method: str) -> None:
     running = serve(bench.router)
     old, new = running.connect(), running.connect()
     path = begin(new)
@@ -1627,8 +1629,8 @@ def test_whoever_is_newer_takes_over(serve: Serve, bench: Bench, method: str) ->
         assert bench.left() == []
     else:
         new.send(head_of_append(path, 0, 1000))
-        answer = new.read_response()
-        assert (answer.status, answer.get("upload-offset")) == (409, "400")
+        response = new.read_response()
+        assert (response.status, response.get("upload-offset")) == (409, "400")
     assert old.read_response().status == 409
 
 
@@ -1647,10 +1649,10 @@ def test_a_creation_is_taken_over_too(serve: Serve, bench: Bench) -> None:
 
 
 def test_two_at_once_never_mix(serve: Serve, bench: Bench) -> None:
-    """Two that append the same bytes from wherever they are told to, each cutting the other.
+    """Two that append the same bytes from the offset that they get, each interrupting the other.
 
-    Each waits longer from time to time, as clients that try again do: two that never give way can
-    cut each other for ever.
+    Each waits longer from time to time, as clients that try again do: two that never pause can
+    interrupt each other for ever.
     """
     running = serve(bench.router)
     data = os.urandom(600_000)
@@ -1713,10 +1715,10 @@ def test_a_wrong_append_closes_its_connection(serve: Serve, bench: Bench) -> Non
     client = serve(bench.router).connect()
     path = begin(client)
     client.send(head_of_append(path, 7, 10_000_000))
-    answer = client.read_response()
-    assert (answer.status, answer.get("upload-offset")) == (409, "0")
-    assert answer.get("connection") == "close"
-    assert answer.get("content-type") == "application/problem+json"
+    response = client.read_response()
+    assert (response.status, response.get("upload-offset")) == (409, "0")
+    assert response.get("connection") == "close"
+    assert response.get("content-type") == "application/problem+json"
 
 
 # --- a server that is killed ---------------------------------------------------------------------
@@ -1796,23 +1798,23 @@ def test_a_large_upload_goes_on_after_a_reset_and_after_a_kill(tmp_path: Path) -
             assert peak(running.pid) - begun < 4 * 1024 * 1024
             running.send_signal(signal.SIGKILL)
             running.wait()
-            told = told_offset(client)
+            informed = known_offset(client)
     with process(tmp_path) as (running, address), Client(address) as client:
         again, complete = asked(client, path)
         assert complete == "?0"
-        assert max(told, size * 3 // 4) <= again < size
+        assert max(informed, size * 3 // 4) <= again < size
         assert part.read_bytes() == data[:again]
         client.send(head_of_append(path, again, size - again) + data[again:])
-        answer = client.read_response()
-        assert (answer.status, answer.get("location")) == (201, "/files/large.bin")
+        response = client.read_response()
+        assert (response.status, response.get("location")) == (201, "/files/large.bin")
     assert (tmp_path / "large.bin").read_bytes() == data
     assert [file.suffix for file in (tmp_path / ".uploads").iterdir()] == [".json"]
 
 
-def told_offset(client: Client) -> int:
-    """What a client knows to be on the disk, from a connection that has died."""
-    told = 0
+def known_offset(client: Client) -> int:
+    """The offset that a client knows to be on the disk, from a connection that has died."""
+    informed = 0
     with contextlib.suppress(OSError, EOFError):
         while True:
-            told = int(client.read_response("PATCH").get("upload-offset") or 0)
-    return told
+            informed = int(client.read_response("PATCH").get("upload-offset") or 0)
+    return informed

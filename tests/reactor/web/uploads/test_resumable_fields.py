@@ -102,7 +102,7 @@ def test_integers(value: str, means: int | None) -> None:
         ([], 1, False),
     ],
 )
-def test_who_hears_104(lines: list[str], minor: int, hears: bool) -> None:
+def test_accepts_104(lines: list[str], minor: int, hears: bool) -> None:
     assert accepts_104(request_with(*lines, minor=minor)) is hears
 
 
@@ -210,7 +210,7 @@ def test_appends(lines: list[str], means: tuple[int, bool]) -> None:
         ([TYPE, "Upload-Offset: 5", "Upload-Offset: 6", A], 400),
     ],
 )
-def test_what_is_no_append(lines: list[str], status: int) -> None:
+def test_requests_that_are_no_append(lines: list[str], status: int) -> None:
     with pytest.raises(ProtocolError) as caught:
         appended_at(request_with(*lines))
     assert caught.value.status == status

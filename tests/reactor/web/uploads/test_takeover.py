@@ -1,4 +1,4 @@
-"""Turns: the newest takes over, and nobody has what another still works on."""
+"""Turns: the newest request takes over, and each works on a settled state."""
 
 import pytest
 from hypothesis import given, settings
@@ -59,7 +59,7 @@ def test_names_have_nothing_to_do_with_each_other() -> None:
     drive(leases.enter("b").turn())
 
 
-def test_the_second_waits_until_the_first_has_let_go() -> None:
+def test_the_second_waits_until_the_first_has_left() -> None:
     leases = Leases()
     first = leases.enter("a")
     second = leases.enter("a")
@@ -73,7 +73,7 @@ def test_the_second_waits_until_the_first_has_let_go() -> None:
     assert "a" not in leases
 
 
-def test_one_that_gives_up_waiting_stands_for_the_one_before() -> None:
+def test_a_request_that_leaves_early_stands_for_the_one_before() -> None:
     leases = Leases()
     first, second = leases.enter("a"), leases.enter("a")
     leases.leave("a", second)
@@ -111,7 +111,7 @@ def test_an_error_of_the_body_is_the_readers() -> None:
         play.resume(future)
 
 
-def test_who_waits_for_bytes_is_told_of_the_next() -> None:
+def test_a_reader_is_interrupted_by_the_next_request() -> None:
     leases, source = Leases(), Slow()
     first = leases.enter("a")
     play = Play(first.read(body_of(source), 9), Stage())
@@ -123,7 +123,7 @@ def test_who_waits_for_bytes_is_told_of_the_next() -> None:
     assert source.pulls[0]._callbacks == []  # nothing is left behind
 
 
-def test_who_has_lost_reads_no_more() -> None:
+def test_a_request_that_was_taken_over_reads_no_more() -> None:
     leases = Leases()
     first = leases.enter("a")
     leases.enter("a")
@@ -168,7 +168,7 @@ def test_a_cancelled_reader_leaves_nothing(begun: bool) -> None:
 @given(st.lists(st.sampled_from(["enter", "leave old", "leave new", "step"]), max_size=30))
 @settings(deadline=None)
 def test_only_one_has_the_turn_and_the_newest_gets_it(steps: list[str]) -> None:
-    """Whoever comes and goes, in whatever order."""
+    """Requests come and leave in any order."""
     leases = Leases()
     waiting: list[tuple[Lease, Play]] = []
 

@@ -1,4 +1,4 @@
-"""What an upload does to the disk until it has its name, on disks that are slow, odd or full."""
+"""The system calls of an upload until it has its name, on disks that are slow, odd or full."""
 
 import errno
 import gc
@@ -26,15 +26,9 @@ from tests.support.coroutine_driver import (
     open_descriptors,
     opened_since,
 )
+from tests.support.upload_files import tree
 
 pytestmark = [pytest.mark.timeout(30), pytest.mark.usefixtures("closes_files")]
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    site = tmp_path / "site"
-    (site / "sub").mkdir(parents=True)
-    return site
 
 
 class Both:
@@ -47,8 +41,8 @@ class Both:
 
     def get(self, name: str) -> bytes:
         """Raises ProtocolError."""
-        answer = self.files.get(ask("GET", name))
-        return content(answer if isinstance(answer, Response) else _drive(answer))
+        response = self.files.get(ask("GET", name))
+        return content(response if isinstance(response, Response) else _drive(response))
 
     def put(self, name: str, *pieces: bytes) -> int:
         return drive(self.receiver.put(ask("PUT", name, Feed(*pieces)))).status
@@ -57,8 +51,8 @@ class Both:
         return Play(self.receiver.put(ask("PUT", name, Feed(*pieces))), stage)
 
 
-def _drive(answer: Any) -> Response:
-    response: Response = drive(answer)
+def _drive(pending: Any) -> Response:
+    response: Response = drive(pending)
     return response
 
 
@@ -69,21 +63,12 @@ def ask(method: str, name: str, feed: Feed | None = None) -> BaseRequest:
 
 
 def content(response: Response) -> bytes:
-    """What the response's region is of; lets it go."""
+    """The content of the response's region, which is released."""
     region = response.body
     assert isinstance(region, FileRegion)
     data = region.file.load(region.offset, region.length)
     region.release()
     return data
-
-
-def tree(directory: Path) -> dict[str, bytes]:
-    """All files below a directory, dotted ones too."""
-    return {
-        str(path.relative_to(directory)): path.read_bytes()
-        for path in directory.rglob("*")
-        if path.is_file()
-    }
 
 
 @pytest.mark.usefixtures("kind")
@@ -146,7 +131,7 @@ def test_readers_see_the_old_file_or_the_new_one(site: Path) -> None:
         steps += 1
     assert steps >= 4
     assert both.get("a") == b"new"
-    assert content(kept) == b"old"  # an answer under way keeps its file
+    assert content(kept) == b"old"  # a response under way keeps its file
 
 
 def test_unfinished_file_is_not_to_be_seen(site: Path, kind: str) -> None:
@@ -197,7 +182,7 @@ def test_file_system_that_cannot_sync_directories(
     assert Both(site).put("a", b"x") == 201
 
 
-def test_what_cannot_be_removed_does_not_hide_the_error(
+def test_a_file_that_cannot_be_removed_does_not_hide_the_error(
     site: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(atomic_file, "_NAMELESS", 0)
@@ -245,7 +230,7 @@ def test_commit_and_discard_hold_nothing(site: Path) -> None:
 
 
 class _TellingLock:
-    """A lock that tells when somebody has to wait for it."""
+    """A lock that notes when a thread must wait for it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
