@@ -15,6 +15,7 @@ from reactor.loop.reactor import Reactor
 from reactor.loop.scheduler import SLICE
 from reactor.loop.slow_callbacks import SlowCallbacks
 from reactor.messages.request import BaseRequest
+from tests.support.fake_loop import FakeHandler, LoopWorld
 from tests.support.raw_client import request
 from tests.support.request_bench import entered
 
@@ -137,12 +138,21 @@ def test_a_slow_socket_is_named_and_those_that_waited_are_counted(world: World) 
     assert len(turns) == 3
 
 
-def test_many_quick_sockets_are_not_taken_for_a_slow_one(world: World) -> None:
+def test_many_quick_sockets_are_not_taken_for_a_slow_one(caplog: pytest.LogCaptureFixture) -> None:
     """Time is counted from the end of the one before, in slices too."""
+    loop = LoopWorld()
+    loop.reactor.attach(SlowCallbacks(LIMIT, loop.selector))
+
+    def quick() -> None:
+        loop.clock.time += LIMIT * 0.9
+
     for _ in range(3 * SLICE):
-        world.ready(lambda mask: time.sleep(LIMIT / SLICE))
-    world.reactor.run_once(0)
-    assert world.logged() == []
+        loop.selector.make_ready(FakeHandler(quick))
+    began = loop.clock.time
+    loop.reactor.run_once(0)
+    assert loop.clock.time - began > 100 * LIMIT
+    assert caplog.messages == []
+    loop.reactor.close()
 
 
 def test_a_slow_socket_in_a_later_slice_is_named(world: World) -> None:
