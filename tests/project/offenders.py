@@ -71,20 +71,12 @@ LOOSE_OPTIONS: Final = frozenset[str](())
 LANGUAGE: Final = frozenset[str](
     (
         "README.md",
-        "reactor/__main__.py",
-        "reactor/config/",
-        "reactor/limits.py",
-        "reactor/process/",
         "reactor/simulator/",
         "reactor/testing/",
-        "reactor/web/site/",
         "tests/conftest.py",
         "tests/loadtest/test_threaded.py",
         "tests/project/",
-        "tests/reactor/config/",
-        "tests/reactor/process/",
         "tests/reactor/testing/",
-        "tests/reactor/web/site/",
         "tests/simulation/",
         "tests/support/",
     )

@@ -107,7 +107,7 @@ def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
 # --- starting ------------------------------------------------------------------------------------
 
 
-def test_it_answers_within_two_seconds_and_says_where(start: Start, tmp_path: Path) -> None:
+def test_it_serves_within_two_seconds_and_says_where(start: Start, tmp_path: Path) -> None:
     (tmp_path / "hello.txt").write_text("hello")
     program = start("--directory", str(tmp_path))
     with program.connect() as client:
@@ -118,21 +118,23 @@ def test_it_answers_within_two_seconds_and_says_where(start: Start, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "expected"),
     [
         ([], " serves handlers:app;"),
         (["--directory", "DIR", "--read-only"], "handlers:app and DIR at /files/, read only;"),
     ],
 )
-def test_it_says_what_is_served(demo: Start, tmp_path: Path, options: list[str], told: str) -> None:
+def test_it_says_what_is_served(
+    demo: Start, tmp_path: Path, options: list[str], expected: str
+) -> None:
     options = [one.replace("DIR", str(tmp_path)) for one in options]
     program = demo(*options)
-    assert told.replace("DIR", str(tmp_path)) in program.line
+    assert expected.replace("DIR", str(tmp_path)) in program.line
     with program.connect() as client:
         assert client.ask("/").status == 200
         # 404 without a directory, 405 where nothing may be stored
-        answer = client.ask("/files/x", method="POST", body=b"x")
-        assert answer.status == (405 if options else 404)
+        response = client.ask("/files/x", method="POST", body=b"x")
+        assert response.status == (405 if options else 404)
 
 
 HANDLER = """
@@ -145,16 +147,16 @@ HANDLER = """
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def workdir(tmp_path: Path) -> Path:
     """A site, and beside it an application; `python -m reactor` is run here."""
     for path, content in (
         ("site/index.html", "<p>index"),
         ("site/hello.txt", "hello"),
-        ("site/a:b/hello.txt", "a folder"),
+        ("site/a:b/hello.txt", "a directory"),
         ("img/logo.new", "logo"),
         ("a.py", textwrap.dedent(HANDLER)),
         ("pack/web.py", textwrap.dedent(HANDLER)),
-        ("a:handler/hello.txt", "a folder"),
+        ("a:handler/hello.txt", "a directory"),
     ):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(content)
@@ -162,21 +164,21 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def start_in(start: Start, folder: Path) -> Start:
-    """As `start`, with the folder as the current directory."""
+def start_in(start: Start, workdir: Path) -> Start:
+    """As `start`, with the workdir as the current directory."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
 
     def start_here(*arguments: str) -> Program:
-        return start(*arguments, cwd=folder, env=environment)
+        return start(*arguments, cwd=workdir, env=environment)
 
     return start_here
 
 
 @pytest.mark.parametrize("arguments", [["site"], ["--static", "/=site"], ["./site"]])
-def test_a_directory(start_in: Start, folder: Path, arguments: list[str]) -> None:
+def test_a_directory(start_in: Start, workdir: Path, arguments: list[str]) -> None:
     program = start_in(*arguments)
-    assert f"{folder}/site at /;" in program.line
+    assert f"{workdir}/site at /;" in program.line
     with program.connect() as client:
         assert client.ask("/").body == b"<p>index"
         assert client.ask("/hello.txt").body == b"hello"
@@ -185,40 +187,40 @@ def test_a_directory(start_in: Start, folder: Path, arguments: list[str]) -> Non
         assert client.ask("/a.py").status == 404
 
 
-def test_the_current_directory_where_nothing_is_named(start_in: Start, folder: Path) -> None:
-    """Whatever modules and settings it has: none of them is the server's."""
-    (folder / "handlers.py").write_text("raise SystemExit")
-    (folder / "reactor.toml").write_text("= no toml")
+def test_the_current_directory_where_nothing_is_named(start_in: Start, workdir: Path) -> None:
+    """Modules and settings in that directory do not disturb the server."""
+    (workdir / "handlers.py").write_text("raise SystemExit")
+    (workdir / "reactor.toml").write_text("= no toml")
     program = start_in()
-    assert f" serves {folder} at /;" in program.line
+    assert f" serves {workdir} at /;" in program.line
     with program.connect() as client:
         assert client.ask("/site/hello.txt").body == b"hello"
         assert client.ask("/handlers.py").body == b"raise SystemExit"
         assert client.ask("/").status == 200
         assert client.ask("/new", method="PUT", body=b"x").status == 405
-    (folder / "handlers.py").unlink()
-    (folder / "handlers").mkdir()
-    (folder / "handlers/__init__.py").write_text("raise SystemExit")
+    (workdir / "handlers.py").unlink()
+    (workdir / "handlers").mkdir()
+    (workdir / "handlers/__init__.py").write_text("raise SystemExit")
     with start_in("site").connect() as client:
         assert client.ask("/hello.txt").body == b"hello"
 
 
 @pytest.mark.parametrize("argument", ["site/hello.txt", "./site/hello.txt", "DIR/site/hello.txt"])
-def test_one_file(start_in: Start, folder: Path, argument: str) -> None:
-    program = start_in(argument.replace("DIR", str(folder)))
-    assert f" serves {folder}/site/hello.txt at /;" in program.line
+def test_one_file(start_in: Start, workdir: Path, argument: str) -> None:
+    program = start_in(argument.replace("DIR", str(workdir)))
+    assert f" serves {workdir}/site/hello.txt at /;" in program.line
     with program.connect() as client:
-        answer = client.ask("/")
-        assert (answer.status, answer.get("location")) == (303, "/hello.txt")
-        answer = client.ask("/hello.txt", "Range: bytes=1-2")
-        assert (answer.status, answer.body) == (206, b"el")
+        response = client.ask("/")
+        assert (response.status, response.get("location")) == (303, "/hello.txt")
+        response = client.ask("/hello.txt", "Range: bytes=1-2")
+        assert (response.status, response.body) == (206, b"el")
         for path in ("/index.html", "/hello.txt/", "/site/hello.txt", "/x", "/../site/index.html"):
             assert client.ask(path).status == 404, path
         assert client.ask("/hello.txt", method="DELETE").status == 405
 
 
-def test_one_file_with_a_name_that_is_encoded(start_in: Start, folder: Path) -> None:
-    (folder / "ä {x}?.txt").write_text("odd")
+def test_one_file_with_a_name_that_is_encoded(start_in: Start, workdir: Path) -> None:
+    (workdir / "ä {x}?.txt").write_text("odd")
     with start_in("ä {x}?.txt").connect() as client:
         location = client.ask("/").get("location")
         assert location == "/%C3%A4%20%7Bx%7D%3F.txt"
@@ -230,7 +232,7 @@ def test_a_directory_that_is_named_like_an_application(
     start_in: Start, arguments: list[str]
 ) -> None:
     with start_in(*arguments).connect() as client:
-        assert client.ask("/hello.txt").body == b"a folder"
+        assert client.ask("/hello.txt").body == b"a directory"
 
 
 @pytest.mark.parametrize("name", ["a:handler", "pack.web:handler"])
@@ -242,10 +244,10 @@ def test_an_application(start_in: Start, name: str) -> None:
             assert client.ask(path).body == b"app: " + path.encode()
 
 
-def test_an_application_beside_directories(start_in: Start, folder: Path) -> None:
+def test_an_application_beside_directories(start_in: Start, workdir: Path) -> None:
     program = start_in("a:handler", "--static", "/s=site", "--directory", "img", "--read-only")
-    told = f"a:handler and {folder}/site at /s/ and {folder}/img at /files/, read only;"
-    assert told in program.line
+    expected = f"a:handler and {workdir}/site at /s/ and {workdir}/img at /files/, read only;"
+    assert expected in program.line
     with program.connect() as client:
         assert client.ask("/").body == b"app: /"
         assert client.ask("/s").get("location") == "/s/"
@@ -256,7 +258,7 @@ def test_an_application_beside_directories(start_in: Start, folder: Path) -> Non
         assert client.ask("/files/logo.new", method="PUT", body=b"x").status == 405
 
 
-def test_what_files_are_served_with(start_in: Start) -> None:
+def test_fields_and_types_of_files(start_in: Start) -> None:
     program = start_in(
         *("--static", "/=site", "--static", "/img/=img", "--type", ".new=image/new"),
         *("--header", "X-Frame-Options: DENY", "--header", "X-Two: 2", "--spa", "index.html"),
@@ -264,38 +266,38 @@ def test_what_files_are_served_with(start_in: Start) -> None:
         "--no-listing",
     )
     with program.connect() as client:
-        answer = client.ask("/img/logo.new")
-        assert answer.get("content-type") == "image/new"
-        assert answer.get("cache-control") == "max-age=60"
-        assert answer.get("x-frame-options") == "DENY"
-        assert answer.get("x-two") == "2"
-        answer = client.ask("/no/such/page")
-        assert (answer.status, answer.body) == (200, b"<p>index")
-        assert answer.get("cache-control") == "no-cache"
+        response = client.ask("/img/logo.new")
+        assert response.get("content-type") == "image/new"
+        assert response.get("cache-control") == "max-age=60"
+        assert response.get("x-frame-options") == "DENY"
+        assert response.get("x-two") == "2"
+        response = client.ask("/no/such/page")
+        assert (response.status, response.body) == (200, b"<p>index")
+        assert response.get("cache-control") == "no-cache"
         assert client.ask("/img/").status == 404  # it has no index, and no listing
 
 
 @pytest.mark.parametrize(
-    ("options", "told", "status"),
+    ("options", "expected", "status"),
     [
         ([], "with uploads;", 405),
         (["--allow-delete"], "with uploads and deletes;", 204),
         (["--allow-delete", "--read-only"], "read only;", 405),
     ],
 )
-def test_what_may_be_done(
-    start_in: Start, folder: Path, options: list[str], told: str, status: int
+def test_changes_that_are_allowed(
+    start_in: Start, workdir: Path, options: list[str], expected: str, status: int
 ) -> None:
     program = start_in("--directory", "img", *options)
-    assert f" serves {folder}/img at /files/, {told}" in program.line
+    assert f" serves {workdir}/img at /files/, {expected}" in program.line
     with program.connect() as client:
         assert client.ask("/files/logo.new", method="DELETE").status == status
-    assert (folder / "img/logo.new").exists() is (status != 204)
+    assert (workdir / "img/logo.new").exists() is (status != 204)
 
 
-def test_what_a_killed_server_has_left_is_removed(start_in: Start, folder: Path) -> None:
+def test_leftovers_of_a_killed_server_are_removed(start_in: Start, workdir: Path) -> None:
     """But not what another process still writes."""
-    left, held = (folder / f"img/.{digit * 16}.part" for digit in "01")
+    left, held = (workdir / f"img/.{digit * 16}.part" for digit in "01")
     left.write_bytes(b"half")
     held.write_bytes(b"half")
     with held.open("rb") as file:
@@ -313,8 +315,8 @@ def test_what_a_killed_server_has_left_is_removed(start_in: Start, folder: Path)
     assert "Traceback" not in program.error_log()
 
 
-def test_what_is_read_only_is_not_even_tidied(start_in: Start, folder: Path) -> None:
-    left = folder / "img" / f".{'0' * 16}.part"
+def test_a_read_only_directory_is_not_even_tidied(start_in: Start, workdir: Path) -> None:
+    left = workdir / "img" / f".{'0' * 16}.part"
     left.write_bytes(b"half")
     program = start_in("--directory", "img", "--read-only", "site")
     with program.connect() as client:
@@ -324,7 +326,7 @@ def test_what_is_read_only_is_not_even_tidied(start_in: Start, folder: Path) -> 
     assert left.exists()
 
 
-def test_a_directory_with_a_strange_name_is_told_in_one_line(start: Start, tmp_path: Path) -> None:
+def test_a_directory_with_a_strange_name_is_shown_in_one_line(start: Start, tmp_path: Path) -> None:
     strange = tmp_path / "a\nb"
     strange.mkdir()
     program = start(str(strange))
@@ -371,13 +373,13 @@ def test_limits_without_an_end(demo: Start) -> None:
 
 def test_the_headers_are_a_choice(demo: Start) -> None:
     with demo("--no-date-header", "--server-header", "").connect() as client:
-        answer = client.ask("/user-agent")
-        assert answer.get("date") is None
-        assert answer.get("server") is None
+        response = client.ask("/user-agent")
+        assert response.get("date") is None
+        assert response.get("server") is None
     with demo("--server-header", "mine/1.0").connect() as client:
-        answer = client.ask("/user-agent")
-        assert answer.get("date") is not None
-        assert answer.get("server") == "mine/1.0"
+        response = client.ask("/user-agent")
+        assert response.get("date") is not None
+        assert response.get("server") == "mine/1.0"
 
 
 def test_ipv6(demo: Start) -> None:
@@ -472,7 +474,7 @@ def test_a_wrong_option_is_one_sentence_and_status_2(arguments: list[str], named
         ["--backlog", "4294967296"],
     ],
 )
-def test_what_cannot_be_used_is_one_sentence_and_status_1(arguments: list[str]) -> None:
+def test_an_option_that_cannot_be_used_is_one_sentence_and_status_1(arguments: list[str]) -> None:
     complaint(run("--port", "0", *arguments), 1)
 
 
@@ -524,7 +526,7 @@ def test_an_idle_server_ends_at_once(demo: Start, number: int) -> None:
 
 
 def test_a_signal_right_after_the_first_line_is_obeyed(demo: Start) -> None:
-    """Who reads the line may send a signal: the handlers are there by then."""
+    """The handlers of signals are installed before the line is printed."""
     for _ in range(5):
         program = demo()
         program.signal()
@@ -532,7 +534,7 @@ def test_a_signal_right_after_the_first_line_is_obeyed(demo: Start) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_running_request_is_answered(application: Start, number: int) -> None:
+def test_a_running_request_is_completed(application: Start, number: int) -> None:
     program = application()
     with program.connect() as client, program.connect() as idle:
         idle.ask()
@@ -541,9 +543,9 @@ def test_a_running_request_is_answered(application: Start, number: int) -> None:
         assert program.process.stdout.readline() == "slow\n"
         program.signal(number)
         assert idle.ended()
-        answer = client.read_response()
-        assert answer.body == b"done"
-        assert answer.get("connection") == "close"
+        response = client.read_response()
+        assert response.body == b"done"
+        assert response.get("connection") == "close"
         assert client.ended()
     status, took = program.wait()
     assert status == 0
@@ -741,8 +743,8 @@ def test_files_of_logs_are_opened_anew_on_sigusr1(demo: Start, tmp_path: Path) -
     assert program.error_log() == ""
 
 
-def test_sigusr2_tells_what_the_server_is_doing(demo: Start) -> None:
-    """Whatever the level of the log, and without a break in the service."""
+def test_sigusr2_writes_the_state_of_the_server(demo: Start) -> None:
+    """At any level of the log, and without a break in the service."""
     program = demo("--log-level", "critical")
     with program.connect() as client:
         client.ask("/")
@@ -780,7 +782,7 @@ def test_the_access_log_may_be_off(demo: Start) -> None:
 
 
 def test_a_log_that_nobody_reads_stops_nothing(demo: Start) -> None:
-    """Its pipe is full after 64 KiB; the server answers, and ends when it is told to."""
+    """Its pipe is full after 64 KiB; the server goes on, and ends at a signal."""
     program = demo()
     with program.connect() as client:
         for _ in range(100):
@@ -839,7 +841,7 @@ OLD_PYTHONS = sorted(Path.home().glob(".pyenv/versions/3.[89].*/bin/python")) + 
 
 @pytest.mark.skipif(not OLD_PYTHONS, reason="there is no old Python here")
 @pytest.mark.parametrize("module", ["reactor", "handlers"])
-def test_an_older_python_is_told_in_one_sentence(module: str) -> None:
+def test_an_older_python_gets_one_sentence(module: str) -> None:
     for python in OLD_PYTHONS:
         command = [str(python), "-m", module, "--port", "0"]
         done = subprocess.run(

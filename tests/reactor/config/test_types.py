@@ -30,7 +30,7 @@ from reactor.config import types
         (":", False),
     ],
 )
-def test_what_names_an_application(text: str, is_one: bool) -> None:
+def test_texts_that_name_an_application(text: str, is_one: bool) -> None:
     assert types.names_application(text) is is_one
 
 
@@ -44,7 +44,7 @@ def test_whole_numbers(text: str, number: int) -> None:
 @pytest.mark.parametrize(
     "text", ["", " 1", "1 ", "1_0", "1.5", "1e3", "0x1", "\u0664", "9" * 5000, "-", "1\n"]
 )
-def test_what_is_no_whole_number(text: str) -> None:
+def test_texts_that_are_no_whole_number(text: str) -> None:
     with pytest.raises(ValueError, match="is not a whole number, as in 100"):
         types.whole_number(text)
 
@@ -60,7 +60,7 @@ def test_numbers(text: str, number: float) -> None:
 @pytest.mark.parametrize(
     "text", ["", ".", "nan", "inf", "-inf", "1_0", "1e999", "\u0664", "9" * 5000, "1,5", "1 "]
 )
-def test_what_is_no_number(text: str) -> None:
+def test_texts_that_are_no_number(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a number, as in 2\.5"):
         types.number(text)
 
@@ -71,7 +71,7 @@ def test_ports(text: str, port: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "-1", "65536", "8_0", "x", "9" * 30, "\u0664\u0662", "80 "])
-def test_what_is_no_port(text: str) -> None:
+def test_texts_that_are_no_port(text: str) -> None:
     with pytest.raises(ValueError, match="is not a port: a number from 0 to 65535"):
         types.port(text)
 

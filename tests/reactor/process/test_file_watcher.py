@@ -116,7 +116,7 @@ def test_a_file_is_known_as_somebody_else_has_seen_it(file: Path) -> None:
     assert looked(watch) == ["a.py"]
 
 
-def test_what_is_not_kept_is_not_looked_at(file: Path) -> None:
+def test_a_file_that_is_not_kept_is_not_checked(file: Path) -> None:
     other = file.with_name("b.py")
     watch = watching(file, other)
     watch.keep({str(other)})
@@ -126,5 +126,5 @@ def test_what_is_not_kept_is_not_looked_at(file: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["a\0b", "", "/dev/null/x", "x" * 5000])
-def test_what_is_no_path_is_not_there(path: str) -> None:
+def test_a_text_that_is_no_path_does_not_exist(path: str) -> None:
     assert mark(path) is None

@@ -1,4 +1,4 @@
-"""What is told of imports: files that matter, before they are read, found or not."""
+"""Reports of imports: the files that matter, before they are read, whether they exist or not."""
 
 import importlib
 import importlib.util
@@ -19,7 +19,7 @@ Install = Callable[[str], list[str]]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """`install("app:handler")`: the list of files that are told; in an empty current directory."""
+    """`install("app:handler")`: the list of reported files; in an empty current directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
@@ -27,11 +27,11 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     before = set(sys.modules)
 
     def install_one(application: str) -> list[str]:
-        told: list[str] = []
-        Finder(application, told.append).install()
-        told.clear()  # of what this process has imported
+        reported: list[str] = []
+        Finder(application, reported.append).install()
+        reported.clear()  # modules that this process has imported
         importlib.invalidate_caches()
-        return told
+        return reported
 
     yield install_one
     for name in set(sys.modules) - before:
@@ -46,7 +46,7 @@ def write(path: Path, text: str = "", age: float = 0.0) -> str:
 
 
 def test_modules_and_packages_in_their_order(install: Install, tmp_path: Path) -> None:
-    told = install("im_a:handler")
+    reported = install("im_a:handler")
     files = [
         write(tmp_path / "im_a.py", "import json, im_b.c.d"),
         write(tmp_path / "im_b/__init__.py"),
@@ -54,12 +54,12 @@ def test_modules_and_packages_in_their_order(install: Install, tmp_path: Path) -
         write(tmp_path / "im_b/c/d.py"),
     ]
     importlib.import_module("im_a")
-    assert told == files
+    assert reported == files
 
 
-def test_a_module_is_told_before_it_runs(install: Install, tmp_path: Path) -> None:
-    """So one that fails, hangs or ends the process has been told as well."""
-    told = install("im_e:handler")
+def test_a_module_is_reported_before_it_runs(install: Install, tmp_path: Path) -> None:
+    """So one that fails, hangs or ends the process has been reported as well."""
+    reported = install("im_e:handler")
     files = [
         write(tmp_path / "im_e.py", "import im_f"),
         write(tmp_path / "im_f.py", "import im_g"),
@@ -67,11 +67,11 @@ def test_a_module_is_told_before_it_runs(install: Install, tmp_path: Path) -> No
     ]
     with pytest.raises(SyntaxError):
         importlib.import_module("im_e")
-    assert told == files
+    assert reported == files
 
 
 def test_where_a_module_would_be(install: Install, tmp_path: Path) -> None:
-    told = install("im_h:handler")
+    reported = install("im_h:handler")
     write(tmp_path / "im_i/__init__.py")
     write(
         tmp_path / "im_h.py",
@@ -85,37 +85,40 @@ except ImportError:
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("im_h")
     for name in ("im_none", "im_i/none"):
-        assert f"{tmp_path}/{name}.py" in told
-        assert f"{tmp_path}/{name}/__init__.py" in told
+        assert f"{tmp_path}/{name}.py" in reported
+        assert f"{tmp_path}/{name}/__init__.py" in reported
     with pytest.raises(ImportError):
         exec("from im_i import other", {})
-    assert f"{tmp_path}/im_i/other.py" in told
+    assert f"{tmp_path}/im_i/other.py" in reported
 
 
-def test_what_is_installed_does_not_matter(install: Install) -> None:
-    told = install("im_j:handler")
+def test_an_installed_package_does_not_matter(install: Install) -> None:
+    reported = install("im_j:handler")
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("json.im_none")
-    for name in ("colorsys", "wave"):  # of the standard library, and not imported by pytest
+    for name in (
+        "colorsys",
+        "wave",
+    ):  # a module of the standard library that pytest has not imported
         sys.modules.pop(name, None)
         importlib.import_module(name)
-    assert told == []
+    assert reported == []
 
 
 def test_the_application_matters_wherever_it_is(install: Install) -> None:
-    told = install("colorsys:rgb_to_hsv")
+    reported = install("colorsys:rgb_to_hsv")
     sys.modules.pop("colorsys", None)
     module = importlib.import_module("colorsys")
-    assert told == [module.__file__]
+    assert reported == [module.__file__]
 
 
-def test_what_was_imported_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_modules_that_were_imported_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
-    told: list[str] = []
-    Finder("im_k:handler", told.append).install()
-    assert __file__ in told
-    assert os.__file__ not in told
-    assert pytest.__file__ not in told
+    reported: list[str] = []
+    Finder("im_k:handler", reported.append).install()
+    assert __file__ in reported
+    assert os.__file__ not in reported
+    assert pytest.__file__ not in reported
 
 
 def test_finders_of_others_are_asked(install: Install, tmp_path: Path) -> None:
@@ -129,10 +132,10 @@ def test_finders_of_others_are_asked(install: Install, tmp_path: Path) -> None:
                 return importlib.util.spec_from_file_location(name, path)
             return None
 
-    told = install("im_l:x")
+    reported = install("im_l:x")
     sys.meta_path.append(Other)
     assert importlib.import_module("im_l").x == 1
-    assert told == [path]
+    assert reported == [path]
 
 
 def test_a_file_that_changes_twice_in_a_second(install: Install, tmp_path: Path) -> None:
@@ -140,7 +143,7 @@ def test_a_file_that_changes_twice_in_a_second(install: Install, tmp_path: Path)
     install("im_m:x")
     path = tmp_path / "im_m.py"
     write(path, "x = 1")
-    py_compile.compile(str(path))  # what is wrong in a moment is there already
+    py_compile.compile(str(path))  # the compiled module that is wrong in a moment exists already
     now = os.stat(path).st_mtime
     for number in (2, 3):
         write(path, f"x = {number}")

@@ -105,7 +105,7 @@ def test_a_name_that_is_not_there(here: Path) -> None:
     assert "'A' has no attribute 'b'" in complaint("ninth_app:A.b")
 
 
-def test_what_cannot_be_called(here: Path) -> None:
+def test_a_name_that_cannot_be_called(here: Path) -> None:
     write(here / "tenth_app.py", "number = 7")
     said = complaint("tenth_app:number")
     assert said == "cannot use 'tenth_app:number': a handler is callable, and this is of type int"
@@ -117,7 +117,7 @@ def test_an_import_error_without_a_name(here: Path) -> None:
 
 
 def way(where: str) -> str:
-    """What is shown of a failed import."""
+    """The traceback that is printed for a failed import."""
     with pytest.raises(LoadError) as caught:
         load(where)
     return trace(caught.value)

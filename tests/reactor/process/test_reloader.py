@@ -1,7 +1,7 @@
 """--reload with real processes: what is served while files change, break, and are put right again.
 
 The application says which version it is and which process. All waiting is for something that is
-told or served, up to a deadline.
+sent or served, up to a deadline.
 """
 
 import json
@@ -33,7 +33,7 @@ APPLICATION = """
     signal.signal(signal.SIGUSR1, lambda *_: print("signal passed on", file=sys.stderr, flush=True))
 
     async def handler(request):
-        answer = f"{{VERSION}} {{os.getpid()}}"
+        response = f"{{VERSION}} {{os.getpid()}}"
         if request.path == "/slow":
             print("slow", file=sys.stderr, flush=True)
             while not os.path.exists("go on"):
@@ -45,11 +45,11 @@ APPLICATION = """
             os._exit(3)
         elif request.path == "/lazy":
             import lazy
-            answer = lazy.VERSION
+            response = lazy.VERSION
         elif request.path == "/inherited":
             numbers = [int(name) for name in os.listdir("/dev/fd")]
-            answer = json.dumps([[n for n in numbers if n > 2 and inherits(n)], list(os.environ)])
-        return Response(200, answer.encode())
+            response = json.dumps([[n for n in numbers if n > 2 and inherits(n)], list(os.environ)])
+        return Response(200, response.encode())
 
     def inherits(number):
         try:
@@ -60,22 +60,22 @@ APPLICATION = """
 
 
 class Program:
-    """`python -m reactor --reload app:handler` in a folder, and what it says on stderr."""
+    """`python -m reactor --reload app:handler` in a directory, and what it says on stderr."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.folder = folder
+    def __init__(self, directory: Path, *options: str) -> None:
+        self.directory = directory
         self.lines: list[str] = []
         self._seen = 0  # lines that `wait_for` has passed
         self._more = threading.Condition()
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = dict(os.environ)
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is kept compiled can be wrong
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled modules can be outdated
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "reactor", "--port", "0", "--reload", "app:handler"),
                 *options,
             ],
-            cwd=folder,
+            cwd=directory,
             env=environment | {"PYTHONPATH": os.pathsep.join(paths)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -114,7 +114,7 @@ class Program:
 
     def write(self, name: str, text: str) -> None:
         """At once, as far as others can see."""
-        path = self.folder / name
+        path = self.directory / name
         new = path.with_name("new")
         new.write_text(text)
         new.rename(path)
@@ -171,7 +171,7 @@ Start = Callable[..., Program]
 
 @pytest.fixture
 def launch(tmp_path: Path) -> Iterator[Start]:
-    """Run it in a folder with this `app.py`, and do not wait for anything."""
+    """Run it in a directory with this `app.py`, and do not wait for anything."""
     programs: list[Program] = []
 
     def launch_one(text: str, *options: str) -> Program:
@@ -261,10 +261,10 @@ def test_a_change_is_served(start: Start) -> None:
     assert program.said("Traceback") == 0
 
 
-def test_what_has_begun_is_finished_by_the_version_before(start: Start) -> None:
+def test_a_request_that_has_begun_is_finished_by_the_version_before(start: Start) -> None:
     program = start()
     with program.connect() as client:
-        pid = client.ask().body.split()[1]  # a kept connection
+        pid = client.ask().body.split()[1]  # a keep-alive connection
         client.send(request("/slow"))
         program.wait_for("slow")
         program.edit("2")
@@ -273,15 +273,15 @@ def test_what_has_begun_is_finished_by_the_version_before(start: Start) -> None:
         for _ in range(5):
             assert program.version() == "2"
         program.write("go on", "")
-        answer = client.read_response()
-        assert answer.body.split() == [b"1", pid]
-        assert answer.get("connection") == "close"
+        response = client.read_response()
+        assert response.body.split() == [b"1", pid]
+        assert response.get("connection") == "close"
         assert client.ended()
     wait_until(lambda: gone(int(pid)))
 
 
 def test_nothing_is_lost_while_versions_take_over(start: Start) -> None:
-    """By connections of their own, and by kept ones that are left only when told so."""
+    """By connections of their own, and by kept ones that are left only when sent so."""
     program = start()
     served: dict[bool, list[int]] = {False: [], True: []}
     failed: list[BaseException] = []
@@ -292,9 +292,9 @@ def test_nothing_is_lost_while_versions_take_over(start: Start) -> None:
             while not stop.is_set():
                 with program.connect() as client:
                     while not stop.is_set():
-                        answer = client.ask()
-                        served[kept].append(int(answer.body.split()[0]))
-                        if not kept or answer.get("connection") == "close":
+                        response = client.ask()
+                        served[kept].append(int(response.body.split()[0]))
+                        if not kept or response.get("connection") == "close":
                             break
         except BaseException as error:
             failed.append(error)
@@ -331,7 +331,7 @@ def test_many_changes_are_one_reload(start: Start, tmp_path: Path) -> None:
     assert program.wait_for("reloaded").endswith("changed: app.py")
 
 
-def test_what_a_handler_imports_is_watched_from_then_on(start: Start) -> None:
+def test_a_module_that_a_handler_imports_is_watched_from_then_on(start: Start) -> None:
     program = start()
     program.write("lazy.py", "VERSION = 'lazy 1'")
     assert program.ask("/lazy") == "lazy 1"
@@ -340,7 +340,7 @@ def test_what_a_handler_imports_is_watched_from_then_on(start: Start) -> None:
     wait_until(lambda: program.ask("/lazy") == "lazy 2")
 
 
-def test_what_the_application_starts_inherits_nothing(start: Start) -> None:
+def test_programs_that_the_application_starts_inherit_nothing(start: Start) -> None:
     inherited, variables = json.loads(start().ask("/inherited"))
     assert inherited == []
     assert not [name for name in variables if "RELOAD" in name]
@@ -354,7 +354,7 @@ def test_a_syntax_error_is_shown_once_and_the_last_good_version_stays(start: Sta
     pid = program.pid()
     program.edit("2", "wrong = (")
     program.wait_for("cannot import 'app': SyntaxError: '(' was never closed (app.py, line")
-    assert str(program.folder / "app.py") in program.wait_for("File")
+    assert str(program.directory / "app.py") in program.wait_for("File")
     program.wait_for("wrong = (")
     program.wait_for("the version before it goes on serving")
     assert program.pid() == pid
@@ -380,8 +380,8 @@ def test_an_error_is_shown_with_its_way_through_the_application(start: Start) ->
     assert not [line for line in program.lines if "pkgutil" in line or "importlib" in line]
 
 
-def test_what_is_broken_at_the_start_is_waited_for(launch: Start) -> None:
-    """Who comes meanwhile is answered by the version that is good."""
+def test_a_version_that_is_broken_at_the_start_is_waited_for(launch: Start) -> None:
+    """Clients that come meanwhile get the version that works."""
     program = launch(application("1", "wrong = ("), "--port", str(free_port()))
     program.address = ("127.0.0.1", int(program.process.args[-1]))  # type: ignore[index, arg-type]
     program.wait_for("nothing is served until a file changes")
@@ -394,7 +394,7 @@ def test_what_is_broken_at_the_start_is_waited_for(launch: Start) -> None:
     assert program.wait() == 0
 
 
-def test_what_is_broken_at_the_start_is_ended_by_ctrl_c(launch: Start) -> None:
+def test_a_version_that_is_broken_at_the_start_is_ended_by_ctrl_c(launch: Start) -> None:
     program = launch("wrong = (")
     program.wait_for("nothing is served until a file changes")
     os.killpg(program.process.pid, signal.SIGINT)
@@ -527,8 +527,8 @@ def test_only_so_many_versions_drain(start: Start) -> None:
 # --- signals and the end -------------------------------------------------------------------------
 
 
-def test_a_running_request_is_answered_when_ctrl_c_ends_all(start: Start) -> None:
-    """The terminal tells every process of the group; each is to end once."""
+def test_a_running_request_is_completed_when_ctrl_c_ends_all(start: Start) -> None:
+    """The terminal signals every process of the group; each is to end once."""
     program = start()
     with program.connect() as client:
         client.send(request("/slow"))
@@ -542,14 +542,14 @@ def test_a_running_request_is_answered_when_ctrl_c_ends_all(start: Start) -> Non
 
 
 @pytest.mark.parametrize(
-    ("target", "told", "status"), [("slow", "slow", 0), ("block", "blocks", 1)]
+    ("target", "sent", "status"), [("slow", "slow", 0), ("block", "blocks", 1)]
 )
-def test_a_second_signal_ends_all(start: Start, target: str, told: str, status: int) -> None:
+def test_a_second_signal_ends_all(start: Start, target: str, sent: str, status: int) -> None:
     program = start("--shutdown-timeout", "1000")
     pid = program.pid()
     with program.connect() as client:
         client.send(request("/" + target))
-        program.wait_for(told)
+        program.wait_for(sent)
         program.signal()
         with pytest.raises(subprocess.TimeoutExpired):
             program.process.wait(0.2)
@@ -568,7 +568,7 @@ def test_a_signal_while_nothing_is_loaded_yet(launch: Start) -> None:
 
 
 def test_no_child_survives_its_parent(start: Start) -> None:
-    """Neither the one that serves nor one that drains, whatever time that has."""
+    """Neither the one that serves nor one that drains, even if it has time left."""
     program = start("--shutdown-timeout", "1000")
     draining = program.pid()
     with program.connect() as client:
@@ -606,7 +606,7 @@ def test_signals_are_passed_on(start: Start) -> None:
     program = start()
     program.signal(signal.SIGUSR1)
     program.wait_for("signal passed on")
-    fifo = program.folder / "fifo"
+    fifo = program.directory / "fifo"
     os.mkfifo(fifo)
     program.edit("2", "print('loads', file=sys.stderr, flush=True)\nopen('fifo').read()")
     program.wait_for("loads")
@@ -637,7 +637,7 @@ def test_a_port_in_use(launch: Start) -> None:
         (["--access-log", "/nowhere/at/all"], "access log"),
     ],
 )
-def test_what_no_change_of_the_application_makes_good(
+def test_an_error_that_no_change_of_the_application_mends(
     launch: Start, options: list[str], named: str
 ) -> None:
     program = launch(application("1"), *options)

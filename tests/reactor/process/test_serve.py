@@ -96,15 +96,15 @@ def test_a_signal_ends_it_without_a_traceback_and_the_program_goes_on(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_request_that_runs_is_answered_first(start: Start, number: int) -> None:
+def test_a_request_that_runs_is_completed_first(start: Start, number: int) -> None:
     program = start("access_log='off'")
     with program.connect() as client:
         client.send(request("/slow"))
         assert program.process.stdout is not None
         assert program.process.stdout.readline() == "begun\n"
         program.signal(number)
-        answer = client.read_response()
-        assert (answer.body, answer.get("connection")) == (b"done", "close")
+        response = client.read_response()
+        assert (response.body, response.get("connection")) == (b"done", "close")
         assert client.ended()
     assert program.wait()[0] == 0
     assert program.process.stdout.read() == "returned\n"
@@ -153,9 +153,9 @@ def test_its_logs_and_what_signals_do_to_them(start: Start, tmp_path: Path) -> N
         "server_header='mine', date_header=False, log_level='critical'"
     )
     with program.connect() as client:
-        answer = client.ask("/")
-        assert answer.get("server") == "mine"
-        assert answer.get("date") is None
+        response = client.ask("/")
+        assert response.get("server") == "mine"
+        assert response.get("date") is None
         access.rename(tmp_path / "old")
         program.signal(signal.SIGUSR1)
         while not access.exists():
@@ -278,7 +278,7 @@ def test_logging_is_configured_where_nobody_has() -> None:
         assert found[1] == ([mine], root.level)
 
 
-def test_what_cannot_be_opened_is_a_sentence(no_leaks: None, tmp_path: Path) -> None:
+def test_a_log_or_port_that_cannot_be_opened(no_leaks: None, tmp_path: Path) -> None:
     nowhere = str(tmp_path / "no/log")
     with pytest.raises(OSError, match=r"^cannot write the access log .*: No such file") as caught:
         serve(hello, port=0, access_log=nowhere)
@@ -305,7 +305,7 @@ def test_an_application_that_cannot_be_composed(no_leaks: None) -> None:
         serve(app, port=0, access_log="off")
 
 
-def test_what_ready_raises_ends_it(no_leaks: None) -> None:
+def test_an_error_of_ready_ends_it(no_leaks: None) -> None:
     before = signal.getsignal(signal.SIGTERM)
 
     def ready(server: Server) -> None:

@@ -1,6 +1,6 @@
-"""Options taken together: what is served where, and which of them contradict each other.
+"""All options together: the settings that they make, and those that contradict each other.
 
-What a single value may be is in test_values.py; that a process says so, in test_command_line.py.
+Single values are tested in test_values.py, and the process in test_command_line.py.
 """
 
 from collections.abc import Callable
@@ -82,7 +82,7 @@ def test_the_current_directory_is_not_added_to_others() -> None:
     assert parsed("--spa", "index.html", "--health").site.static == (("/", "."),)
 
 
-def test_what_comes_more_than_once() -> None:
+def test_repeated_options() -> None:
     config = parsed(
         *("--static", "/a=1", "--static=/a/b/=2", "--type", ".a=a/b", "--type", ".A=c/d"),
         *("--header", "X: 1", "--header", "X: 2", "--cache-control", "*=a", "3"),
@@ -109,7 +109,7 @@ def test_logs_and_what_operators_ask_for() -> None:
     assert (config.serve.access_log_format, config.serve.error_log) == ("%(h)s %%", "e")
 
 
-def test_what_may_be_done() -> None:
+def test_changes_that_are_allowed() -> None:
     assert parsed("--allow-delete").site.deletes
     config = parsed("--allow-delete", "--read-only")
     assert not config.site.uploads
@@ -149,7 +149,7 @@ def test_what_may_be_done() -> None:
         (["--stat", "/a=1"], "--stat"),
     ],
 )
-def test_what_contradicts_itself(refusal: Refusal, arguments: list[str], named: str) -> None:
+def test_contradictions(refusal: Refusal, arguments: list[str], named: str) -> None:
     assert named in refusal(*arguments)
 
 

@@ -1,4 +1,4 @@
-"""What is served where: mounts, the demo, an application, and what they leave to each other."""
+"""The site: mounts, an application, and the paths that they leave to each other."""
 
 import os
 import threading
@@ -23,8 +23,8 @@ from tests.support.raw_client import Client, RawResponse, request
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Files to serve; there is a secret beside the folder."""
+def root(tmp_path: Path) -> Path:
+    """Files to serve; there is a secret beside the root."""
     (tmp_path / "secret").write_bytes(b"secret")
     root = tmp_path / "root"
     (root / "sub").mkdir(parents=True)
@@ -55,7 +55,7 @@ def run(serve: Serve) -> Iterator[Run]:
         return running[-1][0]
 
     yield run_one
-    for one, site in running:  # what is kept open counts as left over
+    for one, site in running:  # open files count as left over
         for files in site._mounted:
             one.call(files._open.close)
 
@@ -70,8 +70,8 @@ def echo(request: BaseRequest) -> Response:
     return Response(200, f"app: {request.method} {request.target}".encode())
 
 
-def from_application(answer: RawResponse) -> bool:
-    return answer.status == 200 and answer.body.startswith(b"app: ")
+def from_application(response: RawResponse) -> bool:
+    return response.status == 200 and response.body.startswith(b"app: ")
 
 
 # --- an application that takes mounts ------------------------------------------------------------
@@ -84,13 +84,11 @@ def test_without_anything_there_is_the_application_and_no_files(start: Start) ->
     for path in ("/files", "/files/", "/files/x"):
         for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS"):
             assert client.ask(path, method=method, body=b"x").status == 404
-            client = start(
-                application=make_app()
-            )  # what is refused with its body unread ends a connection
+            client = start(application=make_app())  # an unread body ends the connection
 
 
-def test_files_are_routes_of_an_application_that_takes_them(start: Start, folder: Path) -> None:
-    client = start(directory=str(folder), application=make_app())
+def test_files_are_routes_of_an_application_that_takes_them(start: Start, root: Path) -> None:
+    client = start(directory=str(root), application=make_app())
     allowed = client.ask("*", method="OPTIONS").get("allow")
     assert set((allowed or "").split(", ")) == {
         "GET",
@@ -105,14 +103,14 @@ def test_files_are_routes_of_an_application_that_takes_them(start: Start, folder
     assert client.ask("/files/hello.txt").body == b"hello"
     assert client.ask("/files/nothing").status == 404
     assert client.ask("/files/new", method="POST", body=b"new").status == 201
-    assert (folder / "new").read_bytes() == b"new"
+    assert (root / "new").read_bytes() == b"new"
     assert client.ask("/files/new").body == b"new"
     assert client.ask("/files/new", method="PUT", body=b"newer").status == 204
     assert client.ask("/files/new").body == b"newer"
 
 
-def test_nothing_stands_beside_a_static_mount(start: Start, folder: Path) -> None:
-    client = start(static=[("/x/", str(folder))])
+def test_nothing_stands_beside_a_static_mount(start: Start, root: Path) -> None:
+    client = start(static=[("/x/", str(root))])
     for path in ("/", "/echo/x", "/user-agent", "/files/", "/files/hello.txt"):
         assert client.ask(path).status == 404
     assert client.ask("/x/hello.txt").body == b"hello"
@@ -121,8 +119,8 @@ def test_nothing_stands_beside_a_static_mount(start: Start, folder: Path) -> Non
 # --- static mounts -------------------------------------------------------------------------------
 
 
-def test_a_directory_at_the_root(start: Start, folder: Path) -> None:
-    client = start(static=[("/", str(folder))])
+def test_a_directory_at_the_root(start: Start, root: Path) -> None:
+    client = start(static=[("/", str(root))])
     assert client.ask("/").body == b"<p>index"
     assert client.ask("/hello.txt").body == b"hello"
     assert client.ask("/sub/page.html").body == b"<p>page"
@@ -131,12 +129,12 @@ def test_a_directory_at_the_root(start: Start, folder: Path) -> None:
         assert client.ask(path).status == 404
 
 
-def test_a_mount_in_a_mount(start: Start, folder: Path, tmp_path: Path) -> None:
+def test_a_mount_in_a_mount(start: Start, root: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (other / "hello.txt").write_bytes(b"other")
     client = start(
-        static=[("/", str(folder)), ("/sub/", str(other)), ("/a/b/", str(folder))],
+        static=[("/", str(root)), ("/sub/", str(other)), ("/a/b/", str(root))],
         directory=str(other),
     )
     assert client.ask("/hello.txt").body == b"hello"
@@ -158,95 +156,95 @@ def test_a_mount_in_a_mount(start: Start, folder: Path, tmp_path: Path) -> None:
         ("/files", "/files/"),
     ],
 )
-def test_a_prefix_without_its_slash(start: Start, folder: Path, path: str, location: str) -> None:
-    client = start(static=[("/a/b/", str(folder))], directory=str(folder))
+def test_a_prefix_without_its_slash(start: Start, root: Path, path: str, location: str) -> None:
+    client = start(static=[("/a/b/", str(root))], directory=str(root))
     for method in ("GET", "HEAD"):
-        answer = client.ask(path, method=method)
-        assert answer.status == 301
-        assert answer.get("location") == location
+        response = client.ask(path, method=method)
+        assert response.status == 301
+        assert response.get("location") == location
     assert client.ask("/a").status == 404
     assert client.ask("//a/b").status == 404
 
 
-def test_static_mounts_are_read_only(run: Run, folder: Path) -> None:
-    running = run(static=[("/", str(folder))], directory=str(folder), uploads=True, deletes=True)
+def test_static_mounts_are_read_only(run: Run, root: Path) -> None:
+    running = run(static=[("/", str(root))], directory=str(root), uploads=True, deletes=True)
     waiting = ("Expect: 100-continue", "Content-Length: 10")
     for method in ("PUT", "POST", "DELETE", "PATCH"):
         client = running.connect()
-        answer = client.ask("/hello.txt", *waiting, method=method)
-        assert answer.status == 405  # and no 100 before it
-        assert answer.get("allow") == "GET, HEAD, OPTIONS"
+        response = client.ask("/hello.txt", *waiting, method=method)
+        assert response.status == 405  # and no 100 before it
+        assert response.get("allow") == "GET, HEAD, OPTIONS"
         assert client.ended()
-    assert (folder / "hello.txt").read_bytes() == b"hello"
+    assert (root / "hello.txt").read_bytes() == b"hello"
 
 
-def test_files_that_may_not_be_changed(run: Run, folder: Path) -> None:
-    running = run(directory=str(folder), uploads=False)
+def test_files_that_may_not_be_changed(run: Run, root: Path) -> None:
+    running = run(directory=str(root), uploads=False)
     waiting = ("Expect: 100-continue", "Content-Length: 10")
     for method in ("PUT", "POST", "DELETE", "PATCH"):
         client = running.connect()
-        answer = client.ask("/files/x", *waiting, method=method)
-        assert answer.status == 405
-        assert answer.get("allow") == "GET, HEAD, OPTIONS"
+        response = client.ask("/files/x", *waiting, method=method)
+        assert response.status == 405
+        assert response.get("allow") == "GET, HEAD, OPTIONS"
         assert client.ended()
     client = running.connect()
     assert client.ask("/files/.uploads/x", method="PATCH").status == 405
     assert client.ask("/files/.uploads/x").status == 404
-    answer = client.ask("/files/x", method="OPTIONS")
-    assert answer.get("allow") == "GET, HEAD, OPTIONS"
-    assert answer.get("accept-patch") is None
-    assert sorted(os.listdir(folder)) == ["hello.txt", "index.html", "sub"]
+    response = client.ask("/files/x", method="OPTIONS")
+    assert response.get("allow") == "GET, HEAD, OPTIONS"
+    assert response.get("accept-patch") is None
+    assert sorted(os.listdir(root)) == ["hello.txt", "index.html", "sub"]
 
 
 @pytest.mark.parametrize("deletes", [True, False])
-def test_deleting_is_a_choice(start: Start, folder: Path, deletes: bool) -> None:
-    client = start(directory=str(folder), deletes=deletes)
+def test_deleting_is_a_choice(start: Start, root: Path, deletes: bool) -> None:
+    client = start(directory=str(root), deletes=deletes)
     allowed = (
         "DELETE, GET, HEAD, OPTIONS, POST, PUT" if deletes else "GET, HEAD, OPTIONS, POST, PUT"
     )
     assert client.ask("/files/hello.txt", method="OPTIONS").get("allow") == allowed
-    answer = client.ask("/files/hello.txt", method="DELETE")
-    assert answer.status == (204 if deletes else 405)
-    assert (folder / "hello.txt").exists() is not deletes
+    response = client.ask("/files/hello.txt", method="DELETE")
+    assert response.status == (204 if deletes else 405)
+    assert (root / "hello.txt").exists() is not deletes
     assert client.ask("/files/hello.txt").status == (404 if deletes else 200)
 
 
-def test_what_is_stored_is_seen_through_every_mount(start: Start, folder: Path) -> None:
+def test_a_stored_file_is_seen_through_every_mount(start: Start, root: Path) -> None:
     client = start(
-        static=[("/", str(folder)), ("/sub/", str(folder / "sub"))],
-        directory=str(folder),
+        static=[("/", str(root)), ("/sub/", str(root / "sub"))],
+        directory=str(root),
         deletes=True,
     )
     paths = ("/files/sub/data", "/sub/data")
     for number in range(5):
         for path in paths:
             assert client.ask(path).body == (b"data" if number == 0 else b"%d" % (number - 1))
-        answer = client.ask("/files/sub/data", method="PUT", body=b"%d" % number)
-        assert answer.status == 204
+        response = client.ask("/files/sub/data", method="PUT", body=b"%d" % number)
+        assert response.status == 204
     assert client.ask("/files/sub/data", method="DELETE").status == 204
     for path in paths:
         assert client.ask(path).status == 404
 
 
-def test_uploads_that_can_be_resumed(start: Start, folder: Path) -> None:
-    client = start(directory=str(folder))
-    answer = client.ask("/files/x", method="OPTIONS")
-    assert answer.status == 204
-    assert answer.get("allow") == "GET, HEAD, OPTIONS, POST, PUT"
-    assert answer.get("accept-patch") == "application/partial-upload"
-    assert answer.get("upload-limit") is not None
+def test_uploads_that_can_be_resumed(start: Start, root: Path) -> None:
+    client = start(directory=str(root))
+    response = client.ask("/files/x", method="OPTIONS")
+    assert response.status == 204
+    assert response.get("allow") == "GET, HEAD, OPTIONS, POST, PUT"
+    assert response.get("accept-patch") == "application/partial-upload"
+    assert response.get("upload-limit") is not None
     fields = ("Upload-Complete: ?0", "Upload-Length: 6")
-    answer = client.ask("/files/x", *fields, "Content-Length: 0", method="POST")
-    assert answer.status == 201
-    where = answer.get("location") or ""
+    response = client.ask("/files/x", *fields, "Content-Length: 0", method="POST")
+    assert response.status == 201
+    where = response.get("location") or ""
     assert where.startswith("/files/.uploads/")
-    answer = client.ask(where, method="HEAD")
-    assert answer.get("upload-offset") == "0"
+    response = client.ask(where, method="HEAD")
+    assert response.get("upload-offset") == "0"
     assert client.ask(where).status == 404
     assert client.ask(where, method="OPTIONS").status == 204
     fields = ("Content-Type: application/partial-upload", "Upload-Offset: 0")
-    answer = client.ask(where, *fields, "Upload-Complete: ?1", method="PATCH", body=b"abcdef")
-    assert answer.status == 201
+    response = client.ask(where, *fields, "Upload-Complete: ?1", method="PATCH", body=b"abcdef")
+    assert response.status == 201
     assert client.ask("/files/x").body == b"abcdef"
     assert client.ask(where, method="DELETE").status == 204
     assert client.ask(where, method="HEAD").status == 404
@@ -255,23 +253,23 @@ def test_uploads_that_can_be_resumed(start: Start, folder: Path) -> None:
 # --- what files are served with ------------------------------------------------------------------
 
 
-def test_types_fields_and_cache_control(start: Start, folder: Path) -> None:
+def test_types_fields_and_cache_control(start: Start, root: Path) -> None:
     client = start(
-        static=[("/s/", str(folder))],
-        directory=str(folder),
+        static=[("/s/", str(root))],
+        directory=str(root),
         types=[("html", "text/x-page"), ("txt", "application/x-note")],
         headers=[("X-One", "1"), ("X-Two", "2")],
         cache_control=[("sub/*.html", "max-age=1"), ("*.html", "no-cache")],
     )
     for prefix in ("/s/", "/files/"):
-        answer = client.ask(prefix + "sub/page.html")
-        assert answer.get("content-type") == "text/x-page; charset=utf-8"
-        assert answer.get("cache-control") == "max-age=1"
-        assert answer.get("x-one") == "1"
-        assert answer.get("x-two") == "2"
-        answer = client.ask(prefix + "hello.txt")
-        assert answer.get("content-type") == "application/x-note"
-        assert answer.get("cache-control") is None
+        response = client.ask(prefix + "sub/page.html")
+        assert response.get("content-type") == "text/x-page; charset=utf-8"
+        assert response.get("cache-control") == "max-age=1"
+        assert response.get("x-one") == "1"
+        assert response.get("x-two") == "2"
+        response = client.ask(prefix + "hello.txt")
+        assert response.get("content-type") == "application/x-note"
+        assert response.get("cache-control") is None
         assert client.ask(prefix + "sub/data").get("content-type") == "application/octet-stream"
     assert client.ask("/s/").get("cache-control") == "no-cache"
 
@@ -311,27 +309,27 @@ def test_rules_for_caches(rules: list[tuple[str, str]], path: str, value: str) -
     assert cache_rules(rules)(path) == value
 
 
-def test_a_page_for_unknown_paths(start: Start, folder: Path, tmp_path: Path) -> None:
+def test_a_page_for_unknown_paths(start: Start, root: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     client = start(
-        static=[("/", str(folder)), ("/o/", str(other))],
-        directory=str(folder),
+        static=[("/", str(root)), ("/o/", str(other))],
+        directory=str(root),
         spa="index.html",
     )
-    answer = client.ask("/no/such/page")
-    assert (answer.status, answer.body) == (200, b"<p>index")
+    response = client.ask("/no/such/page")
+    assert (response.status, response.body) == (200, b"<p>index")
     assert client.ask("/hello.txt").body == b"hello"
     assert client.ask("/o/nothing").status == 404  # there is no such file in that mount
-    assert client.ask("/files/nothing").status == 404  # nor are files an application
+    assert client.ask("/files/nothing").status == 404  # /files/ is not a static mount
 
 
-def test_folders_without_a_listing(start: Start, folder: Path) -> None:
-    client = start(static=[("/s/", str(folder))], directory=str(folder), listing=False)
+def test_directories_without_a_listing(start: Start, root: Path) -> None:
+    client = start(static=[("/s/", str(root))], directory=str(root), listing=False)
     assert client.ask("/s/").body == b"<p>index"
     assert client.ask("/s/sub/").status == 404
     assert client.ask("/files/sub/").status == 404
-    client = start(static=[("/s/", str(folder))], directory=str(folder))
+    client = start(static=[("/s/", str(root))], directory=str(root))
     assert client.ask("/s/sub/").status == 200
     assert client.ask("/files/sub/").status == 200
 
@@ -341,8 +339,8 @@ def test_folders_without_a_listing(start: Start, folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["none", "", "hello.txt", "a\nb"])
 @pytest.mark.parametrize("option", ["directory", "static"])
-def test_a_directory_that_cannot_be_used(folder: Path, name: str, option: str) -> None:
-    directory = str(folder / name) if name else ""
+def test_a_directory_that_cannot_be_used(root: Path, name: str, option: str) -> None:
+    directory = str(root / name) if name else ""
     plan = (
         SiteOptions(directory=directory)
         if option == "directory"
@@ -354,9 +352,9 @@ def test_a_directory_that_cannot_be_used(folder: Path, name: str, option: str) -
 
 
 @pytest.mark.parametrize("name", ["none.html", "sub", "../secret", "sub/none"])
-def test_a_page_that_is_not_there(folder: Path, name: str) -> None:
+def test_a_page_that_is_not_there(root: Path, name: str) -> None:
     with pytest.raises(SiteError) as caught:
-        Site(SiteOptions(static=[("/", str(folder))], spa=name), Limits())
+        Site(SiteOptions(static=[("/", str(root))], spa=name), Limits())
     assert repr(name) in str(caught.value)
 
 
@@ -369,32 +367,32 @@ def test_an_application_alone_is_the_handler() -> None:
 
 @pytest.mark.parametrize("mounts", [[], ["/assets/"]])
 @pytest.mark.parametrize("health", [False, True])
-def test_an_application_is_told_of_its_server(
-    run: Run, folder: Path, mounts: list[str], health: bool
+def test_an_application_is_prepared_for_its_server(
+    run: Run, root: Path, mounts: list[str], health: bool
 ) -> None:
-    """Whatever stands before it."""
-    told: list[Server] = []
+    """Also where mounts or pages of the server stand before it."""
+    prepared: list[Server] = []
 
     class Prepared:
         def prepare(self, server: Server) -> None:
-            told.append(server)
+            prepared.append(server)
 
         def __call__(self, request: BaseRequest) -> Response:
             return Response(200, b"application")
 
-    static = [(prefix, str(folder)) for prefix in mounts]
+    static = [(prefix, str(root)) for prefix in mounts]
     running = run(application=Prepared(), static=static, health=health)
-    assert told == [running.server]
+    assert prepared == [running.server]
     client = running.connect()
     assert client.ask("/x").body == b"application"
     assert (client.ask("/healthz").body == b"ok\n") is health
 
 
-def test_an_application_gets_what_no_mount_has(start: Start, folder: Path) -> None:
+def test_an_application_gets_what_no_mount_has(start: Start, root: Path) -> None:
     client = start(
         application=echo,
-        static=[("/assets/", str(folder)), ("/a/b/", str(folder))],
-        directory=str(folder),
+        static=[("/assets/", str(root)), ("/a/b/", str(root))],
+        directory=str(root),
     )
     for path in (
         *("/", "/echo/x", "/assetsx", "/a", "/a/bc", "/a/bc/", "/filesx", "/filesx/y"),
@@ -408,9 +406,9 @@ def test_an_application_gets_what_no_mount_has(start: Start, folder: Path) -> No
     ):
         assert not from_application(client.ask(path)), path
     for path in ("/assets", "/a/b", "/files", "/asset%73", "/assets?x"):
-        answer = client.ask(path)
-        location = answer.get("Location") or ""
-        assert (answer.status, location[-1:]) == (301, "x" if "?" in path else "/")
+        response = client.ask(path)
+        location = response.get("Location") or ""
+        assert (response.status, location[-1:]) == (301, "x" if "?" in path else "/")
     assert client.ask("/assets/hello.txt").body == b"hello"
     assert client.ask("/%61ssets/hello.txt").body == b"hello"
     assert client.ask("/assets/nothing").status == 404  # it is the mount's, and not there
@@ -421,7 +419,7 @@ def test_an_application_gets_what_no_mount_has(start: Start, folder: Path) -> No
     assert client.ask("/assets/x", method="PUT").status == 405
 
 
-def test_an_application_pulls_its_body_itself(start: Start, folder: Path) -> None:
+def test_an_application_pulls_its_body_itself(start: Start, root: Path) -> None:
     async def count(request: BaseRequest) -> Response:
         size = 0
         async for piece in request.body:
@@ -433,7 +431,7 @@ def test_an_application_pulls_its_body_itself(start: Start, folder: Path) -> Non
             assert request.content == b""
             return count(request)
 
-    client = start(application=Application(), static=[("/a/", str(folder))])
+    client = start(application=Application(), static=[("/a/", str(root))])
     body = bytes(3_000_000)  # more than would be held in memory
     assert client.ask("/", method="POST", body=body).body == b"3000000"
 
@@ -491,33 +489,33 @@ def upkeep(site: Site, count: int) -> list[list[float]]:
     return naps
 
 
-def test_the_upkeep_of_uploads(folder: Path) -> None:
-    left = folder / f"sub/.{'0' * 16}.part"
+def test_the_upkeep_of_uploads(root: Path) -> None:
+    left = root / f"sub/.{'0' * 16}.part"
     left.write_bytes(b"half")
-    naps = upkeep(Site(SiteOptions(directory=str(folder)), Limits()), 3)
+    naps = upkeep(Site(SiteOptions(directory=str(root)), Limits()), 3)
     assert naps == [[IDLE_SECONDS] * 3, [], [EXPIRY_SECONDS] * 3]
     assert not left.exists()
 
 
-def test_what_may_not_be_changed_is_not_tidied_up(folder: Path) -> None:
-    left = folder / f"sub/.{'0' * 16}.part"
+def test_a_read_only_directory_is_not_tidied_up(root: Path) -> None:
+    left = root / f"sub/.{'0' * 16}.part"
     left.write_bytes(b"half")
     assert upkeep(Site(SiteOptions(), Limits()), 1) == []
     for plan in (
-        SiteOptions(directory=str(folder), uploads=False),
-        SiteOptions(static=[("/", str(folder))]),
+        SiteOptions(directory=str(root), uploads=False),
+        SiteOptions(static=[("/", str(root))]),
     ):
         assert upkeep(Site(plan, Limits()), 2) == [[IDLE_SECONDS] * 2]
     assert left.exists()
 
 
-def test_files_that_nobody_asks_for_are_closed(serve: Serve, folder: Path) -> None:
+def test_files_that_nobody_asks_for_are_closed(serve: Serve, root: Path) -> None:
     site = Site(
-        SiteOptions(directory=str(folder), static=[("/s/", str(folder))]),
+        SiteOptions(directory=str(root), static=[("/s/", str(root))]),
         Limits(open_file_idle=0.001),
     )
     client = serve(site.handler).connect()
-    hello = str(folder / "hello.txt")
+    hello = str(root / "hello.txt")
     for path in ("/s/hello.txt", "/files/hello.txt"):
         assert client.ask(path).body == b"hello"
     assert list(open_descriptors().values()).count(hello) == 2
@@ -536,7 +534,7 @@ def test_debugging_is_for_applications() -> None:
 
     site = Site(SiteOptions(debug=True), Limits(), app)
     with InProcess(site.handler, raise_server_exceptions=False) as client:
-        answer = client.get("/", headers={"Accept": "text/html"})
-        assert (answer.status, "ZeroDivisionError" in answer.text) == (500, True)
+        response = client.get("/", headers={"Accept": "text/html"})
+        assert (response.status, "ZeroDivisionError" in response.text) == (500, True)
     with pytest.raises(SiteError, match="--debug"):
         Site(SiteOptions(debug=True), Limits(), lambda request: Response(200))

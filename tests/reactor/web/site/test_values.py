@@ -177,5 +177,5 @@ def test_nothing_else_is_raised_and_nothing_ends_a_line(
     except ValueError as error:
         said = str(error)
     assert said.isprintable()  # values stand in it as their repr
-    if check is not values.mount:  # whose directory is any name
+    if check is not values.mount:  # its directory is any name
         assert all("\n" not in part and "\r" not in part for part in found)
