@@ -34,8 +34,8 @@ class Middleware:
                 return response.with_headers(("X-Stamp", "seen"))
 
     Hooks do not wait, so a Middleware may stand above everything, asynchronous endpoints included.
-    An `after` that has to wait is `async def`, or is marked with `may_wait`; only asynchronous and
-    before-only middlewares may stand above it.
+    An `after` that has to wait is `async def`, or is marked with `may_wait`; no plain middleware
+    may stand above it then.
     """
 
     def before(self, request: Any) -> Response | None:

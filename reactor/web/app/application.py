@@ -27,19 +27,16 @@ from urllib.parse import urlencode
 from weakref import ref
 
 from reactor.messages.headers import Fields
-from reactor.messages.response import Response
 from reactor.server.server import Server, prepare_handler
-from reactor.web.app.adapters import MountedHandler, innermost
-from reactor.web.app.chain import Inner, compose, describe
+from reactor.web.app.adapters import MountedHandler
+from reactor.web.app.composition import compose_not_found, compose_routes
 from reactor.web.app.converters import CONVERTERS, Converter
 from reactor.web.app.error_handlers import ErrorHandler, ErrorHandlers
 from reactor.web.app.group import Group, Route, Scope, checked_prefix
-from reactor.web.app.not_found import NotFound, methods_of, options_response
 from reactor.web.app.requests import Request, adopt
 from reactor.web.app.router import (
     ANY,
     SHORT,
-    Leaf,
     Parameter,
     RouteError,
     Router,
@@ -48,7 +45,6 @@ from reactor.web.app.router import (
 )
 from reactor.web.endpoint import (
     AnyMiddleware,
-    CompositionError,
     Endpoint,
     ResponseOrAwaitable,
 )
@@ -252,44 +248,22 @@ class Application(Group):
                 yield handler
 
     def _compose(self) -> Router[Endpoint]:
-        converters = self._all_converters()
-        router: Router[Endpoint] = Router(converters)
-        names: dict[str, Route] = {}
-        leaves: dict[int, tuple[Leaf[Endpoint], Route]] = {}
-        for route in self.routes():
-            _check_name(names, route)
-            errors = route.errors or self.errors
-            if isinstance(route.endpoint, StaticFiles):
-                route = route._replace(endpoint=self._place(route.endpoint, route.pattern))
-            call = _composed(route, _inner_of(route, converters, errors), errors)
-            for method in route.methods:
-                leaf = router.add(method, route.pattern, call, describe(route.endpoint))
-                leaves.setdefault(id(leaf), (leaf, route))
-        for leaf, route in leaves.values():
-            _add_automatic(router, leaf, route, route.errors or self.errors)
-        methods = {method for leaf, _ in leaves.values() for method in leaf} - {ANY}
-        self._not_found = self._compose_not_found(router, methods)
+        routes = map(self._place, self.routes())
+        router, methods = compose_routes(routes, self._all_converters(), self.errors)
+        self._not_found = compose_not_found(
+            self.scopes(), router, methods, self._redirects, self.errors
+        )
         self._router = router
         return router
 
-    def _compose_not_found(
-        self, router: Router[Endpoint], methods: set[str]
-    ) -> list[tuple[str, Endpoint]]:
-        """For each prefix the handler of paths below it that have no route, longest prefix first.
-
-        It has the middlewares of its prefix, so that a 404 passes them as well.
-        """
-        chains: dict[str, Endpoint] = {}
-        for scope in self.scopes():
-            errors = scope.errors or self.errors
-            inner = Inner(NotFound(router, errors, methods, self._redirects), "404")
-            chains.setdefault(scope.prefix, compose(scope.middlewares, inner, errors))
-        return sorted(chains.items(), key=lambda one: -len(one[0]))
-
-    def _place(self, files: StaticFiles, pattern: str) -> StaticFiles:
-        """The static files at the full prefix of their route, the same object for the same one."""
-        prefix = pattern.partition("{")[0]
-        return self._static.setdefault((id(files), prefix), files.at(prefix))
+    def _place(self, route: Route) -> Route:
+        """The route; static files are put at its full prefix, once for each prefix."""
+        files = route.endpoint
+        if not isinstance(files, StaticFiles):
+            return route
+        prefix = route.pattern.partition("{")[0]
+        placed = self._static.setdefault((id(files), prefix), files.at(prefix))
+        return route._replace(endpoint=placed)
 
     def _all_converters(self) -> dict[str, Converter]:
         """The converters of this application and those mounted in it. Raises RouteError."""
@@ -341,47 +315,3 @@ class Application(Group):
             if not prefix or path == prefix or path.startswith(f"{prefix}/"):
                 return not_found(request)
         raise AssertionError("the application itself has an empty prefix")
-
-
-def _inner_of(route: Route, converters: Mapping[str, Converter], errors: ErrorHandlers) -> Inner:
-    """The innermost step of a route's chain. Raises RouteError, which names the route."""
-    parts = parse_pattern(route.pattern, converters)
-    parameters = frozenset(part.name for part in parts if isinstance(part, Parameter))
-    # A middleware may want to catch an exception that has no error handler.
-    on_error = errors.respond_if_expected if route.middlewares else errors.respond
-    try:
-        return innermost(route.endpoint, parameters, on_error)
-    except RouteError as error:
-        raise RouteError(f"{' '.join(route.methods)} {route.pattern}: {error}") from None
-
-
-def _composed(route: Route, inner: Inner, errors: ErrorHandlers) -> Endpoint:
-    try:
-        return compose(route.middlewares, inner, errors)
-    except CompositionError as error:
-        raise CompositionError(f"{' '.join(route.methods)} {route.pattern}: {error}") from None
-
-
-def _add_automatic(
-    router: Router[Endpoint], leaf: Leaf[Endpoint], route: Route, errors: ErrorHandlers
-) -> None:
-    """Add HEAD and OPTIONS to a path, with the middlewares of its first route."""
-    if ANY in leaf:
-        return
-    if "GET" in leaf:
-        leaf.setdefault("HEAD", leaf["GET"])
-    if "OPTIONS" not in leaf:
-
-        def respond(request: Request) -> Response:
-            return options_response(methods_of(router, request.path))
-
-        call = _composed(route, Inner(respond, "OPTIONS"), errors)
-        leaf["OPTIONS"] = next(iter(leaf.values()))._replace(value=call)
-
-
-def _check_name(names: dict[str, Route], route: Route) -> None:
-    """Raise RouteError if two paths were given one name; the name of a function may recur."""
-    known = names.setdefault(route.name, route)
-    given = route.name.rpartition(".")[2] != getattr(route.endpoint, "__name__", "")
-    if given and known.pattern != route.pattern:
-        raise RouteError(f"{route.pattern} and {known.pattern} have the same name, {route.name!r}")
