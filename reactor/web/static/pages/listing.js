@@ -1,14 +1,14 @@
 
 "use strict";
-// What a directory's page can do beyond links and a form. An upload is one of these:
+// The script of a listing: uploads with progress, and deletes. The states of an upload are:
 //   waiting -> sending -> done, failed (Retry) or taken (Replace)
 // Where the server can resume uploads, a resource is created first and the bytes are appended to it
 // (draft-ietf-httpbis-resumable-upload-11). After an interruption the server says how much it has.
-// The resource's address is kept until the end, so that the same file goes on after a reload.
+// The browser keeps the resource's address until the end, so that a reload resumes the same file.
 (() => {
   const AT_ONCE = 3;
   const LONGEST_PAUSE = 30000; // ms, between attempts
-  const KEPT = 86400000; // ms, as the server keeps what is unfinished
+  const KEPT = 86400000; // ms, as long as the server keeps a partial upload
   const SPEED_OVER = 4000; // ms
   const RECORD = "upload ";
   const BUTTONS = {
@@ -22,16 +22,16 @@
     405: "Files here can only be read.",
     408: "The connection was too slow.",
     409: "This name belongs to something other than a file, or the directory is gone.",
-    413: "This file is larger than the server takes.",
+    413: "This file is larger than the server accepts.",
     414: "This name is longer than the server allows.",
     503: "The server is busy.",
     507: "There is no room left on the server.",
   };
   const can = new Set(document.body.dataset.can.split(" "));
 
-  class Failure extends Error {} // its message is for people
-  class Later extends Error {} // it may well work in a moment
-  class Taken extends Error {} // there is a file of this name
+  class Failure extends Error {} // its message is shown to the user
+  class Later extends Error {} // trying again may help
+  class Taken extends Error {} // a file of this name exists
   class Stopped extends Error {} // cancelled
 
   // --- small things ---------------------------------------------------------------------------
@@ -56,20 +56,20 @@
 
   const wordsFor = (response) => {
     const most = /max-size=(\d+)/.exec(response.getResponseHeader("Upload-Limit"));
-    if (response.status === 413 && most) return `The server takes ${amount(+most[1])} at most.`;
+    if (response.status === 413 && most) return `The server accepts at most ${amount(+most[1])}.`;
     return WORDS[response.status] ?? `The server's response was ${response.status}.`;
   };
 
   const said = make("p", {id: "said", role: "status"});
   let silence = 0;
-  const say = (words, seen = true) => { // to screen readers, too, or only to them
+  const say = (words, seen = true) => { // for screen readers, and on the page if `seen`
     said.textContent = words;
     said.className = seen ? "" : "unseen";
     clearTimeout(silence);
     silence = setTimeout(() => { said.textContent = ""; }, 6000);
   };
 
-  // Addresses of unfinished uploads. The browser may keep nothing: then a reload starts anew.
+  // Addresses of partial uploads. A browser may refuse to store them: then a reload starts anew.
   const records = {
     get(key) {
       try { return JSON.parse(localStorage.getItem(RECORD + key))?.place ?? null; } catch { return null; }
@@ -126,7 +126,7 @@
       const place = this.place ?? records.get(this.key ?? "");
       if (place) fetch(place, {method: "DELETE"}).catch(() => {});
       this.forget();
-      this.state = "done"; // what waits in the queue is passed over
+      this.state = "done"; // `next` skips it in the queue
       this.row.remove();
     }
 
@@ -163,8 +163,8 @@
 
     async sendResumably() {
       this.place = records.get(this.key);
-      let offset = null; // null: the server has to be asked
-      let begun = 0; // how often, without getting on
+      let offset = null; // null: ask the server
+      let begun = 0; // resources created without progress
       let corrected = false;
       let pause = 1000;
       for (;;) {
@@ -198,8 +198,8 @@
       this.forget();
     }
 
-    // The address of a new resource for the bytes; null where there can be none: the file itself may
-    // be allowed, or have room, all the same.
+    // The address of a new resource for the bytes; null where the server creates none: uploading the
+    // whole file may be allowed, or have room, all the same.
     async create() {
       const fields = {"Upload-Complete": "?0", "Upload-Length": String(this.file.size)};
       const response = await this.ask("PUT", this.url, {...fields, ...this.conditions()}, null, 0);
@@ -211,7 +211,7 @@
       return place;
     }
 
-    // How many bytes the server has, "done" or "gone".
+    // The number of bytes that the server has, "done" or "gone".
     async askOffset() {
       const response = await this.ask("HEAD", this.place, {}, null, 0);
       if (response.status === 404) return "gone";
@@ -222,8 +222,8 @@
       return Number(response.getResponseHeader("Upload-Offset"));
     }
 
-    // Send the rest: "done", "gone", or where the server says that it begins. (A browser may by
-    // itself have sent the request again on a new connection, after a part of it had arrived.)
+    // Send the rest; returns "done", "gone", or the offset that the server reports. (A browser may
+    // have sent the request again on a new connection, after a part of it had arrived.)
     async append(offset) {
       const fields = {
         "Content-Type": "application/partial-upload", "Upload-Offset": String(offset), "Upload-Complete": "?1",
@@ -252,7 +252,7 @@
       return [408, 502, 503, 504].includes(response.status) ? new Later(words) : new Failure(words);
     }
 
-    // The response to one request, whose body begins at `offset` of the file.
+    // Send one request, whose body begins at `offset` of the file, and return the response.
     ask(method, url, fields, body, offset) {
       this.sent = 0;
       this.samples = [];
@@ -339,7 +339,7 @@
 
   // --- the directory's entries -------------------------------------------------------------------
 
-  // The page is asked for again: not while it is being read, and less often where that takes long.
+  // Fetch the page again: not while it is being fetched, and less often where that takes long.
   let due = 0;
   let took = 0;
   const refreshSoon = () => {
@@ -358,7 +358,7 @@
       const links = [...document.querySelectorAll("#list a")];
       if (focused) links.find((link) => link.getAttribute("href") === focused)?.focus();
     } catch {
-      // It is as old as it was; the next upload, or a reload, brings the new one.
+      // The page stays as it was; the next upload, or a reload, brings the new one.
     } finally {
       took = performance.now() - since;
       due = 0;

@@ -129,7 +129,7 @@ def make(files: CompressedCache, file: File, version: Any = VERSION, coding: str
 
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
 @pytest.mark.parametrize("size", [0, 1, 1000, WINDOW_BYTES, WINDOW_BYTES + 1, 3 * WINDOW_BYTES])
-def test_it_is_the_file_in_the_coding(tmp_path: Path, coding: str, size: int) -> None:
+def test_the_result_is_the_file_in_the_coding(tmp_path: Path, coding: str, size: int) -> None:
     text = (TEXT * 10)[:size]
     file = WatchedFile(tmp_path / "file", text)
     files = CompressedCache(1 << 24)
@@ -140,7 +140,7 @@ def test_it_is_the_file_in_the_coding(tmp_path: Path, coding: str, size: int) ->
     assert file.closed
 
 
-def test_it_is_read_in_the_lane_of_files_before_it_is_compressed(file: WatchedFile) -> None:
+def test_a_file_is_read_in_the_lane_of_files_before_it_is_compressed(file: WatchedFile) -> None:
     """So no cold disk is waited for by a thread that compresses."""
     stage, files = Backstage(), CompressedCache(1 << 20)
     asking = Asking(files, file, stage)
@@ -265,7 +265,7 @@ def test_all_give_up_while_it_is_compressed_and_it_is_kept(file: WatchedFile) ->
     assert file.holders == 1
 
 
-def test_the_caller_may_let_go_of_the_file_at_once(file: WatchedFile) -> None:
+def test_the_caller_may_release_the_file_at_once(file: WatchedFile) -> None:
     """As when it is put out of the cache of open files: the jobs hold it themselves."""
     stage, files = Backstage(), CompressedCache(1 << 20)
     asking = Asking(files, file, stage)
@@ -355,7 +355,7 @@ def test_the_least_recently_used_is_evicted_first() -> None:
     assert left == [0, 3, *range(10, 18)]
 
 
-def test_a_result_of_more_than_an_eighth_is_given_but_not_kept(tmp_path: Path) -> None:
+def test_a_result_of_more_than_an_eighth_is_returned_but_not_kept(tmp_path: Path) -> None:
     noise = random.Random(1).randbytes(4000)
     file = WatchedFile(tmp_path / "file", noise)
     size = len(encoders.gzip_bytes(noise)) + ENTRY_BYTES
@@ -372,7 +372,7 @@ def test_a_result_of_more_than_an_eighth_is_given_but_not_kept(tmp_path: Path) -
     most=st.integers(0, 20_000),
     steps=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3000), st.booleans()), max_size=60),
 )
-def test_it_behaves_like_a_list(most: int, steps: list[tuple[int, int, bool]]) -> None:
+def test_the_cache_against_a_list(most: int, steps: list[tuple[int, int, bool]]) -> None:
     files = CompressedCache(most)
     model: list[tuple[int, int]] = []  # version and size, the one used last is last
     for version, size, asked in steps:

@@ -375,9 +375,7 @@ def test_any_other_name(served: Served, site: Path, name: str) -> None:
 
 
 @pytest.mark.timeout(10)
-def test_nothing_but_files_is_opened(
-    served: Served, site: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_files_are_opened(served: Served, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """To open a device or a FIFO may have effects, or take for ever."""
     os.mkfifo(site / "fifo")
     (site / "fifo-link").symlink_to("fifo")
@@ -813,7 +811,7 @@ def test_cache_control(site: Path, clock: Clock) -> None:
 # --- conditions ----------------------------------------------------------------------------------
 
 
-def test_not_modified_says_what_it_must(site: Path, clock: Clock) -> None:
+def test_fields_of_a_304(site: Path, clock: Clock) -> None:
     """RFC 9110, section 15.4.5: what the 200 would have said of validators and caches, no more."""
     served = Served(
         site, clock, headers=(("X-Own", "yes"),), cache_control=lambda path: "max-age=5"
@@ -1356,7 +1354,7 @@ def test_range_and_coding(served: Served, site: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_nothing_acceptable(
+def test_no_acceptable_representation(
     served: Served, path: str, accept: str, status: int, method: str
 ) -> None:
     seen = served.ask(path, method, Accept_Encoding=accept)
@@ -1541,7 +1539,9 @@ def test_codings_that_only_some_pythons_make(
 # --- changes -------------------------------------------------------------------------------------
 
 
-def test_others_changes_are_seen_within_a_second(served: Served, site: Path, clock: Clock) -> None:
+def test_changes_by_other_programs_are_seen_within_a_second(
+    served: Served, site: Path, clock: Clock
+) -> None:
     tag = served.ask("data").get("etag")
     replace(site / "data", b"new")
     clock.advance(0.99)

@@ -459,7 +459,7 @@ def test_a_file_that_is_too_large(start: Start, directory: Path, mine: Path, pag
     served = start(upload_bytes=10_000)
     page.go(served.url)
     page.choose_files("input", make(mine, "file", 10_001))
-    page.wait_until(f"{SAID}[0] == 'The server takes 10 kB at most.'")
+    page.wait_until(f"{SAID}[0] == 'The server accepts at most 10 kB.'")
     assert os.listdir(directory) == [] or os.listdir(directory) == [".uploads"]
 
 

@@ -181,7 +181,7 @@ def held(site: Path) -> int:
 # --- how long an entry is good -------------------------------------------------------------------
 
 
-def test_one_walk_while_it_is_fresh(site: Path, clock: Clock, crew: Crew) -> None:
+def test_one_walk_while_the_entry_is_fresh(site: Path, clock: Clock, crew: Crew) -> None:
     cache = make(site, clock)
     assert cache.fresh(("a.txt",)) is None
     entry = find(cache, crew, "a.txt")
@@ -576,7 +576,7 @@ def test_late_walk_does_not_bring_back_the_old_one(site: Path, clock: Clock, cre
     assert content(late.result()) == "new"
 
 
-def test_many_changes_do_not_keep_anybody_waiting(site: Path, clock: Clock, crew: Crew) -> None:
+def test_many_changes_keep_no_request_waiting(site: Path, clock: Clock, crew: Crew) -> None:
     cache = make(site, clock)
     tasks = [begin(cache, crew, "a.txt") for _ in range(5)]
     cache.forget(place(site / "other"))
@@ -589,7 +589,7 @@ def test_many_changes_do_not_keep_anybody_waiting(site: Path, clock: Clock, crew
 
 
 @pytest.mark.parametrize("way", ["forget", "changed", "idle", "room", "close"])
-def test_dropped_while_somebody_sends_it(site: Path, clock: Clock, crew: Crew, way: str) -> None:
+def test_dropped_while_it_is_sent(site: Path, clock: Clock, crew: Crew, way: str) -> None:
     cache = make(site, clock, most=1)
     file = find(cache, crew, "a.txt").found.plain.file.hold()
     if way == "forget":

@@ -280,7 +280,7 @@ def test_condition_and_a_disk_that_is_full_at_the_end(
 
 
 @pytest.mark.usefixtures("kind")
-def test_one_name_remains(site: Path) -> None:
+def test_a_published_file_has_one_name(site: Path) -> None:
     for condition in (None, must_be_free):
         begun(site, "a", b"x", condition).commit()
         assert (site / "a").stat().st_nlink == 1
@@ -349,7 +349,7 @@ def test_condition_and_rename_are_in_order(site: Path) -> None:
     assert held == [False, True]
 
 
-def test_put_in_place_of_what_somebody_else_has_made(site: Path) -> None:
+def test_publish_a_file_that_another_program_has_made(site: Path) -> None:
     (site / "sub" / LEFT).write_bytes(b"whole")
     directory = os.open(site / "sub", os.O_RDONLY)
     stored = publish_file(Root(site), ("sub", "a"), directory, LEFT, must_be_free)
@@ -628,7 +628,7 @@ def test_sweep_works_in_short_jobs(site: Path, monkeypatch: pytest.MonkeyPatch) 
     assert len(tree(site)) == 35
 
 
-def test_sweep_that_is_given_up_leaves_nothing_open(
+def test_sweep_that_is_cancelled_leaves_nothing_open(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reactor.web.uploads.sweep._BATCH", 1)

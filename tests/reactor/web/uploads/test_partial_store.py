@@ -81,7 +81,7 @@ def test_an_upload_is_found_again(uploads: PartialStore, tmp_path: Path) -> None
     assert (tmp_path / f".uploads/{NAME}.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_one_who_only_asks_makes_it_no_younger(uploads: PartialStore) -> None:
+def test_opening_an_upload_does_not_restart_its_age(uploads: PartialStore) -> None:
     created(uploads, NAME, RECORD, NOW).close()
     part = reopened(uploads)
     part.sync(NOW + 50)
@@ -89,7 +89,7 @@ def test_one_who_only_asks_makes_it_no_younger(uploads: PartialStore) -> None:
     assert reopened(uploads).changed == NOW
 
 
-def test_an_upload_is_its_users_alone(uploads: PartialStore) -> None:
+def test_an_upload_belongs_to_one_user_at_a_time(uploads: PartialStore) -> None:
     part = created(uploads, NAME, RECORD, NOW)
     with pytest.raises(InUse) as caught:
         uploads.open(NAME)
@@ -104,7 +104,7 @@ def test_a_part_closes_itself(uploads: PartialStore) -> None:
 
 
 @pytest.mark.parametrize("closes", [True, False])
-def test_one_that_nobody_knows_leaves_nothing(
+def test_an_upload_without_a_known_address_leaves_nothing(
     uploads: PartialStore, tmp_path: Path, closes: bool
 ) -> None:
     part = uploads.create(NAME, RECORD, NOW)
@@ -129,7 +129,7 @@ def test_a_closed_part_does_nothing(uploads: PartialStore) -> None:
         part.remove()
 
 
-def test_it_becomes_its_file(uploads: PartialStore, tmp_path: Path) -> None:
+def test_an_upload_becomes_its_file(uploads: PartialStore, tmp_path: Path) -> None:
     root = Root(tmp_path)
     part = created(uploads, NAME, RECORD, NOW)
     part.write(b"0123456789")
@@ -463,7 +463,7 @@ def test_an_upload_that_cannot_be_removed_stops_nothing(
     assert "Cannot remove" in caplog.text
 
 
-def test_files_that_are_not_ours_stay(uploads: PartialStore, tmp_path: Path) -> None:
+def test_other_files_stay(uploads: PartialStore, tmp_path: Path) -> None:
     created(uploads, NAME, RECORD, NOW).close()
     (tmp_path / ".uploads/notes.txt").write_bytes(b"mine")
     (tmp_path / ".uploads/short.part").write_bytes(b"mine")
@@ -529,7 +529,7 @@ def test_names_that_are_no_ids(uploads: PartialStore, name: str) -> None:
     assert uploads.open(name) is None
 
 
-def test_nothing_is_made_by_asking(uploads: PartialStore, tmp_path: Path) -> None:
+def test_opening_a_store_creates_nothing(uploads: PartialStore, tmp_path: Path) -> None:
     assert uploads.open(NAME) is None
     assert uploads.names() == []
     assert uploads.inspect([NAME], NOW, 1.0) == []

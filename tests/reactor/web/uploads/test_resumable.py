@@ -256,7 +256,7 @@ def test_a_finished_upload_is_remembered(bench: Bench) -> None:
         bench.restart()
 
 
-def test_one_that_replaces_a_file(bench: Bench) -> None:
+def test_an_upload_that_replaces_a_file(bench: Bench) -> None:
     (bench.path / "a.bin").write_bytes(b"old")
     path = bench.begun()
     reply = bench.append(path, 0, b"new!", end=True)
@@ -264,7 +264,7 @@ def test_one_that_replaces_a_file(bench: Bench) -> None:
     assert bench.content() == b"new!"
 
 
-def test_all_at_once_from_a_client_that_hears_104(bench: Bench) -> None:
+def test_all_at_once_from_a_client_that_accepts_104(bench: Bench) -> None:
     reply = bench.create("a.bin", b"ab", b"c", Upload_Complete="?1", **INTEROP)
     assert (reply.status, reply.location, reply.upload_complete) == (201, "/files/a.bin", "?1")
     assert bench.content() == b"abc"
@@ -641,7 +641,7 @@ def test_less_than_its_length_does_not(bench: Bench) -> None:
     assert bench.content() == b"abcd"
 
 
-def test_nothing_is_appended_to_what_is_finished(bench: Bench) -> None:
+def test_nothing_is_appended_to_a_finished_upload(bench: Bench) -> None:
     path = bench.begun()
     bench.append(path, 0, b"abc", end=True)
     for chunked in (False, True):
@@ -1131,7 +1131,7 @@ def test_bytes_are_needed_and_no_place(tmp_path: Path) -> None:
     assert statuses(bench, unknown, known, new) == [204, 404, 204]
 
 
-def test_nobody_gives_way_in_vain(tmp_path: Path) -> None:
+def test_no_upload_is_evicted_in_vain(tmp_path: Path) -> None:
     bench = Bench(tmp_path, resumable_bytes=100)
     full = bench.begun("full", b"x", Upload_Length=60)
     empty = bench.begun("empty", Upload_Length=40)
@@ -1198,7 +1198,7 @@ def test_bytes_that_came_by_another_process_count(tmp_path: Path) -> None:
     assert bench.head(path).upload_complete == "?1"
 
 
-def test_one_that_cannot_be_removed(
+def test_an_upload_that_cannot_be_evicted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench = Bench(tmp_path, resumable_uploads=2)

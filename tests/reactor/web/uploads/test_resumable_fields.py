@@ -91,7 +91,7 @@ def test_integers(value: str, means: int | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "minor", "hears"),
+    ("lines", "minor", "accepts"),
     [
         (["Upload-Draft-Interop-Version: 8"], 1, True),
         (["Upload-Draft-Interop-Version: 8"], 0, False),
@@ -102,8 +102,8 @@ def test_integers(value: str, means: int | None) -> None:
         ([], 1, False),
     ],
 )
-def test_accepts_104(lines: list[str], minor: int, hears: bool) -> None:
-    assert accepts_104(request_with(*lines, minor=minor)) is hears
+def test_accepts_104(lines: list[str], minor: int, accepts: bool) -> None:
+    assert accepts_104(request_with(*lines, minor=minor)) is accepts
 
 
 A = "Upload-Complete: ?1"
