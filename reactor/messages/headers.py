@@ -33,7 +33,10 @@ def _key(name: str) -> str:
 class Headers(Mapping[str, str]):
     """Header fields as a read-only mapping from names, in any case, to values.
 
-    `headers["name"]` raises KeyError for an absent field; `headers.get("name")` returns "".
+    `headers["name"]` raises KeyError for an absent field; `headers.get("name")` returns "". The
+    values of several lines of one name are joined by ", "; `get_all` returns a list of them, which
+    a field like Set-Cookie needs, and `fields` yields a pair for every line. All values are str,
+    decoded as Latin-1, without white space around them.
     """
 
     __slots__ = ("_folded", "_raw")
