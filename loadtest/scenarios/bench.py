@@ -24,7 +24,7 @@ from loadtest.benchmarks.tables import table
 from loadtest.clients.histogram import Histogram
 from loadtest.experiment.measure.samples import GENERATOR_BOUND
 from loadtest.scenarios.load_stages import STAGES, duration
-from loadtest.scenarios.run import Outcome, locust, open_loop, read
+from loadtest.scenarios.run import RunOutcome, locust, open_loop, read
 from loadtest.scenarios.servers import SERVERS, make_files, serving
 from loadtest.system import PROJECT, MeasurementError
 
@@ -51,7 +51,7 @@ class Result:
 
     load: str
     server: str
-    outcome: Outcome
+    outcome: RunOutcome
     server_cpu: float  # seconds
     generator_share: float  # share of its core
     status: int  # locust's own: 0 if the limits were met
@@ -114,7 +114,7 @@ def _run(command: Sequence[str], core: int, log: Path, seconds: float) -> int:
             raise MeasurementError(f"locust did not end within {seconds:g} s") from None
 
 
-def _outcome(path: Path) -> Outcome:
+def _outcome(path: Path) -> RunOutcome:
     try:
         return read(path)
     except (OSError, ValueError) as error:

@@ -26,7 +26,7 @@ INTENDED: Final = "intended"
 
 
 @dataclass
-class Outcome:
+class RunOutcome:
     """The counts and latencies of a run."""
 
     requests: int = 0  # correct responses
@@ -49,7 +49,7 @@ class Outcome:
         """The share of requests without a correct response, 0 to 1; 1 without any request."""
         return 1.0 - self.requests / self.due if self.due else 1.0
 
-    def merge(self, other: "Outcome") -> None:
+    def merge(self, other: "RunOutcome") -> None:
         """Add the counts and latencies of another process."""
         self.sent += other.sent
         self.requests += other.requests
@@ -73,7 +73,7 @@ class Outcome:
         }
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "Outcome":
+    def from_json(cls, content: Mapping[str, Any]) -> "RunOutcome":
         outcome = cls(**content)
         outcome.service = Histogram.from_json(content["service"])
         outcome.intended = Histogram.from_json(content["intended"])
@@ -84,8 +84,8 @@ class Recorder:
     """Counts the requests of one process, or on a master those of all workers."""
 
     def __init__(self) -> None:
-        self.opened = Outcome()  # for the open loop
-        self.closed = Outcome()  # for all other users
+        self.opened = RunOutcome()  # for the open loop
+        self.closed = RunOutcome()  # for all other users
 
     def on_request(
         self,
@@ -119,13 +119,13 @@ class Recorder:
     def on_report_to_master(self, data: dict[str, Any], **others: Any) -> None:
         """Add the counts since the last report to the report."""
         data["outcome"] = [self.opened.to_json(), self.closed.to_json()]
-        self.opened, self.closed = Outcome(), Outcome()
+        self.opened, self.closed = RunOutcome(), RunOutcome()
 
     def on_worker_report(self, data: Mapping[str, Any], **others: Any) -> None:
         """Add the counts of a worker."""
         opened, closed = data["outcome"]
-        self.opened.merge(Outcome.from_json(opened))
-        self.closed.merge(Outcome.from_json(closed))
+        self.opened.merge(RunOutcome.from_json(opened))
+        self.closed.merge(RunOutcome.from_json(closed))
 
     def write(self, path: Path, run_seconds: float, open_seconds: float) -> None:
         """Write the outcome as JSON, for `read`.
@@ -141,7 +141,7 @@ class Recorder:
         path.write_text(json.dumps(outcome.to_json()) + "\n")
 
 
-def _count(outcome: Outcome, exception: BaseException | None) -> None:
+def _count(outcome: RunOutcome, exception: BaseException | None) -> None:
     if exception is None:
         outcome.requests += 1
         return
@@ -157,13 +157,13 @@ def _record(latencies: Histogram, response_time: float, exception: BaseException
         latencies.record(response_time / 1000)
 
 
-def read(path: Path) -> Outcome:
+def read(path: Path) -> RunOutcome:
     """The outcome that `write` has left.
 
     Raises OSError where there is no file, and ValueError where it is malformed.
     """
     content = json.loads(path.read_text())
     try:
-        return Outcome.from_json(content)
+        return RunOutcome.from_json(content)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is not an outcome: {error}") from error

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from loadtest.scenarios.outcome import WARM_UP_SECONDS, Outcome, read
+from loadtest.scenarios.outcome import WARM_UP_SECONDS, RunOutcome, read
 from loadtest.system import ADDRESS, PROJECT
 
-__all__ = ("Outcome", "command", "locust", "open_loop", "read")
+__all__ = ("RunOutcome", "command", "locust", "open_loop", "read")
 
 SEED: Final = 1
 SPARE_SECONDS: Final = 15  # after which a run that has not ended by itself is stopped

@@ -99,7 +99,7 @@ def test_a_bad_server_is_asked_again_after_a_while(name: str) -> None:
     assert result["refused" if kind in hostile_arms.REFUSALS else "errors"] == result["kinds"][kind]
 
 
-def test_nobody_listens() -> None:
+def test_a_port_without_a_listener() -> None:
     with hostile_arms.refusing() as port:
         result = loaded(port, 4, 0.25)
     assert result["served"] == result["jain"] == result["requests"] == 0

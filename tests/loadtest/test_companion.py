@@ -45,7 +45,7 @@ def test_a_line_in_pieces_is_one_and_an_end_without_a_line_feed_ends_it(tmp_path
         assert lines.next(SECONDS) == "", "it stays at the end"
 
 
-def test_an_empty_line_is_no_end(tmp_path: Path) -> None:
+def test_an_empty_line_differs_from_the_end(tmp_path: Path) -> None:
     with running(tmp_path, r"os.write(1, b'\n\nx\n')") as one:
         assert [line.strip() for line in all_lines(Lines(one))] == ["", "", "x"]
 
@@ -62,7 +62,7 @@ def test_a_huge_line(tmp_path: Path) -> None:
         assert [len(line) for line in all_lines(Lines(one))] == [5_000_000, 1]
 
 
-def test_a_timeout_is_no_end_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_timeout_differs_from_the_end_and_loses_nothing(tmp_path: Path) -> None:
     code = r"os.write(1, b'ha'); sys.stdin.readline(); os.write(1, b'lf\n')"
     with running(tmp_path, code) as one:
         lines = Lines(one)
@@ -118,7 +118,7 @@ def test_lines_of_a_companion(tmp_path: Path) -> None:
 
 
 def test_a_line_that_came_too_late_to_be_heard_is_not_the_last_one(tmp_path: Path) -> None:
-    """A crowd may be there only after nobody waits for it any more."""
+    """A crowd may arrive after the harness has stopped waiting for it."""
     code = r"""sys.stdin.read(); print('{"ready": 1}'); print('{"told": 2}')"""
     with companion(tmp_path, code) as one:
         with pytest.raises(MeasurementError, match=r"tool: no line in 0\.2 s"):
@@ -153,7 +153,7 @@ def test_one_that_does_not_end_when_it_is_dismissed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["Traceback", "", "[1]", "3", "{'a': 1}"])
-def test_lines_that_are_no_objects(tmp_path: Path, line: str) -> None:
+def test_lines_without_an_object_are_errors(tmp_path: Path, line: str) -> None:
     for dismissed in (False, True):
         with (
             companion(tmp_path, f"print({line!r}, flush=True)") as one,

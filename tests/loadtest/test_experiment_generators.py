@@ -122,7 +122,7 @@ def test_failures_without_a_response_are_errors() -> None:
     assert values["requests"] == 39701
 
 
-def test_without_requests_no_connection_was_served() -> None:
+def test_without_requests_the_served_share_is_zero() -> None:
     values = read_h2load(NOTHING, 0.5, 4)
     assert values["requests"] == values["rate"] == values["bytes_rate"] == 0
     assert values["served"] == values["jain"] == 0
@@ -182,7 +182,7 @@ def test_the_log_of_h2load(tmp_path: Path) -> None:
     assert read_log(path).count == 0
 
 
-def test_a_log_that_is_cut_is_no_outcome(tmp_path: Path) -> None:
+def test_a_log_that_is_cut_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text("1795658023098921\t200\t147\n17956580")
     with pytest.raises(MeasurementError, match="17956580"):
@@ -303,7 +303,7 @@ def test_very_many_connections_are_our_clients(
     assert closed_loop(server, "/hello", most - 1).generator == ["h2load"]
 
 
-def test_nobody_else_pipelines(server: SampleServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_h2load_pipelines(server: SampleServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", which_of("wrk"))
     with pytest.raises(MeasurementError, match="pipelining needs h2load"):
         closed_loop(server, "/hello", 4, depth=2)

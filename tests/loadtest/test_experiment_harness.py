@@ -228,8 +228,8 @@ def test_an_arm_that_dies_in_the_middle(tmp_path: Path) -> None:
     assert not second.failure
 
 
-def test_an_arm_that_is_frozen_in_the_middle_keeps_nobody_waiting(tmp_path: Path) -> None:
-    """It is no failure but a bad result: nobody is answered any more."""
+def test_an_arm_that_freezes_in_the_middle_does_not_stop_the_run(tmp_path: Path) -> None:
+    """The sample has a bad result, not a failure: no client gets a response any more."""
     began = time.monotonic()
     first, second = carried_out(tmp_path, [planned("freezes", measure=keepalive), planned("a")])
     assert time.monotonic() - began < 60
@@ -273,7 +273,7 @@ def test_bad_responses_to_the_request_for_the_process(kind: str) -> None:
                 ask(os.getpid(), port)
 
 
-def test_no_response_at_all() -> None:
+def test_a_server_without_any_response() -> None:
     with hostile_arms.refusing() as port:
         for ask in (check_identity, warm_up):
             with pytest.raises(MeasurementError, match=r"no response: .*refused"):
@@ -460,7 +460,7 @@ def test_the_capacity_is_the_best_of_three_and_known_to_all(
         next(rates)
 
 
-def test_no_capacity_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_needs_the_capacity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(harness, "OURS", "no pid")
     with pytest.raises(MeasurementError, match="expected a process id"):
         carried_out(tmp_path, [planned("a", capacity=True)])
@@ -495,7 +495,7 @@ def test_files_are_the_same_each_time(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def program(*options: str) -> subprocess.Popen[str]:
-    """Without a PATH there are no generators of others, so that each machine runs the same."""
+    """Without a PATH the generators are our own, so that each machine runs the same."""
     command = [sys.executable, "-m", "loadtest.experiment", *options]
     return subprocess.Popen(
         command,
@@ -619,7 +619,7 @@ def test_nothing_to_measure_and_nowhere_to_write(tmp_path: Path) -> None:
         assert err.count("\n") == 1
 
 
-def test_a_report_of_no_run(tmp_path: Path) -> None:
+def test_a_report_without_raw_data(tmp_path: Path) -> None:
     status, _, err = run_program("report", "--directory", str(tmp_path / "nothing"))
     assert status == 1
     assert err.startswith("Cannot write the report: ")

@@ -77,7 +77,7 @@ def test_nothing_is_below_its_base() -> None:
     }
 
 
-def test_the_memory_of_nobody() -> None:
+def test_the_memory_of_an_ended_process() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
     with pytest.raises(MeasurementError, match="memory cannot be read"):

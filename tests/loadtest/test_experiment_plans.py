@@ -57,7 +57,7 @@ def test_how_many_cells(plan: str, count: int) -> None:
 
 @pytest.mark.parametrize(("plan", "minutes"), [("quick", 2), ("bench", 15)])
 def test_how_long_it_takes(plan: str, minutes: float) -> None:
-    """The README says so."""
+    """docs/performance.md names the durations."""
     expected = expected_seconds(PLANS[plan], ROUNDS[plan], SECONDS) / 60
     assert minutes / 1.5 < expected < minutes * 1.5
 
@@ -179,7 +179,7 @@ def test_ours_differ_in_the_model_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ARMS)
-def test_an_arm_starts_and_is_who_it_should_be(name: str, tmp_path: Path) -> None:
+def test_an_arm_starts_and_is_the_process_that_serves(name: str, tmp_path: Path) -> None:
     arm = ARMS[name]
     if lacks := arm.missing():
         pytest.skip(f"{lacks} is not installed")

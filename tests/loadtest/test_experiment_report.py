@@ -410,7 +410,7 @@ def test_latencies_run_from_when_requests_were_due(tmp_path: Path) -> None:
     assert "| open 80 | – | 1 / – | 500 / – | – | – |" in data.shown(tmp_path).table
 
 
-def test_generator_bound_is_no_number(tmp_path: Path) -> None:
+def test_generator_bound_replaces_numbers(tmp_path: Path) -> None:
     """One round is enough: to leave that one out would be to choose."""
     data = Data(rounds=3)
     cell = data.cell("mix", 500)
@@ -888,7 +888,7 @@ def test_a_change_beyond_the_rounds_is_shown(tmp_path: Path) -> None:
     assert '<span class="faint">+0.0%</span>' in written.page
 
 
-def test_a_change_within_the_rounds_is_none(tmp_path: Path) -> None:
+def test_a_difference_within_the_rounds_is_not_a_change(tmp_path: Path) -> None:
     written = follow(tmp_path, run_of(3, 50, 1), run_of(3, 51, 2))
     assert "0 of 2 figures changed" in written.text
     assert '<span class="faint">+2.0%</span>' in written.page
@@ -938,7 +938,7 @@ def test_lessons_have_their_numbers(tmp_path: Path) -> None:
     assert "2 cores" in text
 
 
-def test_lessons_without_numbers_have_none(tmp_path: Path) -> None:
+def test_lessons_without_numbers_have_no_example(tmp_path: Path) -> None:
     data = Data()
     data.run.machine.clear()
     assert "Here:" not in data.shown(tmp_path).text

@@ -194,7 +194,7 @@ class Crowd:
         raise MeasurementError("no line")
 
 
-def test_a_crowd_that_never_arrives_is_no_error_and_one_that_died_is() -> None:
+def test_a_late_crowd_is_a_result_and_a_dead_one_an_error() -> None:
     assert workloads._arrived(Crowd(ends=False)) == {}  # type: ignore[arg-type]
     with pytest.raises(MeasurementError):
         workloads._arrived(Crowd(ends=True))  # type: ignore[arg-type]

@@ -53,7 +53,7 @@ def test_the_longest_is_exact(values: list[float]) -> None:
     assert Histogram(values).percentile(1.0) == max(values) == Histogram(values).longest
 
 
-def test_nothing_has_no_percentile() -> None:
+def test_an_empty_histogram_has_no_percentile() -> None:
     assert isnan(Histogram().percentile(0.5))
     assert isnan(Histogram().mean)
     assert list(Histogram().cumulated()) == []

@@ -81,7 +81,7 @@ def test_all_responses_are_correct(tmp_path: Path) -> None:
     assert loop.most <= 16
 
 
-def test_a_freeze_is_charged_to_all_who_came(tmp_path: Path) -> None:
+def test_a_freeze_is_charged_to_all_requests_that_were_due(tmp_path: Path) -> None:
     """And not to the one request that the only connection could send."""
     options = ["--target", "/hello", "--rate", "200", "--seconds", "2", "--connections", "1"]
     with (
@@ -191,7 +191,7 @@ def test_responses_after_the_window_are_not_achieved() -> None:
 
 @pytest.mark.parametrize("says", [b"Connection: close\r\n", b""])
 def test_a_server_may_close_between_requests(says: bytes) -> None:
-    """Whether it says so or not: nothing is sent to who has gone."""
+    """With or without announcing it: nothing is sent to a closed connection."""
     text = b"HTTP/1.1 200 OK\r\n" + says + b"Content-Length: 5\r\n\r\nhello"
     with hostile_arms.server(hostile_arms.respond(text)) as port:
         loop = run(port, rate=40, seconds=0.25)
@@ -233,7 +233,7 @@ def test_recovery_at_once_and_never() -> None:
     assert recovery(slices_of(*[10] * 5, *[900] * 15), before=5, after=10) == pytest.approx(1.0)
 
 
-def test_a_relapse_is_no_recovery() -> None:
+def test_a_relapse_ends_a_recovery() -> None:
     slices = slices_of(*[10] * 5, 900, *[10] * 4, 900, *[10] * 5)
     assert recovery(slices, before=5, after=6) == pytest.approx(0.5)
 

@@ -60,7 +60,7 @@ RUNS = {
     "no such tag": ("-t", "2s", "--tags", "nonsense"),
 }
 AT_A_TIME = 5
-PATIENT = ("--most-p99", "30")  # a busy machine is no failure of ours
+PATIENT = ("--most-p99", "30")  # a busy machine does not fail the test
 
 
 class Begun:
@@ -81,7 +81,7 @@ class Begun:
     def __getitem__(self, name: str) -> Run:
         return self._futures[name].result()
 
-    def outcome(self, name: str) -> run.Outcome:
+    def outcome(self, name: str) -> run.RunOutcome:
         return run.read(self.directory / name / "outcome.json")
 
 
@@ -228,7 +228,7 @@ def test_tags_choose(name: str, users: set[str], runs: Begun) -> None:
     assert set(done.rows) == {row for user in users for row in ROWS[user]}
 
 
-def test_tags_that_nobody_has_are_a_mistake(runs: Begun) -> None:
+def test_unknown_tags_are_an_error(runs: Begun) -> None:
     done = runs["no such tag"]
     assert done.status == 1
     assert "No user has a task" in done.said
@@ -301,7 +301,7 @@ def test_a_master_judges_what_its_worker_did(runs: Begun) -> None:
     assert found.sent * 2 == done.requests, "each has two rows"
 
 
-def test_no_module_of_ours_hides_another() -> None:
+def test_modules_of_this_project_hide_no_other_module() -> None:
     """locust puts loadtest/ on sys.path while it reads its file, and we import by whole names."""
     directory = system.PROJECT / "loadtest"
     ours = {path.stem for path in directory.glob("*.py")} | {

@@ -26,9 +26,9 @@ CONNECTIONS = 256  # the most of the open loop
 
 
 class Runs(NamedTuple):
-    frozen: run.Outcome
-    crowded: run.Outcome  # the same at the high rate
-    lost: run.Outcome
+    frozen: run.RunOutcome
+    crowded: run.RunOutcome  # the same at the high rate
+    lost: run.RunOutcome
 
 
 @pytest.fixture(scope="module")

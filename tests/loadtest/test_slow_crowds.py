@@ -70,7 +70,7 @@ def test_a_bystander_without_any_response(tmp_path: Path) -> None:
 
 
 def test_a_bystander_comes_anew_every_other_time(tmp_path: Path) -> None:
-    """A server that lets two in and nobody else: one of them is kept and served again and again."""
+    """A server accepts two clients and no others: it serves one of them again and again."""
     let_in = 0
 
     def behave(accepted: socket.socket) -> bool:

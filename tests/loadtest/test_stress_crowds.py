@@ -108,7 +108,7 @@ def test_listeners_report_events_and_their_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("comes", [True, False])
 def test_a_late_event_is_noticed(tmp_path: Path, comes: bool) -> None:
-    """When it has come, and when it has not: the waiting of who is still waiting counts."""
+    """Before and after it has arrived: the wait of listeners that still wait counts as well."""
     options = ["events", "--target", "/events", "--count", "5"]
     with (
         hostile_arms.reactor(tmp_path) as (pid, port),

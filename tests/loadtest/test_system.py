@@ -70,7 +70,7 @@ def test_a_server_that_ends_at_once_is_quoted(tmp_path: Path) -> None:
         pass
 
 
-def test_has_ended_while_nobody_has_waited_for_it(tmp_path: Path) -> None:
+def test_has_ended_before_it_is_waited_for(tmp_path: Path) -> None:
     with running(tmp_path, "sys.stdin.read(); sum(range(10**6))") as one:
         assert not system.has_ended(one.pid)
         assert one.stdin is not None
@@ -137,7 +137,7 @@ def test_cpu_time_is_of_all_threads_and_of_no_children() -> None:
     assert burnt <= precise
     assert 0.4 <= precise < 3.0
     assert system.cpu_seconds_of([]) == 0
-    # A child that was waited for counts for who reads it with children, and is not in the clock.
+    # A child that was waited for counts in `cpu_seconds`, and is not in the clock.
     mine = [system.cpu_seconds_of([os.getpid()]), system.cpu_clock(os.getpid())]
     assert 0 <= mine[0] - before[0] < precise
     assert 0 <= mine[1] - before[1] < precise

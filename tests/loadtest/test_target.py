@@ -1,4 +1,4 @@
-"""The application under test: each path is the work that it says, and no more can be asked for."""
+"""The application under test: each path does its documented work, within its limits."""
 
 import gzip
 import os

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from loadtest.experiment.report.summary import Outcome, Spread, Summary
+from loadtest.experiment.report.summary import ArmOutcome, Spread, Summary
 
 FILE: Final = "previous.json"
 ENOUGH: Final = 3  # rounds that distinguish a change from chance
@@ -60,7 +60,7 @@ def changes(summary: Summary, directory: Path) -> Changes:
     return Changes(found, note if found else f"{note} The two runs have no cell in common.")
 
 
-def _of(cell: str, outcome: Outcome, before: dict[str, Any]) -> list[Change]:
+def _of(cell: str, outcome: ArmOutcome, before: dict[str, Any]) -> list[Change]:
     cells = {one["name"]: one for one in before["cells"]}
     old = cells.get(cell, {}).get("arms", {}).get(outcome.arm)
     if old is None:
@@ -73,7 +73,7 @@ def _of(cell: str, outcome: Outcome, before: dict[str, Any]) -> list[Change]:
 
 
 def _change(
-    cell: str, outcome: Outcome, figure: str, old: dict[str, Any] | None, now: Spread | None
+    cell: str, outcome: ArmOutcome, figure: str, old: dict[str, Any] | None, now: Spread | None
 ) -> Change | None:
     if not old or now is None:
         return None

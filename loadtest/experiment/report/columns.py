@@ -20,7 +20,7 @@ from loadtest.experiment.report.formatting import (
     size,
 )
 from loadtest.experiment.report.html import Markup, joined, tag
-from loadtest.experiment.report.summary import MEMORY, OWN_MEMORY, Outcome
+from loadtest.experiment.report.summary import MEMORY, OWN_MEMORY, ArmOutcome
 
 DAGGER: Final = "†"
 DAGGER_SAYS: Final = (
@@ -36,10 +36,10 @@ class Column:
     """A column: its head, and the text for an outcome."""
 
     head: str
-    read: Callable[[Outcome], str]
+    read: Callable[[ArmOutcome], str]
 
 
-def fitting(columns: Sequence[Column], outcomes: Sequence[Outcome]) -> list[Column]:
+def fitting(columns: Sequence[Column], outcomes: Sequence[ArmOutcome]) -> list[Column]:
     """The columns that have a figure for one of the outcomes."""
     return [one for one in columns if any(one.read(outcome) for outcome in outcomes)]
 
@@ -47,7 +47,7 @@ def fitting(columns: Sequence[Column], outcomes: Sequence[Outcome]) -> list[Colu
 def value(name: str, head: str, form: Form = number) -> Column:
     """A column of medians over rounds, with the least and the largest beneath."""
 
-    def read(outcome: Outcome) -> str:
+    def read(outcome: ArmOutcome) -> str:
         whole = outcome.recorded(name)
         if whole is None:
             return ""
@@ -62,7 +62,7 @@ def value(name: str, head: str, form: Form = number) -> Column:
 def total(name: str, head: str) -> Column:
     """A column of sums over rounds, with their share of all requests beneath."""
 
-    def read(outcome: Outcome) -> str:
+    def read(outcome: ArmOutcome) -> str:
         count, right = outcome.total(name), outcome.total("requests")
         if count is None:
             return ""
@@ -77,7 +77,7 @@ def latency(share: float, head: str) -> Column:
     return Column(head, lambda outcome: _percentile(outcome, outcome.latency, share))
 
 
-def _percentile(outcome: Outcome, name: str, share: float) -> str:
+def _percentile(outcome: ArmOutcome, name: str, share: float) -> str:
     if name not in outcome.latencies:
         return ""
     if outcome.generator_bound:
@@ -89,14 +89,14 @@ def _percentile(outcome: Outcome, name: str, share: float) -> str:
     return joined([milliseconds(seconds), under(limits(rounds, milliseconds))])
 
 
-def _beside(outcome: Outcome) -> str:
+def _beside(outcome: ArmOutcome) -> str:
     if outcome.out_of_service:
         return tag("span", "out of service", class_="bad")
     return _percentile(outcome, BYSTANDER, 0.99)
 
 
-def _memory_each(names: Sequence[str]) -> Callable[[Outcome], str]:
-    def read(outcome: Outcome) -> str:
+def _memory_each(names: Sequence[str]) -> Callable[[ArmOutcome], str]:
+    def read(outcome: ArmOutcome) -> str:
         bytes_all = outcome.memory(names)
         count = outcome.samples[0].x if outcome.samples else 0.0
         return "" if bytes_all is None or not count else size(bytes_all / count)
@@ -104,7 +104,7 @@ def _memory_each(names: Sequence[str]) -> Callable[[Outcome], str]:
     return read
 
 
-def _rounds(outcome: Outcome) -> str:
+def _rounds(outcome: ArmOutcome) -> str:
     """The number of rounds, how many of them were noisy, and the failures."""
     if not outcome.tried:
         return small("not measured")

@@ -11,14 +11,14 @@ from typing import Final, TypeAlias
 
 from loadtest.experiment.measure.samples import BYSTANDER, OURS, THREADS
 from loadtest.experiment.report.formatting import duration, number
-from loadtest.experiment.report.summary import Measured, Outcome, Spread, Summary
+from loadtest.experiment.report.summary import ArmOutcome, Measured, Spread, Summary
 
 EVEN: Final = 0.05  # share of the larger one
 LOSSES: Final = ("block", "burn")  # workloads that an event loop is known to be bad at
 PACED_BY_OFFER: Final = ("open", "mix")  # workloads whose rate is given
 
 Points: TypeAlias = Sequence[tuple[float, float]]
-Reading: TypeAlias = Callable[[Outcome], float | None]
+Reading: TypeAlias = Callable[[ArmOutcome], float | None]
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _behind(one: Measured) -> Iterator[Behind]:
 
 
 def _pairs(
-    one: Measured, ours: Outcome, theirs: Outcome
+    one: Measured, ours: ArmOutcome, theirs: ArmOutcome
 ) -> Iterator[tuple[str, Spread | None, Spread | None]]:
     yield "CPU µs/request", ours.spread("cpu_us"), theirs.spread("cpu_us")
     if one.cell.workload not in PACED_BY_OFFER:

@@ -11,8 +11,8 @@ from typing import Any
 from loadtest.experiment.report.comparison import behind
 from loadtest.experiment.report.summary import (
     PERCENTILES,
+    ArmOutcome,
     Measured,
-    Outcome,
     Spread,
     Summary,
     known,
@@ -50,7 +50,7 @@ def _cell(one: Measured) -> dict[str, Any]:
     return cell | {"arms": {arm: _outcome(outcome) for arm, outcome in one.outcomes.items()}}
 
 
-def _outcome(outcome: Outcome) -> dict[str, Any]:
+def _outcome(outcome: ArmOutcome) -> dict[str, Any]:
     names = dict.fromkeys(name for sample in outcome.samples for name in sample.values)
     return {
         "tried": outcome.tried,
@@ -75,7 +75,7 @@ def _spread(spread: Spread | None) -> dict[str, Any] | None:
     }
 
 
-def _latencies(outcome: Outcome, name: str) -> dict[str, Any]:
+def _latencies(outcome: ArmOutcome, name: str) -> dict[str, Any]:
     merged = outcome.latencies[name]
     return {
         "count": merged.count,

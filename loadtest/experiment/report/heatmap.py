@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from loadtest.experiment.measure.samples import BYSTANDER
 from loadtest.experiment.report import svg
 from loadtest.experiment.report.formatting import NOTHING, milliseconds
-from loadtest.experiment.report.summary import Measured, Outcome, Summary
+from loadtest.experiment.report.summary import ArmOutcome, Measured, Summary
 from loadtest.experiment.report.svg import Plot, drawn_arms, finished, paper
 
 TITLE: Final = "Latency of bystanders"
@@ -45,7 +45,7 @@ def heatmap(summary: Summary) -> Plot:
         return finished(figure, "bystander", TITLE, _caption(rows, arms))
 
 
-def _probed(outcome: Outcome) -> bool:
+def _probed(outcome: ArmOutcome) -> bool:
     return BYSTANDER in outcome.latencies
 
 
@@ -65,7 +65,7 @@ def _frame(axes: Axes, rows: list[Measured], arms: list[str]) -> None:
         axes.spines[side].set_visible(False)
 
 
-def _field(axes: Axes, across: int, down: int, outcome: Outcome) -> None:
+def _field(axes: Axes, across: int, down: int, outcome: ArmOutcome) -> None:
     text, colour, ink = _look(outcome)
     if not text:
         return
@@ -77,7 +77,7 @@ def _field(axes: Axes, across: int, down: int, outcome: Outcome) -> None:
     axes.text(*middle, text, ha="center", va="center", color=ink, fontsize=8)
 
 
-def _look(outcome: Outcome) -> tuple[str, str, str]:
+def _look(outcome: ArmOutcome) -> tuple[str, str, str]:
     """Text, colour of the field, colour of the text."""
     if not _probed(outcome):
         return ("failed", "", svg.FAINT) if outcome.failures else ("", "", "")

@@ -10,7 +10,7 @@ from typing import Final
 
 from loadtest.experiment.measure.samples import GENERATOR_BOUND, INTENDED, SERVICE
 from loadtest.experiment.report.formatting import duration, name_of, number, percent
-from loadtest.experiment.report.summary import Measured, Outcome, Summary
+from loadtest.experiment.report.summary import ArmOutcome, Measured, Summary
 
 FIRST_OF: Final = 0.98  # share of served connections below which some are starved
 
@@ -25,7 +25,7 @@ class Lesson:
 
 
 def _omission(summary: Summary) -> str:
-    found: list[tuple[float, Measured, Outcome, float, float]] = []
+    found: list[tuple[float, Measured, ArmOutcome, float, float]] = []
     for one, outcome in summary.outcomes:
         service, due = (outcome.percentile(name, 0.99) for name in (SERVICE, INTENDED))
         if service and due:
@@ -52,7 +52,7 @@ def _bound(summary: Summary) -> str:
 
 
 def _averages(summary: Summary) -> str:
-    found: list[tuple[float, Measured, Outcome, float, float]] = []
+    found: list[tuple[float, Measured, ArmOutcome, float, float]] = []
     for one, outcome in summary.outcomes:
         rounds = outcome.of_rounds(outcome.latency, 0.99)
         merged = outcome.tail()
@@ -120,7 +120,7 @@ def _nothing(summary: Summary) -> str:
     return ""
 
 
-def _place(one: Measured, outcome: Outcome) -> str:
+def _place(one: Measured, outcome: ArmOutcome) -> str:
     return f"{one.cell.title}, {name_of(outcome.arm)}"
 
 

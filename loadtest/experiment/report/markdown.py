@@ -14,13 +14,13 @@ from loadtest.experiment.measure.samples import BYSTANDER, OURS, POOL, THREADS
 from loadtest.experiment.report.columns import DAGGER, DAGGER_SAYS
 from loadtest.experiment.report.comparison import LOSSES
 from loadtest.experiment.report.formatting import BOUND, NOTHING, milliseconds, number, size
-from loadtest.experiment.report.summary import Measured, Outcome, Summary
+from loadtest.experiment.report.summary import ArmOutcome, Measured, Summary
 
 ROWS: Final = 35  # lines of both tables together, heads and rules among them
 HEADS: Final = 4  # how many of those are heads and rules
 ARMS: Final = (OURS, THREADS, POOL)
 KEPT: Final = (*LOSSES, "keepalive")  # workloads
-Read: TypeAlias = Callable[[Outcome], str]
+Read: TypeAlias = Callable[[ArmOutcome], str]
 
 
 def markdown(summary: Summary) -> str:
@@ -115,35 +115,35 @@ def _read(one: Measured, arm: str, read: Read) -> str:
     return read(outcome)
 
 
-def _cpu(outcome: Outcome) -> str:
+def _cpu(outcome: ArmOutcome) -> str:
     cpu = outcome.median("cpu_us")
     return number(cpu) + (DAGGER if cpu is not None and outcome.generator_bound else "")
 
 
-def _rate(outcome: Outcome) -> str:
+def _rate(outcome: ArmOutcome) -> str:
     if outcome.recorded("rate") and outcome.generator_bound:
         return BOUND
     return number(outcome.median("rate"))
 
 
-def _tail(outcome: Outcome, name: str, share: float) -> str:
+def _tail(outcome: ArmOutcome, name: str, share: float) -> str:
     if name in outcome.latencies and outcome.generator_bound:
         return BOUND
     return milliseconds(outcome.percentile(name, share))
 
 
-def _beside(outcome: Outcome) -> str:
+def _beside(outcome: ArmOutcome) -> str:
     return "out of service" if outcome.out_of_service else _tail(outcome, BYSTANDER, 0.99)
 
 
-def _memory(outcome: Outcome) -> str:
+def _memory(outcome: ArmOutcome) -> str:
     """The memory of one connection, without the kernel's sockets."""
     memory = outcome.memory() if outcome.measured else None
     count = outcome.samples[0].x if outcome.samples else 0.0
     return NOTHING if memory is None or not count else size(memory / count)
 
 
-def _wrong(outcome: Outcome) -> str:
+def _wrong(outcome: ArmOutcome) -> str:
     found = [outcome.total("errors"), outcome.total("refused")]
     known = [count for count in found if count is not None]
     return number(sum(known)) if known else NOTHING

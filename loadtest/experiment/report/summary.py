@@ -1,4 +1,4 @@
-"""Raw data to figures: an Outcome for each arm of each cell, over all rounds.
+"""Raw data to figures: an ArmOutcome for each arm of each cell, over all rounds.
 
 This module has the rules for every figure of the report:
 
@@ -63,7 +63,7 @@ class Spread:
 
 
 @dataclass
-class Outcome:
+class ArmOutcome:
     """One arm in one cell."""
 
     arm: str
@@ -173,11 +173,11 @@ class Measured:
     """A cell, and the outcome for each of its arms."""
 
     cell: Cell
-    outcomes: dict[str, Outcome]
+    outcomes: dict[str, ArmOutcome]
 
-    def arm(self, name: str) -> Outcome:
+    def arm(self, name: str) -> ArmOutcome:
         """The outcome of an arm; without samples where the arm is not in this cell."""
-        return self.outcomes.get(name) or Outcome(name, [], [])
+        return self.outcomes.get(name) or ArmOutcome(name, [], [])
 
 
 @dataclass
@@ -204,7 +204,7 @@ class Summary:
         return list(dict.fromkeys(arm for one in self.cells for arm in one.outcomes))
 
     @property
-    def outcomes(self) -> Iterator[tuple[Measured, Outcome]]:
+    def outcomes(self) -> Iterator[tuple[Measured, ArmOutcome]]:
         """Each outcome with its cell."""
         for one in self.cells:
             for outcome in one.outcomes.values():
@@ -237,9 +237,9 @@ def _measured(cell: Cell, samples: list[Sample]) -> Measured:
     return Measured(cell, {arm: _outcome(arm, here) for arm in arms})
 
 
-def _outcome(arm: str, samples: list[Sample]) -> Outcome:
+def _outcome(arm: str, samples: list[Sample]) -> ArmOutcome:
     own = [one for one in samples if one.arm == arm]
-    return Outcome(
+    return ArmOutcome(
         arm,
         [one for one in own if not one.failure],
         [one.failure for one in own if one.failure],

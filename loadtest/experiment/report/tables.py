@@ -15,7 +15,7 @@ from loadtest.experiment.report.columns import (
 )
 from loadtest.experiment.report.formatting import NOTHING, milliseconds, number
 from loadtest.experiment.report.html import Markup, details, framed, joined, table, tag
-from loadtest.experiment.report.summary import PACED, Measured, Outcome, known
+from loadtest.experiment.report.summary import PACED, ArmOutcome, Measured, known
 from loadtest.experiment.report.svg import COLOURS, VARIABLES
 
 OF_ROUNDS: Final = {"p50": 0.5, "p99": 0.99}
@@ -46,7 +46,7 @@ def _cell(one: Measured, columns: Sequence[Column]) -> Markup:
     return tag("tbody", tag("tr", title, class_="title"), *rows)
 
 
-def _fields(outcome: Outcome, columns: Sequence[Column]) -> list[Markup]:
+def _fields(outcome: ArmOutcome, columns: Sequence[Column]) -> list[Markup]:
     return [tag("td", column.read(outcome) or NOTHING) for column in columns]
 
 
@@ -62,7 +62,7 @@ def commands_and_rounds(cells: Sequence[Measured]) -> Markup:
     return details("Commands, and the figures of each round", *each)
 
 
-def _arm(outcome: Outcome) -> Markup:
+def _arm(outcome: ArmOutcome) -> Markup:
     if not outcome.measured:
         text = "; ".join(dict.fromkeys(outcome.failures)) or "not measured"
         return tag("p", coloured(outcome.arm), f": {text}")
@@ -80,7 +80,7 @@ def _arm(outcome: Outcome) -> Markup:
     return joined([tag("p", *lines), _rounds(outcome)])
 
 
-def _rounds(outcome: Outcome) -> Markup:
+def _rounds(outcome: ArmOutcome) -> Markup:
     values = [name for name in VALUES if outcome.recorded(name)]
     latencies = list(outcome.latencies)
     heads = ["round", *(name.replace("_", " ") for name in values)]

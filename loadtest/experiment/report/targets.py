@@ -10,7 +10,7 @@ from typing import Final
 
 from loadtest.experiment.measure.samples import BYSTANDER, OURS, POOL, THREADS
 from loadtest.experiment.report.formatting import BOUND, duration, number, size, spread, times
-from loadtest.experiment.report.summary import MEMORY, Measured, Outcome, Summary
+from loadtest.experiment.report.summary import MEMORY, ArmOutcome, Measured, Summary
 
 MET: Final = "met"
 NOT_MET: Final = "not met"
@@ -133,12 +133,12 @@ def beside_slow(summary: Summary) -> Sequence[Measured]:
     return [one for one in cells if one.cell.x == SLOW_CLIENTS]
 
 
-def probed(outcome: Outcome) -> bool:
+def probed(outcome: ArmOutcome) -> bool:
     """Whether the bystander's p99 is known, or the server was out of service."""
     return outcome.out_of_service or outcome.bystander() is not None
 
 
-def beside(outcome: Outcome) -> str:
+def beside(outcome: ArmOutcome) -> str:
     """The bystander's p99 as text."""
     if outcome.out_of_service:
         return "out of service"

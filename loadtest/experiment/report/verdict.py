@@ -12,7 +12,7 @@ from typing import Final
 from loadtest.experiment.measure.samples import OURS, POOL, THREADS
 from loadtest.experiment.report.comparison import crossing_words, order, points
 from loadtest.experiment.report.formatting import duration, listed, name_of, number, size, times
-from loadtest.experiment.report.summary import Measured, Outcome, Summary
+from loadtest.experiment.report.summary import ArmOutcome, Measured, Summary
 from loadtest.experiment.report.targets import (
     BLOCKED_CLIENTS,
     CALM,
@@ -115,7 +115,7 @@ def offered_alike(summary: Summary) -> Sentence:
     return Sentence(topic, _standing(orders), f"{text}{_failures(ours, theirs)}.")
 
 
-def _failures(*outcomes: Outcome) -> str:
+def _failures(*outcomes: ArmOutcome) -> str:
     totals = [(one.total("errors") or 0.0) + (one.total("refused") or 0.0) for one in outcomes]
     if not any(totals):
         return ""
@@ -170,17 +170,17 @@ def _clients(one: Measured) -> str:
     return f"{number(one.cell.x)} clients {kind} slowly"
 
 
-def _wait(outcome: Outcome) -> str:
+def _wait(outcome: ArmOutcome) -> str:
     if outcome.out_of_service:
         return "unlimited (out of service)"
     return duration(outcome.bystander())
 
 
-def _waits(outcome: Outcome) -> float:
+def _waits(outcome: ArmOutcome) -> float:
     return float("inf") if outcome.out_of_service else outcome.bystander() or 0.0
 
 
-def both(one: Measured, read: Callable[[Outcome], float | None]) -> bool:
+def both(one: Measured, read: Callable[[ArmOutcome], float | None]) -> bool:
     """Whether the reactor and the threaded server have a figure that is not zero."""
     return all(read(one.arm(arm)) for arm in (OURS, THREADS))
 
