@@ -4,10 +4,8 @@ No test imports locust: it patches sockets, threads and time of the process that
 """
 
 import json
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +21,6 @@ PATIENCE: Final = 60.0  # seconds
 class Target(NamedTuple):
     pid: int
     port: int
-    idle: int  # descriptors without any client
 
 
 @contextmanager
@@ -34,7 +31,7 @@ def target(directory: Path) -> Iterator[Target]:
     make_files(files)
     port = system.free_port()
     with serving("reactor", files, port, directory / "server.log") as pid:
-        yield Target(pid, port, descriptors(pid))
+        yield Target(pid, port)
 
 
 class Run(NamedTuple):
@@ -84,16 +81,3 @@ def python(program: str) -> Any:
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
-
-
-def descriptors(pid: int) -> int:
-    """How many file descriptors a process has open."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def wait_for_clients(one: Target) -> None:
-    """Wait until a client has connected to the server."""
-    until = time.monotonic() + PATIENCE
-    while descriptors(one.pid) <= one.idle:
-        assert time.monotonic() < until, "no client came"
-        time.sleep(0.01)
