@@ -39,6 +39,7 @@ from reactor.web.static.open_file_cache import OpenFileCache
 from reactor.web.storage.safe_path import Root
 from reactor.web.uploads.receiver import Receiver
 from tests.support.coroutine_driver import Feed, Play, Stage, drive, make_request, open_descriptors
+from tests.support.system_calls import record_opens
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("closes_files")]
 
@@ -380,14 +381,7 @@ def test_only_files_are_opened(served: Served, site: Path, monkeypatch: pytest.M
     os.mkfifo(site / "fifo")
     (site / "fifo-link").symlink_to("fifo")
     (site / "text.txt.gz").symlink_to("fifo")
-    opened = []
-    really_open = os.open
-
-    def spy(path: Any, *arguments: Any, **named: Any) -> int:
-        opened.append(path)
-        return really_open(path, *arguments, **named)
-
-    monkeypatch.setattr(os, "open", spy)
+    opened = record_opens(monkeypatch)
     assert served.ask("fifo").status == served.ask("fifo-link").status == 404
     assert served.ask("text.txt", Accept_Encoding="gzip").status == 200
     assert b"fifo" not in opened

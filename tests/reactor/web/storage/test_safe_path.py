@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from reactor.web.semantics.file_names import is_plain
 from reactor.web.storage import safe_path
 from reactor.web.storage.safe_path import MOST_LINKS, Place, Root, place_in
+from tests.support.system_calls import record_opens
 
 pytestmark = [pytest.mark.timeout(30), pytest.mark.usefixtures("closes_files")]
 
@@ -240,14 +241,7 @@ def test_other_kinds_of_files(site: Path) -> None:
 
 @pytest.mark.parametrize("name", ["null", "zero", "tty", "ptmx", "random"])
 def test_devices(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = []
-    really_open = os.open
-
-    def spy(path: Any, *arguments: Any, **named: Any) -> int:
-        opened.append(path)
-        return really_open(path, *arguments, **named)
-
-    monkeypatch.setattr(os, "open", spy)
+    opened = record_opens(monkeypatch)
     with pytest.raises(FileNotFoundError):
         Root("/dev").open_file((name,))
     assert opened[0] == b"/dev"

@@ -24,7 +24,7 @@ from reactor.web.uploads.atomic_file import AtomicFile
 from reactor.web.uploads.publish import TEMPORARY, publish_file, remove_file
 from reactor.web.uploads.sweep import sweep
 from tests.support.coroutine_driver import Play, Stage, drive, fail
-from tests.support.upload_files import LEFT, tree
+from tests.support.upload_files import LEFT, take_name_before_link, tree
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("closes_files")]
 
@@ -200,14 +200,7 @@ def test_name_that_is_taken_under_the_lock_by_who_knows_no_locks(
 ) -> None:
     """link(2) notices what rename(2) would overwrite."""
     upload = begun(site, "a", b"mine", must_be_free)
-    real = os.link
-
-    def link(source: Any, name: Any, **named: Any) -> None:
-        if name == b"a" and not (site / "a").exists():
-            (site / "a").write_bytes(b"theirs")
-        real(source, name, **named)
-
-    monkeypatch.setattr(os, "link", link)
+    take_name_before_link(site, monkeypatch)
     with pytest.raises(DirectoryBusy):
         upload.commit()
     assert tree(site)["a"] == b"theirs"

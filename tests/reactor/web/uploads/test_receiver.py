@@ -30,7 +30,7 @@ from tests.support.paths import ROOT
 from tests.support.raw_client import Client
 from tests.support.raw_client import request as encode
 from tests.support.upload_app import handler_of
-from tests.support.upload_files import LEFT, tree
+from tests.support.upload_files import LEFT, take_name_before_link, tree
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("closes_files")]
 
@@ -538,14 +538,7 @@ def test_condition_that_breaks_while_the_body_comes(site: Path, change: str, ste
 @pytest.mark.usefixtures("kind")
 def test_name_that_is_taken_under_the_lock(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a program that knows no locks; link(2) notices, and the second look says why."""
-    real = os.link
-
-    def link(source: Any, name: Any, **named: Any) -> None:
-        if name == b"a" and not (site / "a").exists():
-            (site / "a").write_bytes(b"theirs")
-        real(source, name, **named)
-
-    monkeypatch.setattr(os, "link", link)
+    take_name_before_link(site, monkeypatch)
     assert refused(Desk(site).put, "a", b"mine", If_None_Match="*").status == 412
     assert tree(site) == {"a": b"theirs"}
 
