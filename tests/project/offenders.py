@@ -2,13 +2,7 @@
 
 from typing import Final
 
-LONG_FUNCTIONS: Final = frozenset[str](
-    (
-        "tests/reactor/web/static/test_files_served.py:build_battlefield",
-        "tests/reactor/web/static/test_files_served.py:test_no_secret_leaves_under_attack",
-    )
-)
-
+LONG_FUNCTIONS: Final = frozenset[str]()
 
 LONG_MODULES: Final = frozenset[str]()
 
