@@ -139,8 +139,11 @@ class Reactor(Scheduler):
             return Reason.QUEUED
         if timeout is None:
             return Reason.NOTHING
-        due = bool(self._timers) and self._timers[0][0] - self.clock() <= timeout
-        return Reason.TIMER if due else Reason.CALLER
+        if self._timers:
+            until = self._timers[0][0] - self.clock()
+            if until <= timeout or timeout == LONGEST_WAIT:
+                return Reason.TIMER
+        return Reason.CALLER
 
     def _trace(self, tracers: tuple[Tracer, ...]) -> None:
         """Put the steps that report to these tracers in the place of those of the class."""

@@ -38,7 +38,7 @@ class Reason(Enum):
     """Why a wait has its timeout."""
 
     QUEUED = "callbacks or output are queued"  # the timeout is 0
-    TIMER = "the next timer is due then"
+    TIMER = "the next timer is due then, or later than the longest wait"
     CALLER = "the caller of run_once waits no longer"
     NOTHING = "there is nothing to wait for but sockets"  # no timeout
 

@@ -23,6 +23,7 @@ from reactor.loop.timers import NEVER, Deadline
 from reactor.net.send_queue import Item, SendQueue
 
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
+UNREGISTERED: Final = -1  # the interest of a stream that no selector knows
 
 
 class InputState(IntEnum):
@@ -48,7 +49,7 @@ INPUT_OPEN, PAUSED, ENDED = InputState
 
 
 class ConnectionProtocol(Protocol):
-    """The owner of a stream, which calls these methods."""
+    """The methods that a stream calls on its owner."""
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come, at least one."""
@@ -75,10 +76,7 @@ class StreamSnapshot(NamedTuple):
     unsent: int  # bytes in the send queue
     blocked: bool  # the peer has not taken all it was sent
     deadline: float  # by the loop's clock; NEVER: none
-    interest: int  # the events that the selector watches for; UNREGISTERED: none, and no reset
-
-
-UNREGISTERED: Final = -1
+    interest: int  # the events that the selector waits for, or UNREGISTERED
 
 
 class Stream(Deadline):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from reactor.loop.reactor import LONGEST_WAIT
 from reactor.loop.scheduler import SLICE
 from reactor.loop.tracer import (
     CALLBACKS,
@@ -89,12 +90,15 @@ def test_a_wait_is_reported_with_its_reason(world: LoopWorld) -> None:
     world.selector.make_ready(FakeHandler(lambda: None))
     reactor.run_once()
     reactor.run_once(0.5)
+    reactor.call_later(3 * LONGEST_WAIT, len, "")
+    reactor.run_once()
     assert recorder.waits == [
         (0.0, Reason.QUEUED, 0),
         (1, Reason.CALLER, 1),
         (2, Reason.TIMER, 2),
         (None, Reason.NOTHING, 0),
         (0.5, Reason.CALLER, 0.5),
+        (LONGEST_WAIT, Reason.TIMER, LONGEST_WAIT),
     ]
 
 
