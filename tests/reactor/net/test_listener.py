@@ -1,0 +1,198 @@
+"""Listening sockets: addresses, accepting, and the connections accepted last."""
+
+import errno
+import socket
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from reactor.loop.reactor import Reactor
+from reactor.net.listener import (
+    ACCEPT_PAUSE,
+    ACCEPTS_PER_TURN,
+    LATEST,
+    LatestConnections,
+    Listener,
+    bind,
+)
+from reactor.net.transport import Transport
+from tests.support.fake_loop import LoopWorld
+
+
+@pytest.fixture
+def world() -> Iterator[LoopWorld]:
+    world = LoopWorld()
+    yield world
+    world.reactor.close()
+
+
+class Listening:
+    """A listening socket whose accepts the test decides: errors, or clients."""
+
+    def __init__(self, *waiting: object) -> None:
+        self.waiting = [*waiting]
+        self.closed = False
+
+    def accept(self) -> tuple[Any, Any]:
+        if not self.waiting:
+            raise BlockingIOError
+        client = self.waiting.pop(0)
+        if isinstance(client, OSError):
+            raise client
+        return client, ("192.0.2.1", 1)
+
+    def getsockname(self) -> tuple[str, int]:
+        return ("192.0.2.2", 80)
+
+    def fileno(self) -> int:
+        return -1 if self.closed else 7
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Accepted:
+    """A client's socket."""
+
+    blocking = True
+
+    def setblocking(self, blocking: bool) -> None:
+        self.blocking = blocking
+
+
+def listen(world: LoopWorld, *waiting: object) -> tuple[Listener, Listening]:
+    """A listener that keeps what it connects in `world.seen`."""
+    listening = Listening(*waiting)
+    listener = Listener(
+        world.reactor,
+        cast(socket.socket, listening),
+        lambda client, peer: world.seen.append(client),
+    )
+    return listener, listening
+
+
+# --- accepting -----------------------------------------------------------------------------------
+
+
+def test_accepted_sockets_do_not_block(world: LoopWorld) -> None:
+    clients = [Accepted(), Accepted()]
+    listener, _ = listen(world, *clients)
+    assert listener.address == ("192.0.2.2", 80)
+    listener.on_events(1)
+    assert world.seen == clients
+    assert [client.blocking for client in clients] == [False, False]
+
+
+def test_a_turn_accepts_a_limited_number(world: LoopWorld) -> None:
+    listener, listening = listen(world, *(Accepted() for _ in range(ACCEPTS_PER_TURN + 1)))
+    listener.on_events(1)
+    assert len(world.seen) == ACCEPTS_PER_TURN
+    assert len(listening.waiting) == 1
+
+
+def test_the_error_of_one_client_does_not_affect_the_next(world: LoopWorld) -> None:
+    client = Accepted()
+    listener, _ = listen(world, OSError(errno.ECONNABORTED, "aborted"), client)
+    listener.on_events(1)
+    assert world.seen == [client]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+def test_without_descriptors_the_listener_pauses(
+    world: LoopWorld, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    client = Accepted()
+    listener, listening = listen(world, OSError(number, "none left"), client)
+    listener.on_events(1)
+    assert listening not in world.selector.keys
+    assert caplog.messages == ["Cannot accept connections: none left; trying again in 0.1 s"]
+    listener.on_events(1)  # between slices, for instance
+    assert world.seen == []
+    world.reactor.run_once(10 * ACCEPT_PAUSE)
+    assert listening in world.selector.keys
+    listener.on_events(1)
+    assert world.seen == [client]
+
+
+def test_a_closed_listener_does_not_listen_again(world: LoopWorld) -> None:
+    listener, listening = listen(world, OSError(errno.EMFILE, "none left"), Accepted())
+    listener.on_events(1)
+    listener.close()
+    assert listening.closed
+    assert world.reactor.urgent == []
+    world.reactor.run_once(10 * ACCEPT_PAUSE)
+    assert listening not in world.selector.keys
+    assert world.seen == []
+
+
+# --- the connections accepted last ---------------------------------------------------------------
+
+
+class Client:
+    """A transport that receives `size` bytes in each of its turns."""
+
+    def __init__(self, world: LoopWorld, size: int) -> None:
+        self.protocol: object | None = self
+        self.size = size
+        self._world = world
+
+    def on_events(self, mask: int) -> None:
+        self._world.seen.append(self)
+        self._world.reactor.received += self.size
+
+
+def test_connections_are_looked_at_until_their_first_bytes(world: LoopWorld) -> None:
+    latest = LatestConnections(world.reactor)
+    silent, talking, gone = Client(world, 0), Client(world, 5), Client(world, 0)
+    for client in (silent, talking, gone):
+        latest.add(cast(Transport, client))
+    gone.protocol = None
+    latest.on_events(1)
+    assert world.seen == [silent, talking, gone]
+    latest.on_events(1)
+    assert world.seen[3:] == [silent]
+
+
+def test_only_the_latest_are_kept(world: LoopWorld) -> None:
+    latest = LatestConnections(world.reactor)
+    clients = [Client(world, 0) for _ in range(LATEST + 1)]
+    for client in clients:
+        latest.add(cast(Transport, client))
+    latest.on_events(1)
+    assert world.seen == clients[1:]
+
+
+# --- binding -------------------------------------------------------------------------------------
+
+
+def test_all_addresses_of_a_host_are_bound_to_one_port() -> None:
+    sockets = bind("", 0, 16)
+    try:
+        assert len({bound.getsockname()[1] for bound in sockets}) == 1
+        assert all(bound.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for bound in sockets)
+        options = (socket.SOL_SOCKET, socket.SO_REUSEADDR), (socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert all(bound.getsockopt(*option) for bound in sockets for option in options)
+    finally:
+        for bound in sockets:
+            bound.close()
+
+
+def test_where_one_address_cannot_be_bound_none_is(no_leaks: None) -> None:
+    (first,) = bind("127.0.0.1", 0, 16)
+    with first, pytest.raises(OSError):
+        bind("127.0.0.1", first.getsockname()[1], 16)
+
+
+def test_a_listener_on_a_real_loop(no_leaks: None) -> None:
+    reactor = Reactor()
+    accepted: list[socket.socket] = []
+    (bound,) = bind("127.0.0.1", 0, 16)
+    bound.setblocking(False)
+    listener = Listener(reactor, bound, lambda client, peer: accepted.append(client))
+    with socket.create_connection(listener.address) as client:
+        reactor.run_once(10)
+        assert accepted[0].getpeername() == client.getsockname()
+    accepted[0].close()
+    listener.close()
+    reactor.close()
