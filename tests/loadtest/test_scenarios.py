@@ -46,7 +46,7 @@ RUNS = {
         *("--outcome", "outcome.json"),
     ),
     "processes": (
-        *("Hello", "-u", "6", "-r", "9", "-t", "4s", "--processes", "2"),
+        *("Hello", "-u", "6", "-r", "9", "-t", "8s", "--processes", "2"),
         *("--outcome", "outcome.json", "--csv", "csv"),
     ),
     "shape": ("Hello", "-u", "20", "-r", "100", "--shape", "spike", "--shape-speed", "40"),
