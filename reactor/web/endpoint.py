@@ -39,7 +39,7 @@ class Middleware:
     """
 
     def before(self, request: Any) -> Response | None:
-        """Return None to call what is further in, or a Response to send instead."""
+        """Return None to call the parts further in, or a Response to send instead."""
         return None
 
     def after(self, request: Any, response: Response) -> ResponseOrAwaitable:

@@ -141,7 +141,7 @@ class Application(Group):
             def missing(request, error):
                 return 404, f"It is {error}."
 
-        The handler is a plain function and returns what an endpoint may return. The narrowest class
+        The handler is a plain function; its result is like that of an endpoint. The narrowest class
         counts, then the status of a ProtocolError. Raises ValueError for another `what`, for an
         `async def`, and for a second handler of the same status or class.
         """

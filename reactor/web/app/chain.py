@@ -1,11 +1,11 @@
 """The chain of middlewares between a request and its endpoint, composed once, at the start.
 
-A middleware is `middleware(request, next)`; `next(request)` calls what is further in and returns
-its response. There are four kinds:
+A middleware is `middleware(request, next)`; `next(request)` calls the parts further in and
+returns their response. There are four kinds:
 
     plain         a `def`, which gets a Response from `next` and may replace it;
     asynchronous  an `async def`, which awaits `next`;
-    before-only   a `def` with that mark: it responds itself, or returns what `next` returns;
+    before-only   a `def` with that mark: it responds itself, or returns the result of `next`;
     hooks         a Middleware with `before` and `after`, which may stand anywhere.
 
 A chain is composed from the inside out. A chain of plain parts stays plain: one Python call for
@@ -66,11 +66,11 @@ class Inner(NamedTuple):
     reading: Endpoint | None = None  # reads the body first; `call` needs it to be there
 
 
-# --- what a middleware is ------------------------------------------------------------------------
+# --- kinds of middlewares ------------------------------------------------------------------------
 
 
 def kind_of(middleware: AnyMiddleware) -> MiddlewareKind:
-    """The kind of the middleware. Raises CompositionError for an object that is none."""
+    """The kind of the middleware. Raises CompositionError for another object."""
     if isinstance(middleware, Middleware):
         if is_asynchronous(middleware.before):
             raise CompositionError(f"the hook {describe(middleware.before)} cannot be `async def`")

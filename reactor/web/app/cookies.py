@@ -44,10 +44,10 @@ def set_cookie(
     cookie. An empty `path` is the directory of the request's path, an empty `domain` the host
     alone.
 
-    Raises ValueError for what a cookie cannot have or browsers would drop: a name that is no token;
-    a value with spaces, commas, semicolons, quotes, backslashes or characters beyond ASCII; more
-    than 4,096 bytes of name and value; `expires` without a time zone; `SameSite=None` or
-    `Partitioned` without `secure`; and for `__Secure-` and `__Host-` names without what they
+    Raises ValueError for options that a cookie cannot have or browsers would drop: a name that is
+    no token; a value with spaces, commas, semicolons, quotes, backslashes or characters beyond
+    ASCII; more than 4,096 bytes of name and value; `expires` without a time zone; `SameSite=None`
+    or `Partitioned` without `secure`; `__Secure-` and `__Host-` names without the options that they
     require.
     """
     _check_pair(name, value)

@@ -2,7 +2,7 @@
 
 A ProtocolError carries its response; any other exception is a 500 whose details go to the error log
 and nowhere else. An application may add an error handler for a status or for a class of exceptions:
-`handler(request, error)`, a plain function that returns what an endpoint may return. The narrowest
+`handler(request, error)`, a plain function whose result is like that of an endpoint. The narrowest
 handler counts: for an exception its own class before its base classes; for a ProtocolError without
 a handler of its class, its status.
 
@@ -113,7 +113,7 @@ class ErrorHandlers:
 
 
 def problem(request: BaseRequest, error: ProtocolError) -> Response:
-    """The response to a ProtocolError: problem details for who prefers JSON, else a sentence.
+    """The response to a ProtocolError: problem details for clients that prefer JSON, else text.
 
     Problem details are those of RFC 9457, section 3.
     """

@@ -1,7 +1,7 @@
 """The data of a request, decoded: text, JSON, forms, query arguments, cookies.
 
-Pure functions of a request's header fields and bytes. Each raises ProtocolError for data that is
-not what its Content-Type says: 400 if it is malformed, 413 or 414 if there is too much of it, 415
+Pure functions of a request's header fields and bytes. Each raises ProtocolError for data that does
+not fit its Content-Type: 400 if it is malformed, 413 or 414 if there is too much of it, 415
 for a type, a charset or a content coding that is not supported. `content` has to be there: a plain
 endpoint is called when it is, and an `async def` uses the methods of Request (app/requests.py).
 
@@ -81,7 +81,7 @@ class Arguments:
 class UploadedFile:
     """A file of a form, held in memory.
 
-    `name` is the file name that the client gives, one plain name without a directory; `media_type`
+    `name` is the file name from the client, one plain name without a directory; `media_type`
     is the client's word for the type; `content` are its bytes.
     """
 
@@ -264,7 +264,7 @@ def _parse_multipart(content: bytes, parser: FormParser) -> Form:
 
 def _field_text(name: str, data: bytes) -> str:
     try:
-        return data.decode()  # RFC 7578, section 5.1.2, and what browsers send
+        return data.decode()  # RFC 7578, section 5.1.2, and the practice of browsers
     except UnicodeDecodeError:
         raise ProtocolError(400, f"A field of the form is not UTF-8: {name!a}.") from None
 

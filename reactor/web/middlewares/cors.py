@@ -36,7 +36,7 @@ _SAFELISTED: Final = ("Accept", "Accept-Language", "Content-Language", "Content-
 
 
 class CORS(Middleware):
-    """Lets browsers show the responses to pages of other origins, and handles preflights.
+    """Allows pages of other origins to read the responses, and handles preflights.
 
         api = app.group("/api", CORS(["https://app.example"], headers=["X-Token"]))
 
@@ -85,8 +85,8 @@ class CORS(Middleware):
 
     def after(self, request: Request, response: Response) -> Response:
         # A response that depends on the origin varies by it also for requests without one, and any
-        # other response is the same for all: otherwise a cache would send to one page what it has
-        # stored for another (Fetch Standard, "CORS protocol and HTTP caches").
+        # other response is the same for all: otherwise a cache would send to one page the
+        # response that it stored for another (Fetch Standard, "CORS protocol and HTTP caches").
         origin = request.headers.get("origin")
         if not self._any:
             response = varying(response, "Origin")
@@ -112,7 +112,7 @@ class CORS(Middleware):
         if not all(_allowed(name, name.lower(), self._folded) for name in names):
             return plain_response(403, "Pages of other origins may not send these fields.")
         # `*` would not include Authorization, and would mean nothing with credentials, so that the
-        # fields list what the preflight asked for ("CORS-preflight fetch").
+        # fields list the names that the preflight asked for ("CORS-preflight fetch").
         allowed_methods = (method,) if ANY in self._methods else self._methods
         allowed_headers = names if ANY in self._headers else self._headers
         fields = [
@@ -126,7 +126,7 @@ class CORS(Middleware):
 
 
 def is_preflight(request: Request) -> bool:
-    """Whether the request is a browser's question what a page may do."""
+    """Whether the request is a preflight."""
     headers = request.headers
     return (
         request.method == "OPTIONS"

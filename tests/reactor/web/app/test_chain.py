@@ -199,7 +199,7 @@ def test_a_body_is_closed_when_a_hook_fails(kind: str) -> None:
     assert closed == [kind]
 
 
-# --- hooks that fail or wait on the way out -------------------------------------------------------
+# --- after hooks that fail or wait ---------------------------------------------------------------
 
 
 def plain_endpoint(request: Any) -> str:

@@ -79,7 +79,7 @@ def page(error: Any, request: BaseRequest | None = None) -> str:
     return text
 
 
-# --- what is shown -------------------------------------------------------------------------------
+# --- content -------------------------------------------------------------------------------------
 
 
 def test_the_place_its_variables_and_the_request() -> None:
@@ -165,7 +165,7 @@ def test_fields_of_the_response() -> None:
     assert fields["Content-Security-Policy"].startswith("default-src 'none'")
 
 
-# --- what is hidden ------------------------------------------------------------------------------
+# --- secrets -------------------------------------------------------------------------------------
 
 SECRET = "".join(["hun", "ter", "2"])  # not as a word of the source, which is shown
 
@@ -245,7 +245,7 @@ def test_searching_for_secrets_is_fast(text: str) -> None:
     assert perf_counter() - began < 2
 
 
-# --- what would make it fail ---------------------------------------------------------------------
+# --- objects that could break it -----------------------------------------------------------------
 
 
 class Hostile(Exception):

@@ -294,6 +294,9 @@ def test_a_client_that_leaves_releases_the_file(tmp_path: Path, opened: list[Fil
     assert [one.closed for one in opened] == [True]
 
 
+# --- names of downloads --------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -22,6 +22,8 @@ from reactor.web.app.request_data import (
 )
 from tests.support.form_data import FORM, MULTIPART, multipart, refusal, request_for, request_with
 
+# --- arguments -----------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize(
     ("query", "pairs"),
@@ -97,6 +99,9 @@ def test_encoded_arguments_are_decoded(pairs: list[tuple[str, str]]) -> None:
     assert parse_pairs(from_browser, 1000) == clean
 
 
+# --- cookies -------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("value", "cookies"),
     [
@@ -126,6 +131,9 @@ def test_cookies(value: str, cookies: dict[str, str]) -> None:
 @given(st.text(st.characters(max_codepoint=255)))
 def test_any_cookie_field_is_parsed(value: str) -> None:
     assert all(name and ";" not in name + text for name, text in parse_cookies(value).items())
+
+
+# --- text ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -192,6 +200,9 @@ def test_an_encoded_body_is_refused(read: Callable[[reactor.Request], Any]) -> N
     assert (error.status, error.headers) == (415, [("Accept-Encoding", "identity")])
     assert refusal(read, request_with(b"1", kind, content_encoding="identity, gzip")).status == 415
     read(request_with(b"1", kind, content_encoding="Identity"))
+
+
+# --- JSON ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -290,6 +301,9 @@ def test_any_bytes_as_json_are_a_value_or_a_400(content: bytes) -> None:
         status = 400
     assert status == 400
     json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+
+
+# --- forms ---------------------------------------------------------------------------------------
 
 
 def test_a_form_with_files() -> None:

@@ -47,6 +47,9 @@ def test_cookies_in_several_lines() -> None:
     assert request.cookies == {"a": "1", "b": "3"}
 
 
+# --- limits --------------------------------------------------------------------------------------
+
+
 def test_the_limits_are_those_of_the_server() -> None:
     limits = Limits(form_parts=2, form_head_bytes=100)
     app = Application()
@@ -90,6 +93,9 @@ def test_a_request_of_the_base_class_is_adopted() -> None:
     assert seen[0].id == "seen"
     with Client(app) as client:
         assert client.get("/?b=2").text == "32 2"
+
+
+# --- through a server ----------------------------------------------------------------------------
 
 
 def application() -> Application:
@@ -193,6 +199,9 @@ def test_a_body_that_a_middleware_has_read_is_there_for_the_endpoint(chunked: bo
             expected = repr([FormPart("a", None, ""), b"1"]).encode() if path == "/parts" else body
             assert response.content == expected
     assert seen == [body] * 3
+
+
+# --- a form that is streamed ---------------------------------------------------------------------
 
 
 def streaming(seen: list[Any]) -> Application:

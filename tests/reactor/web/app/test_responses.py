@@ -108,6 +108,9 @@ def test_given_fields(make: Any, kind: str) -> None:
     assert make(()).status == 201
 
 
+# --- streams -------------------------------------------------------------------------------------
+
+
 class Closing:
     """An iterator that notes when it is closed."""
 
@@ -193,6 +196,9 @@ def test_generators_of_both_kinds() -> None:
 
     for made in (later(), now()):
         assert fields_of(respond(made)) == [("Content-Type", TEXT)]
+
+
+# --- redirects -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

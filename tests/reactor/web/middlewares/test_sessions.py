@@ -189,7 +189,7 @@ def test_changes_of_a_failing_handler_are_kept() -> None:
         assert client.get("/look").json() == {"tries": 2}
 
 
-# --- what is believed ----------------------------------------------------------------------------
+# --- cookies that are accepted -------------------------------------------------------------------
 
 
 def look(sessions: Sessions, value: str) -> Any:
@@ -250,7 +250,7 @@ def test_secrets_can_be_replaced_one_by_one() -> None:
     assert look(Sessions(SECRET), rotated.sign(b'{"c":1}')) == {}
 
 
-# --- what is refused -----------------------------------------------------------------------------
+# --- content that is refused ---------------------------------------------------------------------
 
 
 def longest(client: Client) -> int:

@@ -414,7 +414,7 @@ def test_a_thousand_clients_and_an_event_a_second() -> None:
     world.invariants.check_rest()
 
 
-# --- what it costs -------------------------------------------------------------------------------
+# --- costs ---------------------------------------------------------------------------------------
 
 EVENT_FRAMES = 80  # for an event to one client among many, with its heartbeat
 
