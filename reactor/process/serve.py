@@ -137,9 +137,13 @@ def announce(server: Server, address: tuple[Any, ...], what: str = "") -> None:
 
 
 def say(sentence: str) -> None:
-    """Print one line on standard error, where that is open."""
-    if sys.stderr is not None:
+    """Print one line on standard error, if it is open."""
+    if sys.stderr is None:
+        return
+    try:
         print(f"reactor: {' '.join(sentence.split())}", file=sys.stderr, flush=True)
+    except OSError:
+        pass  # a closed standard error is no reason to stop serving
 
 
 # --- logs ----------------------------------------------------------------------------------------

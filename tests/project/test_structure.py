@@ -33,11 +33,10 @@ OSERRORS = {
     "reactor.files.file": {"File.look"},  # "not in memory", which is an answer
     "reactor.process.file_watcher": {"mark"},  # "there is no such file", which is an answer
     "reactor.process.child": {"ReloadChild._report"},  # the parent has ended
-    "reactor.process.reloader": {
+    "reactor.process.supervisor": {
         "Child._read",  # there is no more
-        "Supervisor._start",  # a process that cannot be started becomes a sentence
+        "Supervisor.start",  # a process that cannot be started becomes a sentence
         "Supervisor._spawn",
-        "_say",  # to nobody
     },
     "reactor.observe.log_writer": {  # a log that cannot be written or opened ends no server
         "LogFile.write",
@@ -47,6 +46,7 @@ OSERRORS = {
         "listen",
         "open_access_log",
         "open_error_log",
+        "say",  # nobody reads it
     },
     "reactor.web.site.command_line": {"_supervise"},  # it becomes a sentence
     # Errors of a file system become a status.

@@ -20,7 +20,7 @@ from reactor.net.listener import bind
 from reactor.observe.error_log import ErrorLog
 from reactor.process.child import GRACE, ReloadChild
 from reactor.process.loader import LoadError, load, trace
-from reactor.process.reloader import Supervisor
+from reactor.process.reloader import Reloader
 from reactor.process.serve import (
     Signals,
     StartError,
@@ -77,7 +77,7 @@ def _supervise(config: Config, arguments: Sequence[str]) -> int:
         listening = bind(host, port, config.limits.backlog)
     except (OSError, OverflowError, UnicodeError) as error:
         return complain(str(cannot_listen(host, port, error)))
-    return Supervisor(arguments, listening, config.limits.shutdown_timeout).run()
+    return Reloader(arguments, listening, config.limits.shutdown_timeout).run()
 
 
 def _serve(config: Config, error_log: ErrorLog, child: ReloadChild | None) -> int:

@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from reactor.process import reloader
-from reactor.process.reloader import LEAVING_MOST, NAMES_MOST
+from reactor.process.reloader import NAMES_MOST
+from reactor.process.supervisor import LEAVING_MOST, command_of_child
 from tests.support.paths import ROOT
 from tests.support.raw_client import TIMEOUT, Client, request
 
@@ -233,12 +233,13 @@ def test_a_child_is_started_as_its_parent_was(monkeypatch: pytest.MonkeyPatch) -
     for original, options in (
         (with_options, ["-X", "dev"]),
         (["python", "-m", "reactor", *arguments], []),
+        (["python", "-X", "dev", "-m", "handlers", *arguments[1:]], ["-X", "dev"]),
         (["python", "/usr/bin/reactor", *arguments], []),
         (["python", "-c", "..."], []),  # called from another program
     ):
         monkeypatch.setattr(sys, "orig_argv", original)
         expected = [sys.executable, *options, "-m", "reactor", *arguments]
-        assert reloader._command(arguments) == expected
+        assert command_of_child(arguments) == expected
 
 
 # --- what is good --------------------------------------------------------------------------------
