@@ -12,10 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from reactor import Response, sleep
-from reactor.web.app.application import Application
-from reactor.web.app.requests import Request
-from reactor.web.realtime.server_sent_events import events
+from reactor import Application, Request, Response, events, sleep
 
 EVENT_SECONDS = 1.0
 

@@ -24,10 +24,19 @@ import time
 from collections.abc import AsyncIterator
 from typing import Final
 
-from reactor import Application, FieldBlock, ProtocolError, Request, Response, html, sleep
-from reactor.web.compression.responses import compress
-from reactor.web.endpoint import ResponseOrAwaitable, may_wait
-from reactor.web.realtime.server_sent_events import events
+from reactor import (
+    Application,
+    FieldBlock,
+    ProtocolError,
+    Request,
+    Response,
+    compress,
+    events,
+    html,
+    may_wait,
+    sleep,
+)
+from reactor.web.endpoint import ResponseOrAwaitable
 
 HELLO: Final = b"hello-world!!"
 EVENT_SECONDS: Final = 1.0
