@@ -20,7 +20,8 @@ from handlers.app import make_app
 from reactor import Application, Limits, Response, Server, sleep
 from reactor.http.context import Handler
 from reactor.http.states import TRANSITIONS, ConnectionState
-from reactor.web.site.site import Site, SiteOptions
+from reactor.web.site.options import SiteOptions
+from reactor.web.site.site import Site
 from tests.project.glossary import PROSE
 from tests.project.modules import MODULES, RANKS, ours, package_of
 from tests.support.paths import ROOT
@@ -144,7 +145,7 @@ class Trip:
                     pass
         finally:
             sys.setprofile(None)
-            threading.setprofile(None)  # type: ignore[arg-type]
+            threading.setprofile(None)  # type: ignore[arg-type, unused-ignore]
         raise AssertionError("no response")
 
     def close(self) -> None:
