@@ -10,7 +10,7 @@ THREADS ?= 32
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run run-threaded test check sim clean locust bench-locust bench-quick bench bench-full \
+.PHONY: help run run-threaded test test-fast check sim clean locust bench-locust bench-quick bench bench-full \
   bench-report bench-cost bench-files bench-routes bench-memory bench-selftest
 
 help: ## list the targets
@@ -25,8 +25,14 @@ run-threaded: ## the same with threads in place of the loop (MODEL=each|pool, TH
 	@exec $(PYTHON) -m loadtest.threaded --model $(MODEL) --threads $(THREADS) \
 	  --port $(PORT) --directory $(DIRECTORY) handlers:app
 
-test: $(VENV)/test ## every test: protocol, simulator, real sockets
-	$(BIN)/python -m pytest
+# Two processes, one file of tests each at a time. Compiled tests and modules are kept between runs.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test: $(VENV)/test ## every test: protocol, simulator, real sockets, browser (minutes)
+	$(PYTEST)
+
+test-fast: $(VENV)/test ## tests without sockets, processes and long searches (under a minute)
+	$(PYTEST) -m "not system and not slow"
 
 check: $(VENV)/test $(VENV)/check ## linter, formatter, strict types
 	$(BIN)/ruff check .

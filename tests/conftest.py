@@ -3,6 +3,8 @@
 import gc
 import logging
 import os
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -109,6 +111,40 @@ class Serve(Protocol):
         access_log_format: str = "common",
         **limits: Any,
     ) -> Running: ...
+
+
+# Ways out of the process. Only tests with the mark `system` may take them.
+WAYS_OUT: list[tuple[Any, str]] = [
+    (socket.socket, "bind"),
+    (socket.socket, "connect"),
+    (socket.socket, "connect_ex"),
+    (subprocess.Popen, "__init__"),
+    (os, "fork"),
+    (os, "posix_spawn"),
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that starts a server connects to it."""
+    for item in items:
+        if "serve" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.system)
+
+
+@pytest.fixture(autouse=True)
+def no_way_out(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test without the mark `system` uses neither sockets with addresses nor processes."""
+    if request.node.get_closest_marker("system") is not None:
+        yield
+        return
+
+    def refuse(*_: object, **__: object) -> None:
+        pytest.fail("this test leaves the process: mark it with pytest.mark.system")
+
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in WAYS_OUT:
+            patch.setattr(owner, name, refuse)
+        yield
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -18,6 +18,8 @@ from loadtest.clients.slow_crowds import request
 from loadtest.clients.wrk import read_client
 from tests.support import hostile_arms
 
+pytestmark = pytest.mark.system
+
 HEAD = request("GET", "/hello")
 
 

@@ -309,6 +309,7 @@ def test_only_h2load_pipelines(server: SampleServer, monkeypatch: pytest.MonkeyP
         closed_loop(server, "/hello", 4, depth=2)
 
 
+@pytest.mark.system
 def test_its_last_output_is_in_the_error(
     server: SampleServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,6 +340,7 @@ def test_the_h2load_that_is_installed_says_what_we_read(tmp_path: Path) -> None:
     assert {"-H", "x: y", "-c4", "-m2"} <= set(outcome.generator)
 
 
+@pytest.mark.system
 @pytest.mark.skipif(not shutil.which("wrk"), reason="no wrk")
 def test_the_wrk_that_is_installed_says_what_we_read(tmp_path: Path) -> None:
     with hostile_arms.reactor(tmp_path) as (pid, port):

@@ -30,6 +30,8 @@ from loadtest.system import MeasurementError
 from loadtest.system_idle import Times
 from tests.support import hostile_arms, processes
 
+pytestmark = pytest.mark.system
+
 Measure = Callable[[SampleServer, float], Outcome]
 
 SECONDS = 30.0  # for what should come soon, on a machine that is busy

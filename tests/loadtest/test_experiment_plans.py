@@ -178,6 +178,7 @@ def test_ours_differ_in_the_model_alone(tmp_path: Path) -> None:
         assert Path(rest[rest.index(log) + 1]).parent == tmp_path, "it is gone with its directory"
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("name", ARMS)
 def test_an_arm_starts_and_is_the_process_that_serves(name: str, tmp_path: Path) -> None:
     arm = ARMS[name]
@@ -203,6 +204,7 @@ def test_an_arm_starts_and_is_the_process_that_serves(name: str, tmp_path: Path)
     assert not processes.left(family), "it is stopped with its children"
 
 
+@pytest.mark.system
 def test_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     found = versions({"uvicorn", OURS, "http.server"})
     assert found["python"].startswith("3.")

@@ -36,6 +36,7 @@ def test_the_report_is_of_a_complete_full_run() -> None:
     assert len(recorded.samples) == planned
 
 
+@pytest.mark.slow
 def test_the_report_follows_from_its_raw_data(again: Path) -> None:
     assert figures(again) == figures(PUBLISHED)
     assert (again / "table.md").read_text() == (PUBLISHED / "table.md").read_text()

@@ -242,6 +242,7 @@ def sample(data: Data, kind: str, cell: str, arm: str, x: float, turn: int) -> N
 # ------------------------------------------------------------------------------ whole reports
 
 
+@pytest.mark.slow
 def test_a_full_run_has_all_files(tmp_path: Path) -> None:
     written = everything().written(tmp_path)
     assert set(written.plots) == set(PLOTS)
@@ -250,6 +251,7 @@ def test_a_full_run_has_all_files(tmp_path: Path) -> None:
         assert f'id="cells-{workload}"' in written.page
 
 
+@pytest.mark.slow
 def test_the_same_data_give_the_same_bytes(tmp_path: Path) -> None:
     directories = [tmp_path / "one", tmp_path / "two"]
     for directory in directories:
@@ -317,6 +319,7 @@ def test_plots_without_figures_are_not_drawn() -> None:
     assert [one.name for one in charts(data.summary()) if one.svg] == ["bystander"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("only", ["reactor", "threads", "pool-32", "unheard-of"])
 def test_one_arm_alone(tmp_path: Path, only: str) -> None:
     data = everything(1)
@@ -329,6 +332,7 @@ def test_one_arm_alone(tmp_path: Path, only: str) -> None:
         assert all(only in one.svg for one in charts(data.summary()) if one.svg)
 
 
+@pytest.mark.slow
 def test_a_plot_of_an_older_run_is_taken_away(tmp_path: Path) -> None:
     everything(1).written(tmp_path)
     written = keepalive({8: 50}, {}).written(tmp_path)

@@ -77,6 +77,7 @@ def test_all_are_here() -> None:
     assert SMALL.keys() == WORKLOADS.keys()
 
 
+@pytest.mark.system
 def test_pipelining_needs_h2load(samples: dict[str, Sample]) -> None:
     assert samples["pipelining"].failure == "pipelining needs h2load, which is not installed"
 

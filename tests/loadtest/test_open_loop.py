@@ -16,6 +16,8 @@ from loadtest.clients.open_loop import OpenLoop, Stage, outcome, recovery, sched
 from loadtest.clients.slow_crowds import request
 from tests.support import hostile_arms
 
+pytestmark = pytest.mark.system
+
 
 def run(
     port: int,

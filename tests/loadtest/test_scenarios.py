@@ -22,6 +22,8 @@ from loadtest.scenarios import run
 from loadtest.scenarios.load_stages import STAGES, duration, share_at
 from tests.support.locust_process import PATIENCE, Run, Target, locust, python, target
 
+pytestmark = pytest.mark.system
+
 LATE = "EVENT /events (late by)"
 ROWS = {
     "Hello": {"GET /hello"},

@@ -20,6 +20,8 @@ from loadtest.scenarios.outcome import DUE, INTENDED, SENT, SINCE, WARM_UP_SECON
 from loadtest.scenarios.schedule import CONSTANT, MIX, POISSON, schedule
 from tests.support.locust_process import PATIENCE, target
 
+pytestmark = pytest.mark.system
+
 FROZEN_SECONDS = 2.0
 GOOD_SECONDS = 0.5  # with good responses, before it
 RATE = 100

@@ -71,6 +71,7 @@ def test_unreadable_output_is_an_error(tmp_path: Path) -> None:
             read("unable to connect", tmp_path)
 
 
+@pytest.mark.system
 def test_ours_notice_and_a_closed_loop_does_not() -> None:
     rows = selftest.measured(
         2, 0.5, [peer for peer in PEERS if peer.name == "loadtest.clients.closed_loop"]

@@ -16,6 +16,8 @@ import pytest
 from loadtest.clients.histogram import Histogram
 from tests.support import hostile_arms
 
+pytestmark = pytest.mark.system
+
 
 def bystander(tmp_path: Path, port: int, seconds: float, *options: str) -> dict[str, Any]:
     arguments = ["bystander", "--target", "/hello", *options]

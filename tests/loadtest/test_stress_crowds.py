@@ -11,6 +11,8 @@ import pytest
 from loadtest.clients.histogram import Histogram
 from tests.support import hostile_arms
 
+pytestmark = pytest.mark.system
+
 
 def test_a_burst_with_all_responses(tmp_path: Path) -> None:
     options = ["burst", "--target", "/hello", "--count", "300"]

@@ -17,6 +17,8 @@ from loadtest.system import MeasurementError
 from tests.support import processes
 from tests.support.child_programs import SECONDS, running
 
+pytestmark = pytest.mark.system
+
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 

@@ -32,6 +32,8 @@ from reactor.tasks.single_flight import SingleFlight
 from tests.support.program import Program
 from tests.support.raw_client import TIMEOUT, Client, request
 
+pytestmark = pytest.mark.system
+
 MODELS: Final = ("each", "pool")
 SEEDED: Final = """
 import base64, os, random, secrets, sys

@@ -24,6 +24,8 @@ from tests.support.paths import ROOT
 from tests.support.program import Program
 from tests.support.raw_client import TIMEOUT, request
 
+pytestmark = pytest.mark.system
+
 Start = Callable[..., Program]
 
 

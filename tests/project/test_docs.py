@@ -24,6 +24,7 @@ def program(text: str) -> str:
     return "\n".join(lines)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
 def test_the_examples_of_a_page_run(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

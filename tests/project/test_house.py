@@ -9,6 +9,7 @@ from tests.project.house import Offence
 from tests.support.paths import ROOT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", house.FORM)
 def test_form(name: str) -> None:
     listed = getattr(offenders, name)
@@ -16,6 +17,7 @@ def test_form(name: str) -> None:
     assert not new, "\n".join(new)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", house.LANGUAGE, ids=lambda rule: rule.__name__)
 def test_language(rule: Callable[[], Iterator[Offence]]) -> None:
     new = [str(one) for one in rule() if not one.path.startswith(tuple(offenders.LANGUAGE))]

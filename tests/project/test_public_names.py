@@ -5,6 +5,8 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 import reactor
 from reactor import Application, Request, Response, file, json, redirect, set_cookie, text
 from reactor.testing import Client
@@ -63,6 +65,7 @@ def test_docs_and_the_demo_import_from_public_places_only() -> None:
     assert not found
 
 
+@pytest.mark.system
 def test_they_bring_nothing_along_that_applications_do_not_need() -> None:
     loaded = loaded_by("reactor")
     assert "reactor.web.app.application" in loaded

@@ -316,6 +316,7 @@ def answered(one: Bench, client: socket.socket, data: bytes) -> None:
     raise AssertionError("no answer")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("way", WAYS)
 def test_requests_leave_no_cyclic_garbage(bench: Callable[[Handler], Bench], way: str) -> None:

@@ -328,6 +328,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
         yield make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, SEEDS, 20))
 def test_seeds(play: Callable[..., World], first: int) -> None:
     responses = 0
@@ -349,6 +350,7 @@ def test_seeds(play: Callable[..., World], first: int) -> None:
     assert responses > 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_bystanders_of_cold_files_notice_nothing(play: Callable[..., World], seed: int) -> None:
     """Every read takes up to 0.2 s; a small answer that needs no disk takes none of it."""

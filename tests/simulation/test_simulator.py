@@ -32,6 +32,7 @@ BATCH = 50
 SEEDS_FOR_A_MUTANT = 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, SEEDS, BATCH))
 def test_seeds(first: int) -> None:
     for seed in range(first, first + BATCH):
@@ -188,6 +189,7 @@ class Mutants:
 MUTANTS = [name for name in vars(Mutants) if not name.startswith("_")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_mutant_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     expected: str = getattr(Mutants(monkeypatch), name)()

@@ -292,6 +292,7 @@ def test_a_short_failed_look_ends_it_as_well(watched: Watched) -> None:
     assert not watched.in_memory(0, WINDOW_BYTES)
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_in_memory_is_never_wrong(watch: Callable[[int], Watched], data: st.DataObject) -> None:

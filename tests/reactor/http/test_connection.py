@@ -54,6 +54,7 @@ def test_16_pipelined_requests_a_turn() -> None:
     assert max(by_turn) <= 2 * REQUESTS_PER_TURN
 
 
+@pytest.mark.slow
 def test_a_timer_and_a_new_client_are_served_within_a_backlog_of_5000() -> None:
     served = 0
     timer_at: list[int] = []

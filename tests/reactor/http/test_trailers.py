@@ -90,6 +90,7 @@ def test_the_last_chunk_with_trailers() -> None:
 LATIN = st.characters(max_codepoint=255, exclude_categories=["Cc"]) | st.just("\t")
 
 
+@pytest.mark.slow
 @given(
     fields=st.lists(
         st.tuples(
@@ -269,6 +270,7 @@ async def late(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
         yield piece
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 2, 7, 100_000])
 @pytest.mark.parametrize("is_async", [True, False])
 @pytest.mark.parametrize("pieces", [(b"one", b"two"), (), (b"x" * 70_000, b"y")])

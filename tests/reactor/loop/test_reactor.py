@@ -343,6 +343,7 @@ class Watcher:
     def abort(self) -> None: ...
 
 
+@pytest.mark.system
 @pytest.mark.skipif(
     not hasattr(selectors, "EpollSelector"), reason="what epoll does with an empty interest"
 )

@@ -36,6 +36,8 @@ from reactor.net.stream import (
 )
 from reactor.net.transport import Transport
 
+pytestmark = pytest.mark.system
+
 
 class Owner:
     """A protocol that keeps its calls, and does what the test wants."""

@@ -391,6 +391,7 @@ ALL_ATOMS = "|".join(
 )
 
 
+@pytest.mark.slow
 @given(method=EVIL, target=EVIL, client=EVIL, host=EVIL, value=VALUE, identifier=EVIL, refused=...)
 def test_any_bytes_of_a_client_are_one_line(
     method: str, target: str, client: str, host: str, value: str, identifier: str, refused: bool

@@ -171,6 +171,7 @@ def numbers(text: str) -> list[int]:
     return [int(one) for one in re.findall(r"number ([0-9]+)", text)]
 
 
+@pytest.mark.system
 def test_all_records_of_a_run_are_there_in_their_order(no_leaks: None, tmp_path: Path) -> None:
     file = LogFile.open(str(tmp_path / "log"))
     running = Running(file)
@@ -191,6 +192,7 @@ def test_all_records_of_a_run_are_there_in_their_order(no_leaks: None, tmp_path:
     assert len(re.findall(FIRST.pattern, text)) == len(text.splitlines())
 
 
+@pytest.mark.system
 def test_a_disk_that_is_stuck_does_not_hold_the_loop(no_leaks: None) -> None:
     """A thread that waits for it with a record of its own does not hold the loop either."""
     pipe = PipeLog()
@@ -213,6 +215,7 @@ def test_a_disk_that_is_stuck_does_not_hold_the_loop(no_leaks: None) -> None:
     assert running.server.snapshot().lost_lines["error"] == lost
 
 
+@pytest.mark.system
 def test_a_log_that_cannot_be_written_ends_nothing(no_leaks: None) -> None:
     file = LogFile(os.open(os.devnull, os.O_RDONLY))
     running = Running(file)

@@ -25,6 +25,8 @@ from reactor.process.supervisor import LEAVING_MOST, command_of_child
 from tests.support.paths import ROOT
 from tests.support.raw_client import TIMEOUT, Client, request
 
+pytestmark = pytest.mark.system
+
 APPLICATION = """
     import json, os, signal, sys, time
     from reactor import Response, sleep

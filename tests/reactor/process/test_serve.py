@@ -26,6 +26,8 @@ from tests.support.paths import ROOT
 from tests.support.program import Program
 from tests.support.raw_client import TIMEOUT, Client, request
 
+pytestmark = pytest.mark.system
+
 PROGRAM = """
     import os, sys
     from reactor import Application, serve, sleep

@@ -327,6 +327,7 @@ def test_the_longest_trailers_by_default() -> None:
     expect_refusal(431, HEAD + b"0\r\nX" + line + b"\r\n", marks=marks)
 
 
+@pytest.mark.slow
 def test_the_most_trailers() -> None:
     for limits in (LIMITS, SMALL):
         most = limits.head_fields

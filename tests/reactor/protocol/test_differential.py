@@ -621,6 +621,7 @@ def test_ordinary_requests_have_no_known_difference(data: bytes) -> None:
             assert not [reason for reason in table[name] if reason(data + NEXT)]
 
 
+@pytest.mark.slow
 @PROFILE
 @given(made=requests())
 def test_a_valid_request_is_read_as_it_was_made(made: Made) -> None:
@@ -632,6 +633,7 @@ def test_a_valid_request_is_read_as_it_was_made(made: Made) -> None:
     assert outcome.bodies == [made.body]
 
 
+@pytest.mark.slow
 @PROFILE
 @given(several=st.lists(requests(), max_size=5), cuts=st.lists(st.integers(0, 800), max_size=8))
 def test_a_pipeline_is_read_as_its_requests(several: list[Made], cuts: list[int]) -> None:
@@ -644,6 +646,7 @@ def test_a_pipeline_is_read_as_its_requests(several: list[Made], cuts: list[int]
     assert outcome.next_at == len(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", STREAMS)
 @pytest.mark.parametrize("name", READERS)
 def test_every_disagreement_has_a_reason(name: str, kind: str) -> None:
@@ -655,6 +658,7 @@ def test_every_disagreement_has_a_reason(name: str, kind: str) -> None:
     run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", STREAMS)
 def test_a_damaged_request_is_read_the_same_in_any_pieces(kind: str) -> None:
     @PROFILE

@@ -136,6 +136,7 @@ def test_connect_is_not_implemented() -> None:
     expect_refusal(501, b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n")
 
 
+@pytest.mark.slow
 def test_a_method_is_a_token() -> None:
     for value in range(256):
         outcome = play_all_ways(b"G%cX / HTTP/1.1\r\nHost: a\r\n\r\n" % value)
@@ -199,6 +200,7 @@ def test_malformed_versions(version: bytes) -> None:
     expect_refusal(400, get(version=version))
 
 
+@pytest.mark.slow
 def test_bytes_of_a_target() -> None:
     for value in range(256):
         outcome = play_all_ways(get(target=b"/x%cy" % value))
@@ -293,6 +295,7 @@ def test_bad_targets(start: bytes) -> None:
 # --- fields --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_bytes_of_a_name() -> None:
     for value in range(256):
         char = bytes([value])
@@ -306,6 +309,7 @@ def test_bytes_of_a_name() -> None:
                 assert outcome.ending == "400", name
 
 
+@pytest.mark.slow
 def test_bytes_of_a_value() -> None:
     for value in range(256):
         char = bytes([value])
@@ -387,6 +391,7 @@ HOSTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.1"])
 def test_valid_hosts(host: bytes, version: bytes) -> None:
@@ -619,6 +624,7 @@ def test_http_1_0_has_no_transfer_encoding(value: bytes) -> None:
     expect_refusal(400, post(line, keep, body=CHUNKED_BODY, version=b"HTTP/1.0"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.1", b"HTTP/1.2"])
 @pytest.mark.parametrize("coding", [b"chunked", b"gzip, chunked", b"identity", b"x", b"", b","])
 @pytest.mark.parametrize("length", [b"0", b"5", b"15", b"", b"x"])
@@ -810,6 +816,7 @@ def head_of(size: int) -> bytes:
     return start + b"x" * (size - len(start) - len(end)) + end
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limits", [LIMITS, SMALL], ids=["default", "small"])
 def test_the_longest_request_line(limits: Limits) -> None:
     most = limits.request_line_bytes
@@ -823,6 +830,7 @@ def test_the_longest_request_line(limits: Limits) -> None:
                 expect_refusal(414, data, limits, [size])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limits", [LIMITS, SMALL], ids=["default", "small"])
 def test_the_largest_head(limits: Limits) -> None:
     most = limits.head_bytes
@@ -834,6 +842,7 @@ def test_the_largest_head(limits: Limits) -> None:
         expect_refusal(431, head_of(size), limits, [size])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limits", [LIMITS, SMALL], ids=["default", "small"])
 def test_empty_lines_do_not_count_for_a_head(limits: Limits) -> None:
     before = b"\r\n" * EMPTY_LINES
@@ -843,6 +852,7 @@ def test_empty_lines_do_not_count_for_a_head(limits: Limits) -> None:
     expect_request(line + b"\r\nHost: a\r\n\r\n", limits, [len(line)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limits", [LIMITS, SMALL], ids=["default", "small"])
 def test_the_most_fields(limits: Limits) -> None:
     most = limits.head_fields
@@ -1043,6 +1053,7 @@ HARD: dict[str, Callable[[int], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", HARD.values(), ids=HARD)
 def test_a_head_takes_time_in_proportion_to_its_size(make: Callable[[int], bytes]) -> None:
     def work(size: int) -> None:
@@ -1057,6 +1068,7 @@ DRIPPED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", DRIPPED.values(), ids=DRIPPED)
 def test_a_dripped_head_takes_time_in_proportion_to_its_size(start: bytes) -> None:
     def work(size: int) -> None:

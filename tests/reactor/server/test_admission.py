@@ -98,6 +98,7 @@ EMFILE = """
 """
 
 
+@pytest.mark.system
 def test_a_server_out_of_descriptors_neither_ends_nor_spins() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(EMFILE)],
@@ -150,6 +151,7 @@ def test_ipv6(serve: Serve) -> None:
         assert client.ask().status == 200
 
 
+@pytest.mark.system
 def test_a_port_in_use_is_an_oserror_and_leaves_nothing_open(no_leaks: None) -> None:
     first, second = Server(hello), Server(hello)
     try:

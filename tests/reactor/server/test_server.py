@@ -20,6 +20,8 @@ from tests.conftest import Serve
 from tests.support.raw_client import TIMEOUT, Client, request
 from tests.support.watched_handlers import WatchedHandlers
 
+pytestmark = pytest.mark.system
+
 
 def hello(request: BaseRequest) -> Response:
     return Response(200, b"hello")

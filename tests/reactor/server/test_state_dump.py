@@ -3,11 +3,15 @@
 import re
 import threading
 
+import pytest
+
 from reactor import Response, in_pool, sleep
 from reactor.messages.request import BaseRequest
 from reactor.server.state_dump import CONNECTIONS, state_dump
 from tests.conftest import Running, Serve
 from tests.support.raw_client import TIMEOUT, request
+
+pytestmark = pytest.mark.system
 
 
 async def handler(request: BaseRequest) -> Response:

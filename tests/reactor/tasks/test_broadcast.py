@@ -205,6 +205,7 @@ def test_against_a_model(steps: list[str]) -> None:
         assert len(broadcast) == len(open_ones)
 
 
+@pytest.mark.slow
 def test_no_cyclic_garbage(world: World) -> None:
     broadcast: Broadcast[int] = Broadcast(backlog=2)
 

@@ -649,6 +649,7 @@ async def _ways(world: World, way: str) -> None:
         await gather(timeout(50, give(1, 100)), give(2, 100))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "way",
     [

@@ -229,6 +229,7 @@ def test_all_steps_of_a_source_are_made_in_one_context(world: World) -> None:
     assert [item for _, item in task.result() if item] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_no_cyclic_garbage(world: World) -> None:
     async def use() -> None:
         heartbeat = Heartbeat(after(0, 1, 3), 2)

@@ -148,6 +148,7 @@ def test_a_job_that_is_refused_holds_nothing() -> None:
 # --- cycles --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [bool, broken])
 def test_no_cyclic_garbage(world: World, function: Any) -> None:
     async def parent() -> None:

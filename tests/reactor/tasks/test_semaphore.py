@@ -63,6 +63,7 @@ def test_a_waiter_that_gave_up_is_passed_over() -> None:
     assert semaphore.used == 0
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_over_time() -> None:
     semaphore = WeightedSemaphore(1000)
     held: list[int] = []
@@ -124,6 +125,7 @@ def test_giving_up_after_the_grant_changes_nothing() -> None:
     assert semaphore.used == 4
 
 
+@pytest.mark.slow
 def test_callbacks_that_release_at_once_do_not_recurse() -> None:
     semaphore = WeightedSemaphore(1)
     semaphore.acquire()
@@ -207,6 +209,7 @@ def test_a_cancelled_holder_leaves_nothing_taken(world: World, when: str) -> Non
     assert semaphore.try_acquire(10)
 
 
+@pytest.mark.slow
 def test_a_chain_of_waiters_does_not_recurse(world: World) -> None:
     """Clients choose how many wait, and each is released by the one before it."""
     semaphore = WeightedSemaphore(1)
@@ -229,6 +232,7 @@ def test_a_chain_of_waiters_does_not_recurse(world: World) -> None:
     assert ended == list(range(5_000))
 
 
+@pytest.mark.slow
 def test_a_crowd_that_is_cancelled_leaves_the_rest_served(world: World) -> None:
     semaphore = WeightedSemaphore(1)
     semaphore.acquire()
@@ -248,6 +252,7 @@ def test_a_crowd_that_is_cancelled_leaves_the_rest_served(world: World) -> None:
     assert semaphore.used == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cancelled", [False, True])
 def test_no_cyclic_garbage(world: World, cancelled: bool) -> None:
     semaphore = WeightedSemaphore(1)

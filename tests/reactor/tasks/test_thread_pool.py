@@ -270,6 +270,7 @@ HANG = """
 """
 
 
+@pytest.mark.system
 def test_a_hung_thread_does_not_keep_the_process_alive() -> None:
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(HANG)],

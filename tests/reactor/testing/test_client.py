@@ -723,6 +723,7 @@ def test_many_short_naps_are_no_spin() -> None:
         assert client.get("/").text == "done"
 
 
+@pytest.mark.slow
 def test_a_handler_that_spins_is_a_violation() -> None:
     async def spin(request: BaseRequest) -> Response:
         while True:

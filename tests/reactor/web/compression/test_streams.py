@@ -134,6 +134,7 @@ def late(*pieces: bytes) -> AsyncGenerator[bytes, None]:
 # --- pieces --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
 @pytest.mark.parametrize("make", [iter, lambda pieces: late(*pieces), lambda p: LateSource(*p)])
 @settings(max_examples=40)

@@ -49,6 +49,7 @@ def test_bodies_are_encoded_if_accepted(called: Any, outer: Any) -> None:
         assert (response.text, response.headers.get("content-encoding")) == ("x", "")
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("path", ["/stream", "/later"])
 def test_streams_are_encoded(path: str) -> None:
     with served(Compression()) as client:

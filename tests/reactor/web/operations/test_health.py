@@ -12,6 +12,8 @@ from tests.conftest import Running, Serve
 from tests.support.coroutine_driver import make_request
 from tests.support.pipe_log import PipeLog
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture
 def log(no_leaks: None) -> Iterator[PipeLog]:

@@ -15,6 +15,8 @@ from reactor.web.operations.monitoring import Monitoring
 from tests.conftest import Running, Serve
 from tests.support.raw_client import Client, request
 
+pytestmark = pytest.mark.system
+
 
 async def handler(request: BaseRequest) -> Response:
     if request.path == "/slow":

@@ -9,6 +9,8 @@ from reactor.messages.request import BaseRequest
 from reactor.web.operations.monitoring import Monitoring
 from tests.conftest import Serve
 
+pytestmark = pytest.mark.system
+
 
 class Application:
     """Responds with the path of the request, and knows its server."""

@@ -12,6 +12,8 @@ from reactor.web.realtime.server_sent_events import Event, events, last_event_id
 from tests.conftest import Serve
 from tests.support.chromium import PROGRAM, Browser, Page
 
+pytestmark = pytest.mark.system
+
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium on the PATH")
 
 PAGE = b"""<!doctype html><title>listening</title><link rel="icon" href="data:,"><script>

@@ -134,6 +134,7 @@ def test_encoded_events_are_parsed_back(
         assert last_event_id(make_request("GET", "/", Last_Event_ID=wire)) == identity
 
 
+@pytest.mark.slow
 @given(data=st.dictionaries(TEXT, TEXT | st.integers() | st.none() | st.booleans(), max_size=4))
 def test_json_is_one_line_and_the_same(data: dict[str, Any]) -> None:
     source = read(Event(data).encoded)
@@ -391,6 +392,7 @@ def test_each_event_arrives_at_once_even_compressed() -> None:
     assert [data for _, data, _ in page().events] == ["first", '{"n":2}']
 
 
+@pytest.mark.slow
 @simulated
 def test_a_thousand_clients_and_an_event_a_second() -> None:
     channel: Broadcast[Event] = Broadcast()
@@ -453,6 +455,7 @@ def test_frames_and_system_calls_of_an_event(bench: Callable[[Handler], Bench]) 
             client.close()
 
 
+@pytest.mark.slow
 def test_streams_leave_no_cyclic_garbage(bench: Callable[[Handler], Bench]) -> None:
     channel: Broadcast[str] = Broadcast()
     one = bench(lambda request: events(channel.subscribe()))

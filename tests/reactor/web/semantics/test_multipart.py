@@ -419,6 +419,7 @@ def reference_head(fields: bytes) -> tuple[str, str | None, str]:
     return match[1].decode(), match[2].decode().rpartition("=")[2] or None, ""
 
 
+@pytest.mark.slow
 @settings(max_examples=1500, deadline=None)
 @given(_BYTES, _CUTS)
 def test_random_bytes_against_the_reference(body: bytes, places: list[int]) -> None:
@@ -433,6 +434,7 @@ def test_random_bytes_against_the_reference(body: bytes, places: list[int]) -> N
             assert parse(pieces) == expected
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(
     st.lists(_BYTES.filter(lambda content: DELIMITER not in b"\r\n" + content), max_size=5),

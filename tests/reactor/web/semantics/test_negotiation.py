@@ -182,6 +182,7 @@ WEIGHTS = st.one_of(
 NAMES = ["gzip", "x-gzip", "br", "zstd", "identity", "*", "deflate", "X-Gzip", "BR", "IDENTITY"]
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(
     st.lists(st.tuples(st.sampled_from(NAMES), WEIGHTS), min_size=1, max_size=7),
@@ -357,6 +358,7 @@ RANGES = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(st.lists(st.tuples(st.sampled_from(RANGES), WEIGHTS), max_size=7))
 def test_preference_for_json_against_a_model(

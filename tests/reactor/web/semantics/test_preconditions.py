@@ -385,6 +385,7 @@ def request(**fields: Field | None) -> Headers:
     return Headers("".join(f"\r\n{line}" for line in lines))
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(TAGS, st.integers(998, 1002), TAG_FIELDS, DATE_FIELDS, TAG_FIELDS, DATE_FIELDS)
 def test_reads_against_the_steps_of_the_rfc(
@@ -422,6 +423,7 @@ def test_reads_against_the_steps_of_the_rfc(
     assert has_conditions(fields) is given_any
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(
     st.none() | CURRENT, st.integers(998, 1002), TAG_FIELDS, DATE_FIELDS, TAG_FIELDS, DATE_FIELDS
@@ -463,6 +465,7 @@ def test_writes_against_the_steps_of_the_rfc(
         assert check_write(fields, str(tag), modified, NOW) is expected()
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     TAGS,

@@ -278,6 +278,7 @@ SPECS = st.one_of(
 GAPS = st.sampled_from([",", ", ", " ,", ",,", "\t,\t,", " , , "])
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(st.lists(SPECS, min_size=1, max_size=6), st.integers(0, 20), st.integers(4, 6), st.data())
 @example([(None, 1)], 0, 4, None)
@@ -328,6 +329,7 @@ PIECES = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join), st.booleans())
 def test_grammar_against_a_model(text: str, begun: bool) -> None:
@@ -422,6 +424,7 @@ def test_regions_are_requested_in_order(file: File) -> None:
     assert [type(piece) for piece in pieces] == [bytes, FileRegion, bytes, FileRegion, bytes]
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(

@@ -301,6 +301,7 @@ TAG_PIECES = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(st.lists(st.sampled_from(TAG_PIECES), max_size=12).map("".join))
 def test_lists_of_tags_against_a_model(value: str) -> None:

@@ -21,6 +21,8 @@ from tests.conftest import Running, Serve
 from tests.support.coroutine_driver import Play, Stage, open_descriptors
 from tests.support.raw_client import Client, RawResponse, request
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:

@@ -332,6 +332,7 @@ def test_last_modified_in_the_future(served: Served, site: Path, clock: Clock) -
 # --- paths ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["/", "/files/", "/a/b/"])
 @pytest.mark.parametrize(
     "path",
@@ -424,6 +425,7 @@ def test_directory_without_its_slash(
         assert seen.get("x-own") == "yes"
 
 
+@pytest.mark.slow
 @settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -1134,6 +1136,7 @@ SPECS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

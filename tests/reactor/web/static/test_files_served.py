@@ -40,6 +40,8 @@ from tests.support.coroutine_driver import open_descriptors
 from tests.support.paths import ROOT
 from tests.support.raw_client import Client, RawResponse, request
 
+pytestmark = pytest.mark.system
+
 pytestmark = pytest.mark.timeout(60)
 
 TEXT = b"".join(b"line %d of a text that shrinks\n" % number for number in range(2000))

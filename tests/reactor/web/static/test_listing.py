@@ -498,6 +498,7 @@ NAMES = st.binary(min_size=1, max_size=60).filter(
 ALLOWED = {"tr", "td", "a", "bdi", "i", "time", "span"}
 
 
+@pytest.mark.slow
 @given(st.sets(NAMES, max_size=5))
 def test_any_name(given_names: set[bytes]) -> None:
     with tempfile.TemporaryDirectory() as temporary:
@@ -725,6 +726,7 @@ class Counter:
         self.count = 0
 
 
+@pytest.mark.slow
 def test_ten_thousand_entries_in_small_steps(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,8 @@ from reactor.web.uploads.receiver import Receiver
 from tests.conftest import Running, Serve
 from tests.support.chromium import PROGRAM, Browser, Page
 
+pytestmark = pytest.mark.system
+
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium on the PATH")
 
 ROWS = "[...document.querySelectorAll('#uploads li')]"

@@ -786,6 +786,7 @@ def test_older_sibling_that_is_made_anew(site: Path, clock: Clock, crew: Crew) -
     assert set(find(cache, crew, "a.txt").found.siblings) == {"gzip"}
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     "kind",
     ["outside", "directory", "fifo", "socket", "dangling", "hidden", "loop", "directory's link"],
@@ -820,6 +821,7 @@ def test_name_that_is_too_long_for_a_sibling(site: Path, clock: Clock, crew: Cre
     assert content(find(make(site, clock), crew, "x" * 255)) == "long"
 
 
+@pytest.mark.slow
 def test_walk_that_fails_in_the_middle_leaves_nothing_open(
     site: Path, clock: Clock, crew: Crew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1013,6 +1015,7 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
+TestMachine.pytestmark = [pytest.mark.slow]  # type: ignore[attr-defined]
 TestMachine.settings = settings(
     max_examples=80,
     stateful_step_count=40,

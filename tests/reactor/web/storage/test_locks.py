@@ -51,6 +51,7 @@ def other(tmp_path: Path) -> Iterator[int]:
     os.close(descriptor)
 
 
+@pytest.mark.slow
 def test_one_thread_at_a_time(tmp_path: Path) -> None:
     inside, most, entered = 0, 0, 0
 
@@ -74,6 +75,7 @@ def test_one_thread_at_a_time(tmp_path: Path) -> None:
     assert (most, entered) == (1, 300)
 
 
+@pytest.mark.slow
 def test_directories_do_not_wait_for_each_other(directory: int, tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     sub = os.open(tmp_path / "sub", os.O_RDONLY)
@@ -82,12 +84,14 @@ def test_directories_do_not_wait_for_each_other(directory: int, tmp_path: Path) 
     os.close(sub)
 
 
+@pytest.mark.slow
 def test_the_lock_is_for_all_processes(directory: int, other: int) -> None:
     with directory_lock(directory):
         assert not try_lock(other)
     assert try_lock(other)
 
 
+@pytest.mark.slow
 def test_the_lock_is_released_after_an_error(directory: int, other: int) -> None:
     with pytest.raises(ZeroDivisionError), directory_lock(directory):
         raise ZeroDivisionError
@@ -96,6 +100,7 @@ def test_the_lock_is_released_after_an_error(directory: int, other: int) -> None
     assert try_lock(other)
 
 
+@pytest.mark.slow
 def test_directory_that_another_process_has_locked(directory: int, other: int) -> None:
     assert try_lock(other)
     started = time.monotonic()
@@ -108,6 +113,7 @@ def test_directory_that_another_process_has_locked(directory: int, other: int) -
         pass
 
 
+@pytest.mark.slow
 def test_thread_that_keeps_the_lock(
     directory: int, other: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +173,7 @@ def test_lock_while_open(tmp_path: Path) -> None:
         assert not lock_while_open(file.fileno())  # a sweep was faster
 
 
+@pytest.mark.system
 def test_a_lock_ends_with_its_process(tmp_path: Path, directory: int) -> None:
     script = (
         "import fcntl, os, sys\n"

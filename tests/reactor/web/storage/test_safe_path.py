@@ -60,6 +60,7 @@ def test_files_at_any_depth(site: Path) -> None:
     assert read(root, "sub", "deep", "c.txt") == "c"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "segments",
     [
@@ -138,6 +139,7 @@ def test_links_that_stay_inside(site: Path, link: str, target: str, content: str
     assert read(Root(site), *link.split("/")) == content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "target",
     [
@@ -226,6 +228,7 @@ def test_links_that_grow_without_end(site: Path) -> None:
     assert caught.value.errno == errno.ELOOP
 
 
+@pytest.mark.system
 @pytest.mark.timeout(5)  # a FIFO without a writer would block
 def test_other_kinds_of_files(site: Path) -> None:
     os.mkfifo(site / "fifo")
@@ -468,6 +471,7 @@ def test_places_are_added(site: Path) -> None:
     assert places == {place(site / "a.txt"), place(site / "none")}
 
 
+@pytest.mark.slow
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -541,6 +545,7 @@ def test_names_are_utf_8_in_every_locale(site: Path) -> None:
         Root(site).open_file(("cafe\u0301",))  # the kernel normalizes nothing, and neither do we
 
 
+@pytest.mark.slow
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

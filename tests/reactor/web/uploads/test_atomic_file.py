@@ -490,6 +490,7 @@ def test_sweep_that_has_the_lock_before_us(site: Path, monkeypatch: pytest.Monke
     assert tree(site) == {"a": b"x"}
 
 
+@pytest.mark.slow
 def test_sweep_while_uploads_come_and_go(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On threads, for real: nothing that is in the making is ever lost."""
     monkeypatch.setattr(atomic_file, "_NAMELESS", 0)
@@ -722,6 +723,7 @@ stop()
 """
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("where", ["write", "fsync", "replace", "unlink"])
 def test_killed(site: Path, kind: str, where: str) -> None:
     """At any moment: the old file or the new one, whole; and what is left over is swept."""

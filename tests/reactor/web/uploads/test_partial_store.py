@@ -305,6 +305,7 @@ def test_invalid_records(change: dict[str, Any]) -> None:
     assert not is_record(json.dumps(GOOD | change).encode())
 
 
+@pytest.mark.slow
 @given(st.binary() | st.recursive(st.none(), lambda it: st.lists(it) | st.tuples(it)).map(repr))
 def test_a_record_of_anything_is_refused(data: bytes | str) -> None:
     assert not is_record(data if isinstance(data, bytes) else data.encode())

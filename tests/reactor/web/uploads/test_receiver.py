@@ -185,6 +185,7 @@ def test_one_piece_at_a_time(site: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert written == [PIECE_BYTES] * 3 + [1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("kind")
 @pytest.mark.parametrize("conditional", [False, True])
 def test_two_uploads_in_every_order(site: Path, conditional: bool) -> None:
@@ -866,6 +867,7 @@ def test_part_that_fails(site: Path, stored: int, status: int, what: str, bad: b
     assert ("stored" in error.reason) == bool(stored)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("kind")
 def test_form_cut_anywhere(site: Path) -> None:
     body = form(file_part("a", b"one"), file_part("b", b"two"))
@@ -1111,6 +1113,7 @@ class Killable:
             self._process.communicate()
 
 
+@pytest.mark.system
 def test_server_that_is_killed_in_the_middle_of_an_upload(site: Path, kind: str) -> None:
     (site / "a").write_bytes(b"old")
     first, second = Killable(site, kind), Killable(site, kind)

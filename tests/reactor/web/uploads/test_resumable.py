@@ -1526,6 +1526,7 @@ def age_of(it: Modelled) -> float:
 
 
 TestExchange = Exchange.TestCase
+TestExchange.pytestmark = [pytest.mark.slow]  # type: ignore[attr-defined]
 TestExchange.settings = settings(
     max_examples=60, stateful_step_count=30, deadline=None,
     suppress_health_check=list(HealthCheck),
@@ -1777,6 +1778,7 @@ def peak(process_id: int) -> int:
     return int(match[1]) * 1024
 
 
+@pytest.mark.system
 def test_a_large_upload_goes_on_after_a_reset_and_after_a_kill(tmp_path: Path) -> None:
     size = 20 * 1024 * 1024
     data = os.urandom(size)

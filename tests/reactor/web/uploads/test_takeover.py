@@ -165,6 +165,7 @@ def test_a_cancelled_reader_leaves_nothing(begun: bool) -> None:
     assert not any(pull._callbacks for pull in source.pulls)
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(["enter", "leave old", "leave new", "step"]), max_size=30))
 @settings(deadline=None)
 def test_only_one_has_the_turn_and_the_newest_gets_it(steps: list[str]) -> None:

@@ -201,6 +201,7 @@ def test_a_file_that_cannot_be_removed_does_not_hide_the_error(
     assert ".part" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("kind")
 @pytest.mark.parametrize("steps", range(6))
 def test_closed_while_it_cleans_up(site: Path, steps: int) -> None:
