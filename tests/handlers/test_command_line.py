@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.program import Program
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[Program]:

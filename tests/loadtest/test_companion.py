@@ -10,7 +10,7 @@ from loadtest.companion import Companion, Lines
 from loadtest.system import MeasurementError
 from tests.support.child_programs import SECONDS, running
 
-pytestmark = pytest.mark.usefixtures("no_leaks")
+pytestmark = [pytest.mark.system, pytest.mark.usefixtures("no_leaks")]
 
 
 @contextmanager

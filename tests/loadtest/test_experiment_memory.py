@@ -12,7 +12,7 @@ from loadtest.experiment.measure.memory_breakdown import Memory, above, memory_o
 from loadtest.system import MeasurementError
 from tests.support.child_programs import SECONDS, running
 
-pytestmark = pytest.mark.usefixtures("no_leaks")
+pytestmark = [pytest.mark.system, pytest.mark.usefixtures("no_leaks")]
 
 
 THREADS = 100

@@ -82,6 +82,7 @@ def test_pipelining_needs_h2load(samples: dict[str, Sample]) -> None:
     assert samples["pipelining"].failure == "pipelining needs h2load, which is not installed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in SMALL if kind != "pipelining"])
 def test_a_workload(kind: str, samples: dict[str, Sample]) -> None:
     sample = samples[kind]

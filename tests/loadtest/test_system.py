@@ -17,9 +17,7 @@ from loadtest.system import MeasurementError
 from tests.support import processes
 from tests.support.child_programs import SECONDS, running
 
-pytestmark = pytest.mark.system
-
-pytestmark = pytest.mark.usefixtures("no_leaks")
+pytestmark = [pytest.mark.system, pytest.mark.usefixtures("no_leaks")]
 
 
 # ---------------------------------------------------------------------------------- the end

@@ -237,6 +237,7 @@ def test_an_empty_directory(directory: Path) -> None:
     assert read_json(directory)["entries"] == []
 
 
+@pytest.mark.system
 def test_hidden_entries(directory: Path) -> None:
     put(directory, "shown")
     for name in (".hidden", "..hidden", ".0123456789abcdef.part", "back\\slash", b".\xff"):
