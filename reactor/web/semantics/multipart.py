@@ -34,7 +34,7 @@ _PARAMETER: Final = re.compile(
     rf'[ \t]*+;[ \t]*+(?:({TOKEN_TEXT}++)=(?:"((?:[^"\\]|\\.)*+)"|([^\s";\\]++)))?+'
 )
 _HEAD: Final = re.compile(rb"(?:\r\n%b)*+" % FIELD)
-# at the end of a boundary (RFC 2046: transport padding)
+# The end of a boundary's line (RFC 2046: transport padding).
 _LINE_END: Final = re.compile(rb"[ \t]*+\r\n")
 _LINE_BEGIN: Final = re.compile(rb"-?+|[ \t]*+\r?+")
 _ESCAPED: Final = re.compile(r'\\(["\\])|%(22|0[AaDd])')
@@ -96,7 +96,7 @@ class FormParser:
         self._parts = 0
         self._in_part = False
         self._state = _State.CONTENT
-        # as if a line had just ended: the first boundary needs no line before it
+        # As if a line had just ended: the first boundary needs no line before it.
         self._buffer = b"\r\n"
         self._at = 0  # offset of the first unconsumed byte
         self._seen = 0  # offset before which no head ends

@@ -20,7 +20,7 @@ import os
 import re
 from typing import Final
 
-# codings in which a file may be sent, made here or found beside it
+# Codings in which a file may be sent, made here or found beside it.
 CODINGS: Final = ("gzip", "br", "zstd")
 
 _YOUNG: Final = 1.0  # seconds; file systems have ticks of up to one, and HTTP has no finer dates

@@ -96,9 +96,7 @@ class Contents:
         return self.directories + self.files
 
     def take(self) -> Iterator[ListedEntry]:
-        """Yield each entry in order, and only once: dropping all of them at the end would take
-        long.
-        """
+        """Yield each entry in order, and only once: dropping all of them at the end takes long."""
         for row in merge(*map(_drain, self._runs), reverse=self.order.descending):
             _, name, size, modified = row.split(b"\0")
             yield ListedEntry(name, int(size) if size else None, int(modified))

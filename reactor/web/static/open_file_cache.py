@@ -48,7 +48,7 @@ class Version(NamedTuple):
 
 
 class OpenFile(NamedTuple):
-    """An open file, and its status when it was entry."""
+    """An open file, and its status when it was opened."""
 
     file: File
     status: os.stat_result

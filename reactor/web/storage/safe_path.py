@@ -24,7 +24,7 @@ from typing import Final, TypeAlias
 from reactor.web.semantics.file_names import _NAME, is_plain
 
 MOST_LINKS: Final = 40  # as many as the kernel follows (path_resolution(7))
-# a name in a directory: the directory's device and inode, and the name
+# A name in a directory: the directory's device and inode, and the name.
 Place: TypeAlias = tuple[int, int, bytes]
 # Flags of a directory in which names are looked up. That takes only the right to search it (mode
 # 0711, say) where the system has descriptors for just that (O_PATH, open(2)).
@@ -47,7 +47,7 @@ class Root:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Raises OSError if there is no such directory, or if names cannot be looked up in it."""
         if not os.fspath(path):
-            # an empty path must not mean the current directory
+            # An empty path must not mean the current directory.
             raise FileNotFoundError(errno.ENOENT, "the path of the directory is empty")
         self._path = os.path.join(os.getcwdb(), os.fsencode(path))
         directory = self.find_directory(())
@@ -101,7 +101,7 @@ class _Walk:
         if not is_plain(segments):
             raise _not_found()
         self._root = root
-        # reversed: the next name is last
+        # Reversed: the next name is last.
         self._names = [segment.encode() for segment in segments][::-1]
         self._places = places  # not None if the caller wants them
         self._links = 0
@@ -139,7 +139,7 @@ class _Walk:
             if name == b"..":
                 self._ascend()
             elif name not in (b"", b"."):
-                # names of a link's target; segments were checked at the start
+                # This checks names of a link's target; segments were checked at the start.
                 if not _NAME.fullmatch(name):
                     raise _not_found()
                 if not self._names:

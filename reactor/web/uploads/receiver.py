@@ -106,7 +106,7 @@ class Receiver:
         resumable = self._resumable
         if resumable is not None and resumable.asks(request):
             response = await resumable.create(request, segments)
-            # otherwise all of the file comes now, and could not be resumed
+            # Otherwise all of the file comes now, and could not be resumed.
             if response is not None:
                 return response
         upload = AtomicFile(self._root, segments, precondition_of(request.headers, time.time))
@@ -136,7 +136,7 @@ class Receiver:
         parser = FormParser(boundary, self._limits.form_parts, self._limits.form_head_bytes)
         files = FormFiles(self._root, directory, self._forget)
         await files.receive(parser, request.body)
-        # a browser sent the form: back to the listing
+        # A browser has sent the form: back to the listing.
         if prefers_html(request.headers.get("accept")):
             return Response(303, headers=[("Location", _location(request.path))])
         content = json.dumps({"stored": files.stored}).encode() + b"\n"

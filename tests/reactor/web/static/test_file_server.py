@@ -110,7 +110,7 @@ class Seen(NamedTuple):
 
 
 class Served:
-    """A file server, and how it is asked."""
+    """A file server, and requests to it."""
 
     def __init__(
         self, site: Path, clock: Clock, limits: Limits | None = None, **options: Any
@@ -136,7 +136,7 @@ class Served:
         return self.see(self.request(path, method, **headers), Stage())
 
     def see(self, request: BaseRequest, stage: Stage) -> Seen:
-        """The whole response, an error's too; what it has held is let go."""
+        """The whole response, also to an error; its body is released."""
         try:
             response = self.files.get(request)
             if not isinstance(response, Response):
@@ -172,7 +172,7 @@ def run(coroutine: Any, stage: Stage) -> Response:
 
 
 def take(body: Any) -> bytes:
-    """All of it, as the connection takes it; then it is let go."""
+    """All of the body, as the connection takes it; then it is released."""
     if isinstance(body, (bytes, memoryview)):
         return bytes(body)
     if isinstance(body, (FileRegion, MultiRegion)):
@@ -320,7 +320,7 @@ def test_last_modified(served: Served, site: Path, modified: float, sent: int) -
 
 
 def test_last_modified_in_the_future(served: Served, site: Path, clock: Clock) -> None:
-    """No date that it has not been changed since (RFC 9110, section 8.8.2.1)."""
+    """It would claim that the file does not change until then (RFC 9110, section 8.8.2.1)."""
     future = time.time() + 10**6
     os.utime(site / "data", (future, future))
     modified = parse_date(served.ask("data").get("last-modified") or "", time.time())
@@ -378,7 +378,7 @@ def test_any_other_name(served: Served, site: Path, name: str) -> None:
 
 @pytest.mark.timeout(10)
 def test_only_files_are_opened(served: Served, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To open a device or a FIFO may have effects, or take for ever."""
+    """Opening a device or a FIFO may have effects, or take for ever."""
     os.mkfifo(site / "fifo")
     (site / "fifo-link").symlink_to("fifo")
     (site / "text.txt.gz").symlink_to("fifo")
@@ -571,7 +571,7 @@ def test_existing_files_are_not_the_applications(site: Path, clock: Clock) -> No
 def test_paths_that_no_file_has_are_the_applications(
     site: Path, clock: Clock, listing: bool
 ) -> None:
-    """Its own routes may have any form; what is hidden stays so."""
+    """Its own routes may have any form; hidden files stay hidden."""
     served = Served(site, clock, spa="page/index.html", listing=listing)
     whole = served.ask("page/index.html")
     for path in (
@@ -737,7 +737,7 @@ def test_a_directory_that_may_be_searched_but_not_read(nobody: Path, clock: Cloc
 
 
 def test_cancelled_while_the_file_is_opened(served: Served) -> None:
-    """The job ends later, on its thread; nobody wants its file, so it closes itself."""
+    """The job ends later, on its thread; its file has no holder, so it closes itself."""
     stage = Stage()
     stage.holding = True
     response: Any = served.files.get(served.request("data"))
@@ -808,7 +808,7 @@ def test_cache_control(site: Path, clock: Clock) -> None:
 
 
 def test_fields_of_a_304(site: Path, clock: Clock) -> None:
-    """RFC 9110, section 15.4.5: what the 200 would have said of validators and caches, no more."""
+    """RFC 9110, section 15.4.5: the 200's fields about validators and caches, no more."""
     served = Served(
         site, clock, headers=(("X-Own", "yes"),), cache_control=lambda path: "max-age=5"
     )
@@ -953,8 +953,8 @@ def test_sibling_that_is_younger_than_its_file(site: Path, clock: Clock) -> None
     assert (served.ask("text.txt", Accept_Encoding="gzip").get("etag") or "").startswith('"')
 
 
-def test_tag_is_as_young_as_the_look_at_the_file(site: Path, clock: Clock) -> None:
-    """A slow disk responses two seconds later: the file may have changed again in its first one."""
+def test_tag_is_as_young_as_the_stat_of_the_file(site: Path, clock: Clock) -> None:
+    """A slow disk responds two seconds later: the file may have changed again in its first one."""
     clock.ahead = 0.0
     served = Served(site, clock)
     (site / "data").touch()
@@ -1051,7 +1051,7 @@ def test_malformed_ranges(served: Served, value: str) -> None:
 def test_parts_are_of_one_version(
     served: Served, site: Path, clock: Clock, how: str, parts: str
 ) -> None:
-    """Another program writes to the file while it is served without another look at its name."""
+    """Another program writes to the file while its entry is trusted."""
     first = served.ask("data", Range=parts)
     tag = first.get("etag") or ""
     assert (first.status, tag[:1]) == (206, '"')
@@ -1404,7 +1404,7 @@ class _FullStage(Stage):
 
 
 def test_pool_that_is_full(served: Served) -> None:
-    """Plain bytes with the plain tag, or, where these are refused, nothing."""
+    """Plain bytes with the plain tag or, where these are refused, an error."""
     plain = served.ask("text.txt")
     request = served.request("text.txt", Accept_Encoding="gzip")
     seen = served.see(request, _FullStage())
@@ -1417,7 +1417,7 @@ def test_pool_that_is_full(served: Served) -> None:
 
 @pytest.mark.parametrize("full", [False, True])
 def test_dropped_while_it_is_encoded(served: Served, site: Path, full: bool) -> None:
-    """The cache lets go of the file, for an upload or for want of room, before it is encoded."""
+    """The cache drops the file, after an upload or for lack of room, before it is encoded."""
     stage = _FullStage() if full else Stage()
     stage.holding = True
     served.ask("text.txt")
@@ -1450,7 +1450,7 @@ def test_cancelled_while_it_is_encoded(served: Served) -> None:
 def test_head_of_a_text_that_is_not_encoded_yet(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not encoded for that: its length is left out (RFC 9110, section 8.6)."""
+    """HEAD does not encode it: the length is left out (RFC 9110, section 8.6)."""
     monkeypatch.setattr(compressed_cache, "_encode_file", None)
     head = served.ask("text.txt", "HEAD", Accept_Encoding="gzip")
     assert head.status == 200
@@ -1484,7 +1484,7 @@ def test_large_file_is_encoded_as_it_is_sent(served: Served, large: Path) -> Non
 
 
 def test_large_file_that_becomes_shorter(served: Served, large: Path) -> None:
-    """The stream ends in an error, and the connection by a reset: never as if that were all."""
+    """The stream ends in an error, and the connection by a reset: a cut response looks cut."""
     request = served.request("large.txt", Accept_Encoding="gzip")
     served.ask("large.txt", "HEAD")
     response = served.files.get(request)
@@ -1553,7 +1553,7 @@ def test_changes_by_other_programs_are_seen_within_a_second(
 
 
 def test_response_keeps_its_file(served: Served, site: Path, clock: Clock) -> None:
-    """Replaced or removed: what has begun ends with the bytes it began with."""
+    """Replaced or removed: a response ends with the bytes of the file that it began with."""
     (site / "long").write_bytes(TEXT * 20)
     for name, content in (("data", bytes(range(256))), ("long", TEXT * 20)):
         served.ask(name)
@@ -1593,7 +1593,7 @@ class Store:
     "others", ["data", "link", "chain", "here/data", "here/chain", "here/here/link"]
 )
 def test_own_changes_are_seen_at_once_by_any_name(served: Served, site: Path, others: str) -> None:
-    """The clock stands still: nothing is looked at again because of its age."""
+    """The clock stands still: no entry is checked again because of its age."""
     (site / "link").symlink_to("data")
     (site / "chain").symlink_to(site / "link")
     (site / "here").symlink_to(".")
@@ -1680,7 +1680,7 @@ def test_few_descriptors_serve_many_files(site: Path, clock: Clock, most: int) -
 
 
 def test_root_that_is_moved(tmp_path: Path, site: Path, clock: Clock) -> None:
-    """A deployment by a link: what is below the new one is served within a second."""
+    """A deployment by a link: the files below the new directory are served within a second."""
     (tmp_path / "next").mkdir()
     (tmp_path / "next" / "data").write_bytes(b"next")
     (tmp_path / "current").symlink_to("site")

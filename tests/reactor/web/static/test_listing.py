@@ -137,7 +137,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 def put(directory: Path, name: str | bytes, size: int = 0, age: int = 0) -> None:
-    """A file of this size that is so many days old: older than the first of January 2020."""
+    """Create a file of this size that is so many days older than the first of January 2020."""
     path = os.path.join(os.fsencode(directory), os.fsencode(name))
     with open(path, "wb") as file:
         file.truncate(size)
@@ -180,7 +180,7 @@ def read_json(
 
 
 def names(directory: Path, path: str = "/") -> list[str]:
-    """As JSON has them, which must be the names that the page has, in the same order."""
+    """The names of the JSON, which must be those of the page, in the same order."""
     listed = [entry["name"] for entry in read_json(directory, path)["entries"]]
     assert [row.name.removesuffix("/") for row in read(directory, path).rows] == listed
     return listed
@@ -485,7 +485,7 @@ def test_hostile_names_of_directories_above(directory: Path) -> None:
 
 
 def visible(text: str) -> str:
-    """Without what may be shown as an escape."""
+    """The text without the parts that may be an escape."""
     return re.sub(r"\\(?:[nrt]|x..|u....)|[^ -~]", "", text)
 
 
@@ -536,7 +536,7 @@ def is_utf8(name: bytes) -> bool:
 
 
 def behind(href: str) -> bytes:
-    """The name that a browser asks for; the link cannot lead anywhere else."""
+    """The name that a browser requests; the link cannot lead anywhere else."""
     assert re.fullmatch(r"\./[A-Za-z0-9._~%-]+", href)
     joined = urljoin("http://host/files/", href)
     assert joined.startswith("http://host/files/")
@@ -848,7 +848,7 @@ def test_a_listing_that_is_cancelled_closes_its_directory(
 
 
 def test_a_job_under_way_keeps_the_directory_open(directory: Path, same_descriptors: None) -> None:
-    """Its descriptor must not be somebody else's when it gets there."""
+    """Its descriptor must not be another file's when the job uses it."""
     put(directory, "file")
     stage = Stage()
     play = start(directory, ListingOptions(), stage)

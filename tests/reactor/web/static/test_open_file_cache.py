@@ -144,7 +144,7 @@ def begin(cache: OpenFileCache, crew: Crew, path: str) -> Task[Entry]:
 
 
 def find(cache: OpenFileCache, crew: Crew, path: str) -> Entry:
-    """As a request does: what is fresh, or else a walk, here and now."""
+    """Find as a request does: a fresh entry, or else a walk, here and now."""
     entry = cache.fresh(tuple(path.split("/")))
     if entry is not None:
         return entry
@@ -167,14 +167,14 @@ def place(path: Path) -> Place:
 
 
 def replace(path: Path, text: str) -> None:
-    """As uploads do."""
+    """Replace a file as uploads do."""
     new = path.with_name(".new")
     new.write_text(text)
     new.replace(path)
 
 
 def held(site: Path) -> int:
-    """How many of this process's descriptors are of something in there."""
+    """The number of this process's descriptors of files below the directory."""
     return sum(target.startswith(f"{site}/") for target in open_descriptors().values())
 
 
@@ -414,7 +414,7 @@ def test_pool_that_is_too_busy(site: Path, clock: Clock, crew: Crew) -> None:
 
 
 def test_dropped_before_a_waiter_has_its_turn(site: Path, clock: Clock, crew: Crew) -> None:
-    """It must not be given a file that is closed, whose number may be another one's."""
+    """The waiter must not get a closed file, whose descriptor may be another file's."""
     cache = make(site, clock)
     tasks = [begin(cache, crew, "a.txt") for _ in range(2)]
     crew.jobs.pop().deliver()
@@ -694,8 +694,8 @@ def test_an_entry_in_constant_use_survives_a_crowd(site: Path, clock: Clock, cre
             assert cache.fresh(("a.txt",)) is hot
 
 
-def test_looking_for_room_takes_no_time(site: Path, clock: Clock, crew: Crew) -> None:
-    """All of many are in use: one look at each, and no more."""
+def test_eviction_takes_no_time(site: Path, clock: Clock, crew: Crew) -> None:
+    """All of many entries are in use: each is examined once, and no more."""
     cache = make(site, clock, most=300)
     for number in range(300):
         (site / f"f{number}").touch()
@@ -860,7 +860,7 @@ ASKED = (*NAMES, *LINKS, "to/a", "to/l", "to/to/b")
 
 
 class Machine(RuleBasedStateMachine):
-    """Files come, change and go, by our own hand or others'; some requests wait meanwhile.
+    """Files come, change and go, by this server or others; some requests wait meanwhile.
 
     A response is right if its path led to these bytes at some moment between the request, or `age`
     before it, and the response; and not before the last change of our own that was reported before

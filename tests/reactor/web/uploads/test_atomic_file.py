@@ -37,7 +37,7 @@ def begun(site: Path, name: str, content: bytes, condition: Any = None) -> Atomi
 
 
 def meanwhile(call: str, action: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do something right before the first call of this."""
+    """Run an action right before the first call of this function."""
     real, actions = getattr(os, call), [action]
 
     def acting(*arguments: Any, **named: Any) -> Any:
@@ -54,7 +54,7 @@ def must_be_free(status: os.stat_result | None) -> None:
 
 
 class MustBe:
-    """The file that there is now."""
+    """A precondition: the file is the one that is there now."""
 
     def __init__(self, path: Path) -> None:
         self._inode = path.stat().st_ino
@@ -65,7 +65,7 @@ class MustBe:
 
 
 def is_held(path: Path) -> bool:
-    """Whether somebody has the file, or directory, locked."""
+    """Whether another process would find the file, or directory, locked."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         return not try_lock(descriptor)
@@ -101,7 +101,7 @@ def test_place_through_a_link_is_that_of_the_directory(site: Path) -> None:
 def test_after_a_commit_that_could_not_sync_the_directory(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file is in its place, whole; that it stays there over a crash is not sure."""
+    """The file is published, whole; only a crash may undo that."""
     upload = begun(site, "a", b"x")
     with monkeypatch.context() as patch:
         fail("fsync", errno.EIO, patch, after=1)
@@ -156,7 +156,7 @@ def test_condition_that_fails_at_once(site: Path) -> None:
 
 @pytest.mark.usefixtures("kind")
 def test_other_refusals_come_before_the_condition(site: Path) -> None:
-    """RFC 9110, section 13.2.1: it counts only where the response would else be a good one."""
+    """RFC 9110, section 13.2.1: it counts only where the response would otherwise be a success."""
 
     def never(status: os.stat_result | None) -> None:
         raise AssertionError
@@ -195,7 +195,7 @@ def test_condition_that_fails_at_the_end(site: Path, change: str) -> None:
 
 
 @pytest.mark.usefixtures("kind")
-def test_name_that_is_taken_under_the_lock_by_who_knows_no_locks(
+def test_name_that_is_taken_under_the_lock_by_a_program_without_locks(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """link(2) notices what rename(2) would overwrite."""
@@ -233,7 +233,7 @@ def _commit(waiting: list[AtomicFile], one: int, outcomes: list[int]) -> None:
 
 @pytest.mark.usefixtures("kind")
 def test_many_that_all_want_to_be_the_first(site: Path) -> None:
-    """On threads, for real: one wins, and all of it."""
+    """On real threads: one wins, and its whole file."""
     for number in range(20):
         name = f"f{number}"
         waiting = [begun(site, name, b"%d" % one * 1000, must_be_free) for one in range(4)]
@@ -434,7 +434,7 @@ def test_nameless_file_is_held_when_it_has_a_name(
 
 
 def test_sweep_that_is_faster_than_our_lock(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that a sweep has removed before it was locked is made anew."""
+    """A file that a sweep removes before it is locked is made anew."""
     monkeypatch.setattr(atomic_file, "_NAMELESS", 0)
     swept: list[int] = []
 
@@ -492,7 +492,7 @@ def test_sweep_that_has_the_lock_before_us(site: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.slow
 def test_sweep_while_uploads_come_and_go(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On threads, for real: nothing that is in the making is ever lost."""
+    """On real threads: no unfinished file is ever lost."""
     monkeypatch.setattr(atomic_file, "_NAMELESS", 0)
     over = threading.Event()
     problems: list[BaseException] = []
@@ -726,7 +726,7 @@ stop()
 @pytest.mark.system
 @pytest.mark.parametrize("where", ["write", "fsync", "replace", "unlink"])
 def test_killed(site: Path, kind: str, where: str) -> None:
-    """At any moment: the old file or the new one, whole; and what is left over is swept."""
+    """At any moment: the old file or the new one, whole; and left-over files are swept."""
     if where != "unlink":  # that is after link(2), to a name that was free
         (site / "a").write_bytes(b"old")
     process = subprocess.Popen(

@@ -45,7 +45,7 @@ def no_descriptors_left() -> Any:
 
 
 def created(uploads: PartialStore, name: str, record: Record, now: float) -> PartialUpload:
-    """One that its client knows."""
+    """An upload whose address its client knows."""
     part = uploads.create(name, record, now)
     part.kept = True
     return part
@@ -152,7 +152,7 @@ def test_an_upload_becomes_its_file(uploads: PartialStore, tmp_path: Path) -> No
 
 
 def test_killed_before_it_took_its_name(uploads: PartialStore, tmp_path: Path) -> None:
-    """The record says "ending", and the bytes are still here: it can end."""
+    """The record is `ending`, and the bytes are still here: the upload can be completed."""
     part = created(uploads, NAME, RECORD, NOW)
     part.save(Record(("a.bin",), 10, (), ending=True), NOW)
     part.close()
@@ -164,7 +164,7 @@ def test_killed_before_it_took_its_name(uploads: PartialStore, tmp_path: Path) -
 def test_killed_after_it_took_its_name(
     uploads: PartialStore, tmp_path: Path, conditions: str | None
 ) -> None:
-    """It has both names; ending once more changes nothing, under any precondition."""
+    """It has both names; completing it once more changes nothing, under any precondition."""
 
     def refuse(status: os.stat_result | None) -> None:
         raise ProtocolError(412, "There is one already.")
@@ -185,7 +185,7 @@ def test_killed_after_it_took_its_name(
 
 
 def test_killed_while_it_had_a_second_name(uploads: PartialStore, tmp_path: Path) -> None:
-    """That name is one that the sweep of the directory knows."""
+    """The sweep of the directory knows that name."""
     (tmp_path / "sub").mkdir()
     part = created(uploads, NAME, Record(("sub", "a"), None), NOW)
     names: list[str] = []
@@ -244,7 +244,7 @@ def test_a_removed_upload_leaves_nothing(uploads: PartialStore, tmp_path: Path) 
 def test_a_record_goes_before_the_bytes(
     uploads: PartialStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or a server that is killed in between would call an upload finished that was cancelled."""
+    """Otherwise a server killed in between would report a cancelled upload as finished."""
     part = created(uploads, NAME, Record(("a",), 0, (), ending=True), NOW)
     gone: list[str] = []
     real = os.unlink

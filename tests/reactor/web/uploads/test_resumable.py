@@ -82,7 +82,7 @@ class Bench:
         self.restart()
 
     def restart(self) -> None:
-        """As a server does that is started anew: nothing is known but what is on the disk."""
+        """Start again as a restarted server does: nothing is known but the files on the disk."""
         root = Root(self.path)
         self.resumable = ResumableUploads(
             root, "/files/", self.limits, self.forgotten.append, lambda: self.now
@@ -143,7 +143,7 @@ class Bench:
         return self.ask("PUT", f"/files/{name}", *pieces, **fields)
 
     def begun(self, name: str = "a.bin", *pieces: bytes, **fields: Any) -> str:
-        """A new upload's path."""
+        """The path of a new upload."""
         reply = self.create(name, *pieces, **fields)
         assert reply.status == 201, reply
         assert reply.location is not None
@@ -170,7 +170,7 @@ class Bench:
         return int(reply.headers["Upload-Offset"])
 
     def cut(self, method: str, path: str, *pieces: bytes, **fields: Any) -> None:
-        """A request whose connection is lost behind these bytes."""
+        """Send a request whose connection is lost behind these bytes."""
         with pytest.raises(Cut):
             self.ask(method, path, *pieces, Cut(), **fields)
 
@@ -202,7 +202,7 @@ def no_descriptors_left() -> Iterator[None]:
 
 
 def problem(reply: Reply) -> str:
-    """Its type."""
+    """The type of the problem."""
     assert reply.headers["Content-Type"] == "application/problem+json"
     kind: str = json.loads(reply.body)["type"]
     return kind.removeprefix(TYPES)
@@ -779,7 +779,7 @@ def test_a_link_in_the_place_of_the_uploads(tmp_path: Path, what: str) -> None:
 
 
 def test_a_busy_upload_is_asked_for_again(bench: Bench) -> None:
-    """By another process, that is: in this one the newer request takes over."""
+    """Another process uses it: in this one the newer request would take over."""
     path = bench.begun("a.bin", b"abc")
     other = PartialStore(Root(bench.path)).open(path.rpartition("/")[2])
     assert other is not None
@@ -1251,7 +1251,7 @@ class Modelled:
 
 
 class Exchange(RuleBasedStateMachine):
-    """Anything in any order, by clients that err; three uploads of 20 bytes, 45 in all."""
+    """Any requests in any order, by clients that err; three uploads of 20 bytes, 45 in all."""
 
     MOST, SIZE, TOTAL, AGE, IDLE = 3, 20, 45, 100, 40
 
@@ -1597,7 +1597,7 @@ def test_no_104_for_http_1_0(serve: Serve, bench: Bench) -> None:
 
 
 def test_a_client_that_comes_back_takes_over(serve: Serve, bench: Bench) -> None:
-    """Nobody has noticed that its first connection is dead; what had come is settled."""
+    """The server has not noticed that the first connection is dead; its bytes are settled."""
     running = serve(bench.router)
     dead, client = running.connect(), running.connect()
     path = begin(client)
@@ -1650,7 +1650,7 @@ def test_a_creation_is_taken_over_too(serve: Serve, bench: Bench) -> None:
 
 
 def test_two_at_once_never_mix(serve: Serve, bench: Bench) -> None:
-    """Two that append the same bytes from the offset that they get, each interrupting the other.
+    """Two clients append the same bytes from the offset that they get, each interrupting the other.
 
     Each waits longer from time to time, as clients that try again do: two that never pause can
     interrupt each other for ever.
@@ -1712,7 +1712,7 @@ def test_a_client_that_is_too_slow_can_go_on(serve: Serve, bench: Bench) -> None
 
 
 def test_a_wrong_append_closes_its_connection(serve: Serve, bench: Bench) -> None:
-    """Its body is not waited for."""
+    """The server does not wait for its body."""
     client = serve(bench.router).connect()
     path = begin(client)
     client.send(head_of_append(path, 7, 10_000_000))
@@ -1747,7 +1747,7 @@ server.run()
 
 @contextlib.contextmanager
 def process(path: Path) -> Iterator[tuple[subprocess.Popen[str], tuple[str, int]]]:
-    """A server of its own; killed at the end."""
+    """A server in a process of its own; killed at the end."""
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(path)], stdout=subprocess.PIPE, text=True
     ) as running:
