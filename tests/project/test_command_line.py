@@ -600,6 +600,23 @@ def test_a_second_signal_ends_a_handler_that_blocks_the_loop(application: Start)
     assert took < 1.5
 
 
+def test_ctrl_c_while_an_application_is_loaded_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import time\nprint('loads', flush=True)\ntime.sleep(1000)")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reactor", "--port", "0", "slow:app"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "loads\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=TIMEOUT)
+    assert (process.returncode, out, err) == (128 + signal.SIGINT, "", "")
+
+
 def test_many_signals_at_once(application: Start) -> None:
     program = application()
     with program.connect() as client:
