@@ -32,10 +32,10 @@ def load(where: str) -> Handler:
     try:
         found = attrgetter(path)(module)
     except AttributeError as error:
-        raise LoadError(f"cannot use {where!r}: {error}") from error
+        raise LoadError(f"Cannot use {where!r}: {error}") from error
     if not callable(found):
         kind = type(found).__name__
-        raise LoadError(f"cannot use {where!r}: a handler is callable, and this is of type {kind}")
+        raise LoadError(f"Cannot use {where!r}: a handler is callable, and this is of type {kind}")
     return cast(Handler, found)
 
 
@@ -67,7 +67,7 @@ def _import(name: str) -> Any:
             sentence = f"there is no module {error.name!r}"
         else:
             sentence = f"{type(error).__name__}: {error}{_place(error)}"
-        raise LoadError(f"cannot import {name!r}: {sentence}") from error
+        raise LoadError(f"Cannot import {name!r}: {sentence}") from error
 
 
 def _is_part(missing: str | None, name: str) -> bool:

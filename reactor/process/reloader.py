@@ -66,21 +66,21 @@ class Reloader(Supervisor):
         if self.first:
             say(f"{self._watch.count()} files are watched for changes")
         elif child.changes:
-            say(f"reloaded, changed: {_names(child.changes)}")
+            say(f"Reloaded, changed: {_names(child.changes)}")
         else:
-            say("started again")
+            say("Started again")
 
     def not_loaded(self, child: Child | None) -> None:
         """Print what goes on; the child has printed its own error."""
         if child is not None:
             if child.status is None:
-                say(f"the application has ended while it was loaded, {_how(child.process)}")
+                say(f"The application has ended while it was loaded, {_how(child.process)}")
             self._broken = True
         self._go_on_without()
 
     def died(self, child: Child) -> None:
         """Start another child after a pause, unless the files are known to be broken."""
-        say(f"the application has ended by itself, {_how(child.process)}")
+        say(f"The application has ended by itself, {_how(child.process)}")
         if self.reactor.clock() - child.began > CRASH_SECONDS_MOST:
             self._crashes = 0
         if self._broken:
@@ -88,7 +88,7 @@ class Reloader(Supervisor):
         elif self.one(LOADING) is None:
             pause = min(CRASH_SECONDS_MOST, CRASH_SECONDS * 2**self._crashes)
             self._crashes += 1
-            say(f"it is started again in {pause:g} s, or when a file changes")
+            say(f"It is started again in {pause:g} s, or when a file changes")
             self._crash_timer = self.reactor.call_later(pause, self.start, ())
 
     def ending(self) -> None:
@@ -98,9 +98,9 @@ class Reloader(Supervisor):
 
     def _go_on_without(self) -> None:
         if self.one(SERVING) is not None:
-            say("the version before it goes on serving")
+            say("The version before it goes on serving")
         else:
-            say("nothing is served until a file changes")
+            say("Nothing is served until a file changes")
 
     def _check_files(self) -> None:
         """Check all watched files, now and again and again."""

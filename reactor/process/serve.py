@@ -123,7 +123,7 @@ def listen(server: Server, host: str, port: int) -> tuple[Any, ...]:
 
 def cannot_listen(host: str, port: int, error: Exception) -> StartError:
     """The sentence for what `reactor.net.listener.bind` raises: a backlog or a name beyond any."""
-    return _start_error(f"cannot listen on {host}, port {port}", error)
+    return _start_error(f"Cannot listen on {host}, port {port}", error)
 
 
 def announce(server: Server, address: tuple[Any, ...], what: str = "") -> None:
@@ -160,7 +160,7 @@ def open_access_log(where: str) -> LogFile | None:
             raise OSError(errno.EBADF, "standard output is closed")
         return LogFile(sys.stdout.fileno())
     except (OSError, ValueError) as error:
-        raise _start_error(f"cannot write the access log {where!r}", error) from error
+        raise _start_error(f"Cannot write the access log {where!r}", error) from error
 
 
 def open_error_log(where: str) -> ErrorLog:
@@ -173,7 +173,7 @@ def open_error_log(where: str) -> ErrorLog:
             return ErrorLog(LogFile.open(os.devnull))
         return ErrorLog(LogFile(sys.stderr.fileno()))
     except (OSError, ValueError) as error:
-        raise _start_error(f"cannot write the error log {where!r}", error) from error
+        raise _start_error(f"Cannot write the error log {where!r}", error) from error
 
 
 def configure_logging(level: str, error_log: logging.Handler) -> None:
@@ -199,8 +199,8 @@ def _logging(options: ServeOptions) -> Iterator[ErrorLog | None]:
 
 def _start_error(sentence: str, error: Exception) -> StartError:
     number = error.errno if isinstance(error, OSError) else None
-    reason = getattr(error, "strerror", None) or error
-    return StartError(number, f"{sentence}: {reason}")
+    reason = str(getattr(error, "strerror", None) or error)
+    return StartError(number, f"{sentence}: {reason[:1].lower()}{reason[1:]}")
 
 
 # --- signals -------------------------------------------------------------------------------------

@@ -164,7 +164,7 @@ class Supervisor:
         try:
             self._children.append(self._spawn(changes))
         except OSError as error:
-            say(f"cannot start a process: {error.strerror}")
+            say(f"Cannot start a process: {error.strerror}")
             self.not_loaded(None)
 
     # --- children --------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ class Supervisor:
 
     def _kill(self, child: Child, within: str) -> None:
         if child in self._children and child.process.poll() is None:
-            say(f"process {child.process.pid} did not end within {within}, and is killed")
+            say(f"Process {child.process.pid} did not end within {within}, and is killed")
             child.process.kill()
 
     def _reap(self) -> None:

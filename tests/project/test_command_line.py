@@ -730,7 +730,7 @@ def test_an_application_that_cannot_be_prepared_is_a_sentence(tmp_path: Path) ->
 
 def test_an_error_log_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     done = run("--error-log", str(tmp_path / "nowhere/log"))
-    assert "cannot write the error log" in complaint(done, 1)
+    assert "Cannot write the error log" in complaint(done, 1)
 
 
 def test_files_of_logs_are_opened_anew_on_sigusr1(demo: Start, tmp_path: Path) -> None:

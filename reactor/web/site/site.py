@@ -66,7 +66,7 @@ class Site:
             else:
                 self._mount(prefix, directory, spa=options.spa)
         if options.spa and not any(_has(one.root, options.spa) for one in self._mounted):
-            raise SiteError(f"no static directory has the file {options.spa!r}")
+            raise SiteError(f"No static directory has the file {options.spa!r} of --spa")
         if options.directory is not None:
             self._mount_uploads(options.directory)
         self.handler = self._make_handler()
@@ -80,7 +80,7 @@ class Site:
         if isinstance(application, Application):
             application.debug = True
         elif application is not None:
-            raise SiteError("--debug: the application must be a reactor.Application")
+            raise SiteError("--debug needs an application that is a reactor.Application")
 
     def housekeeping(self) -> list[Coroutine[Any, Any, None]]:
         """The coroutines to spawn beside the connections, for as long as the server runs."""
@@ -123,7 +123,7 @@ class Site:
         directory, name = os.path.split(path)
         files = self._open(self._mount_of("/", directory or ".", "", False, False))
         if not _has(files.root, name):
-            raise SiteError(f"cannot serve the file {path!r}: it is hidden, or not a file")
+            raise SiteError(f"Cannot serve the file {path!r}: it is hidden, or not a file")
         target = "/" + quote(name)
 
         def get(request: BaseRequest) -> ResponseOrAwaitable:
@@ -155,7 +155,7 @@ class Site:
         try:
             files = FileServer(mount, self._limits, mounts=mounts)
         except OSError as error:
-            sentence = f"cannot use the directory {str(mount.directory)!r}: {error.strerror}"
+            sentence = f"Cannot use the directory {str(mount.directory)!r}: {error.strerror}"
             raise SiteError(sentence) from error
         self._mounted.append(files)
         return files

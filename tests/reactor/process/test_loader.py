@@ -67,7 +67,7 @@ def test_the_current_directory_comes_first(here: Path) -> None:
 
 
 def test_a_module_that_is_not_there(here: Path) -> None:
-    assert complaint("no_app:x") == "cannot import 'no_app': there is no module 'no_app'"
+    assert complaint("no_app:x") == "Cannot import 'no_app': there is no module 'no_app'"
     write(here / "fourth_app/__init__.py", "")
     assert complaint("fourth_app.web:x").endswith("there is no module 'fourth_app.web'")
     assert complaint("no_app.a.b:x").endswith("there is no module 'no_app'")
@@ -76,7 +76,7 @@ def test_a_module_that_is_not_there(here: Path) -> None:
 def test_a_module_that_misses_another_one(here: Path) -> None:
     write(here / "fifth_app.py", "import os\nimport no_such_thing")
     said = complaint("fifth_app:x")
-    assert said.startswith("cannot import 'fifth_app': ModuleNotFoundError: No module named")
+    assert said.startswith("Cannot import 'fifth_app': ModuleNotFoundError: No module named")
     assert "'no_such_thing'" in said
     assert said.endswith(f" ({here}/fifth_app.py, line 2)")
 
@@ -84,7 +84,7 @@ def test_a_module_that_misses_another_one(here: Path) -> None:
 def test_a_module_that_fails(here: Path) -> None:
     write(here / "sixth_app.py", "def run():\n    return 1 / 0\nrun()")
     expected = f"ZeroDivisionError: division by zero ({here}/sixth_app.py, line 2)"
-    assert complaint("sixth_app:x") == f"cannot import 'sixth_app': {expected}"
+    assert complaint("sixth_app:x") == f"Cannot import 'sixth_app': {expected}"
 
 
 def test_a_module_that_is_no_python(here: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_name_that_is_not_there(here: Path) -> None:
 def test_a_name_that_cannot_be_called(here: Path) -> None:
     write(here / "tenth_app.py", "number = 7")
     said = complaint("tenth_app:number")
-    assert said == "cannot use 'tenth_app:number': a handler is callable, and this is of type int"
+    assert said == "Cannot use 'tenth_app:number': a handler is callable, and this is of type int"
 
 
 def test_an_import_error_without_a_name(here: Path) -> None:

@@ -251,7 +251,7 @@ def test_a_change_is_served(start: Start) -> None:
     program = start()
     before = program.ask()
     program.edit("2")
-    assert program.wait_for("reloaded").endswith("changed: app.py")
+    assert program.wait_for("Reloaded").endswith("changed: app.py")
     wait_until(lambda: gone(int(before.split()[1])))
     after = program.ask()
     assert before.split()[0] == "1"
@@ -271,7 +271,7 @@ def test_a_request_that_has_begun_is_finished_by_the_version_before(start: Start
         client.send(request("/slow"))
         program.wait_for("slow")
         program.edit("2")
-        program.wait_for("reloaded")
+        program.wait_for("Reloaded")
         wait_until(lambda: program.version() == "2")
         for _ in range(5):
             assert program.version() == "2"
@@ -308,7 +308,7 @@ def test_nothing_is_lost_while_versions_take_over(start: Start) -> None:
     try:
         for version in range(2, 7):
             program.edit(str(version))  # as long as before, and often in the same second
-            program.wait_for("reloaded")
+            program.wait_for("Reloaded")
         wait_until(lambda: all(versions[-1] == 6 for versions in served.values()))
     finally:
         stop.set()
@@ -329,9 +329,9 @@ def test_many_changes_are_one_reload(start: Start, tmp_path: Path) -> None:
         program.write(f"{name}.py", "\n")
         time.sleep(0.02)
     shown = ", ".join(f"{name}.py" for name in names[:NAMES_MOST])
-    assert program.wait_for("reloaded").endswith(f"changed: {shown} and 3 more")
+    assert program.wait_for("Reloaded").endswith(f"changed: {shown} and 3 more")
     program.edit("2")
-    assert program.wait_for("reloaded").endswith("changed: app.py")
+    assert program.wait_for("Reloaded").endswith("changed: app.py")
 
 
 def test_a_module_that_a_handler_imports_is_watched_from_then_on(start: Start) -> None:
@@ -339,7 +339,7 @@ def test_a_module_that_a_handler_imports_is_watched_from_then_on(start: Start) -
     program.write("lazy.py", "VERSION = 'lazy 1'")
     assert program.ask("/lazy") == "lazy 1"
     program.write("lazy.py", "VERSION = 'lazy 2'")
-    assert program.wait_for("reloaded").endswith("changed: lazy.py")
+    assert program.wait_for("Reloaded").endswith("changed: lazy.py")
     wait_until(lambda: program.ask("/lazy") == "lazy 2")
 
 
@@ -356,16 +356,16 @@ def test_a_syntax_error_is_shown_once_and_the_last_good_version_stays(start: Sta
     program = start()
     pid = program.pid()
     program.edit("2", "wrong = (")
-    program.wait_for("cannot import 'app': SyntaxError: '(' was never closed (app.py, line")
+    program.wait_for("Cannot import 'app': SyntaxError: '(' was never closed (app.py, line")
     assert str(program.directory / "app.py") in program.wait_for("File")
     program.wait_for("wrong = (")
-    program.wait_for("the version before it goes on serving")
+    program.wait_for("The version before it goes on serving")
     assert program.pid() == pid
     assert program.version() == "1"
     program.edit("3")
-    program.wait_for("reloaded")
+    program.wait_for("Reloaded")
     wait_until(lambda: program.version() == "3")
-    assert program.said("reactor: cannot import") == 1
+    assert program.said("reactor: Cannot import") == 1
     assert program.said("goes on") == 1
 
 
@@ -387,7 +387,7 @@ def test_a_version_that_is_broken_at_the_start_is_waited_for(launch: Start) -> N
     """Clients that come meanwhile get the version that works."""
     program = launch(application("1", "wrong = ("), "--port", str(free_port()))
     program.address = ("127.0.0.1", int(program.process.args[-1]))  # type: ignore[index, arg-type]
-    program.wait_for("nothing is served until a file changes")
+    program.wait_for("Nothing is served until a file changes")
     with program.connect() as client:
         client.send(request())
         program.edit("2")
@@ -399,7 +399,7 @@ def test_a_version_that_is_broken_at_the_start_is_waited_for(launch: Start) -> N
 
 def test_a_version_that_is_broken_at_the_start_is_ended_by_ctrl_c(launch: Start) -> None:
     program = launch("wrong = (")
-    program.wait_for("nothing is served until a file changes")
+    program.wait_for("Nothing is served until a file changes")
     os.killpg(program.process.pid, signal.SIGINT)
     assert program.wait() == 0
     assert program.said("KeyboardInterrupt") == 0
@@ -417,7 +417,7 @@ def test_a_new_module_that_is_broken_or_missing(start: Start, tmp_path: Path) ->
     (tmp_path / "pack").mkdir()
     program.write("pack/missing.py", "")
     (tmp_path / "pack" / "__init__.py").touch()
-    program.wait_for("reloaded")
+    program.wait_for("Reloaded")
     wait_until(lambda: program.version() == "2")
 
 
@@ -431,7 +431,7 @@ def test_a_file_that_is_deleted(start: Start, tmp_path: Path) -> None:
     program.wait_for("there is no module 'app'")
     assert program.version() == "1"
     program.edit("2")
-    program.wait_for("reloaded")
+    program.wait_for("Reloaded")
     wait_until(lambda: program.version() == "2")
 
 
@@ -442,7 +442,7 @@ def test_an_import_that_hangs_ends_with_the_next_change(start: Start) -> None:
     program.wait_for("hangs")
     assert program.version() == "1"
     program.edit("3")
-    program.wait_for("reloaded")
+    program.wait_for("Reloaded")
     wait_until(lambda: program.version() == "3")
     assert program.said("killed") == 0
 
@@ -450,7 +450,7 @@ def test_an_import_that_hangs_ends_with_the_next_change(start: Start) -> None:
 def test_an_import_that_ends_the_process(launch: Start) -> None:
     program = launch("import os\nos._exit(1)")
     program.wait_for("has ended while it was loaded, with exit status 1")
-    program.wait_for("nothing is served until a file changes")
+    program.wait_for("Nothing is served until a file changes")
     program.edit("2")
     assert program.started().version() == "2"
 
@@ -467,9 +467,9 @@ def test_a_version_that_dies_is_replaced(start: Start) -> None:
     program.wait_for("goes on")
     os.kill(program.pid(), signal.SIGKILL)
     program.wait_for("by signal 9")
-    program.wait_for("nothing is served")  # the disk has nothing better
+    program.wait_for("Nothing is served")  # the disk has nothing better
     program.edit("3")
-    program.wait_for("reloaded")
+    program.wait_for("Reloaded")
     assert program.version() == "3"
 
 
@@ -480,9 +480,9 @@ def test_a_version_that_does_not_end_is_killed(start: Start) -> None:
         client.send(request("/block"))
         program.wait_for("blocks")
         program.edit("2")
-        program.wait_for("reloaded")
+        program.wait_for("Reloaded")
         assert program.version() == "2"
-        program.wait_for(f"process {pid} did not end within 2 s, and is killed")
+        program.wait_for(f"Process {pid} did not end within 2 s, and is killed")
         wait_until(lambda: gone(pid))
     assert program.version() == "2"
     program.signal()
@@ -513,9 +513,9 @@ def test_only_so_many_versions_drain(start: Start) -> None:
         clients[-1].send(request("/slow"))
         program.wait_for("slow")
         program.edit(str(version))
-        program.wait_for("reloaded")
+        program.wait_for("Reloaded")
     connect_to_another(program, pids).close()
-    program.wait_for(f"process {pids[0]} did not end within the next {LEAVING_MOST} reloads")
+    program.wait_for(f"Process {pids[0]} did not end within the next {LEAVING_MOST} reloads")
     wait_until(lambda: gone(pids[0]))
     assert not any(gone(pid) for pid in pids[1:])
     program.signal()
@@ -578,7 +578,7 @@ def test_no_child_survives_its_parent(start: Start) -> None:
         client.send(request("/slow"))
         program.wait_for("slow")
         program.edit("2")
-        program.wait_for("reloaded")
+        program.wait_for("Reloaded")
         wait_until(lambda: program.pid() != draining)
         serving = program.pid()
         program.signal(signal.SIGKILL)
@@ -630,7 +630,7 @@ def test_a_port_in_use(launch: Start) -> None:
         program = launch(application("1"), "--port", port)
         assert program.wait() == 1
     assert len(program.lines) == 1
-    assert program.lines[0].startswith(f"reactor: cannot listen on 127.0.0.1, port {port}: ")
+    assert program.lines[0].startswith(f"reactor: Cannot listen on 127.0.0.1, port {port}: ")
 
 
 @pytest.mark.parametrize(

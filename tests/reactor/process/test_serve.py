@@ -144,7 +144,7 @@ def test_a_port_in_use_is_an_oserror(start: Start) -> None:
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert last.endswith(
-        f"StartError: cannot listen on 127.0.0.1, port {port}: Address already in use"
+        f"StartError: Cannot listen on 127.0.0.1, port {port}: address already in use"
     )
 
 
@@ -282,20 +282,20 @@ def test_logging_is_configured_where_nobody_has() -> None:
 
 def test_a_log_or_port_that_cannot_be_opened(no_leaks: None, tmp_path: Path) -> None:
     nowhere = str(tmp_path / "no/log")
-    with pytest.raises(OSError, match=r"^cannot write the access log .*: No such file") as caught:
+    with pytest.raises(OSError, match=r"^Cannot write the access log .*: no such file") as caught:
         serve(hello, port=0, access_log=nowhere)
     assert type(caught.value) is StartError
     assert caught.value.errno == 2
     with (
         unconfigured(),
-        pytest.raises(OSError, match=r"^cannot write the error log .*: No such file"),
+        pytest.raises(OSError, match=r"^Cannot write the error log .*: no such file"),
     ):
         serve(hello, port=0, error_log=nowhere)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(OSError, match=f"^cannot listen on 127.0.0.1, port {port}: "):
+        with pytest.raises(OSError, match=f"^Cannot listen on 127.0.0.1, port {port}: "):
             serve(hello, port=port, access_log="off")
-    with pytest.raises(OSError, match=r"^cannot listen on a\.\.b, port 0: "):
+    with pytest.raises(OSError, match=r"^Cannot listen on a\.\.b, port 0: "):
         serve(hello, host="a..b", port=0, access_log="off")
 
 
@@ -329,3 +329,18 @@ def test_each_option_of_a_process_is_an_argument() -> None:
         del parameters[name]
     options = ServeOptions()
     assert {name: one.default for name, one in parameters.items()} == vars(options)
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ({"port": 65536}, "'65536' is not a port"),
+        ({"port": -1}, "'-1' is not a port"),
+        ({"log_level": "loud"}, "'loud' is not one of debug, info"),
+        ({"access_log_format": "xml"}, "'xml'"),
+        ({"server_header": "a\nb"}, "is not a value of a field"),
+    ],
+)
+def test_a_wrong_option_is_a_valueerror(no_leaks: None, option: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(named)):
+        serve(hello, **option)
