@@ -1,7 +1,8 @@
 """The semantics of RFC 9110 as pure functions: text in, decisions out.
 
-negotiation.py chooses a content coding, validators.py makes and parses entity tags and dates,
-preconditions.py evaluates If-Match and its relatives, ranges.py parses Range, media_types.py maps
-file extensions to types, multipart.py parses forms (RFC 7578), cross_site.py refuses requests from
-other sites, file_names.py says which names may be served.
+negotiation.py chooses a content coding, validators.py makes and parses entity tags,
+preconditions.py evaluates If-Match and its relatives, ranges.py parses Range, methods.py refuses
+methods, media_types.py maps file extensions to types, multipart.py parses forms (RFC 7578),
+cross_site.py refuses requests from other sites, file_names.py says which names may be served.
+limits.py declares the limits of forms.
 """

@@ -136,18 +136,14 @@ class FormParser:
                     return None
 
     def end(self) -> None:
-        """Check that the form is complete when the body has ended. Raises ProtocolError(400) if
-        not.
-        """
+        """Check, at the end of the body, that the form is complete. Raises ProtocolError(400)."""
         if self._state is not _State.END:
             raise _malformed("It ends before its last boundary.")
 
     # --- one step each ---------------------------------------------------------------------------
 
     def _next_content(self) -> bytes | None:
-        """Return bytes before the next boundary, b"" after a boundary, None when more bytes are
-        needed.
-        """
+        """Return bytes before the next boundary, b"" after one, None when more bytes are needed."""
         buffer, at = self._buffer, self._at
         found = buffer.find(self._delimiter, at)
         if found == at:

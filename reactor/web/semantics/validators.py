@@ -1,5 +1,4 @@
-"""Makes and parses the two validators of a file: its entity tag and its date (RFC 9110, section
-8.8).
+"""Makes a file's validators, entity tag and date; parses tags (RFC 9110, section 8.8).
 
 A tag is made of what the file system changes with every write: both times, the size, and the inode
 number, which is another one after a rename. The clock of a file system is coarse, though: a file

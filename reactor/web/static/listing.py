@@ -64,8 +64,7 @@ _EMPTY: Final = '<tr class="none"><td colspan="3">This directory is empty.</td><
 
 @dataclass(frozen=True)
 class ListingOptions:
-    """The options of the listings of one mount. Made once for each mount: its listings share a
-    quota.
+    """The options of the listings of one mount, which share a quota.
 
     `prefix` is the mount's path, `most` the number of entries of one directory that are listed. The
     fields in `headers` are on every response and replace fields of ours with the same name.

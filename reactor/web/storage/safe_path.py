@@ -131,9 +131,7 @@ class _Walk:
         return self._directories.pop()
 
     def _next_name(self) -> bytes | None:
-        """Return the next name in the last directory that is no link, or None at the end of the
-        path.
-        """
+        """Return the next name in the last directory that is no link; None at the path's end."""
         while self._names:
             name = self._names.pop()
             if name == b"..":

@@ -31,9 +31,7 @@ class FormFiles:
         self._upload: AtomicFile | None = None
 
     async def receive(self, parser: FormParser, body: Body) -> None:
-        """Receive all of the form. After an error, published files stay; the current one is
-        discarded.
-        """
+        """Receive the form. After an error, published files stay; the current one is discarded."""
         try:
             while piece := await body.read(PIECE_BYTES):
                 parser.feed(piece)

@@ -228,9 +228,7 @@ class PartialStore:
             raise
 
     def open(self, name: str) -> PartialUpload | FinishedUpload | None:
-        """Open and lock the upload of this name; return None if there is none. Raises InUse,
-        OSError.
-        """
+        """Open and lock the upload of this name; None if there is none. Raises InUse, OSError."""
         directory = self._open_directory() if _ID.fullmatch(name) else None
         if directory is None:
             return None

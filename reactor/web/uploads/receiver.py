@@ -50,9 +50,11 @@ _JSON: Final = (("Content-Type", "application/json"), ("X-Content-Type-Options",
 class Resumes(Protocol):
     """The part of ResumableUploads that Receiver uses."""
 
-    def asks(self, request: BaseRequest) -> bool: ...
+    def asks(self, request: BaseRequest) -> bool:
+        """Return whether the request starts a resumable upload."""
 
-    async def create(self, request: BaseRequest, segments: Sequence[str]) -> Response | None: ...
+    async def create(self, request: BaseRequest, segments: Sequence[str]) -> Response | None:
+        """Create one; None where the whole file is to be received in the ordinary way."""
 
 
 class Receiver:
@@ -202,9 +204,7 @@ def precondition_of(headers: Headers, wall: Callable[[], float]) -> Precondition
 
 
 def _check_directory_condition(request: BaseRequest) -> None:
-    """Evaluate preconditions for a directory: it exists, without tag or date (RFC 9110, section
-    13.1).
-    """
+    """Evaluate preconditions for a directory, which has no validators (RFC 9110, section 13.1)."""
     headers = request.headers
     if has_conditions(headers) and not check_write(headers, _DIRECTORY_TAG, None, time.time()):
         raise ProtocolError(*PRECONDITION_FAILED)
