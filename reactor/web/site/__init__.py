@@ -1,4 +1,5 @@
 """The site of the command line: directories, uploads, an application, and their endpoints.
 
-command_line.py reads the options, site.py builds the handler from them.
+Read options.py first (the options, and all tables of options together), then values.py (parsers of
+their values), site.py (the handler that is made from them) and command_line.py (`main`).
 """
