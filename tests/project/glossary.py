@@ -14,6 +14,7 @@ PROSE: Final = {
     "whatever": "a noun, or 'any'",
     "kept connections?": "keep-alive connection",
     "give(?:s|n)? way|gave way": "evict",
+    "wish(?:es)?": "operation",
     "ledgers?": "quota",
     "newcomers?": "connections accepted last",
 }
