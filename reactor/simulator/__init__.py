@@ -10,9 +10,9 @@
     world       all of it put together around a Server
     swimlane    the trace, to be read
 
-It is for tests: any fragmentation gives the same answers, 75 seconds pass in no time, every fault
-comes from one seed, and the same seed gives the same trace. What scenario is played is not said
-here but in tests/.
+It is for tests: any fragmentation gives the same responses, 75 seconds pass in no time, every fault
+comes from one seed, and the same seed gives the same trace. The scenarios that are played are in
+tests/.
 """
 
 from reactor.simulator.client import SimClient, SimResponse, parse_responses

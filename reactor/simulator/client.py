@@ -1,7 +1,7 @@
-"""A client's side of a simulated connection, and an understanding of answers of its own.
+"""A client's side of a simulated connection, and the responses that it has received.
 
-The answers are read by code that shares nothing with the server's, and that tells three things
-apart: an answer that is whole, one that is visibly cut, and one that was never begun.
+Responses are read by a parser that shares nothing with the server's. There are three cases: a
+response that is whole, one that is visibly cut, and one that was never begun.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,7 @@ Pace = Callable[[], tuple[int, float]]  # how many bytes the next recv asks for,
 
 @dataclass
 class SimResponse:
-    """What a client has got of one answer."""
+    """One response, as far as a client has received it."""
 
     status: int
     fields: dict[str, str]
@@ -53,6 +53,7 @@ class SimClient:
         self.socket: SimSocket | None = None
 
     def connect(self) -> bool:
+        """Whether the server's listener took the connection."""
         self.socket = self._listener.connect(self.name, self._buffers, self._peer)
         if self.socket is None:
             self._ended("refused")
@@ -86,16 +87,18 @@ class SimClient:
         return len(data)
 
     def half_close(self) -> None:
-        """No more is sent, but answers are read."""
+        """Send no more, but read responses."""
         if self.socket is not None and not self.socket.closed and not self.socket.lost:
             self.socket.shutdown(1)
 
     def close(self) -> None:
+        """Close by a FIN, or by a reset where input is unread; `end` is "left"."""
         if self.socket is not None:
             self.socket.close()
         self._ended("left")
 
     def reset(self) -> None:
+        """Close by a reset; `end` is "left"."""
         if self.socket is not None:
             self.socket.reset()
         self._ended("left")
@@ -121,7 +124,7 @@ class SimClient:
     # --- what came -------------------------------------------------------------------------------
 
     def responses(self, methods: Sequence[str]) -> list[SimResponse]:
-        """What came, for requests with these methods; interim answers are left out."""
+        """The responses to requests with these methods; interim responses are left out."""
         return parse_responses(bytes(self.received), methods, self.end == "fin")
 
     def _ended(self, how: str) -> None:

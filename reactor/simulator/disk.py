@@ -2,7 +2,7 @@
 
 A SimFile's pages are hot or cold, cool down again by chance, and the file may shrink or fail. A
 SimPool is the real ThreadPool, its queues and its limits, with threads that take simulated time
-instead of the processor's. What a job does happens at its end, in one go; its result reaches the
+instead of the processor's. The work of a job happens at its end, in one go; its result reaches the
 loop by the one door for threads.
 """
 
@@ -60,9 +60,11 @@ class SimFile(File):
         return offset + count <= len(self._content)
 
     def shrink(self, size: int) -> None:
+        """Cut the file to this size, in bytes."""
         self._content = self._content[:size]
 
     def read_into(self, offset: int, into: memoryview) -> int:
+        """Fill `into` from the file as far as it reaches; returns the number of bytes."""
         piece = self._content[offset : offset + len(into)]
         into[: len(piece)] = piece
         return len(piece)

@@ -1,4 +1,4 @@
-"""What is true of every connection after every turn of the loop, and of the server at rest.
+"""The rules that hold for every connection after every turn of the loop, and for a server at rest.
 
 These rules are written down a second time here, on purpose and from outside: what a state waits
 for, how long it may last, and that nothing is left of what is over.
@@ -19,7 +19,7 @@ from reactor.server.server import Server
 from reactor.simulator.network import SimNetwork, Violation
 from reactor.simulator.selector import SimSelector
 
-SURPLUS_BYTES: Final = 2 * PIECE_BYTES  # what is kept of what nobody has asked for yet
+SURPLUS_BYTES: Final = 2 * PIECE_BYTES  # kept of input that nobody has asked for yet
 SLACK: Final = 1e-6  # seconds
 
 
@@ -125,7 +125,7 @@ class Invariants:
         return live
 
     def _called_soon(self) -> set[object]:
-        """Who is called in the next turn whatever happens: connections, and transports to flush."""
+        """The objects that the next turn calls: connections, and transports to flush."""
         busy: set[object] = {getattr(call, "__self__", None) for call, _ in self._reactor._soon}
         busy.update(output for output in self._reactor.unflushed)
         return busy

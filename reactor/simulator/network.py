@@ -4,10 +4,10 @@ Nothing here waits. Time stands still while code runs and jumps to the next entr
 the server's selector has nothing to report. All chance comes from one generator with one seed, so a
 seed is a whole history, and the trace of a seed is always the same.
 
-What acts beside the server is a script: a generator that yields how long it sleeps, or the socket
-or client whose news it waits for. Threads of the pool are different: they may end at any time, also
-in the middle of one of the server's turns, so a simulated system call gives them a chance to
-(`preempt`).
+Everything that acts beside the server is a script: a generator that yields how long it sleeps, or
+the socket or client whose news it waits for. Threads of the pool are different: they may end at any
+time, also in the middle of one of the server's turns, so a simulated system call gives them a
+chance to (`preempt`).
 
 A rule that is broken raises Violation. It is no Exception, so that no handler of errors takes it.
 """
@@ -40,9 +40,9 @@ class SimNetwork:
         self.time = 0.0
         self.trace: list[tuple[float, str, str]] = []
         self.changed = True  # some socket may have become ready
-        self.moves = 0  # bytes, connections, results: whatever is no spin
+        self.moves = 0  # bytes, connections, results: progress, and so no spin
         self.scripts = 0  # that have not ended
-        self.threads: list[Action] = []  # what would end the job of each that runs
+        self.threads: list[Action] = []  # the action that ends the job of each running thread
         self.descriptors: dict[int, object] = {}
         self.watched: set[int] = set()  # descriptors that a selector knows
         self._free: list[int] = []
@@ -51,14 +51,17 @@ class SimNetwork:
         self._preempted = False
 
     def clock(self) -> float:
+        """The simulated time, in seconds."""
         return self.time
 
     def note(self, who: str, what: str) -> None:
+        """Append an entry to the trace."""
         self.trace.append((self.time, who, what))
 
     # --- the agenda ------------------------------------------------------------------------------
 
     def after(self, seconds: float, action: Action) -> None:
+        """Put an action on the agenda, so many seconds from now."""
         self._serial += 1
         heappush(self._agenda, (self.time + seconds, self._serial, action))
 
@@ -92,13 +95,13 @@ class SimNetwork:
         self.after(0.0, lambda: self._step(script))
 
     def _step(self, script: Script) -> None:
-        wish = next(script, None)
-        if wish is None:
+        wanted = next(script, None)
+        if wanted is None:
             self.scripts -= 1
-        elif isinstance(wish, float | int):
-            self.after(wish, lambda: self._step(script))
+        elif isinstance(wanted, float | int):
+            self.after(wanted, lambda: self._step(script))
         else:
-            wish.watchers.append(lambda: self._step(script))
+            wanted.watchers.append(lambda: self._step(script))
 
     def preempt(self) -> None:
         """Within a system call another thread may run, and end what it does."""
@@ -110,6 +113,7 @@ class SimNetwork:
     # --- chance ----------------------------------------------------------------------------------
 
     def chance(self, probability: float) -> bool:
+        """True with this probability, from 0 to 1; never in a calm network."""
         return not self.calm and self.random.random() < probability
 
     def some(self, most: int) -> int:
@@ -132,6 +136,7 @@ class SimNetwork:
         return number
 
     def release(self, number: int) -> None:
+        """Free a descriptor. Raises Violation while a selector still has it."""
         if number in self.watched:
             raise Violation(f"{self.descriptors[number]} was closed, but the selector has it still")
         del self.descriptors[number]

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 from reactor.simulator.network import SimNetwork, Violation
 from reactor.simulator.sockets import SimListener, SimSocket
 
-SPIN_REPORTS: Final = 16  # of one socket, nothing having moved on it
+SPIN_REPORTS: Final = 16  # reports of one socket, nothing having moved on it
 SPIN_TURNS: Final = 300  # without waiting, nothing having moved anywhere
 
 Ready: TypeAlias = list[tuple[SelectorKey, int]]
@@ -72,7 +72,7 @@ class SimSelector(selectors.BaseSelector):
         self._keys.clear()
 
     def interest(self, descriptor: int) -> int:
-        """What is waited for there; -1: it is not registered."""
+        """The events that are waited for there; -1: it is not registered."""
         return self._keys[descriptor][0].events if descriptor in self._keys else -1
 
     def is_ready(self) -> bool:

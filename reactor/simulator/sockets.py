@@ -2,8 +2,8 @@
 
 A SimSocket has the methods of a socket that the server uses, and behaves no better than a real one:
 it reads and sends fewer bytes than asked for, would block though it was ready, loses what is in
-flight when a reset comes, resets when it is closed with input unread, and answers what is sent to
-it after it was closed by a reset. A closed socket that is used is a Violation.
+flight when a reset comes, resets when it is closed with input unread, and responds by a
+reset to bytes that arrive after it was closed. A closed socket that is used is a Violation.
 
 Clients hold the other end, which is of the same class but has no descriptor and no bad luck.
 """
@@ -36,8 +36,8 @@ class SimStream:
     __slots__ = ("buffer", "data", "ended", "window")
 
     def __init__(self, buffer: int, window: int) -> None:
-        self.buffer = buffer  # of the sender, in bytes
-        self.window = window  # of the reader
+        self.buffer = buffer  # the sender's, in bytes
+        self.window = window  # the reader's, in bytes
         self.data = bytearray()
         self.ended = False  # by a FIN
 
@@ -130,6 +130,7 @@ class SimSocket:
         return count
 
     def shutdown(self, how: int) -> None:
+        """Send a FIN; `how` is SHUT_WR."""
         self._enter_kernel()
         if self.lost:
             raise OSError(errno.ENOTCONN, "simulated")
@@ -154,15 +155,18 @@ class SimSocket:
             self.other.be_reset()
 
     def setsockopt(self, level: int, option: int, value: Any) -> None:
+        """SO_LINGER makes `close` a reset; other options have no effect."""
         self._check_open()
         if option == socket.SO_LINGER:
             self._reset_on_close = True
 
     def setblocking(self, flag: bool) -> None:
+        """Non-blocking is all that there is."""
         self._check_open()
         assert not flag, "a blocking socket in the loop"
 
     def fileno(self) -> int:
+        """The simulated descriptor, of a server's end."""
         self._check_open()
         assert self.descriptor is not None
         return self.descriptor
@@ -171,10 +175,12 @@ class SimSocket:
 
     @property
     def readable(self) -> bool:
+        """Whether `recv` has something to return or to raise."""
         return bool(self.incoming.data) or self.incoming.ended or self.lost
 
     @property
     def writable(self) -> bool:
+        """Whether EVENT_WRITE is reported: a third of the buffer is free, or the stream is over."""
         stream = self.outgoing
         return stream.room * WRITABLE_PART >= stream.buffer or stream.ended or self.lost
 
@@ -184,6 +190,7 @@ class SimSocket:
         return self.lost or (self.incoming.ended and self.outgoing.ended)
 
     def unacknowledged(self) -> int:
+        """Bytes that the peer's kernel has not acknowledged."""
         self._check_open()
         return self.outgoing.unacknowledged
 
@@ -290,6 +297,7 @@ class SimListener:
         return client
 
     def accept(self) -> tuple[SimSocket, tuple[Any, ...]]:
+        """The server's end of a waiting connection, and the address of its peer; as accept(2)."""
         self._check_open()
         if not self._waiting:
             raise BlockingIOError
@@ -308,9 +316,11 @@ class SimListener:
 
     @property
     def readable(self) -> bool:
+        """Whether a connection waits."""
         return bool(self._waiting)
 
     def close(self) -> None:
+        """Stop listening; connections that wait are reset."""
         if not self.closed:
             self.closed = True
             assert self.descriptor is not None
@@ -319,12 +329,15 @@ class SimListener:
                 server.reset()
 
     def getsockname(self) -> tuple[Any, ...]:
+        """An address that is none."""
         return ("simulated", 80)
 
     def setblocking(self, flag: bool) -> None:
+        """No effect: `accept` never blocks."""
         self._check_open()
 
     def fileno(self) -> int:
+        """The simulated descriptor; -1 once it is closed."""
         if self.closed:
             return -1
         assert self.descriptor is not None

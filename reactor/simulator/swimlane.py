@@ -1,4 +1,4 @@
-"""Who did what, and when: a trace as a table with a lane for each side.
+"""A trace as a table of actions in time, with a lane for each side.
 
 For a learner, and for the reader of a failing seed: time runs downwards, clients are on the left,
 the server's end of the same connection beside them, and the pool, the waker and the listener on

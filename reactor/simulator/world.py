@@ -51,7 +51,7 @@ class SimTransport(Transport):
 
 
 class SimReactor(Reactor):
-    """The real loop. What gets as far as its last `except` is a bug, and looked at from outside."""
+    """The real loop. An exception that reaches its last `except` is a bug, a Violation."""
 
     after_turn: Callable[[], None] = staticmethod(lambda: None)
 
@@ -66,7 +66,7 @@ class SimReactor(Reactor):
 
 @dataclass
 class Faults:
-    """What goes wrong in a world, and how often."""
+    """The faults of a world, and how often they occur."""
 
     abortion: float = 0.0  # probability that a client has gone again when it is accepted
     empty_interest: bool = True  # whether the selector knows one

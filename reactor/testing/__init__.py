@@ -8,14 +8,13 @@
 
     client     requests, redirects, and what a browser keeps between them
     cookies    the jar, as RFC 6265 has it
-    encoding   from what a test asks for to a request
-    exchange   one request and its answer on one connection
-    answers    from bytes to an answer
-    responses  an answer as a test looks at it
+    request_encoder  from what a test asks for to a request
+    exchange   one request and its response on one connection
+    responses  a response as a test looks at it
     world      the simulated world, its time, and what has failed in it
 
-An answer is what a real client would have got, byte for byte; what a test may be sure of besides is
-that nothing waits for real, and that the same requests give the same answers.
+A response is what a real client would have got, byte for byte. In addition nothing waits for real,
+and the same requests give the same responses.
 """
 
 from reactor.simulator import Violation

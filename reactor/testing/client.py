@@ -1,7 +1,7 @@
 """The client: requests in the words of the field, cookies, redirects, and simulated time.
 
 A request goes through the real server and its connection code, on a simulated socket; see world.py
-and exchange.py. What is here is what a browser adds: cookies that are stored and sent, connections
+and exchange.py. This module adds what a browser does: cookies that are stored and sent, connections
 that are kept, redirects that are followed where the test wants it.
 """
 
@@ -41,7 +41,7 @@ class TooManyRedirects(Exception):
 
 
 class Options(TypedDict, total=False):
-    """What a request may say beside its method and URL; see Client.request."""
+    """The options of a request beside its method and URL; see Client.request."""
 
     params: Pairs | None
     headers: HeaderFields | None
@@ -78,12 +78,12 @@ class Client:
     ) -> None:
         """`app` is a handler, served with `limits`.
 
-        `headers` and `cookies` go with every request. An exception that became a 500, or cut an
-        answer, is raised in the test unless `raise_server_exceptions` is false; then the answer is
-        what a client would have got. `client` is the address of the first connection; each further
-        one has the next port. `wall` is the time of day when it begins, in seconds since 1970;
-        without it, the real one. Code that asks `time` itself is told the real time, which goes on
-        as it will.
+        `headers` and `cookies` go with every request. An exception that became a 500, or cut a
+        response, is raised in the test unless `raise_server_exceptions` is false; then the response
+        is what a client would have got. `client` is the address of the first connection; each
+        further one has the next port. `wall` is the time of day when it begins, in seconds since
+        1970; without it, the real one. Code that calls `time` itself gets the real time, which is
+        not under control.
         """
         self.base_url = base_url
         self.headers = merge_fields(_DEFAULT_FIELDS, headers or ())
@@ -133,17 +133,17 @@ class Client:
     # --- requests --------------------------------------------------------------------------------
 
     def request(self, method: str, url: str, **options: Unpack[Options]) -> ClientResponse:
-        """The answer, all of it.
+        """The response, all of it.
 
         `url` is a link on the page `base_url`; `params` are added to its query, a list as several
         of one name. `headers` replace the client's of the same name, `cookies` are sent beside
         those of the jar. The body is `content` (bytes, text in UTF-8, or an iterable of them, sent
-        in chunks as the server reads), `data` (a form's fields), `files` (a form's files: content,
-        or (name, content), or (name, content, media type)) or `json`. `auth` is a user and a
-        password (Basic).
+        with chunked coding as the server reads), `data` (a form's fields), `files` (a form's files:
+        content, or (name, content), or (name, content, media type)) or `json`. `auth` is a user and
+        a password (Basic).
 
         Raises TimeoutError after `timeout` simulated seconds, and at once when nothing is due any
-        more; IncompleteResponse when the server cuts its answer; BadResponse for what is no HTTP;
+        more; IncompleteResponse when the server cuts its response; BadResponse for what is no HTTP;
         ValueError for what is no request; and what the handler raises.
         """
         response = self._open(method, url, options)
@@ -152,7 +152,7 @@ class Client:
 
     @contextmanager
     def stream(self, method: str, url: str, **options: Unpack[Options]) -> Iterator[ClientResponse]:
-        """The answer as soon as its head is there; its content is pulled.
+        """The response as soon as its head is there; its content is pulled.
 
         `timeout` is for each pull. Leaving the context before the end resets the connection, and
         the server is given a moment to notice.
@@ -164,30 +164,37 @@ class Client:
             response.close()
 
     def get(self, url: str, **options: Unpack[Options]) -> ClientResponse:
+        """`request("GET", ...)`."""
         return self.request("GET", url, **options)
 
     def head(self, url: str, **options: Unpack[Options]) -> ClientResponse:
+        """`request("HEAD", ...)`."""
         return self.request("HEAD", url, **options)
 
     def options(self, url: str, **options: Unpack[Options]) -> ClientResponse:
+        """`request("OPTIONS", ...)`."""
         return self.request("OPTIONS", url, **options)
 
     def post(self, url: str, **options: Unpack[Options]) -> ClientResponse:
+        """`request("POST", ...)`."""
         return self.request("POST", url, **options)
 
     def put(self, url: str, **options: Unpack[Options]) -> ClientResponse:
+        """`request("PUT", ...)`."""
         return self.request("PUT", url, **options)
 
     def patch(self, url: str, **options: Unpack[Options]) -> ClientResponse:
+        """`request("PATCH", ...)`."""
         return self.request("PATCH", url, **options)
 
     def delete(self, url: str, **options: Unpack[Options]) -> ClientResponse:
+        """`request("DELETE", ...)`."""
         return self.request("DELETE", url, **options)
 
     # --- inside ----------------------------------------------------------------------------------
 
     def _open(self, method: str, url: str, options: Options) -> ClientResponse:
-        """The answer's head, after the redirects that are to be followed."""
+        """The response's head, after the redirects that are to be followed."""
         self._world.check_open()
         request = _Request(self.base_url, method, url, **options)
         follow = request.follow_redirects
@@ -246,7 +253,7 @@ class _Request:
         self.url = parse_url(base_url, url, params)
         self.cookies = dict(cookies or {})
         self.timeout = timeout
-        self.follow_redirects = follow_redirects  # None: as the client does
+        self.follow_redirects = follow_redirects  # without one, the client's
         self.body = encode_body(content, data, files, json)
         if auth is None and self.url.user is not None:
             auth = (self.url.user, self.url.password)
@@ -256,7 +263,7 @@ class _Request:
     def redirect(self, status: int, location: str) -> None:
         """Go there as a browser does (Fetch Standard, "HTTP-redirect fetch").
 
-        303 asks for the answer to be fetched, and so do 301 and 302 after a POST; all others are
+        303 asks for the response to be fetched, and so do 301 and 302 after a POST; all others are
         sent again as they were. Raises ValueError for a body that is used up.
         """
         fetches = status == 303 or (status in (301, 302) and self.method == "POST")
@@ -266,7 +273,7 @@ class _Request:
         if self.body.pieces is not None:
             raise ValueError(f"a body in pieces cannot be sent again, to {location}")
         target = parse_url(str(self.url), location, None)
-        if target.origin != self.url.origin:  # what was meant for one is not told another
+        if target.origin != self.url.origin:  # credentials for one origin are not sent to another
             self._drop({"authorization", "cookie", "host"}.__contains__)
             self.cookies.clear()
         self.url = target

@@ -1,9 +1,9 @@
 """A client's cookies, as RFC 6265, section 5, has them stored and sent.
 
-A cookie is what a `Set-Cookie` line says, put beside the request that it answers: a missing Domain
-means this host alone, a missing Path the folder of the request. Time is an argument, so that a
-cookie lives as long as the simulated clock says. The standard library's jar would ask the real one,
-and follows the rules that RFC 6265 replaced.
+A cookie is made from a `Set-Cookie` line and the request that its response belongs to: a missing
+Domain means this host alone, a missing Path the directory of the request. Time is an argument, so
+that a cookie lives as long as the simulated clock says. The standard library's jar would ask the
+real one, and follows the rules that RFC 6265 replaced.
 
 Left out: a list of public suffixes (a domain without a dot is taken for one), and SameSite, which
 is about pages that are not there; its value is kept for who wants to look at it.
@@ -80,7 +80,7 @@ def parse_set_cookie(line: str, host: str, path: str, now: float) -> Cookie | No
 
 
 def parse_date(text: str) -> float | None:
-    """A cookie's date in seconds since 1970, in whatever form it comes (section 5.1.1)."""
+    """A cookie's date in seconds since 1970, in any form (section 5.1.1)."""
     clock = day = month = year = None
     for token in _DELIMITERS.split(text):
         if clock is None and (match := _TIME.match(token)):
@@ -113,7 +113,7 @@ class CookieJar:
         self._cookies: dict[tuple[str, str, str], Cookie] = {}
 
     def store(self, lines: Iterable[str], host: str, path: str) -> None:
-        """Take what an answer's `Set-Cookie` lines say. One that has expired is removed."""
+        """Take what a response's `Set-Cookie` lines say. One that has expired is removed."""
         for line in lines:
             cookie = parse_set_cookie(line, host, path, self._clock())
             if cookie is not None:
@@ -141,6 +141,7 @@ class CookieJar:
             del self._cookies[key]
 
     def clear(self) -> None:
+        """Forget all cookies."""
         self._cookies.clear()
 
     def get(self, name: str, default: str | None = None) -> str | None:

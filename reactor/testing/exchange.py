@@ -1,9 +1,9 @@
-"""One request and its answer on one connection.
+"""One request and its response on one connection.
 
 Bytes go out as there is room for them and come in when somebody wants them, and between the two
 the world makes turns. An iterator as a body is asked for its next piece when all before it has
-gone, and an answer that is not read fills the connection and then keeps its server waiting, as with
-real sockets. Whatever raises in here gives the connection up by a reset.
+gone. A response that is not read fills the connection and then keeps its server waiting, as with
+real sockets. An exception in here resets the connection.
 """
 
 from collections.abc import Callable, Generator
@@ -24,7 +24,7 @@ CONTINUE_SECONDS: Final = 1.0
 
 
 class Exchange:
-    """A request that is being sent, and an answer that is being read."""
+    """A request that is being sent, and a response that is being read."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Exchange:
     def read_head(self, until: float) -> ResponseHead:
         """The final head; those before it are in `informational`."""
         while True:
-            head = self._wait(self._parser.next_head, until, "no answer")
+            head = self._wait(self._parser.next_head, until, "no response")
             if head.status >= 200 or head.status == 101:
                 return head
             self.informational.append(head)
@@ -67,7 +67,7 @@ class Exchange:
         """A piece of the body; b"" at its end, when the connection is given back."""
         if self._parser.complete:
             return b""
-        piece = self._wait(self._parser.next_piece, until, "no more of the answer's body")
+        piece = self._wait(self._parser.next_piece, until, "no more of the response's body")
         if not piece:
             self._finish()
         return piece
@@ -85,7 +85,7 @@ class Exchange:
         return self._world.now
 
     def give_up(self) -> None:
-        """Reset the connection, if the answer is not whole yet; the server notices."""
+        """Reset the connection, if the response is not whole yet; the server notices."""
         client, self._client = self._client, None
         if client is not None:
             self._outgoing.close()
@@ -94,18 +94,18 @@ class Exchange:
     # --- inside ----------------------------------------------------------------------------------
 
     def _wait(self, pull: Callable[[], T | None], until: float, what: str) -> T:
-        """What `pull` gives as soon as it does. Raises what has failed in the server meanwhile."""
+        """Returns the result of `pull` once there is one; raises what has failed in the server."""
         client = self._client
         self._world.check_open()
         if client is None:
-            raise RuntimeError(f"{self.name}: this answer was given up")
+            raise RuntimeError(f"{self.name}: this response was given up")
         try:
             with self._world.driving():
                 got = self._drive(client, pull, until, what)
             self._world.raise_failures()
         except Exception:
             self.give_up()
-            self._world.raise_failures()  # which is why the answer is cut, or does not come
+            self._world.raise_failures()  # which is why the response is cut, or does not come
             raise
         except BaseException as error:
             if isinstance(error, Violation):
@@ -134,7 +134,7 @@ class Exchange:
         return got
 
     def _send(self, client: SimClient) -> None:
-        """What there is room for; nothing behind a server's FIN."""
+        """Send as much as there is room for; nothing behind a server's FIN."""
         while not client.end:
             if not self._unsent and not self._next_unsent():
                 return
@@ -165,13 +165,13 @@ class Exchange:
         return True
 
     def _finish(self) -> None:
-        """The answer is whole: keep the connection where another request may follow."""
+        """The response is whole: keep the connection where another request may follow."""
         client, self._client = self._client, None
         assert client is not None
         self._outgoing.close()
         if self._parser.surplus:
             self._world.leave(client)
-            raise BadResponse(f"{self.name}: {self._parser.surplus} bytes follow the answer")
+            raise BadResponse(f"{self.name}: {self._parser.surplus} bytes follow the response")
         if self._parser.keep_alive and self._all_sent and not client.end:
             self._world.keep(self._origin, client)
         else:

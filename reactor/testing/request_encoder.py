@@ -1,8 +1,8 @@
 """From what a test asks for to a request: a URL, fields, a body.
 
 Everything is what a browser or a well-behaved client would send, and nothing is invented: no
-Accept-Encoding, so that content comes as it was made. What would not be one request, a line end in
-a field, a body given in two ways, raises ValueError before anything is sent.
+Accept-Encoding, so that content comes as it was made. Input that would not be one request, a line
+end in a field, a body given in two ways, raises ValueError before anything is sent.
 """
 
 import json
@@ -24,11 +24,11 @@ FileSpec: TypeAlias = FileContent | tuple[str, FileContent] | tuple[str, FileCon
 Files: TypeAlias = Mapping[str, FileSpec] | Sequence[tuple[str, FileSpec]]
 
 _PORTS: Final = {"http": 80, "https": 443}
-# What may stand in a target as it is (RFC 3986, section 3.3), and escapes that are there already.
+# The characters that stand in a target unencoded (RFC 3986, section 3.3), and `%` of escapes.
 _PATH: Final = "/%" + SEGMENT_SAFE
 _QUERY: Final = _PATH + "?"
 _VALUE: Final = re.compile(r"[^\r\n\0]*")
-# Of methods that mean something with a body, so that its absence is said (RFC 9110, section 8.6).
+# The methods that mean something with a body, so that its absence is said (RFC 9110, section 8.6).
 _EXPECT_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -37,7 +37,7 @@ class Url(NamedTuple):
 
     scheme: str
     host: str  # in lower case; an IPv6 address in brackets
-    port: int | None  # None: the scheme's own
+    port: int | None  # without one, the scheme's own
     target: str  # path and query, percent-encoded
     user: str | None = None
     password: str = ""
@@ -63,10 +63,10 @@ class Url(NamedTuple):
 
 
 class EncodedBody(NamedTuple):
-    """What is sent behind a head. `pieces` of no known length are sent in chunks."""
+    """The body behind a head. `pieces` of no known length are sent in chunks."""
 
-    content: bytes | None = None  # all of it; None: none, or in pieces
-    pieces: Iterator[object] | None = None  # of bytes or str
+    content: bytes | None = None  # all of it; without one, none or in pieces
+    pieces: Iterator[object] | None = None  # each is bytes or str
     media_type: str = ""
 
 

@@ -1,4 +1,4 @@
-"""An answer as a test looks at it: all of it, or piece by piece while the world goes on.
+"""A response as a test looks at it: all of it, or piece by piece while the world goes on.
 
 Content is what was sent, byte for byte: chunks are undone, since they are framing, and content
 codings are not, since they are what was asked for.
@@ -17,14 +17,14 @@ from reactor.testing.cookies import Cookie, parse_set_cookie
 from reactor.testing.exchange import Exchange
 from reactor.testing.request_encoder import Url
 
-LONGEST_CONTENT: Final = 256 * 1024 * 1024  # bytes of an answer that `read` holds
+LONGEST_CONTENT: Final = 256 * 1024 * 1024  # bytes of a response that `read` holds
 _LINE_END: Final = re.compile(r"\r\n|\n|\r")
 
 
 class ClientResponse:
-    """An answer. `content` is there once it was read, which `Client.request` does by itself.
+    """A response. `content` is there once it was read, which `Client.request` does by itself.
 
-    `informational` are the interim answers before it, `history` the redirects that led to it,
+    `informational` are the interim responses before it, `history` the redirects that led to it,
     `trailers` the fields behind a chunked body. Times are in simulated seconds.
     """
 
@@ -57,39 +57,43 @@ class ClientResponse:
 
     @property
     def status_code(self) -> int:
+        """The status, under the name that other clients have for it."""
         return self.status
 
     @property
     def informational(self) -> list[ResponseHead]:
+        """The interim responses before this one."""
         return self._exchange.informational
 
     @property
     def trailers(self) -> Headers:
+        """The fields behind a chunked body; none before its end."""
         return self._exchange.trailers
 
     @property
     def cookies(self) -> dict[str, str]:
-        """What this answer sets, by name; all of it is in `set_cookies`."""
+        """The cookies that this response sets, by name; their attributes are in `set_cookies`."""
         return {cookie.name: cookie.value for cookie in self.set_cookies}
 
     # --- all of it -------------------------------------------------------------------------------
 
     @property
     def content(self) -> bytes:
+        """The body. Raises RuntimeError for a stream that was not read yet."""
         if self._content is None:
             raise RuntimeError("the content of a stream is there once it was read: `read()`")
         return self._content
 
     @property
     def charset(self) -> str:
-        """Of the text: what Content-Type says, or UTF-8."""
+        """The charset of the text, from Content-Type; UTF-8 without one."""
         message = Message()
         message["Content-Type"] = self.headers.get("content-type") or "text/plain"
         return str(message.get_content_charset() or "utf-8")
 
     @property
     def text(self) -> str:
-        """The content as text. Raises UnicodeDecodeError, and ValueError for coded content."""
+        """The content as text. Raises UnicodeDecodeError, and ValueError for encoded content."""
         self._check_coding()
         return self.content.decode(self.charset)
 
@@ -121,7 +125,7 @@ class ClientResponse:
             if not text:
                 continue
             if after_cr:
-                text = text.removeprefix("\n")  # of a CRLF between two pieces
+                text = text.removeprefix("\n")  # the LF of a CRLF between two pieces
             after_cr = text.endswith("\r")
             *lines, rest = _LINE_END.split(rest + text)
             yield from lines
@@ -165,4 +169,4 @@ class ClientResponse:
     def _check_coding(self) -> None:
         coding = self.headers.get("content-encoding")
         if coding.lower() not in ("", "identity"):
-            raise ValueError(f"this content is coded ({coding}): decode `content` first")
+            raise ValueError(f"this content is encoded ({coding}): decode `content` first")

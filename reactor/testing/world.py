@@ -5,7 +5,7 @@ in the server. Nothing happens but within `turn`: the loop makes one turn, and w
 to do the simulated clock jumps, so an hour costs nothing. Nothing chances either: the network is
 calm, and the same requests give the same bytes.
 
-An exception that became a 500, or cut an answer, is taken from the log, where the server says it;
+An exception that became a 500, or cut a response, is taken from the log, where the server says it;
 so the server under test is the real one, without a hook.
 """
 
@@ -28,13 +28,13 @@ from reactor.simulator import SimClient, SimNetwork, SimWorld
 from reactor.simulator.world import CONNECTIONS
 
 SPIN_TURNS: Final = 100_000  # in which nothing moves: `await sleep(0)` some thousand times is fine
-TRACE_LINES: Final = 1000  # of what has happened, that are kept
+TRACE_LINES: Final = 1000  # the part of the trace that is kept
 CLEANING_SECONDS: Final = 0.01  # simulated, that a server is given to notice that its client left
 
 _WAITS: Final = {
     BODY: "the handler waits for more of the request's body",
     HANDLER: "the handler has not answered",
-    PRODUCE: "the next piece of the answer's body has not come",
+    PRODUCE: "the next piece of the response's body has not come",
     DRAIN: "the server waits for its client to read",
 }
 
@@ -42,7 +42,7 @@ Origin: TypeAlias = tuple[str, str, int]
 
 
 class Deadlock(TimeoutError):
-    """What a client waits for will never come: nothing is due in its world."""
+    """A client waits for something that will never come: nothing is due in its world."""
 
 
 class World:
@@ -165,7 +165,7 @@ class World:
         return client
 
     def keep(self, origin: Origin, client: SimClient) -> None:
-        """Its answer is whole: the connection waits for another request."""
+        """Its response is whole: the connection waits for another request."""
         self._idle.append((origin, client))
 
     def discard(self, client: SimClient) -> None:
@@ -182,7 +182,7 @@ class World:
                 self._run(CLEANING_SECONDS)
 
     def describe(self, client: SimClient) -> str:
-        """What the server is doing for this client, in a sentence; and where in the handler."""
+        """A sentence about what the server is doing for this client; and where in the handler."""
         connection = self._connection(client)
         if connection is None:
             return "The server has no connection with this client any more."

@@ -201,8 +201,8 @@ def members(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield name, value
     if inspect.isclass(value):
         for attribute, member in vars(value).items():
-            if attribute.startswith("_"):
-                continue
+            if attribute.startswith("_") or getattr(member, "__name__", "") == "<lambda>":
+                continue  # a lambda is the default of an attribute
             if inspect.isfunction(member) or isinstance(
                 member, classmethod | staticmethod | property
             ):

@@ -149,7 +149,7 @@ def hot(
 
 
 def served(one: Bench, client: socket.socket, data: bytes) -> bytes:
-    """The answer, to its end; it may take a few turns, and a thread."""
+    """The response, to its end; it may take a few turns, and a thread."""
     client.send(data)
     got = b""
     until = time.monotonic() + 10
@@ -163,8 +163,8 @@ def served(one: Bench, client: socket.socket, data: bytes) -> bytes:
     return got
 
 
-def _length(answer: bytes) -> int:
-    head, _, _ = answer.partition(b"\r\n\r\n")
+def _length(response: bytes) -> int:
+    head, _, _ = response.partition(b"\r\n\r\n")
     found = re.search(rb"Content-Length: ([0-9]+)", head)
     return len(head) + 4 + (int(found[1]) if found is not None else 0)
 
@@ -172,8 +172,8 @@ def _length(answer: bytes) -> int:
 def warm(one: Bench, client: socket.socket, data: bytes) -> bytes:
     """Ask until the file is open, in memory, and known as that."""
     for _ in range(3):
-        answer = served(one, client, data)
-    return answer
+        response = served(one, client, data)
+    return response
 
 
 def in_memory(path: Path) -> bool:
@@ -186,15 +186,15 @@ def in_memory(path: Path) -> bool:
 
 
 def counted(
-    one: Bench, client: socket.socket, data: bytes, answer: bytes, patch: pytest.MonkeyPatch
+    one: Bench, client: socket.socket, data: bytes, response: bytes, patch: pytest.MonkeyPatch
 ) -> Counter[str]:
-    """The calls that REQUESTS of this request make, each answered in one turn."""
+    """The calls that REQUESTS of this request make, each responded in one turn."""
     one.calls.clear()
     with CountingFiles(one.calls, patch):
         for _ in range(REQUESTS):
             client.send(data)
             one.turn()
-            assert client.recv(1 << 20) == answer
+            assert client.recv(1 << 20) == response
     return one.calls
 
 
@@ -216,31 +216,31 @@ def test_a_hot_small_file_is_one_read_and_one_send(
     hot: tuple[Bench, socket.socket, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No thread, no open, no stat."""
-    one, client, folder = hot
-    (folder / "small.bin").write_bytes(os.urandom(1024))
+    one, client, directory = hot
+    (directory / "small.bin").write_bytes(os.urandom(1024))
     data = request("/small.bin")
-    answer = warm(one, client, data)
-    assert answer.endswith((folder / "small.bin").read_bytes())
-    if in_memory(folder / "small.bin"):
-        calls = counted(one, client, data, answer, monkeypatch)
+    response = warm(one, client, data)
+    assert response.endswith((directory / "small.bin").read_bytes())
+    if in_memory(directory / "small.bin"):
+        calls = counted(one, client, data, response, monkeypatch)
         assert calls == dict.fromkeys(("recv", "send", "select", "preadv"), REQUESTS)
-        count, listed = frames_of(one, client, data, len(answer))
+        count, listed = frames_of(one, client, data, len(response))
         assert count <= SMALL_FRAMES, listed
 
 
 def test_a_304_of_a_hot_file_is_one_send(
     hot: tuple[Bench, socket.socket, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, client, folder = hot
-    (folder / "small.bin").write_bytes(os.urandom(1024))
+    one, client, directory = hot
+    (directory / "small.bin").write_bytes(os.urandom(1024))
     tag = re.search(rb"ETag: (.*)\r\n", warm(one, client, request("/small.bin")))
     assert tag is not None
     data = request("/small.bin", f"If-None-Match: {tag[1].decode()}")
-    answer = warm(one, client, data)
-    assert answer.startswith(b"HTTP/1.1 304 ")
-    calls = counted(one, client, data, answer, monkeypatch)
+    response = warm(one, client, data)
+    assert response.startswith(b"HTTP/1.1 304 ")
+    calls = counted(one, client, data, response, monkeypatch)
     assert calls == dict.fromkeys(("recv", "send", "select"), REQUESTS)
-    count, listed = frames_of(one, client, data, len(answer))
+    count, listed = frames_of(one, client, data, len(response))
     assert count <= UNCHANGED_FRAMES, listed
 
 
@@ -248,20 +248,20 @@ def test_a_hot_file_of_100_kib_is_not_copied(
     hot: tuple[Bench, socket.socket, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A send for the head and a sendfile; now and then a question whether it is in memory."""
-    one, client, folder = hot
-    (folder / "large.bin").write_bytes(os.urandom(100 * 1024))
+    one, client, directory = hot
+    (directory / "large.bin").write_bytes(os.urandom(100 * 1024))
     for end in (client, *(it.transport._socket for it in one.server.open_connections)):
         for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             end.setsockopt(socket.SOL_SOCKET, buffer, 1 << 20)
     data = request("/large.bin")
-    answer = warm(one, client, data)
-    assert answer.endswith((folder / "large.bin").read_bytes())
-    if in_memory(folder / "large.bin"):
-        calls = counted(one, client, data, answer, monkeypatch)
+    response = warm(one, client, data)
+    assert response.endswith((directory / "large.bin").read_bytes())
+    if in_memory(directory / "large.bin"):
+        calls = counted(one, client, data, response, monkeypatch)
         assert calls.pop("resident", 0) <= 2 + REQUESTS // 10
         assert calls.pop("preadv", 0) <= 2 + REQUESTS // 10, "where the kernel cannot be asked"
         assert calls == dict.fromkeys(("recv", "send", "select", "sendfile", "fileno"), REQUESTS)
-        count, listed = frames_of(one, client, data, len(answer))
+        count, listed = frames_of(one, client, data, len(response))
         assert count <= LARGE_FRAMES, listed
 
 
@@ -302,7 +302,7 @@ WAYS: dict[str, tuple[Handler, bytes, int]] = {
 }
 
 
-def answered(one: Bench, client: socket.socket, data: bytes) -> None:
+def responded(one: Bench, client: socket.socket, data: bytes) -> None:
     client.setblocking(False)
     client.send(data)
     got = b""
@@ -313,7 +313,7 @@ def answered(one: Bench, client: socket.socket, data: bytes) -> None:
         except BlockingIOError:
             if got:
                 return
-    raise AssertionError("no answer")
+    raise AssertionError("no response")
 
 
 @pytest.mark.slow
@@ -324,10 +324,10 @@ def test_requests_leave_no_cyclic_garbage(bench: Callable[[Handler], Bench], way
     one = bench(handler)
     client = one.connect()
     try:
-        answered(one, client, data)
+        responded(one, client, data)
         with Cycles():
             for _ in range(count):
-                answered(one, client, data)
+                responded(one, client, data)
     finally:
         client.close()
 
@@ -342,18 +342,18 @@ FILES = {
     "ranges": request("/large.bin", "Range: bytes=5-9,1000-90000,20-30"),
     "gzip": request("/text.txt", "Accept-Encoding: gzip"),
     "404": request("/nothing"),
-    "redirect": request("/folder"),
+    "redirect": request("/directory"),
 }
 
 
 @pytest.mark.parametrize("way", FILES)
-def test_answers_of_files_leave_no_cyclic_garbage(
+def test_responses_of_files_leave_no_cyclic_garbage(
     hot: tuple[Bench, socket.socket, Path], way: str
 ) -> None:
-    one, client, folder = hot
-    (folder / "folder").mkdir()
+    one, client, directory = hot
+    (directory / "directory").mkdir()
     for name, size in (("small.bin", 1024), ("large.bin", 200_000), ("text.txt", 5000)):
-        (folder / name).write_bytes(bytes(size))
+        (directory / name).write_bytes(bytes(size))
     warm(one, client, FILES[way])
     with Cycles():
         for _ in range(50):

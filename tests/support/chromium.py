@@ -20,15 +20,15 @@ PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 class Browser:
-    """A Chromium of its own, with an empty profile in `folder`."""
+    """A Chromium of its own, with an empty profile in `directory`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, directory: Path) -> None:
         assert PROGRAM is not None
         (theirs_in, self._out), (self._in, theirs_out) = _pipe(), _pipe()
         options = [
             "--headless=new",
             "--remote-debugging-pipe",
-            f"--user-data-dir={folder}",
+            f"--user-data-dir={directory}",
             *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
             *("--disable-extensions", "--disable-background-networking", "--hide-scrollbars"),
             "--no-proxy-server",
@@ -39,7 +39,7 @@ class Browser:
             (os.POSIX_SPAWN_DUP2, theirs_in, 3),
             (os.POSIX_SPAWN_DUP2, theirs_out, 4),
         ]
-        environment = {**os.environ, "HOME": str(folder)}
+        environment = {**os.environ, "HOME": str(directory)}
         self._process = os.posix_spawn(
             PROGRAM, [PROGRAM, *options], environment, file_actions=actions, setpgroup=0
         )
@@ -58,16 +58,16 @@ class Browser:
         os.write(self._out, json.dumps(message).encode() + b"\0")
         until = time.monotonic() + TIMEOUT
         while True:
-            answer = self.receive(until)
-            if answer.get("id") == self._serial:
-                assert "error" not in answer, f"{method}: {answer['error']}"
-                return answer["result"]
+            response = self.receive(until)
+            if response.get("id") == self._serial:
+                assert "error" not in response, f"{method}: {response['error']}"
+                return response["result"]
 
     def receive(self, until: float) -> dict[str, Any]:
         """The next message; an event is kept, too."""
         while b"\0" not in self._buffer:
             ready = select.select([self._in], [], [], max(0.0, until - time.monotonic()))[0]
-            assert ready, "the browser does not answer"
+            assert ready, "the browser does not response"
             data = os.read(self._in, 1 << 20)
             assert data, "the browser has ended"
             self._buffer += data
@@ -126,11 +126,11 @@ class Page:
 
     def evaluate(self, expression: str) -> Any:
         """The value of an expression, as JSON can say it; a promise is waited for."""
-        answer = self.call(
+        response = self.call(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
         )
-        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
-        return answer["result"].get("value")
+        assert "exceptionDetails" not in response, response["exceptionDetails"]
+        return response["result"].get("value")
 
     def wait_until(self, expression: str) -> None:
         """Until it is true; an error, as between two pages, is not yet."""

@@ -1,6 +1,6 @@
 """The limits of who serves and receives files, each at its exact boundary; see test_limits.py.
 
-Each case gets `serve` and an empty folder, and runs the site over it, with small limits.
+Each case gets `serve` and an empty directory, and runs the site over it, with small limits.
 """
 
 import gzip
@@ -27,9 +27,9 @@ INTEROP = "Upload-Draft-Interop-Version: 8"
 
 
 @contextmanager
-def site(serve: Serve, folder: Path, **limits: Any) -> Iterator[tuple[Running, Site]]:
-    """The folder at /files/, with uploads, and its upkeep; all of it ended afterwards."""
-    made = Site(SiteOptions(directory=str(folder), deletes=True), Limits(**limits))
+def site(serve: Serve, directory: Path, **limits: Any) -> Iterator[tuple[Running, Site]]:
+    """The directory at /files/, with uploads, and its upkeep; all of it ended afterwards."""
+    made = Site(SiteOptions(directory=str(directory), deletes=True), Limits(**limits))
     running = serve(made.handler, **limits)
     for work in made.housekeeping():
         running.call(partial(running.server.spawn, work))
@@ -42,27 +42,27 @@ def site(serve: Serve, folder: Path, **limits: Any) -> Iterator[tuple[Running, S
     assert running.join()
 
 
-def kept_open(folder: Path) -> list[str]:
-    """The files of the folder that somebody has open."""
-    begin = f"{folder}/"
+def kept_open(directory: Path) -> list[str]:
+    """The files of the directory that somebody has open."""
+    begin = f"{directory}/"
     links = open_descriptors().values()
     return sorted(one.removeprefix(begin) for one in links if one.startswith(begin))
 
 
 def get(client: Client, name: str, *fields: str) -> bytes:
-    answer = client.ask(f"/files/{name}", *fields)
-    assert answer.status in (200, 206), answer
-    return answer.body
+    response = client.ask(f"/files/{name}", *fields)
+    assert response.status in (200, 206), response
+    return response.body
 
 
-def small_file_bytes(serve: Serve, folder: Path) -> None:
-    """Up to it a file is read once; one byte more, and each answer is read from the file."""
-    (folder / "small").write_bytes(b"x" * 100)
-    (folder / "large").write_bytes(b"x" * 101)
+def small_file_bytes(serve: Serve, directory: Path) -> None:
+    """Up to it a file is read once; one byte more, and each response is read from the file."""
+    (directory / "small").write_bytes(b"x" * 100)
+    (directory / "large").write_bytes(b"x" * 101)
     for name in ("small", "large"):
-        os.utime(folder / name, (0, 0))
+        os.utime(directory / name, (0, 0))
     time.sleep(1.1)  # in its first second a file is not kept
-    with site(serve, folder, small_file_bytes=100, open_file_age=60.0) as (running, _):
+    with site(serve, directory, small_file_bytes=100, open_file_age=60.0) as (running, _):
         client = running.connect()
         for name in ("small", "large"):
             get(client, name)
@@ -76,50 +76,50 @@ def small_file_bytes(serve: Serve, folder: Path) -> None:
 # --- files that are kept open ---------------------------------------------------------------------
 
 
-def open_files(serve: Serve, folder: Path) -> None:
+def open_files(serve: Serve, directory: Path) -> None:
     """Of all files that are asked for so many stay open, and precompressed siblings count."""
     for name in ("a", "b", "c", "d", "e.txt", "e.txt.gz"):
-        (folder / name).write_bytes(name.encode())
-    with site(serve, folder, open_files=3) as (running, _):
+        (directory / name).write_bytes(name.encode())
+    with site(serve, directory, open_files=3) as (running, _):
         client = running.connect()
         for name in ("a", "b", "c"):
             get(client, name)
-        assert kept_open(folder) == ["a", "b", "c"]
+        assert kept_open(directory) == ["a", "b", "c"]
         get(client, "d")
-        assert len(kept_open(folder)) == 3
-        assert "d" in kept_open(folder)
+        assert len(kept_open(directory)) == 3
+        assert "d" in kept_open(directory)
         get(client, "e.txt")
-        assert len(kept_open(folder)) == 3
-        assert {"e.txt", "e.txt.gz"} < set(kept_open(folder))
+        assert len(kept_open(directory)) == 3
+        assert {"e.txt", "e.txt.gz"} < set(kept_open(directory))
         for name in "abcd" * 3:
             assert get(client, name) == name.encode()
-            assert len(kept_open(folder)) <= 3
+            assert len(kept_open(directory)) <= 3
     with (
         patch(
             "reactor.web.static.open_file_cache.resource.getrlimit", return_value=(64, 64)
         ),  # a share: 4
-        site(serve, folder, open_files=1000) as (running, _),
+        site(serve, directory, open_files=1000) as (running, _),
     ):
         client = running.connect()
         for name in ("a", "b", "c", "d"):
             get(client, name)
-        assert len(kept_open(folder)) == 4
+        assert len(kept_open(directory)) == 4
         get(client, "e.txt")
-        assert len(kept_open(folder)) == 4
+        assert len(kept_open(directory)) == 4
 
 
-def open_file_age(serve: Serve, folder: Path) -> None:
+def open_file_age(serve: Serve, directory: Path) -> None:
     """What others change is seen after it, and not before; what we change is seen at once."""
-    with site(serve, folder, open_file_age=0.5) as (running, _):
+    with site(serve, directory, open_file_age=0.5) as (running, _):
         client = running.connect()
         for content in (b"second", b"third"):
             client.ask("/files/a", method="DELETE")  # nothing is known of it from now on
-            (folder / "a").write_bytes(b"first")
+            (directory / "a").write_bytes(b"first")
             began = time.monotonic()
             assert get(client, "a") == b"first"
             asked = time.monotonic()
-            (folder / "new").write_bytes(content)
-            os.replace(folder / "new", folder / "a")
+            (directory / "new").write_bytes(content)
+            os.replace(directory / "new", directory / "a")
             found = get(client, "a")
             if time.monotonic() - began < 0.5:  # a busy machine may have taken longer
                 assert found == b"first"
@@ -129,25 +129,25 @@ def open_file_age(serve: Serve, folder: Path) -> None:
             assert get(client, "a") == b"ours"
 
 
-def open_file_idle(serve: Serve, folder: Path) -> None:
+def open_file_idle(serve: Serve, directory: Path) -> None:
     """Who is asked for stays open; who is not is closed then, and not before."""
     for name in ("idle", "asked for"):
-        (folder / name).write_bytes(b"content")
+        (directory / name).write_bytes(b"content")
     with (
         patch("reactor.web.static.mount.IDLE_SECONDS", 0.05),
-        site(serve, folder, open_file_idle=0.6, open_file_age=0.1) as (running, _),
+        site(serve, directory, open_file_idle=0.6, open_file_age=0.1) as (running, _),
     ):
         client = running.connect()
         get(client, "idle")
         began = time.monotonic()
-        while "idle" in kept_open(folder):
+        while "idle" in kept_open(directory):
             assert time.monotonic() - began < 10
             get(client, "asked%20for")
             time.sleep(0.02)
         assert time.monotonic() - began > 0.5
-        assert kept_open(folder) == ["asked for"]
+        assert kept_open(directory) == ["asked for"]
         until = time.monotonic() + 10
-        while kept_open(folder):
+        while kept_open(directory):
             assert time.monotonic() < until
             time.sleep(0.02)
 
@@ -155,25 +155,25 @@ def open_file_idle(serve: Serve, folder: Path) -> None:
 # --- what is made of them -------------------------------------------------------------------------
 
 
-def compressed_bytes(serve: Serve, folder: Path) -> None:
+def compressed_bytes(serve: Serve, directory: Path) -> None:
     """So many bytes of compressed files are kept, and an eighth of them of one at most."""
     chance = random.Random(0)
     for number in range(9):
         text = bytes(chance.choices(b"abcdefgh \n", k=20_000))
-        (folder / f"{number}.txt").write_bytes(text)
+        (directory / f"{number}.txt").write_bytes(text)
     accept = "Accept-Encoding: gzip"
-    with site(serve, folder) as (running, _):
+    with site(serve, directory) as (running, _):
         client = running.connect()
         sizes = [len(get(client, f"{number}.txt", accept)) for number in range(9)]
     most = 8 * (max(sizes) + ENTRY_BYTES)
     largest = sizes.index(max(sizes))
     for bound, kept in ((most, 1), (most - 1, 0)):
-        with site(serve, folder, compressed_bytes=bound, open_file_age=60.0) as (running, made):
+        with site(serve, directory, compressed_bytes=bound, open_file_age=60.0) as (running, made):
             client = running.connect()
             coded = made._mounted[0]._compressed
             for _ in range(2):
                 body = get(client, f"{largest}.txt", accept)
-                assert gzip.decompress(body) == (folder / f"{largest}.txt").read_bytes()
+                assert gzip.decompress(body) == (directory / f"{largest}.txt").read_bytes()
                 assert len(coded) == kept
             for number in range(9):
                 get(client, f"{number}.txt", accept)
@@ -186,24 +186,24 @@ def _sizes(coded: CompressedCache) -> set[int]:
     return {len(data) + ENTRY_BYTES for data in coded._kept.values()}
 
 
-def ranges(serve: Serve, folder: Path) -> None:
-    """More of them, and the whole file is the answer."""
-    (folder / "a").write_bytes(b"0123456789")
-    with site(serve, folder, ranges=3) as (running, _):
+def ranges(serve: Serve, directory: Path) -> None:
+    """More of them, and the whole file is the response."""
+    (directory / "a").write_bytes(b"0123456789")
+    with site(serve, directory, ranges=3) as (running, _):
         client = running.connect()
-        answer = client.ask("/files/a", "Range: bytes=0-0,3-3,6-6")
-        assert answer.status == 206
-        assert answer.body.count(b"Content-Range: bytes ") == 3
-        answer = client.ask("/files/a", "Range: bytes=0-0,3-3,6-6,8-8")
-        assert (answer.status, answer.body) == (200, b"0123456789")
+        response = client.ask("/files/a", "Range: bytes=0-0,3-3,6-6")
+        assert response.status == 206
+        assert response.body.count(b"Content-Range: bytes ") == 3
+        response = client.ask("/files/a", "Range: bytes=0-0,3-3,6-6,8-8")
+        assert (response.status, response.body) == (200, b"0123456789")
 
 
-def listing_entries(serve: Serve, folder: Path) -> None:
+def listing_entries(serve: Serve, directory: Path) -> None:
     """The rest is left out, and the page says that it is not all."""
-    with site(serve, folder, listing_entries=5) as (running, _):
+    with site(serve, directory, listing_entries=5) as (running, _):
         client = running.connect()
         for count in range(1, 8):
-            (folder / f"file{count}").touch()
+            (directory / f"file{count}").touch()
             listing = json.loads(client.ask("/files/", "Accept: application/json").body)
             assert len(listing["entries"]) == min(5, count)
             assert listing["complete"] == (count <= 5)
@@ -227,17 +227,17 @@ def post_form(running: Running, heads: list[str]) -> int:
     return client.ask("/files/", content_type, method="POST", body=form(heads)).status
 
 
-def form_parts(serve: Serve, folder: Path) -> None:
+def form_parts(serve: Serve, directory: Path) -> None:
     field = 'Content-Disposition: form-data; name="n"'
-    with site(serve, folder, form_parts=3) as (running, _):
+    with site(serve, directory, form_parts=3) as (running, _):
         for kind in (field, field + '; filename="a"'):
             assert post_form(running, [kind] * 3) < 300
             assert post_form(running, [kind] * 4) == 413
 
 
-def form_head_bytes(serve: Serve, folder: Path) -> None:
+def form_head_bytes(serve: Serve, directory: Path) -> None:
     begin = 'Content-Disposition: form-data; name="n"; filename="a"\r\nX: '
-    with site(serve, folder, form_head_bytes=200) as (running, _):
+    with site(serve, directory, form_head_bytes=200) as (running, _):
         for size, status in ((200, 201), (201, 413)):
             assert post_form(running, [begin + "x" * (size - len(begin))]) == status
         assert post_form(running, ["X: " + "x" * 5000]) == 413  # without waiting for its end
@@ -261,26 +261,26 @@ class Uploads:
             fields.append(f"Upload-Length: {length}")
         client = self._running.connect()
         path = f"/files/{self._count}"
-        answer = client.ask(path, *fields, method="POST", body=body)
-        while answer.status == 104:
-            answer = client.read_response()
-        location = answer.get("location")
-        return location if location is not None and answer.status == 201 else answer.status
+        response = client.ask(path, *fields, method="POST", body=body)
+        while response.status == 104:
+            response = client.read_response()
+        location = response.get("location")
+        return location if location is not None and response.status == 201 else response.status
 
     def append(self, path: str, offset: int, body: bytes, *, complete: bool) -> int:
         media_type = "Content-Type: application/partial-upload"
         state = (f"Upload-Complete: ?{int(complete)}", f"Upload-Offset: {offset}")
         client = self._running.connect()
-        answer = client.ask(path, media_type, INTEROP, *state, method="PATCH", body=body)
-        return answer.status
+        response = client.ask(path, media_type, INTEROP, *state, method="PATCH", body=body)
+        return response.status
 
     def ask(self, path: str, method: str) -> int:
         return self._running.connect().ask(path, method=method).status
 
 
-def resumable_uploads(serve: Serve, folder: Path) -> None:
+def resumable_uploads(serve: Serve, directory: Path) -> None:
     """Those that are finished, or given up, make room."""
-    with site(serve, folder, resumable_uploads=2) as (running, _):
+    with site(serve, directory, resumable_uploads=2) as (running, _):
         uploads = Uploads(running)
         first, second = uploads.begin(body=b"x"), uploads.begin(body=b"x")
         assert isinstance(first, str)
@@ -294,9 +294,9 @@ def resumable_uploads(serve: Serve, folder: Path) -> None:
         assert uploads.begin() == 507
 
 
-def resumable_bytes(serve: Serve, folder: Path) -> None:
+def resumable_bytes(serve: Serve, directory: Path) -> None:
     """What was announced counts as a whole, and otherwise what has come."""
-    with site(serve, folder, resumable_bytes=10_000) as (running, _):
+    with site(serve, directory, resumable_bytes=10_000) as (running, _):
         uploads = Uploads(running)
         assert uploads.begin(length=10_001) == 413  # there will never be room
         first = uploads.begin(length=6000, body=b"x")
@@ -315,9 +315,9 @@ def resumable_bytes(serve: Serve, folder: Path) -> None:
         assert uploads.append(third, 6000, b"x", complete=False) < 300
 
 
-def resumable_idle(serve: Serve, folder: Path) -> None:
+def resumable_idle(serve: Serve, directory: Path) -> None:
     """It begins anew with each byte that comes, and matters only where there is no room."""
-    with site(serve, folder, resumable_uploads=2, resumable_idle=0.8) as (running, _):
+    with site(serve, directory, resumable_uploads=2, resumable_idle=0.8) as (running, _):
         uploads = Uploads(running)
         kept, left = uploads.begin(body=b"x"), uploads.begin(body=b"x")
         began = time.monotonic()
@@ -335,11 +335,11 @@ def resumable_idle(serve: Serve, folder: Path) -> None:
         assert uploads.append(kept, count, b"end", complete=True) < 300
 
 
-def resumable_age(serve: Serve, folder: Path) -> None:
+def resumable_age(serve: Serve, directory: Path) -> None:
     """It begins anew with each byte that comes."""
     with (
         patch("reactor.web.site.site.EXPIRY_SECONDS", 0.05),
-        site(serve, folder, resumable_age=0.8) as (running, _),
+        site(serve, directory, resumable_age=0.8) as (running, _),
     ):
         uploads = Uploads(running)
         kept, left = uploads.begin(body=b"x"), uploads.begin(body=b"x")
@@ -354,7 +354,7 @@ def resumable_age(serve: Serve, folder: Path) -> None:
             time.sleep(0.05)
         assert time.monotonic() - began > 0.6
         assert uploads.append(kept, count, b"end", complete=True) < 300
-        assert (folder / "1").read_bytes() == b"x" * count + b"end"
+        assert (directory / "1").read_bytes() == b"x" * count + b"end"
 
 
 FILE_CASES: list[Callable[[Serve, Path], None]] = [

@@ -1,6 +1,6 @@
 """One stream of bytes, fed to the parser in every way there is, must mean one thing.
 
-A request's bytes arrive in whatever pieces the network likes, and where a server's answer depends
+A request's bytes arrive in whatever pieces the network likes, and where a server's response depends
 on them there is a way to smuggle. So every case of the protocol tests goes through
 `expect_outcome`: it feeds the case whole, byte by byte, split at every place (short ones at every
 two places), behind another request and with one that follows in the same segment, with bodies

@@ -10,7 +10,7 @@ TIMEOUT = 30.0  # seconds; what takes so long has failed
 
 
 class RawResponse(NamedTuple):
-    """One answer, taken apart."""
+    """One response, taken apart."""
 
     status: int
     fields: list[tuple[str, str]]  # names in lower case
@@ -78,12 +78,12 @@ class Client:
         version: str = "1.1",
         body: bytes = b"",
     ) -> RawResponse:
-        """One request and its answer."""
+        """One request and its response."""
         self.send(request(target, *fields, method=method, version=version, body=body))
         return self.read_response(method)
 
     def ask_with(self, data: bytes) -> RawResponse:
-        """The answer to these bytes."""
+        """The response to these bytes."""
         self.send(data)
         return self.read_response()
 
@@ -103,7 +103,7 @@ class Client:
     # --- reading ---------------------------------------------------------------------------------
 
     def read_response(self, method: str = "GET") -> RawResponse:
-        """The next answer, whose request had `method`."""
+        """The next response, whose request had `method`."""
         head = self.read_until(b"\r\n\r\n")
         status_line, *lines = head.decode("latin-1").split("\r\n")[:-2]
         version, status, _ = status_line.split(" ", 2)
@@ -113,10 +113,10 @@ class Client:
             name, colon, value = line.partition(": ")
             assert colon, line
             fields.append((name.lower(), value))
-        answer = RawResponse(int(status), fields, b"", head)
-        if method == "HEAD" or answer.status in (204, 304) or answer.status < 200:
-            return answer
-        return answer._replace(body=self._read_body(answer))
+        response = RawResponse(int(status), fields, b"", head)
+        if method == "HEAD" or response.status in (204, 304) or response.status < 200:
+            return response
+        return response._replace(body=self._read_body(response))
 
     def read_until(self, end: bytes) -> bytes:
         """All up to and with `end`."""
@@ -152,11 +152,11 @@ class Client:
         """Wait for the server's FIN; False if more bytes come instead."""
         return not self.buffer and self.socket.recv(1) == b""
 
-    def _read_body(self, answer: RawResponse) -> bytes:
-        if answer.get("transfer-encoding") == "chunked":
-            assert answer.get("content-length") is None
+    def _read_body(self, response: RawResponse) -> bytes:
+        if response.get("transfer-encoding") == "chunked":
+            assert response.get("content-length") is None
             return b"".join(self._chunks())
-        length = answer.get("content-length")
+        length = response.get("content-length")
         return self.read_to_end() if length is None else self.read_exactly(int(length))
 
     def _chunks(self) -> Iterable[bytes]:

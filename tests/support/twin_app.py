@@ -1,4 +1,4 @@
-"""The application that test_threaded has both servers run: every kind of answer that there is."""
+"""The application that test_threaded has both servers run: every kind of response that there is."""
 
 import hashlib
 import os

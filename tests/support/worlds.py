@@ -156,6 +156,6 @@ class CalmWorld(SimWorld):
 
 
 def only(client: SimClient, method: str = "GET") -> SimResponse:
-    (answer,) = client.responses([method])
-    assert answer.whole
-    return answer
+    (response,) = client.responses([method])
+    assert response.whole
+    return response

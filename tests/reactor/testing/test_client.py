@@ -650,7 +650,7 @@ def test_a_timeout_says_what_it_waited_for() -> None:
             client.get("/x", timeout=5)
         assert client.now == pytest.approx(5, abs=0.1)
     text = str(caught.value)
-    assert text.startswith("GET http://testserver/x: no answer within 5 simulated seconds. ")
+    assert text.startswith("GET http://testserver/x: no response within 5 simulated seconds. ")
     assert f"in inner_wait ({__file__}, line " in text
     assert not isinstance(caught.value, Deadlock)
 
@@ -663,7 +663,7 @@ def test_a_timeout_in_the_middle_of_an_answer() -> None:
 
     with (
         Client(lambda request: Response(200, pieces())) as client,
-        pytest.raises(TimeoutError, match=r"no more of the answer's body .*in inner_wait \("),
+        pytest.raises(TimeoutError, match=r"no more of the response's body .*in inner_wait \("),
     ):
         client.get("/", timeout=5)
 
