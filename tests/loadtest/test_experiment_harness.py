@@ -54,7 +54,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(ARMS, name, fake(name))
     monkeypatch.setattr(harness, "IDLE_SECONDS", 0.0)
     monkeypatch.setattr(system, "STOP_TIMEOUT", 0.5)
-    monkeypatch.setattr(slow_crowds, "SOCKET_TIMEOUT", 1.0)
+    monkeypatch.setattr(slow_crowds, "SOCKET_TIMEOUT", 3.0)
     monkeypatch.setattr(sample_server, "BYSTANDER_PATIENCE", 0.5)
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)  # no generator of others
 
