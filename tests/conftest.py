@@ -148,7 +148,7 @@ def no_way_out(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """What is collected stays, so that no search for garbage goes through it once more.
+    """Collected tests stay, so that no search for garbage goes through it once more.
 
     Many tests have garbage looked for, and each search takes as long as there are objects.
     """
@@ -177,7 +177,7 @@ def bench() -> Iterator[Callable[[Handler], Bench]]:
 @pytest.fixture
 def no_leaks() -> Iterator[None]:
     """No descriptor and no thread more than before, a moment after the test."""
-    gc.collect()  # what tests before this one have left in cycles is not ours
+    gc.collect()  # cycles that earlier tests have left are not ours
     before = open_descriptors()
     threads = set(threading.enumerate())
     yield

@@ -72,7 +72,7 @@ def imported(tree: ast.AST) -> Iterator[tuple[str, ast.stmt]]:
 
 
 def ours(name: str) -> Iterator[tuple[str, ast.stmt]]:
-    """What a module imports from this project."""
+    """The imports of a module from this project."""
     for other, node in imported(MODULES[name]):
         if other.split(".")[0] == "reactor":
             yield other, node

@@ -15,12 +15,4 @@ UNDOCUMENTED: Final = frozenset[str](())
 LOOSE_OPTIONS: Final = frozenset[str](())
 
 # Files, and directories with all that is in them, whose language is to be revised.
-LANGUAGE: Final = frozenset[str](
-    (
-        "tests/conftest.py",
-        "tests/project/",
-        "tests/reactor/testing/",
-        "tests/simulation/",
-        "tests/support/",
-    )
-)
+LANGUAGE: Final = frozenset[str](("tests/project/",))

@@ -1,4 +1,4 @@
-"""What a request costs, where it can be counted: Python frames, system calls, garbage.
+"""The costs of a request that can be counted: Python frames, system calls, garbage.
 
 Counted by hand on one reactor, without threads: each turn is a `run_once` of the test's own.
 """
@@ -29,11 +29,11 @@ from tests.support.cycles import Cycles
 from tests.support.raw_client import request
 from tests.support.request_bench import REQUEST, Bench, entered, frames_per_request
 
-FRAMES = 24  # of one keep-alive GET at most, the line in the access log included
-SMALL_FRAMES = 35  # of a file that is open and in memory, of 1 KiB
-UNCHANGED_FRAMES = 32  # of a 304
-LARGE_FRAMES = 44  # of 100 KiB
-APPLICATION_FRAMES = 30  # of a GET with a parameter that was never seen, the endpoint not counted
+FRAMES = 24  # at most, of one keep-alive GET, the line in the access log included
+SMALL_FRAMES = 35  # a file that is open and in memory, of 1 KiB
+UNCHANGED_FRAMES = 32  # a 304
+LARGE_FRAMES = 44  # a file of 100 KiB
+APPLICATION_FRAMES = 30  # a GET with a parameter that was never seen, the endpoint not counted
 MIDDLEWARES = 3
 REQUESTS = 100
 
@@ -177,7 +177,7 @@ def warm(one: Bench, client: socket.socket, data: bytes) -> bytes:
 
 
 def in_memory(path: Path) -> bool:
-    """Whether this file system can tell; otherwise threads do the reading."""
+    """Whether this file system knows; otherwise threads do the reading."""
     file = File(os.open(path, os.O_RDONLY), path.stat().st_size)
     try:
         return file.look(0, memoryview(bytearray(1)))

@@ -13,7 +13,8 @@ import pytest
 
 from tests.project.modules import MODULES, RANK, RANKS, imported, ours, package_of
 
-# Who may catch an OSError, and why: the errors of a socket end in the modules that own sockets.
+# The functions that may catch an OSError, and why: the errors of a socket end in the modules that
+# own sockets.
 OSERRORS = {
     "reactor.loop.waker": {
         "Waker.wake",
@@ -24,14 +25,14 @@ OSERRORS = {
     "reactor.net.pacing": {"limit_unsent"},
     "reactor.net.listener": {
         "Listener.on_events",  # an accept that fails
-        "bind",  # what is bound already must be closed
+        "bind",  # sockets that are bound already must be closed
         "_bind",
     },
     "reactor.server.admission": {
         "affordable_connections",  # a limit that cannot be raised is taken as it is
     },
-    "reactor.files.file": {"File.look"},  # "not in memory", which is an answer
-    "reactor.process.file_watcher": {"mark"},  # "there is no such file", which is an answer
+    "reactor.files.file": {"File.look"},  # "not in memory", which is a result
+    "reactor.process.file_watcher": {"mark"},  # "there is no such file", which is a result
     "reactor.process.child": {"ReloadChild._report"},  # the parent has ended
     "reactor.process.supervisor": {
         "Child._read",  # there is no more
@@ -54,7 +55,7 @@ OSERRORS = {
     "reactor.web.static.directory_reader": {
         "_Reader._examine",
         "_Reader._follow",
-    },  # what cannot be looked at is hidden
+    },  # entries that cannot be looked at are hidden
     "reactor.web.storage.locks": None,
     "reactor.web.static.open_file_cache": None,
     "reactor.web.uploads.atomic_file": None,
@@ -71,11 +72,11 @@ OSERRORS = {
     "reactor.web.uploads.partial_store": None,
     "reactor.web.uploads.quota": {
         "UploadQuota.finish",  # how an upload has ended does not depend on older ones
-        "UploadQuota._evict",  # then somebody is told that there is no room
+        "UploadQuota._evict",  # then the client gets a 507
     },
     "reactor.web.uploads.resumable": {
-        "ResumableUploads.expire",  # what cannot be tidied up is told in the log
-        "ResumableUploads._progress",  # what is not on the disk is not told
+        "ResumableUploads.expire",  # files that cannot be removed are logged
+        "ResumableUploads._progress",  # bytes that are not on the disk do not count
     },
     "reactor.web.middlewares.time_limit": {
         "TimeLimit.__call__",
@@ -180,7 +181,7 @@ def test_the_owners_are_found() -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_who_catches_an_oserror(name: str) -> None:
+def test_owners_alone_catch_oserrors(name: str) -> None:
     allowed = OSERRORS.get(name, set())
     for where, node in named_nodes(MODULES[name]):
         if isinstance(node, ast.ExceptHandler) and node.type is not None:

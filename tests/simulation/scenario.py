@@ -1,8 +1,8 @@
 """One seed's history: a crowd of clients, good and bad, and what each must have got at its end.
 
-A polite client must get exactly the right answers, in order, however its bytes were cut. A rude one
-(it stalls, drips, resets, leaves) may get fewer, but never a wrong one, and none that looks whole
-and is not. Both must be gone in the end, and nothing of them may be left.
+A polite client must get exactly the right responses, in order, however its bytes were cut. A rude
+one (it stalls, drips, resets, leaves) may get fewer, but never a wrong one, and none that looks
+whole and is not. Both must be gone in the end, and nothing of them may be left.
 """
 
 import logging
@@ -29,7 +29,7 @@ from tests.simulation.simulated_app import CONTENT, SIZES, Exchange, Exchanges, 
 LONGEST: Final = 600.0  # simulated seconds until the last client must be gone
 REST: Final = 5.0  # and then, until nothing is left of it
 PROMPT: Final = 2.0  # seconds in which a polite client reads what it gets
-LAST_WORDS: Final = (400, 408, 413, 503)  # what a rude client may be told in the end
+LAST_WORDS: Final = (400, 408, 413, 503)  # the last status that a rude client may get
 
 
 @dataclass
@@ -40,14 +40,14 @@ class Player:
     exchanges: list[Exchange]
     manner: str
     polite: bool
-    end: str = "close"  # of a polite one: close, half, idle
+    end: str = "close"  # how a polite one ends: close, half, idle
 
     @property
     def methods(self) -> list[str]:
         return [exchange.method for exchange in self.exchanges]
 
     def responses(self) -> list[SimResponse]:
-        if b"\r\nRetry-After: 1\r\n" in self.client.received:  # it is told so without asking
+        if b"\r\nRetry-After: 1\r\n" in self.client.received:  # a refusal comes before any request
             return self.client.responses(())
         return self.client.responses(self.methods)
 
@@ -178,29 +178,29 @@ class Scenario:
                 raise Violation(f"a file is held by {file.holders - 1} who are gone")
 
     def _check(self, player: Player) -> None:
-        """What this client got is right."""
+        """Check everything that this client got."""
         client = player.client
         try:
             responses = player.responses()
         except (ValueError, BadResponse) as error:
             raise Violation(f"{client.name} does not understand the server: {error}") from error
-        for index, answer in enumerate(responses):
+        for index, response in enumerate(responses):
             last = index == len(responses) - 1 or self._is_head_without_method(
-                player, index, answer
+                player, index, response
             )
-            if self._is_refusal(answer) and last:
+            if self._is_refusal(response) and last:
                 return
             if index >= len(player.exchanges):
-                if player.polite or answer.status not in (0, *LAST_WORDS):
-                    raise Violation(f"{client.name} got an answer to nothing: {answer.status}")
+                if player.polite or response.status not in (0, *LAST_WORDS):
+                    raise Violation(f"{client.name} got an answer to nothing: {response.status}")
                 continue
             exchange = player.exchanges[index]
-            if not answer.whole:
-                self._check_cut(player, exchange, answer)
-            elif not self._is_right(player, exchange, answer, last):
+            if not response.whole:
+                self._check_cut(player, exchange, response)
+            elif not self._is_right(player, exchange, response, last):
                 raise Violation(
-                    f"{client.name}: answer {index + 1} is {answer.status} with"
-                    f" {len(answer.body)} bytes in place of"
+                    f"{client.name}: answer {index + 1} is {response.status} with"
+                    f" {len(response.body)} bytes in place of"
                     f" {exchange.status} with {len(exchange.body)}"
                 )
             if last:
@@ -208,46 +208,48 @@ class Scenario:
         if player.polite:
             self._check_complete(player, responses)
 
-    def _is_refusal(self, answer: SimResponse) -> bool:
+    def _is_refusal(self, response: SimResponse) -> bool:
         """There were too many of us."""
-        return self.crowded and answer.status == 503 and "retry-after" in answer.fields
+        return self.crowded and response.status == 503 and "retry-after" in response.fields
 
-    def _is_head_without_method(self, player: Player, index: int, answer: SimResponse) -> bool:
+    def _is_head_without_method(self, player: Player, index: int, response: SimResponse) -> bool:
         """The client wanted to say HEAD and did not come so far: it gets a body, its last."""
         asked_head = player.methods[index : index + 1] == ["HEAD"]
-        return asked_head and not player.polite and answer.status in LAST_WORDS
+        return asked_head and not player.polite and response.status in LAST_WORDS
 
     def _is_right(
-        self, player: Player, exchange: Exchange, answer: SimResponse, last: bool
+        self, player: Player, exchange: Exchange, response: SimResponse, last: bool
     ) -> bool:
-        if not player.polite and last and answer.status in LAST_WORDS:
+        if not player.polite and last and response.status in LAST_WORDS:
             return True
         if exchange.must_cut:
             return False
-        if exchange.must_close and answer.fields.get("connection") != "close":
+        if exchange.must_close and response.fields.get("connection") != "close":
             return False
-        if answer.status == exchange.status:
-            return answer.body == exchange.body or (exchange.body == b"" and answer.status >= 400)
-        return answer.status == 503 and exchange.may_overload and self._is_tight()
+        if response.status == exchange.status:
+            return response.body == exchange.body or (
+                exchange.body == b"" and response.status >= 400
+            )
+        return response.status == 503 and exchange.may_overload and self._is_tight()
 
-    def _check_cut(self, player: Player, exchange: Exchange, answer: SimResponse) -> None:
+    def _check_cut(self, player: Player, exchange: Exchange, response: SimResponse) -> None:
         name = player.client.name
         if player.client.end == "fin":
             raise Violation(f"{name}: an answer is cut, and its end was no reset")
-        if answer.status and not exchange.body.startswith(answer.body):
-            last_words = not player.polite and answer.status in LAST_WORDS
-            if not last_words and answer.status == exchange.status and exchange.status < 400:
+        if response.status and not exchange.body.startswith(response.body):
+            last_words = not player.polite and response.status in LAST_WORDS
+            if not last_words and response.status == exchange.status and exchange.status < 400:
                 raise Violation(f"{name}: the part of an answer that came is wrong")
 
     def _check_complete(self, player: Player, responses: list[SimResponse]) -> None:
         """A polite client got all it had a right to."""
         client = player.client
-        whole = sum(answer.whole for answer in responses)
+        whole = sum(response.whole for response in responses)
         if whole == len(player.exchanges) or client.end == "refused":
             return
         rest = player.exchanges[whole:]
         if client.end == "reset" and any(self._may_reset(player, one) for one in rest):
-            return  # what was in flight before it may be lost as well
+            return  # bytes in flight before the reset may be lost as well
         if self.network.time >= self.shut_down_at:
             self._check_drained(player, whole)
             return
@@ -300,7 +302,7 @@ def _pipelines(scenario: Scenario, player: Player) -> Script:
 
 
 def _takes_turns(scenario: Scenario, player: Player) -> Script:
-    """Sends the next request when the answer before has come; may wait for 100 (Continue)."""
+    """Sends the next request when the response before has come; may wait for 100 (Continue)."""
     client = player.client
     scenario.network.start(client.reading())
     for number, exchange in enumerate(player.exchanges, 1):
@@ -405,7 +407,7 @@ def _sips(scenario: Scenario, player: Player) -> Script:
 
 
 def _never_closes(scenario: Scenario, player: Player) -> Script:
-    """Goes on sending after the answer that was the last."""
+    """Goes on sending after the last response."""
     client = player.client
     scenario.network.start(client.reading())
     yield from _say(scenario, player, b"".join(one.data for one in player.exchanges))
@@ -421,7 +423,7 @@ def _beginning(scenario: Scenario, player: Player) -> bytes:
 
 
 def _wait_for_the_end(player: Player) -> Script:
-    """Until the server has closed, which is not told to who does not read."""
+    """Until the server has closed, which a client that does not read cannot notice."""
     while not _is_cut_off(player.client):
         yield 1.0
     player.client.close()

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from reactor.simulator import Violation, swimlanes
 from tests.simulation.scenario import play
 
-TAIL_LINES = 60  # of a failing seed's trace
+TAIL_LINES = 60  # the end of a failing seed's trace
 
 
 def failure_of(seed: int, whole_trace: bool = False) -> str | None:
-    """What is wrong with the seed, to be read; None: nothing."""
+    """A text about the failure of the seed; None without one."""
     try:
         play(seed)
     except Violation as violation:

@@ -1,6 +1,6 @@
-"""The application of the simulation: handlers of every kind, and what each must answer.
+"""The application of the simulation: handlers of every kind, and the right response of each.
 
-`exchange` makes up a request together with its right answer, from the request alone: the answer may
+`exchange` makes up a request together with its right response, from the request alone: it may
 not depend on how bytes were cut, on who else is there, or on when a thread was done.
 """
 
@@ -17,7 +17,7 @@ from reactor.simulator import SimFile, SimNetwork
 from reactor.tasks.futures import Lane
 
 PATTERN: Final = random.Random(0).randbytes(400_000)
-CONTENT: Final = PATTERN * 6  # of the files, as far as they are long
+CONTENT: Final = PATTERN * 6  # sizes of the files, in bytes
 SIZES: Final = (200_000, 3000, WINDOW_BYTES + 100_000)  # in bytes, of each
 SLOW_SECONDS: Final = 200.0  # longer than any handler may take
 
@@ -31,11 +31,11 @@ class Exchange:
     status: int
     body: bytes
     may_overload: bool = False  # 503 is right as well, where pool or memory are small
-    must_cut: bool = False  # the handler fails after the head: the answer must look cut
+    must_cut: bool = False  # the handler fails after the head: the response must look cut
     may_cut: bool = False
     must_close: bool = False  # it is the connection's last
     may_close: bool = False
-    head_bytes: int = 0  # of `data`, if the body waits for 100 (Continue)
+    head_bytes: int = 0  # bytes of `data`, if the body waits for 100 (Continue)
     seconds: float = 0.0  # that the handler takes, about
 
 
@@ -57,11 +57,11 @@ class Site:
             for key, _, value in (pair.partition("=") for pair in request.query.split("&"))
             if key
         }
-        answer = getattr(self, "do_" + request.path[1:])(request, **values)
-        assert isinstance(answer, Response | Awaitable)
-        return answer
+        response = getattr(self, "do_" + request.path[1:])(request, **values)
+        assert isinstance(response, Response | Awaitable)
+        return response
 
-    # --- answers at once -------------------------------------------------------------------------
+    # --- responses at once -----------------------------------------------------------------------
 
     def do_bytes(self, request: BaseRequest, n: int, k: int = 0) -> Response:
         return Response(200, PATTERN[k : k + n], [("X-Kind", "bytes")])
@@ -161,7 +161,7 @@ class Site:
             self.running -= 1
 
     async def do_inform(self, request: BaseRequest) -> Response:
-        """Tells how far it has come, whenever it has."""
+        """Notes how far it has come, whenever it has."""
         self.running += 1
         try:
             size = 0
@@ -182,7 +182,7 @@ class Site:
             self.running -= 1
 
     async def do_stubborn(self, request: BaseRequest) -> Response:
-        """It does not take no for an answer."""
+        """It goes on after a cancellation."""
         self.running += 1
         try:
             try:
@@ -207,7 +207,7 @@ class Site:
         raise ValueError(ms)
 
 
-# --- requests and their right answers ------------------------------------------------------------
+# --- requests and their right responses ----------------------------------------------------------
 
 
 class Exchanges:
@@ -347,7 +347,7 @@ class Exchanges:
         exchange.may_close = True  # if not all of the body was there
         return exchange
 
-    def _post(self, target: str, content: bytes, answer: bytes) -> Exchange:
+    def _post(self, target: str, content: bytes, response: bytes) -> Exchange:
         chance = self._chance
         expects = chance.random() < 0.2
         fields = "Expect: 100-continue\r\n" if expects else ""
@@ -357,7 +357,7 @@ class Exchanges:
             fields += "Transfer-Encoding: chunked\r\n"
             content = self._chunks(content)
         head = f"POST {target} HTTP/1.1\r\nHost: sim\r\n{fields}\r\n".encode()
-        exchange = Exchange(head + content, "POST", 200, answer)
+        exchange = Exchange(head + content, "POST", 200, response)
         if expects:
             exchange.head_bytes = len(head)
         return exchange

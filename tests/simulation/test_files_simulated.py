@@ -1,8 +1,8 @@
 """A mount on a simulated disk: slow, cold, and changed by us and others while clients come and go.
 
 The server, the router and the Files are the real ones; only the walk from a path to open files is
-another, since there is no directory to walk. Every tag stands for one content, so whatever comes
-back can be judged: it must be whole, of one version, and of one that was not too old.
+another, since there is no directory to walk. Every tag stands for one content, so each response
+can be judged: it must be whole, of one version, and of one that was not too old.
 """
 
 import errno
@@ -56,13 +56,13 @@ class Made:
     content: bytes
     status: os.stat_result
     until: float = float("inf")  # when it was replaced
-    told: float = float("inf")  # when the server knew, if it did it itself
+    recorded: float = float("inf")  # when the server knew, if it did it itself
     tag: str = ""
 
 
 @dataclass
 class Disk:
-    """What there is of a directory; what is missing has no status."""
+    """The state of a directory; a missing one has no status."""
 
     network: SimNetwork
     coldness: float
@@ -208,7 +208,7 @@ class World:
         client.close()
 
     def change(self) -> Script:
-        """Files come, change and go; half of it is our own doing, and told a little later."""
+        """Files come, change and go; half of it are uploads, reported a little later."""
         for _ in range(self.chance.randint(0, 60)):
             name = self.chance.choice(NAMES)
             before = (self.disk.remove if self.chance.random() < 0.2 else self.disk.write)(name)
@@ -222,7 +222,7 @@ class World:
     def _tell(self, name: str, before: Made | None) -> None:
         self.files.forget(place(name))
         if before is not None:
-            before.told = self.network.time
+            before.recorded = self.network.time
 
     def asked(self) -> Asked:
         chance = self.chance
@@ -256,63 +256,63 @@ class World:
     # --- what came --------------------------------------------------------------------------------
 
     def check(self) -> int:
-        """How many answers there were."""
+        """How many responses there were."""
         count = 0
         for client, asked, polite in self.visitors:
             responses = client.responses([one.method for one in asked])
             if polite:
                 assert len(responses) == len(asked), (client.name, client.end)
-                assert all(answer.whole for answer in responses)
-            for one, answer in zip(asked, responses, strict=False):
-                if answer.whole:
-                    self.judge(one, answer)
+                assert all(response.whole for response in responses)
+            for one, response in zip(asked, responses, strict=False):
+                if response.whole:
+                    self.judge(one, response)
                     count += 1
         return count
 
-    def judge(self, asked: Asked, answer: SimResponse) -> None:
-        if answer.status == 404:
+    def judge(self, asked: Asked, response: SimResponse) -> None:
+        if response.status == 404:
             versions = self.disk.missing.get(asked.name, [])
             assert asked.name == "none" or any(self.is_recent(asked, made) for made in versions)
             return
-        if answer.status == 416:
+        if response.status == 416:
             return
-        assert answer.status in (200, 206, 304), answer.status
-        made = self.disk.tags[identity_tag(answer.fields["etag"])]
+        assert response.status in (200, 206, 304), response.status
+        made = self.disk.tags[identity_tag(response.fields["etag"])]
         assert made.name == asked.name
-        assert self.is_recent(asked, made), (asked, made.until, made.told, made.tag)
-        if asked.method == "HEAD" or answer.status == 304:
+        assert self.is_recent(asked, made), (asked, made.until, made.recorded, made.tag)
+        if asked.method == "HEAD" or response.status == 304:
             return
-        if answer.status == 200:
-            self.judge_whole(answer, made)
-        elif "content-range" in answer.fields:
-            self.judge_part(answer.fields["content-range"], answer.body, made)
+        if response.status == 200:
+            self.judge_whole(response, made)
+        elif "content-range" in response.fields:
+            self.judge_part(response.fields["content-range"], response.body, made)
         else:
-            for part in re.findall(rb"\r\nContent-Range: (.+?)\r\n\r\n", answer.body):
-                begin = answer.body.index(part) + len(part) + 4
+            for part in re.findall(rb"\r\nContent-Range: (.+?)\r\n\r\n", response.body):
+                begin = response.body.index(part) + len(part) + 4
                 first, last = re.findall(rb"\d+", part)[:2]
-                body = answer.body[begin : begin + int(last) + 1 - int(first)]
+                body = response.body[begin : begin + int(last) + 1 - int(first)]
                 self.judge_part(part.decode(), body, made)
 
-    def judge_whole(self, answer: SimResponse, made: Made) -> None:
-        if answer.fields.get("content-encoding") != "gzip":
-            assert answer.body == made.content
+    def judge_whole(self, response: SimResponse, made: Made) -> None:
+        if response.fields.get("content-encoding") != "gzip":
+            assert response.body == made.content
             return
         decoder = zlib.decompressobj(31)
-        plain = decoder.decompress(answer.body)
+        plain = decoder.decompress(response.body)
         assert decoder.eof
         stored = [one for one in self.disk.tags.values() if one.name == f"{made.name}.gz"]
-        assert plain == made.content or any(answer.body == one.content for one in stored)
+        assert plain == made.content or any(response.body == one.content for one in stored)
 
-    def judge_part(self, told: str, body: bytes, made: Made) -> None:
-        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", told)
+    def judge_part(self, recorded: str, body: bytes, made: Made) -> None:
+        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", recorded)
         assert match
         first, last, size = map(int, match.groups())
         assert size == len(made.content)
         assert body == made.content[first : last + 1]
 
     def is_recent(self, asked: Asked, made: Made) -> bool:
-        """It was there a second before the request, and no change of our own was told before."""
-        return made.until > asked.sent - AGE and made.told >= asked.sent
+        """It was there a second before the request, and no upload was reported before."""
+        return made.until > asked.sent - AGE and made.recorded >= asked.sent
 
 
 @pytest.fixture
@@ -353,7 +353,7 @@ def test_seeds(play: Callable[..., World], first: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_bystanders_of_cold_files_notice_nothing(play: Callable[..., World], seed: int) -> None:
-    """Every read takes up to 0.2 s; a small answer that needs no disk takes none of it."""
+    """Every read takes up to 0.2 s; a small response that needs no disk takes none of it."""
     world = play(seed, 1.0, 0.2, calm=True)  # all that it sends comes at once
     for name in NAMES:
         world.disk.write(name)

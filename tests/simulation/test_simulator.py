@@ -177,7 +177,7 @@ class Mutants:
         self._set(Runtime, "sleep", nap)
         return "timers are left"
 
-    def an_answer_hides_the_one_before(self) -> str:
+    def a_response_hides_the_one_before(self) -> str:
         self._set(Transport, "blocked", False)
         return "it waits for a request, but should for something else"
 

@@ -50,7 +50,7 @@ class Browser:
         self.events: list[dict[str, Any]] = []
 
     def call(self, method: str, session: str | None = None, **parameters: Any) -> Any:
-        """What the browser answers; events that come meanwhile are kept in `events`."""
+        """The browser's reply; events that come meanwhile are kept in `events`."""
         self._serial += 1
         message = {"id": self._serial, "method": method, "params": parameters}
         if session is not None:
@@ -67,7 +67,7 @@ class Browser:
         """The next message; an event is kept, too."""
         while b"\0" not in self._buffer:
             ready = select.select([self._in], [], [], max(0.0, until - time.monotonic()))[0]
-            assert ready, "the browser does not response"
+            assert ready, "the browser does not respond"
             data = os.read(self._in, 1 << 20)
             assert data, "the browser has ended"
             self._buffer += data
@@ -92,7 +92,7 @@ class Browser:
 
 
 class Page:
-    """A tab. Whatever it complains about (errors of scripts, its policy) is in `complaints`."""
+    """A tab. Its complaints (errors of scripts, its policy) is in `complaints`."""
 
     def __init__(self, browser: Browser, session: str, context: str) -> None:
         self._browser = browser
@@ -165,12 +165,12 @@ class Page:
         self.call("Emulation.setEmulatedMedia", features=features)
 
     def picture(self) -> bytes:
-        """What is to be seen, as PNG."""
+        """A screenshot, as PNG."""
         return base64.b64decode(self.call("Page.captureScreenshot")["data"])
 
     @property
     def complaints(self) -> list[str]:
-        self.evaluate("0")  # what has been said before this has arrived now
+        self.evaluate("0")  # earlier messages have arrived now
         found = []
         for event in self._browser.events:
             if event.get("sessionId") == self._session:

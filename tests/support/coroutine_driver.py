@@ -1,4 +1,4 @@
-"""Runs a handler without a server: steps its coroutine and carries out its wishes here and now.
+"""Runs a handler without a server: steps its coroutine and carries out its operations here and now.
 
 A Stage is the runtime: jobs run when they are submitted, or, while it is `holding`, when the test
 says so and in the order that the test wants. A Feed is where a request's body comes from.
@@ -88,18 +88,18 @@ class Stage:
 
 
 class Play:
-    """A coroutine that is stepped from wish to wish."""
+    """A coroutine that is stepped from operation to operation."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], stage: Stage) -> None:
         self._coroutine = coroutine
         self._stage = stage
-        self.wish: Any = None  # what it waits for; None once it has returned
+        self.operation: Any = None  # the one that it awaits; None once it has returned
         self.result: Any = None
         self._advance(coroutine.send, None)
 
     def step(self) -> None:
-        """Carry out the wish and go on to the next."""
-        future = self.wish.start(self._stage)
+        """Carry out the operation and go on to the next."""
+        future = self.operation.start(self._stage)
         assert future.done, "this would wait for ever"
         self._advance(self._coroutine.send, future)
 
@@ -113,17 +113,17 @@ class Play:
         self._coroutine.close()
 
     def _advance(self, call: Callable[[Any], Any], value: Any) -> None:
-        self.wish = None
+        self.operation = None
         try:
-            self.wish = call(value)
+            self.operation = call(value)
         except StopIteration as stop:
             self.result = stop.value
 
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:
-    """What the coroutine returns or raises."""
+    """Returns or raises the coroutine's result."""
     play = Play(coroutine, Stage())
-    while play.wish is not None:
+    while play.operation is not None:
         play.step()
     result: T = play.result
     return result
@@ -152,7 +152,7 @@ class Feed:
     def __init__(self, *pieces: bytes | BaseException) -> None:
         self._pieces = [*pieces, b""]
         self.pulls = 0
-        self.informed: list[tuple[Any, ...]] = []  # the 1xx answers: status and fields
+        self.informed: list[tuple[Any, ...]] = []  # the 1xx responds: status and fields
 
     def pull(self, most: int) -> bytes | Future[bytes]:
         self.pulls += 1

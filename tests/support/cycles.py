@@ -5,11 +5,11 @@ from collections import Counter
 
 
 class Cycles:
-    """What the garbage collector finds, and reference counts do not: a `with` block's."""
+    """Garbage that the collector finds, and reference counts do not: a `with` block's."""
 
     def __enter__(self) -> "Cycles":
         while gc.collect():
-            pass  # what other tests left; some of it only goes when its finalizers have run
+            pass  # garbage of other tests; some of it only goes when its finalizers have run
         gc.disable()
         gc.set_debug(gc.DEBUG_SAVEALL)
         return self

@@ -77,7 +77,7 @@ def small_file_bytes(serve: Serve, directory: Path) -> None:
 
 
 def open_files(serve: Serve, directory: Path) -> None:
-    """Of all files that are asked for so many stay open, and precompressed siblings count."""
+    """So many of the requested files stay open, and precompressed siblings count."""
     for name in ("a", "b", "c", "d", "e.txt", "e.txt.gz"):
         (directory / name).write_bytes(name.encode())
     with site(serve, directory, open_files=3) as (running, _):
@@ -109,7 +109,7 @@ def open_files(serve: Serve, directory: Path) -> None:
 
 
 def open_file_age(serve: Serve, directory: Path) -> None:
-    """What others change is seen after it, and not before; what we change is seen at once."""
+    """A change by others is seen after it, and not before; our own is seen at once."""
     with site(serve, directory, open_file_age=0.5) as (running, _):
         client = running.connect()
         for content in (b"second", b"third"):
@@ -130,7 +130,7 @@ def open_file_age(serve: Serve, directory: Path) -> None:
 
 
 def open_file_idle(serve: Serve, directory: Path) -> None:
-    """Who is asked for stays open; who is not is closed then, and not before."""
+    """A requested file stays open; another one is closed then, and not before."""
     for name in ("idle", "asked for"):
         (directory / name).write_bytes(b"content")
     with (
@@ -170,20 +170,20 @@ def compressed_bytes(serve: Serve, directory: Path) -> None:
     for bound, kept in ((most, 1), (most - 1, 0)):
         with site(serve, directory, compressed_bytes=bound, open_file_age=60.0) as (running, made):
             client = running.connect()
-            coded = made._mounted[0]._compressed
+            encoded = made._mounted[0]._compressed
             for _ in range(2):
                 body = get(client, f"{largest}.txt", accept)
                 assert gzip.decompress(body) == (directory / f"{largest}.txt").read_bytes()
-                assert len(coded) == kept
+                assert len(encoded) == kept
             for number in range(9):
                 get(client, f"{number}.txt", accept)
-                assert coded.bytes <= bound
-            assert _sizes(coded) <= {size + ENTRY_BYTES for size in sizes}
-            assert len(coded) >= 7
+                assert encoded.bytes <= bound
+            assert _sizes(encoded) <= {size + ENTRY_BYTES for size in sizes}
+            assert len(encoded) >= 7
 
 
-def _sizes(coded: CompressedCache) -> set[int]:
-    return {len(data) + ENTRY_BYTES for data in coded._kept.values()}
+def _sizes(encoded: CompressedCache) -> set[int]:
+    return {len(data) + ENTRY_BYTES for data in encoded._kept.values()}
 
 
 def ranges(serve: Serve, directory: Path) -> None:
@@ -221,7 +221,7 @@ def form(heads: list[str]) -> bytes:
 
 
 def post_form(running: Running, heads: list[str]) -> int:
-    """The status. What is refused ends its connection, so that each has its own."""
+    """The status. A refusal ends its connection, so that each request has its own."""
     content_type = "Content-Type: multipart/form-data; boundary=limit"
     client = running.connect()
     return client.ask("/files/", content_type, method="POST", body=form(heads)).status
@@ -295,7 +295,7 @@ def resumable_uploads(serve: Serve, directory: Path) -> None:
 
 
 def resumable_bytes(serve: Serve, directory: Path) -> None:
-    """What was announced counts as a whole, and otherwise what has come."""
+    """An announced length counts as a whole; without one, the bytes that came count."""
     with site(serve, directory, resumable_bytes=10_000) as (running, _):
         uploads = Uploads(running)
         assert uploads.begin(length=10_001) == 413  # there will never be room

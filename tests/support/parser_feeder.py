@@ -1,6 +1,6 @@
 """One stream of bytes, fed to the parser in every way there is, must mean one thing.
 
-A request's bytes arrive in whatever pieces the network likes, and where a server's response depends
+A request's bytes arrive in any pieces that the network makes, and where a server's response depends
 on them there is a way to smuggle. So every case of the protocol tests goes through
 `expect_outcome`: it feeds the case whole, byte by byte, split at every place (short ones at every
 two places), behind another request and with one that follows in the same segment, with bodies
@@ -35,7 +35,7 @@ ALL: Final = 1 << 20
 
 @dataclass(frozen=True)
 class Message:
-    """What a handler would get of a request."""
+    """A request as a handler would get it."""
 
     method: str
     target: str
@@ -52,7 +52,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stream came to: its messages, the last perhaps without its end, and how it ended."""
+    """The result of a stream: its messages, the last perhaps without its end, and how it ended."""
 
     messages: tuple[Message, ...]
     ending: str  # IDLE, IN_HEAD, IN_BODY or the status of a refusal
@@ -68,7 +68,7 @@ class Outcome:
 
 
 class _Player:
-    """Feeds one parser, pulls whatever can be pulled, and keeps what came out."""
+    """Feeds one parser, pulls all that can be pulled, and keeps what came out."""
 
     def __init__(self, limits: Limits, most: int) -> None:
         self._parser = RequestParser(limits)
@@ -239,7 +239,7 @@ def assert_linear(work: Callable[[int], object], size: int) -> None:
     """Four times the size may cost ten times the CPU time: 4 is linear, 16 would be quadratic.
 
     A ratio of the best of several runs, since the machine is not ours alone, each repeated until
-    it can be told from noise; three tries.
+    it differs from noise; three tries.
     """
     repeats = 1
     while _best_time(work, size, repeats) < 0.002:

@@ -1,5 +1,5 @@
-"""A small HTTP client on a raw socket: it sends what it is told to, right or wrong, and reads
-answers to the letter. Nothing here waits for ever: every read has the socket's timeout.
+"""A small HTTP client on a raw socket: it sends any bytes, right or wrong, and reads
+responses to the letter. Nothing here waits for ever: every read has the socket's timeout.
 """
 
 import socket

@@ -36,7 +36,7 @@ class CountingSocket(socket.socket):
         return super().send(*arguments)
 
     def fileno(self) -> int:
-        self.calls["fileno"] += 1  # of every ioctl and sendfile
+        self.calls["fileno"] += 1  # every ioctl and sendfile asks for it
         return super().fileno()
 
     def setsockopt(self, *arguments: Any) -> None:
@@ -69,7 +69,7 @@ class CountingSelector(selectors.DefaultSelector):
 
 
 class Bench:
-    """A server that does a turn when it is told to."""
+    """A server whose turns are made by a test."""
 
     def __init__(self, handler: Handler, log: int) -> None:
         self.calls: Counter[str] = Counter()

@@ -40,7 +40,7 @@ class Clock:
 
 
 class Selector(selectors.BaseSelector):
-    """What is ready is what the test says; waiting moves the clock."""
+    """The test says what is ready; waiting moves the clock."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -120,7 +120,7 @@ class CalmWorld(SimWorld):
         self.clients = 0
 
     def client(self, data: bytes = b"", reads: bool = True, buffers: object = BUFFERS) -> SimClient:
-        """Connect, send, and read whatever comes."""
+        """Connect, send, and read all that comes."""
         self.clients += 1
         client = SimClient(self.network, self.listener, f"client-{self.clients}")
         if buffers is SMALL_BUFFERS:

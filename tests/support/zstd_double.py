@@ -1,8 +1,8 @@
-"""What handlers/ uses of compression.zstd, as the documentation of Python 3.14 has it.
+"""The part of compression.zstd that reactor/web/ uses, as the documentation of Python 3.14 has it.
 
 The Pythons before 3.14, on which these tests mostly run, have no such module. This one has its
 names, its arguments and what they mean, and around zlib's bytes a frame with zstd's magic number:
-nothing but itself can read that. What it cannot show is that the real one gives valid zstd.
+nothing but itself can read that. It cannot show that the real one gives valid zstd.
 """
 
 import zlib
@@ -91,7 +91,7 @@ class Reader:
 
     @property
     def ended(self) -> bool:
-        """At the end of the coded bytes, with nothing behind it."""
+        """At the end of the encoded bytes, with nothing behind it."""
         reader = self._gzip if self._zstd is None else self._zstd
         return bool(reader.eof and not reader.unused_data)
 

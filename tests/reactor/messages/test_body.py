@@ -130,10 +130,10 @@ def test_a_body_waits_for_room_before_it_is_pulled() -> None:
     body = Body(feed, 3, 100, memory)
     play = Play(body.read(), Stage())
     assert feed.pulls == 0
-    room: Any = play.wish
+    room: Any = play.operation
     memory.release(MEMORY)
     play.resume(room)
-    while play.wish is not None:
+    while play.operation is not None:
         play.step()
     assert play.result == b"one"
     assert memory.used == 3
@@ -145,7 +145,7 @@ def test_a_body_that_is_closed_while_it_waits_leaves_nothing_taken(granted: bool
     assert memory.acquire(MEMORY) is None
     body = body_of(b"one", length=3, memory=memory)
     play = Play(body.read(), Stage())
-    room = play.wish
+    room = play.operation
     if granted:
         memory.release(MEMORY)
     body.close()

@@ -200,7 +200,7 @@ def test_against_a_model(steps: list[str]) -> None:
             tried = Play(anext(subscription), Stage())
             if items:
                 assert tried.result == items.pop(0)
-            assert (tried.wish is None) is (tried.result is not None)
+            assert (tried.operation is None) is (tried.result is not None)
             tried.close()
         assert len(broadcast) == len(open_ones)
 

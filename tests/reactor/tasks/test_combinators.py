@@ -278,7 +278,7 @@ def test_a_parent_that_is_closed_leaves_nothing_running(world: World, watched: W
 
     coroutine = parent()
     play = Play(coroutine, Stage())
-    play.wish.start(world.runtime)
+    play.operation.start(world.runtime)
     play.close()
     world.turns(5)
     assert watched.said[2:] == ["a is cancelled", "b is cancelled"]

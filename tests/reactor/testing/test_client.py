@@ -1,4 +1,4 @@
-"""The test client: what it sends, what it makes of answers, time, leaving, and what goes wrong."""
+"""The test client: the requests it sends, the responses it reads, time, leaving, and failures."""
 
 import gzip
 import io
@@ -38,7 +38,7 @@ HOUR = 3600.0
 
 
 class App:
-    """Routes by path; each is a handler. What came is kept."""
+    """Routes by path; each is a handler. Requests are kept."""
 
     def __init__(self, **routes: Callable[[BaseRequest], Any]) -> None:
         self.requests: list[BaseRequest] = []
@@ -55,16 +55,16 @@ class App:
 
 
 async def mirror(request: BaseRequest) -> Response:
-    """What came, as JSON."""
+    """The request, as JSON."""
     body = await request.body.read()
-    told = {
+    received = {
         "method": request.method,
         "target": request.target,
         "host": request.host,
         "fields": list(request.headers.fields()),
         "body": body.decode("latin-1"),
     }
-    return Response(200, json.dumps(told).encode())
+    return Response(200, json.dumps(received).encode())
 
 
 def hello(request: BaseRequest) -> Response:
@@ -97,9 +97,9 @@ def test_one_line_is_enough() -> None:
 
 
 def test_a_request_is_what_a_client_would_send(echo: Client) -> None:
-    told = echo.get("/x").json()
-    assert (told["method"], told["target"], told["host"]) == ("GET", "/x", "testserver")
-    assert told["fields"] == [
+    received = echo.get("/x").json()
+    assert (received["method"], received["target"], received["host"]) == ("GET", "/x", "testserver")
+    assert received["fields"] == [
         ["Host", "testserver"],
         ["User-Agent", "testclient"],
         ["Accept", "*/*"],
@@ -108,10 +108,10 @@ def test_a_request_is_what_a_client_would_send(echo: Client) -> None:
 
 @pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete", "options"])
 def test_a_method_for_each_method(echo: Client, method: str) -> None:
-    told = getattr(echo, method)("/").json()
-    assert told["method"] == method.upper()
+    received = getattr(echo, method)("/").json()
+    assert received["method"] == method.upper()
     length = "0" if method in ("post", "put", "patch") else None
-    assert fields_of(told).get("content-length") == length
+    assert fields_of(received).get("content-length") == length
 
 
 def test_any_method(echo: Client) -> None:
@@ -121,9 +121,9 @@ def test_any_method(echo: Client) -> None:
 
 def test_head_has_no_content() -> None:
     with Client(hello) as client:
-        answer = client.head("/")
-        assert (answer.status, answer.content) == (200, b"")
-        assert answer.headers["content-length"] == "5"
+        response = client.head("/")
+        assert (response.status, response.content) == (200, b"")
+        assert response.headers["content-length"] == "5"
         assert client.get("/").text == "hello"
 
 
@@ -160,9 +160,9 @@ def test_statuses_without_content(status: int) -> None:
 )
 def test_urls(base: str, url: str, host: str | None, target: str) -> None:
     with Client(mirror, base) as client:
-        told = client.options(url).json()
-    assert told["target"] == target
-    assert host is None or told["host"] == host
+        received = client.options(url).json()
+    assert received["target"] == target
+    assert host is None or received["host"] == host
 
 
 @pytest.mark.parametrize(
@@ -184,8 +184,8 @@ def test_params_are_added_to_a_query(echo: Client) -> None:
 
 def test_headers_replace_those_of_the_client() -> None:
     with Client(mirror, headers={"X-A": "1", "x-b": "2", "USER-AGENT": "me"}) as client:
-        told = client.get("/", headers=[("x-B", "3"), ("X-B", "4"), ("Host", "other")]).json()
-        assert told["fields"] == [
+        received = client.get("/", headers=[("x-B", "3"), ("X-B", "4"), ("Host", "other")]).json()
+        assert received["fields"] == [
             ["Accept", "*/*"],
             ["X-A", "1"],
             ["USER-AGENT", "me"],
@@ -197,12 +197,12 @@ def test_headers_replace_those_of_the_client() -> None:
 
 
 def test_basic_credentials(echo: Client) -> None:
-    told = echo.get("/", auth=("Aladdin", "open sesame")).json()
-    assert fields_of(told)["authorization"] == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
-    told = echo.get("http://Aladdin:open%20sesame@testserver/").json()
-    assert fields_of(told)["authorization"] == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
-    told = echo.get("/", auth=("a", "b"), headers={"authorization": "own"}).json()
-    assert fields_of(told)["authorization"] == "own"
+    received = echo.get("/", auth=("Aladdin", "open sesame")).json()
+    assert fields_of(received)["authorization"] == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
+    received = echo.get("http://Aladdin:open%20sesame@testserver/").json()
+    assert fields_of(received)["authorization"] == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
+    received = echo.get("/", auth=("a", "b"), headers={"authorization": "own"}).json()
+    assert fields_of(received)["authorization"] == "own"
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_basic_credentials(echo: Client) -> None:
         {"json": float("nan")},
     ],
 )
-def test_what_is_no_request_is_not_sent(options: Any) -> None:
+def test_an_invalid_request_is_not_sent(options: Any) -> None:
     app = App(index=hello)
     with Client(app) as client:
         with pytest.raises(ValueError):
@@ -228,7 +228,7 @@ def test_what_is_no_request_is_not_sent(options: Any) -> None:
 
 
 @pytest.mark.parametrize("url", ["ftp://x/", "http://x:99999/", "mailto:a@b"])
-def test_what_is_no_url(echo: Client, url: str) -> None:
+def test_an_invalid_url(echo: Client, url: str) -> None:
     with pytest.raises(ValueError):
         echo.get(url)
     with pytest.raises(ValueError):
@@ -236,7 +236,7 @@ def test_what_is_no_url(echo: Client, url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["", "/", "testserver", "http://", "http:///x"])
-def test_what_is_no_base(url: str) -> None:
+def test_an_invalid_base_url(url: str) -> None:
     with pytest.raises(ValueError, match="not a URL"):
         Client(mirror, url)
 
@@ -253,33 +253,33 @@ def test_unknown_options_are_refused(echo: Client) -> None:
 
 
 def test_bytes_and_text(echo: Client) -> None:
-    told = echo.post("/", content=b"\0\xff").json()
-    assert told["body"] == "\0\xff"
-    assert "content-type" not in fields_of(told)
+    received = echo.post("/", content=b"\0\xff").json()
+    assert received["body"] == "\0\xff"
+    assert "content-type" not in fields_of(received)
     assert echo.post("/", content="ä").json()["body"] == "Ã¤"
-    told = echo.post("/", content=b"").json()
-    assert fields_of(told)["content-length"] == "0"
+    received = echo.post("/", content=b"").json()
+    assert fields_of(received)["content-length"] == "0"
 
 
 def test_json_is_sent_as_it_is(echo: Client) -> None:
-    told = echo.put("/", json={"a": ["ä", None, False]}).json()
-    assert told["body"].encode("latin-1").decode() == '{"a":["ä",null,false]}'
-    assert fields_of(told)["content-type"] == "application/json"
-    told = echo.put("/", json=0, headers={"Content-Type": "application/x+json"}).json()
-    assert told["body"] == "0"
-    assert fields_of(told)["content-type"] == "application/x+json"
+    received = echo.put("/", json={"a": ["ä", None, False]}).json()
+    assert received["body"].encode("latin-1").decode() == '{"a":["ä",null,false]}'
+    assert fields_of(received)["content-type"] == "application/json"
+    received = echo.put("/", json=0, headers={"Content-Type": "application/x+json"}).json()
+    assert received["body"] == "0"
+    assert fields_of(received)["content-type"] == "application/x+json"
 
 
 def test_a_form(echo: Client) -> None:
-    told = echo.post("/", data={"a": "b c", "x": [1, 2]}).json()
-    assert told["body"] == "a=b+c&x=1&x=2"
-    assert fields_of(told)["content-type"] == "application/x-www-form-urlencoded"
+    received = echo.post("/", data={"a": "b c", "x": [1, 2]}).json()
+    assert received["body"] == "a=b+c&x=1&x=2"
+    assert fields_of(received)["content-type"] == "application/x-www-form-urlencoded"
 
 
 def test_a_form_with_files(echo: Client, tmp_path: Path) -> None:
     (tmp_path / "open.png").write_bytes(b"png")
     with open(tmp_path / "open.png", "rb") as opened:
-        told = echo.post(
+        received = echo.post(
             "/",
             data={"field": "ä"},
             files=[
@@ -289,11 +289,11 @@ def test_a_form_with_files(echo: Client, tmp_path: Path) -> None:
                 ("c", opened),
             ],
         ).json()
-    kind = fields_of(told)["content-type"]
+    kind = fields_of(received)["content-type"]
     assert kind == "multipart/form-data; boundary=----reactor-testing-1"
     boundary = "------reactor-testing-1"
     disposition = "Content-Disposition: form-data; name="
-    assert told["body"].encode("latin-1").decode() == (
+    assert received["body"].encode("latin-1").decode() == (
         f'{boundary}\r\n{disposition}"field"\r\n\r\nä\r\n'
         f'{boundary}\r\n{disposition}"a"; filename="upload"\r\n'
         "Content-Type: application/octet-stream\r\n\r\nplain\r\n"
@@ -309,16 +309,16 @@ def test_a_form_with_files(echo: Client, tmp_path: Path) -> None:
 
 def test_pieces_are_sent_in_chunks(echo: Client) -> None:
     pieces: list[bytes | str] = [b"a", b"", "ä", b"c" * 100]
-    told = echo.post("/", content=pieces).json()
-    assert told["body"].encode("latin-1") == b"a" + "ä".encode() + b"c" * 100
-    assert fields_of(told)["transfer-encoding"] == "chunked"
-    assert "content-length" not in fields_of(told)
+    received = echo.post("/", content=pieces).json()
+    assert received["body"].encode("latin-1") == b"a" + "ä".encode() + b"c" * 100
+    assert fields_of(received)["transfer-encoding"] == "chunked"
+    assert "content-length" not in fields_of(received)
 
 
 def test_pieces_of_a_length_that_is_said(echo: Client) -> None:
-    told = echo.post("/", content=iter([b"ab", b"c"]), headers={"Content-Length": "3"}).json()
-    assert told["body"] == "abc"
-    assert "transfer-encoding" not in fields_of(told)
+    received = echo.post("/", content=iter([b"ab", b"c"]), headers={"Content-Length": "3"}).json()
+    assert received["body"] == "abc"
+    assert "transfer-encoding" not in fields_of(received)
 
 
 def test_a_piece_must_be_bytes_or_text(echo: Client) -> None:
@@ -379,9 +379,9 @@ def test_time_may_pass_between_two_pieces() -> None:
                 yield b"x" * 5000
                 client.advance(3)
 
-        answer = client.post("/", content=pieces())
-        assert answer.text == "25000"
-        assert answer.elapsed == pytest.approx(15, abs=0.1)
+        response = client.post("/", content=pieces())
+        assert response.text == "25000"
+        assert response.elapsed == pytest.approx(15, abs=0.1)
 
 
 def test_a_body_that_is_too_slow_is_408() -> None:
@@ -412,9 +412,9 @@ def test_five_mebibytes_there_and_back(chunked: bool) -> None:
     limits = Limits(memory_body_bytes=5 * MIB)
     content = iter([blob[:MIB], blob[MIB:]]) if chunked else blob
     with Client(back, limits=limits) as client:
-        answer = client.post("/", content=content)
-    assert answer.content == blob
-    assert ("transfer-encoding" in answer.headers) is chunked
+        response = client.post("/", content=content)
+    assert response.content == blob
+    assert ("transfer-encoding" in response.headers) is chunked
 
 
 # --- 100 (Continue) -------------------------------------------------------------------------------
@@ -433,9 +433,9 @@ def test_the_body_waits_for_100_continue() -> None:
         return Response(200, await request.body.read())
 
     with Client(late) as client:
-        answer = client.post("/", content=pieces(), headers={"Expect": "100-continue"})
-        assert answer.content == b"body"
-        assert [one.status for one in answer.informational] == [100]
+        response = client.post("/", content=pieces(), headers={"Expect": "100-continue"})
+        assert response.content == b"body"
+        assert [one.status for one in response.informational] == [100]
         assert pulled[0] == pytest.approx(CONTINUE_SECONDS / 2, abs=0.01)
 
 
@@ -451,8 +451,8 @@ def test_a_body_that_is_refused_is_not_sent() -> None:
 
     app = App(refuse=refuse, index=hello)
     with Client(app) as client:
-        answer = client.post("/refuse", content=pieces(), headers={"Expect": "100-continue"})
-        assert (answer.status, answer.informational, pulled) == (413, [], [])
+        response = client.post("/refuse", content=pieces(), headers={"Expect": "100-continue"})
+        assert (response.status, response.informational, pulled) == (413, [], [])
         assert client.get("/").text == "hello"
     assert app.clients[0] != app.clients[1]
 
@@ -469,38 +469,38 @@ def test_a_client_waits_for_100_only_so_long() -> None:
         yield b"body"
 
     with Client(silent) as client:
-        answer = client.post("/", content=pieces(), headers={"Expect": "100-continue"})
-        assert (answer.content, answer.informational) == (b"body", [])
+        response = client.post("/", content=pieces(), headers={"Expect": "100-continue"})
+        assert (response.content, response.informational) == (b"body", [])
         assert pulled[0] == pytest.approx(CONTINUE_SECONDS, abs=0.01)
 
 
-def test_interim_answers_are_kept() -> None:
+def test_interim_responses_are_kept() -> None:
     async def hints(request: BaseRequest) -> Response:
         await request.body.read(1)
         request.body.inform(103, [("Link", "</a>"), ("Link", "</b>")])
         return Response(200, b"x")
 
     with Client(hints) as client:
-        answer = client.post("/", content=b"x")
-    assert [one.status for one in answer.informational] == [103]
-    assert answer.informational[0].headers.get_all("link") == ["</a>", "</b>"]
+        response = client.post("/", content=b"x")
+    assert [one.status for one in response.informational] == [103]
+    assert response.informational[0].headers.get_all("link") == ["</a>", "</b>"]
 
 
-# --- answers --------------------------------------------------------------------------------------
+# --- responses ------------------------------------------------------------------------------------
 
 
-def test_headers_of_an_answer() -> None:
+def test_headers_of_a_response() -> None:
     fields = [("X-A", "1"), ("x-a", "2"), ("X-B", " ä ".strip())]
     with Client(lambda request: Response(201, b"", fields)) as client:
-        answer = client.get("/")
-    assert answer.headers["x-A"] == "1, 2"
-    assert answer.headers.get_all("X-A") == ["1", "2"]
-    assert "x-b" in answer.headers
-    assert answer.headers.get("nothing") == ""
-    assert (answer.status, answer.status_code, answer.reason) == (201, 201, "Created")
-    assert repr(answer) == "<Response 201 Created>"
+        response = client.get("/")
+    assert response.headers["x-A"] == "1, 2"
+    assert response.headers.get_all("X-A") == ["1", "2"]
+    assert "x-b" in response.headers
+    assert response.headers.get("nothing") == ""
+    assert (response.status, response.status_code, response.reason) == (201, 201, "Created")
+    assert repr(response) == "<Response 201 Created>"
     with pytest.raises(KeyError):
-        answer.headers["nothing"]
+        response.headers["nothing"]
 
 
 @pytest.mark.parametrize(
@@ -519,7 +519,7 @@ def test_text_has_a_charset(media_type: str, content: bytes, text: str) -> None:
         assert client.get("/").text == text
 
 
-def test_what_is_no_text_or_json() -> None:
+def test_content_that_is_neither_text_nor_json() -> None:
     with Client(lambda request: Response(200, b"\xff")) as client:
         with pytest.raises(UnicodeDecodeError):
             client.get("/").text  # noqa: B018
@@ -527,18 +527,18 @@ def test_what_is_no_text_or_json() -> None:
             client.get("/").json()
 
 
-def test_coded_content_is_left_as_it_came() -> None:
+def test_encoded_content_is_left_as_it_came() -> None:
     with Client(make_app()) as client:
-        answer = client.get("/echo/aaaa", headers={"Accept-Encoding": "gzip"})
-        assert answer.headers["content-encoding"] == "gzip"
-        assert gzip.decompress(answer.content) == b"aaaa"
+        response = client.get("/echo/aaaa", headers={"Accept-Encoding": "gzip"})
+        assert response.headers["content-encoding"] == "gzip"
+        assert gzip.decompress(response.content) == b"aaaa"
         with pytest.raises(ValueError, match="gzip"):
-            answer.text  # noqa: B018
+            response.text  # noqa: B018
         assert "content-encoding" not in client.get("/echo/aaaa").headers
 
 
 def test_a_body_that_ends_with_the_connection() -> None:
-    """As HTTP/1.0 has it; nothing of ours answers so to HTTP/1.1."""
+    """As HTTP/1.0 has it; no handler here responds so to HTTP/1.1."""
 
     async def old(request: BaseRequest) -> Response:
         request.minor = 0
@@ -547,22 +547,22 @@ def test_a_body_that_ends_with_the_connection() -> None:
 
     app = App(old=old, index=hello)
     with Client(app) as client:
-        answer = client.get("/old")
-        assert answer.content == b"ab"
-        assert "content-length" not in answer.headers
-        assert "transfer-encoding" not in answer.headers
+        response = client.get("/old")
+        assert response.content == b"ab"
+        assert "content-length" not in response.headers
+        assert "transfer-encoding" not in response.headers
         assert client.get("/").text == "hello"
     assert app.clients[0] != app.clients[1]
 
 
-def test_errors_of_the_protocol_are_answers() -> None:
+def test_errors_of_the_protocol_are_responses() -> None:
     with Client(App(index=hello), limits=Limits(request_line_bytes=100)) as client:
         assert client.get("/nothing").status == 404
         assert client.get("/" + "x" * 200).status == 414
         assert client.get("/").status == 200
 
 
-def test_it_answers_as_a_real_server_does(serve: Serve) -> None:
+def test_it_responds_as_a_real_server_does(serve: Serve) -> None:
     """Head and body, byte for byte, but for the time of day."""
     router = make_app()
     router.add("GET", "/stream", lambda request: Response(200, iter([b"a", b"bc" * 50_000])))
@@ -604,9 +604,9 @@ def test_simulated_time_takes_none() -> None:
 
     began = time.monotonic()
     with Client(nap, limits=Limits(handler_timeout=0)) as client:
-        answer = client.get("/", timeout=2 * HOUR)
-        assert answer.text == "awake"
-        assert answer.elapsed == pytest.approx(HOUR, abs=0.01)
+        response = client.get("/", timeout=2 * HOUR)
+        assert response.text == "awake"
+        assert response.elapsed == pytest.approx(HOUR, abs=0.01)
         assert client.now == pytest.approx(HOUR, abs=0.01)
     assert time.monotonic() - began < 10
 
@@ -630,9 +630,9 @@ def test_the_server_gives_up_before_the_client() -> None:
         return Response()
 
     with Client(forever) as client:
-        answer = client.get("/")
-        assert answer.status == 503
-        assert answer.elapsed == pytest.approx(60, abs=0.1)
+        response = client.get("/")
+        assert response.status == 503
+        assert response.elapsed == pytest.approx(60, abs=0.1)
 
 
 async def inner_wait(seconds: float) -> None:
@@ -655,7 +655,7 @@ def test_a_timeout_says_what_it_waited_for() -> None:
     assert not isinstance(caught.value, Deadlock)
 
 
-def test_a_timeout_in_the_middle_of_an_answer() -> None:
+def test_a_timeout_in_the_middle_of_a_response() -> None:
     async def pieces() -> AsyncIterator[bytes]:
         yield b"a"
         await inner_wait(HOUR)
@@ -668,7 +668,7 @@ def test_a_timeout_in_the_middle_of_an_answer() -> None:
         client.get("/", timeout=5)
 
 
-def test_an_answer_that_never_ends_is_a_timeout() -> None:
+def test_a_response_that_never_ends_is_a_timeout() -> None:
     async def beats() -> AsyncIterator[bytes]:
         while True:
             yield b"beat"
@@ -680,7 +680,7 @@ def test_an_answer_that_never_ends_is_a_timeout() -> None:
         assert client.now == pytest.approx(120, abs=1)
 
 
-def test_what_can_never_come_is_told_at_once() -> None:
+def test_a_deadlock_is_raised_at_once() -> None:
     async def forever(request: BaseRequest) -> Response:
         await Future[None]()
         return Response()
@@ -698,9 +698,9 @@ def test_a_stream_of_which_nothing_can_come() -> None:
 
     with (
         Client(lambda request: Response(200, pieces())) as client,
-        client.stream("GET", "/") as answer,
+        client.stream("GET", "/") as response,
     ):
-        got = answer.iter_bytes()
+        got = response.iter_bytes()
         assert next(got) == b"a"
         with pytest.raises(Deadlock):
             next(got)
@@ -708,9 +708,9 @@ def test_a_stream_of_which_nothing_can_come() -> None:
 
 def test_a_body_that_does_not_come_is_408() -> None:
     with Client(count) as client:
-        answer = client.post("/", headers={"Content-Length": "10"})
-        assert answer.status == 408
-        assert answer.elapsed == pytest.approx(20, abs=1)
+        response = client.post("/", headers={"Content-Length": "10"})
+        assert response.status == 408
+        assert response.elapsed == pytest.approx(20, abs=1)
 
 
 def test_many_short_naps_are_no_spin() -> None:
@@ -803,7 +803,7 @@ def test_each_host_has_connections_of_its_own() -> None:
     assert [port - 50000 for _, port in app.clients] == [0, 1, 0, 2, 1]
 
 
-def test_an_early_answer_ends_the_sending_and_the_connection() -> None:
+def test_an_early_response_ends_the_sending_and_the_connection() -> None:
     def endless() -> Iterator[bytes]:
         while True:
             yield bytes(10_000)
@@ -845,10 +845,10 @@ def baker() -> Iterator[Client]:
 
 
 def test_cookies_come_back(baker: Client) -> None:
-    answer = baker.get("/set?a=1;+Path=/|b=2;+Path=/;+HttpOnly;+SameSite=Lax|c=3")
-    assert answer.cookies == {"a": "1", "b": "2", "c": "3"}
-    assert answer.set_cookies[1].http_only
-    assert answer.set_cookies[1].same_site == "Lax"
+    response = baker.get("/set?a=1;+Path=/|b=2;+Path=/;+HttpOnly;+SameSite=Lax|c=3")
+    assert response.cookies == {"a": "1", "b": "2", "c": "3"}
+    assert response.set_cookies[1].http_only
+    assert response.set_cookies[1].same_site == "Lax"
     assert cookies_sent(baker) == "a=1; b=2; c=3"
     assert baker.cookies["a"] == "1"
     assert baker.get("/mirror").cookies == {}
@@ -935,25 +935,25 @@ def mover() -> Iterator[Client]:
 def test_methods_of_redirects(mover: Client, status: int, method: str, becomes: str) -> None:
     content = b"body" if method in ("POST", "PUT") else None
     fields = {"Content-Type": "x/y", "X-A": "1"} if content else {}
-    answer = mover.request(method, f"/redirect/{status}?/mirror", content=content, headers=fields)
-    assert answer.status == 200
-    assert answer.url == "http://testserver/mirror"
-    assert [(one.status, one.content) for one in answer.history] == [
+    response = mover.request(method, f"/redirect/{status}?/mirror", content=content, headers=fields)
+    assert response.status == 200
+    assert response.url == "http://testserver/mirror"
+    assert [(one.status, one.content) for one in response.history] == [
         (status, b"" if method == "HEAD" else b"moved")
     ]
     if becomes == "HEAD":
         return
-    told = answer.json()
-    assert told["method"] == becomes
+    received = response.json()
+    assert received["method"] == becomes
     kept = becomes == method and content is not None
-    assert told["body"] == ("body" if kept else "")
-    assert fields_of(told).get("content-type") == ("x/y" if kept else None)
-    assert fields_of(told).get("x-a") == ("1" if content else None)
+    assert received["body"] == ("body" if kept else "")
+    assert fields_of(received).get("content-type") == ("x/y" if kept else None)
+    assert fields_of(received).get("x-a") == ("1" if content else None)
 
 
 def test_redirects_are_followed_when_wanted(mover: Client) -> None:
-    answer = mover.get("/redirect/302?/mirror", follow_redirects=False)
-    assert (answer.status, answer.history) == (302, [])
+    response = mover.get("/redirect/302?/mirror", follow_redirects=False)
+    assert (response.status, response.history) == (302, [])
     with Client(App(redirect=redirect)) as client:
         assert client.get("/redirect/302?/mirror").status == 302
         assert client.get("/redirect/302?/nothing", follow_redirects=True).status == 404
@@ -1035,10 +1035,10 @@ def test_events_are_pulled_while_the_world_goes_on() -> None:
     app = Events()
     with Client(app) as client:
         app.client = client
-        with client.stream("GET", "/") as answer:
-            assert answer.headers["content-type"] == "text/event-stream"
+        with client.stream("GET", "/") as response:
+            assert response.headers["content-type"] == "text/event-stream"
             assert client.now < 1
-            got = answer.iter_bytes()
+            got = response.iter_bytes()
             for number in range(1, 50):
                 assert next(got) == b"data: %d\n\n" % number
                 assert client.now == pytest.approx(10 * (number - 1), abs=0.1)
@@ -1048,9 +1048,9 @@ def test_events_are_pulled_while_the_world_goes_on() -> None:
 
 def test_lines_are_pulled() -> None:
     app = Events()
-    with Client(app) as client, client.stream("GET", "/") as answer:
+    with Client(app) as client, client.stream("GET", "/") as response:
         app.client = client
-        lines = answer.iter_lines()
+        lines = response.iter_lines()
         assert [next(lines) for _ in range(4)] == ["data: 1", "", "data: 2", ""]
 
 
@@ -1069,31 +1069,31 @@ def test_lines_are_pulled() -> None:
 def test_ends_of_lines(pieces: list[bytes], lines: list[str]) -> None:
     with (
         Client(lambda request: Response(200, iter(pieces))) as client,
-        client.stream("GET", "/") as answer,
+        client.stream("GET", "/") as response,
     ):
-        assert list(answer.iter_lines()) == lines
+        assert list(response.iter_lines()) == lines
 
 
 def test_text_that_ends_in_the_middle_of_a_character() -> None:
     with (
         Client(lambda request: Response(200, iter([b"a\xc3"]))) as client,
-        client.stream("GET", "/") as answer,
+        client.stream("GET", "/") as response,
         pytest.raises(UnicodeDecodeError),
     ):
-        list(answer.iter_lines())
+        list(response.iter_lines())
 
 
 def test_a_stream_that_is_read_to_its_end_keeps_the_connection() -> None:
     app = App(index=hello, parts=lambda request: Response(200, iter([b"a", b"b", b"c"])))
     with Client(app) as client:
-        with client.stream("GET", "/parts") as answer:
+        with client.stream("GET", "/parts") as response:
             with pytest.raises(RuntimeError, match="read"):
-                answer.content  # noqa: B018
-            assert next(answer.iter_bytes()) == b"a"
-            assert answer.read() == b"bc"
-            assert answer.content == answer.read() == b"bc"
+                response.content  # noqa: B018
+            assert next(response.iter_bytes()) == b"a"
+            assert response.read() == b"bc"
+            assert response.content == response.read() == b"bc"
             with pytest.raises(RuntimeError):
-                next(answer.iter_bytes())
+                next(response.iter_bytes())
         client.get("/")
     assert app.clients[0] == app.clients[1]
 
@@ -1110,21 +1110,21 @@ def test_a_stream_that_is_not_read_keeps_its_server_waiting() -> None:
         return Response(200, pieces())
 
     limits = Limits(min_rate_timeout=HOUR)
-    with Client(app, limits=limits) as client, client.stream("GET", "/") as answer:
+    with Client(app, limits=limits) as client, client.stream("GET", "/") as response:
         client.advance(60)
         assert 5 < len(made) < 30
-        assert len(answer.read()) == 1000 * 16 * 1024
+        assert len(response.read()) == 1000 * 16 * 1024
     assert len(made) == 1000
 
 
-def test_who_reads_nothing_for_too_long_is_cut() -> None:
+def test_a_client_that_reads_nothing_for_too_long_is_cut() -> None:
     with (
         Client(lambda request: Response(200, iter([bytes(MIB)] * 5))) as client,
-        client.stream("GET", "/") as answer,
+        client.stream("GET", "/") as response,
     ):
         client.advance(60)
         with pytest.raises(IncompleteResponse, match="was reset"):
-            answer.read()
+            response.read()
 
 
 def test_leaving_cancels_the_handler_that_waits() -> None:
@@ -1142,8 +1142,8 @@ def test_leaving_cancels_the_handler_that_waits() -> None:
         return Response(200, pieces())
 
     with Client(app) as client:
-        with client.stream("GET", "/") as answer:
-            assert next(answer.iter_bytes()) == b"a"
+        with client.stream("GET", "/") as response:
+            assert next(response.iter_bytes()) == b"a"
             assert cancelled == []
         assert cancelled == [1]
 
@@ -1190,21 +1190,21 @@ def test_both_directions_at_once() -> None:
         return Response(200, shout())
 
     pieces = [bytes([97 + number]) * 50_000 for number in range(26)]
-    with Client(app) as client, client.stream("POST", "/", content=iter(pieces)) as answer:
-        got = b"".join(answer.iter_bytes())
+    with Client(app) as client, client.stream("POST", "/", content=iter(pieces)) as response:
+        got = b"".join(response.iter_bytes())
     assert got == b"".join(pieces).upper()
 
 
 def test_a_streams_timeout_is_for_each_pull() -> None:
     app = Events()
-    with Client(app) as client, client.stream("GET", "/", timeout=11) as answer:
+    with Client(app) as client, client.stream("GET", "/", timeout=11) as response:
         app.client = client
-        got = answer.iter_bytes()
+        got = response.iter_bytes()
         for _ in range(20):
             next(got)
-    with Client(app) as client, client.stream("GET", "/", timeout=9) as answer:
+    with Client(app) as client, client.stream("GET", "/", timeout=9) as response:
         app.client = client
-        got = answer.iter_bytes()
+        got = response.iter_bytes()
         next(got)
         with pytest.raises(TimeoutError):
             next(got)
@@ -1216,9 +1216,9 @@ def test_trailers(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     app = App(index=lambda request: Response(200, iter([b"a"])))
     with Client(app) as client:
-        answer = client.get("/")
-        assert answer.content == b"a"
-        assert answer.trailers.get_all("x-sum") == ["1", "2"]
+        response = client.get("/")
+        assert response.content == b"a"
+        assert response.trailers.get_all("x-sum") == ["1", "2"]
         with client.stream("GET", "/") as stream:
             assert list(stream.trailers) == []
             assert list(stream.iter_bytes()) == [b"a"]
@@ -1226,7 +1226,7 @@ def test_trailers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert app.clients[0] == app.clients[1]
 
 
-def test_an_answer_that_would_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_response_that_would_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     def endless() -> Iterator[bytes]:
         while True:
             yield bytes(MIB)
@@ -1279,7 +1279,7 @@ def returns_nothing(request: BaseRequest) -> Any:
         (lambda request: Response(200, b"", [("A", "\n")]), Exception, "not a header field"),
     ],
 )
-def test_what_a_handler_raises_is_raised_in_the_test(
+def test_an_error_of_a_handler_is_raised_in_the_test(
     app: Any, error: type[BaseException], text: str
 ) -> None:
     with Client(app) as client, pytest.raises(error, match=text) as caught:
@@ -1289,22 +1289,22 @@ def test_what_a_handler_raises_is_raised_in_the_test(
 
 
 @pytest.mark.parametrize("app", [fails, fails_later, exits, returns_nothing])
-def test_or_it_is_the_answer_that_a_client_would_get(
+def test_or_it_is_the_response_that_a_client_would_get(
     app: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Client(app, raise_server_exceptions=False) as client:
-        answer = client.get("/")
-        assert answer.status == 500
-        assert b"at once" not in answer.content
+        response = client.get("/")
+        assert response.status == 500
+        assert b"at once" not in response.content
     assert "failed" in caplog.text
 
 
-def test_a_cut_answer_is_cut(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_cut_response_is_cut(caplog: pytest.LogCaptureFixture) -> None:
     with Client(fails_in_the_middle, raise_server_exceptions=False) as client:
         with pytest.raises(IncompleteResponse, match="was reset in the middle"):
             client.get("/")
-        with client.stream("GET", "/") as answer:
-            got = answer.iter_bytes()
+        with client.stream("GET", "/") as response:
+            got = response.iter_bytes()
             assert next(got) == b"a"
             with pytest.raises(IncompleteResponse):
                 next(got)
@@ -1318,7 +1318,7 @@ def test_after_an_error_the_client_goes_on() -> None:
             assert client.get("/").text == "hello"
 
 
-def test_what_fails_beside_the_connections_is_raised() -> None:
+def test_an_error_beside_the_connections_is_raised() -> None:
     async def work() -> None:
         await sleep(5)
         raise LookupError("beside")
@@ -1330,7 +1330,7 @@ def test_what_fails_beside_the_connections_is_raised() -> None:
             client.advance(10)
 
 
-def test_what_fails_while_closing_is_raised() -> None:
+def test_an_error_while_closing_is_raised() -> None:
     def pieces() -> Iterator[bytes]:
         try:
             while True:
@@ -1352,7 +1352,7 @@ def test_another_error_is_not_hidden_by_closing() -> None:
         raise ZeroDivisionError
 
 
-def test_two_errors_are_both_told() -> None:
+def test_two_errors_are_both_raised() -> None:
     async def work() -> None:
         await sleep(5)
         raise LookupError("second")
@@ -1378,7 +1378,7 @@ def test_a_server_that_does_not_listen() -> None:
             client.get("/")
 
 
-def test_bytes_behind_an_answer_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_behind_a_response_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     def surplus(request: BaseRequest) -> Response:
         (connection,) = client.server.open_connections
         connection.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
@@ -1395,14 +1395,14 @@ def test_a_closed_client_does_nothing() -> None:
     client = Client(hello)
     client.get("/")
     stream = client.stream("GET", "/")
-    answer = stream.__enter__()
+    response = stream.__enter__()
     client.close()
     client.close()
     for use in (
         lambda: client.get("/"),
         lambda: client.advance(1),
         lambda: client.stream("GET", "/").__enter__(),
-        answer.read,
+        response.read,
     ):
         with pytest.raises(RuntimeError, match="closed"):
             use()
@@ -1456,7 +1456,7 @@ def test_no_descriptor_is_opened(no_leaks: None) -> None:
     Client(hello).get("/")
 
 
-def test_a_descriptor_that_is_left_is_told() -> None:
+def test_a_descriptor_that_is_left_is_a_violation() -> None:
     client = Client(hello)
     network = client._world._network
     network.allocate("something")
@@ -1469,10 +1469,10 @@ def test_the_same_requests_give_the_same_bytes() -> None:
         app = Events()
         with Client(App(events=app, mirror=mirror), wall=0.0) as client:
             app.client = client
-            answers = [client.post("/mirror", content=bytes(MIB // 2)) for _ in range(2)]
+            responses = [client.post("/mirror", content=bytes(MIB // 2)) for _ in range(2)]
             with client.stream("GET", "/events") as stream:
                 list(zip(range(5), stream.iter_bytes(), strict=False))
-            return [(one.head, one.content, one.elapsed) for one in answers]
+            return [(one.head, one.content, one.elapsed) for one in responses]
 
     assert play() == play()
 
@@ -1482,7 +1482,7 @@ def test_the_same_requests_give_the_same_bytes() -> None:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Client]:
-    """A folder, with uploads."""
+    """A directory, with uploads."""
     limits = Limits()
     files = FileServer(
         Mount(str(tmp_path), "/", media_types({}), uploads=True, deletes=True), limits
@@ -1503,10 +1503,10 @@ def test_real_files(site: Client, tmp_path: Path, size: int) -> None:
     blob = os.urandom(size)
     (tmp_path / "blob").write_bytes(blob)
     for _ in range(2):  # opened, and kept open
-        answer = site.get("/blob")
-        assert (answer.status, answer.content) == (200, blob)
-        assert int(answer.headers["content-length"]) == size
-    assert site.get("/blob", headers={"If-None-Match": answer.headers["etag"]}).status == 304
+        response = site.get("/blob")
+        assert (response.status, response.content) == (200, blob)
+        assert int(response.headers["content-length"]) == size
+    assert site.get("/blob", headers={"If-None-Match": response.headers["etag"]}).status == 304
     if size > 100_000:
         part = site.get("/blob", headers={"Range": "bytes=50000-99999"})
         assert (part.status, part.content) == (206, blob[50_000:100_000])
@@ -1515,18 +1515,18 @@ def test_real_files(site: Client, tmp_path: Path, size: int) -> None:
 def test_a_real_file_is_streamed_and_left(site: Client, tmp_path: Path) -> None:
     blob = os.urandom(5 * MIB)
     (tmp_path / "blob").write_bytes(blob)
-    with site.stream("GET", "/blob") as answer:
+    with site.stream("GET", "/blob") as response:
         site.advance(1)
-        got = next(answer.iter_bytes())
+        got = next(response.iter_bytes())
         assert got
         assert blob.startswith(got)
 
 
 def test_uploads(site: Client, tmp_path: Path) -> None:
     blob = os.urandom(5 * MIB)
-    answer = site.put("/new", content=blob, headers={"Expect": "100-continue"})
-    assert (answer.status, answer.headers["location"]) == (201, "/new")
-    assert [one.status for one in answer.informational] == [100]
+    response = site.put("/new", content=blob, headers={"Expect": "100-continue"})
+    assert (response.status, response.headers["location"]) == (201, "/new")
+    assert [one.status for one in response.informational] == [100]
     assert (tmp_path / "new").read_bytes() == blob
     assert site.put("/new", content=iter([b"a", b"b"])).status == 204
     assert site.get("/new").content == b"ab"
@@ -1535,13 +1535,13 @@ def test_uploads(site: Client, tmp_path: Path) -> None:
 
 
 def test_a_form_of_uploads(site: Client, tmp_path: Path) -> None:
-    answer = site.post(
+    response = site.post(
         "/",
         data={"comment": "ä"},
         files=[("file", ("a.txt", "text")), ("file", ("b.bin", os.urandom(MIB)))],
     )
-    assert answer.status == 201
-    assert [(one["name"], one["size"]) for one in answer.json()["stored"]] == [
+    assert response.status == 201
+    assert [(one["name"], one["size"]) for one in response.json()["stored"]] == [
         ("a.txt", 4),
         ("b.bin", MIB),
     ]

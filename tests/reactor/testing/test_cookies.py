@@ -72,7 +72,7 @@ def test_dates_in_other_forms(text: str, same: str) -> None:
         "٠٦ Nov 1994 08:49:37",
     ],
 )
-def test_what_is_no_date(text: str) -> None:
+def test_strings_that_are_no_date(text: str) -> None:
     assert parse_date(text) is None
 
 
@@ -90,7 +90,7 @@ def test_a_line_is_taken_apart() -> None:
 
 
 @pytest.mark.parametrize("line", ["", "nothing", "=value", " = value", "; Path=/"])
-def test_what_is_no_cookie(line: str) -> None:
+def test_lines_that_set_no_cookie(line: str) -> None:
     assert parse_set_cookie(line, HOST, "/", NOW) is None
 
 
@@ -254,6 +254,6 @@ def test_a_test_may_set_cookies_for_any_host_or_one() -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [("", "x"), ("a b", "x"), ("a=b", "x"), ("a", "x;y"), ("a", "x\r\ny")]
 )
-def test_what_would_be_no_cookie_is_refused(name: str, value: str) -> None:
+def test_an_invalid_cookie_is_refused(name: str, value: str) -> None:
     with pytest.raises(ValueError, match="of a cookie"):
         make_jar().set(name, value)

@@ -63,9 +63,9 @@ class CountingStage(Stage):
 def play(awaitable: Any, stage: Stage) -> Any:
     """Run the coroutine and return its result; a refused job raises at the await, as in a task."""
     running = Play(awaitable, stage)
-    while running.wish is not None:
+    while running.operation is not None:
         try:
-            future = running.wish.start(stage)
+            future = running.operation.start(stage)
         except PoolFull as error:
             future = Future()
             future.set_exception(error)

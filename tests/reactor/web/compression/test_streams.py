@@ -102,9 +102,9 @@ def play(awaitable: Any, stage: Stage) -> Any:
     task.
     """
     running = Play(awaitable, stage)
-    while running.wish is not None:
+    while running.operation is not None:
         try:
-            future = running.wish.start(stage)
+            future = running.operation.start(stage)
         except Exception as error:
             future = Future()
             future.set_exception(error)
@@ -271,7 +271,7 @@ def test_cancelled_while_a_thread_encodes() -> None:
     source = Source(b"l" * LONG, b"y")
     stream = encode_stream(source, "gzip")
     waiting = Play(stream.__anext__(), stage)
-    waiting.wish.start(stage)
+    waiting.operation.start(stage)
     with pytest.raises(Cancelled):
         waiting.throw(Cancelled())
     drive(stream.aclose())

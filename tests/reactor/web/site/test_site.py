@@ -484,7 +484,7 @@ def upkeep(site: Site, count: int) -> list[list[float]]:
     for work in site.housekeeping():
         stage = Sleeper()
         play = Play(work, stage)
-        while play.wish is not None and len(stage.naps) < count:
+        while play.operation is not None and len(stage.naps) < count:
             play.step()
         play.close()
         naps.append(stage.naps)

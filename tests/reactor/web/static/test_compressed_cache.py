@@ -98,7 +98,7 @@ class Asking:
         version: Any = VERSION,
     ) -> None:
         self.play = Play(files.make(file, version, coding), stage)
-        self.future = None if self.play.wish is None else self.play.wish.start(stage)
+        self.future = None if self.play.operation is None else self.play.operation.start(stage)
 
     @property
     def done(self) -> bool:
@@ -407,7 +407,7 @@ def collect(pieces: BodyStream, stage: Stage | None = None) -> list[bytes]:
     while True:
         try:
             play = Play(pieces.__anext__(), stage or Stage())
-            while play.wish is not None:
+            while play.operation is not None:
                 play.step()
         except StopAsyncIteration:
             return found
@@ -470,7 +470,7 @@ def test_a_job_holds_the_file_when_the_stream_is_closed_before_its_end(file: Wat
     body = stream(file, file.size, "gzip")
     file.release()
     waiting = Play(body.__anext__(), stage)
-    waiting.wish.start(stage)
+    waiting.operation.start(stage)
     with pytest.raises(Cancelled):
         waiting.throw(Cancelled())
     drive(body.aclose())

@@ -164,7 +164,7 @@ def served(site: Path, clock: Clock) -> Iterator[Served]:
 
 def run(coroutine: Any, stage: Stage) -> Response:
     play = Play(coroutine, stage)
-    while play.wish is not None:
+    while play.operation is not None:
         play.step()
     response: Response = play.result
     assert isinstance(response, Response)
@@ -742,7 +742,7 @@ def test_cancelled_while_the_file_is_opened(served: Served) -> None:
     stage.holding = True
     response: Any = served.files.get(served.request("data"))
     play = Play(response, stage)
-    play.wish.start(stage)
+    play.operation.start(stage)
     with pytest.raises(Cancelled):
         play.throw(Cancelled())
     stage.perform([0])
@@ -962,7 +962,7 @@ def test_tag_is_as_young_as_the_stat_of_the_file(site: Path, clock: Clock) -> No
     stage.holding = True
     response: Any = served.files.get(served.request("data"))
     play = Play(response, stage)
-    found = play.wish.start(stage)
+    found = play.operation.start(stage)
     stage.perform([0])
     clock.advance(2.0)
     play.resume(found)
@@ -1423,7 +1423,7 @@ def test_dropped_while_it_is_encoded(served: Served, site: Path, full: bool) -> 
     served.ask("text.txt")
     response: Any = served.files.get(served.request("text.txt", Accept_Encoding="gzip"))
     play = Play(response, stage)
-    making = play.wish.start(stage)
+    making = play.operation.start(stage)
     served.files._open.close()
     stage.perform([0])
     for job in stage.jobs:
@@ -1440,7 +1440,7 @@ def test_cancelled_while_it_is_encoded(served: Served) -> None:
     served.ask("text.txt")
     response: Any = served.files.get(served.request("text.txt", Accept_Encoding="gzip"))
     play = Play(response, stage)
-    play.wish.start(stage)
+    play.operation.start(stage)
     with pytest.raises(Cancelled):
         play.throw(Cancelled())
     stage.perform([0])

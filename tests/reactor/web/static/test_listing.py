@@ -752,9 +752,9 @@ def test_ten_thousand_entries_in_small_steps(
 
     stage = Stage()
     play = Play(whole(), stage)
-    while play.wish is not None:
+    while play.operation is not None:
         examined.note()
-        future = play.wish.start(stage)  # runs the job
+        future = play.operation.start(stage)  # runs the job
         examined.note()
         play.resume(future)
         for counter in made:
@@ -854,7 +854,7 @@ def test_a_job_under_way_keeps_the_directory_open(directory: Path, same_descript
     play = start(directory, ListingOptions(), stage)
     before = open_descriptors()
     stage.holding = True
-    play.wish.start(stage)
+    play.operation.start(stage)
     with pytest.raises(Cancelled):
         play.throw(Cancelled())
     del play
@@ -870,11 +870,11 @@ def test_two_listings_read_at_a_time_in_turn(directory: Path) -> None:
     plays = [start(directory, options, stage) for _ in range(READERS + 2)]
     # Those that have a turn wait for a job, the others for a turn.
     reading, waiting = plays[:READERS], plays[READERS:]
-    turns = [play.wish for play in waiting]
+    turns = [play.operation for play in waiting]
     assert not any(turn.done for turn in turns)
     reading[0].step()  # its first batch, full: it goes to the back for the next
     assert [turn.done for turn in turns] == [True, False]
-    assert not reading[0].wish.done
+    assert not reading[0].operation.done
     waiting[0].resume(turns[0])
     waiting[0].step()
     assert turns[1].done
@@ -884,7 +884,7 @@ def test_two_listings_read_at_a_time_in_turn(directory: Path) -> None:
         play.resume(turn)
     while any(play.result is None for play in plays):
         for play in plays:
-            if play.result is None and getattr(play.wish, "done", True):
+            if play.result is None and getattr(play.operation, "done", True):
                 play.step()
     assert {len(body(play.result)) for play in plays} == {len(body(ask(directory)))}
 
@@ -899,10 +899,10 @@ def test_a_cancelled_listing_holds_up_no_other(directory: Path) -> None:
         gone.throw(Cancelled())
     first.step()
     assert first.result is not None
-    assert taken_away.wish.done
+    assert taken_away.operation.done
     with pytest.raises(Cancelled):
         taken_away.throw(Cancelled())  # after it was given a turn, and before it has used it
-    assert last.wish.done
+    assert last.operation.done
     last.step()
     last.step()
     second.step()

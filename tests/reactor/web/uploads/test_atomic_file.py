@@ -612,7 +612,7 @@ def test_sweep_works_in_short_jobs(site: Path, monkeypatch: pytest.MonkeyPatch) 
         (site / f"file{number}").touch()
     stage, jobs = Stage(), 0
     play = Play(sweep(Root(site)), stage)
-    while play.wish is not None:
+    while play.operation is not None:
         before = len(os.listdir(site))
         play.step()
         jobs += 1
@@ -651,7 +651,7 @@ def test_sweep_waits_for_a_pool_that_is_full(site: Path) -> None:
             return super().submit(lane, function, *args)
 
     play = Play(sweep(Root(site)), FullStage())
-    while play.wish is not None:
+    while play.operation is not None:
         play.step()
     assert play.result == 1
 

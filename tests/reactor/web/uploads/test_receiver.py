@@ -202,13 +202,13 @@ def test_two_uploads_in_every_order(site: Path, conditional: bool) -> None:
         caught: list[int] = []
         order = [int(turn in turns) for turn in range(2 * steps)]
         for one in [*order, 0, 1]:  # a refused upload has another step: to discard its file
-            if plays[one].wish is None:
+            if plays[one].operation is None:
                 continue
             try:
                 plays[one].step()
             except ProtocolError as error:
                 caught.append(error.status)
-            if plays[one].wish is None:
+            if plays[one].operation is None:
                 over.append(one)
         assert sorted(over) == [0, 1]
         winner = over[0] if conditional else over[1]
@@ -524,13 +524,13 @@ def test_condition_that_breaks_while_the_body_comes(site: Path, change: str, ste
     play = Play(bench.receiver.put(ask("PUT", "a", Feed(b"mine"), **headers)), Stage())
     for _ in range(step):
         play.step()
-    assert play.wish is not None
+    assert play.operation is not None
     if change == "removed":
         path.unlink()
     else:
         Bench(site).put("a", b"theirs")
     with pytest.raises(ProtocolError) as caught:
-        while play.wish is not None:
+        while play.operation is not None:
             play.step()
     assert caught.value.status == 412
     assert tree(site) == ({} if change == "removed" else {"a": b"theirs"})
@@ -557,9 +557,9 @@ def test_directory_that_another_process_has_locked(site: Path) -> None:
     play = Play(bench.receiver.put(ask("PUT", "a", Feed(b"new"))), Stage())
     for _ in range(10):
         play.step()
-    assert play.wish is not None  # it tries again and again
+    assert play.operation is not None  # it tries again and again
     os.close(directory)
-    while play.wish is not None:
+    while play.operation is not None:
         play.step()
     assert tree(site) == {"a": b"new"}
 
@@ -592,7 +592,7 @@ def _play(site: Path, steps: int) -> tuple[Play, Stage]:
 
 def test_number_of_operations(site: Path) -> None:
     play, _ = _play(site, _OPERATIONS)
-    assert play.wish is None
+    assert play.operation is None
 
 
 def _is_job(operation: Any) -> bool:
@@ -607,11 +607,11 @@ def test_cancelled_at_each_await(site: Path, steps: int, late: bool) -> None:
     play, stage = _play(site, steps)
     stage.holding = True
     jobs = 0
-    if _is_job(play.wish):
-        play.wish.start(stage)
+    if _is_job(play.operation):
+        play.operation.start(stage)
         jobs = 1
     play.throw(Cancelled())
-    discarded = play.wish.start(stage)
+    discarded = play.operation.start(stage)
     order = list(range(jobs + 1))
     stage.perform(order[::-1] if late else order)
     with pytest.raises(Cancelled):
@@ -628,8 +628,8 @@ def test_closed_at_each_await(site: Path, steps: int, started: bool) -> None:
     """Nothing can be awaited then; the upload is discarded when its last job drops it."""
     play, stage = _play(site, steps)
     stage.holding = True
-    if started and _is_job(play.wish):
-        play.wish.start(stage)
+    if started and _is_job(play.operation):
+        play.operation.start(stage)
     play.close()
     stage.perform(range(len(stage.jobs)))
     del play
@@ -643,7 +643,7 @@ def test_an_upload_that_ends_after_its_client_left_is_reported(site: Path) -> No
     play = Play(bench.receiver.put(ask("PUT", "a", Feed(*_BODY))), stage)
     for _ in range(_OPERATIONS - 1):
         play.step()
-    play.wish.start(stage)
+    play.operation.start(stage)
     assert tree(site) == {"a": b"onetwo"}
     play.throw(Cancelled())
     with pytest.raises(Cancelled):
@@ -922,7 +922,7 @@ def test_form_cancelled_at_each_await(site: Path, close: bool) -> None:
         play = Play(Bench(site).receiver.post(request), Stage())
         for _ in range(steps):
             play.step()
-        if play.wish is None:
+        if play.operation is None:
             break
         if close:
             play.close()
@@ -948,7 +948,7 @@ def test_others_have_their_turn_during_a_form(site: Path, cut: int) -> None:
     request = ask("POST", "", feed, Content_Type="multipart/form-data; boundary=b")
     play, steps = Play(Bench(site).receiver.post(request), Stage()), 0
     longest = 0.0
-    while play.wish is not None:
+    while play.operation is not None:
         started = time.thread_time()
         play.step()
         longest = max(longest, time.thread_time() - started)

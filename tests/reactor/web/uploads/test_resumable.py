@@ -448,7 +448,7 @@ def test_a_handler_that_is_closed_anywhere(bench: Bench, step: int) -> None:
     )  # fmt: skip
     play = Play(bench.router(request), Stage())  # type: ignore[arg-type]
     for _ in range(step):
-        if play.wish is not None:
+        if play.operation is not None:
             play.step()
     play.close()
     del play, request
@@ -510,11 +510,11 @@ def test_a_creation_that_is_cancelled_anywhere(tmp_path: Path, step: int, inform
     for _ in range(step):
         play.step()
     stage.holding = True
-    play.wish.start(stage)  # the running job ends after the cancellation
+    play.operation.start(stage)  # the running job ends after the cancellation
     with contextlib.suppress(Cancelled):
         play.throw(Cancelled())
-        while play.wish is not None:
-            future = play.wish.start(stage)
+        while play.operation is not None:
+            future = play.operation.start(stage)
             stage.perform(range(len(stage.jobs)))
             play.resume(future)
     stage.perform(range(len(stage.jobs)))
@@ -561,7 +561,7 @@ def test_an_error_of_what_is_over_says_no_more(bench: Bench) -> None:
     while not bench.left():
         play.step()
     (bench.path / "sub").rmdir()
-    while play.wish is not None:
+    while play.operation is not None:
         play.step()
     assert play.result.status == 409
     informed = {name: value for name, value in play.result.headers if name != "Content-Type"}
@@ -1180,7 +1180,7 @@ def test_an_upload_in_use_is_not_evicted(tmp_path: Path) -> None:
     assert bench.create("new").status == 507
     assert part is not None
     del part
-    while play.wish is not None:
+    while play.operation is not None:
         play.step()
     assert play.result.status == 201
     assert statuses(bench, mine, others) == [204, 204]
@@ -1219,13 +1219,13 @@ def test_a_request_for_an_upload_that_is_being_evicted(tmp_path: Path) -> None:
     while bench.left() and path.rpartition("/")[2] not in bench.resumable._leases:
         new.step()
     asking = Play(bench.router(bench.request("HEAD", path)), stage)  # type: ignore[arg-type]
-    turn = asking.wish
-    while new.wish is not None:
+    turn = asking.operation
+    while new.operation is not None:
         new.step()
     assert new.result.status == 201
     assert turn.done
     asking.resume(turn)
-    while asking.wish is not None:
+    while asking.operation is not None:
         asking.step()
     assert asking.result.status == 404
 

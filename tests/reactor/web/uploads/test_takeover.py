@@ -36,7 +36,7 @@ def body_of(source: Slow) -> Body:
 
 
 def started(play: Play) -> Future[None]:
-    future: Future[None] = play.wish.start(Stage())
+    future: Future[None] = play.operation.start(Stage())
     return future
 
 
@@ -64,11 +64,11 @@ def test_the_second_waits_until_the_first_has_left() -> None:
     first = leases.enter("a")
     second = leases.enter("a")
     play = Play(second.turn(), Stage())
-    assert not play.wish.done
+    assert not play.operation.done
     leases.leave("a", first)
     assert "a" in leases
     play.step()
-    assert play.wish is None
+    assert play.operation is None
     leases.leave("a", second)
     assert "a" not in leases
 
@@ -80,7 +80,7 @@ def test_a_request_that_leaves_early_stands_for_the_one_before() -> None:
     assert "a" in leases
     third = leases.enter("a")
     play = Play(third.turn(), Stage())
-    assert not play.wish.done
+    assert not play.operation.done
     leases.leave("a", first)
     play.step()
     leases.leave("a", third)
@@ -174,9 +174,9 @@ def test_only_one_has_the_turn_and_the_newest_gets_it(steps: list[str]) -> None:
     waiting: list[tuple[Lease, Play]] = []
 
     def has_turn(play: Play) -> bool:
-        if play.wish is not None and play.wish.done:
+        if play.operation is not None and play.operation.done:
             play.step()
-        return play.wish is None
+        return play.operation is None
 
     for step in [*steps, *["leave old"] * 30]:
         if step == "enter":
@@ -201,9 +201,9 @@ def test_a_crowd_that_has_left_is_skipped_without_recursion() -> None:
     play = Play(last.turn(), Stage())
     for lease in crowd:
         leases.leave("a", lease)
-    assert not play.wish.done
+    assert not play.operation.done
     leases.leave("a", first)
     play.step()
-    assert play.wish is None
+    assert play.operation is None
     leases.leave("a", last)
     assert "a" not in leases

@@ -125,7 +125,7 @@ def test_readers_see_the_old_file_or_the_new_one(site: Path) -> None:
     kept = kept if isinstance(kept, Response) else drive(kept)
     play = both.putting(Stage(), "a", b"ne", b"w")
     steps = 0
-    while play.wish is not None:
+    while play.operation is not None:
         assert both.get("a") == b"old"
         play.step()
         steps += 1
@@ -195,7 +195,7 @@ def test_a_file_that_cannot_be_removed_does_not_hide_the_error(
         patch.setattr(os, "unlink", refuse)
         play = both.putting(Stage(), "a", ProtocolError(408, "Slow."))
         with pytest.raises(ProtocolError) as caught:
-            while play.wish is not None:
+            while play.operation is not None:
                 play.step()
     assert caught.value.status == 408
     assert ".part" in caplog.text
