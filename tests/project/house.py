@@ -1,7 +1,6 @@
 """The rules of the house, as functions that yield what breaks them.
 
-`python -m tests.project.house [PATH ...]` prints every offence below these paths, listed in
-offenders.py or not, and the entries of that list that are not needed any more.
+`python -m tests.project.house [PATH ...]` prints every offence below these paths.
 """
 
 import ast
@@ -35,7 +34,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Offence(NamedTuple):
-    """`where` is what offenders.py lists: `path`, or `path:Class.name`."""
+    """`where` is `path`, or `path:Class.name`."""
 
     where: str
     line: int
@@ -412,15 +411,13 @@ def sentences(text: str) -> Iterator[tuple[int, str]]:
             start = end
 
 
-FORM: Final = {
-    "LONG_FUNCTIONS": long_functions,
-    "LONG_MODULES": long_modules,
-    "REPEATED_CLASSES": repeated_classes,
-    "STATEFUL_CLASSES": stateful_classes,
-    "UNDOCUMENTED": undocumented,
-    "LOOSE_OPTIONS": loose_options,
-}
-LANGUAGE: Final = (
+RULES: Final = (
+    long_functions,
+    long_modules,
+    repeated_classes,
+    stateful_classes,
+    undocumented,
+    loose_options,
     banned_names,
     banned_words,
     headless_sentences,
@@ -430,24 +427,11 @@ LANGUAGE: Final = (
 
 
 def main() -> None:
-    """Print what there is to do below some paths."""
-    from tests.project import offenders
-
+    """Print what breaks a rule below some paths."""
     paths = tuple(sys.argv[1:]) or ("",)
-    language = [one for rule in LANGUAGE for one in rule()]
-    for one in sorted(language):
+    for one in sorted(one for rule in RULES for one in rule()):
         if one.path.startswith(paths):
             print(one)
-    for name, rule in FORM.items():
-        found = list(rule())
-        for one in found:
-            if one.path.startswith(paths):
-                print(one)
-        for entry in sorted(getattr(offenders, name) - {one.where for one in found}):
-            print(f"offenders.py: {name} has no need of {entry!r} any more")
-    for entry in sorted(offenders.LANGUAGE):
-        if not any(one.path.startswith(entry) for one in language):
-            print(f"offenders.py: LANGUAGE has no need of {entry!r} any more")
 
 
 if __name__ == "__main__":
