@@ -38,7 +38,7 @@ from reactor.web.storage.safe_path import Root
 from tests.conftest import Running, Serve
 from tests.support.coroutine_driver import open_descriptors
 from tests.support.paths import ROOT
-from tests.support.raw_client import Client, RawResponse, request
+from tests.support.raw_client import TIMEOUT, Client, RawResponse, request
 
 pytestmark = pytest.mark.system
 
@@ -499,7 +499,7 @@ def test_error_keeps_nothing_open(
             assert status in ((200, 404) if code == errno.ENOENT else (404, 503))
             client.ask("/ping")
         running.call(files._open.close)
-        until = time.monotonic() + 5  # a pool thread drops its last error a moment later
+        until = time.monotonic() + TIMEOUT  # a pool thread drops its last error a moment later
         while any(target.startswith(f"{site}/") for target in open_descriptors().values()):
             assert time.monotonic() < until
             time.sleep(0.01)
