@@ -2,7 +2,7 @@
 
 import time
 
-SPIN_SECONDS = 0.02  # of processor time
+SPIN_SECONDS = 0.02  # on the processor
 
 
 def stretched(seconds: float) -> float:
