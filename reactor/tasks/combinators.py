@@ -46,7 +46,10 @@ async def gather(*awaitables: Awaitable[Any]) -> tuple[Any, ...]:
     The first error cancels the others and is raised once all have ended; further errors are logged.
     After an error at the first step of one, those behind it are not begun.
     """
-    return await _wait_for(_All(awaitables))
+    try:
+        return await _wait_for(_All(awaitables))
+    finally:
+        del awaitables  # a Future that has failed: error, frame and Future would be a cycle
 
 
 async def timeout(seconds: float, awaitable: Awaitable[T]) -> T:
@@ -56,7 +59,10 @@ async def timeout(seconds: float, awaitable: Awaitable[T]) -> T:
     cancelling is returned, and an error of its own is raised; TimeoutError stands for Cancelled
     only.
     """
-    return await _wait_for(_Limited(seconds, awaitable))
+    try:
+        return await _wait_for(_Limited(seconds, awaitable))
+    finally:
+        del awaitable  # as in `gather`
 
 
 async def first_of(one: Awaitable[T1], two: Awaitable[T2], /) -> T1 | T2:
@@ -65,11 +71,14 @@ async def first_of(one: Awaitable[T1], two: Awaitable[T2], /) -> T1 | T2:
     A coroutine that loses cleans up before this returns; what it raises then is logged, what it
     returns is dropped. A Future or an Operation that loses is no longer waited for: a job on a
     thread runs to its end. Where both have ended already, `one` counts, and `two` is not begun.
-    To distinguish the two, make one of them raise::
+    Their results should differ, so that the caller knows which one has ended::
 
-        piece = await first_of(body.read(4096), taken_over)  # a Future that fails with TakenOver
+        piece = await first_of(body.read(4096), taken_over)  # None: a Future without a result
     """
-    return await _wait_for(_First((one, two)))
+    try:
+        return await _wait_for(_First((one, two)))
+    finally:
+        del one, two  # as in `gather`
 
 
 async def _wait_for(children: Cancellable[T]) -> T:

@@ -188,4 +188,7 @@ def as_coroutine(awaitable: Awaitable[T]) -> Coroutine[Any, Any, T]:
 
 
 async def _await(awaitable: Awaitable[T]) -> T:
-    return await awaitable
+    try:
+        return await awaitable
+    finally:
+        del awaitable  # a Future that has failed: error, frame and Future would be a cycle

@@ -159,13 +159,13 @@ class Task(Cancellable[T]):
             self._awaited = Future()
             self._runtime.call_soon(self._step_if_waiting, self._awaited, self._foreign(yielded))
             return
+        # No name for the Future: the error that has failed it knows this frame, a cycle.
         try:
-            future: Future[Any] = start(self._runtime)
+            self._awaited = start(self._runtime)
         except Exception as error:
-            future = Future()
-            future.set_exception(error)
-        self._awaited = future
-        future.add_callback(self._resume)
+            self._awaited = Future()
+            self._awaited.set_exception(error)
+        self._awaited.add_callback(self._resume)
 
     def _foreign(self, yielded: Any) -> TypeError:
         """The error to throw at the await, since a foreign awaitable ignores what it is sent."""

@@ -29,7 +29,7 @@ class Lease:
     __slots__ = ("_lost", "_place", "_queue")
 
     def __init__(self, queue: WeightedSemaphore) -> None:
-        self._lost: Future[bytes] = Future()  # fails with TakenOver
+        self._lost: Future[None] = Future()  # done when a newer request wants the turn
         self._queue = queue
         self._place = queue.acquire()
 
@@ -42,11 +42,14 @@ class Lease:
         """Return `body.read(most)`. Raises TakenOver as soon as a newer request wants the turn."""
         if self._lost.done:
             raise TakenOver
-        return await first_of(body.read(most), self._lost)
+        piece = await first_of(body.read(most), self._lost)
+        if piece is None:
+            raise TakenOver  # here, since a Future that kept the error would be in a cycle with it
+        return piece
 
     def take_over(self) -> None:
         """For Leases: a newer request has arrived."""
-        self._lost.set_exception(TakenOver())
+        self._lost.set_result(None)
 
     def release(self) -> None:
         """For Leases: this request has left. The next one has its turn, if it was this one's."""

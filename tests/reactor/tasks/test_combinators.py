@@ -12,6 +12,7 @@ from reactor.messages.request import BaseRequest
 from reactor.simulator import simulation
 from reactor.tasks.combinators import _All, _First, _Limited, first_of
 from reactor.tasks.futures import RuntimeLike
+from reactor.tasks.operations import Operation
 from tests.support.coroutine_driver import Play, Stage
 from tests.support.cycles import Cycles
 from tests.support.worlds import GET, only, timers, until_done
@@ -628,8 +629,30 @@ async def fail_freshly(seconds: float = 0.0) -> None:
     raise ValueError
 
 
+def failing_later(world: World) -> Future[None]:
+    """A Future that fails, and so knows its error."""
+    future: Future[None] = Future()
+    world.runtime.call_later(0.1, lambda: future.set_exception(ValueError()))
+    return future
+
+
+class Refused(Operation[None]):
+    """An operation that cannot begin."""
+
+    def start(self, runtime: RuntimeLike) -> Future[None]:
+        raise ValueError
+
+
 async def _ways(world: World, way: str) -> None:
-    if way == "gather":
+    if way == "a refusal":
+        await Refused()
+    elif way == "gather, a Future's error":
+        await gather(failing_later(world))
+    elif way == "timeout, a Future's error":
+        await timeout(10, failing_later(world))
+    elif way == "first of two, a Future's error":
+        await first_of(sleep(100), failing_later(world))
+    elif way == "gather":
         await gather(give(1, 0.1), give(2))
     elif way == "an error":
         await gather(give(1, 100), fail_freshly(0.1))
@@ -654,7 +677,9 @@ async def _ways(world: World, way: str) -> None:
     "way",
     [
         *("gather", "an error", "an error at once", "in time", "late", "too late at once"),
-        *("first of two", "first of two, an error", "cancelled"),
+        *("first of two", "first of two, an error", "cancelled", "a refusal"),
+        *("gather, a Future's error", "timeout, a Future's error"),
+        "first of two, a Future's error",
     ],
 )
 def test_no_cyclic_garbage(world: World, way: str) -> None:

@@ -8,6 +8,7 @@ from reactor import Body, Future, ProtocolError
 from reactor.tasks.semaphore import WeightedSemaphore
 from reactor.web.uploads.takeover import Lease, Leases, TakenOver
 from tests.support.coroutine_driver import Play, Stage, drive
+from tests.support.cycles import Cycles
 
 
 class Slow:
@@ -121,6 +122,27 @@ def test_a_reader_is_interrupted_by_the_next_request() -> None:
     with pytest.raises(TakenOver):
         play.resume(future)
     assert source.pulls[0]._callbacks == []  # nothing is left behind
+
+
+def test_a_takeover_leaves_no_cyclic_garbage() -> None:
+    def take_over() -> None:
+        leases = Leases()
+        first = leases.enter("a")
+
+        async def work() -> None:
+            try:
+                await first.read(body_of(Slow()), 9)
+            except TakenOver:
+                pass
+
+        task = Stage().spawn(work())
+        second = leases.enter("a")
+        assert task.done
+        leases.leave("a", first)
+        leases.leave("a", second)
+
+    with Cycles():
+        take_over()
 
 
 def test_a_request_that_was_taken_over_reads_no_more() -> None:
