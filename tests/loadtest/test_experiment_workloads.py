@@ -20,6 +20,8 @@ from loadtest.experiment.measure.samples import OURS, VALUES, Cell, Recorder, Ru
 from loadtest.experiment.measure.workloads import WORKLOADS
 from loadtest.system import MeasurementError
 
+pytestmark = pytest.mark.system
+
 AT_ONCE = 6
 CAPACITY = 200.0  # requests a second, so that all are served on any machine
 SMALL: dict[str, float] = {
@@ -77,12 +79,10 @@ def test_all_are_here() -> None:
     assert SMALL.keys() == WORKLOADS.keys()
 
 
-@pytest.mark.system
 def test_pipelining_needs_h2load(samples: dict[str, Sample]) -> None:
     assert samples["pipelining"].failure == "pipelining needs h2load, which is not installed"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in SMALL if kind != "pipelining"])
 def test_a_workload(kind: str, samples: dict[str, Sample]) -> None:
     sample = samples[kind]

@@ -347,6 +347,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("way", FILES)
+@pytest.mark.slow
 def test_responses_of_files_leave_no_cyclic_garbage(
     hot: tuple[Bench, socket.socket, Path], way: str
 ) -> None:

@@ -19,6 +19,8 @@ from reactor.net.listener import (
 from reactor.net.transport import Transport
 from tests.support.fake_loop import LoopWorld
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture
 def world() -> Iterator[LoopWorld]:
