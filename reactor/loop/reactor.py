@@ -60,19 +60,19 @@ class Reactor(Scheduler):
         self.urgent: list[EventHandler] = []  # called between slices, ready or not
         self.tracers: tuple[Tracer, ...] = ()  # see `attach`
         self._traced: dict[str, Callable[..., object]] = {}  # the steps that report to them
-        self._running = False
+        self._stopping = False
         self.waker = waker or Waker()
         self.selector.register(self.waker, EVENT_READ, self.waker)
 
     def run(self) -> None:
-        """Make one turn after the other until `stop`."""
-        self._running = True
-        while self._running:
+        """Make one turn after the other until `stop`; none where that came before."""
+        while not self._stopping:
             self.run_once()
+        self._stopping = False
 
     def stop(self) -> None:
         """Make `run` return after this turn. From another thread: `call_soon_threadsafe(stop)`."""
-        self._running = False
+        self._stopping = True
 
     def run_once(self, longest: float | None = None) -> None:
         """Make one turn, which waits `longest` seconds at most (None: until something happens)."""

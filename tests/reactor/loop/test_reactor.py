@@ -28,6 +28,18 @@ def fail() -> None:
     raise ValueError("as the test wants it")
 
 
+def test_a_stop_before_the_first_turn_is_obeyed(world: LoopWorld) -> None:
+    """It ends one `run`; the next one turns until it is stopped in its turn."""
+    turns: list[int] = []
+    world.reactor.call_soon(turns.append, 1)
+    world.reactor.stop()
+    world.reactor.run()
+    assert turns == []
+    world.reactor.call_soon(world.reactor.stop)
+    world.reactor.run()
+    assert turns == [1]
+
+
 # --- the five phases -----------------------------------------------------------------------------
 
 

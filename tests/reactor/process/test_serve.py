@@ -320,8 +320,10 @@ def test_an_error_of_ready_ends_it(no_leaks: None) -> None:
 
 
 def test_a_server_may_be_run_again_and_again(no_leaks: None) -> None:
+    """A server that `ready` shuts down ends at once, not at `shutdown_timeout`."""
+    limits = Limits(shutdown_timeout=1000)
     for _ in range(3):
-        serve(hello, port=0, access_log="off", limits=Limits(), ready=Server.shut_down)
+        serve(hello, port=0, access_log="off", limits=limits, ready=Server.shut_down)
 
 
 def test_each_option_of_a_process_is_an_argument() -> None:
