@@ -85,6 +85,28 @@ class Entry:
         self.wanted = found.began  # about when it was last requested
 
 
+class _Result:
+    """The entry that a walk has led to, with its files held until all who wait have seen it.
+
+    Many walks can end in one turn of the loop. Without the hold the later ones would evict the
+    entries of the earlier ones before their requests are stepped, and those would walk again.
+    """
+
+    __slots__ = ("_held", "entry")
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self._held: Sequence[File] = [file.hold() for file in entry.found.files()]
+
+    def leave_open(self) -> None:
+        """Never release the files: each closes itself when its last user drops it."""
+        self._held = ()
+
+    def __del__(self) -> None:
+        for file in self._held:
+            file.release()
+
+
 class OpenFileCache:
     """The open files below one root. Its methods belong to the loop's thread."""
 
@@ -116,7 +138,7 @@ class OpenFileCache:
         # The next candidate for eviction is first.
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._by_place: dict[Place, set[Key]] = {}
-        self._walks: SingleFlight[Key, Entry] = SingleFlight(age, clock)
+        self._walks: SingleFlight[Key, _Result] = SingleFlight(age, clock)
         self._changes = 0  # the number of calls of `forget`
         self.descriptors = 0  # held by entries
 
@@ -148,13 +170,13 @@ class OpenFileCache:
 
         Its files are held by the cache, or by nobody: `hold` them before the next await.
         """
-        while True:
-            entry = self.fresh(key)
-            if entry is None:
-                entry = await self._walks.run(key, partial(self._walk, key, segments))
-            if not entry.found.plain.file.closed:
-                return entry
-            # It was dropped between the end of the walk and this task's step.
+        entry = self.fresh(key)
+        if entry is not None:
+            return entry
+        result = await self._walks.run(key, partial(self._walk, key, segments))
+        if self._entries.get(key) is not result.entry:
+            result.leave_open()  # dropped between the end of the walk and this task's step
+        return result.entry
 
     def forget(self, place: Place) -> None:
         """Drop all that depends on this name in this directory: it has changed."""
@@ -179,18 +201,18 @@ class OpenFileCache:
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _walk(self, key: Key, segments: Sequence[str]) -> Operation[Entry]:
+    def _walk(self, key: Key, segments: Sequence[str]) -> Operation[_Result]:
         walked = partial(self._walked, key, segments, self._changes)
         failed = partial(self._failed, key)
         return in_pool(_walk, self._root, segments, self._clock).then(walked, failed)
 
-    def _walked(self, key: Key, segments: Sequence[str], changes: int, found: Found) -> Entry:
+    def _walked(self, key: Key, segments: Sequence[str], changes: int, found: Found) -> _Result:
         """Keep what a walk has found, unless something has changed since it began."""
         if changes == self._changes:
-            return self._remember(key, segments, found)
+            return _Result(self._remember(key, segments, found))
         entry = Entry(found)
         self._prepare(segments, entry)
-        return entry
+        return _Result(entry)
 
     def _failed(self, key: Key, error: BaseException) -> None:
         if isinstance(error, OSError):

@@ -423,11 +423,30 @@ def test_dropped_before_a_waiter_has_its_turn(site: Path, clock: Clock, crew: Cr
     assert not tasks[1].done
     cache.close()
     crew.settle()
-    assert not tasks[1].done
-    crew.finish()
     entry = tasks[1].result()
     assert not entry.found.plain.file.closed
     assert content(entry) == "a"
+    assert held(site) == 1
+    del entry, tasks
+    assert held(site) == 0
+
+
+def test_walks_that_end_in_one_turn_do_not_walk_again(site: Path, clock: Clock, crew: Crew) -> None:
+    """There are more of them than the cache may keep open."""
+    paths = [f"f{number}" for number in range(20)]
+    for path in paths:
+        (site / path).write_text(path)
+    cache = make(site, clock, most=2)
+    tasks = [begin(cache, crew, path) for path in paths for _ in range(2)]
+    for job in crew.jobs:
+        job.deliver()
+    assert len(crew.jobs) == len(paths)
+    crew.settle()
+    assert len(crew.jobs) == len(paths)
+    assert [content(task.result()) for task in tasks] == [path for path in paths for _ in range(2)]
+    crew.jobs.clear()
+    del tasks, job
+    assert held(site) == cache.descriptors == 2
 
 
 # --- our own changes -----------------------------------------------------------------------------
