@@ -24,9 +24,9 @@ if sys.version_info < (3, 11):  # noqa: UP036 (this file is parsed by older ones
     # `python -m reactor` comes by here first, and shows the sentence without a traceback.
     raise SystemExit(needed) if sys.argv[:1] == ["-m"] else ImportError(needed)
 
-from reactor.errors import Cancelled, PoolFull, ProtocolError, TooSlow
+from reactor.errors import Cancelled, PoolFull, ProtocolError, ResponseError, TooSlow
 from reactor.files.file import File
-from reactor.files.region import FileRegion
+from reactor.files.region import FileRegion, MultiRegion
 from reactor.messages.body import Body
 from reactor.messages.headers import Fields, Headers
 from reactor.messages.response import Response, Trailed
@@ -35,7 +35,7 @@ from reactor.protocol.response_encoder import FieldBlock
 from reactor.server.server import Server
 from reactor.tasks.broadcast import Broadcast
 from reactor.tasks.combinators import first_of, gather, timeout
-from reactor.tasks.futures import Future
+from reactor.tasks.futures import Future, Lane
 from reactor.tasks.heartbeat import Heartbeat
 from reactor.tasks.operations import in_pool, sleep
 from reactor.tasks.semaphore import WeightedSemaphore
@@ -75,14 +75,17 @@ __all__ = [
     "Group",
     "Headers",
     "Heartbeat",
+    "Lane",
     "Limits",
     "Metrics",
     "Middleware",
+    "MultiRegion",
     "PoolFull",
     "PreparedResponse",
     "ProtocolError",
     "Request",
     "Response",
+    "ResponseError",
     "RouteError",
     "Server",
     "SingleFlight",

@@ -11,12 +11,12 @@ from functools import lru_cache
 from typing import Final
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS: Final = (
+MONTHS: Final = (
     *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
     *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
 )
 _DAY: Final = f"(?:{'|'.join(_DAYS)})"
-_MONTH: Final = f"(?P<month>{'|'.join(_MONTHS)})"
+_MONTH: Final = f"(?P<month>{'|'.join(MONTHS)})"
 _TIME: Final = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-5][0-9]|60)"
 # Section 5.6.7. The name of the day has to be one, but is not compared: a date with two digits for
 # the year falls on different days in different centuries.
@@ -35,7 +35,7 @@ def http_date(seconds: float) -> str:
     """`seconds` since the epoch as an IMF-fixdate (RFC 9110, section 5.6.7)."""
     t = time.gmtime(seconds)
     return (
-        f"{_DAYS[t.tm_wday]}, {t.tm_mday:02} {_MONTHS[t.tm_mon - 1]} {t.tm_year:04} "
+        f"{_DAYS[t.tm_wday]}, {t.tm_mday:02} {MONTHS[t.tm_mon - 1]} {t.tm_year:04} "
         f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} GMT"
     )
 
@@ -44,7 +44,7 @@ def log_date(seconds: float) -> str:
     """`seconds` since the epoch in the Common Log Format, in UTC."""
     t = time.gmtime(seconds)
     return (
-        f"{t.tm_mday:02}/{_MONTHS[t.tm_mon - 1]}/{t.tm_year:04}"
+        f"{t.tm_mday:02}/{MONTHS[t.tm_mon - 1]}/{t.tm_year:04}"
         f":{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} +0000"
     )
 
@@ -94,4 +94,4 @@ def _seconds(match: re.Match[str], year: int) -> int | None:
 
 
 def _month(match: re.Match[str]) -> int:
-    return _MONTHS.index(match["month"]) + 1
+    return MONTHS.index(match["month"]) + 1

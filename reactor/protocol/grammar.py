@@ -15,6 +15,7 @@ FIELD: Final = rb"%b++:%b*+" % (TOKEN, VALUE)  # without its line end
 
 # RFC 9110, section 5.6.4
 QUOTED_STRING: Final = rb'"(?>(?:[\t !#-\[\]-~\x80-\xff]++|\\[\t\x20-\x7e\x80-\xff])*)"'
+QUOTED_TEXT: Final = QUOTED_STRING.decode("ascii")  # the same for patterns of text
 
 # uri-host [ ":" port ] (RFC 3986, section 3.2.2; RFC 9110, section 7.2); the host may be empty.
 AUTHORITY: Final = (

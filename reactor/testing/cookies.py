@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
-_MONTHS: Final = (
-    *("jan", "feb", "mar", "apr", "may", "jun"),
-    *("jul", "aug", "sep", "oct", "nov", "dec"),
-)
+from reactor.protocol.dates import MONTHS
+
+_MONTHS: Final = tuple(month.lower() for month in MONTHS)
 # Section 5.1.1: what separates the tokens of a date, and what they are.
 _DELIMITERS: Final = re.compile(r"[\t\x20-\x2f\x3b-\x40\x5b-\x60\x7b-\x7e]+")
 _TIME: Final = re.compile(r"([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?![0-9])")

@@ -33,7 +33,7 @@ CLEANING_SECONDS: Final = 0.01  # simulated, that a server is given to notice th
 
 _WAITS: Final = {
     BODY: "the handler waits for more of the request's body",
-    HANDLER: "the handler has not answered",
+    HANDLER: "the handler has not returned a response",
     PRODUCE: "the next piece of the response's body has not come",
     DRAIN: "the server waits for its client to read",
 }

@@ -10,9 +10,10 @@ a content coding that is not supported, before a byte of the body is read; 400 f
 """
 
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any
 
 from reactor.errors import ProtocolError
+from reactor.messages.body import PIECE_BYTES
 from reactor.messages.request import BaseRequest
 from reactor.web.app.request_data import (
     Arguments,
@@ -31,8 +32,6 @@ from reactor.web.app.request_data import (
 )
 from reactor.web.limits import Limits
 from reactor.web.semantics.multipart import FormParser, FormPart, boundary_of
-
-PIECE_BYTES: Final = 64 * 1024
 
 
 class Request(BaseRequest):

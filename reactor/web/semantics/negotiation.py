@@ -14,18 +14,16 @@ from functools import lru_cache
 from typing import Final
 
 from reactor.errors import ProtocolError
-from reactor.protocol.grammar import TOKEN_TEXT
+from reactor.protocol.grammar import QUOTED_TEXT, TOKEN_TEXT
 
 _SHORT: Final = 256  # characters; results for values up to this length are cached
 
 _TOKEN: Final = TOKEN_TEXT + "++"  # in a value in lower case
 _QUALITY: Final = r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?"
-# Repeated groups are atomic ones: see reactor/protocol/grammar.py.
-_QUOTED: Final = r'"(?>(?:[\t !#-\[\]-~\x80-\xff]++|\\[\t\x20-\x7e\x80-\xff])*)"'
 _CODING: Final = re.compile(rf"[ \t]*+({_TOKEN})(?:[ \t]*+;[ \t]*+q=({_QUALITY}))?[ \t]*+")
 # A member of a list whose members may contain quoted commas; an unclosed quote goes to the end.
 _MEMBER: Final = re.compile(r'(?>(?:[^",]++|"(?>(?:[^"\\]++|\\.?)*)(?:"|\Z))+)', re.DOTALL)
-_PARAMETER: Final = re.compile(rf"({_TOKEN})=({_TOKEN}|{_QUOTED})")
+_PARAMETER: Final = re.compile(rf"({_TOKEN})=({_TOKEN}|{QUOTED_TEXT})")
 _MEDIA_RANGE: Final = re.compile(
     rf"[ \t]*+({_TOKEN}/{_TOKEN})((?>(?:[ \t]*+;[ \t]*+(?:{_PARAMETER.pattern})?)*))[ \t]*+"
 )

@@ -11,17 +11,15 @@ server writes: two owners of one field are a response that contradicts itself.
 import re
 from typing import Final
 
-from reactor.protocol.grammar import QUOTED_STRING, TOKEN
+from reactor.protocol.grammar import QUOTED_TEXT, TOKEN_TEXT
 from reactor.web.semantics.file_names import is_plain
 
-_TOKEN: Final = TOKEN.decode()
-_QUOTED: Final = QUOTED_STRING.decode("latin-1")
-
-_NAME: Final = re.compile(rf"{_TOKEN}++")
+_NAME: Final = re.compile(rf"{TOKEN_TEXT}++")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e]++")
 # type/subtype and parameters (RFC 9110, section 8.3.1)
 _TYPE: Final = re.compile(
-    rf"{_TOKEN}++/{_TOKEN}++(?>(?:[ \t]*+;[ \t]*+{_TOKEN}++=(?:{_TOKEN}++|{_QUOTED}))*)"
+    rf"{TOKEN_TEXT}++/{TOKEN_TEXT}++"
+    rf"(?>(?:[ \t]*+;[ \t]*+{TOKEN_TEXT}++=(?:{TOKEN_TEXT}++|{QUOTED_TEXT}))*)"
 )
 # One segment of a prefix: what a path may contain as it is (RFC 3986, section 3.3), but for "=",
 # which ends the prefix, and "*", which looks like a pattern.

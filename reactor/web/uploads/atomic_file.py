@@ -32,7 +32,7 @@ from reactor.web.uploads.publish import (
     temporary_name,
 )
 
-PIECE_BYTES: Final = 256 * 1024  # pulled from a body, or read from a file, and written at a time
+WRITE_BYTES: Final = 256 * 1024  # pulled from a body, or read from a file, and written at a time
 _FLAGS: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MODE: Final = 0o666  # less the umask, which the kernel applies: as any new file
 # The flag, where it exists and a nameless file can get a name by way of /proc (open(2)).

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from reactor.messages.headers import Headers
 from reactor.web.storage.disk_errors import WHEN_WRITING, on_disk
 from reactor.web.storage.safe_path import Root
-from reactor.web.uploads.atomic_file import PIECE_BYTES, AtomicFile, discard_in_pool
+from reactor.web.uploads.atomic_file import WRITE_BYTES, AtomicFile, discard_in_pool
 from reactor.web.uploads.metadata import Record
 from reactor.web.uploads.partial_store import PartialUpload
 from reactor.web.uploads.publish import Precondition, Published
@@ -59,7 +59,7 @@ async def _copy(part: PartialUpload, root: Root, precondition: Precondition | No
 
 
 def _copy_piece(part: PartialUpload, upload: AtomicFile) -> None:
-    upload.write(part.read(upload.size, PIECE_BYTES))
+    upload.write(part.read(upload.size, WRITE_BYTES))
 
 
 def _commit_copy(part: PartialUpload, upload: AtomicFile) -> Published:

@@ -9,7 +9,7 @@ from reactor.tasks.operations import sleep
 from reactor.web.semantics.multipart import FormParser, FormPart
 from reactor.web.storage.disk_errors import WHEN_WRITING, on_disk
 from reactor.web.storage.safe_path import Place, Root
-from reactor.web.uploads.atomic_file import PIECE_BYTES, AtomicFile, discard_in_pool
+from reactor.web.uploads.atomic_file import WRITE_BYTES, AtomicFile, discard_in_pool
 
 FIELD_BYTES: Final = 64 * 1024  # the limit of an ordinary field of a form; its content is dropped
 _TURN: Final = 64  # pieces and events of a form, after which other connections have their turn
@@ -33,7 +33,7 @@ class FormFiles:
     async def receive(self, parser: FormParser, body: Body) -> None:
         """Receive the form. After an error, published files stay; the current one is discarded."""
         try:
-            while piece := await body.read(PIECE_BYTES):
+            while piece := await body.read(WRITE_BYTES):
                 parser.feed(piece)
                 await self._take_events(parser)
                 await self._step()

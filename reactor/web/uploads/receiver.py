@@ -36,7 +36,7 @@ from reactor.web.semantics.preconditions import PRECONDITION_FAILED, check_write
 from reactor.web.semantics.validators import entity_tag, last_modified
 from reactor.web.storage.disk_errors import NOT_FOUND, WHEN_REMOVING, WHEN_WRITING, on_disk
 from reactor.web.storage.safe_path import Place, Root
-from reactor.web.uploads.atomic_file import PIECE_BYTES, AtomicFile, discard_in_pool
+from reactor.web.uploads.atomic_file import WRITE_BYTES, AtomicFile, discard_in_pool
 from reactor.web.uploads.form_upload import FormFiles
 from reactor.web.uploads.limits import UploadLimits
 from reactor.web.uploads.publish import Precondition, Published, remove_file
@@ -170,7 +170,7 @@ class Receiver:
 async def _store(upload: AtomicFile, body: Body) -> Published:
     """Write the whole body to the disk and publish it."""
     await on_disk(WHEN_WRITING, upload.begin)
-    while piece := await body.read(PIECE_BYTES):
+    while piece := await body.read(WRITE_BYTES):
         await on_disk(WHEN_WRITING, upload.write, piece)
     return await on_disk(WHEN_WRITING, upload.commit)
 

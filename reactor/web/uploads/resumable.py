@@ -33,7 +33,7 @@ from reactor.web.semantics.cross_site import refuse_foreign
 from reactor.web.storage.disk_errors import WHEN_WRITING, on_disk
 from reactor.web.storage.safe_path import Place, Root
 from reactor.web.uploads.access import UploadAccess
-from reactor.web.uploads.atomic_file import PIECE_BYTES
+from reactor.web.uploads.atomic_file import WRITE_BYTES
 from reactor.web.uploads.completion import check_target, precondition_of_record, publish_part
 from reactor.web.uploads.limits import UploadLimits
 from reactor.web.uploads.metadata import Record
@@ -268,7 +268,7 @@ class ResumableUploads(Shared):
     async def _receive(self, request: BaseRequest, part: PartialUpload, lease: Lease) -> None:
         """Write all of the content, or as much as comes, and sync it to the disk."""
         informed = accepts_104(request)
-        while piece := await lease.read(request.body, PIECE_BYTES):
+        while piece := await lease.read(request.body, WRITE_BYTES):
             await self._admit(part, len(piece))
             await on_disk(WHEN_WRITING, part.write, piece)
             if part.unsynced >= SYNC_BYTES:

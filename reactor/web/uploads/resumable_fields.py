@@ -9,17 +9,15 @@ Everything here is pure: from the head of a request to its meaning, from an erro
 
 import json
 import re
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from reactor.errors import ProtocolError
-from reactor.messages.headers import Headers
+from reactor.messages.headers import Fields, Headers
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 
 INTEROP: Final = "8"  # the interop version of this revision ("Draft Version Identification")
 MEDIA_TYPE: Final = "application/partial-upload"
-
-Fields: TypeAlias = tuple[tuple[str, str], ...]
 
 _NAME: Final = "Upload-Draft-Interop-Version"
 _PARAMETERS: Final = r"(?:; *[a-z*][a-z0-9_.*-]*(?:=[^;]+)?)*"  # their parameters are ignored

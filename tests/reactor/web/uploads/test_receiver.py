@@ -21,7 +21,7 @@ from reactor.protocol.dates import http_date
 from reactor.web.semantics.validators import encoded_tag, entity_tag, last_modified
 from reactor.web.storage.locks import try_lock
 from reactor.web.storage.safe_path import Place, Root, place_in
-from reactor.web.uploads.atomic_file import PIECE_BYTES, AtomicFile
+from reactor.web.uploads.atomic_file import WRITE_BYTES, AtomicFile
 from reactor.web.uploads.form_upload import FIELD_BYTES
 from reactor.web.uploads.receiver import Receiver
 from tests.conftest import Running, Serve
@@ -180,9 +180,9 @@ def test_one_piece_at_a_time(site: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(Feed, "pull", spy_pull)
     monkeypatch.setattr(AtomicFile, "write", spy_write)
-    Bench(site).put("a", b"x" * (3 * PIECE_BYTES + 1))
-    assert set(asked) == {PIECE_BYTES}
-    assert written == [PIECE_BYTES] * 3 + [1]
+    Bench(site).put("a", b"x" * (3 * WRITE_BYTES + 1))
+    assert set(asked) == {WRITE_BYTES}
+    assert written == [WRITE_BYTES] * 3 + [1]
 
 
 @pytest.mark.slow

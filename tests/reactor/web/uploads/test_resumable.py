@@ -30,7 +30,7 @@ from reactor.web.app.application import Application
 from reactor.web.semantics.validators import entity_tag
 from reactor.web.storage.safe_path import Place, Root
 from reactor.web.uploads import partial_store
-from reactor.web.uploads.atomic_file import PIECE_BYTES
+from reactor.web.uploads.atomic_file import WRITE_BYTES
 from reactor.web.uploads.partial_store import PartialStore
 from reactor.web.uploads.receiver import Receiver
 from reactor.web.uploads.resumable import SYNC_BYTES, ResumableUploads
@@ -322,8 +322,8 @@ def test_progress_is_reported_and_is_on_the_disk(
         real(file)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    piece = b"x" * PIECE_BYTES
-    count = SYNC_BYTES // PIECE_BYTES
+    piece = b"x" * WRITE_BYTES
+    count = SYNC_BYTES // WRITE_BYTES
     bench.append(path, 0, *[piece] * count, *[piece] * count, b"y", **INTEROP)
     assert [status for status, _ in bench.informed] == [104, 104]
     offsets = [int(headers["Upload-Offset"]) for _, headers in bench.informed]
@@ -884,7 +884,7 @@ def test_an_error_that_is_nobodys_stays_one(bench: Bench, monkeypatch: pytest.Mo
     assert bench.offset(path) == 3
 
 
-@pytest.mark.parametrize("size", [0, 5, 3 * PIECE_BYTES + 1])
+@pytest.mark.parametrize("size", [0, 5, 3 * WRITE_BYTES + 1])
 def test_another_file_system(bench: Bench, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """The target's directory is a mount of its own: the bytes are copied, a piece at a time."""
     path = bench.begun(If_None_Match="*")
