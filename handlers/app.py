@@ -1,8 +1,9 @@
 """The application: a landing page, and the endpoints of the other modules by their paths."""
 
 import html
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from handlers.echo import echo
 from handlers.news import news
@@ -24,7 +25,7 @@ def make_app() -> Application:
 
     @app.get("/")
     @may_wait
-    def landing(request: Request) -> Any:
+    def landing(request: Request) -> Response | Awaitable[Response]:
         """The landing page. Its examples name the host that the client has asked for."""
         body = page.replace("{host}", html.escape(request.host)).encode()
         return compress(request, Response(200, body, HTML))

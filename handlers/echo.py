@@ -4,9 +4,10 @@ A pattern with `:path` matches slashes, too. The header fields are the same in e
 they are declared once, in a PreparedResponse.
 """
 
-from typing import Any, Final
+from collections.abc import Awaitable
+from typing import Final
 
-from reactor import PreparedResponse, Request, may_wait
+from reactor import PreparedResponse, Request, Response, may_wait
 
 PLAIN: Final = PreparedResponse(
     [("Content-Type", "text/plain"), ("X-Content-Type-Options", "nosniff")]
@@ -14,6 +15,6 @@ PLAIN: Final = PreparedResponse(
 
 
 @may_wait  # a long text is compressed on a thread
-def echo(request: Request) -> Any:
+def echo(request: Request) -> Response | Awaitable[Response]:
     """The rest of the path, percent-decoded."""
     return PLAIN.encoded(request, request.params["text"].encode())

@@ -1,6 +1,6 @@
 """`--reload`: starts a new child when files that the application has imported change.
 
-A version that cannot be loaded prints its error and ends, and the version before it goes on
+A version that cannot be loaded prints its error and ends, and the previous version goes on
 serving. A child that dies is replaced: soon after the first time, and later each further time,
 since it may die of the same cause again. It is not replaced while the files on the disk are known
 to be broken. supervisor.py has the children, their sockets and their signals.
@@ -64,7 +64,8 @@ class Reloader(Supervisor):
         """Watch the files of this child only, and print why it was started."""
         self._watch.keep(child.files)
         if self.first:
-            say(f"{self._watch.count()} files are watched for changes")
+            count = self._watch.count()
+            say(f"Watching {count} file{'' if count == 1 else 's'} for changes")
         elif child.changes:
             say(f"Reloaded, changed: {_names(child.changes)}")
         else:
@@ -98,7 +99,7 @@ class Reloader(Supervisor):
 
     def _go_on_without(self) -> None:
         if self.one(SERVING) is not None:
-            say("The version before it goes on serving")
+            say("The previous version goes on serving")
         else:
             say("Nothing is served until a file changes")
 

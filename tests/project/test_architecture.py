@@ -81,7 +81,7 @@ def reachable(edges: dict[str, set[str]], start: str) -> set[str]:
 def picture() -> str:
     """The chapters; an import that follows from others is left out."""
     edges = imports_of_chapters()
-    lines = ["flowchart BT"]
+    lines = ["flowchart TB"]
     for chapter in sorted(edges):
         direct = edges[chapter]
         implied = {far for near in direct for far in reachable(edges, near)}

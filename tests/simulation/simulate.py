@@ -1,7 +1,7 @@
 """Plays many seeds of the simulation, or one of them with its trace.
 
 python -m tests.simulation.simulate --seeds 10000          on all processors; 1 when a seed fails
-python -m tests.simulation.simulate --seed 7 --trace       who did what when
+python -m tests.simulation.simulate --seed 7 --trace       the history of one seed
 """
 
 import argparse
@@ -76,11 +76,13 @@ def _results(first: int, count: int) -> Iterator[tuple[int, str | None]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=int, default=1000, help="how many")
-    parser.add_argument("--first", type=int, default=0, help="the first of them")
-    parser.add_argument("--seed", type=int, help="this one only")
-    parser.add_argument("--trace", action="store_true", help="print who did what when")
-    parser.add_argument("--keep-going", action="store_true", help="after a failing seed")
+    parser.add_argument("--seeds", type=int, default=1000, help="number of seeds to play (1000)")
+    parser.add_argument("--first", type=int, default=0, help="the first seed (0)")
+    parser.add_argument("--seed", type=int, help="play this seed only")
+    parser.add_argument(
+        "--trace", action="store_true", help="print the history of --seed, line by line"
+    )
+    parser.add_argument("--keep-going", action="store_true", help="play on after a seed that fails")
     options = parser.parse_args()
     if options.seed is not None:
         return _play_one(options.seed, options.trace)

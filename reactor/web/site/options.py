@@ -186,7 +186,7 @@ def _build_parser() -> OptionParser:
         "what",
         nargs="?",
         metavar="DIR | FILE | package.module:name",
-        help="a directory or a file, at /; or an application: the name of a callable, "
+        help="a directory at /, a file at its name, or an application: the name of a callable, "
         "handler(request), in a module, which is looked for here first (./a:b is always a path); "
         "default: the current directory, unless --static or --directory is given",
     )

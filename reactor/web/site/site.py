@@ -155,7 +155,9 @@ class Site:
         try:
             files = FileServer(mount, self._limits, mounts=mounts)
         except OSError as error:
-            sentence = f"Cannot use the directory {str(mount.directory)!r}: {error.strerror}"
+            reason = str(error.strerror)
+            reason = reason[:1].lower() + reason[1:]
+            sentence = f"Cannot use the directory {str(mount.directory)!r}: {reason}"
             raise SiteError(sentence) from error
         self._mounted.append(files)
         return files

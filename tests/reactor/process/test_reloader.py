@@ -112,7 +112,7 @@ class Program:
         match = re.search(r":([0-9]+)/", self.wait_for("http://"))
         assert match
         self.address = ("127.0.0.1", int(match[1]))
-        self.wait_for("files are watched")
+        self.wait_for("Watching ")
         return self
 
     def write(self, name: str, text: str) -> None:
@@ -360,7 +360,7 @@ def test_a_syntax_error_is_shown_once_and_the_last_good_version_stays(start: Sta
     program.wait_for("Cannot import 'app': SyntaxError: '(' was never closed (app.py, line")
     assert str(program.directory / "app.py") in program.wait_for("File")
     program.wait_for("wrong = (")
-    program.wait_for("The version before it goes on serving")
+    program.wait_for("The previous version goes on serving")
     assert program.pid() == pid
     assert program.version() == "1"
     program.edit("3")
