@@ -10,6 +10,7 @@ from typing import Final
 from reactor.http.connection import HttpConnection
 from reactor.http.states import BODY, DRAIN, HANDLER, HEAD, IDLE, LINGER, PRODUCE, ConnectionState
 from reactor.limits import ServerLimits
+from reactor.loop.describe import describe
 from reactor.loop.reactor import Reactor
 from reactor.loop.timers import NEVER
 from reactor.messages.body import PIECE_BYTES
@@ -55,12 +56,13 @@ class Invariants:
 
     def check_rest(self) -> None:
         """Every client is gone, and time has passed. Raises Violation."""
-        live = [timer for when, _, timer in self._reactor._timers if when == timer.armed]
+        loop = self._reactor.snapshot()
+        live = [timer for _, timer in loop.timers if timer.deadline != NEVER]
         rest: dict[str, list[object]] = {
             "connections": [*self._server.open_connections],
-            "timers": [getattr(one, "_callback", one) for one in live if one.deadline != NEVER],
-            "callbacks": [*self._reactor._soon, *self._reactor._foreign],
-            "outputs": [*self._reactor.unflushed],
+            "timers": [describe(one) for one in live],
+            "callbacks": [*loop.callbacks],
+            "outputs": [*loop.unflushed],
             "bytes of memory for bodies": [1] * self._server.snapshot().body_bytes,
         }
         for what, left in rest.items():
