@@ -39,7 +39,11 @@ class Lease:
             await self._place
 
     async def read(self, body: Body, most: int) -> bytes:
-        """Return `body.read(most)`. Raises TakenOver as soon as a newer request wants the turn."""
+        """Return `body.read(most)`. Raises TakenOver as soon as a newer request wants the turn.
+
+        Bytes that have arrived in the same turn of the loop may be dropped then. The newer request
+        learns the offset after this one has left, so its client sends them again.
+        """
         if self._lost.done:
             raise TakenOver
         piece = await first_of(body.read(most), self._lost)
