@@ -41,3 +41,9 @@ class PoolFull(Exception):
 
 class TooSlow(Exception):
     """A reader of a broadcast has fallen behind, and the items left for it were dropped."""
+
+
+def reason_of(error: Exception) -> str:
+    """The reason of a system error, as the end of a sentence: "no such file or directory"."""
+    reason = str(getattr(error, "strerror", None) or error)
+    return reason[:1].lower() + reason[1:]

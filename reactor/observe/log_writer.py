@@ -17,7 +17,7 @@ import threading
 from collections import deque
 from typing import Final, NamedTuple
 
-from reactor.errors import ProtocolError
+from reactor.errors import ProtocolError, reason_of
 from reactor.loop.timers import Timer
 from reactor.tasks.futures import Future, Lane
 from reactor.tasks.task import Runtime
@@ -193,7 +193,7 @@ class LogWriter:
         try:
             job.result()
         except (OSError, ProtocolError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error.reason
+            reason = reason_of(error) if isinstance(error, OSError) else error.reason
             log.error("Cannot reopen the log %r: %s", self._file.path, reason)
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from reactor.errors import reason_of
 from reactor.http.context import Handler
 from reactor.http.wall_clock import WallClock
 from reactor.limits import ServerLimits
@@ -199,8 +200,7 @@ def _logging(options: ServeOptions) -> Iterator[ErrorLog | None]:
 
 def _start_error(sentence: str, error: Exception) -> StartError:
     number = error.errno if isinstance(error, OSError) else None
-    reason = str(getattr(error, "strerror", None) or error)
-    return StartError(number, f"{sentence}: {reason[:1].lower()}{reason[1:]}")
+    return StartError(number, f"{sentence}: {reason_of(error)}")
 
 
 # --- signals -------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from enum import IntEnum
 from selectors import EVENT_READ
 from typing import Any, Final
 
+from reactor.errors import reason_of
 from reactor.loop.reactor import Reactor
 from reactor.process.child import MARGIN
 from reactor.process.ipc import Ended, Inheritance, Message, MessageDecoder, Seen
@@ -164,7 +165,7 @@ class Supervisor:
         try:
             self._children.append(self._spawn(changes))
         except OSError as error:
-            say(f"Cannot start a process: {error.strerror}")
+            say(f"Cannot start a process: {reason_of(error)}")
             self.not_loaded(None)
 
     # --- children --------------------------------------------------------------------------------

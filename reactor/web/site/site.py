@@ -19,7 +19,7 @@ from fnmatch import translate
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
-from reactor.errors import ProtocolError
+from reactor.errors import ProtocolError, reason_of
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, plain_response
 from reactor.server.server import Server, prepare_handler
@@ -155,9 +155,7 @@ class Site:
         try:
             files = FileServer(mount, self._limits, mounts=mounts)
         except OSError as error:
-            reason = str(error.strerror)
-            reason = reason[:1].lower() + reason[1:]
-            sentence = f"Cannot use the directory {str(mount.directory)!r}: {reason}"
+            sentence = f"Cannot use the directory {str(mount.directory)!r}: {reason_of(error)}"
             raise SiteError(sentence) from error
         self._mounted.append(files)
         return files

@@ -226,7 +226,7 @@ def test_a_file_that_cannot_be_reopened_is_kept(
     with caplog.at_level(logging.ERROR, logger="reactor"):
         writer.reopen()
         world.run_until(lambda: bool(caplog.records))
-    assert caplog.messages == [f"Cannot reopen the log {str(world.path)!r}: Is a directory"]
+    assert caplog.messages == [f"Cannot reopen the log {str(world.path)!r}: is a directory"]
     writer.write("still here\n")
     writer.close()
     assert moved.read_text() == "still here\n"
