@@ -75,9 +75,8 @@ class File:
                     return True
             except OSError:  # EAGAIN: on disk only; EOPNOTSUPP: the file system cannot say (tmpfs)
                 pass
-        self._seen = array(
-            "d"
-        )  # the kernel may read ahead now, and counts pages that it begins to read
+        # The kernel may read ahead now, and counts pages that it begins to read.
+        self._seen = array("d")
         return False
 
     def in_memory(self, offset: int, count: int) -> bool:

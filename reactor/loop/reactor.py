@@ -66,8 +66,9 @@ class Reactor(Scheduler):
 
     def run(self) -> None:
         """Make one turn after the other until `stop`; none where that came before."""
-        while not self._stopping:
-            self.run_once()
+        with self.waker.woken_by_signals():
+            while not self._stopping:
+                self.run_once()
         self._stopping = False
 
     def stop(self) -> None:

@@ -1,10 +1,14 @@
-"""A byte through a socket pair, which ends the loop's wait from another thread or a signal handler.
+"""A byte through a socket pair, which ends the loop's wait from another thread or a signal.
 
 One rule: the loop reads the byte first and clears the flag second. In the other order, the byte of
 a job that ends in between would be read with the flag still set, and the loop would sleep for ever.
 """
 
+import signal
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Waker:
@@ -29,6 +33,23 @@ class Waker:
                 self.writer.send(b"\0")
             except OSError:
                 pass  # full: the loop will wake anyway; closed: there is no loop left to wake
+
+    @contextmanager
+    def woken_by_signals(self) -> Iterator[None]:
+        """While this lasts, each signal of the process sends a byte.
+
+        Python calls a signal's handler between two instructions of the main thread. Without the
+        byte, the handler of a signal that comes right before a wait is called when that ends, which
+        may be hours later. Without effect on other threads: they have no signal handlers.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.set_wakeup_fd(self.writer.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
 
     def on_events(self, mask: int) -> None:
         """Read the byte, then clear the flag: see above."""

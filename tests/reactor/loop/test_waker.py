@@ -1,5 +1,7 @@
 """The wake-up of the loop by other threads: none is lost, and one byte is enough for many."""
 
+import selectors
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -79,3 +81,28 @@ def test_a_waker_that_is_closed_or_full_does_not_raise() -> None:
     other = Waker()
     other.close()
     other.wake()
+
+
+def test_a_signal_right_before_the_wait_ends_it() -> None:
+    """The wait of a selector that Python does not interrupt: only the byte is left to end it."""
+    reactor = Reactor()
+    handled: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _: handled.append(number))
+    waits: list[int] = []
+
+    def wait(timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        signal.raise_signal(signal.SIGUSR1)
+        handled.clear()  # its handler was called now; with worse luck it would be called later
+        ready = reactor.selector.select(5.0)
+        waits.append(len(ready))
+        reactor.stop()
+        return ready
+
+    reactor._wait = wait
+    try:
+        reactor.run()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        reactor.close()
+    assert waits == [1]
+    assert signal.set_wakeup_fd(-1) == -1  # as it was
