@@ -12,25 +12,7 @@ from hypothesis import strategies as st
 import reactor.files.region
 from reactor.files.file import FRESH_SECONDS, SEEN_WINDOWS, WINDOW_BYTES, File
 from reactor.net.send_queue import JOIN_BYTES
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "file"
-    path.write_bytes(bytes(range(256)) * 100)
-    return path
-
-
-def opened(path: Path) -> File:
-    return File(os.open(path, os.O_RDONLY), path.stat().st_size)
-
-
-def is_open(descriptor: int) -> bool:
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True
+from tests.support.open_files import is_open, opened
 
 
 def test_the_last_holder_closes(path: Path) -> None:

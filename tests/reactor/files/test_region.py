@@ -1,31 +1,11 @@
 """Regions of files, alone and in a row."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-from reactor.files.file import File
 from reactor.files.region import FileRegion, MultiRegion
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "file"
-    path.write_bytes(bytes(range(256)) * 100)
-    return path
-
-
-def opened(path: Path) -> File:
-    return File(os.open(path, os.O_RDONLY), path.stat().st_size)
-
-
-def is_open(descriptor: int) -> bool:
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True
+from tests.support.open_files import opened
 
 
 def test_a_region_is_a_part_of_a_file(path: Path) -> None:
