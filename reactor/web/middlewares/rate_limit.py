@@ -8,16 +8,15 @@ allow several times as many requests.
 Responses state how much is left, in the fields of draft-ietf-httpapi-ratelimit-headers-10.
 """
 
-import ipaddress
 import math
 import re
 import time
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from reactor.errors import ProtocolError
 from reactor.messages.response import Response
+from reactor.net.client_network import IPV6_PREFIX, client_network
 from reactor.tasks.guard import Shared, exclusive
 from reactor.web.app.requests import Request
 from reactor.web.endpoint import Middleware
@@ -49,17 +48,19 @@ class RateLimit(Middleware, Shared):
         key: Callable[[Request], str | None] | None = None,
         most_clients: int = 10_000,
         *,
+        ipv6_prefix: int = IPV6_PREFIX,
         name: str = "default",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`rate` is in requests a second, `burst` is the number of requests that may come at once.
 
         `key(request)` names the client; None means no limit for this request. By default it is the
-        address that has connected, or the /64 network of an IPv6 address. Behind a proxy that is
-        the address of the proxy, so that a `key` is necessary. `most_clients` bounds the memory:
-        the clients that asked last are kept. `name` distinguishes several limits in the fields of
-        responses. `clock` returns seconds. Raises ValueError for a `rate` that is not above 0, less
-        than 1 for `burst` or `most_clients`, and a malformed `name`.
+        address that has connected, or the network of an IPv6 address, of `ipv6_prefix` bits. Behind
+        a proxy that is the address of the proxy, so that a `key` is necessary. `most_clients`
+        bounds the memory: the clients that asked last are kept. `name` distinguishes several
+        limits in the fields of responses. `clock` returns seconds. Raises ValueError for a `rate`
+        that is not above 0, less than 1 for `burst` or `most_clients`, an `ipv6_prefix` beyond 1 to
+        128, and a malformed `name`.
         """
         if not (0 < rate < math.inf):
             raise ValueError(f"rate must be a number of requests a second above 0, not {rate!r}")
@@ -67,12 +68,14 @@ class RateLimit(Middleware, Shared):
             raise ValueError(f"burst must be 1 request or more, not {burst!r}")
         if most_clients < 1:
             raise ValueError(f"most_clients must be 1 or more, not {most_clients!r}")
+        if not 1 <= ipv6_prefix <= 128:
+            raise ValueError(f"ipv6_prefix must be 1 to 128 bits, not {ipv6_prefix!r}")
         if not _NAME.fullmatch(name):
             raise ValueError(f"name must be letters, digits and _.-, not {name!r}")
         super().__init__()
         self._rate = rate
         self._burst = float(burst)
-        self._key = key or client_network
+        self._key = key or _network_key(ipv6_prefix)
         self._most = most_clients
         self._clock = clock
         self._buckets: dict[str, Bucket] = {}  # the client that asked last is at the end
@@ -127,18 +130,5 @@ class RateLimit(Middleware, Shared):
         return max(0, math.ceil((wanted - tokens) / self._rate - _ROUNDING))
 
 
-def client_network(request: Request) -> str:
-    """The client's IPv4 address, or the /64 network of its IPv6 address.
-
-    Such a network usually belongs to one customer.
-    """
-    address = str(request.client[0])
-    return _network(address) if ":" in address else address
-
-
-@lru_cache(maxsize=1024)
-def _network(address: str) -> str:
-    parsed = ipaddress.IPv6Address(address.partition("%")[0])
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))
+def _network_key(ipv6_prefix: int) -> Callable[[Request], str]:
+    return lambda request: client_network(str(request.client[0]), ipv6_prefix)

@@ -10,7 +10,6 @@ from reactor.testing import Client
 from reactor.web.app.application import Application
 from reactor.web.app.requests import Request
 from reactor.web.middlewares import RateLimit, RequestId
-from reactor.web.middlewares.rate_limit import client_network
 from tests.support.middleware_app import PATHS, STATUSES, application, served
 
 
@@ -102,20 +101,17 @@ def test_the_client_that_asked_longest_ago_is_evicted(clock: Clock) -> None:
     assert len(limit._buckets) == 3
 
 
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"),
-        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("", ""),
-    ],
-)
-def test_the_network_of_an_address_is_the_client(address: str, network: str) -> None:
-    assert client_network(request(address)) == network
+def test_an_ipv6_network_is_one_client(clock: Clock) -> None:
+    limit = RateLimit(1, 1, clock=clock)
+    assert allowed(limit, "2001:db8::1")
+    assert not allowed(limit, "2001:db8:0:ff::1")
+    assert allowed(limit, "2001:db8:0:100::1")
+    narrow = RateLimit(1, 1, ipv6_prefix=64, clock=clock)
+    assert [allowed(narrow, f"2001:db8:0:{n}") for n in ("0::1", "0::2", "1::1")] == [
+        *(True, False, True)
+    ]
+    assert allowed(narrow, "192.0.2.1")
+    assert not allowed(narrow, "::ffff:192.0.2.1")
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -181,6 +177,7 @@ def test_several_limits_and_other_keys(clock: Clock) -> None:
     [
         *({"rate": 0}, {"rate": -1}, {"rate": float("nan")}, {"rate": float("inf")}),
         *({"burst": 0}, {"most_clients": 0}, {"name": ""}, {"name": 'a"'}),
+        *({"ipv6_prefix": 0}, {"ipv6_prefix": 129}),
     ],
 )
 def test_options(options: Any) -> None:
