@@ -37,6 +37,7 @@ from reactor.errors import ProtocolError
 from reactor.http.connection import HttpConnection
 from reactor.http.context import Handler, Observer, ServerContext, ServerState
 from reactor.http.states import ConnectionState
+from reactor.log_limit import LogLimit
 from reactor.net.listener import ACCEPT_PAUSE, CANNOT_ACCEPT, OUT_OF_RESOURCES
 from reactor.net.stream import RESET_ON_CLOSE
 from reactor.observe.access_log import line_writer
@@ -224,12 +225,13 @@ class ThreadedServer:
     # --- accepting -------------------------------------------------------------------------------
 
     def _accept(self, listening: socket.socket) -> None:
+        out_of_resources = LogLimit(log.error)
         while self._listens:
             try:
                 client, peer = listening.accept()
             except OSError as error:
                 if self._listens and error.errno in OUT_OF_RESOURCES:
-                    log.error(CANNOT_ACCEPT, error.strerror, ACCEPT_PAUSE)
+                    out_of_resources.log(CANNOT_ACCEPT, error.strerror, ACCEPT_PAUSE)
                     time.sleep(ACCEPT_PAUSE)
                 continue  # that client has gone again (accept(2)), or we are to end
             self._connect(client, peer)

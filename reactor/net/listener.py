@@ -12,6 +12,7 @@ from collections.abc import Callable
 from selectors import EVENT_READ
 from typing import Any, Final, TypeAlias
 
+from reactor.log_limit import LogLimit
 from reactor.loop.reactor import Reactor
 from reactor.net.pacing import NOTSENT_LOWAT_BYTES, limit_unsent
 from reactor.net.transport import Transport
@@ -39,6 +40,7 @@ class Listener:
         self._socket = listening
         self._reactor = reactor
         self._open = True
+        self._out_of_resources = LogLimit(log.error, clock=reactor.clock)
         self.address: tuple[Any, ...] = listening.getsockname()
         self._reactor.urgent.append(self)
         self._listen()
@@ -78,7 +80,7 @@ class Listener:
             self._reactor.selector.unregister(self._socket)
 
     def _pause(self, error: OSError) -> None:
-        log.error(CANNOT_ACCEPT, error.strerror, ACCEPT_PAUSE)
+        self._out_of_resources.log(CANNOT_ACCEPT, error.strerror, ACCEPT_PAUSE)
         self._stop_listening()
         self._reactor.call_later(ACCEPT_PAUSE, self._resume)
 
