@@ -1,8 +1,8 @@
 """One HTTP connection, from its first byte to its last: the only state machine of the protocol.
 
 A state is what is waited for between turns; what completes within a turn makes none, so a small GET
-leaves the connection IDLE. states.py has the states, their deadlines and what happens then; `enter`
-is the one place that changes the state.
+leaves the connection IDLE. states.py has the states and their deadlines, timeouts.py what happens
+then, and closing.py how a connection ends; `enter` is the one place that changes the state.
 
 One request at a time: the next begins when the response before it is wholly queued and little of it
 is unsent. A body is pulled, in both directions, when there is room for a piece of it: RequestBody
@@ -18,6 +18,7 @@ from typing import Final
 
 from reactor.errors import Cancelled, ProtocolError
 from reactor.files.region import FileRegion
+from reactor.http.closing import finish, linger, shut_down
 from reactor.http.context import ServerContext
 from reactor.http.error_responses import error_response, no_response, refused_request
 from reactor.http.request_body import RequestBody, body_ended_early
@@ -34,14 +35,13 @@ from reactor.http.states import (
     LINGER,
     PRODUCE,
     READING,
-    TIMEOUTS,
     TRANSITIONS,
     ConnectionSnapshot,
     ConnectionState,
     linger_deadline,
-    shorten_linger,
     take_snapshot,
 )
+from reactor.http.timeouts import TIMEOUTS
 from reactor.loop.timers import NEVER
 from reactor.messages.body import Body
 from reactor.messages.request import BaseRequest
@@ -170,14 +170,7 @@ class HttpConnection:
 
     def shut_down(self) -> None:
         """The server ends: an idle connection does at once, another with its response."""
-        transport = self.transport
-        if self.state is IDLE and self.request is None and not self.parser.buffer:
-            if transport.unsent or transport.unacknowledged():
-                self.finish()
-            else:
-                transport.close()
-        if self.state is LINGER:
-            shorten_linger(self)
+        shut_down(self)
 
     # --- from request to response ----------------------------------------------------------------
 
@@ -220,7 +213,7 @@ class HttpConnection:
         elif self.parser.buffer:
             self.refuse(ProtocolError(400, "The request ended in the middle of its head."))
         else:
-            self.finish()
+            finish(self)
 
     def _serve(self, request: BaseRequest) -> None:
         """Call the handler, and make a response of what it returns."""
@@ -345,7 +338,7 @@ class HttpConnection:
             request.body.close()
         context = self.context
         if not self.keep_alive or context.state.draining:
-            self.finish()
+            finish(self)
         elif self.state is IDLE:
             # Never earlier than the entry in the heap, so that an assignment is enough.
             self.transport.deadline = context.reactor.now + context.limits.idle_timeout
@@ -363,31 +356,11 @@ class HttpConnection:
             self.enter(PRODUCE)
             self.writer.proceed()
         elif not self.keep_alive or self.context.state.draining:
-            self._linger()
+            linger(self)
         else:
             self.rate = None
             self.enter(IDLE)
             self._serve_requests()
-
-    def finish(self) -> None:
-        """No more responses: send our FIN behind the last byte, then wait for the client's."""
-        transport = self.transport
-        transport.flush()
-        if transport.unsent:
-            transport.finish()
-            self.enter(DRAIN)
-        else:
-            self._linger()
-
-    def _linger(self) -> None:
-        """All is sent. A socket that is closed with unread input would reset what it has sent."""
-        if self.transport.input is ENDED:
-            self.transport.close()
-            return
-        self.transport.finish()
-        context = self.context
-        self.last_deadline = context.reactor.now + context.limits.linger_total_timeout
-        self.enter(LINGER)
 
     def enter(self, state: ConnectionState) -> None:
         """Change the state; the deadline and the reading follow from it."""

@@ -1,35 +1,29 @@
-"""The states of a connection: what each waits for, for how long, and what happens when time is up.
+"""The states of a connection: what each waits for, and for how long.
 
 A state is what a connection waits for between two turns of the loop. TRANSITIONS has the states
-that may follow each one, DEADLINES computes until when it may last, and TIMEOUTS has what is done
-when it lasts longer. HttpConnection.enter is the one place that changes a state and sets the
-deadline that belongs to it.
+that may follow each one, and DEADLINES computes until when it may last. HttpConnection.enter is the
+one place that changes a state and sets the deadline that belongs to it; timeouts.py has what is
+done when a state lasts longer.
 
-`Connection` is the part of HttpConnection that its parts rely on: the deadlines of this module, the
+`Connection` is the part of HttpConnection that its parts rely on: deadlines, timeouts, the end, the
 RequestBody and the ResponseWriter. They import this protocol instead of the connection, which
 imports them.
 """
 
-import logging
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from reactor.errors import ProtocolError
 from reactor.http.context import ServerContext
 from reactor.http.response_body import ResponseBodyStream
 from reactor.loop.timers import NEVER
 from reactor.messages.request import BaseRequest
-from reactor.messages.response import Response, plain_response
+from reactor.messages.response import Response
 from reactor.net.min_rate import MinimumRate
 from reactor.net.stream import ENDED, Stream, StreamSnapshot
 from reactor.protocol.request_parser import RequestParser
 from reactor.tasks.futures import Future
-from reactor.tasks.task import Task
-
-SHUTDOWN_LINGER: Final = 1.0  # seconds that a client's FIN is waited for when the server ends
-
-log = logging.getLogger("reactor")
 
 
 class ConnectionState(IntEnum):
@@ -121,9 +115,6 @@ class Connection(Protocol):
     def end_response(self, request: BaseRequest) -> None:
         """The whole response is queued."""
 
-    def finish(self) -> None:
-        """Send what is queued and our FIN, and wait for the client's."""
-
 
 def take_snapshot(connection: Connection) -> ConnectionSnapshot:
     """The connection at this moment."""
@@ -182,13 +173,6 @@ def linger_deadline(connection: Connection, now: float) -> float:
     return min(now + connection.context.limits.linger_timeout, connection.last_deadline)
 
 
-def shorten_linger(connection: Connection) -> None:
-    """The server ends: the client's FIN is not waited for much longer."""
-    now = connection.context.reactor.now
-    connection.last_deadline = min(connection.last_deadline, now + SHUTDOWN_LINGER)
-    connection.transport.set_deadline(linger_deadline(connection, now))
-
-
 def _no_deadline(connection: Connection, now: float) -> float:
     return NEVER
 
@@ -214,72 +198,3 @@ def rate_of(connection: Connection) -> MinimumRate:
         limits = connection.context.limits
         connection.rate = MinimumRate(limits.min_rate, limits.min_rate_timeout)
     return connection.rate
-
-
-# --- what happens when time is up ----------------------------------------------------------------
-
-
-def _time_out_idle(connection: Connection) -> None:
-    connection.finish()
-
-
-def _time_out_head(connection: Connection) -> None:
-    connection.refuse(ProtocolError(408, "The request's head did not come in time."))
-
-
-def _time_out_body(connection: Connection) -> None:
-    assert connection.body is not None
-    connection.body.fail(ProtocolError(408, "The request's body comes too slowly."))
-
-
-def _time_out_handler(connection: Connection) -> None:
-    """503, unless the client has sent its FIN and is taken for gone."""
-    request, task = connection.request, connection.task
-    if request is None or request.client_closed:
-        connection.transport.abort()
-        return
-    connection.task = None
-    if isinstance(task, Task):
-        task.cancel()
-    request.keep_alive = False
-    log.error("%r got no response in time", request)
-    connection.respond(request, plain_response(503, "The response took too long."))
-
-
-def _time_out_produce(connection: Connection) -> None:
-    connection.transport.abort()
-
-
-def _time_out_drain(connection: Connection) -> None:
-    """EVENT_WRITE comes late after a full buffer: ask the kernel before cutting a reader."""
-    now = connection.context.reactor.now
-    extend_drain(connection, now)
-    if connection.transport.deadline <= now:
-        connection.transport.abort()
-
-
-def extend_drain(connection: Connection, now: float) -> None:
-    """Count the bytes that the peer has acknowledged, not those that wait in the kernel."""
-    rate, transport = rate_of(connection), connection.transport
-    level = transport.unsent + transport.unacknowledged()
-    moved, rate.level = rate.level - level, level
-    transport.set_deadline(rate.moved(now, max(0, moved)))
-
-
-def _time_out_linger(connection: Connection) -> None:
-    now = connection.context.reactor.now
-    if now < connection.last_deadline and connection.transport.unacknowledged():
-        connection.transport.set_deadline(linger_deadline(connection, now))
-    else:
-        connection.transport.close()
-
-
-TIMEOUTS: Final[dict[ConnectionState, Callable[[Connection], Any]]] = {
-    IDLE: _time_out_idle,
-    HEAD: _time_out_head,
-    BODY: _time_out_body,
-    HANDLER: _time_out_handler,
-    PRODUCE: _time_out_produce,
-    DRAIN: _time_out_drain,
-    LINGER: _time_out_linger,
-}

@@ -7,10 +7,12 @@ from typing import cast
 
 import pytest
 
+from reactor.http import closing, timeouts
 from reactor.http import connection as http_connection
-from reactor.http import states
+from reactor.http.closing import finish
 from reactor.http.connection import HttpConnection
 from reactor.http.response_writer import ResponseWriter
+from reactor.http.states import Connection
 from reactor.loop.waker import Waker
 from reactor.net.listener import Listener
 from reactor.net.min_rate import MinimumRate
@@ -115,7 +117,7 @@ class Mutants:
         return "spin"
 
     def draining_does_not_push_the_deadline(self) -> str:
-        self._set(states, "extend_drain", lambda connection, now: None)
+        self._set(timeouts, "extend_drain", lambda connection, now: None)
         return "it has no deadline"
 
     def bytes_that_move_earn_no_patience(self) -> str:
@@ -143,7 +145,11 @@ class Mutants:
         return "were not closed|a file is held"
 
     def nobody_lingers(self) -> str:
-        self._set(HttpConnection, "_linger", lambda connection: connection.transport.close())
+        def close(connection: Connection) -> None:
+            connection.transport.close()
+
+        self._set(closing, "linger", close)
+        self._set(http_connection, "linger", close)
         return "then reset|got an answer to nothing: 0|was lost in the shutdown"
 
     def an_abort_is_a_close(self) -> str:
@@ -155,7 +161,7 @@ class Mutants:
             connection = cast(HttpConnection, writer._connection)
             connection.transport.write(LAST_CHUNK)
             connection.keep_alive = False
-            connection.finish()
+            finish(connection)
 
         self._set(ResponseWriter, "_fail", fail)
         return "in place of|does not understand|its end was no reset"

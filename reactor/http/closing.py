@@ -1,0 +1,54 @@
+"""The end of a connection: our FIN behind the last byte, then the client's, within a limit of time.
+
+A socket that is closed with unread input resets the connection, and the reset may overtake what was
+sent. So the connection lingers: it sends its FIN, then reads and drops bytes until the client's FIN
+comes or the deadline passes. An abort is the other way to end (net/stream.py): a reset, now.
+"""
+
+from typing import Final
+
+from reactor.http.states import DRAIN, IDLE, LINGER, Connection, linger_deadline
+from reactor.net.stream import ENDED
+
+SHUTDOWN_LINGER: Final = 1.0  # seconds that a client's FIN is waited for when the server ends
+
+
+def finish(connection: Connection) -> None:
+    """No more responses: send our FIN behind the last byte, then wait for the client's."""
+    transport = connection.transport
+    transport.flush()
+    if transport.unsent:
+        transport.finish()
+        connection.enter(DRAIN)
+    else:
+        linger(connection)
+
+
+def linger(connection: Connection) -> None:
+    """All is sent: wait for the client's FIN, unless it has come."""
+    if connection.transport.input is ENDED:
+        connection.transport.close()
+        return
+    connection.transport.finish()
+    context = connection.context
+    connection.last_deadline = context.reactor.now + context.limits.linger_total_timeout
+    connection.enter(LINGER)
+
+
+def shut_down(connection: Connection) -> None:
+    """The server ends: an idle connection does at once, another with its response."""
+    transport = connection.transport
+    if connection.state is IDLE and connection.request is None and not connection.parser.buffer:
+        if transport.unsent or transport.unacknowledged():
+            finish(connection)
+        else:
+            transport.close()
+    if connection.state is LINGER:
+        _shorten_linger(connection)
+
+
+def _shorten_linger(connection: Connection) -> None:
+    """The client's FIN is not waited for much longer."""
+    now = connection.context.reactor.now
+    connection.last_deadline = min(connection.last_deadline, now + SHUTDOWN_LINGER)
+    connection.transport.set_deadline(linger_deadline(connection, now))
