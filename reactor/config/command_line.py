@@ -59,12 +59,12 @@ class OptionParser(argparse.ArgumentParser):
         text = row.meaning.replace("%", "%%")
         if row.takes is Takes.NOTHING:
             add(row.flag, dest=row.name, action="store_true", help=text)
-        elif row.takes is Takes.MANY:
+        elif row.takes is not Takes.ONE:
             add(
                 row.flag,
                 dest=row.name,
                 metavar=row.metavar,
-                action="append",
+                action="append" if row.takes is Takes.MANY else "extend",
                 default=[],
                 type=_checked(row.parse),
                 help=f"{text}; repeatable",
@@ -84,7 +84,7 @@ def _value(row: Option, options: argparse.Namespace) -> Any:
     read = getattr(options, row.name)
     if row.takes is Takes.NOTHING:
         return not row.default if read else row.default
-    if row.takes is Takes.MANY:
+    if row.takes is not Takes.ONE:
         return tuple(read)
     return row.default if read is None else read
 

@@ -32,6 +32,7 @@ class Takes(Enum):
     NOTHING = 0  # a switch: the setting becomes the opposite of its default
     ONE = 1
     MANY = 2  # the option may be repeated; the setting is a tuple
+    LISTS = 3  # the same, and each use adds as many values as its commas separate
 
 
 class Unit(Enum):
@@ -113,6 +114,13 @@ def several(
 ) -> Any:
     """A field, a tuple, to which each use of the option adds one value."""
     return _field(Option(section, meaning, (), parse, Takes.MANY, metavar, flag))
+
+
+def listed(
+    section: Section, flag: str, metavar: str, parse: Callable[[str], Any], meaning: str
+) -> Any:
+    """A field, a tuple, to which each use of the option adds a list; `parse` returns a tuple."""
+    return _field(Option(section, meaning, (), parse, Takes.LISTS, metavar, flag))
 
 
 def limit(

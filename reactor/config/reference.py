@@ -24,7 +24,7 @@ def _lines(section: Section, options: list[Option]) -> Iterator[str]:
     yield "| --- | --: | --- |"
     for row in options:
         flag = f"{row.flag} {row.metavar}".strip()
-        more = "; repeatable" if row.takes is Takes.MANY else ""
+        more = "; repeatable" if row.takes in (Takes.MANY, Takes.LISTS) else ""
         yield f"| `{_cell(flag)}` | {_cell(row.shown_default())} | {_cell(row.meaning)}{more} |"
     yield ""
 

@@ -20,15 +20,12 @@ from reactor.protocol.grammar import is_token
 from reactor.web.app.requests import Request
 from reactor.web.endpoint import Middleware
 from reactor.web.middlewares.fields import has_field, varying
+from reactor.web.semantics.cross_site import ORIGIN
 
 ANY: Final = "*"
 
 Origins: TypeAlias = str | re.Pattern[str] | Callable[[str], bool] | Iterable[str | re.Pattern[str]]
 
-# An origin as a browser sends it: no path, slash or upper case (RFC 6454, section 6.2).
-_ORIGIN: Final = re.compile(
-    r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
-)
 _DEFAULT_PORT: Final = re.compile(r"http://.*:80|https://.*:443")
 # The fields that a page may send without a preflight. A preflight asks for them only when their
 # values are unusual, as Content-Type is for JSON ("CORS-safelisted request-header").
@@ -169,7 +166,7 @@ def _check_origin(origin: str) -> None:
         raise ValueError("`*` must be the only origin")
     if origin == "null":
         raise ValueError("`null` must not be allowed: every sandboxed page has this origin")
-    if not _ORIGIN.fullmatch(origin) or _DEFAULT_PORT.fullmatch(origin):
+    if not ORIGIN.fullmatch(origin) or _DEFAULT_PORT.fullmatch(origin):
         raise ValueError(
             "an origin must be scheme://host or scheme://host:port, in lower case and without the "
             f"default port, not {origin!r}"

@@ -11,8 +11,13 @@ present, it alone counts: a proxy that rewrites Host makes every Origin look for
 hide its origin ("null", by Referrer-Policy). Where it is missing, as from a browser over plain
 HTTP, the origin must be that of the Host. Schemes are not compared: behind a proxy that terminates
 TLS, the page is https and the request is http.
+
+The operator may trust origins. That is needed behind a proxy on plain HTTP that rewrites Host, or
+drops its port: the server's own page then has an origin that no request names.
 """
 
+import re
+from collections.abc import Set
 from typing import Final
 
 from reactor.errors import ProtocolError
@@ -21,18 +26,52 @@ from reactor.messages.request import BaseRequest
 # The value "none" means the user: an address typed or dropped into the browser (section 2.3 there).
 _OURS: Final = frozenset(("same-origin", "none"))
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
+# An origin as a browser sends it: no path, slash or upper case (RFC 6454, section 6.2).
+ORIGIN: Final = re.compile(
+    r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
+)
+_SHOWN: Final = 100  # characters of a host or an origin that a refusal repeats
 
 
-def refuse_foreign(request: BaseRequest) -> None:
-    """Raise ProtocolError(403) for a request that a page of another site made a browser send."""
+def refuse_foreign(request: BaseRequest, trusted: Set[str] = frozenset()) -> None:
+    """Raise ProtocolError(403) for a request that a page of another site made a browser send.
+
+    Pages of the `trusted` origins, in the form that `origin_of` returns, may send it.
+    """
+    origins = request.headers.get_all("Origin")
     sites = request.headers.get_all("Sec-Fetch-Site")
     if sites:
-        allowed = all(site.lower() in _OURS for site in sites)
+        allowed = all(site.lower() in _OURS for site in sites) or (
+            bool(origins) and all(_normal(origin) in trusted for origin in origins)
+        )
     else:
-        origins = request.headers.get_all("Origin")
-        allowed = all(_is_of_host(origin, request.host) for origin in origins)
+        allowed = all(
+            _is_of_host(origin, request.host) or _normal(origin) in trusted for origin in origins
+        )
     if not allowed:
-        raise ProtocolError(403, "Pages of other sites may not send this request.")
+        raise ProtocolError(403, _refusal(request.host, origins))
+
+
+def origin_of(text: str) -> str:
+    """Return the origin that a URL without a path names, in lower case, without a default port.
+
+    Raises ValueError for any other text.
+    """
+    origin = _normal(text.removesuffix("/"))
+    port = origin.rpartition("]")[2].rpartition(":")[2]
+    if not ORIGIN.fullmatch(origin) or (port.isdigit() and int(port) > 65535):
+        raise ValueError(
+            f"{text[:_SHOWN]!r} is not the URL of an origin: scheme://host or scheme://host:port, "
+            "as in http://files.lan:8080"
+        )
+    return origin
+
+
+def _normal(origin: str) -> str:
+    """Return the origin in lower case and without the default port of its scheme."""
+    origin = origin.lower()
+    port = _DEFAULT_PORTS.get(origin.partition("://")[0])
+    return origin.removesuffix(port) if port is not None else origin
 
 
 def _is_of_host(origin: str, host: str) -> bool:
@@ -42,3 +81,12 @@ def _is_of_host(origin: str, host: str) -> bool:
     if port is None or not host:
         return False
     return authority.removesuffix(port) == host.lower().removesuffix(port)
+
+
+def _refusal(host: str, origins: list[str]) -> str:
+    shown = ", ".join(ascii(origin[:_SHOWN]) for origin in origins[:2])
+    return (
+        "Pages of other sites may not send this request: it is for "
+        f"{host[:_SHOWN]!a}, and comes from a page of {shown or 'an unnamed origin'}. "
+        "The option --trusted-origins URL,… names origins whose pages may."
+    )

@@ -13,7 +13,7 @@ from typing import Final
 
 from reactor.config import types
 from reactor.config.command_line import OptionParser
-from reactor.config.options import Section, several, switch, value
+from reactor.config.options import Section, listed, several, switch, value
 from reactor.config.reference import reference
 from reactor.process.options import SERVER, ServeOptions
 from reactor.version import __version__
@@ -82,6 +82,14 @@ class SiteOptions:
         "Cache-Control of the files that match PATTERN, which has *, ? and [...] and is for the "
         "file's name, or with a slash for its path below the mount, where * matches slashes, too; "
         "the first match counts",
+    )
+    trusted_origins: Sequence[str] = listed(
+        FILES,
+        "--trusted-origins",
+        "URL,…",
+        values.origins,
+        "origins whose pages may upload and delete, beside the server's own, as in "
+        "http://files.lan:8080 behind a proxy that rewrites Host",
     )
     health: bool = switch(
         OPERATIONS,

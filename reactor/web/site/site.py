@@ -163,10 +163,13 @@ class Site:
     def _mount_uploads(self, directory: str) -> None:
         """Add the mount at /files/, with the routes for the changes that the options allow."""
         options, limits = self._options, self._limits
+        trusted_origins = frozenset(options.trusted_origins)
         files = self._mount(UPLOADS, directory, uploads=options.uploads, deletes=options.deletes)
         if options.uploads:
             self._root = files.root
-            self._resumable = ResumableUploads(files.root, UPLOADS, limits, self._forget)
+            self._resumable = ResumableUploads(
+                files.root, UPLOADS, limits, self._forget, trusted_origins=trusted_origins
+            )
         receiver = Receiver(
             files.root,
             limits,
@@ -174,6 +177,7 @@ class Site:
             uploads=options.uploads,
             deletes=options.deletes,
             resumable=self._resumable,
+            trusted_origins=trusted_origins,
         )
         endpoints: dict[str, Endpoint] = {}
         if options.uploads:

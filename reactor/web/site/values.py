@@ -12,6 +12,7 @@ import re
 from typing import Final
 
 from reactor.protocol.grammar import QUOTED_TEXT, TOKEN_TEXT
+from reactor.web.semantics.cross_site import origin_of
 from reactor.web.semantics.file_names import is_plain
 
 _NAME: Final = re.compile(rf"{TOKEN_TEXT}++")
@@ -97,6 +98,11 @@ def cache_rule(text: str) -> tuple[str, str]:
     if not equals or not pattern.strip("/"):
         raise ValueError(f"{text!r} is not PATTERN=VALUE, as in '*.css=max-age=3600'")
     return pattern, field_value(value)
+
+
+def origins(text: str) -> tuple[str, ...]:
+    """`URL,…`: the origins that these URLs name."""
+    return tuple(origin_of(url.strip(" \t")) for url in text.split(","))
 
 
 def field_value(text: str) -> str:

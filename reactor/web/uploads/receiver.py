@@ -16,7 +16,7 @@ seen the response gets the old file.
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from errno import EACCES, EISDIR
 from typing import Final, Protocol
 from urllib.parse import quote
@@ -69,14 +69,19 @@ class Receiver:
         uploads: bool = True,
         deletes: bool = False,
         resumable: Resumes | None = None,
+        trusted_origins: Set[str] = frozenset(),
     ) -> None:
-        """`forget` is called, on the loop, with each name that means another file now."""
+        """`forget` is called, on the loop, with each name that means another file now.
+
+        Pages of `trusted_origins` may send requests as those of the server's own origin may.
+        """
         self._root = root
         self._limits = limits
         self._forget = forget
         self._uploads = uploads
         self._deletes = deletes
         self._resumable = resumable
+        self._trusted_origins = trusted_origins
 
     async def put(self, request: BaseRequest) -> Response:
         """Store the body as the file: 201 with its Location, or 204 where it has replaced one."""
@@ -95,7 +100,7 @@ class Receiver:
     async def delete(self, request: BaseRequest) -> Response:
         """Remove the file: 204."""
         self._check_method(self._deletes)
-        refuse_foreign(request)
+        refuse_foreign(request, self._trusted_origins)
         segments = _locate(request)
         if not segments[-1]:
             await on_disk(WHEN_REMOVING, _refuse_directory, self._root, segments[:-1])
@@ -163,7 +168,7 @@ class Receiver:
             raise ProtocolError(
                 415, "Files are stored as they are: send them without a content coding.", accept
             )
-        refuse_foreign(request)
+        refuse_foreign(request, self._trusted_origins)
         return _locate(request)
 
 

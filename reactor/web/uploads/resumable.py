@@ -18,7 +18,7 @@ A finished upload is remembered as long, so that a client that missed the respon
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence, Set
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -86,16 +86,19 @@ class ResumableUploads(Shared):
         limits: UploadLimits,
         forget: Callable[[Place], None],
         wall: Callable[[], float] = time.time,
+        trusted_origins: Set[str] = frozenset(),
     ) -> None:
         """`prefix` is the path of the root and ends in a slash.
 
         `forget` is called, on the loop, with each name that means another file now; `wall` is the
-        clock that measures the age of an upload.
+        clock that measures the age of an upload. Pages of `trusted_origins` may send requests as
+        those of the server's own origin may.
         """
         super().__init__()
         self._root = root
         self._prefix = prefix
         self._wall = wall
+        self._trusted_origins = trusted_origins
         self._age = limits.resumable_age
         self._most = min(limits.upload_bytes, limits.resumable_bytes)
         self._leases = Leases()
@@ -148,7 +151,7 @@ class ResumableUploads(Shared):
     @exclusive
     async def append(self, request: BaseRequest) -> Response:
         """Section 4.4: the content is appended to the bytes that are there."""
-        refuse_foreign(request)
+        refuse_foreign(request, self._trusted_origins)
         if "content-range" in request.headers:  # RFC 9110, section 14.5: it has no meaning here
             reason = "Appended bytes are placed by Upload-Offset, not by Content-Range."
             raise ProtocolError(400, reason)
@@ -160,7 +163,7 @@ class ResumableUploads(Shared):
     @exclusive
     async def cancel(self, request: BaseRequest) -> Response:
         """Section 4.5: the upload is removed. A file that it has become already stays."""
-        refuse_foreign(request)
+        refuse_foreign(request, self._trusted_origins)
         name = _name(request)
         return await self._in_turn(name, lambda _: self._cancel(name))
 

@@ -13,6 +13,7 @@ from reactor.config.options import (
     Unit,
     check,
     limit,
+    listed,
     rows,
     several,
     switch,
@@ -29,6 +30,10 @@ def even(text: str) -> int:
     return int(text)
 
 
+def words(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
 @dataclass(frozen=True)
 class Settings:
     """One field of each kind."""
@@ -41,6 +46,7 @@ class Settings:
     many: tuple[int, ...] = several(TWO, "--add", "EVEN|ODD", even, "add a number")
     wait_timeout: float = limit(TWO, 2.0, Unit.SECONDS, "how long to wait")
     some_bytes: int = limit(TWO, 2048, Unit.BYTES, "some bytes", least=0)
+    words: tuple[str, ...] = listed(TWO, "--words", "WORD,…", words, "add words")
 
     def __post_init__(self) -> None:
         check(self)
@@ -55,26 +61,38 @@ def parsed(*arguments: str) -> Settings:
 def test_the_rows_of_a_table() -> None:
     found = rows(Settings)
     assert [row.name for row in found] == [
-        *("name", "pair", "warm", "loud", "many", "wait_timeout", "some_bytes")
+        *("name", "pair", "warm", "loud", "many", "wait_timeout", "some_bytes", "words")
     ]
     assert [row.flag for row in found] == [
-        *("--name", "--pair", "--cold", "--loud", "--add", "--wait-timeout", "--some-bytes")
+        *(
+            "--name",
+            "--pair",
+            "--cold",
+            "--loud",
+            "--add",
+            "--wait-timeout",
+            "--some-bytes",
+            "--words",
+        )
     ]
     assert [row.takes for row in found if row.takes is not Takes.ONE] == [
-        *(Takes.NOTHING, Takes.NOTHING, Takes.MANY)
+        *(Takes.NOTHING, Takes.NOTHING, Takes.MANY, Takes.LISTS)
     ]
 
 
 def test_nothing_is_the_defaults() -> None:
-    assert parsed() == Settings() == Settings("no option", "x", None, True, False, (), 2.0, 2048)
+    assert (
+        parsed() == Settings() == Settings("no option", "x", None, True, False, (), 2.0, 2048, ())
+    )
 
 
 def test_every_kind_is_read() -> None:
     read = parsed(
         *("--name", "", "--pair=4", "--cold", "--loud", "--add", "2", "--add", "4"),
         *("--wait-timeout", "0.5", "--some-bytes", "0"),
+        *("--words", "a,b", "--words", "c"),
     )
-    assert read == Settings("no option", "", 4, False, True, (2, 4), 0.5, 0)
+    assert read == Settings("no option", "", 4, False, True, (2, 4), 0.5, 0, ("a", "b", "c"))
 
 
 def test_other_fields_replace_what_was_read() -> None:

@@ -57,6 +57,8 @@
   const wordsFor = (response) => {
     const most = /max-size=(\d+)/.exec(response.getResponseHeader("Upload-Limit"));
     if (response.status === 413 && most) return `The server accepts at most ${amount(+most[1])}.`;
+    // Only the operator can mend this, so the page shows the sentence that names the option.
+    if (response.responseText.includes("--trusted-origins")) return response.responseText.trim();
     return WORDS[response.status] ?? `The server's response was ${response.status}.`;
   };
 

@@ -4,7 +4,7 @@ import pytest
 
 from reactor import Headers, ProtocolError
 from reactor.messages.request import BaseRequest
-from reactor.web.semantics.cross_site import refuse_foreign
+from reactor.web.semantics.cross_site import origin_of, refuse_foreign
 
 
 def ask(host: str, *fields: str) -> BaseRequest:
@@ -80,3 +80,111 @@ def test_requests_from_our_own_site_are_allowed(host: str, fields: tuple[str, ..
 def test_origin_without_any_host(origin: str) -> None:
     with pytest.raises(ProtocolError):
         refuse_foreign(ask("", f"Origin: {origin}"))
+
+
+TRUSTED = frozenset({"http://files.lan:8080", "https://app.example", "http://[::1]:3000"})
+
+
+@pytest.mark.parametrize(
+    ("host", "fields"),
+    [
+        # A proxy on plain HTTP has replaced Host, or its port is lost.
+        ("127.0.0.1:4221", ("Origin: http://files.lan:8080",)),
+        ("files.lan", ("Origin: http://files.lan:8080",)),
+        ("files.lan", ("Origin: HTTP://Files.LAN:8080",)),
+        ("", ("Origin: https://app.example",)),
+        ("files.lan", ("Origin: https://app.example:443",)),
+        ("files.lan", ("Origin: http://[::1]:3000",)),
+        ("files.lan", ("Origin: http://files.lan", "Origin: https://app.example")),
+        ("files.lan", ("Sec-Fetch-Site: same-site", "Origin: https://app.example")),
+        ("files.lan", ("Sec-Fetch-Site: cross-site", "Origin: https://app.example")),
+    ],
+)
+def test_pages_of_trusted_origins_are_allowed(host: str, fields: tuple[str, ...]) -> None:
+    refuse_foreign(ask(host, *fields), TRUSTED)
+    with pytest.raises(ProtocolError):
+        refuse_foreign(ask(host, *fields))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("Origin: http://files.lan:8081",),
+        ("Origin: http://files.lan:80800",),
+        ("Origin: https://files.lan:8080",),
+        ("Origin: http://files.lan:8080/",),
+        ("Origin: http://files.lan:8080.evil.example",),
+        ("Origin: http://files.lan:8080@evil.example",),
+        ("Origin: http://evil.example, http://files.lan:8080",),
+        ("Origin: http://files.lan:8080", "Origin: http://evil.example"),
+        ("Origin: http://app.example",),
+        ("Origin: https://app.example:80",),
+        ("Origin: https://xapp.example",),
+        ("Origin: https://app.example.",),
+        ("Origin: null",),
+        ("Sec-Fetch-Site: cross-site",),
+        ("Sec-Fetch-Site: cross-site", "Origin: null"),
+        ("Sec-Fetch-Site: same-site", "Origin: http://127.0.0.1:4221"),
+        ("Sec-Fetch-Site: cross-site", "Origin: https://app.example", "Origin: http://evil"),
+    ],
+)
+def test_pages_of_other_origins_are_refused_beside_trusted_ones(fields: tuple[str, ...]) -> None:
+    with pytest.raises(ProtocolError):
+        refuse_foreign(ask("127.0.0.1:4221", *fields), TRUSTED)
+
+
+def test_the_refusal_names_the_origin_and_the_option() -> None:
+    with pytest.raises(ProtocolError) as caught:
+        refuse_foreign(ask("127.0.0.1:4221", "Origin: http://files.lan:8080"))
+    assert caught.value.reason == (
+        "Pages of other sites may not send this request: it is for '127.0.0.1:4221', and comes "
+        "from a page of 'http://files.lan:8080'. The option --trusted-origins URL,… names origins "
+        "whose pages may."
+    )
+    with pytest.raises(ProtocolError) as caught:
+        refuse_foreign(ask("", "Sec-Fetch-Site: cross-site"))
+    assert caught.value.reason == (
+        "Pages of other sites may not send this request: it is for '', and comes from a page of "
+        "an unnamed origin. The option --trusted-origins URL,… names origins whose pages may."
+    )
+
+
+def test_the_refusal_repeats_little_of_a_long_or_strange_origin() -> None:
+    with pytest.raises(ProtocolError) as caught:
+        refuse_foreign(ask("h" * 9000, "Origin: http://<b>\xff" + "x" * 9000))
+    assert len(caught.value.reason) < 500
+    assert caught.value.reason.isprintable()
+    assert "\xff" not in caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("http://files.lan:8080", "http://files.lan:8080"),
+        ("http://files.lan", "http://files.lan"),
+        ("http://files.lan/", "http://files.lan"),
+        ("HTTPS://Files.Lan:443", "https://files.lan"),
+        ("http://files.lan:80/", "http://files.lan"),
+        ("http://files.lan:443", "http://files.lan:443"),
+        ("http://127.0.0.1:4221", "http://127.0.0.1:4221"),
+        ("http://[::1]:80", "http://[::1]"),
+        ("http://[2001:DB8::5]", "http://[2001:db8::5]"),
+        ("moz-extension://0a1b", "moz-extension://0a1b"),
+    ],
+)
+def test_origins(text: str, origin: str) -> None:
+    assert origin_of(text) == origin
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "null", "*", "files.lan", "files.lan:8080", "//files.lan", "http://", "http:///"),
+        *("http://a/b", "http://a?b", "http://a#b", "http://u@a", "http://a:", "http://a:x"),
+        *("http://*.a", "http://a b", "http://.a", "http://a..b", "http://[::1", "http://\u00e9"),
+        *("http://a:65536", "http://a:808080", "http://a:0x50", "http://a\n"),
+    ],
+)
+def test_no_origins(text: str) -> None:
+    with pytest.raises(ValueError, match=r"scheme://host or scheme://host:port"):
+        origin_of(text)

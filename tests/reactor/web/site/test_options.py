@@ -181,6 +181,20 @@ def test_a_value_that_is_wrong(refusal: Refusal, arguments: list[str], named: st
     assert named in refusal(*arguments)
 
 
+def test_lists_add_up() -> None:
+    first, second = "http://A.example/,https://b:443", "http://c:81"
+    origins = parsed("--trusted-origins", first, "--trusted-origins", second).site.trusted_origins
+    assert origins == ("http://a.example", "https://b", "http://c:81")
+    assert parsed().site.trusted_origins == ()
+
+
+@pytest.mark.parametrize("text", ["", ",", "a", "http://a,", "http://a/b", "*"])
+def test_trusted_origins_that_are_none(refusal: Refusal, text: str) -> None:
+    said = refusal("--trusted-origins", text)
+    assert "--trusted-origins: " in said
+    assert "scheme://host or scheme://host:port" in said
+
+
 def test_an_application_may_be_reloaded() -> None:
     assert parsed("--reload", "a:b").site.reload
     assert not parsed("a:b").site.reload

@@ -252,6 +252,35 @@ def test_uploads_that_can_be_resumed(start: Start, root: Path) -> None:
     assert client.ask(where, method="HEAD").status == 404
 
 
+def test_pages_of_trusted_origins_may_upload_and_delete(start: Start, root: Path) -> None:
+    """As behind a proxy on plain HTTP, which has replaced Host by its own name for the server."""
+    origin = "Origin: http://files.lan:8080"
+    form = b'--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\nform\r\n--b--\r\n'
+    for trusted, statuses in (
+        ((), [403] * 4),
+        (("http://other.lan", "http://files.lan:8080"), [201, 201, 201, 204]),
+    ):
+        run = {"directory": str(root), "deletes": True, "trusted_origins": trusted}
+        client = start(**run)
+        found = [client.ask("/files/a", origin, method="PUT", body=b"a").status]
+        client = start(**run)  # an unread body may end the connection
+        kind = "Content-Type: multipart/form-data; boundary=b"
+        found.append(client.ask("/files/", origin, kind, method="POST", body=form).status)
+        client = start(**run)
+        begin = ("Upload-Complete: ?0", "Upload-Length: 1", "Content-Length: 0")
+        where = client.ask("/files/b", *begin, method="POST").get("location") or ""
+        fields = ("Content-Type: application/partial-upload", "Upload-Offset: 0")
+        found.append(
+            client.ask(
+                where, *fields, "Upload-Complete: ?1", origin, method="PATCH", body=b"b"
+            ).status
+        )
+        client = start(**run)
+        found.append(client.ask("/files/hello.txt", origin, method="DELETE").status)
+        assert found == statuses
+        assert (root / "hello.txt").exists() == (not trusted)
+
+
 # --- what files are served with ------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from reactor import Limits, ProtocolError, Response
+from reactor import Headers, Limits, ProtocolError, Response
 from reactor.messages.request import BaseRequest
 from reactor.web.app.application import Application
 from reactor.web.endpoint import ResponseOrAwaitable
@@ -70,6 +70,7 @@ class Recorder:
         self._handler = handler
         self.asked: list[str] = []
         self.refusals: list[int] = []  # the next uploads are answered so
+        self.host = ""  # by which a proxy replaces the Host field, with no Sec-Fetch-Site
 
     def __call__(self, request: BaseRequest) -> ResponseOrAwaitable:
         path = unquote(request.path).removeprefix("/files/")
@@ -79,6 +80,10 @@ class Recorder:
         self.asked.append(" ".join(filter(None, (request.method, path, offset))))
         if self.refusals and request.method in {"PUT", "PATCH", "DELETE"}:
             raise ProtocolError(self.refusals.pop(0), "Not now.")
+        if self.host:
+            lines = (f"\r\n{name}: {value}" for name, value in request.headers.fields())
+            kept = (line for line in lines if not line.lower().startswith("\r\nsec-fetch-site:"))
+            request.headers, request.host = Headers("".join(kept)), self.host
         return self._handler(request)
 
     def uploads(self) -> list[str]:
@@ -420,6 +425,18 @@ def test_refusals_are_put_into_words(start: Start, directory: Path, mine: Path, 
         page.wait_until(f"{SAID}[0].includes({json.dumps(words)})")
         click(page, "Retry")
     wait_for_files(page, "file")
+
+
+def test_a_refusal_that_an_option_mends_names_the_option(
+    start: Start, directory: Path, mine: Path, page: Page
+) -> None:
+    """As behind a proxy that rewrites Host: the page's origin is not that of the request."""
+    served = start()
+    served.recorder.host = "backend.lan:4221"
+    page.go(served.url)
+    page.choose_files("input", make(mine, "file", 1000))
+    page.wait_until(f"{SAID}[0].includes('--trusted-origins URL')")
+    assert list(directory.iterdir()) == []
 
 
 @pytest.mark.parametrize("status", [403, 507])
