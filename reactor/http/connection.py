@@ -33,7 +33,6 @@ from reactor.http.states import (
     HEAD,
     IDLE,
     LINGER,
-    PRODUCE,
     READING,
     TRANSITIONS,
     ConnectionSnapshot,
@@ -103,7 +102,7 @@ class HttpConnection:
         elif state is BODY:
             assert self.body is not None
             self.parser.feed(data)
-            self.body.received(len(data))
+            self.body.received()
         elif state is LINGER:
             self.transport.set_deadline(linger_deadline(self, self.context.reactor.now))
         else:
@@ -353,8 +352,7 @@ class HttpConnection:
         if self.transport.unsent:
             return  # how fast it reads is judged when the deadline passes
         if self.writer is not None:
-            self.enter(PRODUCE)
-            self.writer.proceed()
+            self.writer.drained()
         elif not self.keep_alive or self.context.state.draining:
             linger(self)
         else:

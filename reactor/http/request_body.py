@@ -45,6 +45,8 @@ class RequestBody:
             raise
         if piece is not None:
             self._untouched = False
+            if connection.rate is not None:
+                connection.rate.earn(len(piece))
             return piece
         if self._untouched:
             self._untouched = False
@@ -64,19 +66,21 @@ class RequestBody:
         connection.transport.write(encode_informational(status, headers))
         return True
 
-    def received(self, count: int) -> None:
-        """`count` bytes have come while a pull waits."""
+    def received(self) -> None:
+        """Bytes have come while a pull waits.
+
+        The deadline stays where it is until a byte of the content comes: its framing earns no time.
+        """
         assert self._pull is not None
         future, most = self._pull
         connection = self._connection
-        deadline = rate_of(connection).moved(connection.context.reactor.now, count)
-        connection.transport.set_deadline(deadline)
         try:
             piece = connection.parser.next_piece(most)
         except ProtocolError as error:
             self.fail(error)
             return
         if piece is not None:
+            rate_of(connection).moved(connection.context.reactor.now, len(piece))
             self._end_pull()
             future.set_result(piece)
 

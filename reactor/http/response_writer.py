@@ -13,6 +13,7 @@ from reactor.errors import Cancelled, ResponseError
 from reactor.files.region import FileRegion
 from reactor.http.response_body import Piece, ResponseBodyStream
 from reactor.http.states import DRAIN, PRODUCE, Connection
+from reactor.http.timeouts import extend_drain
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.net.pacing import TURN_BYTES
@@ -48,6 +49,14 @@ class ResponseWriter:
         else:
             self._connection.enter(PRODUCE)
             self._produce()
+
+    def drained(self) -> None:
+        """The peer has taken all that was sent before: count it, and go on."""
+        connection = self._connection
+        # The wait before the next piece begins with the seconds that this one has left.
+        extend_drain(connection, connection.context.reactor.now)
+        connection.enter(PRODUCE)
+        self.proceed()
 
     def proceed(self) -> None:
         """Go on with the response, and, if it ends, with the next request."""

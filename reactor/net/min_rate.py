@@ -1,5 +1,8 @@
 """A minimum rate for a slow peer, as a bucket of seconds: waiting spends them, bytes earn them.
 
+Bytes of content count, as the caller sees them, and framing does not: a client chooses how much of
+that it sends.
+
 A timeout for each byte is no limit for a client that sends a byte a minute, and a timeout for the
 whole transfer is too short for a large one. A peer that keeps the minimum rate never runs out of
 seconds; one that stops is given up after `most` seconds, and so, a little later, is one that drips.
@@ -30,6 +33,10 @@ class MinimumRate:
         """Count `count` bytes that have moved, and begin to wait anew; returns the deadline."""
         if self._rate and now > self._since:
             self._left -= now - self._since
+        self.earn(count)
+        return self.begin(now)
+
+    def earn(self, count: int) -> None:
+        """Count `count` bytes that have come without a wait."""
         if self._rate:
             self._left = min(self._most, max(self._left, 0.0) + count / self._rate)
-        return self.begin(now)

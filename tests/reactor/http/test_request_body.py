@@ -12,6 +12,7 @@ from reactor import (
     Response,
     sleep,
 )
+from reactor.http.context import Handler
 from reactor.http.states import (
     IDLE,
 )
@@ -286,3 +287,52 @@ def test_a_wrong_informational_response_is_not_sent(
     client = world.client(post(1) + b"x" + GET)
     assert [response.status for response in client.responses(())] == [500, 200]
     assert client.received.startswith(b"HTTP/1.1 500 ")
+
+
+# --- the minimum rate ----------------------------------------------------------------------------
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: sim\r\nTransfer-Encoding: chunked\r\n\r\n"
+ONE_BYTE = b"1;%b\r\nx\r\n" % (b"e" * 240)  # a byte of content in a chunk of 247 bytes
+
+
+@pytest.mark.parametrize(
+    ("data", "step"),
+    [
+        (ONE_BYTE * 1000, len(ONE_BYTE)),
+        (ONE_BYTE * 1000, 7),
+        (b"5\r\nhello\r\n0\r\n" + b"X: %b\r\n" % (b"y" * 60) * 90, 65),
+        (b"5\r\nhello\r\n0\r\nX: " + b"y" * 8000, 40),
+    ],
+    ids=["extensions", "extensions in pieces", "trailers", "one trailer"],
+)
+@pytest.mark.parametrize("handler", [read_all, count])
+def test_framing_earns_no_time(handler: Handler, data: bytes, step: int) -> None:
+    """Bytes come faster than the minimum rate of 20 B/s, and content more slowly."""
+    world = World(handler, min_rate=20, min_rate_timeout=10)
+    client = world.client(CHUNKED)
+    world.drip(client, data, step, step / 40)
+    world.run(30)
+    assert only(client).status == 408
+
+
+@pytest.mark.parametrize("most", [1, 10, 1000])
+@pytest.mark.parametrize("chunk", [1, 10, 100])
+def test_content_at_the_minimum_rate_earns_time_in_pieces_of_any_size(
+    most: int, chunk: int
+) -> None:
+    """Pieces of a body that a handler pulls one by one from what has come count as well."""
+
+    async def read_pieces(request: BaseRequest) -> Response:
+        size = 0
+        while piece := await request.body.read(most):
+            size += len(piece)
+        return Response(200, b"%d" % size)
+
+    world = World(read_pieces, min_rate=100, min_rate_timeout=5)
+    client = world.client(CHUNKED)
+    one = b"%x\r\n%b\r\n" % (chunk, b"x" * chunk)
+    data = one * (5000 // chunk)
+    step = len(one) * (200 // chunk)  # 200 bytes of content
+    world.drip(client, data + b"0\r\n\r\n", step, 1.9)
+    world.run(60)
+    assert only(client).body == b"5000"

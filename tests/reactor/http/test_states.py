@@ -189,6 +189,30 @@ def test_drain_a_slow_but_steady_reader_is_not_cut(whole: bool) -> None:
     assert only(client).body == body
 
 
+def bytewise(count: int) -> Iterator[bytes]:
+    for _ in range(count):
+        yield b"x"
+
+
+def test_drain_seconds_are_not_given_anew_with_each_piece() -> None:
+    """A reader below the minimum rate makes room for many small pieces, and is cut all the same."""
+    world = World(lambda request: Response(200, bytewise(100_000)))
+    client = world.client(GET, reads=False, buffers=SMALL_BUFFERS)
+    world.network.start(client.reading(lambda: (100, 1.0)))
+    assert world.until_gone() < 40
+    assert client.socket is not None
+    assert client.socket.lost
+
+
+def test_drain_the_framing_of_a_response_counts() -> None:
+    """The server has chosen it, and the peer reads at more than the minimum rate."""
+    world = World(lambda request: Response(200, bytewise(10_000)))
+    client = world.client(GET, reads=False, buffers=SMALL_BUFFERS)
+    world.network.start(client.reading(lambda: (600, 1.0)))
+    world.run(200)
+    assert only(client).body == b"x" * 10_000
+
+
 def test_drain_bytes_in_the_buffers_of_the_kernel_are_not_progress() -> None:
     """Otherwise 4 MiB of kernel buffers would hide a reader that has stopped."""
     world = World(lambda request: Response(200, iter([b"x" * 60_000] * 100)))

@@ -45,7 +45,18 @@ def test_time_between_two_waits_is_not_counted() -> None:
     assert rate.begin(3605.0) == 3605.0 + 15.0
 
 
+def test_bytes_that_come_without_a_wait_earn_seconds_and_spend_none() -> None:
+    rate = MinimumRate(500, 20)
+    rate.begin(0.0)
+    rate.moved(10.0, 0)
+    rate.earn(1000)
+    assert rate.begin(100.0) == 112.0
+    rate.earn(10**9)
+    assert rate.begin(100.0) == 120.0
+
+
 def test_without_a_rate_there_is_no_end() -> None:
     rate = MinimumRate(0, 20)
     assert rate.begin(0.0) == NEVER
+    rate.earn(5)
     assert rate.moved(10.0**9, 0) == NEVER
