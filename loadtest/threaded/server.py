@@ -41,7 +41,7 @@ from reactor.log_limit import LogLimit
 from reactor.net.listener import ACCEPT_PAUSE, CANNOT_ACCEPT, OUT_OF_RESOURCES
 from reactor.net.stream import RESET_ON_CLOSE
 from reactor.observe.access_log import line_writer
-from reactor.observe.log_writer import LogFile
+from reactor.observe.log_file import LogFile
 from reactor.server.admission import REFUSALS, affordable_connections
 from reactor.server.server import Server, prepare_handler
 from reactor.tasks.semaphore import WeightedSemaphore

@@ -12,7 +12,8 @@ from typing import Any, Final, cast
 from loadtest.threaded.monitor import MONITOR, Relay
 from reactor.http.wall_clock import WallClock
 from reactor.loop.scheduler import Scheduler
-from reactor.observe.log_writer import BATCH_SECONDS, LogFile
+from reactor.observe.log_file import LogFile
+from reactor.observe.log_writer import BATCH_SECONDS, CLOSE_SECONDS
 from reactor.tasks.futures import Future
 from reactor.tasks.semaphore import WeightedSemaphore
 
@@ -74,7 +75,7 @@ class SharedLog:
 
     def __init__(self, file: LogFile, limit: int) -> None:
         """`limit` is the memory in bytes that lines may take until they are written."""
-        self.lost = 0
+        file.limit = limit
         self._file = file
         self._most = max(1, limit // LINE_BYTES)
         self._lines: deque[str] = deque()
@@ -86,7 +87,7 @@ class SharedLog:
         if len(self._lines) < self._most:
             self._lines.append(line)
         else:
-            self.lost += 1
+            self._file.lose()
 
     def run(self) -> None:
         """Write batches until `close`."""
@@ -102,7 +103,10 @@ class SharedLog:
         with self._writing:
             lines = [self._lines.popleft() for _ in range(len(self._lines))]
             if lines:
-                self._file.write("".join(lines).encode("utf-8", "backslashreplace"))
+                self._file.add(lines)
+            if not self._file.flush(CLOSE_SECONDS).error and self._file.unreported:
+                self._file.report_lost()
+                self._file.flush(CLOSE_SECONDS)
 
 
 class _Clock:

@@ -15,7 +15,8 @@ import threading
 from datetime import UTC, datetime
 
 from reactor.messages.request import BaseRequest
-from reactor.observe.log_writer import LogFile, LogWriter
+from reactor.observe.log_file import LogFile
+from reactor.observe.log_writer import LogWriter
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")  # except tab and line feed
 _LINE_ENDS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -56,7 +57,7 @@ class ErrorLog(logging.Handler):
             return
         writer = self._writer
         if writer is None:
-            self.file.write(line.encode("utf-8", "backslashreplace"))
+            self.file.put(line)
         elif threading.get_ident() == self._thread:
             writer.write(line)
         else:

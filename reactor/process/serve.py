@@ -23,7 +23,7 @@ from reactor.http.context import Handler
 from reactor.http.wall_clock import WallClock
 from reactor.limits import ServerLimits
 from reactor.observe.error_log import ErrorLog
-from reactor.observe.log_writer import LogFile
+from reactor.observe.log_file import LogFile
 from reactor.process.options import ServeOptions
 from reactor.server.server import Server
 from reactor.server.state_dump import state_dump

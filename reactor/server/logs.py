@@ -8,7 +8,9 @@ from reactor.http.context import Observer
 from reactor.http.wall_clock import WallClock
 from reactor.observe.access_log import line_writer
 from reactor.observe.error_log import ErrorLog
-from reactor.observe.log_writer import LogFile, LogWriter
+from reactor.observe.log_file import LogFile
+from reactor.observe.log_reporter import LogReporter
+from reactor.observe.log_writer import LogWriter
 from reactor.tasks.task import Runtime
 
 
@@ -29,7 +31,9 @@ class ServerLogs:
         if target is None:
             return None
         file = LogFile(target) if isinstance(target, int) else target
-        writer = self.writers["access"] = LogWriter(file, self._runtime, self._limit)
+        reporter = LogReporter("access log", file)
+        writer = LogWriter(file, self._runtime, self._limit, reporter=reporter)
+        self.writers["access"] = writer
         return line_writer(line_format, writer.write, wall, self._runtime.reactor)
 
     def attach_error_log(self) -> None:
@@ -45,8 +49,8 @@ class ServerLogs:
             writer.reopen()
 
     def close(self) -> None:
-        """Write the last lines. The loop has ended."""
-        if self._error_log is not None:
-            self._error_log.detach()
+        """Write the last lines, those of the error log last. The loop has ended."""
         for writer in self.writers.values():
+            if self._error_log is not None and writer is self.writers.get("error"):
+                self._error_log.detach()
             writer.close()

@@ -28,7 +28,7 @@ from reactor.net.listener import Listener, bind
 from reactor.net.transport import Transport
 from reactor.observe.access_log import check_format
 from reactor.observe.error_log import ErrorLog
-from reactor.observe.log_writer import LogFile
+from reactor.observe.log_file import LogFile
 from reactor.observe.statistics import Statistics
 from reactor.server.admission import Admission, affordable_connections
 from reactor.server.logs import ServerLogs

@@ -39,10 +39,12 @@ OSERRORS = {
         "Supervisor.start",  # a process that cannot be started becomes a sentence
         "Supervisor._spawn",
     },
-    "reactor.observe.log_writer": {  # a log that cannot be written or opened ends no server
-        "LogFile.write",
-        "LogWriter._reopened",
+    "reactor.observe.log_file": {  # lines that cannot be written are kept or counted
+        "LogFile._write",
+        "LogFile._take_back",
+        "_is_regular",
     },
+    "reactor.observe.log_writer": {"LogWriter._reopened"},  # the old file is kept
     "reactor.process.serve": {  # each becomes a sentence
         "listen",
         "open_access_log",

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from reactor import Headers, Limits, Response, Server, in_pool
 from reactor.messages.request import BaseRequest
 from reactor.observe.error_log import ErrorLog
-from reactor.observe.log_writer import LogFile
+from reactor.observe.log_file import LogFile
 from tests.support.pipe_log import PipeLog
 from tests.support.raw_client import TIMEOUT, Client
 

@@ -1,5 +1,6 @@
 """The log writer: batches, their order, lost lines, and a loop that never waits for a disk."""
 
+import errno
 import logging
 import os
 import re
@@ -13,7 +14,9 @@ import pytest
 from reactor import Response, in_pool
 from reactor.loop.reactor import Reactor
 from reactor.messages.request import BaseRequest
-from reactor.observe.log_writer import BATCH_SECONDS, LogFile, LogWriter
+from reactor.observe.log_file import LogFile
+from reactor.observe.log_reporter import LogReporter
+from reactor.observe.log_writer import BATCH_SECONDS, CLOSE_SECONDS, LogWriter
 from reactor.tasks.task import Runtime
 from reactor.tasks.thread_pool import ThreadPool
 from tests.conftest import Serve
@@ -265,3 +268,178 @@ def test_a_count_that_is_lost_with_its_line_is_reported_again(world: World) -> N
     assert sum(counts) == 5
     assert [line for line in lines if not line.startswith("# ")] == ["kept"]
     assert writer.lost == 5
+
+
+# --- files that cannot be written for a while ----------------------------------------------------
+
+
+class FullDisk(LogFile):
+    """A file on a disk without room until `room` says so."""
+
+    room = 0
+    calls = 0
+
+    def _write_some(self, data: memoryview) -> int:
+        self.calls += 1
+        size = min(len(data), self.room)
+        if not size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.room -= size
+        return super()._write_some(data[:size])
+
+
+def full_disk(world: World, limit: int) -> tuple[FullDisk, LogWriter]:
+    file = FullDisk(world.file.descriptor, world.file.path)
+    reporter = LogReporter("access log", file)
+    return file, LogWriter(file, world.runtime, limit, 0.001, reporter)
+
+
+def turn(world: World, seconds: float) -> int:
+    """Let the loop turn for a while; the number of its turns."""
+    until, turns = time.monotonic() + seconds, 0
+    while time.monotonic() < until:
+        world.reactor.run_once(until - time.monotonic())
+        turns += 1
+    return turns
+
+
+def test_a_full_disk_loses_no_line_until_the_memory_is_full(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The issue of the operator is one record, and another one when it is over."""
+    file, writer = full_disk(world, limit=40_000)
+    file.room = 10
+    lines = [f"line {number:03} {'x' * 90}\n" for number in range(400)]  # 100 bytes each
+    with caplog.at_level(logging.WARNING, logger="reactor"):
+        for line in lines:
+            writer.write(line)
+        world.run_until(lambda: file.calls > 5)
+        for _ in range(7):
+            writer.write("lost\n")
+        assert world.path.read_text() == lines[0][:10]
+        file.room = 1 << 20
+        world.run_until(lambda: file.held == file.unreported == 0)
+        world.run_until(lambda: len(caplog.records) == 2)
+    *kept, report = world.path.read_text().splitlines(keepends=True)
+    assert kept == lines
+    assert report == "# 7 lines were lost: the log could not be written\n"
+    assert writer.lost == 7
+    path = repr(str(world.path))
+    first, second = caplog.messages
+    assert re.fullmatch(
+        rf"Cannot write the access log {path}: no space left on device; "
+        r"[0-9]+ lines are held, 0 were lost",
+        first,
+    )
+    assert second == f"The access log {path} is written again; 7 lines were lost"
+
+
+def test_a_disk_that_stays_full_costs_an_attempt_now_and_then(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is reported once in a minute, though more and more lines are lost."""
+    file, writer = full_disk(world, limit=1000)
+    until = time.monotonic() + 1.0
+    with caplog.at_level(logging.WARNING, logger="reactor"):
+        while time.monotonic() < until:
+            writer.write("a line that finds no room after a while\n")
+            world.reactor.run_once(0.001)
+        assert file.calls < 1.0 / BATCH_SECONDS + 3
+        assert writer.lost > 0
+        assert len(caplog.records) == 1
+        writer.close()
+    missing = file.held_lines + writer.lost
+    assert len(caplog.messages) == 2
+    assert caplog.messages[1].startswith(
+        f"The access log {str(world.path)!r} lacks {missing} lines"
+    )
+    assert file.held_lines == 1000 // 40
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_a_pipe_that_nobody_reads_holds_neither_a_thread_nor_the_loop(
+    no_leaks: None, tmp_path: Path, blocking: bool
+) -> None:
+    """The loop does not spin, and later every line comes through, whole and in order."""
+    world = World(tmp_path / "unused")
+    reader, end = os.pipe()
+    try:
+        os.set_blocking(end, blocking)
+        writer = LogWriter(LogFile(end), world.runtime, 1 << 22)
+        lines = [f"{number:04} {'x' * 1000}\n" for number in range(400)]
+        for line in lines:
+            writer.write(line)
+        turns = turn(world, 1.5)
+        assert turns < 40
+        attempts = [world.pool.snapshot() for _ in range(50) if not turn(world, 0.02) < 0]
+        free = [one for one in attempts if one.idle == one.threads]
+        assert len(free) > 10  # between two attempts no thread has anything to do
+        found = b""
+        os.set_blocking(reader, False)
+
+        def all_there() -> bool:
+            nonlocal found
+            try:
+                found += os.read(reader, 65536)
+            except BlockingIOError:
+                pass
+            return found.count(b"\n") == 400
+
+        world.run_until(all_there)
+        assert found.decode() == "".join(lines)
+        assert writer.lost == 0
+    finally:
+        os.close(reader)
+        os.close(end)
+        world.close()
+
+
+def test_a_server_ends_though_nobody_reads_its_log(serve: Serve) -> None:
+    """It waits for a second, not for the reader."""
+    reader, end = os.pipe()
+    try:
+        os.set_blocking(end, False)
+        running = serve(hello, access_log=end)
+        client = running.connect()
+        for _ in range(30):
+            client.send(request("/" + "x" * 5000))
+            assert client.read_response().status == 200
+        began = time.monotonic()
+        running.stop()
+        assert time.monotonic() - began < CLOSE_SECONDS + TIMEOUT / 2
+    finally:
+        os.close(reader)
+        os.close(end)
+
+
+def test_records_of_threads_wait_a_moment_for_a_stuck_log(world: World) -> None:
+    """Then they go on; the records are written when the log is read again."""
+    reader, end = os.pipe()
+    try:
+        file = LogFile(end)
+        writer = LogWriter(file, world.runtime, 1 << 20, 0.0)
+        writer.write("x" * 100_000 + "\n")
+        began = time.monotonic()
+        threads = [threading.Thread(target=writer.write_now, args=(f"{n}\n",)) for n in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(TIMEOUT)
+            assert not thread.is_alive()
+        assert time.monotonic() - began < TIMEOUT
+        found = b""
+        os.set_blocking(reader, False)
+
+        def all_there() -> bool:
+            nonlocal found
+            try:
+                found += os.read(reader, 65536)
+            except BlockingIOError:
+                pass
+            return found.count(b"\n") == 21
+
+        world.run_until(all_there)
+        assert sorted(int(one) for one in found.split()[1:]) == list(range(20))
+    finally:
+        os.close(reader)
+        os.close(end)

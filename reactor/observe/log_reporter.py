@@ -1,0 +1,57 @@
+"""Records of the error log that say that another log cannot be written, and that it can be again.
+
+The first failure is recorded at once, further ones once in REPORT_SECONDS.
+"""
+
+import logging
+from typing import Final
+
+from reactor.observe.log_file import LogFile
+
+REPORT_SECONDS: Final = 60.0  # between two records of failures
+
+log = logging.getLogger("reactor")
+
+
+class LogReporter:
+    """Reports the failures of one log."""
+
+    def __init__(self, name: str, file: LogFile) -> None:
+        """`name` is that of the log in a sentence, as in "access log"."""
+        self._name = f"{name} {file.path!r}" if file.path else name
+        self._file = file
+        self._failing = False  # a failure was recorded, and no success since
+        self._next = 0.0  # when a failure may be recorded again
+        self._lost = file.lost  # lines, at the success before
+        self._reason = "its disk or its reader is too slow"  # until there is an error
+
+    def failed(self, now: float, reason: str = "") -> None:
+        """Record that lines cannot be written at this time, unless that was done a moment ago.
+
+        Without a `reason` it is the last one.
+        """
+        self._reason = reason or self._reason
+        if self._failing and now < self._next:
+            return
+        self._failing = True
+        self._next = now + REPORT_SECONDS
+        log.error(
+            "Cannot write the %s: %s; %d lines are held, %d were lost",
+            *(self._name, self._reason, self._file.held_lines, self._file.lost - self._lost),
+        )
+
+    def succeeded(self) -> None:
+        """Record that all lines are written, if a failure was recorded before."""
+        if self._failing:
+            self._failing = False
+            lost, self._lost = self._file.lost - self._lost, self._file.lost
+            log.warning("The %s is written again; %d lines were lost", self._name, lost)
+
+    def ended(self) -> None:
+        """Record the lines that are missing when the server has ended."""
+        missing = self._file.held_lines + self._file.lost - self._lost
+        if missing:
+            log.error(
+                "The %s lacks %d lines: they could not be written before the server's end",
+                *(self._name, missing),
+            )
