@@ -51,7 +51,7 @@ from reactor.web.app.responses import html, json, redirect, stream, text
 from reactor.web.app.router import RouteError
 from reactor.web.compression.prepared import PreparedResponse
 from reactor.web.compression.responses import compress
-from reactor.web.endpoint import CompositionError, Middleware, before_only, may_wait
+from reactor.web.endpoint import CompositionError, Middleware, before_only, may_wait, reads_body
 from reactor.web.limits import Limits
 from reactor.web.operations.metrics import Metrics
 from reactor.web.realtime.server_sent_events import Event, events, last_event_id
@@ -109,6 +109,7 @@ __all__ = [
     "json_of",
     "last_event_id",
     "may_wait",
+    "reads_body",
     "redirect",
     "serve",
     "set_cookie",

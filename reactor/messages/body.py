@@ -34,7 +34,17 @@ class Body:
     if the handler catches it.
     """
 
-    __slots__ = ("_budget", "_held", "_limit", "_most", "_pulled", "_room", "_source", "length")
+    __slots__ = (
+        "_budget",
+        "_held",
+        "_limit",
+        "_most",
+        "_pulled",
+        "_room",
+        "_source",
+        "ended",
+        "length",
+    )
 
     def __init__(
         self, source: BodySource | None, length: int | None, most: int, budget: WeightedSemaphore
@@ -47,6 +57,7 @@ class Body:
         self._budget = budget
         self._held = 0  # bytes of the budget
         self._room: Future[int] | None = None  # the memory that `read` waits for
+        self.ended = False  # it has been read whole
 
     async def read(self, most: int = -1) -> bytes:
         """Return at most `most` bytes as soon as some have arrived, and b"" at the end.
@@ -126,6 +137,7 @@ class Body:
             pieces.append(piece)
         self._held -= room - size
         self._budget.release(room - size)
+        self.ended = True
         return b"".join(pieces)
 
     async def _hold(self, count: int) -> None:

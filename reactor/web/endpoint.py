@@ -71,3 +71,21 @@ def may_wait(endpoint: F) -> F:
     """
     endpoint.may_wait = True  # type: ignore[attr-defined]
     return endpoint
+
+
+def reads_body(endpoint: F) -> F:
+    """Mark a plain endpoint that wants the body of a GET or HEAD request in `request.content`.
+
+    Such a body means nothing to HTTP (RFC 9110, section 9.3.1), so it is left unread, and takes no
+    memory, unless the endpoint asks for it:
+
+        @app.get("/search")
+        @reads_body
+        def search(request):
+            return find(json_of(request))
+
+    The body of every other method is always read for a plain endpoint. An `async def` needs no
+    mark: it asks with `await request.json()`.
+    """
+    endpoint.reads_body = True  # type: ignore[attr-defined]
+    return endpoint

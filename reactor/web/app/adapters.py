@@ -17,6 +17,7 @@ from reactor.web.app.chain import Inner, describe, is_asynchronous, reader
 from reactor.web.app.responses import respond
 from reactor.web.app.router import RouteError
 from reactor.web.endpoint import Endpoint, ErrorResponder, ResponseOrAwaitable
+from reactor.web.semantics.methods import WITHOUT_CONTENT
 
 
 class MountedHandler:
@@ -45,12 +46,13 @@ def innermost(
     if is_asynchronous(endpoint):
         return Inner(_asynchronous_call(call, bool(wanted), on_error), name, waits=True)
     if isinstance(endpoint, MountedHandler):
-        return Inner(_call_that_may_wait(call, False, on_error, None), name, waits=True)
+        return Inner(_call_that_may_wait(call, False, on_error), name, waits=True)
     waits = getattr(endpoint, "may_wait", False)
+    unread = frozenset() if getattr(endpoint, "reads_body", False) else WITHOUT_CONTENT
     make = _call_that_may_wait if waits else _plain_call
-    with_body = make(call, bool(wanted), on_error, None)
-    read_and_call = reader(with_body, on_error)
-    return Inner(with_body, name, waits, make(call, bool(wanted), on_error, read_and_call))
+    with_body = make(call, bool(wanted), on_error)
+    reading = make(call, bool(wanted), on_error, reader(with_body, on_error), unread)
+    return Inner(with_body, name, waits, reading, unread)
 
 
 def _wanted_parameters(endpoint: Callable[..., Any], parameters: Set[str]) -> Set[str]:
@@ -82,15 +84,17 @@ def _plain_call(
     endpoint: Callable[..., Any],
     params: bool,
     on_error: ErrorResponder,
-    read_and_call: Endpoint | None,
+    read_and_call: Endpoint | None = None,
+    unread: Set[str] = frozenset(),
 ) -> Endpoint:
     """Call a plain endpoint, with the path parameters as arguments if `params`.
 
     `read_and_call` does the same where the body has yet to be read; None: the body is always there.
+    It is not read for the methods `unread`.
     """
 
     def call(request: BaseRequest) -> ResponseOrAwaitable:
-        if read_and_call is not None and request.length != 0:
+        if request.length != 0 and read_and_call is not None and request.method not in unread:
             return read_and_call(request)
         try:
             result = endpoint(request, **request.params) if params else endpoint(request)
@@ -105,7 +109,8 @@ def _call_that_may_wait(
     endpoint: Callable[..., Any],
     params: bool,
     on_error: ErrorResponder,
-    read_and_call: Endpoint | None,
+    read_and_call: Endpoint | None = None,
+    unread: Set[str] = frozenset(),
 ) -> Endpoint:
     """The same for an endpoint whose result may have to be awaited."""
 
@@ -116,7 +121,7 @@ def _call_that_may_wait(
             return on_error(request, error)
 
     def call(request: BaseRequest) -> ResponseOrAwaitable:
-        if read_and_call is not None and request.length != 0:
+        if request.length != 0 and read_and_call is not None and request.method not in unread:
             return read_and_call(request)
         try:
             result = endpoint(request, **request.params) if params else endpoint(request)

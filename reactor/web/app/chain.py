@@ -16,13 +16,13 @@ place of a Response, so that is refused when the chain is composed, and the erro
 an error handler. Any other exception passes through the middlewares, which may catch it, up to the
 first hooks or the application; there it becomes a response.
 
-A plain endpoint is called when the whole body of its request is there. The body is read where the
-plain part of its chain begins, so that everything further out can refuse the request before a byte
-of the body has come.
+A plain endpoint is called when the whole body of its request is there, except that of a GET or a
+HEAD (see `reads_body`). The body is read where the plain part of its chain begins, so that
+everything further out can refuse the request before a byte of the body has come.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -64,6 +64,7 @@ class Inner(NamedTuple):
     name: str
     waits: bool = False  # whether its response may have to be awaited
     reading: Endpoint | None = None  # reads the body first; `call` needs it to be there
+    unread: Set[str] = frozenset()  # the methods whose requests are not read for it
 
 
 # --- kinds of middlewares ------------------------------------------------------------------------
@@ -124,7 +125,8 @@ def compose(middlewares: Sequence[AnyMiddleware], inner: Inner, errors: ErrorPol
     for place in range(len(middlewares) - 1, -1, -1):
         call = _STEPS[kinds[place]](middlewares[place], call, errors)
         if inner.reading is not None and place == begin:
-            call = _reading_step(call, errors.respond_if_expected if waits else errors.respond)
+            on_error = errors.respond_if_expected if waits else errors.respond
+            call = _reading_step(call, on_error, inner.unread)
     return _guarded(call, errors) if waits and middlewares else call
 
 
@@ -185,12 +187,14 @@ def _guarded(call: Endpoint, errors: ErrorPolicy) -> Endpoint:
 # --- one step for each kind ----------------------------------------------------------------------
 
 
-def _reading_step(call: Endpoint, on_error: ErrorResponder) -> Endpoint:
-    """Read the body before `call` if the request has one."""
+def _reading_step(call: Endpoint, on_error: ErrorResponder, unread: Set[str]) -> Endpoint:
+    """Read the body before `call` if the request has one, and not one of the methods `unread`."""
     read_and_call = reader(call, on_error)
 
     def reading(request: BaseRequest) -> ResponseOrAwaitable:
-        return call(request) if request.length == 0 else read_and_call(request)
+        if request.length == 0 or request.method in unread:
+            return call(request)
+        return read_and_call(request)
 
     return reading
 

@@ -3,7 +3,8 @@
 Pure functions of a request's header fields and bytes. Each raises ProtocolError for data that does
 not fit its Content-Type: 400 if it is malformed, 413 or 414 if there is too much of it, 415
 for a type, a charset or a content coding that is not supported. `content` has to be there: a plain
-endpoint is called when it is, and an `async def` uses the methods of Request (app/requests.py).
+endpoint is called when it is, and an `async def` uses the methods of Request (app/requests.py). A
+body that has not been read is a RuntimeError.
 
 Everything that is decoded can be encoded again, as UTF-8 or as JSON; data that could not be is
 refused.
@@ -118,7 +119,7 @@ def text_of(request: BaseRequest) -> str:
     """
     charset = charset_of(request)
     try:
-        return request.content.decode(charset).removeprefix("\ufeff")
+        return _content_of(request).decode(charset).removeprefix("\ufeff")
     except UnicodeError:
         raise ProtocolError(400, f"The body is not valid {charset}.") from None
 
@@ -194,6 +195,16 @@ def _finite(digits: str) -> float:
     return number
 
 
+def _content_of(request: BaseRequest) -> bytes:
+    """`request.content`. Raises RuntimeError where the request has a body that was not read."""
+    if not request.content and request.length != 0 and not request.body.ended:
+        raise RuntimeError(
+            f"the body of {request!r} has not been read: mark the endpoint with @reads_body, or "
+            "make it an `async def` that awaits request.read()"
+        )
+    return request.content
+
+
 def _not_json(sentence: str) -> ProtocolError:
     return ProtocolError(400, f"The body is not valid JSON: {sentence}")
 
@@ -213,11 +224,11 @@ def form_of(request: BaseRequest) -> Form:
     if form_type(request) != _FORM_TYPE:
         boundary = boundary_of(request.headers.get("content-type"))
         assert boundary is not None
-        return _parse_multipart(request.content, form_parser(request, boundary))
+        return _parse_multipart(_content_of(request), form_parser(request, boundary))
     # The type has no charset parameter and is always UTF-8 (HTML, section "URL-encoded form data",
     # and the type's registration).
     try:
-        text = request.content.decode()
+        text = _content_of(request).decode()
     except UnicodeDecodeError:
         raise _not_utf8() from None
     return Form(parse_pairs(text, limits_of(request).form_parts), [])

@@ -6,15 +6,18 @@ from uuid import UUID
 
 import pytest
 
-from reactor import Response, sleep
+from reactor import Response, form_of, json_of, sleep, text_of
+from reactor.simulator import simulation
 from reactor.testing import Client
 from reactor.web.app.application import Application
 from reactor.web.app.requests import Request
 from reactor.web.app.router import RouteError
-from reactor.web.endpoint import may_wait
+from reactor.web.endpoint import before_only, may_wait, reads_body
 from tests.support.app_parts import (
     served,
 )
+from tests.support.worlds import CalmWorld as World
+from tests.support.worlds import only
 
 
 def generated(request: Request) -> Iterator[str]:
@@ -134,3 +137,104 @@ def test_an_endpoint_must_not_require_unknown_parameters(endpoint: Callable[...,
     app.add("GET", "/{name}", endpoint)
     with pytest.raises(RouteError, match="lambda"):
         app.prepare()
+
+
+# --- the body of a GET ---------------------------------------------------------------------------
+
+UNSENT = (b"Content-Length: 1048576\r\n", b"Transfer-Encoding: chunked\r\n")
+
+
+def size_of(request: Request) -> str:
+    return f"{len(request.content)}"
+
+
+@before_only
+def passing(request: Any, next: Any) -> Any:
+    return next(request)
+
+
+def looking(request: Any, next: Any) -> Any:
+    assert not request.content
+    return next(request)
+
+
+async def waiting(request: Any, next: Any) -> Any:
+    return await next(request)
+
+
+def head_of(method: bytes, framing: bytes) -> bytes:
+    return b"%b / HTTP/1.1\r\nHost: sim\r\n%b\r\n" % (method, framing)
+
+
+@pytest.mark.parametrize(
+    ("mark", "middlewares"),
+    [
+        *((None, ones) for ones in ((), (passing,), (looking,), (waiting,), (waiting, looking))),
+        *((may_wait, ones) for ones in ((), (passing,), (waiting,), (waiting, passing))),
+    ],
+)
+@pytest.mark.parametrize("framing", UNSENT)
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_the_body_of_a_get_is_not_waited_for(
+    method: bytes, framing: bytes, middlewares: tuple[Any, ...], mark: Any
+) -> None:
+    app = Application(*middlewares)
+    app.add(["GET", "POST"], "/", mark(lambda request: size_of(request)) if mark else size_of)
+    with simulation():
+        world = World(app)
+        client = world.client(head_of(method, framing))
+        assert only(client, method.decode()).status == 200
+        assert not world.client(head_of(b"POST", framing)).received, "this body is waited for"
+
+
+def test_unrouted_requests_do_not_wait_for_their_body() -> None:
+    app = Application(passing, looking)
+    app.add("GET", "/here", size_of)
+    with simulation():
+        world = World(app)
+        for target, status in ((b"/here", 405), (b"/nowhere", 404)):
+            head = head_of(b"POST", UNSENT[0]).replace(b" / ", b" %b " % target)
+            assert only(world.client(head)).status == status
+
+
+def test_a_marked_endpoint_gets_the_body_of_a_get() -> None:
+    app = Application(passing)
+
+    @app.get("/")
+    @reads_body
+    def total(request: Request) -> Any:
+        return {"sum": sum(json_of(request))}
+
+    @app.get("/plainly", middlewares=[passing])
+    @may_wait
+    @reads_body
+    def size(request: Request) -> str:
+        return size_of(request)
+
+    @app.get("/later")
+    async def later(request: Request) -> Any:
+        return {"sum": sum(await request.json())}
+
+    with Client(app) as client:
+        for path in ("/", "/later"):
+            assert client.request("GET", path, json=[1, 2]).json() == {"sum": 3}
+        assert client.request("GET", "/plainly", content=[b"ab", b"c"]).text == "3"
+
+
+@pytest.mark.parametrize("read", [json_of, text_of, form_of])
+def test_reading_a_body_without_asking_for_it_is_an_error_that_names_the_mark(read: Any) -> None:
+    app = Application()
+    form = "application/x-www-form-urlencoded" if read is form_of else "application/json"
+    app.add("GET", "/", lambda request: str(read(request)))
+    with Client(app) as client, pytest.raises(RuntimeError, match="mark the endpoint with @reads"):
+        client.request("GET", "/", content=b"7", headers={"Content-Type": form})
+
+
+@pytest.mark.parametrize("content", [b"", []])
+def test_a_body_that_is_empty_has_been_read(content: Any) -> None:
+    app = Application()
+    app.add("GET", "/", reads_body(text_of))
+    app.add("POST", "/", text_of)
+    with Client(app) as client:
+        for method in ("GET", "POST"):
+            assert client.request(method, "/", content=content).text == ""
