@@ -29,8 +29,19 @@ AUTHORITY: Final = (
 SEGMENT_SAFE: Final = ":@!$&'()*+,;=~"
 
 _TOKEN: Final = re.compile(TOKEN_TEXT + "++")
+# A member of a list; an unclosed quote goes to the end.
+_MEMBER: Final = re.compile(r'(?>(?:[^",]++|"(?>(?:[^"\\]++|\\.?)*)(?:"|\Z))+)', re.DOTALL)
 
 
 def is_token(text: str) -> bool:
     """Whether the text is a token (RFC 9110, section 5.6.2), as methods and names of fields are."""
     return _TOKEN.fullmatch(text) is not None
+
+
+def list_members(value: str) -> list[str]:
+    """The members of a comma-separated list (RFC 9110, section 5.6.1), without the empty ones.
+
+    Commas in a quoted string separate nothing. White space around a member is left out.
+    """
+    members = [member.strip(" \t") for member in _MEMBER.findall(value)]
+    return [member for member in members if member]

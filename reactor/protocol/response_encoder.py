@@ -17,7 +17,7 @@ from reactor.files.region import FileRegion, MultiRegion
 from reactor.messages.headers import Fields
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, ResponseBody, Trailed
-from reactor.protocol.grammar import TOKEN, VALUE
+from reactor.protocol.grammar import TOKEN, VALUE, list_members
 
 CLOSE: Final = b"Connection: close\r\n"
 KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
@@ -191,8 +191,7 @@ def takes_trailers(request: BaseRequest, body: ResponseBody) -> bool:
     """
     if not isinstance(body, Trailed):
         return False
-    members = request.headers.get("te").lower().split(",")
-    return any(member.strip(" \t") == "trailers" for member in members)
+    return "trailers" in list_members(request.headers.get("te").lower())
 
 
 def encode_trailers(fields: Fields) -> bytes:

@@ -17,6 +17,7 @@ from reactor.errors import PoolFull, ProtocolError
 from reactor.messages.headers import Fields
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, Trailed
+from reactor.protocol.grammar import list_members
 from reactor.tasks.futures import Lane
 from reactor.tasks.operations import in_pool
 from reactor.web.compression.encoders import (
@@ -233,4 +234,4 @@ def _gather(headers: Sequence[tuple[str, str]]) -> Mapping[str, str]:
 
 
 def _members(value: str) -> set[str]:
-    return {member.strip(" \t").lower() for member in value.split(",")}
+    return set(list_members(value.lower()))

@@ -286,7 +286,7 @@ def _check_filename(name: str, filename: str) -> None:
     if not is_plain((filename,)):
         raise _malformed(f"The filename of part {name!a} is not allowed.")
     if len(filename.encode()) > NAME_BYTES:
-        raise ProtocolError(414, f"The filename of part {name!a} has more than {NAME_BYTES} bytes.")
+        raise _malformed(f"The filename of part {name!a} has more than {NAME_BYTES} bytes.")
 
 
 def _malformed(sentence: str) -> ProtocolError:

@@ -14,15 +14,13 @@ from functools import lru_cache
 from typing import Final
 
 from reactor.errors import ProtocolError
-from reactor.protocol.grammar import QUOTED_TEXT, TOKEN_TEXT
+from reactor.protocol.grammar import QUOTED_TEXT, TOKEN_TEXT, list_members
 
 _SHORT: Final = 256  # characters; results for values up to this length are cached
 
 _TOKEN: Final = TOKEN_TEXT + "++"  # in a value in lower case
 _QUALITY: Final = r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?"
 _CODING: Final = re.compile(rf"[ \t]*+({_TOKEN})(?:[ \t]*+;[ \t]*+q=({_QUALITY}))?[ \t]*+")
-# A member of a list whose members may contain quoted commas; an unclosed quote goes to the end.
-_MEMBER: Final = re.compile(r'(?>(?:[^",]++|"(?>(?:[^"\\]++|\\.?)*)(?:"|\Z))+)', re.DOTALL)
 _PARAMETER: Final = re.compile(rf"({_TOKEN})=({_TOKEN}|{QUOTED_TEXT})")
 _MEDIA_RANGE: Final = re.compile(
     rf"[ \t]*+({_TOKEN}/{_TOKEN})((?>(?:[ \t]*+;[ \t]*+(?:{_PARAMETER.pattern})?)*))[ \t]*+"
@@ -114,8 +112,8 @@ def _rank(qualities: dict[str, int], ranges: tuple[str, ...]) -> tuple[int, int]
 
 def _media_ranges(accept: str) -> Iterator[tuple[str, int]]:
     """Yield the ranges that can match our types, whose only parameter is `charset=utf-8`."""
-    for member in set(_MEMBER.findall(accept)):
-        if member.lstrip(" \t").startswith(_RANGES) and (match := _MEDIA_RANGE.fullmatch(member)):
+    for member in set(list_members(accept)):
+        if member.startswith(_RANGES) and (match := _MEDIA_RANGE.fullmatch(member)):
             # No parameter of a media type is called q, so q is the weight, wherever it stands.
             parameters = _PARAMETER.findall(match[2])
             weights = [value for name, value in parameters if name == "q"]

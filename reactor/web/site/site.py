@@ -14,22 +14,26 @@ Application that `takes_mounts` has them as routes of its own.
 
 import os
 import re
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from fnmatch import translate
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from reactor.errors import ProtocolError, reason_of
+from reactor.messages.headers import Fields
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, plain_response
 from reactor.server.server import Server, prepare_handler
 from reactor.tasks.operations import sleep
 from reactor.web.app.application import Application
 from reactor.web.app.responses import redirect
+from reactor.web.app.router import ANY
 from reactor.web.endpoint import Endpoint, ResponseOrAwaitable, may_wait
 from reactor.web.limits import Limits
 from reactor.web.operations.monitoring import Monitoring
 from reactor.web.semantics.media_types import media_types
+from reactor.web.semantics.methods import method_not_allowed
+from reactor.web.semantics.upload_protocols import refuse_tus
 from reactor.web.site.options import UPLOADS, SiteOptions
 from reactor.web.static.file_server import FileServer, Mount
 from reactor.web.static.mount import close_idle
@@ -113,9 +117,10 @@ class Site:
         """Open the directory, and add the routes that read it."""
         mount = self._mount_of(prefix, directory, spa, uploads, deletes)
         files = self._open(mount)
-        self._router.add("GET", prefix + "{name:segments}", files.get)
-        if prefix != "/":
-            self._router.add("GET", prefix[:-1], _to_mount(mount))
+        for method in ("GET", "HEAD"):
+            self._router.add(method, prefix + "{name:segments}", files.get)
+            if prefix != "/":
+                self._router.add(method, prefix[:-1], _to_mount(mount))
         return files
 
     def _mount_file(self, path: str) -> None:
@@ -184,22 +189,26 @@ class Site:
             endpoints |= {"PUT": receiver.put, "POST": receiver.post}
         if options.deletes:
             endpoints["DELETE"] = receiver.delete
+        path = UPLOADS + "{name:segments}"
         if self._resumable is not None:
-            allow = ", ".join(sorted({"GET", "HEAD", "OPTIONS", *endpoints}))
-            fields = (("Allow", allow), *self._resumable.offers)
-            endpoints["OPTIONS"] = lambda request: Response(204, headers=fields)
+            methods = {"GET", "HEAD", "OPTIONS", *endpoints}
+            endpoints |= _others(methods, self._resumable.offers)
             self._add_resumable(self._resumable)
         for method, endpoint in endpoints.items():
-            self._router.add(method, UPLOADS + "{name:segments}", endpoint)
+            self._router.add(method, path, endpoint)
 
     def _add_resumable(self, resumable: ResumableUploads) -> None:
-        for method, endpoint in (
-            ("HEAD", resumable.head),
-            ("PATCH", resumable.append),
-            ("DELETE", resumable.cancel),
-            ("OPTIONS", resumable.options),
-        ):
+        """Add upload resources, and the refusal of tus at the path of the mount itself."""
+        endpoints: dict[str, Endpoint] = {
+            "HEAD": resumable.head,
+            "PATCH": resumable.append,
+            "DELETE": resumable.cancel,
+            "OPTIONS": resumable.options,
+        }
+        for method, endpoint in endpoints.items():
             self._router.add(method, UPLOADS + ".uploads/{id}", endpoint)
+        for method, endpoint in _others({"GET", "HEAD", "OPTIONS"}).items():
+            self._router.add(method, UPLOADS[:-1], endpoint)
 
 
 def _router_for(application: Endpoint | None) -> Application:
@@ -287,11 +296,28 @@ def _to_mount(mount: Mount) -> Endpoint:
     """An endpoint that redirects from the prefix without its last slash to the mount."""
 
     def redirect(request: BaseRequest) -> Response:
+        if mount.uploads:
+            refuse_tus(request.headers)
         location = f"{mount.prefix}?{request.query}" if request.query else mount.prefix
         fields = (("Location", location), *mount.headers)
         return plain_response(301, f"This is a directory: {location}", fields)
 
     return redirect
+
+
+def _others(methods: Iterable[str], offers: Fields = ()) -> dict[str, Endpoint]:
+    """The endpoints of OPTIONS and of all methods that a path of uploads has not; none for tus."""
+    fields = (("Allow", ", ".join(sorted(methods))), *offers)
+
+    def options(request: BaseRequest) -> Response:
+        refuse_tus(request.headers)
+        return Response(204, headers=fields)
+
+    def refuse(request: BaseRequest) -> Response:
+        refuse_tus(request.headers)
+        raise method_not_allowed(methods)
+
+    return {"OPTIONS": options, ANY: refuse}
 
 
 def _has(root: Root, path: str) -> bool:

@@ -40,6 +40,7 @@ from reactor.web.semantics.preconditions import (
     range_applies,
 )
 from reactor.web.semantics.ranges import Unsatisfiable
+from reactor.web.semantics.upload_protocols import TUS_LINE, refuse_tus, tus_refusal
 from reactor.web.static.compressed_cache import STREAMED_BYTES, CompressedCache, stream
 from reactor.web.static.limits import FileLimits
 from reactor.web.static.listing import ListingOptions, list_directory
@@ -168,6 +169,8 @@ class FileServer(Shared):
         self, request: BaseRequest, key: Key, error: OSError
     ) -> Response:
         """Redirect, list a directory, serve the single-page application, or raise."""
+        if self._mount.uploads:
+            refuse_tus(request.headers)
         if isinstance(error, IsADirectoryError) and key[-1]:
             return self._redirect(request, key)
         status = WHEN_READING.get(error.errno)
@@ -211,6 +214,8 @@ class FileServer(Shared):
         """`new`: the file was opened for this request."""
         known: Representations = entry.prepared
         fields = request.headers.folded()
+        if self._mount.uploads and TUS_LINE in fields:
+            raise tus_refusal()
         # Ranges apply to the plain file; with HEAD they mean nothing (RFC 9110, section 14.2).
         ranged = "\r\nrange:" in fields and request.method == "GET"
         chosen = known.plain

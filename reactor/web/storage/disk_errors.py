@@ -53,6 +53,11 @@ WHEN_WRITING: Final[StatusTable] = {
     **dict.fromkeys((EACCES, EPERM, EROFS), _FORBIDDEN),
     **dict.fromkeys((EMFILE, ENFILE), _BUSY),
 }
+# The names of files in a form are content: no status about the request's target suits them.
+WHEN_STORING_FORMS: Final[StatusTable] = {
+    **WHEN_WRITING,
+    ENAMETOOLONG: (400, "A filename of the form is longer than the file system allows."),
+}
 WHEN_REMOVING: Final[StatusTable] = {
     **WHEN_WRITING,
     **dict.fromkeys((ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG), NOT_FOUND),

@@ -7,7 +7,7 @@ from reactor.errors import ProtocolError
 from reactor.messages.body import Body
 from reactor.tasks.operations import sleep
 from reactor.web.semantics.multipart import FormParser, FormPart
-from reactor.web.storage.disk_errors import WHEN_WRITING, on_disk
+from reactor.web.storage.disk_errors import WHEN_STORING_FORMS, on_disk
 from reactor.web.storage.safe_path import Place, Root
 from reactor.web.uploads.atomic_file import WRITE_BYTES, AtomicFile, discard_in_pool
 
@@ -67,11 +67,11 @@ class FormFiles:
         self._size = 0
         if part.filename:
             self._upload = AtomicFile(self._root, (*self._directory, part.filename))
-            await on_disk(WHEN_WRITING, self._upload.begin)
+            await on_disk(WHEN_STORING_FORMS, self._upload.begin)
 
     async def _write(self, piece: bytes) -> None:
         if self._upload is not None:
-            await on_disk(WHEN_WRITING, self._upload.write, piece)
+            await on_disk(WHEN_STORING_FORMS, self._upload.write, piece)
             return
         if self._part.filename is not None:
             raise ProtocolError(400, f"Part {self._part.name!a} has file content but no filename.")
@@ -84,7 +84,7 @@ class FormFiles:
     async def _end(self) -> None:
         if self._upload is None:
             return
-        stored = await on_disk(WHEN_WRITING, self._upload.commit)
+        stored = await on_disk(WHEN_STORING_FORMS, self._upload.commit)
         self._forget(stored.place)
         size, self._upload = self._upload.size, None
         name = self._part.filename

@@ -33,6 +33,7 @@ from reactor.web.semantics.methods import method_not_allowed
 from reactor.web.semantics.multipart import FormParser, boundary_of
 from reactor.web.semantics.negotiation import prefers_json
 from reactor.web.semantics.preconditions import PRECONDITION_FAILED, check_write, has_conditions
+from reactor.web.semantics.upload_protocols import refuse_older_fields, refuse_tus
 from reactor.web.semantics.validators import entity_tag, last_modified
 from reactor.web.storage.disk_errors import NOT_FOUND, WHEN_REMOVING, WHEN_WRITING, on_disk
 from reactor.web.storage.safe_path import Place, Root
@@ -40,6 +41,14 @@ from reactor.web.uploads.atomic_file import WRITE_BYTES, AtomicFile, discard_in_
 from reactor.web.uploads.form_upload import FormFiles
 from reactor.web.uploads.limits import UploadLimits
 from reactor.web.uploads.publish import Precondition, Published, remove_file
+from reactor.web.uploads.resumable_fields import (
+    Problem,
+    inconsistent_length,
+    is_complete,
+    refuse_resuming,
+    whole_length,
+    written_offset,
+)
 
 # Characters that stay as they are in a path, and escapes that are there already.
 _PATH: Final = "/%" + SEGMENT_SAFE
@@ -99,7 +108,9 @@ class Receiver:
 
     async def delete(self, request: BaseRequest) -> Response:
         """Remove the file: 204."""
+        refuse_tus(request.headers)
         self._check_method(self._deletes)
+        refuse_older_fields(request.headers)
         refuse_foreign(request, self._trusted_origins)
         segments = _locate(request)
         if not segments[-1]:
@@ -110,15 +121,27 @@ class Receiver:
         return Response(204)
 
     async def _receive(self, request: BaseRequest, segments: tuple[str, ...]) -> Response:
+        try:
+            _refuse_form(request)
+            return await self._receive_file(request, segments, whole_length(request))
+        except Problem as problem:
+            return problem.response()
+
+    async def _receive_file(
+        self, request: BaseRequest, segments: tuple[str, ...], length: int | None
+    ) -> Response:
+        """`length` is what the client has announced besides Content-Length, or None."""
         resumable = self._resumable
         if resumable is not None and resumable.asks(request):
             response = await resumable.create(request, segments)
             # Otherwise all of the file comes now, and could not be resumed.
             if response is not None:
                 return response
+        elif is_complete(request.headers) is False:
+            raise ProtocolError(400, "Uploads cannot be resumed here: send all of the file.")
         upload = AtomicFile(self._root, segments, precondition_of(request.headers, time.time))
         try:
-            stored = await _store(upload, request.body)
+            stored = await _store(upload, request.body, length)
         except GeneratorExit:
             raise  # nothing can be awaited any more: AtomicFile.__del__ discards it
         except BaseException:
@@ -127,9 +150,11 @@ class Receiver:
                 self._forget(upload.place)
             raise
         self._forget(stored.place)
-        if stored.replaced:
-            return Response(204)
-        return Response(201, headers=[("Location", _location(request.path))])
+        location = ("Location", _location(request.path))
+        if is_complete(request.headers):  # clients of older revisions want both (tus-js-client 4)
+            fields = (location, written_offset(upload.size))
+            return Response(204 if stored.replaced else 201, headers=fields)
+        return Response(204) if stored.replaced else Response(201, headers=(location,))
 
     async def _receive_form(self, request: BaseRequest, directory: tuple[str, ...]) -> Response:
         boundary = boundary_of(request.headers.get("content-type"))
@@ -138,6 +163,7 @@ class Receiver:
             raise ProtocolError(
                 415, "Only forms (multipart/form-data) can be posted to a directory.", accept
             )
+        refuse_resuming(request.headers)
         await on_disk(WHEN_WRITING, _check_directory, self._root, directory)
         _check_directory_condition(request)
         parser = FormParser(boundary, self._limits.form_parts, self._limits.form_head_bytes)
@@ -157,7 +183,9 @@ class Receiver:
             raise method_not_allowed(methods)
 
     def _check_upload(self, request: BaseRequest) -> tuple[str, ...]:
+        refuse_tus(request.headers)
         self._check_method(self._uploads)
+        refuse_older_fields(request.headers)
         # RFC 9110, section 14.5: a part must not be stored as the whole.
         if "content-range" in request.headers:
             raise ProtocolError(400, "Files must be uploaded whole, without Content-Range.")
@@ -172,12 +200,28 @@ class Receiver:
         return _locate(request)
 
 
-async def _store(upload: AtomicFile, body: Body) -> Published:
-    """Write the whole body to the disk and publish it."""
+async def _store(upload: AtomicFile, body: Body, length: int | None) -> Published:
+    """Write the whole body to the disk and publish it. Raises Problem for another length."""
     await on_disk(WHEN_WRITING, upload.begin)
     while piece := await body.read(WRITE_BYTES):
         await on_disk(WHEN_WRITING, upload.write, piece)
+    if length not in (None, upload.size):
+        raise inconsistent_length()
     return await on_disk(WHEN_WRITING, upload.commit)
+
+
+def _refuse_form(request: BaseRequest) -> None:
+    """Raise ProtocolError(415) for a form, whose envelope would be stored as the file."""
+    kind = request.headers.get("content-type").partition(";")[0].strip(" \t").lower()
+    if kind == "multipart/form-data":
+        directory = _location(request.path[: request.path.rindex("/") + 1])
+        raise ProtocolError(
+            415,
+            "A form is no file: post it to its directory, "
+            f"{directory}, or send the file as the body itself.",
+        )
+    if kind == "multipart/byteranges":  # as Content-Range
+        raise ProtocolError(400, "Files must be uploaded whole, without byte ranges.")
 
 
 def _locate(request: BaseRequest) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from reactor.messages.response import Response
 from reactor.protocol.grammar import SEGMENT_SAFE
 from reactor.tasks.guard import Shared, exclusive
 from reactor.web.semantics.cross_site import refuse_foreign
+from reactor.web.semantics.upload_protocols import refuse_older_fields, refuse_tus
 from reactor.web.storage.disk_errors import WHEN_WRITING, on_disk
 from reactor.web.storage.safe_path import Place, Root
 from reactor.web.uploads.access import UploadAccess
@@ -50,6 +51,7 @@ from reactor.web.uploads.resumable_fields import (
     accepts_104,
     appended_at,
     completed_upload,
+    completes,
     inconsistent_length,
     is_complete,
     length_of,
@@ -145,12 +147,15 @@ class ResumableUploads(Shared):
     @exclusive
     async def head(self, request: BaseRequest) -> Response:
         """Section 4.3: the progress of the upload."""
+        refuse_tus(request.headers)
         name = _name(request)
         return await self._in_turn(name, lambda _: self._report(name))
 
     @exclusive
     async def append(self, request: BaseRequest) -> Response:
         """Section 4.4: the content is appended to the bytes that are there."""
+        refuse_tus(request.headers)
+        refuse_older_fields(request.headers)
         refuse_foreign(request, self._trusted_origins)
         if "content-range" in request.headers:  # RFC 9110, section 14.5: it has no meaning here
             reason = "Appended bytes are placed by Upload-Offset, not by Content-Range."
@@ -163,12 +168,14 @@ class ResumableUploads(Shared):
     @exclusive
     async def cancel(self, request: BaseRequest) -> Response:
         """Section 4.5: the upload is removed. A file that it has become already stays."""
+        refuse_tus(request.headers)
         refuse_foreign(request, self._trusted_origins)
         name = _name(request)
         return await self._in_turn(name, lambda _: self._cancel(name))
 
     def options(self, request: BaseRequest) -> Response:
         """204 with the methods and the limits of upload resources."""
+        refuse_tus(request.headers)
         return Response(204, headers=(("Allow", "DELETE, HEAD, OPTIONS, PATCH"), *self.offers))
 
     @exclusive
@@ -225,8 +232,10 @@ class ResumableUploads(Shared):
         try:
             await self._receive(request, part, lease)
             response = None
-            if is_complete(request.headers) is not False:
+            if completes(request, part.record.length):
                 response = await self._complete(part)
+                if response.status == 204:  # clients of older revisions fail without a Location
+                    response = response.replace(headers=(*response.headers, location))
         except ProtocolError as error:
             if part.kept and not part.closed:  # section 4.2.2: the client may resume it
                 error.headers = (*error.headers, location, *await self._progress(part))
@@ -306,7 +315,8 @@ class ResumableUploads(Shared):
             error.headers = (*error.headers, written_complete(True))
             raise
         await self._access.finish(part)
-        headers = (written_complete(True), NO_STORE)
+        # The offset: clients of older revisions fail without it.
+        headers = (written_complete(True), written_offset(part.size), NO_STORE)
         if published.replaced:
             return Response(204, headers=headers)
         return Response(201, headers=(("Location", self._path(record)), *headers))

@@ -8,21 +8,21 @@ Everything here is pure: from the head of a request to its meaning, from an erro
 """
 
 import json
-import re
 from typing import Any, Final
 
 from reactor.errors import ProtocolError
 from reactor.messages.headers import Fields, Headers
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
+from reactor.web.semantics.structured_fields import boolean_item, integer_item
 
 INTEROP: Final = "8"  # the interop version of this revision ("Draft Version Identification")
 MEDIA_TYPE: Final = "application/partial-upload"
 
 _NAME: Final = "Upload-Draft-Interop-Version"
-_PARAMETERS: Final = r"(?:; *[a-z*][a-z0-9_.*-]*(?:=[^;]+)?)*"  # their parameters are ignored
-_BOOLEAN: Final = re.compile(r"\?([01])" + _PARAMETERS)
-_INTEGER: Final = re.compile(r"([0-9]{1,15})" + _PARAMETERS)
+_PARTS: Final = (MEDIA_TYPE, "application/offset+octet-stream")  # the latter is that of tus
+_FIELDS: Final = ("Upload-Complete", "Upload-Offset", "Upload-Length")
+_OF_PARTS: Final = ("Upload-Defer-Length", "Upload-Metadata")  # tus clients send them in any mode
 _PROBLEM: Final = "https://iana.org/assignments/http-problem-types#"
 
 NO_STORE: Final = ("Cache-Control", "no-store")
@@ -68,8 +68,18 @@ def inconsistent_length() -> Problem:
 
 def is_complete(headers: Headers) -> bool | None:
     """Return the value of Upload-Complete; None where it is absent or malformed."""
-    match = _BOOLEAN.fullmatch(headers.get("Upload-Complete"))
-    return None if match is None else match[1] == "1"
+    return boolean_item(headers.get("Upload-Complete"))
+
+
+def completes(request: BaseRequest, length: int | None) -> bool:
+    """Return whether this creation of an upload is all of it.
+
+    Clients of older revisions (tus-js-client 4) send no append for an empty file.
+    """
+    if is_complete(request.headers):
+        return True
+    version = integer_item(request.headers.get(_NAME))
+    return length == 0 and version is not None and version < int(INTEROP)
 
 
 def written_complete(complete: bool) -> tuple[str, str]:
@@ -88,8 +98,7 @@ def accepts_104(request: BaseRequest) -> bool:
     It must announce this very revision of the draft; HTTP/1.0 has no informational responses at
     all.
     """
-    match = _INTEGER.fullmatch(request.headers.get(_NAME))
-    return request.minor > 0 and match is not None and int(match[1]) == int(INTEROP)
+    return request.minor > 0 and integer_item(request.headers.get(_NAME)) == int(INTEROP)
 
 
 def length_of(request: BaseRequest, offset: int, known: int | None) -> int | None:
@@ -111,13 +120,46 @@ def length_of(request: BaseRequest, offset: int, known: int | None) -> int | Non
     return length
 
 
+def whole_length(request: BaseRequest) -> int | None:
+    """Return the bytes that a PUT or POST of a file announces in all; None where it does not.
+
+    Raises ProtocolError(400) for fields that do not fit such a request, Problem for lengths that
+    contradict each other: the content may be a part of the file.
+    """
+    headers = request.headers
+    complete, length = is_complete(headers), _integer(headers, "Upload-Length")
+    if "upload-offset" in headers:
+        raise ProtocolError(400, "Upload-Offset belongs to a PATCH of an upload resource.")
+    if complete is None:
+        _refuse_part(headers)
+    if complete is not False and length is not None and request.length not in (None, length):
+        raise inconsistent_length()
+    return length
+
+
+def refuse_resuming(headers: Headers) -> None:
+    """Raise ProtocolError(400) for a form with the fields of a resumable upload."""
+    for name in _FIELDS:
+        if name in headers:
+            raise ProtocolError(400, f"A form cannot be resumed: {name} needs the path of a file.")
+
+
+def _refuse_part(headers: Headers) -> None:
+    """Raise ProtocolError(400) for a request that is about a part, as its other fields show."""
+    kind = _media_type(headers)
+    if kind in _PARTS:
+        raise ProtocolError(400, f"Content of the type {kind} needs Upload-Complete.")
+    for name in _OF_PARTS:
+        if name in headers:
+            raise ProtocolError(400, f"{name} needs Upload-Complete.")
+
+
 def appended_at(request: BaseRequest) -> tuple[int, bool]:
     """Return where a PATCH places its content, and whether that completes the upload.
 
     Section 4.4.1. Raises ProtocolError for a request that is not an append.
     """
-    media_type = request.headers.get("Content-Type").partition(";")[0].rstrip(" \t").lower()
-    if media_type != MEDIA_TYPE:
+    if _media_type(request.headers) != MEDIA_TYPE:
         raise ProtocolError(
             415, f"The Content-Type of an append must be {MEDIA_TYPE}.", [ACCEPT_PATCH]
         )
@@ -131,6 +173,11 @@ def appended_at(request: BaseRequest) -> tuple[int, bool]:
     return offset, complete
 
 
+def _media_type(headers: Headers) -> str:
+    return headers.get("Content-Type").partition(";")[0].rstrip(" \t").lower()
+
+
 def _integer(headers: Headers, name: str) -> int | None:
-    match = _INTEGER.fullmatch(headers.get(name))
-    return None if match is None else int(match[1])
+    """Return the number in this field; None where it is absent, malformed or negative."""
+    number = integer_item(headers.get(name))
+    return number if number is not None and number >= 0 else None

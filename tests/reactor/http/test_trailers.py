@@ -170,6 +170,9 @@ def test_fields_that_are_trailers(name: str) -> None:
         ("xtrailers", False),
         ("trailers;q=1", False),
         ("chunked", False),
+        ('x;a=", trailers, ", gzip', False),
+        (r'x;a="\", trailers,"', False),
+        ('x;a=", gzip, ", trailers', True),
     ],
 )
 def test_clients_that_accept_trailers(value: str, wanted: bool) -> None:

@@ -233,7 +233,8 @@ def test_responses_that_are_left_alone(
 
 
 def test_words_that_only_look_like_no_transform() -> None:
-    for value in ("no-transformation", "x=no-transform", "public"):
+    quoted = 'private="a, no-transform, b"'
+    for value in ("no-transformation", "x=no-transform", "public", quoted):
         assert read(respond(Response(200, TEXT, [*PLAIN, ("Cache-Control", value)]))) == TEXT
 
 

@@ -228,10 +228,10 @@ def test_refused_filenames(filename: str) -> None:
 
 @pytest.mark.parametrize("filename", ["x" * (NAME_BYTES + 1), "ü" * 128])
 def test_filenames_that_are_too_long(filename: str) -> None:
-    """The same status as for a PUT to such a path."""
+    """A name in a form is content; 414 is for the targets of requests."""
     form = encode(("name=ok; filename=ok", b"1"), (f'name="bad"; filename="{filename}"', b"2"))
     status, reason = refusal(form)
-    assert status == 414
+    assert status == 400
     assert "'bad'" in reason
 
 

@@ -281,6 +281,40 @@ def test_pages_of_trusted_origins_may_upload_and_delete(start: Start, root: Path
         assert (root / "hello.txt").exists() == (not trusted)
 
 
+@pytest.mark.parametrize(
+    "path", ["/files/hello.txt", "/files/", "/files", "/files/sub", "/files/no"]
+)
+@pytest.mark.parametrize(
+    "method", ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE", "TRACE"]
+)
+def test_every_request_of_a_tus_client_is_refused(
+    start: Start, root: Path, method: str, path: str
+) -> None:
+    client = start(directory=str(root), deletes=True, static=[("/s/", str(root))])
+    fields = ("Tus-Resumable: 1.0.0", "Upload-Length: 1048576", "Content-Length: 0")
+    response = client.ask(path, *fields, method=method)
+    assert response.status == 412
+    if method != "HEAD":
+        assert b"draft-ietf-httpbis-resumable-upload-11" in response.body
+    assert client.ask(f"/files/.uploads/{'x' * 22}", *fields, method=method).status == 412
+    assert client.ask("/s/hello.txt", *fields).status == 200  # nothing is uploaded there
+    assert (root / "hello.txt").read_bytes() == b"hello"
+
+
+def test_methods_that_uploads_have_not(start: Start, root: Path) -> None:
+    client = start(directory=str(root))
+    for path, allow in (
+        ("/files/hello.txt", "GET, HEAD, OPTIONS, POST, PUT"),
+        ("/files", "GET, HEAD, OPTIONS"),
+    ):
+        response = client.ask(path, method="PATCH")
+        assert (response.status, response.get("allow")) == (405, allow)
+        assert client.ask(path, method="OPTIONS").get("allow") == allow
+        get, head = (client.ask(path, method=method) for method in ("GET", "HEAD"))
+        assert get.status == head.status
+        assert head.body == b""
+
+
 # --- what files are served with ------------------------------------------------------------------
 
 
