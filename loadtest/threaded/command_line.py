@@ -2,23 +2,22 @@
 
 import argparse
 import signal
-import socket
 import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from loadtest.threaded.monitor import guarded
 from loadtest.threaded.server import ThreadedServer
 from loadtest.threaded.shared import SharedWall
-from reactor.net.listener import bind
 from reactor.process.loader import LoadError
 from reactor.process.serve import (
     StartError,
-    cannot_listen,
     configure_logging,
     open_access_log,
     open_error_log,
+    open_sockets,
 )
+from reactor.process.urls import listed, urls
 from reactor.tasks.guard import Shared
 from reactor.web.site.command_line import complain, make_site, served
 from reactor.web.site.options import Config, parse_arguments
@@ -40,14 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Shared.guard = guarded  # before any handler is made
     try:
         server = _make_server(options, config)
-        listening = _listen(config)
+        listening = open_sockets(config.serve, config.limits.backlog)
     except (StartError, SiteError) as error:
         return complain(str(error))
     except (LoadError, ValueError) as error:
         return complain(str(error), 2)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.shut_down())
-    _say(config, options, server, listening[0].getsockname())
+    _say(config, options, server, urls(one.getsockname() for one in listening))
     server.run(listening)
     return 0
 
@@ -87,15 +86,6 @@ def _make_server(options: argparse.Namespace, config: Config) -> ThreadedServer:
     return server
 
 
-def _listen(config: Config) -> list[socket.socket]:
-    """Listening sockets. Raises StartError."""
-    host, port = config.serve.host, config.serve.port
-    try:
-        return bind(host, port, config.limits.backlog)
-    except (OSError, OverflowError, UnicodeError) as error:
-        raise cannot_listen(host, port, error) from error
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="loadtest.threaded",
@@ -127,13 +117,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _say(
-    config: Config, options: argparse.Namespace, server: ThreadedServer, address: tuple[Any, ...]
+    config: Config, options: argparse.Namespace, server: ThreadedServer, found: Sequence[str]
 ) -> None:
-    host = f"[{address[0]}]" if ":" in address[0] else address[0]
     model = "a thread each" if options.model == "each" else f"a pool of {options.threads} threads"
     print(
-        f"threaded: http://{host}:{address[1]}/ serves {served(config.site)}; {model}; "
-        f"{server.limits.connections} connections at most; Ctrl-C ends it",
+        f"threaded: {listed(found)} serve{'s' if len(found) == 1 else ''} {served(config.site)}; "
+        f"{model}; {server.limits.connections} connections at most; Ctrl-C ends it",
         file=sys.stderr,
         flush=True,
     )

@@ -61,7 +61,7 @@ class OptionParser(argparse.ArgumentParser):
             add(row.flag, dest=row.name, action="store_true", help=text)
         elif row.takes is not Takes.ONE:
             add(
-                row.flag,
+                *filter(None, (row.short, row.flag)),
                 dest=row.name,
                 metavar=row.metavar,
                 action="append" if row.takes is Takes.MANY else "extend",

@@ -68,6 +68,7 @@ class Option:
     takes: Takes = Takes.ONE
     metavar: str = ""
     flag: str = ""  # as it is written on the command line; "": made from the name
+    short: str = ""  # the same in short, as in "-b"; "": none
     name: str = ""  # the field that it sets
     unit: Unit | None = None  # given for limits only
     least: float = 0  # the least value of a limit
@@ -110,10 +111,16 @@ def switch(section: Section, default: bool, flag: str, meaning: str) -> Any:
 
 
 def several(
-    section: Section, flag: str, metavar: str, parse: Callable[[str], Any], meaning: str
+    section: Section,
+    flag: str,
+    metavar: str,
+    parse: Callable[[str], Any],
+    meaning: str,
+    *,
+    short: str = "",
 ) -> Any:
     """A field, a tuple, to which each use of the option adds one value."""
-    return _field(Option(section, meaning, (), parse, Takes.MANY, metavar, flag))
+    return _field(Option(section, meaning, (), parse, Takes.MANY, metavar, flag, short))
 
 
 def listed(

@@ -23,7 +23,8 @@ def _lines(section: Section, options: list[Option]) -> Iterator[str]:
     yield "| option | default | meaning |"
     yield "| --- | --: | --- |"
     for row in options:
-        flag = f"{row.flag} {row.metavar}".strip()
+        flags = f"{row.short}, {row.flag}" if row.short else row.flag
+        flag = f"{flags} {row.metavar}".strip()
         more = "; repeatable" if row.takes in (Takes.MANY, Takes.LISTS) else ""
         yield f"| `{_cell(flag)}` | {_cell(row.shown_default())} | {_cell(row.meaning)}{more} |"
     yield ""

@@ -1,4 +1,4 @@
-"""Listening sockets: binding addresses, and accepting clients in the loop.
+"""Listening sockets in the loop: accepting clients.
 
 When the process has run out of file descriptors, a listener sleeps for ACCEPT_PAUSE: a failed
 accept leaves it ready, and the loop would spin.
@@ -14,7 +14,6 @@ from typing import Any, Final, TypeAlias
 
 from reactor.log_limit import LogLimit
 from reactor.loop.reactor import Reactor
-from reactor.net.pacing import NOTSENT_LOWAT_BYTES, limit_unsent
 from reactor.net.transport import Transport
 
 ACCEPTS_PER_TURN: Final = 256
@@ -118,38 +117,3 @@ class LatestConnections:
 
     def abort(self) -> None:
         """Nothing to abort: each transport aborts itself."""
-
-
-def bind(host: str, port: int, backlog: int) -> list[socket.socket]:
-    """Listening sockets, one for every address of `host`; "" stands for all. Raises OSError.
-
-    With port 0 the system chooses one port, the same for all of them.
-    """
-    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    sockets: list[socket.socket] = []
-    try:
-        for family, _, _, _, address in dict.fromkeys(found):
-            chosen = sockets[0].getsockname()[1] if sockets else port
-            sockets.append(_bind(family, (address[0], chosen, *address[2:]), backlog))
-    except OSError:
-        for bound in sockets:
-            bound.close()
-        raise
-    return sockets
-
-
-def _bind(family: int, address: tuple[Any, ...], backlog: int) -> socket.socket:
-    """A listening socket. Accepted sockets inherit the options that are set here (tcp(7))."""
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        limit_unsent(bound, NOTSENT_LOWAT_BYTES)
-        if family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind(address)
-        bound.listen(backlog)
-    except (OSError, OverflowError):
-        bound.close()
-        raise
-    return bound

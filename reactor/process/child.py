@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 from reactor.process.file_watcher import mark
 from reactor.process.import_hook import Finder
@@ -48,13 +48,10 @@ class ReloadChild:
         threading.Thread(target=_end_with, args=arguments, name="lifeline", daemon=True).start()
         Finder(application, self._report_file).install()
 
-    def listen(self, server: Server) -> tuple[Any, ...]:
-        """Accept from the sockets of the parent; returns the address of the first one."""
-        sockets = [socket.socket(fileno=descriptor) for descriptor in self._inheritance.listening]
-        for listening in sockets:
-            server.listen_on(listening)
-        address: tuple[Any, ...] = sockets[0].getsockname()
-        return address
+    def listen(self, server: Server) -> None:
+        """Accept from the sockets of the parent."""
+        for descriptor in self._inheritance.listening:
+            server.listen_on(socket.socket(fileno=descriptor))
 
     def ready(self) -> None:
         """Report that the loop is about to run; from now on SIGTERM drains it."""

@@ -1,15 +1,17 @@
 """The options of a process that serves: where it listens, and what its logs look like."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from reactor.config import types
-from reactor.config.options import Section, switch, value
+from reactor.config.options import Section, several, switch, value
 from reactor.observe.access_log import check_format
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 SERVER: Final = Section("server")
+DEFAULT_HOST: Final = "127.0.0.1"
 
 _server = partial(value, SERVER)
 
@@ -24,9 +26,26 @@ def log_format(text: str) -> str:
 class ServeOptions:
     """Where to listen, and how to log; see `reactor.serve`. Raises ValueError for a wrong value."""
 
-    host: str = _server("127.0.0.1", "name or address to listen on", metavar="HOST")
+    host: Sequence[str] = several(
+        SERVER,
+        "--host",
+        "HOST",
+        types.host,
+        f"name or address to listen on, at --port ({DEFAULT_HOST}, unless --host or --bind says "
+        "otherwise); :: and an empty one stand for every address of the machine",
+    )
     port: int = _server(
         4221, "port to listen on; 0: any free one", parse=types.port, metavar="PORT"
+    )
+    bind: Sequence[types.Place] = several(
+        SERVER,
+        "--bind",
+        "ADDRESS[:PORT]",
+        types.place,
+        "name or address to listen on besides those of --host, with a port of its own: "
+        "127.0.0.1:8080, [::1]:8080, localhost, or :8080 for every address; without a port "
+        "--port counts",
+        short="-b",
     )
     access_log: str = _server(
         "-",
@@ -57,6 +76,13 @@ class ServeOptions:
     date_header: bool = switch(
         SERVER, True, "--no-date-header", "send no Date field, on a machine without a clock"
     )
+
+    @property
+    def places(self) -> list[tuple[str, int]]:
+        """The hosts to listen on, with their ports."""
+        hosts = self.host or (() if self.bind else (DEFAULT_HOST,))
+        own = [(one.host, self.port if one.port is None else one.port) for one in self.bind]
+        return [(host, self.port) for host in hosts] + own
 
     def __post_init__(self) -> None:
         types.port(str(self.port))

@@ -12,23 +12,29 @@ import errno
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+from reactor.config import types
 from reactor.errors import reason_of
 from reactor.http.context import Handler
 from reactor.http.wall_clock import WallClock
 from reactor.limits import ServerLimits
+from reactor.net.binding import ListenError, bind_hosts
 from reactor.observe.error_log import ErrorLog
 from reactor.observe.log_file import LogFile
 from reactor.process.options import ServeOptions
+from reactor.process.urls import listed, urls
 from reactor.server.server import Server
 from reactor.server.state_dump import state_dump
 
 SECONDS_AFTER_SECOND_SIGNAL: Final = 0.8  # until the process ends, even if something hangs
+
+T = TypeVar("T")
 
 log = logging.getLogger("reactor")
 
@@ -43,8 +49,9 @@ class StartError(OSError):
 def serve(
     app: Handler,
     *,
-    host: str = ServeOptions.host,
+    host: str | Sequence[str] = ServeOptions.host,
     port: int = ServeOptions.port,
+    bind: str | Sequence[str] = (),
     limits: ServerLimits | None = None,
     access_log: str = ServeOptions.access_log,
     access_log_format: str = ServeOptions.access_log_format,
@@ -56,9 +63,11 @@ def serve(
 ) -> None:
     """Serve `app` until a signal or `shut_down` ends the server; returns when it has drained.
 
-    `app` is an Application or any other handler. `host` is a name or an address ("" for every
-    address of the machine) and `port` 0 to 65535, where 0 takes any free port. The first line on
-    standard error says where the server listens.
+    `app` is an Application or any other handler. `host` is a name or an address, or several ("" and
+    "::" stand for every address of the machine), and `port` 0 to 65535, where 0 takes any free
+    port. `bind` adds "ADDRESS[:PORT]", or several: "127.0.0.1:8080", "[::1]:8080", "localhost",
+    ":8080"; without a port, `port` counts. Where neither says otherwise, the server listens on
+    127.0.0.1. The first line on standard error says where the server listens.
 
     SIGINT (Ctrl-C) and SIGTERM stop the listening and let running requests finish for up to
     `limits.shutdown_timeout` seconds; a second signal ends everything at once. SIGUSR1 opens the
@@ -79,15 +88,17 @@ def serve(
     Raises OSError, with a sentence, when it cannot listen or cannot open a log, and ValueError for
     an option that is wrong or an application that cannot be composed.
     """
+    places = (_each(host, types.host), port, _each(bind, types.place))
     logs = (access_log, access_log_format, error_log, log_level)
-    options = ServeOptions(host, port, *logs, server_header, date_header)
+    options = ServeOptions(*places, *logs, server_header, date_header)
     with _logging(options) as errors:
         server = make_server(app, options, limits, errors)
         signals = Signals(server)
         try:
-            address = listen(server, host, port)
+            for listening in open_sockets(options, server.limits.backlog):
+                server.listen_on(listening)
             signals.install()
-            announce(server, address)
+            announce(server)
             if ready is not None:
                 ready(server)
         except BaseException:
@@ -114,27 +125,19 @@ def make_server(
     )
 
 
-def listen(server: Server, host: str, port: int) -> tuple[Any, ...]:
-    """Bind every address of `host`; the first one bound. Raises StartError."""
+def open_sockets(options: ServeOptions, backlog: int) -> list[socket.socket]:
+    """Listening sockets for all hosts of the options. Raises StartError."""
     try:
-        return server.listen(host, port)
-    except (OSError, OverflowError, UnicodeError) as error:
-        raise cannot_listen(host, port, error) from error
+        return bind_hosts(options.places, backlog)
+    except ListenError as error:
+        raise StartError(error.errno, str(error)) from error
 
 
-def cannot_listen(host: str, port: int, error: Exception) -> StartError:
-    """The sentence for what `reactor.net.listener.bind` raises: a backlog or a name beyond any."""
-    return _start_error(f"Cannot listen on {host}, port {port}", error)
-
-
-def announce(server: Server, address: tuple[Any, ...], what: str = "") -> None:
+def announce(server: Server, what: str = "") -> None:
     """Print where the server listens, and what it serves, as one line on standard error."""
-    host = f"[{address[0]}]" if ":" in address[0] else address[0]
-    serves = f" serves {what}" if what else ""
-    say(
-        f"http://{host}:{address[1]}/{serves}; "
-        f"{server.limits.connections} connections at most; Ctrl-C ends it"
-    )
+    found = urls(server.addresses)
+    serves = f" serve{'s' if len(found) == 1 else ''} {what}" if what else ""
+    say(f"{listed(found)}{serves}; {server.limits.connections} connections at most; Ctrl-C ends it")
 
 
 def say(sentence: str) -> None:
@@ -196,6 +199,10 @@ def _logging(options: ServeOptions) -> Iterator[ErrorLog | None]:
     finally:
         root.removeHandler(error_log)
         root.setLevel(level)
+
+
+def _each(texts: str | Sequence[str], parse: Callable[[str], T]) -> tuple[T, ...]:
+    return tuple(map(parse, (texts,) if isinstance(texts, str) else texts))
 
 
 def _start_error(sentence: str, error: Exception) -> StartError:

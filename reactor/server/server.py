@@ -24,7 +24,8 @@ from reactor.loop.reactor import Reactor
 from reactor.loop.slow_callbacks import SlowCallbacks
 from reactor.messages.headers import Fields
 from reactor.messages.request import BaseRequest
-from reactor.net.listener import Listener, bind
+from reactor.net.binding import bind_hosts
+from reactor.net.listener import Listener
 from reactor.net.transport import Transport
 from reactor.observe.access_log import check_format
 from reactor.observe.error_log import ErrorLog
@@ -47,6 +48,7 @@ log = logging.getLogger("reactor")
 class ServerSnapshot(NamedTuple):
     """The state of a server at one moment."""
 
+    addresses: tuple[tuple[Any, ...], ...]  # that it listens on
     connections: Mapping[HttpConnection, float]  # open ones in the order of accepting, since when
     connections_limit: int
     accepted: int  # connections, since the start
@@ -113,8 +115,11 @@ class Server:
     # --- listening -------------------------------------------------------------------------------
 
     def listen(self, host: str = "127.0.0.1", port: int = 4221) -> tuple[Any, ...]:
-        """Bind every address that `host` stands for; the first one bound. Raises OSError."""
-        for bound in bind(host, port, self.limits.backlog):
+        """Bind the addresses that `host` stands for; the first one bound. Raises OSError.
+
+        "" and "::" stand for every address of the machine; see net/binding.py.
+        """
+        for bound in bind_hosts([(host, port)], self.limits.backlog):
             self.listen_on(bound)
         return self._listeners[0].address
 
@@ -163,6 +168,7 @@ class Server:
     def snapshot(self) -> ServerSnapshot:
         """The state of the server now; on the loop's thread."""
         return ServerSnapshot(
+            addresses=tuple(self.addresses),
             connections=self.open_connections,
             connections_limit=self.limits.connections,
             accepted=self._context.state.accepted,

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from heapq import nsmallest
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 
 from reactor.http.connection import HttpConnection
 from reactor.http.states import ConnectionState
@@ -36,6 +36,7 @@ def _lines(server: Server) -> Iterator[str]:
         f"{loop.dead_timers} dead ones, {len(loop.callbacks)} callbacks waiting; "
         f"{loop.received} bytes received, {loop.sent} sent"
     )
+    yield f"listening on {', '.join(map(_place, state.addresses)) or 'nothing'}"
     yield from _connections(state, loop.now)
     yield from _timers(loop)
     yield f"tasks beside the connections: {len(state.tasks)}"
@@ -46,6 +47,10 @@ def _lines(server: Server) -> Iterator[str]:
     )
     for name, lost in state.lost_lines.items():
         yield f"{name} log: {lost} lines lost"
+
+
+def _place(address: tuple[Any, ...]) -> str:
+    return f"{address[0]}, port {address[1]}"
 
 
 def _connections(state: ServerSnapshot, now: float) -> Iterator[str]:

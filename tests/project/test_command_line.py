@@ -5,11 +5,11 @@ import os
 import re
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -21,11 +21,14 @@ import reactor
 from reactor import Limits
 from reactor.web.site.options import parse_arguments
 from tests.support.paths import ROOT
+from tests.support.ports import has_ipv6
 from tests.support.program import Program
 from tests.support.raw_client import TIMEOUT, request
 from tests.support.slowness import stretched
 
 pytestmark = pytest.mark.system
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 
 Start = Callable[..., Program]
 
@@ -385,11 +388,8 @@ def test_the_headers_are_a_choice(demo: Start) -> None:
         assert response.get("server") == "mine/1.0"
 
 
+@needs_ipv6
 def test_ipv6(demo: Start) -> None:
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        pytest.skip("no IPv6 here")
     with demo("--host", "::1").connect() as client:
         assert client.ask("/").status == 200
 
@@ -398,6 +398,59 @@ def test_every_address_of_a_name(demo: Start) -> None:
     program = demo("--host", "localhost")
     with program.connect() as client:
         assert client.ask("/").status == 200
+
+
+def opens(url: str) -> bool:
+    """Whether a client that knows nothing but the URL gets the page."""
+    with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
+        return bool(response.status == 200)
+
+
+def urls_of(program: Program) -> list[str]:
+    return re.findall(r"http://\S+?/(?=[ ,])", program.line)
+
+
+@needs_ipv6
+@pytest.mark.parametrize("host", ["::", ""])
+def test_a_wildcard_serves_both_families_at_the_urls_that_it_prints(host: str, demo: Start) -> None:
+    program = demo("--host", host)
+    found = urls_of(program)
+    port = program.address[1]
+    assert found[0] == f"http://127.0.0.1:{port}/"
+    assert f"http://[::1]:{port}/" in found
+    assert all(map(opens, found))
+    assert program.line.count("\n") == 1
+
+
+def test_the_urls_of_every_ipv4_address(demo: Start) -> None:
+    found = urls_of(demo("--host", "0.0.0.0"))
+    assert all(map(opens, found))
+    assert not any("0.0.0.0" in one or "[" in one for one in found)
+
+
+def test_several_addresses(demo: Start) -> None:
+    program = demo(*("-b", "127.0.0.1:0", "--bind=127.0.0.2:0", "--host", "127.0.0.3"))
+    found = urls_of(program)
+    assert [one.rpartition(":")[0] for one in found] == [
+        f"http://127.0.0.{n}" for n in (3, 1, 2)
+    ]  # --host first
+    assert len({one.rpartition(":")[2] for one in found}) == 3
+    assert all(map(opens, found))
+    assert re.match(r"reactor: http://\S+, http://\S+ and http://\S+ serve handlers", program.line)
+    program.signal(signal.SIGUSR2)
+    for one in found:
+        opens(one)
+    program.signal()
+    assert program.wait()[0] == 0
+    (line,) = [one for one in program.error_log().splitlines() if "listening on" in one]
+    places = [f"127.0.0.{n}, port {found[i].rpartition(':')[2][:-1]}" for i, n in ((0, 3), (1, 1))]
+    assert line.strip().startswith(f"listening on {places[0]}, {places[1]}, 127.0.0.2, port ")
+
+
+def test_one_of_several_addresses_that_is_in_use(demo: Start) -> None:
+    port = demo().address[1]
+    said = complaint(run("-b", "127.0.0.2:0", "-b", f"127.0.0.1:{port}"), 1)
+    assert f"Cannot listen on 127.0.0.1, port {port}: address already in use" in said
 
 
 def test_help_is_whole() -> None:
@@ -413,7 +466,8 @@ def test_help_is_whole() -> None:
             "--allow-delete",
         ),
         *("--reload", "--no-listing", "--spa", "--type", "--header", "--cache-control"),
-        *("--host", "--port", "--access-log", "--access-log-format", "--error-log", "--log-level"),
+        *("-b ADDRESS[:PORT], --bind ADDRESS[:PORT]", "--host", "--port"),
+        *("--access-log", "--access-log-format", "--error-log", "--log-level"),
         *("--health", "--metrics"),
     ):
         assert option in done.stdout
@@ -439,6 +493,9 @@ def complaint(done: subprocess.CompletedProcess[str], status: int) -> str:
     [
         (["--unknown"], "--unknown"),
         (["--port", "\u0664\u0662"], "--port"),
+        (["--host", "localhost:80"], "--host"),
+        (["--bind", "http://localhost/"], "--bind"),
+        (["-b", "::1:80"], "write [::1:80] or [::1]:80"),
         (["--idle-timeout", "nan"], "--idle-timeout"),
         (["--static", "/x=a", "--static", "x/=b"], "/x/"),
         (["--header", "X: a\r\nY: b"], "--header"),

@@ -23,10 +23,12 @@ OSERRORS = {
     "reactor.net.transport": {"Transport.on_events", "Transport.flush"},
     "reactor.net.stream": {"Stream.unacknowledged", "Stream.abort", "Stream._send_fin"},
     "reactor.net.pacing": {"limit_unsent"},
-    "reactor.net.listener": {
-        "Listener.on_events",  # an accept that fails
-        "bind",  # sockets that are bound already must be closed
+    "reactor.net.listener": {"Listener.on_events"},  # an accept that fails
+    "reactor.net.binding": {
+        "bind_hosts",  # sockets that are bound already must be closed
         "_bind",
+        "_resolve",  # it becomes a sentence
+        "_bind_addresses",  # the other addresses of a host may do
     },
     "reactor.server.admission": {
         "affordable_connections",  # a limit that cannot be raised is taken as it is
@@ -46,12 +48,15 @@ OSERRORS = {
     },
     "reactor.observe.log_writer": {"LogWriter._reopened"},  # the old file is kept
     "reactor.process.serve": {  # each becomes a sentence
-        "listen",
         "open_access_log",
         "open_error_log",
         "say",  # nobody reads it
     },
-    "reactor.web.site.command_line": {"_supervise"},  # it becomes a sentence
+    "reactor.process.urls": {  # addresses that the machine lacks
+        "_outgoing_address",
+        "_ipv4_addresses",
+        "_ipv6_addresses",
+    },
     # Errors of a file system become a status.
     "reactor.web.static.file_server": None,
     "reactor.web.static.directory_reader": {

@@ -24,7 +24,7 @@ class Program:
         assert self.process.stderr is not None
         self.line = self.process.stderr.readline()
         self.took = time.monotonic() - began
-        match = re.search(r"http://(?:\[(.*)\]|([^:/]*)):([0-9]+)/", self.line)
+        match = re.search(r"http://(?:\[([^]]*)\]|([^:/]*)):([0-9]+)/", self.line)
         assert match, self.line + self.process.stderr.read()
         self.address = (match[1] or match[2], int(match[3]))
 

@@ -16,7 +16,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from reactor.net.listener import bind
 from reactor.observe.error_log import ErrorLog
 from reactor.process.child import GRACE, ReloadChild
 from reactor.process.loader import LoadError, load, trace
@@ -25,11 +24,10 @@ from reactor.process.serve import (
     Signals,
     StartError,
     announce,
-    cannot_listen,
     configure_logging,
-    listen,
     make_server,
     open_error_log,
+    open_sockets,
     say,
 )
 from reactor.web.site.options import UPLOADS, Config, SiteOptions, parse_arguments
@@ -72,11 +70,10 @@ def _main(arguments: Sequence[str]) -> int:
 
 def _supervise(config: Config, arguments: Sequence[str]) -> int:
     """As the parent of processes with the same arguments."""
-    host, port = config.serve.host, config.serve.port
     try:
-        listening = bind(host, port, config.limits.backlog)
-    except (OSError, OverflowError, UnicodeError) as error:
-        return complain(str(cannot_listen(host, port, error)))
+        listening = open_sockets(config.serve, config.limits.backlog)
+    except StartError as error:
+        return complain(str(error))
     return Reloader(arguments, listening, config.limits.shutdown_timeout).run()
 
 
@@ -85,9 +82,10 @@ def _serve(config: Config, error_log: ErrorLog, child: ReloadChild | None) -> in
         site = make_site(config)
         server = make_server(site.handler, config.serve, config.limits, error_log)
         if child is not None:
-            address = child.listen(server)
+            child.listen(server)
         else:
-            address = listen(server, config.serve.host, config.serve.port)
+            for listening in open_sockets(config.serve, config.limits.backlog):
+                server.listen_on(listening)
     except LoadError as error:
         status = complain(str(error), 2)
         if child is not None:  # somebody works on it
@@ -103,7 +101,7 @@ def _serve(config: Config, error_log: ErrorLog, child: ReloadChild | None) -> in
     else:
         Signals(server, (signal.SIGTERM,), GRACE).install()
     if child is None or child.first:
-        announce(server, address, served(config.site))
+        announce(server, served(config.site))
     for work in site.housekeeping():
         server.spawn(work)
     if child is not None:

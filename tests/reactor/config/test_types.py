@@ -89,3 +89,67 @@ def test_the_server_field() -> None:
     for text in ("a\nb", "\u20ac", "\x7f", "a\0"):
         with pytest.raises(ValueError, match="is not a value of a field"):
             types.server_header(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("127.0.0.1:8080", "127.0.0.1", 8080),
+        ("127.0.0.1", "127.0.0.1", None),
+        ("localhost", "localhost", None),
+        ("localhost:0", "localhost", 0),
+        (":8080", "", 8080),
+        ("", "", None),
+        ("*", "", None),
+        ("*:80", "", 80),
+        ("[::1]:8080", "::1", 8080),
+        ("[::1]", "::1", None),
+        ("::1", "::1", None),
+        ("::", "::", None),
+        ("[::]:0", "::", 0),
+        ("[fe80::1%eth0]:80", "fe80::1%eth0", 80),
+        ("1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7:8", None),
+        ("a.b-c_d.example:65535", "a.b-c_d.example", 65535),
+    ],
+)
+def test_places(text: str, host: str, port: int | None) -> None:
+    assert types.place(text) == types.Place(host, port)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("http://localhost:80", "localhost/", "localhost:80/", "user@localhost", "a b", "a\nb"),
+        *("[::1", "::1]", "[::1]80", "[::1]:", "[::1]:x", "[localhost]:80", "[]:80", "[127.0.0.1]"),
+        *("localhost:", "localhost:x", "localhost:65536", "localhost:-1", "localhost:+1", ":"),
+        *("unix:/run/socket", "a:b:c", "1:2:3", "[::1]:80:80", "\0", "127.0.0.1:\u0664"),
+    ],
+)
+def test_texts_that_are_no_place(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a"):
+        types.place(text)
+
+
+@pytest.mark.parametrize("text", ["::1:8080", "2001:db8::1:80", "fe80::1:0"])
+def test_ipv6_addresses_that_may_have_a_port(text: str) -> None:
+    head, _, tail = text.rpartition(":")
+    with pytest.raises(ValueError, match="is ambiguous: write ") as caught:
+        types.place(text)
+    assert str(caught.value).endswith(f"write [{text}] or [{head}]:{tail}")
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        *(("localhost", "localhost"), ("::1", "::1"), ("[::1]", "::1"), ("", ""), ("*", "")),
+        *(("2001:db8::1:80", "2001:db8::1:80"), ("192.0.2.1", "192.0.2.1"), ("a..b", "a..b")),
+    ],
+)
+def test_hosts(text: str, host: str) -> None:
+    assert types.host(text) == host
+
+
+@pytest.mark.parametrize("text", ["localhost:80", "[localhost]", "[::1]:80", "a b", "a/b", "[]"])
+def test_texts_that_are_no_host(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a name or an address, as in localhost or ::1"):
+        types.host(text)

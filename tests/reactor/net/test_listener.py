@@ -8,13 +8,13 @@ from typing import Any, cast
 import pytest
 
 from reactor.loop.reactor import Reactor
+from reactor.net.binding import bind_hosts
 from reactor.net.listener import (
     ACCEPT_PAUSE,
     ACCEPTS_PER_TURN,
     LATEST,
     LatestConnections,
     Listener,
-    bind,
 )
 from reactor.net.transport import Transport
 from tests.support.fake_loop import LoopWorld
@@ -165,31 +165,13 @@ def test_only_the_latest_are_kept(world: LoopWorld) -> None:
     assert world.seen == clients[1:]
 
 
-# --- binding -------------------------------------------------------------------------------------
-
-
-def test_all_addresses_of_a_host_are_bound_to_one_port() -> None:
-    sockets = bind("", 0, 16)
-    try:
-        assert len({bound.getsockname()[1] for bound in sockets}) == 1
-        assert all(bound.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for bound in sockets)
-        options = (socket.SOL_SOCKET, socket.SO_REUSEADDR), (socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        assert all(bound.getsockopt(*option) for bound in sockets for option in options)
-    finally:
-        for bound in sockets:
-            bound.close()
-
-
-def test_where_one_address_cannot_be_bound_none_is(no_leaks: None) -> None:
-    (first,) = bind("127.0.0.1", 0, 16)
-    with first, pytest.raises(OSError):
-        bind("127.0.0.1", first.getsockname()[1], 16)
+# --- on a real loop ------------------------------------------------------------------------------
 
 
 def test_a_listener_on_a_real_loop(no_leaks: None) -> None:
     reactor = Reactor()
     accepted: list[socket.socket] = []
-    (bound,) = bind("127.0.0.1", 0, 16)
+    (bound,) = bind_hosts([("127.0.0.1", 0)], 16)
     bound.setblocking(False)
     listener = Listener(reactor, bound, lambda client, peer: accepted.append(client))
     with socket.create_connection(listener.address) as client:

@@ -604,6 +604,26 @@ def test_no_child_survives_its_parent_while_it_is_loaded(start: Start) -> None:
     wait_until(lambda: gone(pid))
 
 
+def test_all_addresses_are_handed_over(launch: Start) -> None:
+    program = launch(application("1"), "-b", "127.0.0.1:0", "-b", "127.0.0.2:0")
+    line = program.wait_for("http://")
+    places = [(one, int(port)) for one, port in re.findall(r"http://([0-9.]+):([0-9]+)/", line)]
+    assert [address for address, _ in places] == ["127.0.0.1", "127.0.0.2"]
+    program.wait_for("Watching ")
+
+    def versions() -> set[str]:
+        found = set()
+        for place in places:
+            with Client(place) as client:
+                found.add(client.ask().body.decode().split()[0])
+        return found
+
+    assert versions() == {"1"}
+    program.edit("2")
+    program.wait_for("Reloaded")
+    wait_until(lambda: versions() == {"2"})
+
+
 def test_signals_are_passed_on(start: Start) -> None:
     """Also to a version that was being loaded when they came."""
     program = start()

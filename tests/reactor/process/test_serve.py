@@ -149,6 +149,15 @@ def test_a_port_in_use_is_an_oserror(start: Start) -> None:
     )
 
 
+def test_several_addresses(start: Start) -> None:
+    program = start("host=['127.0.0.1', '127.0.0.2'], bind=['127.0.0.3', '127.0.0.4:0']")
+    found = re.findall(r"http://([0-9.]+):([0-9]+)/", program.line)
+    assert [address for address, _ in found] == [f"127.0.0.{n}" for n in (1, 2, 3, 4)]
+    for address, port in found:
+        with Client((address, int(port))) as client:
+            assert client.ask("/").body == b"hello"
+
+
 def test_its_logs_and_what_signals_do_to_them(start: Start, tmp_path: Path) -> None:
     access, errors = tmp_path / "access", tmp_path / "errors"
     program = start(
@@ -298,6 +307,10 @@ def test_a_log_or_port_that_cannot_be_opened(no_leaks: None, tmp_path: Path) -> 
             serve(hello, port=port, access_log="off")
     with pytest.raises(OSError, match=r"^Cannot listen on a\.\.b, port 0: "):
         serve(hello, host="a..b", port=0, access_log="off")
+    with pytest.raises(ValueError, match=r"'\[::1\]80' is not an address to listen on"):
+        serve(hello, bind="[::1]80")
+    with pytest.raises(ValueError, match="'localhost:80' is not a name or an address"):
+        serve(hello, host=["localhost:80"])
 
 
 def test_an_application_that_cannot_be_composed(no_leaks: None) -> None:

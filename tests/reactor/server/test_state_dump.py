@@ -34,6 +34,7 @@ def test_an_idle_server(serve: Serve) -> None:
         lines[1],
     )
     assert lines[2:] == [
+        f"listening on 127.0.0.1, port {running.address[1]}",
         "connections: 0 open of 7 at most, the oldest for 0.0 s; 0 accepted; serving",
         "timers: 0 deadlines of connections, 0 others",
         "tasks beside the connections: 0",
@@ -49,8 +50,8 @@ def test_each_connection_has_a_line(serve: Serve) -> None:
     working.send(request("/never"))
     running.wait_until(lambda: "1 IDLE, 1 HEAD, 1 HANDLER" in state_dump(running.server))
     lines = dumped(running)
-    assert lines[2].startswith("connections: 3 open of 9 at most (1 IDLE, 1 HEAD, 1 HANDLER), the")
-    first, second, third = lines[3:6]
+    assert lines[3].startswith("connections: 3 open of 9 at most (1 IDLE, 1 HEAD, 1 HANDLER), the")
+    first, second, third = lines[4:7]
     number = r"[0-9]+\.[0-9]"
     assert re.fullmatch(
         rf"    127\.0\.0\.1 HEAD: no request, deadline in {number} s, 0 bytes unsent, "

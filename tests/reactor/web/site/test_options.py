@@ -109,6 +109,24 @@ def test_logs_and_what_operators_ask_for() -> None:
     assert (config.serve.access_log_format, config.serve.error_log) == ("%(h)s %%", "e")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "places"),
+    [
+        ("", [("127.0.0.1", 4221)]),
+        ("--port 80", [("127.0.0.1", 80)]),
+        ("--host ::1", [("::1", 4221)]),
+        ("--host a --host b --port 80", [("a", 80), ("b", 80)]),
+        ("--host a --port 80 --host b", [("a", 80), ("b", 80)]),
+        ("-b a:1", [("a", 1)]),
+        ("-b a --port 80", [("a", 80)]),
+        ("--bind=[::1]:8080 -b :9 -ba", [("::1", 8080), ("", 9), ("a", 4221)]),
+        ("-b a:1 --host b -b c", [("b", 4221), ("a", 1), ("c", 4221)]),
+    ],
+)
+def test_where_to_listen(arguments: str, places: list[tuple[str, int]]) -> None:
+    assert parsed(*arguments.split()).serve.places == places
+
+
 def test_changes_that_are_allowed() -> None:
     assert parsed("--allow-delete").site.deletes
     config = parsed("--allow-delete", "--read-only")
@@ -163,6 +181,9 @@ def test_contradictions(refusal: Refusal, arguments: list[str], named: str) -> N
         (["--port", "-1"], "--port"),
         (["--port", "99999999999999999999999"], "--port"),
         (["--port", "8_0"], "--port"),
+        (["--host", "localhost:80"], "--host"),
+        (["-b", "localhost:x"], "-b/--bind"),
+        (["-b", "::1:80"], "[::1]:80"),
         (["--log-level", "loud"], "--log-level"),
         (["--server-header", "a\nb"], "--server-header"),
         (["--server-header", "\u20ac"], "--server-header"),
