@@ -6,7 +6,7 @@ more bytes cannot help. After an error the connection is unusable, since where t
 begins is in doubt.
 
 One possessive regular expression decides whether a head is right, whole and within its limits, all
-at once; it cannot back-track, so its time is linear. When it does not match, `_explain` goes
+at once; it cannot back-track, so its time is linear. When it does not match, head_errors.py goes
 through the head line by line for a sentence that helps. A second expression picks the five fields
 that matter for framing (sections 6 and 9), so that a head is never split into fields without a
 reader.
@@ -22,6 +22,7 @@ from reactor.messages.headers import Headers
 from reactor.messages.request import BaseRequest
 from reactor.protocol.chunked import ChunkedDecoder, body_too_large
 from reactor.protocol.grammar import AUTHORITY, FIELD, TOKEN
+from reactor.protocol.head_errors import bare_line_end, explain, head_too_large, target_too_long
 
 METHODS: Final = frozenset(
     ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT")
@@ -33,8 +34,6 @@ SHORT_BYTES: Final = 256  # parsed request lines and fields are cached up to thi
 _FRAMING = re.compile(
     rb"\r\n(host|content-length|transfer-encoding|connection|expect):[ \t]*([^\r]*)", re.I
 )
-_REQUEST_LINE = re.compile(rb"([^ ]*) ([^ ]*) HTTP/([0-9])\.([0-9])")
-_TARGET = re.compile(rb"[!\"$-~]+")  # 0x21 to 0x7E, no fragment (section 3.2)
 _ABSOLUTE = re.compile(r"(https?)://([^/?]*)([^?]*)", re.I)
 _VALID_AUTHORITY = re.compile(AUTHORITY)
 
@@ -152,9 +151,9 @@ class RequestParser:
         line, fields = match.groups()
         limits = self._limits
         if len(line) > limits.request_line_bytes:
-            raise _target_too_long(limits)
+            raise target_too_long(limits)
         if len(line) + len(fields) + 4 > limits.head_bytes:
-            raise _head_too_large(limits)
+            raise head_too_large(limits)
         method, target, path, query, minor = (
             _read_short_line(line) if len(line) <= SHORT_BYTES else _read_line(line)
         )
@@ -219,7 +218,7 @@ class RequestParser:
         self._seen = 0
         match = self._pattern.match(buffer, begin)
         if match is None:
-            raise _explain(buffer[begin : end + 2], limits)
+            raise explain(buffer[begin : end + 2], limits)
         return match
 
     def _skip_empty_lines(self) -> None:
@@ -239,15 +238,15 @@ class RequestParser:
         limits = self._limits
         if buffer.find(b"\r\n", begin, begin + limits.request_line_bytes + 2) < 0:
             if len(buffer) - begin > limits.request_line_bytes + 1:
-                raise _target_too_long(limits)
+                raise target_too_long(limits)
         elif len(buffer) - begin > limits.head_bytes:
-            raise _head_too_large(limits)
+            raise head_too_large(limits)
         # Only the new bytes are checked, and a CR before them; the last one may be such a CR again.
         new = begin + self._seen
         new -= buffer.endswith(b"\r", begin, new)
         unchecked = buffer[new:].replace(b"\r\n", b"")
         if b"\n" in unchecked or b"\r" in unchecked[:-1]:
-            raise _bare_line_end()
+            raise bare_line_end()
 
     def _read_framing(self, request: BaseRequest, fields: list[tuple[bytes, bytes]]) -> None:
         """Set keep-alive and the body's length, and check the expectation."""
@@ -336,61 +335,3 @@ def _read_target(request: BaseRequest) -> None:
         raise ProtocolError(421, f"Only {request.scheme} URLs are served here.")
     request.host = host  # it wins over the Host field (section 3.2.2)
     request.path = match[3] or ("*" if request.method == "OPTIONS" and not request.query else "/")
-
-
-def _target_too_long(limits: ServerLimits) -> ProtocolError:
-    return ProtocolError(414, f"The request line is longer than {limits.request_line_bytes} bytes.")
-
-
-def _head_too_large(limits: ServerLimits) -> ProtocolError:
-    return ProtocolError(431, f"The request's head is larger than {limits.head_bytes} bytes.")
-
-
-def _bare_line_end() -> ProtocolError:
-    return ProtocolError(400, "A line of the head must end in CR LF; neither may stand alone.")
-
-
-def _explain(head: bytes, limits: ServerLimits) -> ProtocolError:
-    """The reason why the pattern did not match. `head` ends with the CRLF of its last line."""
-    line, _, fields = head.partition(b"\r\n")
-    if len(line) > limits.request_line_bytes:
-        return _target_too_long(limits)
-    if len(head) + 2 > limits.head_bytes:
-        return _head_too_large(limits)
-    if b"\n" in head.replace(b"\r\n", b"") or b"\r" in head.replace(b"\r\n", b""):
-        return _bare_line_end()
-    return _explain_request_line(line) or _explain_fields(fields, limits)
-
-
-def _explain_request_line(line: bytes) -> ProtocolError | None:
-    match = _REQUEST_LINE.fullmatch(line)
-    if match is None:
-        return ProtocolError(400, "The request line must have the form 'METHOD target HTTP/1.1'.")
-    if not re.fullmatch(TOKEN + rb"+", match[1]):
-        return ProtocolError(400, "The request's method is not a token.")
-    if not _TARGET.fullmatch(match[2]):
-        return ProtocolError(
-            400, "The request's target has a character that must be percent-encoded."
-        )
-    if match[3] != b"1":
-        return ProtocolError(505, "The version must be HTTP/1.0 or HTTP/1.1.")
-    return None
-
-
-def _explain_fields(fields: bytes, limits: ServerLimits) -> ProtocolError:
-    lines = fields.split(b"\r\n")[:-1]
-    if len(lines) > limits.head_fields:
-        return ProtocolError(431, f"The request has more than {limits.head_fields} header fields.")
-    for line in lines:
-        name, colon, _ = line.partition(b":")
-        if line[:1] in (b" ", b"\t"):
-            return ProtocolError(
-                400, "A header field is folded over several lines; it must be on one."
-            )
-        if not colon:
-            return ProtocolError(400, "A line of the head has no colon after the field's name.")
-        if name.rstrip(b" \t") != name:
-            return ProtocolError(400, "A header field has white space before the colon.")
-        if not re.fullmatch(TOKEN + rb"+", name):
-            return ProtocolError(400, "The name of a header field is not a token.")
-    return ProtocolError(400, "A header field has a control character in its value.")
