@@ -86,6 +86,9 @@ class ServerLimits:
     trailer_bytes: int = _request(
         8 * 1024, Unit.BYTES, "the trailers of a chunked body; longer: 431"
     )
+    surplus_bytes: int = _request(
+        64 * 1024, Unit.BYTES, "bytes received while a request is served; the client waits then"
+    )
     memory_body_bytes: int = _request(
         1024 * 1024, Unit.BYTES, "a body that is held in memory; longer: 413"
     )

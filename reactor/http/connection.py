@@ -34,6 +34,7 @@ from reactor.http.states import (
     IDLE,
     LINGER,
     READING,
+    SURPLUS,
     TRANSITIONS,
     ConnectionSnapshot,
     ConnectionState,
@@ -47,7 +48,7 @@ from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.net.min_rate import MinimumRate
 from reactor.net.send_queue import JOIN_BYTES
-from reactor.net.stream import ENDED, INPUT_OPEN, Stream
+from reactor.net.stream import ENDED, INPUT_OPEN, PAUSED, Stream
 from reactor.protocol.request_parser import RequestParser
 from reactor.protocol.response_encoder import encode_head
 from reactor.tasks.futures import Future
@@ -107,7 +108,8 @@ class HttpConnection:
             self.transport.set_deadline(linger_deadline(self, self.context.reactor.now))
         else:
             self.parser.feed(data)
-            self.transport.pause()  # a surplus is kept, of one recv at most
+            if not self.surplus_fits:
+                self.transport.pause()
 
     def eof_received(self) -> None:
         """The client sends no more: its requests are still served, within a limit of time."""
@@ -153,6 +155,15 @@ class HttpConnection:
     def abort(self) -> None:
         """Reset the connection: an error got as far as the loop."""
         self.transport.abort()
+
+    @property
+    def surplus_fits(self) -> bool:
+        """Whether more may be received behind the request that is served.
+
+        A FIN is seen behind a small surplus. Behind a large one it waits in the kernel, as do the
+        next bytes of a client that pipelines faster than it is served.
+        """
+        return self.parser.unconsumed < self.context.limits.surplus_bytes
 
     def describe(self) -> str:
         """The request in progress, or the one that was served in this turn; or else the state."""
@@ -366,5 +377,7 @@ class HttpConnection:
         self.state = state
         transport = self.transport
         transport.set_deadline(DEADLINES[state](self, self.context.reactor.now))
-        if state in READING:
+        if transport.input is PAUSED and (
+            state in READING or (state in SURPLUS and self.surplus_fits)
+        ):
             transport.resume()

@@ -11,7 +11,7 @@ from reactor.http.states import BODY, HANDLER, PRODUCE, Connection, rate_of
 from reactor.messages.headers import Fields
 from reactor.messages.response import Response
 from reactor.net.send_queue import JOIN_BYTES
-from reactor.net.stream import ENDED
+from reactor.net.stream import ENDED, PAUSED
 from reactor.protocol.response_encoder import encode_informational
 from reactor.tasks.futures import Future
 
@@ -47,6 +47,8 @@ class RequestBody:
             self._untouched = False
             if connection.rate is not None:
                 connection.rate.earn(len(piece))
+            if connection.transport.input is PAUSED and connection.surplus_fits:
+                connection.transport.resume()  # the pull has made room
             return piece
         if self._untouched:
             self._untouched = False

@@ -17,6 +17,7 @@ from reactor.http.timeouts import extend_drain
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.net.pacing import TURN_BYTES
+from reactor.net.stream import ENDED
 from reactor.protocol.response_encoder import takes_trailers
 from reactor.tasks.futures import Future
 
@@ -131,6 +132,8 @@ class ResponseWriter:
         if transport.unsent:
             self._connection.enter(DRAIN)
             return False
+        if transport.input is ENDED:
+            self._connection.enter(PRODUCE)  # with the deadline of the next piece
         return True
 
     def _fail(self, error: BaseException) -> None:

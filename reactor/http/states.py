@@ -53,6 +53,7 @@ TRANSITIONS: Final[dict[ConnectionState, frozenset[ConnectionState]]] = {
 }
 
 READING: Final = frozenset({IDLE, HEAD, BODY, LINGER})  # the socket is read in these states
+SURPLUS: Final = frozenset({HANDLER, PRODUCE, DRAIN})  # it is read up to `surplus_bytes` in these
 
 
 class ConnectionSnapshot(NamedTuple):
@@ -91,6 +92,10 @@ class Connection(Protocol):
     task: Future[Response] | None
     rate: MinimumRate | None
     last_deadline: float
+
+    @property
+    def surplus_fits(self) -> bool:
+        """Whether more may be received behind the request that is served."""
 
     @property
     def body(self) -> IncomingBody | None:
@@ -152,11 +157,12 @@ def _handler_deadline(connection: Connection, now: float) -> float:
 def _half_closed_deadline(connection: Connection, now: float) -> float:
     """NEVER while the client may send; then one deadline for the response, not for each piece.
 
-    NEVER also for a body whose length is known, since it ends by itself.
+    A body whose length is known ends by itself: it has one deadline for each piece.
     """
     writer = connection.writer
     if writer is not None and writer.stream.length is not None:
-        return NEVER
+        half_closed = connection.transport.input is ENDED
+        return now + connection.context.limits.half_closed_timeout if half_closed else NEVER
     if connection.transport.input is ENDED and connection.last_deadline == NEVER:
         connection.last_deadline = now + connection.context.limits.half_closed_timeout
     return connection.last_deadline

@@ -124,6 +124,11 @@ class RequestParser:
         return line.partition(b"\r\n")[0].decode("latin-1")
 
     @property
+    def unconsumed(self) -> int:
+        """Number of bytes that have arrived and are not consumed."""
+        return len(self.buffer) - self._position
+
+    @property
     def body_complete(self) -> bool:
         """Whether the current request's body has been pulled to its end."""
         return self._remaining == 0 and self._chunked is None

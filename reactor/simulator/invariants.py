@@ -8,7 +8,17 @@ import selectors
 from typing import Final
 
 from reactor.http.connection import HttpConnection
-from reactor.http.states import BODY, DRAIN, HANDLER, HEAD, IDLE, LINGER, PRODUCE, ConnectionState
+from reactor.http.states import (
+    BODY,
+    DRAIN,
+    HANDLER,
+    HEAD,
+    IDLE,
+    LINGER,
+    PRODUCE,
+    SURPLUS,
+    ConnectionState,
+)
 from reactor.limits import ServerLimits
 from reactor.loop.describe import describe
 from reactor.loop.reactor import Reactor
@@ -88,6 +98,9 @@ class Invariants:
         state = connection.state
         if waits and transport.input is PAUSED and state in (IDLE, HEAD, BODY, LINGER):
             self._fail(connection, "it waits for input, and does not read")
+        little = connection.parser.unconsumed < self._server.limits.surplus_bytes
+        if waits and transport.input is PAUSED and state in SURPLUS and little:
+            self._fail(connection, "it keeps little surplus, and would not see a FIN")
         if waits and state is DRAIN and not writes:
             self._fail(connection, "it waits for the peer to read, and nothing is unsent")
         if waits and state in (IDLE, HEAD) and (writes or transport.input is ENDED):

@@ -105,6 +105,7 @@ class Scenario:
         chance = self.chance
         return Limits(
             connections=chance.randint(1, 4) if self.crowded else 100,
+            surplus_bytes=chance.choice([1, 1000, 65_536]),
             memory_body_bytes=100_000,
             memory_bodies_bytes=chance.choice([150_000, 400_000, 10_000_000]),
             pool_threads=chance.randint(1, 8),
@@ -336,8 +337,11 @@ def _say(scenario: Scenario, player: Player, data: bytes) -> Script:
 
 
 def _part(scenario: Scenario, player: Player) -> Script:
-    """Part as friends, in one of three ways."""
+    """Part as friends, in one of three ways, perhaps with an empty line behind the last request."""
     client = player.client
+    if scenario.chance.random() < 0.2:
+        yield from client.sending(b"\r\n")
+        yield scenario.chance.random() ** 3 * 0.5
     if player.end == "half":
         client.half_close()
     while not client.end:
@@ -350,9 +354,14 @@ def _part(scenario: Scenario, player: Player) -> Script:
 
 
 def _resets(scenario: Scenario, player: Player) -> Script:
+    """Resets at any time, perhaps behind its FIN."""
     scenario.network.after(scenario.chance.random() ** 2 * 3, player.client.reset)
     scenario.network.start(player.client.reading())
     yield from _say(scenario, player, b"".join(one.data for one in player.exchanges))
+    if scenario.chance.random() < 0.5:
+        player.client.half_close()
+        yield scenario.chance.random() ** 2
+        player.client.reset()
 
 
 def _leaves(scenario: Scenario, player: Player) -> Script:

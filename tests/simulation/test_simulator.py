@@ -152,6 +152,10 @@ class Mutants:
         self._set(http_connection, "linger", close)
         return "then reset|got an answer to nothing: 0|was lost in the shutdown"
 
+    def a_surplus_stops_the_reading(self) -> str:
+        self._set(HttpConnection, "surplus_fits", property(lambda connection: False))
+        return "would not see a FIN"
+
     def an_abort_is_a_close(self) -> str:
         self._set(Transport, "abort", lambda transport: transport._close())
         return "its end was no reset"

@@ -17,7 +17,9 @@ import pytest
 
 from reactor import Cancelled, Limits, PoolFull, Response, in_pool, sleep
 from reactor.config.options import Unit, rows
+from reactor.http.states import HANDLER
 from reactor.messages.request import BaseRequest
+from reactor.net.stream import INPUT_OPEN, PAUSED, InputState
 from reactor.tasks.futures import Lane
 from tests.conftest import Running, Serve
 from tests.support.file_limit_cases import FILE_CASES
@@ -533,6 +535,36 @@ def slow_callback(serve: Serve) -> None:
     assert 0.3 <= float(messages.lines[0].split("for ")[1].split()[0]) < 15
 
 
+def surplus_bytes(serve: Serve) -> None:
+    """A client that pipelines is read on below the limit, and its FIN seen; then it waits."""
+
+    async def never(request: BaseRequest) -> Response:
+        await sleep(1000)
+        return Response()
+
+    running = serve(never, surplus_bytes=5000, half_closed_timeout=0.2)
+    client = running.connect()
+    client.send(request())
+
+    def input_after(count: int) -> InputState:
+        (connection,) = running.server.open_connections
+        running.wait_until(lambda: connection.snapshot().buffered == count)
+        return running.call(lambda: connection.snapshot().transport.input)
+
+    running.wait_until(lambda: [one.state for one in running.server.open_connections] == [HANDLER])
+    client.send(b"x" * 4999)
+    assert input_after(4999) is INPUT_OPEN
+    client.send_fin()
+    with pytest.raises(ConnectionResetError):
+        client.read_to_end()
+    running.wait_for_connections(0)
+    client = running.connect()
+    client.send(request())
+    running.wait_until(lambda: [one.state for one in running.server.open_connections] == [HANDLER])
+    client.send(b"x" * 5000)
+    assert input_after(5000) is PAUSED
+
+
 class SlowCallbackLog(logging.Handler):
     """The messages about slow callbacks."""
 
@@ -564,6 +596,7 @@ CASES: list[Callable[[Serve], None]] = [
     head_bytes,
     head_fields,
     trailer_bytes,
+    surplus_bytes,
     memory_body_bytes,
     memory_bodies_bytes,
     upload_bytes,

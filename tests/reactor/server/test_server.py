@@ -896,3 +896,30 @@ def test_a_thread_that_computes_releases_the_gil_soon(serve: Serve) -> None:
         assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS)
     finally:
         sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize("surplus", [b"\r\n", b"x", request("/next") * 3], ids=len)
+def test_clients_that_have_died_behind_a_surplus_do_not_fill_the_server(
+    serve: Serve, surplus: bytes
+) -> None:
+    """A byte after the request must not hide the FIN while an event stream is silent."""
+
+    async def silent() -> AsyncIterator[bytes]:
+        yield b"data: 1\n\n"
+        await sleep(1000)
+
+    running = serve(
+        lambda request: Response(200, silent()), connections=30, half_closed_timeout=0.3
+    )
+    for _ in range(30):
+        client = running.connect()
+        client.send(request())
+        assert b"data: 1\n\n" in client.read_until(b"\n\n\r\n")
+        client.send(surplus)
+        running.wait_until(
+            lambda: all(one.snapshot().buffered for one in running.server.open_connections)
+        )
+        client.close()
+    running.wait_for_connections(0)
+    running.connect().send(request())
+    running.wait_for_connections(1)
