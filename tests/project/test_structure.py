@@ -89,7 +89,7 @@ OSERRORS = {
         "TimeLimit.__call__",
         "_response_or_timeout",
     },  # TimeoutError is one
-    "reactor.web.site.site": {"Site._open", "_has"},  # each becomes a sentence
+    "reactor.web.site.site": {"_root", "_has"},  # each becomes a sentence
     "reactor.simulator.client": None,  # it is a client
     "reactor.simulator.sockets": None,
 }

@@ -38,6 +38,7 @@ from reactor.web.static import open_file_cache
 from reactor.web.static.file_server import FileServer, Mount
 from reactor.web.static.open_file_cache import SIBLINGS, Found, OpenFile, Version
 from reactor.web.storage.safe_path import Place, Root
+from reactor.web.storage.trust import Trust
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -106,7 +107,14 @@ class Disk:
         self.now[name] = made
         return before
 
-    def walk(self, root: Root, segments: Sequence[str], clock: Callable[[], float]) -> Found:
+    def walk(
+        self,
+        root: Root,
+        segments: Sequence[str],
+        trust: Trust,
+        clock: Callable[[], float],
+        index: bool,
+    ) -> Found:
         """In place of the real one, on a simulated thread."""
         began = clock()
         name = "/".join(segments)
@@ -119,7 +127,8 @@ class Disk:
             one = self._open(path)
             if one is not None and one.version.modified >= plain.version.modified:
                 siblings[coding] = one
-        return Found(plain, siblings, frozenset(map(place, (name, *names.values()))), began)
+        places = frozenset(map(place, (name, *names.values())))
+        return Found(plain, siblings, places, began, trusted=True)
 
     def _open(self, name: str) -> OpenFile | None:
         made = self.now.get(name)

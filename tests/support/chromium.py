@@ -22,7 +22,8 @@ PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
 class Browser:
     """A Chromium of its own, with an empty profile in `directory`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, extensions: bool = False) -> None:
+        """With `extensions` it has its own: the viewer of PDF files is one."""
         assert PROGRAM is not None
         (theirs_in, self._out), (self._in, theirs_out) = _pipe(), _pipe()
         options = [
@@ -30,7 +31,8 @@ class Browser:
             "--remote-debugging-pipe",
             f"--user-data-dir={directory}",
             *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
-            *("--disable-extensions", "--disable-background-networking", "--hide-scrollbars"),
+            *("--disable-background-networking", "--hide-scrollbars"),
+            *(() if extensions else ("--disable-extensions",)),
             "--no-proxy-server",
         ]
         null = os.open(os.devnull, os.O_RDWR)
@@ -76,6 +78,10 @@ class Browser:
         if "method" in found:
             self.events.append(found)
         return found
+
+    def targets(self) -> list[str]:
+        """The URLs of all that it shows: pages, frames of other sites, viewers."""
+        return [one["url"] for one in self.call("Target.getTargets")["targetInfos"]]
 
     def open(self) -> "Page":
         """A page with cookies and storage of its own."""

@@ -180,6 +180,7 @@ class Application(Group):
         headers: Fields = (),
         cache_control: str = "",
         types: Mapping[str, str] | None = None,
+        trusted: bool = True,
     ) -> None:
         """Serve the files below a directory, for GET and HEAD: ranges, validators, compression.
 
@@ -188,7 +189,9 @@ class Application(Group):
         `listing` adds a page for directories without an index.html. `spa` is the path, below the
         directory, of the file that is served for unknown paths (a single-page application).
         `headers` are added to every response. `cache_control` is the value of Cache-Control.
-        `types` maps file extensions to media types, beside the usual ones. No request leads out of
+        `types` maps file extensions to media types, beside the usual ones. `trusted=False` is for
+        files that clients have uploaded: browsers run no script in them, and an index.html is a
+        file like any other (see "What others uploaded" in docs/files.md). No request leads out of
         the directory. Raises OSError for a directory that cannot be opened, RouteError for a
         malformed prefix.
         """
@@ -200,6 +203,7 @@ class Application(Group):
             headers=headers,
             cache_control=cache_control,
             types=types,
+            trusted=trusted,
         )
         self.add("GET", f"{prefix}/{{name:segments}}", files)
 

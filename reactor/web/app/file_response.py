@@ -25,6 +25,7 @@ from reactor.web.semantics.preconditions import (
     check_read,
     range_applies,
 )
+from reactor.web.semantics.uploaded_files import asks_for_worker, policy_for, worker_refusal
 from reactor.web.semantics.validators import entity_tag, last_modified
 from reactor.web.static.partial_content import partial_response
 from reactor.web.storage.disk_errors import NOT_FOUND, WHEN_READING, on_disk
@@ -37,6 +38,7 @@ async def file(
     media_type: str = "",
     download_as: str = "",
     headers: GivenFields = (),
+    trusted: bool = True,
 ) -> Response:
     """A response with a file, for GET and HEAD: validators, preconditions and ranges.
 
@@ -45,12 +47,18 @@ async def file(
     `path` must not depend on the client: use `Application.static` for that, since no request leads
     out of its directory. `media_type` is guessed from the extension if empty. `download_as` is the
     name under which a browser saves the file. A Content-Type in `headers` counts as `media_type`.
-    Raises ProtocolError: 404 if there is no regular file at `path`, 403 if the server may not read
-    it, 412 for a failed precondition, 416 for a range beyond the end, 503 if too many files are
-    open. Any other OSError is raised as it is.
+    `trusted=False` is for a file that a client has uploaded: browsers run no script in it. Raises
+    ProtocolError: 404 if there is no regular file at `path`, 403 if the server may not read it or
+    an uploaded one is to be the script of a service worker, 412 for a failed precondition, 416 for
+    a range beyond the end, 503 if too many files are open. Any other OSError is raised as it is.
     """
     path = os.fsdecode(path)
     kind, fields = _fields_of(path, media_type, download_as, as_pairs(headers))
+    if not trusted:
+        policy = policy_for([kind])
+        if asks_for_worker(request):
+            raise worker_refusal(policy)
+        fields = (*fields, *policy)
     opened, status = await on_disk(WHEN_READING, _open, path)
     try:
         return _respond_with_file(request, opened, status, kind, fields)
@@ -113,7 +121,8 @@ def _for_caches(fields: Fields) -> Fields:
     return tuple(
         field
         for field in fields
-        if not (name := field[0].lower()).startswith("content-") or name == "content-location"
+        if not (name := field[0].lower()).startswith("content-")
+        or name.startswith(("content-location", "content-security-policy"))
     )
 
 

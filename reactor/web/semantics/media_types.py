@@ -12,6 +12,11 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 UNKNOWN: Final = "application/octet-stream"
+# Types of which a browser makes a document that can run script: HTML, and XML, which may hold
+# XHTML, SVG and XSLT (RFC 7303, section 4.2: so may every type that ends in +xml). Multiparts and
+# messages are archives of pages (MHTML).
+_ACTIVE_KINDS: Final = ("multipart/", "message/")
+_ACTIVE_ENDINGS: Final = ("html", "xml", "xsl", "xslt", "rdf", "mimearchive", "webarchive")
 _CHARSET: Final = re.compile(r";[ \t]*+charset=", re.IGNORECASE)
 
 _TYPES: Final = {
@@ -164,6 +169,15 @@ def media_types(changes: Mapping[str, str]) -> Callable[[str], str]:
         return values.get(os.path.splitext(name)[1][1:].lower(), UNKNOWN)
 
     return media_type
+
+
+def runs_script(media_type: str) -> bool:
+    """Return whether a browser that opens a file of this Content-Type may run script in it.
+
+    A script that a page loads (text/javascript) is no document, and a PDF has a viewer of its own.
+    """
+    essence = media_type.partition(";")[0].strip(" \t").lower()
+    return essence.startswith(_ACTIVE_KINDS) or essence.endswith(_ACTIVE_ENDINGS)
 
 
 def _with_charset(kind: str) -> str:

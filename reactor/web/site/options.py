@@ -58,6 +58,13 @@ class SiteOptions:
     deletes: bool = switch(
         FILES, False, "--allow-delete", "let DELETE delete files below --directory"
     )
+    trust_uploads: bool = switch(
+        FILES,
+        False,
+        "--trust-uploads",
+        "let uploaded pages run script in the name of this server, let an uploaded index.html be "
+        "the page of its directory, and an uploaded .gz, .br or .zst the encoded form of a file",
+    )
     listing: bool = switch(
         FILES, True, "--no-listing", "respond 404 for a directory that has no index.html"
     )

@@ -12,6 +12,7 @@ would call it, with the body unread; it handles a path itself that the router co
 Application that `takes_mounts` has them as routes of its own.
 """
 
+import logging
 import os
 import re
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -38,11 +39,15 @@ from reactor.web.site.options import UPLOADS, SiteOptions
 from reactor.web.static.file_server import FileServer, Mount
 from reactor.web.static.mount import close_idle
 from reactor.web.storage.safe_path import Place, Root
+from reactor.web.storage.trust import Trust
 from reactor.web.uploads.receiver import Receiver
 from reactor.web.uploads.resumable import ResumableUploads
 from reactor.web.uploads.sweep import sweep
 
 EXPIRY_SECONDS: Final = 600.0  # between two searches for abandoned uploads
+
+
+log = logging.getLogger("reactor")
 
 
 class SiteError(Exception):
@@ -62,6 +67,7 @@ class Site:
         self._mounted: list[FileServer] = []
         self._forget = _forget_in(self._mounted)
         self._root: Root | None = None  # that takes uploads
+        self._uploads = self._find_uploads()
         self._resumable: ResumableUploads | None = None
         self._router = _router_for(application)
         for prefix, directory in options.static:
@@ -153,15 +159,28 @@ class Site:
             spa=spa,
             uploads=uploads,
             deletes=deletes,
+            trust=self._trust_in(directory),
         )
+
+    def _find_uploads(self) -> tuple[Root, ...]:
+        """The directory whose files clients upload, unless the operator trusts them."""
+        options = self._options
+        if options.directory is None or not options.uploads:
+            return ()
+        if options.trust_uploads:
+            log.warning("--trust-uploads: what clients upload runs script in this server's name")
+            return ()
+        return (_root(options.directory),)
+
+    def _trust_in(self, directory: str) -> Trust:
+        """The owners of files in a directory, which may be, contain or lie in that of uploads."""
+        root = _root(directory)
+        inside = any(root.may_be_within(one) for one in self._uploads)
+        return Trust(not inside, self._uploads)
 
     def _open(self, mount: Mount) -> FileServer:
         mounts = len(self._options.static) + (self._options.directory is not None)
-        try:
-            files = FileServer(mount, self._limits, mounts=mounts)
-        except OSError as error:
-            sentence = f"Cannot use the directory {str(mount.directory)!r}: {reason_of(error)}"
-            raise SiteError(sentence) from error
+        files = FileServer(mount, self._limits, mounts=mounts)
         self._mounted.append(files)
         return files
 
@@ -318,6 +337,15 @@ def _others(methods: Iterable[str], offers: Fields = ()) -> dict[str, Endpoint]:
         raise method_not_allowed(methods)
 
     return {"OPTIONS": options, ANY: refuse}
+
+
+def _root(directory: str) -> Root:
+    """Raises SiteError for a directory that cannot be used."""
+    try:
+        return Root(directory)
+    except OSError as error:
+        sentence = f"Cannot use the directory {str(directory)!r}: {reason_of(error)}"
+        raise SiteError(sentence) from error
 
 
 def _has(root: Root, path: str) -> bool:

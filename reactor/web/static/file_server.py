@@ -41,6 +41,7 @@ from reactor.web.semantics.preconditions import (
 )
 from reactor.web.semantics.ranges import Unsatisfiable
 from reactor.web.semantics.upload_protocols import TUS_LINE, refuse_tus, tus_refusal
+from reactor.web.semantics.uploaded_files import asks_for_worker, worker_refusal
 from reactor.web.static.compressed_cache import STREAMED_BYTES, CompressedCache, stream
 from reactor.web.static.limits import FileLimits
 from reactor.web.static.listing import ListingOptions, list_directory
@@ -54,6 +55,7 @@ from reactor.web.static.representations import (
 )
 from reactor.web.storage.disk_errors import NOT_FOUND, WHEN_READING
 from reactor.web.storage.safe_path import Place, Root
+from reactor.web.storage.trust import Trust
 
 INDEX: Final = "index.html"
 
@@ -72,6 +74,7 @@ class Mount:
     spa: str = ""  # the file, below the directory, that is served for unknown paths
     uploads: bool = False  # a listing offers them; uploads/ receives them
     deletes: bool = False
+    trust: Trust = Trust()  # whether clients may have uploaded its files  # noqa: RUF009
 
 
 class FileServer(Shared):
@@ -101,6 +104,7 @@ class FileServer(Shared):
             share=mounts,
             clock=clock,
             prepare=self._prepare,
+            trust=mount.trust,
         )
         self._compressed = CompressedCache(max(1, limits.compressed_bytes // mounts))
         self._spa: Key = tuple(mount.spa.split("/")) if mount.spa else ()
@@ -143,6 +147,8 @@ class FileServer(Shared):
     # --- from a path to a file -------------------------------------------------------------------
 
     async def _find_and_respond(self, request: BaseRequest, key: Key) -> Response:
+        if not self._mount.trust.own and asks_for_worker(request):
+            raise worker_refusal(self._mount.headers)
         began = self._clock()
         try:
             entry = await self._find(key)
@@ -216,6 +222,8 @@ class FileServer(Shared):
         fields = request.headers.folded()
         if self._mount.uploads and TUS_LINE in fields:
             raise tus_refusal()
+        if not known.trusted and "\r\nservice-worker:" in fields:
+            raise worker_refusal(known.common)
         # Ranges apply to the plain file; with HEAD they mean nothing (RFC 9110, section 14.2).
         ranged = "\r\nrange:" in fields and request.method == "GET"
         chosen = known.plain
@@ -251,14 +259,14 @@ class FileServer(Shared):
             if status == 304:
                 return Response(304, b"", chosen.not_modified)
             if status is not None:
-                raise self._error(*PRECONDITION_FAILED)
+                raise self._error(*PRECONDITION_FAILED, known=known)
             ranged = ranged and range_applies(headers, chosen.tag, known.modified, now)
         if ranged:
             file, value = known.source.file, headers.get("range")
             try:
                 part = partial_response(value, file, known.media_type, known.plain.ok, self._ranges)
             except Unsatisfiable as error:
-                raise self._error(error.status, error.reason, *error.headers) from None
+                raise self._error(error.status, error.reason, *error.headers, known=known) from None
             if part is not None:
                 return part
         return self._whole(request, known, chosen)
@@ -300,7 +308,8 @@ class FileServer(Shared):
             if data is not None:
                 return Response(200, data, chosen.ok)
             if refuses_identity(request.headers.get("accept-encoding")):
-                raise self._error(503, "The server is too busy to compress the response.", VARY)
+                sentence = "The server is too busy to compress the response."
+                raise self._error(503, sentence, VARY, known=known)
             return Response(200, FileRegion(file.hold(), 0, file.size), known.plain.ok)
         finally:
             file.release()
@@ -314,8 +323,17 @@ class FileServer(Shared):
             except ProtocolError:
                 coding = choose_coding(accepted, known.possible)
         except ProtocolError as error:
-            raise self._error(error.status, error.reason, *error.headers, VARY) from None
+            fields = (*error.headers, VARY)
+            raise self._error(error.status, error.reason, *fields, known=known) from None
         return known.plain if coding == IDENTITY else known.encoded[coding]
 
-    def _error(self, status: int, sentence: str, *fields: tuple[str, str]) -> ProtocolError:
-        return ProtocolError(status, sentence, [*fields, *self._mount.headers])
+    def _error(
+        self,
+        status: int,
+        sentence: str,
+        *fields: tuple[str, str],
+        known: Representations | None = None,
+    ) -> ProtocolError:
+        """`known` is the file that the error is about."""
+        own = known.common if known is not None else self._mount.headers
+        return ProtocolError(status, sentence, [*fields, *own])

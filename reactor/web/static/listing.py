@@ -48,6 +48,8 @@ from reactor.web.storage.safe_path import Root
 ROWS: Final = 32  # entries made in one step: 2 ms where all names are long and strange
 PIECE_CHARACTERS: Final = 32 * 1024  # collected before a piece of the page is sent
 
+_OURS: Final = {"content-type", "x-content-type-options"}  # fields of a listing that stay ours
+_ADDED: Final = {"vary", "content-security-policy"}  # fields that are added to ours
 _FIRST: Final = {  # the order at the first click: the largest and the latest come first
     "name": Order("name"),
     "size": Order("size", descending=True),
@@ -67,7 +69,8 @@ class ListingOptions:
     """The options of the listings of one mount, which share a quota.
 
     `prefix` is the mount's path, `most` the number of entries of one directory that are listed. The
-    fields in `headers` are on every response and replace fields of ours with the same name.
+    fields in `headers` are on every response. They replace fields of ours with the same name, but
+    for those that say what the page is and what it may do: a policy of theirs is added to ours.
     """
 
     prefix: str = "/"
@@ -107,8 +110,9 @@ def _check(root: Root, segments: Sequence[str]) -> None:
 
 
 def _headers(ours: Fields, options: ListingOptions) -> Fields:
-    given = {name.lower() for name, _ in options.headers} - {"vary"}  # Vary is added to ours
-    return (*((name, value) for name, value in ours if name.lower() not in given), *options.headers)
+    theirs = [field for field in options.headers if field[0].lower() not in _OURS]
+    given = {name.lower() for name, _ in theirs} - _ADDED
+    return (*((name, value) for name, value in ours if name.lower() not in given), *theirs)
 
 
 def _order(query: str) -> Order:

@@ -18,6 +18,7 @@ from reactor.web.semantics.media_types import media_types
 from reactor.web.static.file_server import FileServer, Mount
 from reactor.web.static.limits import FileLimits
 from reactor.web.storage.safe_path import Root
+from reactor.web.storage.trust import Trust
 
 IDLE_SECONDS: Final = 10.0  # between two searches for idle files
 
@@ -37,12 +38,13 @@ class StaticFiles:
         headers: Fields = (),
         cache_control: str = "",
         types: Mapping[str, str] | None = None,
+        trusted: bool = True,
     ) -> None:
         """`prefix` begins and ends with a slash. Raises OSError for an unusable directory.
 
         `types` maps extensions to media types, as additions to the table. `cache_control` is on
         every response, "" for none. `spa` is the file that is served for unknown paths, "" for
-        none.
+        none. Unless `trusted`, clients may have uploaded the files.
         """
         Root(directory)  # each server opens its own; errors are raised now
         self._mount = Mount(
@@ -53,6 +55,7 @@ class StaticFiles:
             cache_control=lambda path: cache_control,
             listing=listing,
             spa=spa,
+            trust=Trust(own=trusted),
         )
         self._files: FileServer | None = None
 

@@ -21,6 +21,7 @@ import resource
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from errno import ENOENT
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -28,6 +29,7 @@ from reactor.files.file import File
 from reactor.tasks.operations import Operation, in_pool
 from reactor.tasks.single_flight import SingleFlight
 from reactor.web.storage.safe_path import Place, Root, place_in
+from reactor.web.storage.trust import Trust
 
 SIBLINGS: Final = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}  # by coding
 # At most one in so many of the process's descriptors is kept open here.
@@ -62,6 +64,11 @@ class Found(NamedTuple):
     siblings: Mapping[str, OpenFile]  # by coding
     places: frozenset[Place]
     began: float  # when the walk began, by the cache's clock
+    trusted: bool  # whether the file is the operator's; if not, clients may have uploaded it
+
+    def same_as(self, other: "Found") -> bool:
+        """Whether the file and its siblings are those of the other walk, and trusted as they."""
+        return self.trusted == other.trusted and self.versions() == other.versions()
 
     def versions(self) -> tuple[Version, ...]:
         """The versions of the file and its siblings; equal versions mean the same files."""
@@ -120,12 +127,16 @@ class OpenFileCache:
         share: int = 1,
         clock: Callable[[], float] = time.monotonic,
         prepare: Callable[[Sequence[str], "Entry"], object] = lambda segments, entry: None,
+        trust: Trust = Trust(),  # noqa: B008
     ) -> None:
         """The cache keeps at most `most` descriptors; `age` and `idle` are in seconds.
 
         An entry is trusted for `age` after its walk, and closed when nobody has requested it for
         `idle`. `share` caches of this process share its part of RLIMIT_NOFILE. `prepare` is called
         with the segments and the entry after each walk, on the loop, before the entry can be found.
+
+        A file that `trust` calls an upload has no siblings, since clients may have uploaded those
+        as well, and is never found in the place of a directory.
         """
         self._root = root
         self._most = most
@@ -134,6 +145,7 @@ class OpenFileCache:
         self._clock = clock
         self._share = share
         self._prepare = prepare
+        self._trust = trust
         self._affordable: int | None = None
         # The next candidate for eviction is first.
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
@@ -204,7 +216,9 @@ class OpenFileCache:
     def _walk(self, key: Key, segments: Sequence[str]) -> Operation[_Result]:
         walked = partial(self._walked, key, segments, self._changes)
         failed = partial(self._failed, key)
-        return in_pool(_walk, self._root, segments, self._clock).then(walked, failed)
+        index = key[-1:] == ("",)
+        walk = in_pool(_walk, self._root, segments, self._trust, self._clock, index)
+        return walk.then(walked, failed)
 
     def _walked(self, key: Key, segments: Sequence[str], changes: int, found: Found) -> _Result:
         """Keep what a walk has found, unless something has changed since it began."""
@@ -222,7 +236,7 @@ class OpenFileCache:
         entry = self._entries.get(key)
         if entry is not None and entry.checked > found.began:
             return entry  # a walk that began later was faster
-        if entry is not None and entry.found.versions() == found.versions():
+        if entry is not None and entry.found.same_as(found):
             self._unlink(key, entry)
             entry.found = entry.found._replace(places=found.places)
             entry.checked = found.began
@@ -277,20 +291,32 @@ def _affordable() -> int:
     return (1 << 20) if soft == resource.RLIM_INFINITY else soft // DESCRIPTOR_SHARE
 
 
-def _walk(root: Root, segments: Sequence[str], clock: Callable[[], float]) -> Found:
-    """Open the file and its siblings, on the pool; dropped files close themselves."""
+def _walk(
+    root: Root,
+    segments: Sequence[str],
+    trust: Trust,
+    clock: Callable[[], float],
+    index: bool,
+) -> Found:
+    """Open the file and its siblings, on the pool; dropped files close themselves.
+
+    Raises OSError; FileNotFoundError for an upload in the place of an `index`.
+    """
     began = clock()
     places: set[Place] = set()
-    plain = _open(root, segments, places)
+    plain, trusted = _open(root, segments, trust, places)
+    if not trusted and index:
+        raise FileNotFoundError(ENOENT, os.strerror(ENOENT))
     siblings = {}
-    for coding in _present_siblings(root, segments, places):
+    for coding in _present_siblings(root, segments, places) if trusted else ():
+        name = segments[-1] + SIBLINGS[coding]
         try:
-            sibling = _open(root, (*segments[:-1], segments[-1] + SIBLINGS[coding]), places)
+            sibling, may_be_used = _open(root, (*segments[:-1], name), trust, places)
         except OSError:
             continue  # it may not be served
-        if _may_be_made_of(sibling.version.modified, plain.version.modified):
+        if may_be_used and _may_be_made_of(sibling.version.modified, plain.version.modified):
             siblings[coding] = sibling
-    return Found(plain, siblings, frozenset(places), began)
+    return Found(plain, siblings, frozenset(places), began, trusted)
 
 
 def _may_be_made_of(encoded: int, plain: int) -> bool:
@@ -320,9 +346,12 @@ def _present_siblings(root: Root, segments: Sequence[str], places: set[Place]) -
     return present
 
 
-def _open(root: Root, segments: Sequence[str], places: set[Place]) -> OpenFile:
-    descriptor, status = root.find_file(segments, places)
-    return OpenFile(File(descriptor, status.st_size), status, _version(status))
+def _open(
+    root: Root, segments: Sequence[str], trust: Trust, places: set[Place]
+) -> tuple[OpenFile, bool]:
+    """Open a file; the second value is whether it is trusted. Raises OSError."""
+    descriptor, status, trusted = trust.find_file(root, segments, places)
+    return OpenFile(File(descriptor, status.st_size), status, _version(status)), trusted
 
 
 def _version(status: os.stat_result) -> Version:

@@ -13,6 +13,7 @@ from reactor.messages.headers import Fields
 from reactor.protocol.dates import http_date
 from reactor.protocol.response_encoder import FieldBlock
 from reactor.web.compression.encoders import IDENTITY, LEAST_BYTES, MADE, shrinks
+from reactor.web.semantics.uploaded_files import policy_for
 from reactor.web.semantics.validators import encoded_tag, entity_tag, last_modified
 from reactor.web.static.open_file_cache import SIBLINGS, Found, OpenFile
 
@@ -41,13 +42,16 @@ class Representations:
     """All representations of one version of a file."""
 
     __slots__ = (
-        *("encoded", "media_type", "modified", "offered", "plain", "possible", "source", "young"),
+        *("common", "encoded", "media_type", "modified", "offered", "plain", "possible", "source"),
+        *("trusted", "young"),
     )
 
     def __init__(
         self, source: OpenFile, plain: Representation, media_type: str, modified: float
     ) -> None:
+        self.common: Fields = ()  # fields of every response, errors included
         self.source = source
+        self.trusted = True  # False: a client may have uploaded the file
         self.plain = plain
         self.media_type = media_type
         self.modified = modified
@@ -84,7 +88,8 @@ class Representer:
         modified = last_modified(status, now)
         cache_control = self._cache_control("/".join(segments))
         common = [("Cache-Control", cache_control)] if cache_control else []
-        common += self._headers
+        own = self._headers if found.trusted else (*self._headers, *self._policy(media_type))
+        common += own
         content = [
             ("Content-Type", media_type),
             ("X-Content-Type-Options", "nosniff"),
@@ -101,6 +106,7 @@ class Representer:
             plain.data = self._content(found.plain.file)
         plain.ok = FieldBlock([*content, ("Accept-Ranges", "bytes"), *plain.not_modified])
         made = Representations(found.plain, plain, media_type, modified)
+        made.common, made.trusted = own, found.trusted
         made.young = tag.startswith("W/")
         for coding in possible:
             stored = found.siblings.get(coding)
@@ -112,6 +118,10 @@ class Representer:
         made.offered = tuple(sorted(offered, key=_PREFERENCE.index))
         made.possible = tuple(sorted(possible, key=_PREFERENCE.index))
         return made
+
+    def _policy(self, media_type: str) -> Fields:
+        kinds = (value for name, value in self._headers if name.lower() == "content-type")
+        return policy_for((media_type, *kinds))
 
     def _content(self, file: File) -> bytes | None:
         """Return all of a small file that is in memory."""

@@ -18,6 +18,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, TypeAlias
 
@@ -70,8 +71,53 @@ class Root:
         These are the last name and the links on the way: the names whose renaming can change what
         is found, or that nothing is found.
         """
+        descriptor, status, _ = self.locate_file(segments, places, ())
+        return descriptor, status
+
+    def locate_file(
+        self, segments: Sequence[str], places: set[Place], roots: Sequence["Root"]
+    ) -> tuple[int, os.stat_result, bool]:
+        """Open a file as `find_file` does; the third value is whether it is below one of `roots`.
+
+        It is, by whichever link or mount point the path has led there, if the walk has ended below
+        the directory that a root has now.
+        """
         with _Walk(self._path, segments, places) as walk:
-            return walk.to_file()
+            descriptor, status = walk.to_file()
+            try:
+                return descriptor, status, bool(roots) and walk.is_below(roots)
+            except BaseException:
+                os.close(descriptor)
+                raise
+
+    def may_be_within(self, other: "Root") -> bool:
+        """Return whether this is the other's directory or lies below it, as far as can be seen.
+
+        Returns True where a directory above it cannot be searched. Raises other OSErrors.
+        """
+        wanted = other.identity()
+        directory = self.find_directory(())
+        try:
+            here = _identity(os.fstat(directory))
+            while here != wanted:
+                parent = os.open("..", _SEARCHABLE, dir_fd=directory)
+                os.close(directory)
+                directory, below = parent, here
+                here = _identity(os.fstat(directory))
+                if here == below:  # the root of the file system is its own parent
+                    return False
+            return True
+        except PermissionError:
+            return True
+        finally:
+            os.close(directory)
+
+    def identity(self) -> tuple[int, int]:
+        """Return the device and the inode of the directory as it is now.
+
+        Raises OSError, FileNotFoundError where it is gone.
+        """
+        return _identity(os.stat(self._path))
 
     def open_directory(self, segments: Sequence[str]) -> int:
         """Open a directory for reading; without segments, the root itself. Raises OSError.
@@ -129,6 +175,18 @@ class _Walk:
         while (name := self._next_name()) is not None:
             self._descend(name)
         return self._directories.pop()
+
+    def is_below(self, roots: Sequence[Root]) -> bool:
+        """Return whether the walk is below one of these roots. Raises OSError.
+
+        A root that is gone has nothing below it. Any other failure is raised, since the caller must
+        not take the file for another one.
+        """
+        wanted = set()
+        for root in roots:
+            with suppress(FileNotFoundError):
+                wanted.add(root.identity())
+        return any(_identity(os.fstat(directory)) in wanted for directory in self._directories)
 
     def _next_name(self) -> bytes | None:
         """Return the next name in the last directory that is no link; None at the path's end."""
@@ -197,6 +255,10 @@ def place_in(directory: int, name: bytes) -> Place:
     """Return the place of a name in the open directory. Raises OSError."""
     status = os.fstat(directory)
     return status.st_dev, status.st_ino, name
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _status(name: bytes, directory: int) -> os.stat_result:

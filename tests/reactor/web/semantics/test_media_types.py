@@ -5,7 +5,7 @@ import re
 import pytest
 
 from reactor.web.compression.encoders import shrinks
-from reactor.web.semantics.media_types import _TYPES, media_type, media_types
+from reactor.web.semantics.media_types import _TYPES, media_type, media_types, runs_script
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,41 @@ def test_changes_by_the_operator(kind: str, expected: str) -> None:
     assert changed("a.htm") == "text/html; charset=utf-8"
     assert changed("new") == "application/octet-stream"
     assert media_type("a.html") == "text/html; charset=utf-8"  # the shared table is unchanged
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("text/html", "TEXT/HTML", "text/html; charset=utf-8", "text/html \t;x=y", "text/html;"),
+        *("application/xhtml+xml", "application/vnd.wap.xhtml+xml", "image/svg+xml", "text/xml"),
+        *("application/xml", "application/atom+xml", "application/mathml+xml", "any/thing+XML"),
+        *("application/xslt+xml", "text/xsl", "application/rdf+xml", "text/rdf", "text/x-html"),
+        *("multipart/related", "multipart/related; boundary=x", "multipart/x-mixed-replace"),
+        *("message/rfc822", "application/x-mimearchive", "application/x-webarchive"),
+    ],
+)
+def test_types_that_run_script(kind: str) -> None:
+    assert runs_script(kind)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("text/plain; charset=utf-8", "application/octet-stream", "application/pdf", "image/png"),
+        *("image/jpeg", "image/gif", "image/webp", "video/mp4", "video/webm", "audio/mpeg"),
+        *("text/javascript", "text/css", "application/json", "application/zip", "font/woff2"),
+        *("text/plain; x=text/html", 'text/plain; x="text/html"', "text/markdown"),
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        *("application/java-archive", "application/wasm", "*/*", ""),
+    ],
+)
+def test_types_that_run_no_script(kind: str) -> None:
+    assert not runs_script(kind)
+
+
+def test_extensions_that_run_script() -> None:
+    names = [f"a.{extension}" for extension in _TYPES]
+    assert {name for name in names if runs_script(media_type(name))} == {
+        *("a.atom", "a.gpx", "a.htm", "a.html", "a.kml", "a.mpd", "a.rss", "a.svg", "a.xhtml"),
+        *("a.xml", "a.xsd", "a.xsl", "a.xslt"),
+    }

@@ -390,7 +390,7 @@ def test_a_page_for_unknown_paths(start: Start, root: Path, tmp_path: Path) -> N
 
 
 def test_directories_without_a_listing(start: Start, root: Path) -> None:
-    client = start(static=[("/s/", str(root))], directory=str(root), listing=False)
+    client = start(static=[("/s/", str(root))], directory=str(root), listing=False, uploads=False)
     assert client.ask("/s/").body == b"<p>index"
     assert client.ask("/s/sub/").status == 404
     assert client.ask("/files/sub/").status == 404

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import socket
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -413,6 +414,84 @@ def places_of(root: Root, *segments: str) -> set[Place]:
         return places
     os.close(descriptor)
     return places
+
+
+def located(root: Root, path: str, *roots: Root) -> bool:
+    descriptor, status, below = root.locate_file(path.split("/"), set(), roots)
+    assert stat.S_ISREG(status.st_mode)
+    os.close(descriptor)
+    return below
+
+
+def test_a_file_is_below_the_directory_in_which_the_walk_has_ended(site: Path) -> None:
+    (site / "file").symlink_to("sub/b.txt")
+    (site / "directory").symlink_to("sub")
+    (site / "sub/deep/out").symlink_to("../../a.txt")
+    (site / "absolute").symlink_to(site / "sub")
+    root, sub, deep = Root(site), Root(site / "sub"), Root(site / "sub/deep")
+    for path in ("sub/b.txt", "file", "directory/b.txt", "absolute/b.txt", "sub/deep/c.txt"):
+        assert located(root, path, sub)
+        assert located(root, path, root)
+        assert located(root, path, deep, sub)
+        assert located(root, path, deep) == (path == "sub/deep/c.txt")
+        assert not located(root, path)
+    for path in ("a.txt", "sub/deep/out", "directory/deep/out"):
+        assert not located(root, path, sub)
+        assert not located(root, path, sub, deep)
+        assert located(root, path, root)
+    assert not located(sub, "b.txt", root)  # a walk does not see what is above its root
+    assert located(sub, "b.txt", sub)
+
+
+def test_the_directory_of_a_root_may_be_replaced(site: Path) -> None:
+    (site / "now").symlink_to("sub/deep")
+    now = Root(site / "now")
+    assert located(Root(site), "sub/deep/c.txt", now)
+    (site / "now").unlink()
+    (site / "now").symlink_to("site-3")
+    assert not located(Root(site), "sub/deep/c.txt", now)
+    with pytest.raises(OSError):  # and no descriptor is left
+        (site / "now").unlink()
+        (site / "now").symlink_to("now")
+        located(Root(site), "sub/deep/c.txt", now)
+    (site / "now").unlink()
+    (site / "now").symlink_to("site-3")
+    (site / "site-3").mkdir()
+    (site / "site-3/d.txt").touch()
+    assert located(Root(site), "site-3/d.txt", now)
+    assert not located(Root(site), "sub/deep/c.txt", now)
+
+
+def test_roots_within_roots(site: Path) -> None:
+    (site / "link").symlink_to("sub/deep")
+    root, sub, deep = Root(site), Root(site / "sub"), Root(site / "sub/deep")
+    link, other = Root(site / "link"), Root(site.parent / "site-2")
+    for inner, outer in (
+        *((root, root), (sub, root), (deep, root), (deep, sub), (link, sub), (link, deep)),
+        (deep, link),
+        (root, Root("/")),
+        (Root("/"), Root("/")),
+        (Root(os.path.relpath(site / "sub")), root),
+    ):
+        assert inner.may_be_within(outer)
+    for inner, outer in ((root, sub), (sub, deep), (other, root), (root, other), (Root("/"), root)):
+        assert not inner.may_be_within(outer)
+
+
+def test_a_root_whose_way_up_cannot_be_searched(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be anywhere, so it counts as within."""
+    root, other = Root(site / "sub"), Root(site.parent / "site-2")
+    really_open = os.open
+
+    def refuse(path: Any, *arguments: Any, **options: Any) -> int:
+        if path == "..":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return really_open(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert root.may_be_within(other)
 
 
 def test_place_in(site: Path) -> None:
