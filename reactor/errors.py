@@ -6,8 +6,17 @@ the connection turns it into a response, in one place. Handlers may raise it too
 
 Cancelled is not an Exception on purpose: a handler's `except Exception` must not keep alive a task
 whose client is gone.
+
+An error costs its owner, never the loop, also where it is a BaseException: asyncio's CancelledError
+out of `asyncio.run`, SystemExit out of `sys.exit()`, the outcomes of a test framework. So the code
+that calls handlers, bodies, hooks and jobs writes `except all_but_interrupts()` in place of
+`except Exception`. Python evaluates that call only when there is an error, so it costs nothing
+otherwise.
 """
 
+import signal
+import sys
+import threading
 from collections.abc import Sequence
 
 
@@ -35,12 +44,41 @@ class Cancelled(BaseException):
     """Thrown into a coroutine at its `await` when its result is no longer needed."""
 
 
+class FatalError(BaseException):
+    """An error that ends the loop instead of costing its owner: the simulator's broken rules."""
+
+
 class PoolFull(Exception):
     """The thread pool has no room for another job of this kind."""
 
 
 class TooSlow(Exception):
     """A reader of a broadcast has fallen behind, and the items left for it were dropped."""
+
+
+def all_but_interrupts() -> tuple[type[BaseException], ...]:
+    """The classes for an `except` clause: all, or none where the error is a Ctrl-C.
+
+    A KeyboardInterrupt counts as a Ctrl-C on the main thread of a program that has left Python's
+    own handler of SIGINT in place. It ends such a program; anywhere else it is an error of the code
+    that has raised it. A FatalError passes, too.
+    """
+    error = sys.exception()
+    passes = isinstance(error, FatalError) or (
+        isinstance(error, KeyboardInterrupt)
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        and threading.current_thread() is threading.main_thread()
+    )
+    return () if passes else (BaseException,)
+
+
+def all_but_cancelling() -> tuple[type[BaseException], ...]:
+    """As `all_but_interrupts`, for a coroutine: Cancelled and GeneratorExit pass as well.
+
+    They are thrown in at an await by the task that cancels or closes the coroutine, and only the
+    task may catch them.
+    """
+    return () if isinstance(sys.exception(), Cancelled | GeneratorExit) else all_but_interrupts()
 
 
 def reason_of(error: Exception) -> str:

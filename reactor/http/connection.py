@@ -16,7 +16,7 @@ URL (see web/) and no clock but the loop's `now`.
 from collections.abc import Awaitable, Coroutine
 from typing import Final
 
-from reactor.errors import Cancelled, ProtocolError
+from reactor.errors import ProtocolError, all_but_interrupts
 from reactor.files.region import FileRegion
 from reactor.http.closing import finish, linger, shut_down
 from reactor.http.context import ServerContext
@@ -240,7 +240,7 @@ class HttpConnection:
             request.body = Body(self.body, request.length, most, context.memory)
         try:
             returned = context.handler(request)
-        except (Exception, SystemExit) as error:
+        except all_but_interrupts() as error:
             returned = error_response(request, error)
         if isinstance(returned, Response):
             self.respond(request, returned)
@@ -275,7 +275,7 @@ class HttpConnection:
             response = task.result()
             if not isinstance(response, Response):
                 raise no_response(response)
-        except (Exception, SystemExit, Cancelled) as error:
+        except all_but_interrupts() as error:
             response = error_response(request, error)
             error.__traceback__ = None  # its frames know the task, and the task knows it: a cycle
         if self.body is not None and self.body.error is not None:
@@ -304,7 +304,7 @@ class HttpConnection:
         try:
             line = wall.status_lines.get(response.status) or wall.status_line(response.status)
             head, length, self.keep_alive = encode_head(line, request, response, keep_alive)
-        except Exception as error:  # a handler may put anything into a response
+        except all_but_interrupts() as error:  # a handler may put anything into a response
             discard(response, context.runtime)
             response = error_response(request, error)
             line = wall.status_line(response.status)

@@ -12,7 +12,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, Final, Protocol, TypeAlias, cast
 
-from reactor.errors import ResponseError
+from reactor.errors import ResponseError, all_but_interrupts
 from reactor.files.file import WINDOW_BYTES, File
 from reactor.files.region import FileRegion, MultiRegion
 from reactor.messages.headers import Fields
@@ -54,7 +54,7 @@ def discard(response: Response, runtime: Runtime) -> None:
         return
     try:
         response.close(runtime)
-    except (Exception, SystemExit):
+    except all_but_interrupts():
         log.exception("the body of a response could not be closed")
 
 
@@ -290,7 +290,7 @@ class ResponseBodyStream:
             return LAST_CHUNK
         try:
             return last_chunk(encode_trailers(self._trailers()))
-        except (Exception, SystemExit) as error:
+        except all_but_interrupts() as error:
             raise ResponseError("the trailers of a body cannot be sent") from error
 
 

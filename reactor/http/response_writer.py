@@ -9,7 +9,7 @@ state PRODUCE for a piece, and in DRAIN for the peer.
 import logging
 from typing import Final
 
-from reactor.errors import Cancelled, ResponseError
+from reactor.errors import ResponseError, all_but_interrupts
 from reactor.files.region import FileRegion
 from reactor.http.response_body import Piece, ResponseBodyStream
 from reactor.http.states import DRAIN, PRODUCE, Connection
@@ -88,7 +88,7 @@ class ResponseWriter:
                 return
             try:
                 piece = stream.next_piece(connection.transport.window)
-            except (Exception, SystemExit, Cancelled) as error:
+            except all_but_interrupts() as error:
                 self._fail(error)
                 return
             if isinstance(piece, Future):
@@ -104,7 +104,7 @@ class ResponseWriter:
             return
         try:
             piece = future.result()
-        except (Exception, SystemExit, Cancelled) as error:
+        except all_but_interrupts() as error:
             self._fail(error)
             return
         if self._send(piece):
@@ -144,7 +144,7 @@ class ResponseWriter:
     def _close(self) -> None:
         try:
             self.stream.close()
-        except (Exception, SystemExit):
+        except all_but_interrupts():
             log.exception("the body of a response could not be closed")
 
     def _observe(self) -> None:

@@ -25,6 +25,7 @@ from collections.abc import Callable
 from selectors import EVENT_READ, SelectorKey
 from typing import Final, Protocol
 
+from reactor.errors import all_but_interrupts
 from reactor.loop.scheduler import SLICE, LoopSnapshot, Scheduler
 from reactor.loop.tracer import URGENT, Reason, Tracer
 from reactor.loop.tracing import Tracing
@@ -148,11 +149,12 @@ class Reactor(Scheduler):
 
     def _trace(self, tracers: tuple[Tracer, ...]) -> None:
         """Put the steps that report to these tracers in the place of those of the class."""
+        steps = Tracing(self, tracers).steps()
         for name in self._traced:
             delattr(self, name)
         self._wait = self.selector.select
         self.tracers = tracers
-        self._traced = Tracing(self, tracers).steps()
+        self._traced = steps
         for name, step in self._traced.items():
             setattr(self, name, step)
 
@@ -162,7 +164,7 @@ class Reactor(Scheduler):
         for key, mask in ready:
             try:
                 key.data.on_events(mask)
-            except Exception:
+            except all_but_interrupts():
                 self.blame(key.data)
 
     def _run_in_slices(self, ready: list[tuple[SelectorKey, int]]) -> None:

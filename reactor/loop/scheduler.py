@@ -20,6 +20,8 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
+from reactor.errors import all_but_interrupts
+from reactor.loop.describe import safe_repr
 from reactor.loop.timers import NEVER, Callback, Deadline, Timer
 from reactor.loop.tracer import SOON, TIMERS, Phase
 
@@ -52,6 +54,13 @@ class LoopSnapshot(NamedTuple):
     received: int  # bytes since the loop was made
     sent: int
     ready: int = 0  # sockets that were ready in this turn
+
+
+def _log_exception(sentence: str, name: str) -> None:
+    try:
+        log.exception(sentence, name)
+    except all_but_interrupts():
+        pass  # the program's own logging failed, and no one is left who could log that
 
 
 class Scheduler:
@@ -126,13 +135,14 @@ class Scheduler:
 
     def blame(self, culprit: object) -> None:
         """Log the exception in progress, and abort its owner: a half-done turn must not go on."""
-        log.exception("%r failed in the loop", culprit)
-        abort = getattr(culprit, "abort", None)
-        if abort is not None:
-            try:
+        name = safe_repr(culprit)
+        _log_exception("%s failed in the loop", name)
+        try:
+            abort = getattr(culprit, "abort", None)
+            if abort is not None:
                 abort()
-            except Exception:
-                log.exception("%r could not be aborted", culprit)
+        except all_but_interrupts():
+            _log_exception("%s could not be aborted", name)
 
     # --- the phases ------------------------------------------------------------------------------
 
@@ -169,7 +179,7 @@ class Scheduler:
         for output in unflushed:
             try:
                 output.end_turn()
-            except Exception:
+            except all_but_interrupts():
                 self.blame(output)
 
     def _call(
@@ -182,7 +192,7 @@ class Scheduler:
         """Call it. `phase` and a timer's `due` time are for tracers: see tracing.py."""
         try:
             callback(*arguments)
-        except Exception:
+        except all_but_interrupts():
             self.blame(getattr(callback, "__self__", callback))
 
     def _push(self, timer: Deadline) -> None:

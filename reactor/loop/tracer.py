@@ -10,7 +10,7 @@ there were none.
     called  one callback: its phase, its duration and, for a timer, how late it was called
 
 Tracers run on the loop's thread between two callbacks. They only look: a tracer that changed the
-loop would change what it measures.
+loop would change what it measures. One that raises is logged and detached.
 """
 
 from collections.abc import Collection, Sequence

@@ -6,13 +6,18 @@ without tracers pays nothing, and one with slow-callback logging pays one readin
 each ready socket and two for each timer or callback.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from selectors import BaseSelector, SelectorKey
 from typing import Any, Protocol
 
+from reactor.errors import all_but_interrupts
+from reactor.loop.describe import safe_repr
 from reactor.loop.scheduler import Flushable
 from reactor.loop.timers import NEVER, Callback
 from reactor.loop.tracer import EVENTS, FLUSH, SOON, TIMERS, URGENT, WAIT, Phase, Reason, Tracer
+
+log = logging.getLogger("reactor")
 
 
 class Traced(Protocol):
@@ -23,7 +28,9 @@ class Traced(Protocol):
     now: float
     behind: bool
     unflushed: list[Flushable]
+    tracers: tuple[Tracer, ...]
 
+    def detach(self, tracer: Tracer) -> None: ...
     def blame(self, culprit: object) -> None: ...
     def wait_reason(self, timeout: float | None) -> Reason: ...
 
@@ -58,8 +65,11 @@ class Tracing:
         began = reactor.clock()
         ready = reactor.selector.select(timeout)
         ended = reactor.clock()
-        for tracer in self._tracers[WAIT]:
-            tracer.waited(began, ended, timeout, reason, ready)
+        for tracer in tuple(self._tracers[WAIT]):
+            try:
+                tracer.waited(began, ended, timeout, reason, ready)
+            except all_but_interrupts():
+                self._dismiss(tracer)
         return ready
 
     def run_events(self, ready: list[tuple[SelectorKey, int]]) -> None:
@@ -72,7 +82,7 @@ class Tracing:
         for key, mask in ready:
             try:
                 key.data.on_events(mask)
-            except Exception:
+            except all_but_interrupts():
                 reactor.blame(key.data)
             ended = clock()
             if ended - began >= limit:
@@ -88,7 +98,7 @@ class Tracing:
             began = clock()
             try:
                 output.end_turn()
-            except Exception:
+            except all_but_interrupts():
                 reactor.blame(output)
             ended = clock()
             if ended - began >= self._limit:
@@ -106,7 +116,7 @@ class Tracing:
         began = reactor.clock()
         try:
             callback(*arguments)
-        except Exception:
+        except all_but_interrupts():
             reactor.blame(getattr(callback, "__self__", callback))
         ended = reactor.clock()
         if ended - began >= self._limit:
@@ -115,6 +125,18 @@ class Tracing:
     def _report(
         self, phase: Phase, callback: object, began: float, ended: float, late: float = 0.0
     ) -> None:
-        for tracer in self._tracers[phase]:
-            if ended - began >= tracer.limit:
-                tracer.called(phase, callback, began, ended, late)
+        for tracer in tuple(self._tracers[phase]):
+            try:
+                if ended - began >= tracer.limit:
+                    tracer.called(phase, callback, began, ended, late)
+            except all_but_interrupts():
+                self._dismiss(tracer)
+
+    def _dismiss(self, tracer: Tracer) -> None:
+        """Log the error of a tracer, which would fail again and again, and detach it."""
+        log.exception("%s failed and is detached from the loop", safe_repr(tracer))
+        for found in self._tracers:
+            if tracer in found:
+                found.remove(tracer)
+        if tracer in self._reactor.tracers:
+            self._reactor.detach(tracer)

@@ -14,6 +14,7 @@ import re
 import threading
 from datetime import UTC, datetime
 
+from reactor.errors import all_but_interrupts
 from reactor.messages.request import BaseRequest
 from reactor.observe.log_file import LogFile
 from reactor.observe.log_writer import LogWriter
@@ -52,7 +53,7 @@ class ErrorLog(logging.Handler):
         """Write the record, through the writer if there is one."""
         try:
             line = self.format(record)
-        except Exception:  # the arguments do not fit the message
+        except all_but_interrupts():  # the arguments do not fit the message
             self.handleError(record)
             return
         writer = self._writer

@@ -13,6 +13,7 @@ from operator import attrgetter
 from traceback import FrameSummary, StackSummary, TracebackException, extract_tb
 from typing import Any, cast
 
+from reactor.errors import all_but_interrupts
 from reactor.http.context import Handler
 
 log = logging.getLogger("reactor")
@@ -61,7 +62,7 @@ def _import(name: str) -> Any:
         sys.path.insert(0, here)
     try:
         return pkgutil.resolve_name(name + ":")
-    except (Exception, SystemExit) as error:
+    except all_but_interrupts() as error:
         log.debug("importing %s failed", name, exc_info=error)
         if isinstance(error, ModuleNotFoundError) and _is_part(error.name, name):
             sentence = f"there is no module {error.name!r}"

@@ -15,7 +15,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
-from reactor.errors import Cancelled
+from reactor.errors import Cancelled, all_but_interrupts
 from reactor.http.connection import HttpConnection
 from reactor.http.context import Handler, Observer, ServerContext, ServerState
 from reactor.http.wall_clock import WallClock
@@ -107,7 +107,7 @@ class Server:
         self._statistics: Statistics | None = None
         try:
             prepare_handler(handler, self)
-        except Exception:
+        except BaseException:
             if reactor is None:
                 self.reactor.close()
             raise
@@ -263,7 +263,7 @@ class Server:
         self._tasks.pop(task, None)
         try:
             task.result()
-        except (Exception, SystemExit, Cancelled) as error:
+        except all_but_interrupts() as error:
             if not isinstance(error, Cancelled):
                 log.exception("A task beside the connections failed")
             error.__traceback__ = None  # its frames know the task, and the task knows it: a cycle

@@ -10,6 +10,7 @@ import errno
 from collections.abc import Callable
 from typing import Any, Final
 
+from reactor.errors import all_but_interrupts
 from reactor.files.file import File
 from reactor.loop.reactor import Reactor
 from reactor.simulator.network import SimNetwork, Violation
@@ -127,7 +128,7 @@ class SimPool(ThreadPool):
         error: BaseException | None = None
         try:
             result = job.function(*job.arguments)
-        except Exception as problem:
+        except all_but_interrupts() as problem:
             error = problem
         if job.lane is Lane.COMPRESSION:
             self._compressing.release()

@@ -9,13 +9,15 @@ the socket or client whose news it waits for. Threads of the pool are different:
 time, also in the middle of one of the server's turns, so a simulated system call gives them a
 chance to (`preempt`).
 
-A rule that is broken raises Violation. It is no Exception, so that no handler of errors takes it.
+A rule that is broken raises Violation. It is a FatalError, so that no handler of errors catches it.
 """
 
 import random
 from collections.abc import Callable, Generator
 from heapq import heappop, heappush
 from typing import Any, Final, TypeAlias
+
+from reactor.errors import FatalError
 
 FIRST_DESCRIPTOR: Final = 1_000_000  # nobody's real one
 TICK: Final = 20e-6  # seconds that a turn of the loop takes
@@ -25,7 +27,7 @@ Script: TypeAlias = Generator[Any, None, None]
 Action: TypeAlias = Callable[[], object]
 
 
-class Violation(BaseException):
+class Violation(FatalError):
     """The server has broken a rule, and this seed shows it."""
 
     network: "SimNetwork"  # where it happened, once somebody has caught it

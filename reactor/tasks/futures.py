@@ -10,12 +10,17 @@ looks up a loop, and the same handler runs on the reactor, in the simulator and 
 own.
 """
 
+import logging
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar, cast
 
+from reactor.errors import all_but_interrupts
+
 T = TypeVar("T")
+
+log = logging.getLogger("reactor")
 
 
 class Lane(Enum):
@@ -120,10 +125,23 @@ class Future(Generic[T]):
             self = None  # type: ignore[assignment]  # as in `result`
 
     def _finish(self) -> None:
+        """Call all callbacks, also those behind one that raises; the first error is raised then."""
         self.done = True
         callbacks, self._callbacks = self._callbacks, None
+        failure: BaseException | None = None
         for callback in callbacks or ():
-            callback(self)
+            try:
+                callback(self)
+            except all_but_interrupts() as error:
+                if failure is None:
+                    failure = error
+                else:
+                    log.exception("A callback failed after another one of the same Future")
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure  # or error and frame are a cycle
 
 
 class Cancellable(Future[T]):

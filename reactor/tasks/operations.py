@@ -15,7 +15,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from reactor.errors import Cancelled
+from reactor.errors import all_but_interrupts
 from reactor.tasks.futures import Future, Lane, RuntimeLike
 
 T = TypeVar("T")
@@ -86,7 +86,7 @@ class _Then(Operation[R]):
                 result = self._landed(job.result())
             elif self._failed is not None:
                 self._failed(error)
-        except (Exception, Cancelled, SystemExit) as problem:
+        except all_but_interrupts() as problem:
             error = problem
         if error is None:
             future.set_result(result)
@@ -174,7 +174,7 @@ def begin(
         return runtime.spawn(as_coroutine(awaitable), context)
     try:
         future: Future[T] = start(runtime)
-    except Exception as error:
+    except all_but_interrupts() as error:
         future = Future()
         future.set_exception(error)
     return future

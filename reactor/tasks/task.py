@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextvars import Context, copy_context
 from typing import Any, ClassVar, TypeVar
 
-from reactor.errors import Cancelled
+from reactor.errors import Cancelled, all_but_interrupts
 from reactor.files.file import SCRATCH, File
 from reactor.loop.describe import describe
 from reactor.loop.scheduler import Scheduler
@@ -146,7 +146,7 @@ class Task(Cancellable[T]):
         except StopIteration as stop:
             self._end()
             self.set_result(stop.value)
-        except (Exception, Cancelled, SystemExit) as problem:
+        except all_but_interrupts() as problem:
             self._end()
             self.set_exception(_without_first_frame(problem))
         else:
@@ -154,18 +154,20 @@ class Task(Cancellable[T]):
 
     def _await(self, yielded: Any) -> None:
         """Start the operation that the coroutine has yielded, and wait for it."""
-        start = getattr(yielded, "start", None)
-        if start is None:
-            self._awaited = Future()
-            self._runtime.call_soon(self._step_if_waiting, self._awaited, self._foreign(yielded))
-            return
         # No name for the Future: the error that has failed it knows this frame, a cycle.
         try:
+            start = getattr(yielded, "start", None)
+            if start is None:
+                self._awaited = Future()
+                foreign = self._foreign(yielded)
+                self._runtime.call_soon(self._step_if_waiting, self._awaited, foreign)
+                return
             self._awaited = start(self._runtime)
-        except Exception as error:
+            self._awaited.add_callback(self._resume)
+        except all_but_interrupts() as error:
             self._awaited = Future()
             self._awaited.set_exception(error)
-        self._awaited.add_callback(self._resume)
+            self._awaited.add_callback(self._resume)
 
     def _foreign(self, yielded: Any) -> TypeError:
         """The error to throw at the await, since a foreign awaitable ignores what it is sent."""
@@ -188,7 +190,7 @@ class Task(Cancellable[T]):
             self._awaited = None
         try:
             self._coroutine.close()
-        except Exception:
+        except all_but_interrupts():
             log.exception("Cannot close %r, which was cancelled", self._coroutine)
         self._close_timer = None
         self.set_exception(Cancelled())

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeVar
 
-from reactor.errors import PoolFull, ProtocolError
+from reactor.errors import PoolFull, ProtocolError, all_but_interrupts
 from reactor.loop.reactor import Reactor
 from reactor.loop.timers import Timer
 from reactor.tasks.futures import Future, Lane
@@ -133,7 +133,7 @@ class ThreadPool:
             result, error = None, None
             try:
                 result = job.function(*job.arguments)
-            except (Exception, SystemExit) as problem:
+            except all_but_interrupts() as problem:
                 error = problem
             if job.lane is Lane.COMPRESSION:
                 with self._work:

@@ -18,7 +18,7 @@ from reactor.messages.response import Response
 
 ResponseOrAwaitable: TypeAlias = Response | Awaitable[Response]
 Endpoint: TypeAlias = Callable[[Any], ResponseOrAwaitable]
-ErrorResponder: TypeAlias = Callable[[Any, Exception], Response]
+ErrorResponder: TypeAlias = Callable[[Any, BaseException], Response]
 F = TypeVar("F", bound=Callable[..., Any])
 
 

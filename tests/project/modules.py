@@ -10,14 +10,8 @@ from tests.support.paths import ROOT
 
 # From the lowest rank up.
 RANKS = (
-    (
-        "reactor.version",
-        "reactor.config",
-        "reactor.errors",
-        "reactor.log_limit",
-        "reactor.loop",
-        "reactor.files",
-    ),
+    ("reactor.version", "reactor.config", "reactor.errors", "reactor.log_limit"),
+    ("reactor.loop", "reactor.files"),
     ("reactor.limits", "reactor.tasks", "reactor.net"),
     ("reactor.messages",),
     ("reactor.protocol",),

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Set
 from typing import Any
 
+from reactor.errors import all_but_cancelling, all_but_interrupts
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.web.app.chain import Inner, describe, is_asynchronous, reader
@@ -99,7 +100,7 @@ def _plain_call(
         try:
             result = endpoint(request, **request.params) if params else endpoint(request)
             return result if isinstance(result, Response) else respond(result)
-        except Exception as error:
+        except all_but_interrupts() as error:
             return on_error(request, error)
 
     return call
@@ -117,7 +118,7 @@ def _call_that_may_wait(
     async def finish(request: BaseRequest, awaitable: Awaitable[Any]) -> Response:
         try:
             return respond(await awaitable)
-        except Exception as error:
+        except all_but_cancelling() as error:
             return on_error(request, error)
 
     def call(request: BaseRequest) -> ResponseOrAwaitable:
@@ -128,7 +129,7 @@ def _call_that_may_wait(
             if isinstance(result, Response):
                 return result
             return finish(request, result) if inspect.isawaitable(result) else respond(result)
-        except Exception as error:
+        except all_but_interrupts() as error:
             return on_error(request, error)
 
     return call
@@ -142,7 +143,7 @@ def _asynchronous_call(
             called = endpoint(request, **request.params) if params else endpoint(request)
             result = await called
             return result if isinstance(result, Response) else respond(result)
-        except Exception as error:
+        except all_but_cancelling() as error:
             return on_error(request, error)
 
     return call

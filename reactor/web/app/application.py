@@ -26,6 +26,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 from weakref import ref
 
+from reactor.errors import all_but_interrupts
 from reactor.messages.headers import Fields
 from reactor.server.server import Server, prepare_handler
 from reactor.web.app.adapters import MountedHandler
@@ -303,7 +304,7 @@ class Application(Group):
                         )
                     return target.value(request)
             return self._fall_back(request)
-        except Exception as error:
+        except all_but_interrupts() as error:
             return self.errors.respond(request, error)
 
     def _fall_back(self, request: Request) -> ResponseOrAwaitable:

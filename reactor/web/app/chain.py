@@ -26,6 +26,7 @@ from collections.abc import Awaitable, Callable, Sequence, Set
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
+from reactor.errors import all_but_cancelling, all_but_interrupts
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.web.endpoint import (
@@ -50,10 +51,10 @@ class MiddlewareKind(Enum):
 class ErrorPolicy(Protocol):
     """Makes responses of exceptions."""
 
-    def respond(self, request: Any, error: Exception) -> Response:
+    def respond(self, request: Any, error: BaseException) -> Response:
         """The response to any exception. Never raises."""
 
-    def respond_if_expected(self, request: Any, error: Exception) -> Response:
+    def respond_if_expected(self, request: Any, error: BaseException) -> Response:
         """The response to an exception that is expected; raises any other again."""
 
 
@@ -139,7 +140,7 @@ def reader(call: Endpoint, on_error: ErrorResponder) -> Callable[[Any], Awaitabl
                 request.content = await request.body.read()
             response = call(request)
             return response if isinstance(response, Response) else await response
-        except Exception as error:
+        except all_but_cancelling() as error:
             return on_error(request, error)
 
     return read_and_call
@@ -174,7 +175,7 @@ def _guarded(call: Endpoint, errors: ErrorPolicy) -> Endpoint:
     async def finish(request: BaseRequest, awaitable: Awaitable[Response]) -> Response:
         try:
             return await awaitable
-        except Exception as error:
+        except all_but_cancelling() as error:
             return errors.respond(request, error)
 
     def guarded(request: BaseRequest) -> ResponseOrAwaitable:
@@ -203,7 +204,7 @@ def _plain_step(middleware: Any, following: Endpoint, errors: ErrorPolicy) -> En
     def plain(request: BaseRequest) -> ResponseOrAwaitable:
         try:
             response: ResponseOrAwaitable = middleware(request, following)
-        except Exception as error:
+        except all_but_interrupts() as error:
             return errors.respond_if_expected(request, error)
         return response
 
@@ -220,7 +221,7 @@ def _asynchronous_step(middleware: Any, following: Endpoint, errors: ErrorPolicy
     async def asynchronous(request: BaseRequest) -> Response:
         try:
             response: Response = await middleware(request, next_step)
-        except Exception as error:
+        except all_but_cancelling() as error:
             return errors.respond_if_expected(request, error)
         return response
 
@@ -240,7 +241,7 @@ def _before_step(middleware: Middleware, following: Endpoint, errors: ErrorPolic
     def before(request: BaseRequest) -> ResponseOrAwaitable:
         try:
             response = middleware.before(request)
-        except Exception as error:
+        except all_but_interrupts() as error:
             return errors.respond(request, error)
         return following(request) if response is None else response
 
@@ -251,25 +252,28 @@ def _after_step(middleware: Middleware, following: Endpoint, errors: ErrorPolicy
     async def finish(request: BaseRequest, awaitable: Awaitable[Response]) -> Response:
         try:
             response = await awaitable
-        except Exception as error:
+        except all_but_cancelling() as error:
             response = errors.respond(request, error)
         try:
             changed = middleware.after(request, response)
             return changed if isinstance(changed, Response) else await changed
-        except Exception as error:
+        except all_but_cancelling() as error:
             response.close()
             return errors.respond(request, error)
+        except BaseException:  # the client is gone
+            response.close()
+            raise
 
     def after(request: BaseRequest) -> ResponseOrAwaitable:
         try:
             response = following(request)
-        except Exception as error:
+        except all_but_interrupts() as error:
             response = errors.respond(request, error)
         if not isinstance(response, Response):
             return finish(request, response)
         try:
             return middleware.after(request, response)
-        except Exception as error:
+        except all_but_interrupts() as error:
             response.close()
             return errors.respond(request, error)
 

@@ -24,6 +24,7 @@ from importlib.resources import files
 from types import FrameType
 from typing import Any, Final
 
+from reactor.errors import all_but_interrupts
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, plain_response
 from reactor.web.semantics.negotiation import prefers_json
@@ -53,7 +54,7 @@ _SECRET_VALUE: Final = re.compile(
 )
 
 
-def debug_response(request: BaseRequest, error: Exception) -> Response:
+def debug_response(request: BaseRequest, error: BaseException) -> Response:
     """A 500 with everything that is known about the error, as a page or as text."""
     accept = request.headers.get("accept").lower()
     if "text/html" not in accept or prefers_json(accept):
@@ -73,14 +74,14 @@ def _style() -> str:
     return files("reactor.web.app").joinpath("pages", "debug.css").read_text("utf-8")
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error)).rstrip("\n")
-    except Exception as other:  # an error with a failing __bool__
+    except all_but_interrupts() as other:  # an error with a failing __bool__
         return f"{_headline(error)} (its traceback failed: {type(other).__name__})"
 
 
-def _page(request: BaseRequest, error: Exception) -> Iterator[str]:
+def _page(request: BaseRequest, error: BaseException) -> Iterator[str]:
     title = escape(_headline(error))
     yield (
         "<!doctype html><html lang=en><meta charset=utf-8>"
@@ -120,7 +121,7 @@ def _chain(error: BaseException) -> Iterator[tuple[str, BaseException]]:
 def _headline(error: BaseException) -> str:
     try:
         message = str(error)
-    except Exception as other:
+    except all_but_interrupts() as other:
         message = f"(its str failed: {type(other).__name__})"
     name = type(error).__qualname__
     return _shortened(f"{name}: {message}" if message else name, MESSAGE_CHARACTERS)
@@ -213,7 +214,7 @@ class _Values(reprlib.Repr):
     def repr_instance(self, x: Any, level: int) -> str:
         try:
             return repr(x)[: 10 * VALUE_CHARACTERS]
-        except Exception as error:
+        except all_but_interrupts() as error:
             return f"(its repr failed: {type(error).__name__})"
 
     def _member(self, name: Any, value: Any, level: int) -> str:
@@ -230,7 +231,7 @@ _VALUES: Final = _Values()
 def _repr(value: Any) -> str:
     try:
         return _VALUES.repr(value)
-    except Exception as error:  # a broken container, or a number of 4,301 digits
+    except all_but_interrupts() as error:  # a broken container, or a number of 4,301 digits
         return f"(its repr failed: {type(error).__name__})"
 
 

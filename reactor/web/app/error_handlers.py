@@ -1,10 +1,10 @@
 """Responses to errors, made in one place for the whole of an application.
 
-A ProtocolError carries its response; any other exception is a 500 whose details go to the error log
-and nowhere else. An application may add an error handler for a status or for a class of exceptions:
-`handler(request, error)`, a plain function whose result is like that of an endpoint. The narrowest
-handler counts: for an exception its own class before its base classes; for a ProtocolError without
-a handler of its class, its status.
+A ProtocolError carries its response; any other exception, SystemExit and the like included, is a
+500 whose details go to the error log and nowhere else. An application may add an error handler for
+a status or for a class of exceptions: `handler(request, error)`, a plain function whose result is
+like that of an endpoint. The narrowest handler counts: for an exception its own class before its
+base classes; for a ProtocolError without a handler of its class, its status.
 
 Clients that ask for JSON get problem details (RFC 9457), all others a sentence in plain text. While
 `debug` is on, a 500 is a page that shows where the error was raised (see app/debug_page.py).
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
-from reactor.errors import ProtocolError
+from reactor.errors import ProtocolError, all_but_interrupts
 from reactor.http.error_responses import FAILED
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, plain_response
@@ -61,13 +61,13 @@ class ErrorHandlers:
             raise ValueError(f"{what!r} already has an error handler: {describe(known[what])}")
         known[what] = handler
 
-    def respond_if_expected(self, request: BaseRequest, error: Exception) -> Response:
+    def respond_if_expected(self, request: BaseRequest, error: BaseException) -> Response:
         """The response to a ProtocolError or an exception with a handler; raises any other."""
         if isinstance(error, ProtocolError) or self._find(error) is not None:
             return self.respond(request, error)
         raise error
 
-    def respond(self, request: BaseRequest, error: Exception) -> Response:
+    def respond(self, request: BaseRequest, error: BaseException) -> Response:
         """The response to an exception. Never raises: a failure in an error handler is a 500."""
         handler = self._find(error)
         if not isinstance(error, ProtocolError) and not self._is_expected(error):
@@ -77,7 +77,7 @@ class ErrorHandlers:
                 return _with_required(respond(handler(request, error)), error)
             except ProtocolError as other:
                 return problem(request, other)
-            except Exception as other:
+            except all_but_interrupts() as other:
                 log.error("the error handler %s failed", describe(handler), exc_info=other)
                 error = other
         if isinstance(error, ProtocolError):
@@ -86,7 +86,7 @@ class ErrorHandlers:
             return debug_response(request, error)
         return problem(request, ProtocolError(500, _failed(request)))
 
-    def _find(self, error: Exception) -> ErrorHandler | None:
+    def _find(self, error: BaseException) -> ErrorHandler | None:
         """The handler of the narrowest class, or else of the status.
 
         One for Exception itself is for unexpected errors alone: never for a ProtocolError.
@@ -102,7 +102,7 @@ class ErrorHandlers:
             found = self.outer._find(error)
         return found
 
-    def _is_expected(self, error: Exception) -> bool:
+    def _is_expected(self, error: BaseException) -> bool:
         """Whether a handler is for this kind of error, rather than for every Exception or 500."""
         kinds = type(error).__mro__[: -len(Exception.__mro__)]
         outer = self.outer is not None and self.outer._is_expected(error)
@@ -137,7 +137,7 @@ def phrase(status: int) -> str:
         return ""
 
 
-def _with_required(response: Response, error: Exception) -> Response:
+def _with_required(response: Response, error: BaseException) -> Response:
     """Add the fields of the error that the handler's response lacks.
 
     A 401 must have WWW-Authenticate, a 405 Allow (RFC 9110, sections 11.6.1 and 15.5.6).

@@ -3,7 +3,9 @@
 from collections.abc import Generator
 from functools import partial
 
-from reactor.loop.describe import describe
+import pytest
+
+from reactor.loop.describe import describe, safe_repr
 
 FILE = __file__
 
@@ -57,6 +59,23 @@ def test_a_coroutine_is_named_with_the_line_where_it_waits() -> None:
     assert describe(coroutine) == f"{name} ({FILE}, line {first + 1})"
     coroutine.close()
     assert describe(coroutine) == f"{name} ({FILE}, line {first})"
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_an_object_that_raises_is_named_all_the_same(error: type[BaseException]) -> None:
+    class Odd:
+        def describe(self, what: str) -> str:
+            return what
+
+        def method(self) -> None:
+            pass
+
+        def __repr__(self) -> str:
+            raise error
+
+    names = [describe(Odd().method), describe(Odd()), safe_repr(Odd())]
+    assert "Odd.method" in names[0]
+    assert ["Odd object at" in name for name in names] == [False, True, True]
 
 
 def test_any_other_object_is_named_by_its_repr() -> None:

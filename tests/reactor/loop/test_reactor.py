@@ -1,7 +1,9 @@
 """The loop, turn by turn: five phases in order, timers, fairness, threads, and what raises."""
 
+import logging
 import os
 import selectors
+import signal
 import socket
 import threading
 import time
@@ -10,9 +12,11 @@ from selectors import EVENT_READ, SelectorKey
 
 import pytest
 
+from reactor.errors import Cancelled
 from reactor.loop.reactor import Reactor
 from reactor.loop.scheduler import SLICE
 from reactor.loop.timers import NEVER, Deadline
+from reactor.loop.tracer import Phase, Tracer
 from tests.support.fake_loop import FakeHandler, LoopWorld
 from tests.support.raw_client import TIMEOUT
 
@@ -241,6 +245,87 @@ def test_an_abort_that_raises_does_not_end_the_loop(
     world.reactor.run_once()
     assert world.seen == ["other"]
     assert "in its abort, too" in caplog.text
+
+
+class Outcome(BaseException):
+    """As asyncio's CancelledError and the outcomes of test frameworks."""
+
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit, Cancelled, Outcome])
+def test_any_error_costs_its_owner_and_no_other(
+    world: LoopWorld, error: type[BaseException], traced: bool
+) -> None:
+    def fail() -> None:
+        raise error
+
+    if traced:
+        tracer = Tracer()
+        tracer.phases = list(Phase)
+        world.reactor.attach(tracer)
+    handlers = [FakeHandler(fail) for _ in range(3)]
+    world.selector.make_ready(handlers[0])
+    world.reactor.unflushed.append(handlers[1])
+    world.reactor.call_soon(handlers[2].end_turn)
+    world.reactor.call_later(0, fail)
+    for name in ("event", "soon"):
+        world.selector.make_ready(FakeHandler(world.note(name)))
+        world.reactor.call_soon(world.note(name))
+    world.reactor.run_once()
+    assert [one.aborted for one in handlers] == [1, 1, 1]
+    assert world.seen == ["event", "soon", "event", "soon"]
+
+
+@pytest.mark.parametrize("where", ["event", "flush", "timer", "soon", "wait"])
+def test_an_interrupt_ends_the_loop_under_pythons_own_handler(
+    world: LoopWorld, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    reactor, handler = world.reactor, FakeHandler(interrupt)
+    if where == "event":
+        world.selector.make_ready(handler)
+    elif where == "flush":
+        reactor.unflushed.append(handler)
+    elif where == "timer":
+        reactor.call_later(0, interrupt)
+    elif where == "soon":
+        reactor.call_soon(interrupt)
+    else:
+        monkeypatch.setattr(reactor, "_wait", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        reactor.run_once()
+    assert handler.aborted == 0
+
+
+def test_an_owner_whose_repr_raises_is_aborted_and_named(
+    world: LoopWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Odd(FakeHandler):
+        def __repr__(self) -> str:
+            raise Outcome
+
+    odd = Odd(fail)
+    world.selector.make_ready(odd)
+    world.reactor.run_once()
+    assert odd.aborted == 1
+    assert "Odd object at" in caplog.text
+
+
+def test_a_logging_that_raises_does_not_end_the_loop(world: LoopWorld) -> None:
+    def refuse(record: logging.LogRecord) -> bool:
+        raise Outcome
+
+    log = logging.getLogger("reactor")
+    broken = FakeHandler(fail)
+    world.selector.make_ready(broken)
+    log.addFilter(refuse)
+    try:
+        world.reactor.run_once()
+    finally:
+        log.removeFilter(refuse)
+    assert broken.aborted == 1
 
 
 # --- fairness ------------------------------------------------------------------------------------

@@ -266,6 +266,53 @@ def test_a_tracer_that_is_not_attached_cannot_be_detached(world: LoopWorld) -> N
     assert world.reactor.tracers == (recorder,)
 
 
+@pytest.mark.parametrize("error", [ValueError, SystemExit, GeneratorExit])
+def test_a_tracer_that_raises_is_logged_once_and_detached(
+    world: LoopWorld, error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Recorder):
+        def waited(self, *arguments: Any) -> None:
+            raise error
+
+        def called(self, *arguments: Any) -> None:
+            raise error
+
+    reactor = world.reactor
+    well = attached(world, *ALL)
+    for phase in ALL:
+        broken = Broken(phase)
+        reactor.attach(broken)
+        for _ in range(2):
+            world.selector.make_ready(FakeHandler(world.note("event")))
+            reactor.unflushed.append(FakeHandler(world.note("flush")))
+            reactor.call_soon(world.note("soon"))
+            reactor.call_later(0, world.note("timer"))
+        reactor.urgent = [FakeHandler(world.note("urgent"))]
+        for _ in range(SLICE):
+            world.selector.make_ready(FakeHandler(world.note("event")))
+        reactor.run_once()
+        assert broken not in reactor.tracers, phase
+        assert caplog.text.count("is detached") == 1
+        caplog.clear()
+    assert reactor.tracers == (well,)
+    assert world.seen.count("flush") == world.seen.count("timer") == 2 * len(ALL)
+    assert {phase for phase, *_ in well.calls} == set(ALL) - {WAIT}
+
+
+def test_a_tracer_that_cannot_be_attached_changes_nothing(world: LoopWorld) -> None:
+    class Odd(Tracer):
+        @property
+        def phases(self) -> Any:  # type: ignore[override]
+            raise ValueError("as the test wants it")
+
+    recorder = attached(world, *ALL)
+    with pytest.raises(ValueError, match="as the test wants it"):
+        world.reactor.attach(Odd())
+    assert world.reactor.tracers == (recorder,)
+    world.reactor.detach(recorder)
+    world.reactor.run_once()
+
+
 def test_closing_detaches() -> None:
     world = LoopWorld()
     attached(world, *ALL)

@@ -35,6 +35,27 @@ def test_callbacks_are_called_once_in_their_order() -> None:
     assert seen == ["first", "second"]
 
 
+@pytest.mark.parametrize("error", [ValueError, SystemExit, GeneratorExit])
+def test_a_callback_that_raises_keeps_no_other_from_being_called(
+    error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    future: Future[int] = Future()
+    seen: list[str] = []
+
+    def fail(name: str) -> None:
+        seen.append(name)
+        raise error(name)
+
+    for name in ("first", "second"):
+        future.add_callback(lambda _, name=name: fail(name))  # type: ignore[misc]
+    future.add_callback(lambda _: seen.append("third"))
+    with pytest.raises(error, match="first"):
+        future.set_result(1)
+    assert seen == ["first", "second", "third"]
+    assert future.result() == 1
+    assert caplog.text.count("A callback failed") == 1
+
+
 def test_an_exception_is_raised_each_time() -> None:
     future: Future[int] = Future()
     future.set_exception(ValueError("no"))

@@ -11,7 +11,7 @@ import pytest
 
 from reactor.errors import Cancelled
 from reactor.tasks.futures import Future
-from reactor.tasks.operations import in_pool, sleep
+from reactor.tasks.operations import Operation, in_pool, sleep
 from tests.support.worlds import RuntimeWorld as World
 
 name: ContextVar[str] = ContextVar("name", default="nobody")
@@ -73,7 +73,29 @@ def test_an_error_is_raised_at_the_await(world: World) -> None:
     assert task.result() == "at the await"
 
 
-@pytest.mark.parametrize("error", [ValueError, SystemExit, Cancelled])
+@pytest.mark.parametrize("started", [None, "no future", 3])
+def test_an_operation_that_starts_no_future_is_an_error_at_the_await(
+    world: World, started: object
+) -> None:
+    class Odd(Operation[None]):
+        def start(self, runtime: Any) -> Any:
+            return started
+
+    async def wait() -> str:
+        try:
+            await Odd()
+        except AttributeError as error:
+            return str(error)
+        return "no error"
+
+    task = world.spawn(wait())
+    world.turns()
+    assert "has no attribute 'add_callback'" in task.result()
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError, SystemExit, Cancelled, GeneratorExit, asyncio.CancelledError]
+)
 def test_an_error_of_a_task_is_its_result(world: World, error: type[BaseException]) -> None:
     async def fail() -> None:
         await sleep(0)
