@@ -2,7 +2,8 @@
 
 The password is readable to everybody who sees the request, so this is for https. The time that a
 refusal takes reveals neither how much of a password was right nor which users exist: digests of one
-length are compared in constant time, and the password of an unknown user is compared as well.
+length are compared in constant time, and the password of an unknown user is compared as well. Long
+credentials are refused unread, since normalizing takes a time that is quadratic in their length.
 """
 
 import base64
@@ -20,6 +21,10 @@ from reactor.web.endpoint import Middleware
 
 Check: TypeAlias = Callable[[str, str], bool]
 
+CREDENTIALS_BYTES: Final = 1024  # the most for a user, a colon and a password
+
+# The scheme, a space, and base64.
+_FIELD_LENGTH: Final = len("Basic ") + -(-CREDENTIALS_BYTES // 3) * 4
 # The decoder by itself would ignore characters behind the padding.
 _CREDENTIALS: Final = re.compile(
     r"basic +((?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)", re.IGNORECASE
@@ -41,8 +46,8 @@ class BasicAuth(Middleware):
 
         A check must not wait, and should take equally long for everything that it refuses. `realm`
         is the text that a browser shows when it asks for the password. Raises ValueError for a
-        realm that is not printable ASCII, and for a user name that is empty or has a colon or a
-        control character.
+        realm that is not printable ASCII, for a user name that is empty or has a colon or a control
+        character, and for a user whose name and password have more than 1,023 bytes.
         """
         if not _REALM.fullmatch(realm):
             raise ValueError(f"a realm must be printable ASCII, not {realm!r}")
@@ -63,11 +68,16 @@ class _KnownUsers:
     """The check of a mapping of users."""
 
     def __init__(self, users: Mapping[str, str]) -> None:
-        for user in users:
+        for user, word in users.items():
             if not user or ":" in user or _CONTROL.search(user):
                 raise ValueError(
                     "a user name must not be empty, nor have a colon or a control character: "
                     f"{user!r}"
+                )
+            if len(f"{user}:{word}".encode()) > CREDENTIALS_BYTES:
+                raise ValueError(
+                    f"a user name and a password must have at most {CREDENTIALS_BYTES - 1} bytes: "
+                    f"those of {user[:50]!r} have more"
                 )
         # The keys are digests, so that the time of a look-up reveals no letters of a name.
         self._passwords = {_digest(user): _digest(word) for user, word in users.items()}
@@ -80,16 +90,25 @@ class _KnownUsers:
 
 def _digest(text: str) -> bytes:
     # Section 2.1 asks for letters in NFC, and not all clients compose them so.
-    return hashlib.sha256(unicodedata.normalize("NFC", text).encode()).digest()
+    composed = text if text.isascii() else unicodedata.normalize("NFC", text)
+    return hashlib.sha256(composed.encode()).digest()
 
 
 def credentials(field: str) -> tuple[str, str]:
-    """The user and the password of an Authorization field, empty if it has none (section 2)."""
+    """The user and the password of an Authorization field (section 2).
+
+    Both are empty if it has none, or more than CREDENTIALS_BYTES of them.
+    """
+    if len(field) > _FIELD_LENGTH:
+        return "", ""
     match = _CREDENTIALS.fullmatch(field)
     if match is None:
         return "", ""
+    decoded = base64.b64decode(match[1])
+    if len(decoded) > CREDENTIALS_BYTES:
+        return "", ""
     try:
-        text = base64.b64decode(match[1]).decode()
+        text = decoded.decode()
     except UnicodeDecodeError:
         return "", ""
     user, colon, password = text.partition(":")

@@ -2,13 +2,14 @@
 
 import base64
 import hmac
+import unicodedata
 from typing import Any
 
 import pytest
 
 import reactor.web.middlewares.basic_auth
 from reactor.web.middlewares import BasicAuth, RequestId
-from reactor.web.middlewares.basic_auth import credentials
+from reactor.web.middlewares.basic_auth import CREDENTIALS_BYTES, credentials
 from tests.support.middleware_app import PATHS, STATUSES, served
 
 USERS = {"ann": "secret", "jürgen": "pass:wörd", "empty": ""}
@@ -44,6 +45,42 @@ def test_all_others_are_refused_alike(field: str) -> None:
         assert response.status == 401
         assert response.headers.get_all("www-authenticate") == [CHALLENGE]
         assert response.text == "This needs a user name and a password.\n"
+
+
+@pytest.mark.parametrize("size", [1, 1023, 1024, 1025, 1026, 12_000, 24_000])
+@pytest.mark.parametrize("letter", ["a", "\u0301"])
+def test_long_credentials_are_refused_before_they_are_read(
+    size: int, letter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Normalizing is quadratic in the combining marks of a text."""
+    normalized: list[int] = []
+
+    def normalize(form: Any, text: str) -> str:
+        normalized.append(len(text.encode()))
+        return unicodedata.normalize(form, text)
+
+    class Stand:
+        pass
+
+    Stand.normalize = staticmethod(normalize)  # type: ignore[attr-defined]
+    auth = BasicAuth(USERS)
+    monkeypatch.setattr(reactor.web.middlewares.basic_auth, "unicodedata", Stand)
+    text = ("ann:" + letter * size).encode()[:size].decode(errors="ignore")
+    field = basic(text)
+    assert (credentials(field) == ("", "")) is (":" not in text or len(text.encode()) > 1024)
+    with served(auth) as client:
+        assert client.get("/plain", headers={"Authorization": field}).status == 401
+    assert all(count <= 1024 for count in normalized)
+    assert bool(normalized) is (letter != "a" and 4 < len(text.encode()) <= 1024)
+
+
+def test_credentials_of_1024_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    password = "x" * (CREDENTIALS_BYTES - len("ann:"))
+    with served(BasicAuth({"ann": password})) as client:
+        assert client.get("/plain", auth=("ann", password)).status == 200
+        assert client.get("/plain", auth=("ann", password + "x")).status == 401
+    with pytest.raises(ValueError, match="must have at most 1023 bytes: those of 'ann'"):
+        BasicAuth({"ann": password + "x"})
 
 
 @pytest.mark.parametrize("path", PATHS)
