@@ -1,9 +1,8 @@
 """A limit on the number of requests of each client: a token bucket for each.
 
 A bucket holds `burst` tokens and gains `rate` tokens a second; a request takes one, or is refused.
-Two numbers are kept for each of the `most_clients` clients that asked last; an evicted client
-starts again with a full bucket. Each process has buckets of its own, so that several processes
-allow several times as many requests.
+token_buckets.py keeps the buckets, `most_clients` of them. Each process has buckets of its own, so
+that several processes allow several times as many requests.
 
 Responses state how much is left, in the fields of draft-ietf-httpapi-ratelimit-headers-10.
 """
@@ -12,7 +11,7 @@ import math
 import re
 import time
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from reactor.errors import ProtocolError
 from reactor.messages.response import Response
@@ -21,16 +20,10 @@ from reactor.tasks.guard import Shared, exclusive
 from reactor.web.app.requests import Request
 from reactor.web.endpoint import Middleware
 from reactor.web.middlewares.fields import has_field
+from reactor.web.middlewares.token_buckets import TokenBuckets
 
-_ROUNDING: Final = 1e-6  # tokens; a client that has waited for Retry-After is not refused again
+_ROUNDING: Final = 1e-6  # tokens; no second more for what the arithmetic has lost
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
-
-
-class Bucket(NamedTuple):
-    """The tokens that a client had left, and the time then, in seconds of the clock."""
-
-    tokens: float
-    when: float
 
 
 class RateLimit(Middleware, Shared):
@@ -57,10 +50,10 @@ class RateLimit(Middleware, Shared):
         `key(request)` names the client; None means no limit for this request. By default it is the
         address that has connected, or the network of an IPv6 address, of `ipv6_prefix` bits. Behind
         a proxy that is the address of the proxy, so that a `key` is necessary. `most_clients`
-        bounds the memory: the clients that asked last are kept. `name` distinguishes several
-        limits in the fields of responses. `clock` returns seconds. Raises ValueError for a `rate`
-        that is not above 0, less than 1 for `burst` or `most_clients`, an `ipv6_prefix` beyond 1 to
-        128, and a malformed `name`.
+        bounds the memory: beside so many clients whose buckets are not full, others share buckets,
+        ten clients one on average. `name` distinguishes several limits in the fields of responses.
+        `clock` returns seconds. Raises ValueError for a `rate` that is not above 0, less than 1 for
+        `burst` or `most_clients`, an `ipv6_prefix` beyond 1 to 128, and a malformed `name`.
         """
         if not (0 < rate < math.inf):
             raise ValueError(f"rate must be a number of requests a second above 0, not {rate!r}")
@@ -76,9 +69,8 @@ class RateLimit(Middleware, Shared):
         self._rate = rate
         self._burst = float(burst)
         self._key = key or _network_key(ipv6_prefix)
-        self._most = most_clients
         self._clock = clock
-        self._buckets: dict[str, Bucket] = {}  # the client that asked last is at the end
+        self._buckets = TokenBuckets(rate, self._burst, most_clients)
         self._item = f'"{name}"'
         window = max(1, math.ceil(burst / rate))
         self._policy = ("RateLimit-Policy", f"{self._item};q={burst:d};w={window}")
@@ -110,21 +102,7 @@ class RateLimit(Middleware, Shared):
     @exclusive
     def _take(self, key: str) -> float:
         """Take a token; the rest, or a number below 0 if there was none to take."""
-        now = self._clock()
-        buckets = self._buckets
-        bucket = buckets.pop(key, None)
-        if bucket is None:
-            tokens = self._burst
-            if len(buckets) >= self._most:
-                del buckets[next(iter(buckets))]
-        else:
-            gained = max(0.0, now - bucket.when) * self._rate
-            tokens = min(self._burst, bucket.tokens + gained)
-        left = tokens - 1.0
-        if -_ROUNDING < left < 0:
-            left = 0.0
-        buckets[key] = Bucket(left if left >= 0 else tokens, now)
-        return left
+        return self._buckets.take(key, self._clock())
 
     def _seconds_until(self, tokens: float, wanted: float) -> int:
         return max(0, math.ceil((wanted - tokens) / self._rate - _ROUNDING))

@@ -88,17 +88,15 @@ def test_every_client_has_its_own_bucket(clock: Clock) -> None:
     ]
 
 
-def test_the_client_that_asked_longest_ago_is_evicted(clock: Clock) -> None:
-    limit = RateLimit(1, 1, most_clients=3, clock=clock)
-    assert all(allowed(limit, address) for address in "abc")
-    assert not allowed(limit, "a")  # but it is the latest client now
-    assert allowed(limit, "d")  # b is evicted
-    assert [allowed(limit, address) for address in "acd"] == [False] * 3
-    assert allowed(limit, "b")
-    assert len(limit._buckets) == 3
-    for n in range(1000):
-        allowed(limit, str(n))
-    assert len(limit._buckets) == 3
+def test_more_networks_than_there_are_buckets_for_are_refused(clock: Clock) -> None:
+    limit = RateLimit(0.001, 1, clock=clock)
+    networks = [f"2001:db8:{n >> 8:x}:{(n & 255) << 8:x}::1" for n in range(10_001)]
+    assert all(allowed(limit, network) for network in networks)
+    for _ in range(2):
+        clock.now += 1
+        assert not any(allowed(limit, network) for network in networks)
+    clock.now += 1000
+    assert all(allowed(limit, network) for network in networks)
 
 
 def test_an_ipv6_network_is_one_client(clock: Clock) -> None:
