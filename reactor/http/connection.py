@@ -56,7 +56,7 @@ from reactor.tasks.task import Task
 
 REQUESTS_PER_TURN: Final = 16  # pipelined ones; the rest waits for its next turn
 LITTLE_BYTES: Final = 64 * 1024  # so few unsent bytes do not hold up the next request
-_WITHOUT_CONTENT: Final = frozenset({204, 304})  # as with HEAD (RFC 9110, section 6.4.1)
+_WITHOUT_CONTENT: Final = frozenset({204, 205, 304})  # as with HEAD (RFC 9110, section 6.4.1)
 
 
 class HttpConnection:

@@ -142,9 +142,8 @@ def encode_head(
         fields, declared = _encode_with_framing(headers)
         length = _declared_length(declared, length, request, status)
         keep_alive = keep_alive and not declared.close
-    if status < 200 or status == 204:
-        _check_empty(status, length)
-        framing = b""
+    if status < 200 or 204 <= status <= 205:
+        framing, length = _framing_of_nothing(status, length)
     elif length is not None:
         # The length of a 304 is that of the 200 in its place, which 0 is not.
         framing = b"Content-Length: %d\r\n" % length if length or status != 304 else b""
@@ -161,11 +160,19 @@ def encode_head(
     return b"%b%b%b%b\r\n" % (status_line, fields, framing, connection), length, keep_alive
 
 
-def _check_empty(status: int, length: int | None) -> None:
+def _framing_of_nothing(status: int, length: int | None) -> tuple[bytes, int]:
+    """The framing of a response that never has a body, and its length. Raises ResponseError.
+
+    A 205 tells the client to clear its form; the body that a handler returns with it is not sent
+    (RFC 9110, section 15.3.6). A 204 with a body is a mistake that costs data, so it is an error.
+    """
+    if status == 205:
+        return b"Content-Length: 0\r\n", 0
     if status < 200:
         raise ResponseError(f"a final response cannot have the status {status}")
     if length != 0:
         raise ResponseError(f"a response with the status {status} cannot have a body")
+    return b"", 0
 
 
 def encode_informational(status: int, headers: Sequence[tuple[str, str]] = ()) -> bytes:

@@ -36,7 +36,7 @@ from reactor.web.streams import PieceSource, close_source
 # For streams of handlers only gzip: a zstd encoder holds a MiB and more, and streams may be many
 # and long.
 _MADE_OF_STREAMS: Final = ("gzip",)
-_LEFT_ALONE: Final = frozenset({204, 206})  # no content, and a part of a representation
+_LEFT_ALONE: Final = frozenset({204, 205, 206})  # no content, and a part of a representation
 _SAFE: Final = frozenset({"GET", "HEAD"})
 _OF_THE_BYTES: Final = frozenset(  # fields that are true of the plain bytes only
     {

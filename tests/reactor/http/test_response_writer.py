@@ -13,6 +13,7 @@ from reactor.http.states import (
     IDLE,
 )
 from reactor.messages.request import BaseRequest
+from reactor.messages.response import ResponseBody
 from reactor.simulator import Faults, SimClient, SimFile, simulation
 from tests.support.handlers import hello
 from tests.support.worlds import GET, SMALL_BUFFERS, only
@@ -163,6 +164,42 @@ def test_parts_come_whole_hot_or_cold(method: str, coldness: float, minor: int) 
         assert "transfer-encoding" not in response.fields
     assert file.holders == 1
     assert world.state is IDLE
+
+
+@pytest.mark.parametrize("kind", ["bytes", "view", "iterator", "async"])
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+def test_a_205_has_no_body(kind: str, version: bytes) -> None:
+    """RFC 9110, section 15.3.6: the body is closed, and the next response follows the head."""
+    closed: list[str] = []
+
+    async def later() -> AsyncIterator[bytes]:
+        yield b"never"
+
+    class Watched:
+        def __iter__(self) -> "Watched":
+            return self
+
+        def __next__(self) -> bytes:
+            raise AssertionError("it is pulled")
+
+        def close(self) -> None:
+            closed.append("closed")
+
+    bodies: dict[str, ResponseBody] = {
+        "bytes": b"never",
+        "view": memoryview(b"never"),
+        "iterator": Watched(),
+        "async": later(),
+    }
+    world = World(
+        lambda request: Response(205, bodies[kind]) if request.target == "/" else hello(request)
+    )
+    get = b"GET %b HTTP/%b\r\nHost: a\r\nConnection: keep-alive\r\n\r\n"
+    client = world.client(get % (b"/", version) + get % (b"/next", version))
+    first, second = client.responses(())
+    assert (first.status, first.body, first.fields["content-length"]) == (205, b"", "0")
+    assert second.body == b"hello"
+    assert closed == (["closed"] if kind == "iterator" else [])
 
 
 @pytest.mark.parametrize("status", [204, 304, 500])

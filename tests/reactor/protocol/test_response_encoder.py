@@ -317,6 +317,18 @@ def test_304_may_have_a_length() -> None:
     assert lines == [b"Content-Length: 5"]
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("minor", [0, 1])
+def test_205_says_that_it_has_no_content(method: str, minor: int) -> None:
+    """RFC 9110, section 15.3.6. The body that a handler returns with it is dropped."""
+    for body in (b"", b"hello", pieces(), async_pieces()):
+        lines, length, kept = head_lines(Response(205, body), method, minor)
+        kept_lines = [b"Content-Length: 0"] + [b"Connection: keep-alive"] * (minor == 0)
+        assert (lines, length, kept) == (kept_lines, 0, True)
+    lines, length, _ = head_lines(Response(205, b"hello", [("Content-Length", "5")]))
+    assert (lines, length) == ([b"Content-Length: 0"], 0)
+
+
 @pytest.mark.parametrize("status", [100, 101, 103, 199])
 def test_an_informational_status_is_no_final_one(status: int) -> None:
     for body in (b"", b"x", pieces()):
