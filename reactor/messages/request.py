@@ -95,4 +95,4 @@ class BaseRequest:
         The parser refuses every other expectation, and that of a client of HTTP/1.0 is ignored
         (RFC 9110, section 10.1.1).
         """
-        return self.minor > 0 and "expect" in self.headers
+        return self.minor > 0 and "100" in self.headers.get("expect")

@@ -18,8 +18,9 @@ QUOTED_STRING: Final = rb'"(?>(?:[\t !#-\[\]-~\x80-\xff]++|\\[\t\x20-\x7e\x80-\x
 QUOTED_TEXT: Final = QUOTED_STRING.decode("ascii")  # the same for patterns of text
 
 # uri-host [ ":" port ] (RFC 3986, section 3.2.2; RFC 9110, section 7.2); the host may be empty.
+# Whether `ipv6` is an address, and `port` a port, is for the caller to check.
 AUTHORITY: Final = (
-    rb"(?:\[(?:[0-9A-Fa-f:.]++|v[0-9A-Fa-f]++\.[A-Za-z0-9\-._~!$&'()*+,;=:]++)\]"
+    rb"(?:\[(?:(?P<ipv6>[0-9A-Fa-f:.]++)|v[0-9A-Fa-f]++\.[A-Za-z0-9\-._~!$&'()*+,;=:]++)\]"
     rb"|(?>(?:[A-Za-z0-9\-._~!$&'()*+,;=]++|%[0-9A-Fa-f]{2})*))"
     rb"(?::(?P<port>[0-9]{0,5}))?"
 )

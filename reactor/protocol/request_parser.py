@@ -14,6 +14,7 @@ reader.
 
 import re
 from functools import lru_cache
+from ipaddress import IPv6Address
 from typing import Final
 
 from reactor.errors import ProtocolError
@@ -21,7 +22,7 @@ from reactor.limits import ServerLimits
 from reactor.messages.headers import Headers
 from reactor.messages.request import BaseRequest
 from reactor.protocol.chunked import ChunkedDecoder, body_too_large
-from reactor.protocol.grammar import AUTHORITY, FIELD, TOKEN
+from reactor.protocol.grammar import AUTHORITY, FIELD, TOKEN, list_members
 from reactor.protocol.head_errors import bare_line_end, explain, head_too_large, target_too_long
 
 METHODS: Final = frozenset(
@@ -62,7 +63,18 @@ def _host(value: bytes) -> str | None:
     match = _VALID_AUTHORITY.fullmatch(value.strip(b" \t"))
     if match is None or int(match["port"] or 0) > 65535:
         return None
+    if match["ipv6"] is not None and not _is_ipv6(match["ipv6"].decode("ascii")):
+        return None
     return match[0].decode("ascii")
+
+
+def _is_ipv6(text: str) -> bool:
+    """Whether it is an address as RFC 3986, section 3.2.2 has it; a zone identifier is none."""
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _read_fields(fields: bytes) -> tuple[Headers, str | None, list[tuple[bytes, bytes]]]:
@@ -306,14 +318,20 @@ def _check_expectation(request: BaseRequest, value: bytes) -> None:
     """Refuse all but 100-continue; HTTP/1.0 has no expectations (RFC 9110, section 10.1.1)."""
     if not request.minor:
         return
-    if value.rstrip(b" \t").lower() != b"100-continue":
+    # Empty members of the list are ignored (RFC 9110, section 5.6.1), so there may be none at all.
+    members = list_members(value.decode("latin-1"))
+    if any(member.lower() != "100-continue" for member in members):
         raise ProtocolError(
             417, "Expect must be 100-continue, the only expectation that is supported."
         )
 
 
 def _check_codings(value: bytes) -> None:
-    """Refuse all but `chunked`, once and alone (RFC 9112, sections 6.1 and 7)."""
+    """Refuse all but `chunked`, once and alone (RFC 9112, sections 6.1 and 7).
+
+    An empty member is refused, too, although RFC 9110, section 5.6.1 has it ignored: a proxy that
+    does not ignore it frames the body by other rules, and a request could be smuggled past it.
+    """
     codings = [coding.strip(b" \t").lower() for coding in value.split(b",")]
     if codings == [b"chunked"]:
         return

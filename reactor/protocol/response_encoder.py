@@ -163,7 +163,7 @@ def encode_head(
 def _framing_of_nothing(status: int, length: int | None) -> tuple[bytes, int]:
     """The framing of a response that never has a body, and its length. Raises ResponseError.
 
-    A 205 tells the client to clear its form; the body that a handler returns with it is not sent
+    A 205 has the client clear its form; the body that a handler returns with it is not sent
     (RFC 9110, section 15.3.6). A 204 with a body is a mistake that costs data, so it is an error.
     """
     if status == 205:

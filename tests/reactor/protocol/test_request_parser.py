@@ -386,7 +386,9 @@ def test_fields_are_looked_up_whole_and_in_any_case() -> None:
 
 HOSTS = [
     *b"a a.b A.B. a:80 a: a:0 a:65535 127.0.0.1 127.0.0.1:4221 localhost:00080 a_b a-b ~".split(),
-    *b"[::1] [::1]: [::1]:80 [fe80::1:2] [::ffff:1.2.3.4] [v1.a:b] %41 a%2fb !$&'()*+,;=".split(),
+    *b"[::] [1:2:3:4:5:6:7:8] [1::8] [1:2:3:4:5:6:7::] [::FFFF] [1:2:3:4:5:6:1.2.3.4]".split(),
+    *b"[v1.x] [vF.a] [::1] [::1]: [::1]:80 [fe80::1:2] [::ffff:1.2.3.4] [v1.a:b]".split(),
+    *b"%41 a%2fb !$&'()*+,;=".split(),
     *(b"", b":", b":80", b"xn--bcher-kva.example"),
 ]
 
@@ -405,6 +407,9 @@ BAD_HOSTS = [
     *b"a/b a/ / http://a a? a# u@a u:p@a a\\b a:b a:80:80 a:-1 a:+1 a:65536 a:000080".split(),
     *b"a:8_0 ::1 [::1 ::1] [] [g] [::1]a [::1%25eth0] [v1] [v1.] [[::1]] a[b] % %4 %zz %:1".split(),
     *b'a% a%4 a%:80 "a" <a> {a} a|b ^ `a` a"'.split(),
+    *b"[1::2::3] [:::] [1.2.3.4] [.] [12345::] [:] [::1.2.3] [::1.2.3.256] [1:2:3:4:5:6:7]".split(),
+    *b"[1:2:3:4:5:6:7:8:9] [::01.2.3.4] [::1.2.3.4:5] [1.2.3.4::] [:1:2::] [1::2:]".split(),
+    *b"[1:2:3:4:5:6:7:8::] [::1]:99999 [1::2::3]:80 [fe80::1%251] [fe80::1%1] [v.x] [vg.x]".split(),
     *(b"a b", b"a\tb", b"a: 80", b"a :80", b"[a b]", b"a:\xb2", "a:٨".encode()),
     *(b"a\x85", b"\xa0", b"\xe4", b"\xa0a", "\u212a".encode()),
 ]
@@ -415,6 +420,8 @@ BAD_HOSTS = [
 def test_invalid_hosts_in_any_version(host: bytes, version: bytes) -> None:
     expect_refusal(400, b"GET / %b\r\nHost: %b\r\n\r\n" % (version, host))
     expect_refusal(400, b"GET http://a/ %b\r\nHost: %b\r\n\r\n" % (version, host))
+    if b"/" not in host and b"?" not in host:
+        expect_refusal(400, b"GET http://%b/ %b\r\nHost: a\r\n\r\n" % (host, version))
 
 
 @pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.1"])
@@ -772,7 +779,16 @@ def test_keep_alive(case: tuple[list[bytes], bool, bool]) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [b"100-continue", b"100-Continue", b"100-CONTINUE", b"\t100-continue "]
+    "value",
+    [
+        *(b"100-continue", b"100-Continue", b"100-CONTINUE", b"\t100-continue "),
+        *(
+            b",100-continue",
+            b"100-continue,",
+            b" ,\t, 100-continue , ,",
+            b"100-continue,100-continue",
+        ),
+    ],
 )
 def test_expect_continue(value: bytes) -> None:
     lines = (b"Expect:" + value, b"Content-Length: 2")
@@ -781,7 +797,24 @@ def test_expect_continue(value: bytes) -> None:
     assert not expect_request(post(b"Content-Length: 2", body=b"hi")).expects_continue
 
 
-EXPECTATIONS = [b"200-ok", b"100", b"100-continu", b"100-continue;x", b"100-continue=x", b"", b"x"]
+@pytest.mark.parametrize("value", [b"", b" ", b",", b" , ,\t"])
+def test_empty_members_are_no_expectation(value: bytes) -> None:
+    lines = (b"Expect:" + value, b"Content-Length: 2")
+    assert not expect_request(post(*lines, body=b"hi")).expects_continue
+    assert expect_request(post(b"Expect: 100-continue", *lines, body=b"hi")).expects_continue
+    assert expect_request(post(*lines, b"Expect: 100-continue", body=b"hi")).expects_continue
+    expect_refusal(417, post(b"Expect: x", *lines, body=b"hi"))
+
+
+EXPECTATIONS = [
+    b"200-ok",
+    b"100",
+    b"100-continu",
+    b"100-continue;x",
+    b"100-continue=x",
+    b"x,",
+    b"x",
+]
 EXPECTATIONS += [b"100-continue, x", b"x, 100-continue", b'"100-continue"', b"100-continue\xa0"]
 
 
