@@ -19,9 +19,9 @@ from reactor.process.serve import (
 )
 from reactor.process.urls import listed, urls
 from reactor.tasks.guard import Shared
-from reactor.web.site.command_line import complain, make_site, served
+from reactor.web.site.command_line import admit_hosts, complain, make_site, served
 from reactor.web.site.options import Config, parse_arguments
-from reactor.web.site.site import SiteError
+from reactor.web.site.site import Site, SiteError
 
 POOL_THREADS: Final = 32
 LEAST_SWITCH: Final = 1e-5  # seconds; the range of the interpreter's switch interval
@@ -38,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.setswitchinterval(options.switch_interval)
     Shared.guard = guarded  # before any handler is made
     try:
-        server = _make_server(options, config)
+        configure_logging(config.serve.log_level, open_error_log(config.serve.error_log))
+        site = make_site(config)
+        server = _make_server(options, config, site)
         listening = open_sockets(config.serve, config.limits.backlog)
     except (StartError, SiteError) as error:
         return complain(str(error))
@@ -47,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.shut_down())
     _say(config, options, server, urls(one.getsockname() for one in listening))
+    admit_hosts(site, config, [one.getsockname() for one in listening])
     server.run(listening)
     return 0
 
@@ -67,12 +70,10 @@ def _contradiction(options: argparse.Namespace, config: Config) -> str:
     return ""
 
 
-def _make_server(options: argparse.Namespace, config: Config) -> ThreadedServer:
-    """A server of the site. Raises StartError, SiteError, LoadError and ValueError."""
+def _make_server(options: argparse.Namespace, config: Config, site: Site) -> ThreadedServer:
+    """A server of the site. Raises StartError and ValueError."""
     serve = config.serve
-    configure_logging(serve.log_level, open_error_log(serve.error_log))
     access_log = open_access_log(serve.access_log)
-    site = make_site(config)
     server = ThreadedServer(
         site.handler,
         config.limits,

@@ -32,7 +32,7 @@ def request(
     body: bytes = b"",
 ) -> bytes:
     """A request's bytes; `fields` are whole lines. Host and Content-Length are added."""
-    lines = [f"{method} {target} HTTP/{version}", "Host: test", *fields]
+    lines = [f"{method} {target} HTTP/{version}", "Host: localhost", *fields]
     if body:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body

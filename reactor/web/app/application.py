@@ -49,6 +49,7 @@ from reactor.web.endpoint import (
     Endpoint,
     ResponseOrAwaitable,
 )
+from reactor.web.semantics.hosts import Hosts
 from reactor.web.static.mount import StaticFiles
 
 H = TypeVar("H", bound=ErrorHandler)
@@ -95,6 +96,9 @@ class Application(Group):
         # Whether directories of the command line become routes of this application, behind its
         # middlewares and error handlers. Otherwise they stand before it.
         self.takes_mounts = False
+        # The hosts that are served, by this application and those mounted in it; all where it is
+        # None. Requests for other hosts get a 421. The command line sets them.
+        self.hosts: Hosts | None = None
         self._redirects = redirect_slashes
         self._converters: dict[str, Converter] = dict(CONVERTERS)
         self._mounted: list[Any] = []
@@ -107,12 +111,23 @@ class Application(Group):
 
     @property
     def debug(self) -> bool:
-        """Whether 500 responses show the traceback. False by default; never True in production."""
+        """Whether 500 responses show the traceback. False by default; never True in production.
+
+        They do so for the hosts of `show_debug_to` alone.
+        """
         return self.errors.debug
 
     @debug.setter
     def debug(self, on: bool) -> None:
         self.errors.debug = on
+
+    def show_debug_to(self, *hosts: str) -> None:
+        """Show debug pages for these hosts too: names, addresses, `*.example.com`, or `*` for all.
+
+        Without them a page is shown for localhost, names below it, and addresses, since a page of
+        another site could read it under a name of its own. Raises ValueError for a malformed host.
+        """
+        self.errors.show_debug_to(*hosts)
 
     def _changed(self) -> None:
         self._router = None
@@ -289,6 +304,9 @@ class Application(Group):
         if type(request) is not Request:
             adopt(request)
         try:
+            hosts = self.hosts
+            if hosts is not None and request.host not in hosts.known:
+                hosts.admit(request.host)
             router = self._router or self._compose()
             path = request.path
             found = router.find_short(path) if len(path) <= SHORT else router.find_long(path)

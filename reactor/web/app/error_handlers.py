@@ -7,7 +7,9 @@ like that of an endpoint. The narrowest handler counts: for an exception its own
 base classes; for a ProtocolError without a handler of its class, its status.
 
 Clients that ask for JSON get problem details (RFC 9457), all others a sentence in plain text. While
-`debug` is on, a 500 is a page that shows where the error was raised (see app/debug_page.py).
+`debug` is on, a 500 is a page that shows where the error was raised (see app/debug_page.py), for
+the hosts of `show_debug_to` alone: a page of another site must not read it by DNS rebinding (see
+semantics/hosts.py).
 """
 
 import logging
@@ -22,11 +24,14 @@ from reactor.messages.response import Response, plain_response
 from reactor.web.app.chain import describe, is_asynchronous
 from reactor.web.app.debug_page import debug_response
 from reactor.web.app.responses import json, respond
+from reactor.web.semantics.hosts import Hosts
 from reactor.web.semantics.negotiation import prefers_json
 
 ErrorHandler: TypeAlias = Callable[[Any, Any], Any]
 
 log = logging.getLogger("reactor")
+
+TEST_HOST: Final = "testserver"  # the host of requests of reactor.testing
 
 _PROBLEM: Final = "application/problem+json"
 
@@ -36,6 +41,8 @@ class ErrorHandlers:
 
     def __init__(self) -> None:
         self.debug = False
+        self._debug_names = [TEST_HOST]
+        self.show_debug_to()
         self.outer: ErrorHandlers | None = None  # those of the application around this one
         self._by_type: dict[type[Exception], ErrorHandler] = {}
         self._by_status: dict[int, ErrorHandler] = {}
@@ -61,6 +68,15 @@ class ErrorHandlers:
             raise ValueError(f"{what!r} already has an error handler: {describe(known[what])}")
         known[what] = handler
 
+    def show_debug_to(self, *hosts: str) -> None:
+        """Show debug pages for these hosts, beside localhost, all addresses, and earlier ones.
+
+        Raises ValueError for a malformed host; see Hosts.
+        """
+        hosts = tuple(dict.fromkeys((*self._debug_names, *hosts)))
+        self._debug_hosts = Hosts(hosts, local=True, addresses=True)
+        self._debug_names[:] = hosts
+
     def respond_if_expected(self, request: BaseRequest, error: BaseException) -> Response:
         """The response to a ProtocolError or an exception with a handler; raises any other."""
         if isinstance(error, ProtocolError) or self._find(error) is not None:
@@ -82,7 +98,7 @@ class ErrorHandlers:
                 error = other
         if isinstance(error, ProtocolError):
             return problem(request, error)
-        if self._debugs():
+        if self._debugs(request.host):
             return debug_response(request, error)
         return problem(request, ProtocolError(500, _failed(request)))
 
@@ -108,8 +124,13 @@ class ErrorHandlers:
         outer = self.outer is not None and self.outer._is_expected(error)
         return outer or any(kind in self._by_type for kind in kinds)
 
-    def _debugs(self) -> bool:
-        return self.debug or (self.outer is not None and self.outer._debugs())
+    def _debugs(self, host: str) -> bool:
+        """Whether a request for this host gets the debug page; logs why one does not."""
+        if self.debug:
+            if not host or host in self._debug_hosts:
+                return True
+            log.warning("No debug page for the host %a: --allowed-hosts names more hosts", host)
+        return self.outer is not None and self.outer._debugs(host)
 
 
 def problem(request: BaseRequest, error: ProtocolError) -> Response:

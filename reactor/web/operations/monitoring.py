@@ -11,6 +11,7 @@ from reactor.server.server import Server, prepare_handler
 from reactor.web.endpoint import Endpoint, ResponseOrAwaitable
 from reactor.web.operations.health import Readiness, healthz
 from reactor.web.operations.metrics import Metrics
+from reactor.web.semantics.hosts import Hosts
 from reactor.web.semantics.methods import method_not_allowed
 
 HEALTH_PATH: Final = "/healthz"
@@ -28,6 +29,9 @@ class Monitoring:
         self._health = health
         self._metrics = metrics
         self._endpoints: dict[str, Endpoint] = {}  # filled by `prepare`
+        # The hosts for which metrics are served, all where it is None. Health is for probes, which
+        # use names and addresses of their own, and has no secrets.
+        self.hosts: Hosts | None = None
 
     def prepare(self, server: Server) -> None:
         """Serve health and metrics of this server, and prepare the other handler too."""
@@ -44,4 +48,6 @@ class Monitoring:
             return self._handler(request)
         if request.method not in _METHODS:
             raise method_not_allowed(_METHODS)
+        if self.hosts is not None and request.path == METRICS_PATH:
+            self.hosts.admit(request.host)
         return endpoint(request)

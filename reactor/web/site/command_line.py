@@ -15,6 +15,8 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
 
 from reactor.observe.error_log import ErrorLog
 from reactor.process.child import GRACE, ReloadChild
@@ -30,6 +32,7 @@ from reactor.process.serve import (
     open_sockets,
     say,
 )
+from reactor.process.urls import urls
 from reactor.web.site.options import UPLOADS, Config, SiteOptions, parse_arguments
 from reactor.web.site.site import Site, SiteError
 
@@ -86,6 +89,7 @@ def _serve(config: Config, error_log: ErrorLog, child: ReloadChild | None) -> in
         else:
             for listening in open_sockets(config.serve, config.limits.backlog):
                 server.listen_on(listening)
+        admit_hosts(site, config, server.addresses)
     except LoadError as error:
         status = complain(str(error), 2)
         if child is not None:  # somebody works on it
@@ -114,6 +118,16 @@ def make_site(config: Config) -> Site:
     """The site of these options, with its application loaded. Raises LoadError and SiteError."""
     name = config.site.application
     return Site(config.site, config.limits, load(name) if name else None)
+
+
+def admit_hosts(site: Site, config: Config, addresses: Sequence[tuple[Any, ...]]) -> None:
+    """Serve the site for its hosts alone, where it listens on these addresses.
+
+    Its own are those that the options name, and those of the URLs that are printed.
+    """
+    named = [host for host, _ in config.serve.places]
+    printed = [urlsplit(url).hostname or "" for url in urls(addresses)]
+    site.admit_hosts([*named, *printed], [address[0] for address in addresses])
 
 
 def served(site: SiteOptions) -> str:

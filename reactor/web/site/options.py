@@ -54,6 +54,16 @@ class SiteOptions:
     debug: bool = switch(
         WHAT, False, "--debug", "show tracebacks in 500 responses; never in production"
     )
+    allowed_hosts: Sequence[str] = listed(
+        WHAT,
+        "--allowed-hosts",
+        "HOST,…",
+        values.hosts,
+        "the hosts to serve, besides localhost, loopback addresses and those of --host and --bind: "
+        "names, addresses, *.example.com, or * for all; requests for others get a 421. Without "
+        "this option, an application and a server that listens beyond loopback serve all hosts, "
+        "and anything else those named above",
+    )
     uploads: bool = switch(FILES, True, "--read-only", "accept no uploads, and delete nothing")
     deletes: bool = switch(
         FILES, False, "--allow-delete", "let DELETE delete files below --directory"

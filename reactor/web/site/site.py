@@ -35,6 +35,7 @@ from reactor.web.operations.monitoring import Monitoring
 from reactor.web.semantics.media_types import media_types
 from reactor.web.semantics.methods import method_not_allowed
 from reactor.web.semantics.upload_protocols import refuse_tus
+from reactor.web.site.allowed_hosts import HostCheck, hosts_of_share, own_hosts
 from reactor.web.site.options import UPLOADS, SiteOptions
 from reactor.web.static.file_server import FileServer, Mount
 from reactor.web.static.mount import close_idle
@@ -79,11 +80,35 @@ class Site:
             raise SiteError(f"No static directory has the file {options.spa!r} of --spa")
         if options.directory is not None:
             self._mount_uploads(options.directory)
+        # All that is served for some hosts alone, where that is so.
+        self._checked: list[Application | Monitoring | HostCheck] = []
         self.handler = self._make_handler()
         if options.debug:
             self._debug(application)
         if options.health or options.metrics:
-            self.handler = Monitoring(self.handler, health=options.health, metrics=options.metrics)
+            self._add_monitoring()
+        self.admit_hosts()
+
+    def admit_hosts(self, own: Iterable[str] = (), bound: Sequence[str] = ()) -> None:
+        """Serve the site for its hosts alone; to be called when the server listens.
+
+        `own` are the names and addresses by which it is reached, `bound` the addresses that it
+        listens on.
+        """
+        names, given = own_hosts(own), self._options.allowed_hosts
+        hosts = hosts_of_share(given, names, bound)
+        for one in self._checked:
+            one.hosts = hosts
+        for application in (self._router, self._application):
+            if isinstance(application, Application):
+                application.show_debug_to(*given, *names)
+
+    def _add_monitoring(self) -> None:
+        options = self._options
+        monitoring = Monitoring(self.handler, health=options.health, metrics=options.metrics)
+        if self._checked:
+            self._checked.append(monitoring)
+        self.handler = monitoring
 
     def _debug(self, application: Endpoint | None) -> None:
         self._router.debug = True
@@ -103,13 +128,20 @@ class Site:
 
     def _make_handler(self) -> Endpoint:
         if self._application is None or self._application is self._router:
+            self._checked.append(self._router)
             return self._router
+        handler = self._application
+        if self._options.allowed_hosts:  # otherwise the application decides on hosts
+            if not isinstance(handler, Application):
+                handler = HostCheck(handler)
+            self._checked.append(handler)
         prefixes = [prefix for prefix, _ in self._options.static]
         if self._options.directory is not None:
             prefixes.append(UPLOADS)
         if not prefixes:
-            return self._application
-        return _Beside(self._router, tuple(prefixes), self._application)
+            return handler
+        self._checked.append(self._router)
+        return _Beside(self._router, tuple(prefixes), handler)
 
     def _mount(
         self,

@@ -14,6 +14,7 @@ from typing import Final
 from reactor.protocol.grammar import QUOTED_TEXT, TOKEN_TEXT
 from reactor.web.semantics.cross_site import origin_of
 from reactor.web.semantics.file_names import is_plain
+from reactor.web.semantics.hosts import host_pattern
 
 _NAME: Final = re.compile(rf"{TOKEN_TEXT}++")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e]++")
@@ -103,6 +104,11 @@ def cache_rule(text: str) -> tuple[str, str]:
 def origins(text: str) -> tuple[str, ...]:
     """`URL,…`: the origins that these URLs name."""
     return tuple(origin_of(url.strip(" \t")) for url in text.split(","))
+
+
+def hosts(text: str) -> tuple[str, ...]:
+    """`HOST,…`: the hosts and patterns of hosts, in their normal form."""
+    return tuple(host_pattern(host.strip(" \t")) for host in text.split(","))
 
 
 def field_value(text: str) -> str:
