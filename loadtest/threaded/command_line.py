@@ -9,6 +9,7 @@ from typing import Final
 from loadtest.threaded.monitor import guarded
 from loadtest.threaded.server import ThreadedServer
 from loadtest.threaded.shared import SharedWall
+from reactor.config.standard_streams import fill_standard_descriptors, print_error
 from reactor.process.loader import LoadError
 from reactor.process.serve import (
     StartError,
@@ -30,6 +31,7 @@ MOST_SWITCH: Final = 1.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; returns the exit status."""
+    fill_standard_descriptors()
     options, rest = _parser().parse_known_args(arguments)
     config = parse_arguments(rest)
     sentence = _contradiction(options, config)
@@ -121,9 +123,7 @@ def _say(
     config: Config, options: argparse.Namespace, server: ThreadedServer, found: Sequence[str]
 ) -> None:
     model = "a thread each" if options.model == "each" else f"a pool of {options.threads} threads"
-    print(
+    print_error(
         f"threaded: {listed(found)} serve{'s' if len(found) == 1 else ''} {served(config.site)}; "
-        f"{model}; {server.limits.connections} connections at most; Ctrl-C ends it",
-        file=sys.stderr,
-        flush=True,
+        f"{model}; {server.limits.connections} connections at most; Ctrl-C ends it\n"
     )

@@ -4,11 +4,11 @@ A wrong option is one sentence on standard error and exit status 2.
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 
 from reactor.config.options import Option, Takes, rows
+from reactor.config.standard_streams import print_error
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class OptionParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print one sentence in place of the whole usage, and exit with status 2."""
-        print(f"{self.prog}: {' '.join(message.split())}; see --help", file=sys.stderr)
+        print_error(f"{self.prog}: {' '.join(message.split())}; see --help\n")
         raise SystemExit(2)
 
     def section(self, title: str, about: str = "") -> Any:

@@ -8,7 +8,6 @@ only where the program has not done so. `serve` restores the signal handlers and
 before it returns. This module knows one handler and no URL.
 """
 
-import errno
 import logging
 import os
 import signal
@@ -20,6 +19,7 @@ from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 from reactor.config import types
+from reactor.config.standard_streams import print_error
 from reactor.errors import reason_of
 from reactor.http.context import Handler
 from reactor.http.wall_clock import WallClock
@@ -142,26 +142,25 @@ def announce(server: Server, what: str = "") -> None:
 
 def say(sentence: str) -> None:
     """Print one line on standard error, if it is open."""
-    if sys.stderr is None:
-        return
-    try:
-        print(f"reactor: {' '.join(sentence.split())}", file=sys.stderr, flush=True)
-    except OSError:
-        pass  # a closed standard error is no reason to stop serving
+    print_error(f"reactor: {' '.join(sentence.split())}\n")
 
 
 # --- logs ----------------------------------------------------------------------------------------
 
 
 def open_access_log(where: str) -> LogFile | None:
-    """The file at a path; "-" is standard output, "off" None. Raises StartError."""
+    """The file at a path; "-" is standard output. Raises StartError.
+
+    The result is None for "off", and for a standard output that is closed.
+    """
     if where == "off":
         return None
     try:
         if where != "-":
             return LogFile.open(where)
         if sys.stdout is None:
-            raise OSError(errno.EBADF, "standard output is closed")
+            log.warning("There is no access log: standard output is closed")
+            return None
         return LogFile(sys.stdout.fileno())
     except (OSError, ValueError) as error:
         raise _start_error(f"Cannot write the access log {where!r}", error) from error

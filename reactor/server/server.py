@@ -196,6 +196,7 @@ class Server:
         self._logs.attach_error_log()
         try:
             self.reactor.run()
+            log.info("The server has ended: %d connections served", self._context.state.accepted)
         finally:
             self.close()
 

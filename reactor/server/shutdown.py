@@ -8,16 +8,27 @@
     aborting  `Limits.shutdown_timeout` seconds after draining began, or at a second `begin`, every
               connection that is left is reset
 
+Each step is a record of the error log, the last one with the requests that it cuts off.
+
 The loop stops when the last connection has gone, at the latest when they are aborted. Shutdown
 closes no listener and cancels no task itself: it calls `stop_accepting`, an argument.
 """
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Collection
 from enum import IntEnum
+from itertools import islice
+from typing import Final
 
 from reactor.http.connection import HttpConnection
 from reactor.http.context import ServerContext
 from reactor.loop.reactor import Reactor
+
+NAMED: Final = 5  # requests that the record of an abort names
+NAME_CHARACTERS: Final = 200  # at most, for each request
+
+log = logging.getLogger("reactor")
 
 
 class ShutdownPhase(IntEnum):
@@ -49,10 +60,13 @@ class Shutdown:
     def begin(self, grace: float) -> None:
         """Start the end of the server; a second call aborts everything now."""
         if self.phase is not ShutdownPhase.SERVING:
-            self._abort_all()
+            self._abort_all("a second signal ended the wait for them")
             return
         self.phase = ShutdownPhase.LEAVING
         if self._limits.shutdown_delay:
+            log.info(
+                "Shutting down: clients are still accepted for %g s", self._limits.shutdown_delay
+            )
             self._reactor.call_later(self._limits.shutdown_delay, self._drain, grace)
         else:
             self._drain(grace)
@@ -66,18 +80,41 @@ class Shutdown:
         self.phase = ShutdownPhase.DRAINING
         self._state.draining = True
         self._stop_accepting()
+        timeout = self._limits.shutdown_timeout
+        log.info(
+            "Draining: nothing more is accepted; the requests of %d connections may go on for %g s",
+            *(len(self._connections), timeout),
+        )
         if grace > 0 and self._connections:
             self._reactor.call_later(grace, self._close_idle)
         else:
             self._close_idle()
-        self._reactor.call_later(self._limits.shutdown_timeout, self._abort_all)
+        timeout = self._limits.shutdown_timeout
+        self._reactor.call_later(
+            timeout, self._abort_all, f"they had not ended after {timeout:g} s"
+        )
         self.stop_if_done()
 
     def _close_idle(self) -> None:
         for connection in tuple(self._connections):
             connection.shut_down()
 
-    def _abort_all(self) -> None:
-        for connection in tuple(self._connections):
+    def _abort_all(self, reason: str) -> None:
+        connections = tuple(self._connections)
+        if connections:
+            log.warning(
+                "Aborted %d connections, since %s: %s",
+                *(len(connections), reason, _described(connections)),
+            )
+        for connection in connections:
             connection.abort()
         self._reactor.stop()
+
+
+def _described(connections: Collection[HttpConnection]) -> str:
+    """The number of connections in each state, and the requests of a few of them."""
+    counts = Counter(connection.state.name for connection in connections)
+    states = ", ".join(f"{count} {state}" for state, count in counts.most_common())
+    requests = (connection.snapshot().request for connection in connections)
+    named = islice((repr(one) for one in requests if one is not None), NAMED)
+    return "; ".join((states, *(one[:NAME_CHARACTERS] for one in named)))

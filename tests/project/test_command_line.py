@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -23,7 +24,7 @@ from reactor.web.site.options import parse_arguments
 from tests.support.paths import ROOT
 from tests.support.ports import has_ipv6
 from tests.support.program import Program
-from tests.support.raw_client import TIMEOUT, request
+from tests.support.raw_client import TIMEOUT, Client, request
 from tests.support.slowness import stretched
 
 pytestmark = pytest.mark.system
@@ -551,16 +552,79 @@ def test_a_port_in_use(demo: Start) -> None:
     assert "in use" in said
 
 
-def test_a_standard_output_that_is_closed() -> None:
-    """Its number would be the next socket's, and the log would go to a client."""
-    done = run(
-        *("--port", "0"), capture_output=False, stderr=subprocess.PIPE, preexec_fn=close_stdout
+@pytest.mark.parametrize(
+    "redirection",
+    ["2>/dev/full", "2>&-", "1>&-", "1>/dev/full", "0<&-", "0<&- 1>&- 2>&-", "1>/dev/full 2>&1"],
+)
+@pytest.mark.parametrize("module", ["reactor", "handlers", "loadtest.threaded"])
+def test_standard_streams_that_are_closed_or_full(
+    tmp_path: Path, module: str, redirection: str
+) -> None:
+    """The server starts, serves and ends. The number of a closed one is not that of a socket."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shell = f'exec "$@" {redirection}'
+    what = ["handlers:app"] if module == "loadtest.threaded" else []
+    command = [sys.executable, "-m", module, *what, "--port", str(port), "--directory"]
+    process = subprocess.Popen(
+        ["sh", "-c", shell, "sh", *command, str(tmp_path)],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
-    complaint(done, 1)
+    try:
+        until = time.monotonic() + TIMEOUT
+        while True:
+            try:
+                client = Client(("127.0.0.1", port))
+                break
+            except ConnectionRefusedError:
+                assert process.poll() is None, process.stdout and process.stdout.read()
+                assert time.monotonic() < until
+                time.sleep(0.05)
+        with client:
+            assert client.ask("/files/").status == 200
+            for number in re.findall("[012](?=[<>]&-)", redirection):
+                assert Path(f"/proc/{process.pid}/fd/{number}").readlink() == Path(os.devnull)
+        process.terminate()
+        assert process.wait(TIMEOUT) == 0
+    finally:
+        process.kill()
+        process.communicate()
 
 
-def close_stdout() -> None:
-    os.close(1)
+def test_a_standard_output_that_is_closed_is_a_record(start: Start, tmp_path: Path) -> None:
+    """And one without room is an error of the access log."""
+    for redirection, record in (
+        ("1>&-", "WARNING reactor: There is no access log: standard output is closed"),
+        ("1>/dev/full", "ERROR reactor: Cannot write the access log: no space left on device; "),
+    ):
+        process = subprocess.Popen(
+            ["sh", "-c", f'exec "$@" {redirection}', "sh", *PROGRAM_COMMAND, str(tmp_path)],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        try:
+            lines = [process.stderr.readline()]
+            if "http" not in lines[0]:
+                lines.append(process.stderr.readline())
+            port = int(lines[-1].partition("127.0.0.1:")[2].partition("/")[0])
+            with Client(("127.0.0.1", port)) as client:
+                client.ask("/")
+                if "full" in redirection:
+                    lines.append(process.stderr.readline())
+            assert any(record in line for line in lines), lines
+        finally:
+            process.kill()
+            process.wait()
+            process.stderr.close()
+
+
+PROGRAM_COMMAND = (sys.executable, "-m", "reactor", "--port", "0")
 
 
 # --- signals -------------------------------------------------------------------------------------
@@ -751,7 +815,9 @@ def test_the_error_log_goes_to_standard_error(start: Start, tmp_path: Path) -> N
     assert re.search(
         r"WARNING reactor: <GET /slow HTTP/1.1> held the loop for 0.[0-9]+ s", records[2]
     )
-    assert len(records) == 3, "nothing is forged"
+    assert len(records[3:]) == 2, "nothing is forged"
+    assert "INFO reactor: Draining: " in records[3]
+    assert "INFO reactor: The server has ended" in records[4]
 
 
 def test_the_error_log_is_appended_to_a_file(start: Start, tmp_path: Path) -> None:

@@ -33,6 +33,10 @@ OSERRORS = {
     "reactor.server.admission": {
         "affordable_connections",  # a limit that cannot be raised is taken as it is
     },
+    "reactor.config.standard_streams": {
+        "fill_standard_descriptors",  # one that is closed is what it looks for
+        "print_error",  # nobody reads it
+    },
     "reactor.files.file": {"File.look"},  # "not in memory", which is a result
     "reactor.process.file_watcher": {"mark"},  # "there is no such file", which is a result
     "reactor.process.child": {"ReloadChild._report"},  # the parent has ended
@@ -50,7 +54,6 @@ OSERRORS = {
     "reactor.process.serve": {  # each becomes a sentence
         "open_access_log",
         "open_error_log",
-        "say",  # nobody reads it
     },
     "reactor.process.urls": {  # addresses that the machine lacks
         "_outgoing_address",

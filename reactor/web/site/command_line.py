@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from reactor.config.standard_streams import fill_standard_descriptors, print_error
 from reactor.observe.error_log import ErrorLog
 from reactor.process.child import GRACE, ReloadChild
 from reactor.process.loader import LoadError, load, trace
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str]) -> int:
+    fill_standard_descriptors()
     config = parse_arguments(arguments)
     try:
         error_log = open_error_log(config.serve.error_log)
@@ -93,7 +95,7 @@ def _serve(config: Config, error_log: ErrorLog, child: ReloadChild | None) -> in
     except LoadError as error:
         status = complain(str(error), 2)
         if child is not None:  # somebody works on it
-            print(trace(error), end="", file=sys.stderr, flush=True)
+            print_error(trace(error))
         return status
     except (SiteError, StartError) as error:
         return complain(str(error))
