@@ -1,14 +1,13 @@
 """Records of the error log that say that another log cannot be written, and that it can be again.
 
-The first failure is recorded at once, further ones once in REPORT_SECONDS.
+The first failure is recorded at once, further ones once in LOG_SECONDS. Both records count lines,
+so that this is no LogLimit.
 """
 
 import logging
-from typing import Final
 
+from reactor.log_limit import LOG_SECONDS
 from reactor.observe.log_file import LogFile
-
-REPORT_SECONDS: Final = 60.0  # between two records of failures
 
 log = logging.getLogger("reactor")
 
@@ -21,7 +20,7 @@ class LogReporter:
         self._name = f"{name} {file.path!r}" if file.path else name
         self._file = file
         self._failing = False  # a failure was recorded, and no success since
-        self._next = 0.0  # when a failure may be recorded again
+        self._next = -LOG_SECONDS  # when a failure may be recorded again
         self._lost = file.lost  # lines, at the success before
         self._reason = "its disk or its reader is too slow"  # until there is an error
 
@@ -31,10 +30,10 @@ class LogReporter:
         Without a `reason` it is the last one.
         """
         self._reason = reason or self._reason
-        if self._failing and now < self._next:
+        if now < self._next:
             return
         self._failing = True
-        self._next = now + REPORT_SECONDS
+        self._next = now + LOG_SECONDS
         log.error(
             "Cannot write the %s: %s; %d lines are held, %d were lost",
             *(self._name, self._reason, self._file.held_lines, self._file.lost - self._lost),

@@ -2,9 +2,11 @@
 
 A file system reports a refusal as one of some hundred numbers. The numbers that depend on the
 request have a status here, in one table for each kind of operation; all others are the server's
-fault and pass through (500).
+fault and pass through (500). A full disk and a lack of file descriptors concern the operator, too:
+they are records of the error log, one a minute.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from errno import (
     EACCES,
@@ -26,7 +28,8 @@ from errno import (
 )
 from typing import Any, Final, TypeAlias, TypeVar
 
-from reactor.errors import ProtocolError
+from reactor.errors import ProtocolError, reason_of
+from reactor.log_limit import LogLimit
 from reactor.web.storage.locks import retry_while_busy
 
 StatusTable: TypeAlias = Mapping[int | None, tuple[int, str]]
@@ -63,6 +66,10 @@ WHEN_REMOVING: Final[StatusTable] = {
     **dict.fromkeys((ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG), NOT_FOUND),
 }
 
+log = logging.getLogger("reactor")
+_full_disks = LogLimit(log.error)
+_lacks = LogLimit(log.error)
+
 
 async def on_disk(table: StatusTable, function: Callable[..., T], *arguments: Any) -> T:
     """Run the function on the pool and return its result.
@@ -76,4 +83,12 @@ async def on_disk(table: StatusTable, function: Callable[..., T], *arguments: An
         status = table.get(error.errno)
         if status is None:
             raise
+        _record(status[0], error)
         raise ProtocolError(*status) from error
+
+
+def _record(status: int, error: OSError) -> None:
+    """Record an error that is the server's trouble and not the request's."""
+    if status in (503, 507):
+        limited = _full_disks if status == 507 else _lacks
+        limited.log("A request for a file gets %d: %s", status, reason_of(error))

@@ -1,5 +1,6 @@
 """Shutting down on real sockets: delay, grace, running requests, a second call, hung threads."""
 
+import logging
 import os
 import threading
 import time
@@ -230,3 +231,60 @@ def test_a_hung_thread_does_not_hold_up_the_end(serve: Serve, tmp_path: object) 
     running.shut_down()
     assert running.join()
     os.close(os.open(fifo, os.O_WRONLY))  # release the thread
+
+
+def test_each_step_is_a_record_of_the_error_log(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The last one names what it cuts off."""
+
+    async def handler(request: BaseRequest) -> Response:
+        if request.path == "/slow":
+            await sleep(1000)
+        return hello(request)
+
+    with caplog.at_level(logging.INFO, logger="reactor"):
+        running = serve(handler, shutdown_delay=0.05, shutdown_timeout=0.2)
+        idle, *others = (running.connect() for _ in range(4))
+        assert idle.ask().body == b"hello"
+        for number, client in enumerate(others):
+            client.send(request(f"/slow?{number}&{'x' * 1000}"))
+        running.wait_until(lambda: running.server.connections == 4)
+        running.wait_until(
+            lambda: sum(one.state.name == "HANDLER" for one in running.server.open_connections) == 3
+        )
+        running.shut_down()
+        assert running.join()
+    delay, drain, abort, end = [one for one in caplog.messages if "held the loop" not in one]
+    assert delay == "Shutting down: clients are still accepted for 0.05 s"
+    assert drain == (
+        "Draining: nothing more is accepted; the requests of 4 connections may go on for 0.2 s"
+    )
+    assert abort.startswith(
+        "Aborted 3 connections, since they had not ended after 0.2 s: 3 HANDLER; <GET /slow?"
+    )
+    assert len(abort) < 1000
+    assert end == "The server has ended: 4 connections served"
+
+
+def test_a_second_call_is_the_reason_of_an_abort(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(request: BaseRequest) -> Response:
+        await sleep(1000)
+        return hello(request)
+
+    with caplog.at_level(logging.WARNING, logger="reactor"):
+        running = serve(handler)
+        client = running.connect()
+        client.send(request("/slow"))
+        running.wait_until(
+            lambda: any(one.state.name == "HANDLER" for one in running.server.open_connections)
+        )
+        for _ in range(2):
+            running.shut_down()
+        assert running.join()
+    assert caplog.messages[-1] == (
+        "Aborted 1 connections, since a second signal ended the wait for them: 1 HANDLER; "
+        "<GET /slow HTTP/1.1>"
+    )
