@@ -48,8 +48,14 @@ class FatalError(BaseException):
     """An error that ends the loop instead of costing its owner: the simulator's broken rules."""
 
 
-class PoolFull(Exception):
-    """The thread pool has no room for another job of this kind."""
+class PoolFull(ProtocolError):
+    """503: the thread pool has no place for another job of this lane.
+
+    The pool itself logs that it is busy, at most once a minute.
+    """
+
+    def __init__(self, reason: str = "The server is too busy.") -> None:
+        super().__init__(503, reason, [("Retry-After", "1")])
 
 
 class TooSlow(Exception):

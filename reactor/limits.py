@@ -97,10 +97,14 @@ class ServerLimits:
     )
     upload_bytes: int = _request(1024**3, Unit.BYTES, "the body of any request; longer: 413")
 
-    pool_threads: int = _resource(8, Unit.COUNT, "threads for blocking file I/O and compression")
-    pool_jobs: int = _resource(256, Unit.COUNT, "jobs that wait for a thread")
+    pool_threads: int = _resource(
+        8, Unit.COUNT, "threads for file I/O; compression and logs have two of their own each"
+    )
+    pool_jobs: int = _resource(
+        256, Unit.COUNT, "jobs of one kind (file, compression, stream, log) that wait for a thread"
+    )
     pool_timeout: float = _resource(
-        5.0, Unit.SECONDS, "how long a file job may wait for a place among these; then 503"
+        5.0, Unit.SECONDS, "how long a job may wait for a place among these; then 503"
     )
     slow_callback: float = _resource(
         0.1, Unit.SECONDS, "a callback that holds the loop longer is logged; 0: none is", least=0

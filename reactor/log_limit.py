@@ -36,17 +36,15 @@ class LogLimit:
 
     def log(self, sentence: str, *arguments: object) -> None:
         """Log the event, or count it where the last record is less than `seconds` old."""
-        now = self._clock()
-        if self._logged is None:
-            self._log(sentence, *arguments)
-        elif now - self._logged < self._seconds:
+        now, before, left_out = self._clock(), self._logged, self._left_out
+        if before is not None and now - before < self._seconds:
             self._left_out += 1
             return
-        elif self._left_out:
-            before = round(now - self._logged)
-            more = " (%d more in the %d s before)"
-            self._log(sentence + more, *arguments, self._left_out, before)
-        else:
-            self._log(sentence, *arguments)
+        # First, since the writing of the record may meet the same event.
         self._logged = now
         self._left_out = 0
+        if before is not None and left_out:
+            more = " (%d more in the %d s before)"
+            self._log(sentence + more, *arguments, left_out, round(now - before))
+        else:
+            self._log(sentence, *arguments)

@@ -9,7 +9,7 @@ state PRODUCE for a piece, and in DRAIN for the peer.
 import logging
 from typing import Final
 
-from reactor.errors import ResponseError, all_but_interrupts
+from reactor.errors import PoolFull, ResponseError, all_but_interrupts
 from reactor.files.region import FileRegion
 from reactor.http.response_body import Piece, ResponseBodyStream
 from reactor.http.states import DRAIN, PRODUCE, Connection
@@ -138,7 +138,8 @@ class ResponseWriter:
 
     def _fail(self, error: BaseException) -> None:
         """The head has left: only a reset shows the client that this is not the whole."""
-        log.error("%r failed in the middle of its response", self._request, exc_info=error)
+        if not isinstance(error, PoolFull):  # the pool logs that it is busy, once a minute
+            log.error("%r failed in the middle of its response", self._request, exc_info=error)
         self._connection.transport.abort()
 
     def _close(self) -> None:

@@ -86,7 +86,7 @@ class LogWriter:
 
     def reopen(self) -> None:
         """Open the file anew, on a thread. If that fails, the error is logged and the file kept."""
-        self._runtime.submit(Lane.FILES, self._file.reopen).add_callback(self._reopened)
+        self._runtime.submit(Lane.LOGS, self._file.reopen).add_callback(self._reopened)
 
     def close(self) -> None:
         """Write the lines that are left, within CLOSE_SECONDS; the loop has ended.
@@ -146,9 +146,7 @@ class LogWriter:
         self._hand_over()
         if not stuck:
             self._file.report_lost()
-        self._runtime.submit(Lane.FILES, self._file.flush, FLUSH_SECONDS).add_callback(
-            self._written
-        )
+        self._runtime.submit(Lane.LOGS, self._file.flush, FLUSH_SECONDS).add_callback(self._written)
 
     def _written(self, job: Future[Flushed]) -> None:
         try:

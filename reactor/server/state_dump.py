@@ -42,8 +42,9 @@ def _lines(server: Server) -> Iterator[str]:
     yield f"tasks beside the connections: {len(state.tasks)}"
     yield from (f"    {describe(task)}" for task in state.tasks[:TASKS])
     yield (
-        f"pool: {pool.threads} threads ({pool.idle} idle); {pool.files} file jobs and "
-        f"{pool.compressions} compressions queued, {pool.outside} waiting for a place"
+        f"pool: {pool.threads} threads ({pool.idle} idle); {pool.files} file jobs, "
+        f"{pool.compressions} compressions, {pool.streams} pieces of streams and {pool.logs} log "
+        f"jobs queued, {pool.outside} waiting for a place"
     )
     for name, lost in state.lost_lines.items():
         yield f"{name} log: {lost} lines lost"

@@ -7,15 +7,15 @@ loop by the one door for threads.
 """
 
 import errno
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
-from reactor.errors import all_but_interrupts
 from reactor.files.file import File
 from reactor.loop.reactor import Reactor
 from reactor.simulator.network import SimNetwork, Violation
+from reactor.tasks.crew import Crew, JobEnded, ThreadDied, Worker
 from reactor.tasks.futures import Lane
-from reactor.tasks.thread_pool import PoolJob, ThreadPool
+from reactor.tasks.thread_pool import ThreadPool
 
 PAGE_BYTES: Final = 16 * 1024
 
@@ -83,6 +83,49 @@ class SimFile(File):
         self._network.release(self.descriptor)
 
 
+class SimCrew(Crew):
+    """The real queues of a crew, and simulated threads."""
+
+    def __init__(
+        self,
+        network: SimNetwork,
+        seconds: Callable[[], float],
+        most: int,
+        lanes: Sequence[Lane],
+        job_ended: JobEnded,
+        thread_died: ThreadDied,
+    ) -> None:
+        super().__init__(most, lanes, job_ended, thread_died)
+        self._network = network
+        self._seconds = seconds
+
+    def _start_threads(self) -> None:
+        while len(self._workers) < self._most and not self._closed and any(self.queues.values()):
+            worker = Worker()
+            self._workers.add(worker)
+            assert self._take_job(worker)
+            self._begin(worker)
+
+    def _begin(self, worker: Worker) -> None:
+        network, job = self._network, worker.job
+        assert job is not None
+        lane = job.lane.value
+        network.note("pool", f"begins a job of {lane}")
+
+        def end() -> None:
+            if end not in network.threads:
+                return  # it has ended before its time
+            network.threads.remove(end)
+            self._run_job(worker)
+            self._workers.discard(worker)
+            network.moves += 1
+            network.note("pool", f"ends a job of {lane}")
+            self._start_threads()
+
+        network.threads.append(end)
+        network.after(self._seconds(), end)
+
+
 class SimPool(ThreadPool):
     """The real pool on simulated threads; `seconds` says how long the next job takes."""
 
@@ -95,45 +138,10 @@ class SimPool(ThreadPool):
         timeout: float,
         seconds: Callable[[], float],
     ) -> None:
-        super().__init__(reactor, threads, jobs, timeout)
         self._network = network
         self._seconds = seconds
+        super().__init__(reactor, threads, jobs, timeout)
 
-    def _enqueue(self, job: PoolJob) -> None:
-        self._queues[job.lane].append(job)
-        self._start_threads()
-
-    def _start_threads(self) -> None:
-        while self._threads < self._most_threads and not self._closed:
-            job = self._take()
-            if job is None:
-                return
-            self._threads += 1
-            self._run_job(job)
-
-    def _run_job(self, job: PoolJob) -> None:
-        network = self._network
-        network.note("pool", f"begins a job of {job.lane.value}")
-
-        def end() -> None:
-            if end in network.threads:  # otherwise it has ended before its time
-                network.threads.remove(end)
-                self._end_job(job)
-
-        network.threads.append(end)
-        network.after(self._seconds(), end)
-
-    def _end_job(self, job: PoolJob) -> None:
-        result: Any = None
-        error: BaseException | None = None
-        try:
-            result = job.function(*job.arguments)
-        except all_but_interrupts() as problem:
-            error = problem
-        if job.lane is Lane.COMPRESSION:
-            self._compressing.release()
-        self._threads -= 1
-        self._network.moves += 1
-        self._network.note("pool", f"ends a job of {job.lane.value}: {error or 'done'}")
-        self._reactor.call_soon_threadsafe(self._finished, job, result, error)
-        self._start_threads()
+    def _make_crew(self, most: int, lanes: Sequence[Lane]) -> SimCrew:
+        ends = (self._job_ended, self._thread_died)
+        return SimCrew(self._network, self._seconds, most, lanes, *ends)

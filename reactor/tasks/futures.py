@@ -24,10 +24,12 @@ log = logging.getLogger("reactor")
 
 
 class Lane(Enum):
-    """The kinds of jobs that the thread pool runs."""
+    """The kinds of jobs that the thread pool runs; no lane takes the places of another."""
 
     FILES = "files"
-    COMPRESSION = "compression"  # on two threads at most, so that files never wait for it
+    COMPRESSION = "compression"  # refused where there are too many: the body can go as it is
+    STREAMS = "streams"  # compressions of the pieces of a body whose head has left
+    LOGS = "logs"
 
 
 class TimerLike(Protocol):

@@ -153,8 +153,8 @@ def in_pool(
     For calls that release the GIL: file I/O, and gzip with `lane=Lane.COMPRESSION`. `holding` is
     held from the start of the job until the thread has returned, also when the waiter is cancelled.
 
-    Where the pool is full, a file job waits for its turn, `Limits.pool_timeout` at most, and then
-    raises ProtocolError(503); a compression job raises PoolFull at once.
+    Where all places of the lane are taken, a compression raises PoolFull at once, which is a 503;
+    any other job waits for its turn, `Limits.pool_timeout` at most, and then raises it.
     """
     return _Job(lane, function, arguments, holding)
 

@@ -8,6 +8,7 @@ import pytest
 
 from handlers.app import make_app
 from reactor.tasks.futures import Lane
+from reactor.tasks.thread_pool import COMPRESSION_THREADS
 from reactor.web.compression.encoders import MADE
 from tests.conftest import Serve
 from tests.support.raw_client import Client, RawResponse
@@ -274,16 +275,17 @@ def test_a_get_with_a_body_is_a_get(client: Client) -> None:
 def test_a_long_text_is_compressed_on_a_thread_and_not_at_all_when_the_pool_is_full(
     serve: Serve,
 ) -> None:
-    running = serve(make_app(), pool_jobs=1, pool_threads=1)
+    running = serve(make_app(), pool_jobs=1)
     text = "ab" * 3000
     response = running.connect().ask(f"/echo/{text}", "Accept-Encoding: gzip")
     assert response.get("content-encoding") == "gzip"
     assert gzip.decompress(response.body) == text.encode()
     hold = threading.Event()
     pool = running.server.pool
-    running.call(lambda: pool.submit(Lane.FILES, hold.wait, 20))
-    running.wait_until(lambda: pool._queued() == 0)  # the only thread has it
-    running.call(lambda: pool.submit(Lane.FILES, hold.wait, 20))
+    for _ in range(COMPRESSION_THREADS + 1):
+        running.wait_until(lambda: pool.snapshot().compressions == 0)
+        running.call(lambda: pool.submit(Lane.COMPRESSION, hold.wait, 20))
+    running.wait_until(lambda: pool.snapshot().compressions == 1)  # no thread will take it
     response = running.connect().ask(f"/echo/{text}", "Accept-Encoding: gzip")
     hold.set()
     assert response.get("content-encoding") is None

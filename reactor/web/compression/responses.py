@@ -121,7 +121,7 @@ async def _compress_long(
     if encoded is not None:
         return exchange.smaller(body, encoded, coding)
     if exchange.insists():
-        raise ProtocolError(503, "The server is too busy to compress the response.")
+        raise PoolFull("The server is too busy to compress the response.")
     return exchange.plain()
 
 

@@ -3,7 +3,7 @@
 An encoded stream returns one piece for each piece of its source, flushed, so that an event reaches
 the client when it happens and not when a buffer is full. Short pieces are encoded on the loop,
 longer ones on a thread. The head of the response has left by then, so identity is no longer an
-option where the pool is full: the stream waits for a place, for a while.
+option where the pool is full: the stream waits for a place, in a lane of its own.
 
 Errors of the source pass through, and nothing follows an error, so that a cut response looks cut.
 Closing an encoded stream closes its source. A source may hold a file, so nothing here is a
@@ -11,23 +11,19 @@ generator: a generator that never began skips its `finally`; a class does not.
 """
 
 from collections.abc import AsyncIterator
-from typing import Final, cast
+from typing import cast
 
-from reactor.errors import PoolFull
 from reactor.tasks.futures import Lane
-from reactor.tasks.operations import in_pool, sleep
+from reactor.tasks.operations import in_pool
 from reactor.web.compression.encoders import INLINE_BYTES, Encoder, new_encoder
 from reactor.web.streams import BodyStream, PieceSource, close_source
-
-RETRY_SECONDS: Final = 0.05  # before a full pool is tried again
-RETRIES: Final = 200  # then, after ten seconds, the connection is aborted
 
 
 def encode_stream(pieces: PieceSource, coding: str) -> BodyStream:
     """Return a stream in one of the codings of MADE: one piece for each piece, and one for the end.
 
-    A step raises what the source raises, and PoolFull when the pool has had no place for ten
-    seconds. Closing it closes the source.
+    A step raises what the source raises, and PoolFull when the pool has had no place for it within
+    `Limits.pool_timeout`. Closing it closes the source.
     """
     return _EncodedStream(pieces, new_encoder(coding))
 
@@ -66,9 +62,4 @@ async def _next_of(pieces: PieceSource) -> bytes | None:
 async def _encode(encoder: Encoder, piece: bytes) -> bytes:
     if len(piece) <= INLINE_BYTES:
         return encoder.encode(piece)
-    for _ in range(RETRIES):
-        try:
-            return await in_pool(encoder.encode, piece, lane=Lane.COMPRESSION)
-        except PoolFull:
-            await sleep(RETRY_SECONDS)
-    raise PoolFull
+    return await in_pool(encoder.encode, piece, lane=Lane.STREAMS)

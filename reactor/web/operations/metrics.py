@@ -118,6 +118,8 @@ def _pool(statistics: Statistics) -> Iterator[str]:
     jobs = [
         ('{queue="files"}', load.files),
         ('{queue="compressions"}', load.compressions),
+        ('{queue="streams"}', load.streams),
+        ('{queue="logs"}', load.logs),
         ('{queue="outside"}', load.outside),
     ]
     yield from _family("reactor_pool_queue", "gauge", "Jobs that wait for a pool thread.", jobs)

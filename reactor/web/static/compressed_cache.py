@@ -18,7 +18,7 @@ from collections.abc import Hashable
 from functools import partial
 from typing import Final, TypeAlias
 
-from reactor.errors import PoolFull, ProtocolError
+from reactor.errors import PoolFull
 from reactor.files.file import File
 from reactor.tasks.futures import Lane
 from reactor.tasks.operations import in_pool
@@ -76,7 +76,7 @@ class CompressedCache:
             if not whole or not self._making.waiting(key):
                 return None
             data = await in_pool(_encode_file, file, key[1], lane=Lane.COMPRESSION, holding=file)
-        except (PoolFull, ProtocolError):  # no place to compress, or none to read in time
+        except PoolFull:  # no place to compress, or none to read in time
             return None
         finally:
             file.release()

@@ -13,6 +13,7 @@ from reactor.loop.reactor import Reactor
 from reactor.loop.slow_callbacks import SlowCallbacks
 from reactor.messages.request import BaseRequest
 from reactor.observe.statistics import DURATIONS, OTHER, WINDOW_SECONDS, LoopTimes, Statistics
+from reactor.tasks.thread_pool import PoolSnapshot
 from tests.conftest import Running, Serve
 from tests.support.raw_client import TIMEOUT, request
 
@@ -156,12 +157,12 @@ def test_the_pools_queue_is_seen(serve: Serve) -> None:
             running.wait_until(lambda number=number: sum(handler.statistics.pool[2:]) == number - 1)  # type: ignore[misc]
             if number == 1:
                 running.wait_until(lambda: handler.statistics.pool.files == 0)
-        assert handler.statistics.pool == (1, 0, 1, 0, 1)
+        assert handler.statistics.pool == PoolSnapshot(1, 0, 1, 0, 0, 0, 1)
     finally:
         handler.gate.set()
     for client in clients:
         client.read_response()
-    running.wait_until(lambda: handler.statistics.pool == (1, 1, 0, 0, 0))
+    running.wait_until(lambda: handler.statistics.pool == PoolSnapshot(1, 1, 0, 0, 0, 0, 0))
 
 
 def test_counting_begins_when_statistics_are_asked_for(serve: Serve) -> None:

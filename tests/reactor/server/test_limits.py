@@ -21,6 +21,7 @@ from reactor.http.states import HANDLER
 from reactor.messages.request import BaseRequest
 from reactor.net.stream import INPUT_OPEN, PAUSED, InputState
 from reactor.tasks.futures import Lane
+from reactor.tasks.thread_pool import COMPRESSION_THREADS
 from tests.conftest import Running, Serve
 from tests.support.file_limit_cases import FILE_CASES
 from tests.support.raw_client import TIMEOUT, Client, request
@@ -455,7 +456,9 @@ def pool_threads(serve: Serve) -> None:
 
 
 def pool_jobs(serve: Serve) -> None:
-    """A job beyond them is refused: compression at once, files after `pool_timeout`."""
+    """A job beyond those of its own lane is refused: a compression at once, one for a file after
+    `pool_timeout`.
+    """
     gate = Gate()
     running = serve(gate.handler, pool_threads=1, pool_jobs=2, pool_timeout=0.2)
     pool = running.server.pool
@@ -465,11 +468,18 @@ def pool_jobs(serve: Serve) -> None:
     for client in clients[1:]:
         client.send(request())
     running.wait_until(lambda: pool.snapshot().outside == 1)
+    for _ in range(COMPRESSION_THREADS):
+        running.call(lambda: pool.submit(Lane.COMPRESSION, gate.job))
+    running.wait_until(lambda: gate.inside == 1 + COMPRESSION_THREADS)
+    for _ in range(2):
+        running.call(lambda: pool.submit(Lane.COMPRESSION, gate.job))
     with pytest.raises(PoolFull):
         running.call(lambda: pool.submit(Lane.COMPRESSION, gate.job))
     running.wait_until(lambda: pool.snapshot().outside == 0)
     gate.open.set()
-    assert sorted(client.read_response().status for client in clients) == [200, 200, 200, 503]
+    responses = [client.read_response() for client in clients]
+    assert sorted(response.status for response in responses) == [200, 200, 200, 503]
+    assert [one.get("retry-after") for one in responses if one.status == 503] == ["1"]
 
 
 def pool_timeout(serve: Serve) -> None:

@@ -1,5 +1,6 @@
 """The thread pool: the order of jobs, the bound of its queue, and threads that hang."""
 
+import ctypes
 import subprocess
 import sys
 import textwrap
@@ -10,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from reactor.errors import PoolFull, ProtocolError
+from reactor.errors import Cancelled, PoolFull
 from reactor.loop.reactor import Reactor
 from reactor.tasks.futures import Future, Lane
-from reactor.tasks.thread_pool import COMPRESSION_THREADS, ThreadPool
+from reactor.tasks.thread_pool import COMPRESSION_THREADS, LOG_THREADS, ThreadPool
+from tests.support.cycles import Cycles
 from tests.support.raw_client import TIMEOUT
 
 FILES, COMPRESSION = Lane.FILES, Lane.COMPRESSION
@@ -97,16 +99,157 @@ def test_results_and_errors_come_back_on_the_loop(make: Make) -> None:
         world.result(world.pool.submit(FILES, lambda: 1 // 0))
 
 
-@pytest.mark.parametrize("error", [SystemExit, ZeroDivisionError, MemoryError])
-def test_an_error_of_a_job_fails_its_future_only(make: Make, error: type[BaseException]) -> None:
-    world = make(threads=1)
+class Outcome(BaseException):
+    """As asyncio's CancelledError and the outcomes of test frameworks."""
 
+
+@pytest.mark.parametrize("lane", Lane)
+@pytest.mark.parametrize("error", [SystemExit, ZeroDivisionError, MemoryError, Outcome])
+def test_an_error_of_a_job_fails_its_future_only(
+    make: Make, error: type[BaseException], lane: Lane
+) -> None:
     def fail() -> None:
         raise error
 
-    with pytest.raises(error):
+    world = make(threads=1)
+    for _ in range(10):
+        with pytest.raises(error):
+            world.result(world.pool.submit(lane, fail))
+    assert world.result(world.pool.submit(lane, lambda: "alive")) == "alive"
+    world.run_until(lambda: world.pool.snapshot().idle == world.pool.snapshot().threads)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit, Cancelled])
+def test_an_error_that_means_something_to_the_waiter_is_a_cause(
+    make: Make, error: type[BaseException]
+) -> None:
+    def fail() -> None:
+        raise error("in a job")
+
+    world = make(threads=1)
+    with pytest.raises(RuntimeError, match=r"the job raised .*in a job") as caught:
         world.result(world.pool.submit(FILES, fail))
-    assert world.result(world.pool.submit(FILES, lambda: "alive")) == "alive"
+    assert isinstance(caught.value.__cause__, error)
+
+
+def test_an_error_of_a_job_leaves_no_cyclic_garbage(make: Make) -> None:
+    world = make(threads=1)
+
+    def fail() -> None:
+        future = world.pool.submit(FILES, lambda: 1 // 0)
+        world.run_until(lambda: future.done)
+
+    fail()
+    with Cycles():
+        for _ in range(3):
+            fail()
+
+
+# --- threads that die ----------------------------------------------------------------------------
+
+
+def test_a_thread_that_dies_in_its_job_is_replaced(
+    make: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a fault of ours: what follows the job raises."""
+    world = make(threads=2)
+    crew = world.pool._crews[FILES]
+    ended = crew._job_ended
+    deaths = 3
+
+    def fail(*arguments: Any) -> object:
+        nonlocal deaths
+        if deaths:
+            deaths -= 1
+            raise Outcome
+        return ended(*arguments)
+
+    monkeypatch.setattr(crew, "_job_ended", fail)
+    jobs = [world.pool.submit(FILES, abs, -number) for number in range(10)]
+    world.run_until(lambda: all(job.done for job in jobs))
+    failed = [job for job in jobs if job.exception() is not None]
+    assert len(failed) == 3
+    for job in failed:
+        with pytest.raises(RuntimeError, match="has died") as caught:
+            job.result()
+        assert isinstance(caught.value.__cause__, Outcome)
+    assert caplog.text.count("A pool thread has died, and another one takes its place") == 3
+    assert caplog.text.count("Outcome") >= 3
+    world.run_until(lambda: world.pool.snapshot().idle == world.pool.snapshot().threads)
+    assert 1 <= world.pool.snapshot().threads <= 2
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_an_error_thrown_into_a_thread_from_outside(make: Make, waits: bool) -> None:
+    """`PyThreadState_SetAsyncExc`, as debuggers and impatient programs use it."""
+    world = make(threads=1)
+    spinning = threading.Event()
+    stop = threading.Event()
+
+    def spin() -> str:
+        spinning.set()
+        while not stop.is_set():
+            time.sleep(0.001)
+        return "ended"
+
+    if waits:
+        world.result(world.pool.submit(FILES, int))
+        world.run_until(lambda: world.pool.snapshot().idle == 1)
+    first = world.pool.submit(FILES, int if waits else spin)
+    if not waits:
+        assert spinning.wait(TIMEOUT)
+    (thread,) = [one for one in threading.enumerate() if one.name == "reactor-pool"]
+    throw = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    throw(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Outcome))
+    world.run_until(lambda: first.done)
+    assert isinstance(first.exception(), Outcome | RuntimeError | None)
+    stop.set()
+    for number in range(5):
+        assert world.result(world.pool.submit(FILES, abs, -number)) == number
+    world.run_until(lambda: world.pool.snapshot()[:2] == (1, 1))
+
+
+def test_a_thread_that_cannot_be_started(
+    make: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make(threads=2)
+    gate = world.gate()
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    for lane in Lane:
+        with pytest.raises(PoolFull):
+            world.result(world.pool.submit(lane, int))
+    assert caplog.text.count("Cannot start a thread of the pool: can't start new thread") == 3
+    assert world.pool.snapshot() == (0, 0, 0, 0, 0, 0, 0)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    first = world.pool.submit(FILES, gate.job)
+    gate.wait_for(1)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    second = world.pool.submit(FILES, lambda: "second")  # waits for the one thread there is
+    world.run_until(lambda: world.pool.snapshot().files == 1)
+    gate.open.set()
+    assert world.result(first) is None
+    assert world.result(second) == "second"
+
+
+def test_threads_that_die_all_the_time_leave_no_job_waiting(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make(threads=3, jobs=5)
+    crew = world.pool._crews[FILES]
+
+    def fail(*_: Any) -> object:
+        raise Outcome
+
+    monkeypatch.setattr(crew, "_job_ended", fail)
+    jobs = [world.pool.submit(FILES, int) for _ in range(40)]  # most of them wait outside
+    world.run_until(lambda: all(job.done for job in jobs))
+    assert {type(job.exception()) for job in jobs} == {RuntimeError}
+    world.run_until(lambda: world.pool.snapshot().idle == world.pool.snapshot().threads)
 
 
 def test_threads_are_started_when_they_are_needed(make: Make) -> None:
@@ -136,30 +279,68 @@ def test_a_job_does_not_wait_while_a_thread_can_be_started(make: Make) -> None:
     assert world.result(second) == "second"  # the first one hangs
 
 
-def test_a_file_wakes_a_thread_while_compressions_wait(make: Make) -> None:
-    """There are idle threads and more jobs, but the idle threads may not take these jobs."""
-    world = make(threads=3)
+# --- lanes ---------------------------------------------------------------------------------------
+
+
+def flood(world: World, lane: Lane, running: int, places: int = 100) -> "Gate":
+    """Occupy all threads and all places of a lane."""
     gate = world.gate()
-    for _ in range(10):
-        world.pool.submit(COMPRESSION, gate.job)
-    gate.wait_for(COMPRESSION_THREADS)
-    world.run_until(lambda: world.pool.snapshot().idle == 1)
-    for number in range(3):
-        assert world.result(world.pool.submit(FILES, abs, -number)) == number
+    for _ in range(running):
+        world.pool.submit(lane, gate.job)
+        gate.wait_for(1)
+    for _ in range(places):
+        world.pool.submit(lane, gate.job)
+    return gate
 
 
-def test_files_go_first(make: Make) -> None:
-    world = make(threads=1)
+THREADS = {
+    FILES: 1,
+    COMPRESSION: COMPRESSION_THREADS,
+    Lane.STREAMS: COMPRESSION_THREADS,
+    Lane.LOGS: LOG_THREADS,
+}
+
+
+@pytest.mark.parametrize("full", Lane)
+def test_a_lane_that_is_full_takes_neither_threads_nor_places_of_another(
+    make: Make, full: Lane
+) -> None:
+    """Compressions and streams alone share threads."""
+    world = make(threads=1, jobs=100)
+    flood(world, full, THREADS[full])
+    for lane in Lane:
+        if {lane, full} not in ({COMPRESSION, Lane.STREAMS}, {full}):
+            for number in range(200):
+                assert world.result(world.pool.submit(lane, abs, -number)) == number
+
+
+def test_lanes_of_a_crew_take_turns(make: Make) -> None:
+    world = make()
     gate = world.gate()
     order: list[Lane] = []
-    world.pool.submit(FILES, gate.job)
-    gate.wait_for(1)
-    jobs: list[Future[None]] = []
-    for lane in (COMPRESSION, FILES, COMPRESSION, FILES):
-        jobs.append(world.pool.submit(lane, order.append, lane))
+    for _ in range(COMPRESSION_THREADS):
+        world.pool.submit(COMPRESSION, gate.job)
+    gate.wait_for(COMPRESSION_THREADS)
+    jobs = [world.pool.submit(COMPRESSION, order.append, COMPRESSION) for _ in range(50)]
+    jobs += [world.pool.submit(Lane.STREAMS, order.append, Lane.STREAMS) for _ in range(5)]
     gate.open.set()
     world.run_until(lambda: all(job.done for job in jobs))
-    assert order == [FILES, FILES, COMPRESSION, COMPRESSION]
+    assert order[:14].count(Lane.STREAMS) == 5
+
+
+@pytest.mark.parametrize("lane", [FILES, Lane.STREAMS, Lane.LOGS])
+def test_jobs_that_wait_for_a_place_get_it_in_their_order(make: Make, lane: Lane) -> None:
+    world = make(threads=1, jobs=2)
+    gate = flood(world, lane, THREADS[lane], 2)
+    order: list[int] = []
+    jobs = [world.pool.submit(lane, order.append, number) for number in range(20)]
+    assert world.pool.snapshot().outside == 20
+    gate.open.set()
+    world.run_until(lambda: all(job.done for job in jobs))
+    if THREADS[lane] == 1:
+        assert order == list(range(20))
+    assert sorted(order) == list(range(20))
+    assert not world.reactor.snapshot().timers
 
 
 def test_compressions_run_on_two_threads_at_most(make: Make) -> None:
@@ -174,6 +355,24 @@ def test_compressions_run_on_two_threads_at_most(make: Make) -> None:
     assert [world.result(one) for one in compressions] == list(range(6))
 
 
+def test_that_it_is_busy_is_one_record(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    world = make(threads=1, jobs=1, timeout=0.05)
+    flood(world, COMPRESSION, COMPRESSION_THREADS, 1)
+    flood(world, FILES, 1, 1)
+    for _ in range(300):
+        with pytest.raises(PoolFull):
+            world.pool.submit(COMPRESSION, int)
+    late = [world.pool.submit(FILES, int) for _ in range(300)]
+    world.run_until(lambda: all(job.done for job in late))
+    assert {type(job.exception()) for job in late} == {PoolFull}
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.exc_info is None
+    assert record.getMessage() == (
+        "The thread pool is busy: a job of the lane 'compression' found no place"
+    )
+
+
 def test_a_compression_that_fails_releases_its_thread(make: Make) -> None:
     world = make(threads=8)
     for _ in range(5):
@@ -182,15 +381,12 @@ def test_a_compression_that_fails_releases_its_thread(make: Make) -> None:
     assert world.result(world.pool.submit(COMPRESSION, lambda: "done")) == "done"
 
 
-def test_a_full_pool_refuses_compression_at_once(make: Make) -> None:
+def test_a_full_lane_refuses_compression_at_once(make: Make) -> None:
     world = make(threads=1, jobs=3)
-    gate = world.gate()
-    world.pool.submit(FILES, gate.job)
-    gate.wait_for(1)
-    for _ in range(3):
+    gate = flood(world, COMPRESSION, COMPRESSION_THREADS, 3)
+    with pytest.raises(PoolFull) as caught:
         world.pool.submit(COMPRESSION, gate.job)
-    with pytest.raises(PoolFull):
-        world.pool.submit(COMPRESSION, gate.job)
+    assert (caught.value.status, caught.value.headers) == (503, [("Retry-After", "1")])
 
 
 def test_a_file_waits_outside_and_gets_the_next_place(make: Make) -> None:
@@ -214,9 +410,8 @@ def test_a_file_that_waits_too_long_is_503(make: Make) -> None:
     second = world.pool.submit(FILES, gate.job, "second")
     late = [world.pool.submit(FILES, gate.job) for _ in range(3)]
     for job in late:
-        with pytest.raises(ProtocolError) as caught:
+        with pytest.raises(PoolFull):
             world.result(job)
-        assert caught.value.status == 503
     gate.open.set()
     assert [world.result(first), world.result(second)] == ["first", "second"]
     gate.wait_for(1)

@@ -15,7 +15,7 @@ from reactor import Cancelled, Future, PoolFull, Response, sleep
 from reactor.messages.request import BaseRequest
 from reactor.tasks.futures import Lane
 from reactor.web.compression.encoders import INLINE_BYTES
-from reactor.web.compression.streams import RETRIES, encode_stream
+from reactor.web.compression.streams import encode_stream
 from reactor.web.streams import BodyStream, PieceSource, close_source
 from tests.conftest import Serve
 from tests.support.coroutine_driver import Play, Stage, drive
@@ -71,20 +71,15 @@ class LateSource(Source):
 
 
 class CountingStage(Stage):
-    """Counts jobs by lane; refuses compression as often as `refusals` says."""
+    """Counts jobs by lane; refuses those of streams as often as `refusals` says."""
 
     def __init__(self, refusals: int = 0) -> None:
         super().__init__()
         self.refusals = refusals
-        self.naps: list[float] = []
         self.submitted: list[Lane] = []
 
-    def sleep(self, seconds: float) -> Future[None]:
-        self.naps.append(seconds)
-        return super().sleep(seconds)
-
     def submit(self, lane: Lane, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        if lane is Lane.COMPRESSION and self.refusals:
+        if lane is Lane.STREAMS and self.refusals:
             self.refusals -= 1
             raise PoolFull
         self.submitted.append(lane)
@@ -162,21 +157,13 @@ def test_long_pieces_are_encoded_on_threads_and_short_ones_are_not() -> None:
         stage = CountingStage()
         texts = [b"s" * INLINE_BYTES, b"l" * LONG, b"", b"x", b"m" * 10 * LONG]
         encoded = collect(encode_stream(source(texts), "gzip"), stage)
-        assert stage.submitted == [Lane.COMPRESSION] * 2
+        assert stage.submitted == [Lane.STREAMS] * 2
         assert decode(b"".join(encoded), "gzip") == b"".join(texts)
 
 
-def test_a_full_pool_is_tried_again() -> None:
-    stage = CountingStage(refusals=RETRIES - 1)
-    stream = encode_stream(iter([b"l" * LONG]), "gzip")
-    encoded = collect(stream, stage)
-    assert decode(b"".join(encoded), "gzip") == b"l" * LONG
-    assert len(stage.naps) == RETRIES - 1
-    assert sum(stage.naps) == pytest.approx(10, rel=0.01)
-
-
-def test_retries_end_and_nothing_follows() -> None:
-    stage = CountingStage(refusals=RETRIES)
+def test_a_full_pool_ends_the_stream_and_nothing_follows() -> None:
+    """The pool has let the piece wait for a place by then."""
+    stage = CountingStage(refusals=1)
     stream = encode_stream(iter([b"x", b"l" * LONG, b"y"]), "gzip")
     step(stream, stage)
     with pytest.raises(PoolFull):

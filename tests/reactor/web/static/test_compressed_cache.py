@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reactor import Cancelled, File, Future, PoolFull, ProtocolError, Response
+from reactor import Cancelled, File, Future, PoolFull, Response
 from reactor.messages.request import BaseRequest
 from reactor.tasks.futures import Lane
 from reactor.web.compression import encoders
@@ -77,7 +77,7 @@ class Backstage(Stage):
             if lane is Lane.COMPRESSION:
                 raise PoolFull
             future: Future[Any] = Future()
-            future.set_exception(ProtocolError(503, "The disk is too busy."))
+            future.set_exception(PoolFull())
             return future
         self.lanes.append(lane)
         return super().submit(lane, function, *arguments)
@@ -436,7 +436,7 @@ def test_the_lanes_of_a_stream(tmp_path: Path) -> None:
     stage.holding = False
     body = stream(file, file.size, "gzip")
     collect(body, stage)
-    assert stage.lanes == [Lane.FILES, Lane.COMPRESSION] * 2
+    assert stage.lanes == [Lane.FILES, Lane.STREAMS] * 2
     assert [count for _, count in file.reads] == [WINDOW_BYTES] * 2
     drive(body.aclose())
     file.release()

@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from reactor import Cancelled, Future, ProtocolError
+from reactor import Cancelled, Future, PoolFull, ProtocolError
 from reactor.tasks.futures import Lane
 from reactor.tasks.task import Runtime, Task
 from reactor.web.static import open_file_cache
@@ -405,7 +405,7 @@ def test_cancelled_between_the_walk_and_its_turn(site: Path, clock: Clock, crew:
 def test_pool_that_is_too_busy(site: Path, clock: Clock, crew: Crew) -> None:
     cache = make(site, clock)
     tasks = [begin(cache, crew, "a.txt") for _ in range(2)]
-    crew.jobs.pop().future.set_exception(ProtocolError(503, "The disk is too busy."))
+    crew.jobs.pop().future.set_exception(PoolFull())
     crew.settle()
     for task in tasks:
         with pytest.raises(ProtocolError):

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from reactor import Cancelled, Future, ProtocolError
+from reactor import Cancelled, Future, PoolFull, ProtocolError
 from reactor.tasks.futures import Lane
 from reactor.web.storage.locks import DirectoryBusy, lock_while_open, try_lock
 from reactor.web.storage.safe_path import Root, place_in
@@ -646,7 +646,7 @@ def test_sweep_waits_for_a_pool_that_is_full(site: Path) -> None:
             if refusals[0]:
                 refusals[0] -= 1
                 future: Future[Any] = Future()
-                future.set_exception(ProtocolError(503, "The disk is too busy."))
+                future.set_exception(PoolFull())
                 return future
             return super().submit(lane, function, *args)
 

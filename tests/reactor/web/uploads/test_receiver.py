@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from reactor import Cancelled, Limits, ProtocolError, Response
+from reactor import Cancelled, Limits, PoolFull, ProtocolError, Response
 from reactor.messages.request import BaseRequest
 from reactor.protocol.dates import http_date
 from reactor.web.semantics.validators import encoded_tag, entity_tag, last_modified
@@ -739,7 +739,7 @@ def test_pool_that_is_too_full_to_clean_up(site: Path) -> None:
     play, _ = _play(site, 2)
     with pytest.raises(Cancelled):
         play.throw(Cancelled())
-        play.throw(ProtocolError(503, "The disk is too busy."))
+        play.throw(PoolFull())
     del play
     gc.collect()
     assert tree(site) == {}
