@@ -29,7 +29,8 @@ INTEROP = "Upload-Draft-Interop-Version: 8"
 @contextmanager
 def site(serve: Serve, directory: Path, **limits: Any) -> Iterator[tuple[Running, Site]]:
     """The directory at /files/, with uploads, and its upkeep; all of it ended afterwards."""
-    made = Site(SiteOptions(directory=str(directory), deletes=True), Limits(**limits))
+    options = SiteOptions(directory=str(directory), deletes=True, trust_uploads=True)  # siblings
+    made = Site(options, Limits(**limits))
     running = serve(made.handler, **limits)
     for work in made.housekeeping():
         running.call(partial(running.server.spawn, work))

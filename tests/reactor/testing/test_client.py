@@ -584,7 +584,7 @@ def test_it_responds_as_a_real_server_does(serve: Serve) -> None:
             fields = [f"{name}: {value}" for name, value in coding.items()]
             expected = real.ask(target, *fields, method=method, body=body)
             got = client.request(
-                *(method, target), content=body or None, headers={"Host": "test", **coding}
+                *(method, target), content=body or None, headers={"Host": "localhost", **coding}
             )
             assert without_date(got.head) == without_date(expected.head)
             assert got.content == expected.body
