@@ -93,7 +93,30 @@ class ServerLimits:
         1024 * 1024, Unit.BYTES, "a body that is held in memory; longer: 413"
     )
     memory_bodies_bytes: int = _request(
-        64 * 1024 * 1024, Unit.BYTES, "all such bodies together; more of them wait"
+        64 * 1024 * 1024,
+        Unit.BYTES,
+        "the bytes that have arrived of all such bodies; more of them wait",
+    )
+    memory_client_bytes: int = _request(
+        0,
+        Unit.BYTES,
+        "the same for the bodies of one client, an IPv4 address or an IPv6 /56; "
+        "0: a quarter of all",
+        least=0,
+    )
+    memory_timeout: float = _request(
+        5.0, Unit.SECONDS, "how long a body may wait for such memory; then 503"
+    )
+    memory_arrival_timeout: float = _request(
+        30.0,
+        Unit.SECONDS,
+        "how long a body in memory may take to arrive while others wait; then 408",
+    )
+    small_body_bytes: int = _request(
+        16 * 1024,
+        Unit.BYTES,
+        "the beginning of a body, which is held without waiting and not counted",
+        least=0,
     )
     upload_bytes: int = _request(1024**3, Unit.BYTES, "the body of any request; longer: 413")
 

@@ -34,6 +34,7 @@ from loadtest.threaded.shared import SHARED_CLOCK, SharedLog, SharedWall, Thread
 from loadtest.threaded.transport import BlockingTransport, ThreadLoop
 from reactor import Limits
 from reactor.errors import ProtocolError
+from reactor.http.body_memory import BodyMemory
 from reactor.http.connection import HttpConnection
 from reactor.http.context import Handler, Observer, ServerContext, ServerState
 from reactor.http.states import ConnectionState
@@ -44,7 +45,6 @@ from reactor.observe.access_log import line_writer
 from reactor.observe.log_file import LogFile
 from reactor.server.admission import REFUSALS, affordable_connections
 from reactor.server.server import Server, prepare_handler
-from reactor.tasks.semaphore import WeightedSemaphore
 
 STACK_BYTES: Final = 512 * 1024  # for each thread; the C library keeps a few for the next ones
 LOOK_SECONDS: Final = 0.02  # between two looks at the connections that are left at the end
@@ -124,7 +124,7 @@ class ThreadedServer:
         self.limits = limits
         self.handler = handler
         self.wall = wall
-        self.memory = WeightedSemaphore(limits.memory_bodies_bytes)
+        self.memory = BodyMemory(limits)
         self.observe: Observer | None = None
         self._log = SharedLog(access_log, limits.log_bytes) if access_log is not None else None
         if self._log is not None:

@@ -7,54 +7,62 @@ holds the MONITOR (monitor.py) or a lock of its own while it works.
 import threading
 import time
 from collections import deque
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from loadtest.threaded.monitor import MONITOR, Relay
+from reactor.http.body_memory import BodyLease, BodyMemory, Holder
 from reactor.http.wall_clock import WallClock
 from reactor.loop.scheduler import Scheduler
 from reactor.observe.log_file import LogFile
 from reactor.observe.log_writer import BATCH_SECONDS, CLOSE_SECONDS
 from reactor.tasks.futures import Future
-from reactor.tasks.semaphore import WeightedSemaphore
 
 LINE_BYTES: Final = 100  # a log line has about that: the limit of the memory is counted in lines
 
 
-class ThreadMemory(WeightedSemaphore):
+class ThreadMemory(BodyMemory):
     """One thread's access to the memory that all threads share."""
 
-    def __init__(self, shared: WeightedSemaphore, loop: Scheduler) -> None:
+    def __init__(self, shared: BodyMemory, loop: Scheduler) -> None:
         self._shared = shared
         self._loop = loop
 
-    def acquire(self, count: int = 1) -> Future[int] | None:
-        """As in WeightedSemaphore; the Future is fulfilled on this thread."""
+    def lease(self, address: str, now: float, holder: Holder) -> BodyLease:
+        """As in BodyMemory; another thread's body is not evicted."""
         with MONITOR:
-            future = self._shared.acquire(count)
-            return None if future is None else _Room(self._loop, future, self._shared)
+            return _ThreadLease(self._shared.lease(address, now, _Staying()), self._loop)
 
-    def release(self, count: int = 1) -> None:
-        """As in WeightedSemaphore."""
+
+class _ThreadLease(BodyLease):
+    """A lease whose Futures are fulfilled on this thread."""
+
+    __slots__ = ("_lease", "_loop")
+
+    def __init__(self, lease: BodyLease, loop: Scheduler) -> None:
+        self._lease = lease
+        self._loop = loop
+
+    def grow(self, size: int, now: float) -> Future[None] | None:
         with MONITOR:
-            self._shared.release(count)
+            room = self._lease.grow(size, now)
+            return None if room is None else Relay(self._loop, room)
 
-
-class _Room(Relay):
-    """Memory that is waited for. It may be granted in the very moment in which it is given up."""
-
-    __slots__ = ("_memory",)
-
-    def __init__(self, loop: Scheduler, shared: Future[Any], memory: WeightedSemaphore) -> None:
-        super().__init__(loop, shared)
-        self._memory = memory
-
-    def set_exception(self, error: BaseException) -> None:
+    def stop_waiting(self) -> None:
         with MONITOR:
-            if not self.done and self._shared.done:
-                self._memory.release(self._shared.result())
-            elif not self.done:
-                self._shared.set_exception(error)
-        super().set_exception(error)
+            self._lease.stop_waiting()
+
+    def close(self) -> None:
+        with MONITOR:
+            self._lease.close()
+
+
+class _Staying:
+    """The holder of a lease, for the other threads: nothing can be done about it."""
+
+    arrived = True
+
+    def evict(self) -> None:
+        """Not called for a body that has arrived."""
 
 
 class SharedWall(WallClock):

@@ -237,7 +237,7 @@ class HttpConnection:
         if request.length != 0:
             self.body = RequestBody(self)
             most = context.limits.memory_body_bytes
-            request.body = Body(self.body, request.length, most, context.memory)
+            request.body = Body(self.body, request.length, most)
         try:
             returned = context.handler(request)
         except all_but_interrupts() as error:

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from inspect import isroutine
 from typing import Any, TypeAlias
 
+from reactor.http.body_memory import BodyMemory
 from reactor.http.wall_clock import WallClock
 from reactor.limits import ServerLimits
 from reactor.loop.scheduler import Scheduler
 from reactor.messages.headers import Fields
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
-from reactor.tasks.semaphore import WeightedSemaphore
 from reactor.tasks.task import Runtime
 
 Handler: TypeAlias = Callable[[BaseRequest], Response | Awaitable[Response]]
@@ -48,7 +48,7 @@ class ServerContext:
     limits: ServerLimits
     runtime: Runtime
     wall: WallClock
-    memory: WeightedSemaphore  # for request bodies that are held in memory, in bytes
+    memory: BodyMemory  # for request bodies that are read whole
     closed: Callable[[Any], None]  # called with each connection (HttpConnection) that is lost
     state: ServerState
     reactor: Scheduler = field(init=False)  # the runtime's: read with every request

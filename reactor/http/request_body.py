@@ -6,24 +6,29 @@ and otherwise makes the connection wait in the state BODY. 100 (Continue) leaves
 that finds bytes still to come (RFC 9110, section 10.1.1), never before a handler wants the body.
 """
 
+from collections.abc import Awaitable
+
 from reactor.errors import ProtocolError
+from reactor.http.body_memory import BodyLease
 from reactor.http.states import BODY, HANDLER, PRODUCE, Connection, rate_of
 from reactor.messages.headers import Fields
 from reactor.messages.response import Response
 from reactor.net.send_queue import JOIN_BYTES
 from reactor.net.stream import ENDED, PAUSED
 from reactor.protocol.response_encoder import encode_informational
+from reactor.tasks.combinators import timeout
 from reactor.tasks.futures import Future
 
 
 class RequestBody:
     """The pulls of one request's body."""
 
-    __slots__ = ("_connection", "_pull", "_untouched", "error")
+    __slots__ = ("_connection", "_lease", "_pull", "_untouched", "error")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._pull: tuple[Future[bytes], int] | None = None  # a future, for how many bytes
+        self._lease: BodyLease | None = None  # a body that is not small has one
         self._untouched = True  # nothing has been pulled or waited for
         self.error: ProtocolError | None = None  # the body was malformed, late or cut
 
@@ -67,6 +72,40 @@ class RequestBody:
             return False
         connection.transport.write(encode_informational(status, headers))
         return True
+
+    def hold(self, size: int) -> Awaitable[None] | None:
+        """For Body: room in memory for `size` bytes in all; None where it is there.
+
+        Awaiting it raises ProtocolError (503) after `memory_timeout`.
+        """
+        connection = self._connection
+        context = connection.context
+        counted = size - context.limits.small_body_bytes
+        if counted <= 0:
+            return None
+        now = context.reactor.now
+        if self._lease is None:
+            self._lease = context.memory.lease(connection.transport.peer[0], now, self)
+        room = self._lease.grow(counted, now)
+        return None if room is None else self._await_room(self._lease, room)
+
+    def release(self) -> None:
+        """For Body: the memory is no longer needed."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.close()
+
+    @property
+    def arrived(self) -> bool:
+        """For BodyMemory: whether the body is there, to its last byte."""
+        return self._connection.parser.body_complete
+
+    def evict(self) -> None:
+        """For BodyMemory: give up the body if its client is waited for."""
+        if self._pull is not None:
+            self.fail(
+                ProtocolError(408, "The request's body came too slowly: others need its memory.")
+            )
 
     def received(self) -> None:
         """Bytes have come while a pull waits.
@@ -117,6 +156,15 @@ class RequestBody:
             except ProtocolError:
                 return False
         return parser.body_complete
+
+    async def _await_room(self, lease: BodyLease, room: Future[None]) -> None:
+        try:
+            await timeout(self._connection.context.limits.memory_timeout, room)
+        except TimeoutError:
+            sentence = "There is no memory for the request's body: too many others are held."
+            raise ProtocolError(503, sentence, [("Retry-After", "1")]) from None
+        finally:
+            lease.stop_waiting()
 
     def _end_pull(self) -> None:
         self._pull = None

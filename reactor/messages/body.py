@@ -1,19 +1,23 @@
 """A request's body: a stream of bytes that is read from the socket only while the handler pulls.
 
 A handler pulls a piece (`read`, `async for`) or the whole (`read()`). The whole is held in memory,
-which all bodies of a server share: a WeightedSemaphore makes bodies wait for room. Where the pieces
-come from is the connection's business (BodySource).
+which all bodies of a server share. Where the pieces come from, and whether there is room for them,
+is the connection's business (BodySource).
 """
 
 import sys
+from collections.abc import Awaitable
 from typing import Protocol
 
-from reactor.errors import Cancelled, ProtocolError
+from reactor.errors import ProtocolError
 from reactor.messages.headers import Fields
 from reactor.tasks.futures import Future
-from reactor.tasks.semaphore import WeightedSemaphore
 
 PIECE_BYTES = 64 * 1024  # one recv brings at most so many, and a pull asks for as many by default
+
+# Smaller pieces of a body that is read whole are gathered in one buffer: an object for every two
+# bytes that a client sends would take twenty times as much memory as is counted.
+SMALL_PIECE_BYTES = 512
 
 
 class BodySource(Protocol):
@@ -25,6 +29,12 @@ class BodySource(Protocol):
     def inform(self, status: int, headers: Fields) -> bool:
         """Send an informational response. Returns whether it was sent."""
 
+    def hold(self, size: int) -> Awaitable[None] | None:
+        """Room in memory for `size` bytes in all: None where it is there. Raises ProtocolError."""
+
+    def release(self) -> None:
+        """The memory is no longer needed."""
+
 
 class Body:
     """A request's body: a stream that is pulled. The socket is not read between two pulls.
@@ -35,35 +45,29 @@ class Body:
     """
 
     __slots__ = (
-        "_budget",
-        "_held",
         "_limit",
         "_most",
         "_pulled",
-        "_room",
         "_source",
         "ended",
         "length",
     )
 
-    def __init__(
-        self, source: BodySource | None, length: int | None, most: int, budget: WeightedSemaphore
-    ) -> None:
+    def __init__(self, source: BodySource | None, length: int | None, most: int) -> None:
+        """`most` is the size in bytes of the longest body that is read whole."""
         self.length = length
         self._source = source
         self._most = most
         self._limit = sys.maxsize
         self._pulled = 0  # bytes
-        self._budget = budget
-        self._held = 0  # bytes of the budget
-        self._room: Future[int] | None = None  # the memory that `read` waits for
         self.ended = False  # it has been read whole
 
     async def read(self, most: int = -1) -> bytes:
         """Return at most `most` bytes as soon as some have arrived, and b"" at the end.
 
         Without `most`, returns the whole rest, which is held in memory: ProtocolError(413) beyond
-        `Limits.memory_body_bytes`. Raises RuntimeError after the response.
+        `Limits.memory_body_bytes`, and 503 where it waits for memory that others hold for longer
+        than `Limits.memory_timeout`. Raises RuntimeError after the response.
         """
         if self._source is None:
             raise RuntimeError("the body of a request cannot be read after its response")
@@ -111,41 +115,32 @@ class Body:
 
     def close(self) -> None:
         """The response is there: pulls fail from now on, and the memory is released."""
-        self._source = None
-        if self._room is not None:
-            if self._room.done:  # the memory came in this very turn, and `read` will not use it
-                self._held += self._room.result()
-            self._room.set_exception(Cancelled())
-            self._room = None
-        if self._held:
-            held, self._held = self._held, 0
-            self._budget.release(held)
+        source, self._source = self._source, None
+        if source is not None:
+            source.release()
 
     async def _read_all(self) -> bytes:
         if self.length is not None and self.length > self._most:
             raise _too_large(self._most)
-        # Room for the whole is taken before any of it is read: a body that waits for room waits in
-        # the kernel, and no two bodies that are half read wait for each other.
-        room = self._most if self.length is None else self.length
-        await self._hold(room)
-        pieces: list[bytes] = []
+        pieces: list[bytes | bytearray] = []
         size = 0
         while piece := await self.read(PIECE_BYTES):
             size += len(piece)
             if size > self._most:
                 raise _too_large(self._most)
-            pieces.append(piece)
-        self._held -= room - size
-        self._budget.release(room - size)
+            room = None if self._source is None else self._source.hold(size)
+            if room is not None:
+                await room
+            if len(piece) >= SMALL_PIECE_BYTES or self._pulled == self.length:
+                pieces.append(piece)
+            elif pieces and isinstance(pieces[-1], bytearray):
+                pieces[-1] += piece
+            else:
+                pieces.append(bytearray(piece))
+            if self._pulled == self.length:
+                break
         self.ended = True
         return b"".join(pieces)
-
-    async def _hold(self, count: int) -> None:
-        self._room = self._budget.acquire(count)
-        if self._room is not None:
-            await self._room
-            self._room = None
-        self._held += count
 
 
 def _too_large(most: int) -> ProtocolError:
@@ -161,5 +156,11 @@ class _NoBody:
     def inform(self, status: int, headers: Fields) -> bool:
         return False
 
+    def hold(self, size: int) -> None:
+        return None
 
-NO_BODY = Body(_NoBody(), 0, 0, WeightedSemaphore(0))
+    def release(self) -> None:
+        """Nothing is held."""
+
+
+NO_BODY = Body(_NoBody(), 0, 0)

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from reactor.errors import Cancelled, all_but_interrupts
+from reactor.http.body_memory import BodyMemory
 from reactor.http.connection import HttpConnection
 from reactor.http.context import Handler, Observer, ServerContext, ServerState
 from reactor.http.wall_clock import WallClock
@@ -35,7 +36,6 @@ from reactor.server.admission import Admission, affordable_connections
 from reactor.server.logs import ServerLogs
 from reactor.server.shutdown import Shutdown, ShutdownPhase
 from reactor.tasks.futures import Future
-from reactor.tasks.semaphore import WeightedSemaphore
 from reactor.tasks.task import Runtime, Task
 from reactor.tasks.thread_pool import ThreadPool
 
@@ -53,7 +53,7 @@ class ServerSnapshot(NamedTuple):
     connections_limit: int
     accepted: int  # connections, since the start
     draining: bool
-    body_bytes: int  # memory that is held for request bodies
+    body_bytes: int  # memory that is held for request bodies, beyond what each has for itself
     body_waiters: int  # request bodies that wait for memory
     tasks: tuple[Task[None], ...]  # that run beside the connections
     lost_lines: Mapping[str, int]  # by the name of the log
@@ -241,7 +241,7 @@ class Server:
             limits=self.limits,
             runtime=self._runtime,
             wall=wall,
-            memory=WeightedSemaphore(self.limits.memory_bodies_bytes),
+            memory=BodyMemory(self.limits),
             closed=self._closed,
             state=ServerState(observe),
         )

@@ -27,7 +27,7 @@ from loadtest.threaded.shared import SharedWall, ThreadMemory
 from loadtest.threaded.transport import ThreadLoop
 from reactor import Future, Limits, in_pool, sleep
 from reactor.errors import Cancelled
-from reactor.tasks.semaphore import WeightedSemaphore
+from reactor.http.body_memory import BodyMemory
 from reactor.tasks.single_flight import SingleFlight
 from tests.support.program import Program
 from tests.support.raw_client import TIMEOUT, Client, request
@@ -785,27 +785,34 @@ def test_a_future_that_another_thread_fulfils_wakes_its_waiter() -> None:
         assert task.result() == 7
 
 
+class Body:
+    """A holder that is never evicted."""
+
+    arrived = False
+
+    def evict(self) -> None:
+        raise AssertionError("another thread's body was touched")
+
+
 def test_memory_that_is_given_up_in_the_moment_when_it_comes() -> None:
-    shared = WeightedSemaphore(10)
+    limits = Limits(memory_bodies_bytes=10, memory_body_bytes=10, memory_client_bytes=10)
+    shared = BodyMemory(limits)
     loop, _ = on_loop()
     mine, others = ThreadMemory(shared, loop), ThreadMemory(shared, ThreadLoop(Limits()))
-    assert others.acquire(10) is None
-    room = mine.acquire(4)
-    assert room is not None
-    others.release(10)  # it is mine now, but this thread does not know it yet
-    assert shared.used == 4
-    room.set_exception(Cancelled())
-    assert shared.used == 0
-    loop.run(loop.clock() + 1)
-    assert shared.used == 0
-    assert isinstance(room.exception(), Cancelled)
-
-    assert others.acquire(10) is None
-    room = mine.acquire(4)
-    assert isinstance(room, Relay)
-    room.set_exception(Cancelled())
-    others.release(10)
-    assert shared.used == 0
+    for early in (False, True):
+        first, second = (one.lease("a", 0.0, Body()) for one in (others, mine))
+        assert first.grow(10, 0.0) is None
+        room = second.grow(4, 3600.0)
+        assert isinstance(room, Relay)
+        if early:
+            second.stop_waiting()
+        first.close()
+        assert shared.used == (0 if early else 4), "it is mine, but this thread does not know it"
+        second.stop_waiting()
+        second.close()
+        loop.run(loop.clock() + 1)
+        assert (shared.used, shared.waiting) == (0, 0)
+        assert room.done
 
 
 def test_a_connection_that_the_system_has_no_thread_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from reactor.http.context import Handler
 from reactor.messages.request import BaseRequest
 from reactor.tasks.thread_pool import ThreadPool
 from reactor.web.app.application import Application
+from reactor.web.app.requests import Request
 from reactor.web.site.options import SiteOptions
 from reactor.web.site.site import Site
 from tests.support.cycles import Cycles
@@ -34,6 +35,7 @@ SMALL_FRAMES = 35  # a file that is open and in memory, of 1 KiB
 UNCHANGED_FRAMES = 32  # a 304
 LARGE_FRAMES = 44  # a file of 100 KiB
 APPLICATION_FRAMES = 30  # a GET with a parameter that was never seen, the endpoint not counted
+BODY_FRAMES = 52  # a POST of a small body to an endpoint that reads it
 MIDDLEWARES = 3
 REQUESTS = 100
 
@@ -71,6 +73,28 @@ def test_frames_of_an_application(bench: Callable[[Handler], Bench]) -> None:
         frames = frames_per_request(lambda: one.ask(client, next(data)))
         listed = "\n".join(f"{number:4} {frame}" for number, frame in enumerate(single, 1))
         assert frames <= APPLICATION_FRAMES, f"one request enters:\n{listed}"
+    finally:
+        client.close()
+
+
+async def size_later(request: Request) -> str:
+    return str(len(await request.read()))
+
+
+@pytest.mark.parametrize("endpoint", [lambda request: str(len(request.content)), size_later])
+def test_frames_of_a_small_body(bench: Callable[[Handler], Bench], endpoint: Any) -> None:
+    app = Application()
+    app.add("POST", "/", endpoint)
+    one = bench(app)
+    client = one.connect()
+    data = request("/", method="POST", body=bytes(200))
+    try:
+        for _ in range(3):
+            assert one.ask(client, data).endswith(b"200")
+        single = entered(lambda: one.ask(client, data))
+        frames = frames_per_request(lambda: one.ask(client, data))
+        listed = "\n".join(f"{number:4} {frame}" for number, frame in enumerate(single, 1))
+        assert frames <= BODY_FRAMES, f"one request enters:\n{listed}"
     finally:
         client.close()
 

@@ -16,6 +16,7 @@ from tests.project.modules import MODULES, RANK, RANKS, imported, ours, package_
 # The functions that may catch an OSError, and why: the errors of a socket end in the modules that
 # own sockets.
 OSERRORS = {
+    "reactor.http.request_body": {"RequestBody._await_room"},  # TimeoutError is one
     "reactor.loop.waker": {
         "Waker.wake",
         "Waker.on_events",

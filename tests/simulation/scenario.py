@@ -107,7 +107,11 @@ class Scenario:
             connections=chance.randint(1, 4) if self.crowded else 100,
             surplus_bytes=chance.choice([1, 1000, 65_536]),
             memory_body_bytes=100_000,
-            memory_bodies_bytes=chance.choice([150_000, 400_000, 10_000_000]),
+            memory_bodies_bytes=chance.choice([50_000, 150_000, 400_000, 10_000_000]),
+            memory_client_bytes=chance.choice([0, 50_000, 10_000_000]),
+            small_body_bytes=chance.choice([0, 1000, 16_384]),
+            memory_timeout=chance.choice([0.5, 5.0]),
+            memory_arrival_timeout=chance.choice([2.0, 30.0]),
             pool_threads=chance.randint(1, 8),
             pool_jobs=chance.choice([1, 2, 100]),
         )

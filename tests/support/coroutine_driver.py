@@ -15,7 +15,6 @@ from reactor import Body, Fields, Future, Headers
 from reactor.files.file import SCRATCH, File
 from reactor.messages.request import BaseRequest
 from reactor.tasks.futures import Cancellable, Lane, TimerLike
-from reactor.tasks.semaphore import WeightedSemaphore
 from reactor.tasks.task import Runtime, Task
 
 T = TypeVar("T")
@@ -153,6 +152,7 @@ class Feed:
         self._pieces = [*pieces, b""]
         self.pulls = 0
         self.informed: list[tuple[Any, ...]] = []  # the 1xx responds: status and fields
+        self.held = 0  # bytes of memory
 
     def pull(self, most: int) -> bytes | Future[bytes]:
         self.pulls += 1
@@ -168,6 +168,14 @@ class Feed:
         self.informed.append((status, *headers))
         return True
 
+    def hold(self, size: int) -> Future[None] | None:
+        """There is always room."""
+        self.held = size
+        return None
+
+    def release(self) -> None:
+        self.held = 0
+
 
 def make_request(method: str, path: str, feed: Feed | None = None, **headers: str) -> BaseRequest:
     """A request for `path`; a header's underscores become hyphens."""
@@ -176,7 +184,7 @@ def make_request(method: str, path: str, feed: Feed | None = None, **headers: st
     request.host = "example.com"
     if feed is not None:
         request.length = None
-        request.body = Body(feed, None, 0, WeightedSemaphore(0))
+        request.body = Body(feed, None, 0)
     return request
 
 

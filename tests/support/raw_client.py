@@ -42,9 +42,17 @@ class Client:
     """A connection, as its client sees it."""
 
     def __init__(
-        self, address: tuple[Any, ...], *, receive_buffer: int = 0, timeout: float = TIMEOUT
+        self,
+        address: tuple[Any, ...],
+        *,
+        receive_buffer: int = 0,
+        timeout: float = TIMEOUT,
+        source: str = "",
     ) -> None:
-        """`receive_buffer`: of the socket, so that a slow reader is soon felt at the other end."""
+        """`receive_buffer`: of the socket, so that a slow reader is soon felt at the other end.
+
+        `source`: the address that it comes from; 127.0.0.2 is another client than 127.0.0.1.
+        """
         self.socket = socket.socket(
             socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM
         )
@@ -54,6 +62,8 @@ class Client:
         self.socket.settimeout(timeout)
         self.buffer = b""
         try:
+            if source:
+                self.socket.bind((source, 0))
             self.socket.connect(address)
         except OSError:
             self.socket.close()

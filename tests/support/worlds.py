@@ -119,12 +119,18 @@ class CalmWorld(SimWorld):
         super().__init__(SimNetwork(0, calm=True), handler, chosen, faults)
         self.clients = 0
 
-    def client(self, data: bytes = b"", reads: bool = True, buffers: object = BUFFERS) -> SimClient:
-        """Connect, send, and read all that comes."""
+    def client(
+        self,
+        data: bytes = b"",
+        reads: bool = True,
+        buffers: object = BUFFERS,
+        address: str = "",
+    ) -> SimClient:
+        """Connect, send, and read all that comes. Without `address` each client has its own."""
         self.clients += 1
-        client = SimClient(self.network, self.listener, f"client-{self.clients}")
-        if buffers is SMALL_BUFFERS:
-            client = SimClient(self.network, self.listener, f"client-{self.clients}", SMALL_BUFFERS)
+        name = f"client-{self.clients}"
+        sizes = SMALL_BUFFERS if buffers is SMALL_BUFFERS else BUFFERS
+        client = SimClient(self.network, self.listener, name, sizes, (address or name, 0))
         client.connect()
         assert client.send(data) == len(data)
         if reads:

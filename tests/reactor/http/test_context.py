@@ -5,12 +5,12 @@ from typing import Any, cast
 
 import pytest
 
+from reactor.http.body_memory import BodyMemory
 from reactor.http.context import Handler, ServerContext, ServerState
 from reactor.http.wall_clock import WallClock
 from reactor.limits import ServerLimits
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
-from reactor.tasks.semaphore import WeightedSemaphore
 from reactor.tasks.task import Runtime
 
 
@@ -35,7 +35,7 @@ def context_of(handler: Handler) -> ServerContext:
         limits=ServerLimits(),
         runtime=cast(Runtime, FakeRuntime()),
         wall=WallClock(),
-        memory=WeightedSemaphore(0),
+        memory=BodyMemory(ServerLimits()),
         closed=lambda connection: None,
         state=ServerState(),
     )

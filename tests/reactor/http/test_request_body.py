@@ -93,33 +93,6 @@ def test_the_socket_is_not_read_between_pulls() -> None:
     assert only(client).body == b"400000"
 
 
-def test_bodies_in_memory_wait_for_room() -> None:
-    world = World(read_all, memory_body_bytes=1000, memory_bodies_bytes=1500)
-    first = world.client(post(1000) + b"x" * 500)
-    second = world.client(post(1000) + b"x" * 1000)
-    assert not second.received
-    first.send(b"x" * 500)
-    world.run(0.1)
-    assert (only(first).body, only(second).body) == (b"1000", b"1000")
-    assert world.server.snapshot().body_bytes == 0
-
-
-@pytest.mark.parametrize("who", ["first", "second", "both"])
-def test_memory_is_released_by_a_client_that_leaves(who: str) -> None:
-    world = World(read_all, memory_body_bytes=1000, memory_bodies_bytes=1500)
-    first = world.client(post(1000) + b"x" * 500)
-    second = world.client(post(1000) + b"x" * 1000)
-    third = world.client(post(1000) + b"x" * 1000)
-    if who != "second":
-        first.reset()
-    if who != "first":
-        second.reset()
-    world.run(0.1)
-    if who != "second":
-        assert only(third).body == b"1000"
-        assert world.server.snapshot().body_bytes == 0
-
-
 def test_a_body_too_large_for_the_memory_is_413() -> None:
     world = World(read_all, memory_body_bytes=1000)
     assert only(world.client(post(1001))).status == 413

@@ -385,21 +385,92 @@ def memory_body_bytes(serve: Serve) -> None:
     assert streaming.connect().ask(method="POST", body=bytes(20_000)).body == b"20000"
 
 
+def in_memory(running: Running) -> tuple[int, int]:
+    """Bytes that are held for bodies, and bodies that wait."""
+    snapshot = running.call(running.server.snapshot)
+    return snapshot.body_bytes, snapshot.body_waiters
+
+
+def wait_for_memory(running: Running, held: int, waiting: int) -> None:
+    def come_true() -> bool:
+        snapshot = running.server.snapshot()
+        return (snapshot.body_bytes, snapshot.body_waiters) == (held, waiting)
+
+    running.wait_until(come_true)
+
+
 def memory_bodies_bytes(serve: Serve) -> None:
     """Beyond it bodies wait, first come first served, and none is refused."""
-    running = serve(held, memory_bodies_bytes=100_000, memory_body_bytes=1_000_000)
-    first, second, third = (running.connect() for _ in range(3))
-    first.send(posted(90_000)[:-1])
-    running.wait_until(lambda: running.server.snapshot().body_bytes == 90_000)
-    second.send(posted(90_000))
-    running.wait_until(lambda: running.server.snapshot().body_waiters == 1)
-    third.send(posted(5_000))  # there would be room for it, but it is not its turn
-    running.wait_until(lambda: running.server.snapshot().body_waiters == 2)
-    assert running.call(lambda: running.server.snapshot().body_bytes) == 90_000
-    first.send(b"x")
-    for client, size in ((first, b"90000"), (second, b"90000"), (third, b"5000")):
+    running = serve(
+        held,
+        memory_bodies_bytes=100_000,
+        memory_body_bytes=50_000,
+        memory_client_bytes=100_000,
+        small_body_bytes=0,
+    )
+    first, second, third, fourth = (running.connect() for _ in range(4))
+    for number, client in enumerate((first, second), 1):
+        client.send(posted(50_000)[:-1])
+        wait_for_memory(running, 49_999 * number, 0)
+    third.send(posted(50_000))
+    wait_for_memory(running, 99_998, 1)
+    fourth.send(posted(5))  # the third is before it
+    wait_for_memory(running, 99_998, 2)
+    assert in_memory(running)[0] == 99_998
+    second.send(b"x")
+    for client, size in ((second, b"50000"), (third, b"50000"), (fourth, b"5")):
         assert client.read_response().body == size
-    assert running.call(lambda: running.server.snapshot().body_bytes) == 0
+    first.send(b"x")
+    assert first.read_response().body == b"50000"
+    assert in_memory(running) == (0, 0)
+
+
+def memory_client_bytes(serve: Serve) -> None:
+    """Another client, here in front of the same listener, has a part of its own."""
+    running = serve(held, memory_client_bytes=40_000, memory_body_bytes=20_000, small_body_bytes=0)
+    first, second, third = (running.connect() for _ in range(3))
+    for client in (first, second):
+        client.send(posted(20_000)[:-1])
+    wait_for_memory(running, 39_998, 0)
+    third.send(posted(20_000))
+    wait_for_memory(running, 39_998, 1)
+    with Client(running.address, source="127.0.0.2") as other:
+        assert other.ask_with(posted(20_000)).body == b"20000"
+    first.send(b"x")
+    assert third.read_response().body == b"20000"
+
+
+def memory_timeout(serve: Serve) -> None:
+    running = serve(held, memory_bodies_bytes=1, memory_timeout=0.3, small_body_bytes=0)
+    first, second = running.connect(), running.connect()
+    first.send(posted(1000)[:-1])
+    wait_for_memory(running, 999, 0)
+    began = time.monotonic()
+    response = second.ask_with(posted(1000))
+    assert (response.status, response.get("retry-after")) == (503, "1")
+    assert time.monotonic() - began > 0.25
+    first.send(b"x")
+    assert first.read_response().status == 200
+
+
+def memory_arrival_timeout(serve: Serve) -> None:
+    running = serve(held, memory_bodies_bytes=1, memory_arrival_timeout=0.5, small_body_bytes=0)
+    first, second = running.connect(), running.connect()
+    first.send(posted(1000)[:-1])
+    wait_for_memory(running, 999, 0)
+    time.sleep(0.6)
+    assert second.ask_with(posted(1000)).status == 200
+    refused(first, 408)
+
+
+def small_body_bytes(serve: Serve) -> None:
+    running = serve(held, memory_bodies_bytes=1, small_body_bytes=1000, memory_timeout=0.2)
+    holder = running.connect()
+    holder.send(posted(1002)[:-1])
+    wait_for_memory(running, 1, 0)
+    for make in (posted, chunked):
+        for size, status in ((1000, 200), (1001, 503)):
+            assert running.connect().ask_with(make(size)).status == status
 
 
 def upload_bytes(serve: Serve) -> None:
@@ -609,6 +680,10 @@ CASES: list[Callable[[Serve], None]] = [
     surplus_bytes,
     memory_body_bytes,
     memory_bodies_bytes,
+    memory_client_bytes,
+    memory_timeout,
+    memory_arrival_timeout,
+    small_body_bytes,
     upload_bytes,
     pool_threads,
     pool_jobs,
@@ -663,7 +738,8 @@ def test_zero_only_where_it_means_something() -> None:
             continue
         allowed.add(one.name)
     without_time = {"handler_timeout", "min_rate", "shutdown_delay", "shutdown_timeout"}
-    assert allowed == {"connections", "small_file_bytes", "slow_callback", *without_time}
+    sizes = {"small_file_bytes", "small_body_bytes", "memory_client_bytes"}
+    assert allowed == {"connections", "slow_callback", *sizes, *without_time}
 
 
 # --- each error reaches a client that is still sending -------------------------------------------
@@ -728,12 +804,20 @@ def test_bodies_that_together_are_too_large_do_not_wait_for_each_other(serve: Se
 
 
 def test_memory_is_released_at_every_end_of_a_request(serve: Serve) -> None:
-    running = serve(held, memory_bodies_bytes=100_000, memory_body_bytes=50_000)
+    running = serve(
+        held,
+        memory_body_bytes=50_000,
+        memory_bodies_bytes=100_000,
+        memory_client_bytes=100_000,
+        small_body_bytes=0,
+    )
     for _ in range(3):
         clients = [running.connect() for _ in range(12)]
-        for client in clients:
+        for number, client in enumerate(clients):
             client.send(posted(50_000)[:-1])
-        running.wait_until(lambda: running.server.snapshot().body_waiters == 10)
+            if number < 2:
+                wait_for_memory(running, 49_999 * (number + 1), 0)
+        wait_for_memory(running, 99_998, 10)
         clients[0].reset()  # it holds some
         clients[5].reset()  # it waits
         clients[6].close()
@@ -747,7 +831,45 @@ def test_memory_is_released_at_every_end_of_a_request(serve: Serve) -> None:
         for client in clients:
             client.close()
         running.wait_for_connections(0)
-        assert running.call(lambda: running.server.snapshot().body_bytes) == 0
+        assert in_memory(running) == (0, 0)
+
+
+UNSENT = [
+    request("/", "Content-Length: 1048576", method="POST"),
+    request("/", "Transfer-Encoding: chunked", method="POST"),
+    request("/", "Transfer-Encoding: chunked"),
+    request("/", "Content-Length: 1048576"),
+    request("/", "Content-Length: 1048576", method="POST") + bytes(16 * 1024),
+    request("/", "Transfer-Encoding: chunked", method="POST") + b"FFFFF\r\n",
+]
+
+
+@pytest.mark.parametrize("sent", UNSENT)
+def test_64_bodies_that_do_not_come_hold_up_nobody(serve: Serve, sent: bytes) -> None:
+    """With the limits as they are by default; all clients have one address."""
+    running = serve(held, handler_timeout=0)
+    for _ in range(64):
+        running.connect().send(sent)
+    began = time.monotonic()
+    for size in (10, 16 * 1024, 1024 * 1024):
+        assert running.connect().ask_with(posted(size)).body == b"%d" % size
+    assert time.monotonic() - began < 10
+    assert in_memory(running) == (0, 0)
+
+
+def test_64_bodies_that_drip_hold_up_nobody(serve: Serve) -> None:
+    running = serve(held, memory_bodies_bytes=4_000_000, memory_body_bytes=100_000)
+    dripping = [running.connect() for _ in range(64)]
+    for client in dripping:
+        client.send(posted(100_000)[:-60_000])
+    for _ in range(5):
+        for client in dripping:
+            client.send(b"x" * 52)
+        for size in (10, 16 * 1024, 100_000):
+            with Client(running.address, source="127.0.0.3") as other:
+                assert other.ask_with(posted(size)).body == b"%d" % size
+    assert in_memory(running)[0] <= 1_000_000, "a quarter"
+    assert running.connect().ask_with(posted(16 * 1024)).body == b"16384"
 
 
 def test_a_deadline_moves_with_the_state(serve: Serve) -> None:

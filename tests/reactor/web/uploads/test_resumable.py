@@ -25,7 +25,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from reactor import Body, Cancelled, Headers, Limits, ProtocolError, Response
 from reactor.messages.request import BaseRequest
-from reactor.tasks.semaphore import WeightedSemaphore
 from reactor.web.app.application import Application
 from reactor.web.semantics.validators import entity_tag
 from reactor.web.storage.safe_path import Place, Root
@@ -119,7 +118,7 @@ class Bench:
             request.length = None if chunked else size + 1000 * broken
             source = Source(*pieces)
             self.informed = source.informed
-            request.body = Body(source, request.length, 0, WeightedSemaphore(0))
+            request.body = Body(source, request.length, 0)
         return request
 
     def ask(self, method: str, path: str, *pieces: bytes | BaseException, **fields: Any) -> Reply:

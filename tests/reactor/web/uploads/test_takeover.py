@@ -5,7 +5,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reactor import Body, Future, ProtocolError
-from reactor.tasks.semaphore import WeightedSemaphore
 from reactor.web.uploads.takeover import Lease, Leases, TakenOver
 from tests.support.coroutine_driver import Play, Stage, drive
 from tests.support.cycles import Cycles
@@ -24,6 +23,12 @@ class Slow:
     def inform(self, status: int, headers: object) -> bool:
         return False
 
+    def hold(self, size: int) -> None:
+        return None
+
+    def release(self) -> None:
+        """Nothing is held."""
+
 
 class Ready(Slow):
     """One whose bytes are there."""
@@ -33,7 +38,7 @@ class Ready(Slow):
 
 
 def body_of(source: Slow) -> Body:
-    return Body(source, None, 0, WeightedSemaphore(0))
+    return Body(source, None, 0)
 
 
 def started(play: Play) -> Future[None]:
