@@ -19,6 +19,10 @@ class BodyStream(AsyncGenerator[bytes, None]):
         """Return the next piece. Raises StopAsyncIteration at the end."""
         raise NotImplementedError
 
+    def encoded(self, coding: str) -> "BodyStream | None":
+        """Return this stream in a content coding, for one that was encoded before; else None."""
+        return None
+
     def __anext__(self) -> Coroutine[Any, Any, bytes]:
         return self.next_piece()
 

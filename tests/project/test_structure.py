@@ -64,8 +64,8 @@ OSERRORS = {
     # Errors of a file system become a status.
     "reactor.web.static.file_server": None,
     "reactor.web.static.directory_reader": {
-        "_Reader._examine",
-        "_Reader._follow",
+        "DirectoryReader._examine",
+        "DirectoryReader._follow",
     },  # entries that cannot be looked at are hidden
     "reactor.web.storage.locks": None,
     "reactor.web.static.open_file_cache": None,

@@ -5,8 +5,10 @@ says so and in the order that the test wants. A Feed is where a request's body c
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context, copy_context
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import pytest
@@ -37,6 +39,8 @@ class Stage:
     def __init__(self) -> None:
         self.holding = False
         self.jobs: list[Callable[[], None]] = []
+        self._soon: deque[Callable[[], object]] = deque()
+        self._calling = False
 
     def now(self) -> float:
         return 0.0
@@ -48,7 +52,16 @@ class Stage:
         return Task(cast(Runtime, self), coroutine, context or copy_context())
 
     def call_soon(self, callback: Callable[..., object], *arguments: Any) -> None:
-        callback(*arguments)
+        """Call at once, or after the call that is under way: long tasks must not nest."""
+        self._soon.append(partial(callback, *arguments))
+        if self._calling:
+            return
+        self._calling = True
+        try:
+            while self._soon:
+                self._soon.popleft()()
+        finally:
+            self._calling = False
 
     def call_later(
         self, seconds: float, callback: Callable[..., object], *arguments: Any

@@ -213,6 +213,38 @@ def listing_entries(serve: Serve, directory: Path) -> None:
             assert (b"This directory has more entries than the 5 shown" in page) == (count > 5)
 
 
+def listing_page(serve: Serve, directory: Path) -> None:
+    """One name more, and there is a second page."""
+    with site(serve, directory, listing_page=3) as (running, _):
+        client = running.connect()
+        for count in range(1, 8):
+            (directory / f"file{count}").touch()
+            found = [
+                json.loads(client.ask(f"/files/?page={page}", "Accept: application/json").body)
+                for page in range(1, (count + 2) // 3 + 1)
+            ]
+            assert [len(one["entries"]) for one in found[:-1]] == [3] * (len(found) - 1)
+            assert sum(len(one["entries"]) for one in found) == count
+            page = client.ask("/files/?page=2").body
+            assert (b"4 to" in page) == (count > 3)
+
+
+def listing_bytes(serve: Serve, directory: Path) -> None:
+    """One client holds an eighth of it in pages; with a byte less its page is refused."""
+    for number in range(700):
+        (directory / f"{number}{random.Random(number).randbytes(100).hex()}").touch()
+    with site(serve, directory) as (running, made):
+        (files,) = made._mounted
+        assert running.connect().ask("/files/").status == 200
+        pages = files._listing.listings.pages
+        size = running.call(lambda: pages.bytes)
+    for most, status in ((8 * size, 200), (8 * size - 1, 503)):
+        with site(serve, directory, listing_bytes=most) as (running, _):
+            response = running.connect().ask("/files/")
+            assert response.status == status
+            assert response.get("retry-after") == ("5" if status == 503 else None)
+
+
 # --- what comes -----------------------------------------------------------------------------------
 
 
@@ -366,6 +398,8 @@ FILE_CASES: list[Callable[[Serve, Path], None]] = [
     compressed_bytes,
     ranges,
     listing_entries,
+    listing_page,
+    listing_bytes,
     form_parts,
     form_head_bytes,
     resumable_uploads,

@@ -2,5 +2,5 @@
 
 Read encoders.py first (bytes to encoded bytes), then streams.py (bodies encoded as they are pulled)
 and responses.py (whether and how a response is compressed). prepared.py makes short responses whose
-fields are encoded once.
+fields are encoded once, splice.py gzip of parts that were compressed before.
 """

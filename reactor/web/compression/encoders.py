@@ -39,7 +39,7 @@ _ZSTD_LEVEL: Final = 3
 _STREAM_WINDOW: Final = 13 + 16  # the power of two, and gzip's frame
 _STREAM_MEMORY: Final = 6
 
-_HEADER: Final = b"\x1f\x8b\x08" + bytes(6) + b"\xff"  # no name, no time, any system (RFC 1952)
+GZIP_HEADER: Final = b"\x1f\x8b\x08" + bytes(6) + b"\xff"  # no name, no time, any system (RFC 1952)
 _LAST_BLOCK: Final = b"\x01"  # the last block, stored
 _LENGTHS: Final = struct.Struct("<HH")
 _TRAILER: Final = struct.Struct("<II")
@@ -102,7 +102,8 @@ def gzip_bytes(data: bytes | memoryview) -> bytes:
     if size > STORED_BYTES:
         return zlib.compress(data, _GZIP_LEVEL, 31)
     lengths = _LENGTHS.pack(size, size ^ 0xFFFF)
-    return b"".join((_HEADER, _LAST_BLOCK, lengths, data, _TRAILER.pack(zlib.crc32(data), size)))
+    trailer = _TRAILER.pack(zlib.crc32(data), size)
+    return b"".join((GZIP_HEADER, _LAST_BLOCK, lengths, data, trailer))
 
 
 class Encoder(Protocol):

@@ -25,6 +25,9 @@ def encode_stream(pieces: PieceSource, coding: str) -> BodyStream:
     A step raises what the source raises, and PoolFull when the pool has had no place for it within
     `Limits.pool_timeout`. Closing it closes the source.
     """
+    known = pieces.encoded(coding) if isinstance(pieces, BodyStream) else None
+    if known is not None:
+        return known
     return _EncodedStream(pieces, new_encoder(coding))
 
 

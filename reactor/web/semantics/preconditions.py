@@ -36,8 +36,11 @@ def has_conditions(headers: Headers) -> bool:
     )
 
 
-def check_read(headers: Headers, tag: str, modified: float, now: float) -> int | None:
+def check_read(headers: Headers, tag: str, modified: float | None, now: float) -> int | None:
     """Evaluate the preconditions of a GET or HEAD of a file that exists.
+
+    `modified` is None for content without a date, such as a listing; then fields with dates are
+    ignored (sections 13.1.3 and 13.1.4).
 
     Returns 304 (Not Modified), 412 (Precondition Failed), or None: respond as if there were none.
     """
@@ -45,14 +48,18 @@ def check_read(headers: Headers, tag: str, modified: float, now: float) -> int |
         value = headers.get("if-match")
         if value != "*" and not _matches(value, tag):
             return 412
-    elif headers.has_prefix("if-unmodified-since:") and _is_newer(
-        modified, headers.get("if-unmodified-since"), now
+    elif (
+        modified is not None
+        and headers.has_prefix("if-unmodified-since:")
+        and _is_newer(modified, headers.get("if-unmodified-since"), now)
     ):
         return 412
     value = headers.get("if-none-match", _ABSENT)
     if value != _ABSENT:
         # A cache usually sends back the one tag that we sent: then no parsing is needed.
         return 304 if value == tag or value == "*" or _matches_weakly(value, tag) else None
+    if modified is None:
+        return None
     since = parse_date(headers.get("if-modified-since"), now)
     return 304 if since is not None and modified <= since else None
 

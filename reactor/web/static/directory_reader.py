@@ -1,59 +1,63 @@
-"""Reads a directory into sorted entries: on the pool and on the loop, in short steps on both.
+"""Reads a directory into a snapshot: on the pool and on the loop, in short steps on both.
 
 A thread that runs Python makes the loop wait for the interpreter, and one long step on the loop
 makes every connection wait. So a directory is read in jobs of 64 names, each hardly more than one
-system call per name, and a semaphore admits two such jobs at a time, for all listings together: the
-rest of the pool is for files. The rows are sorted in runs of about a thousand. The runs are merged
-while the entries are taken, so there is no moment at which 100,000 names are sorted.
+system call per name, and a semaphore admits two such jobs at a time, for all directories together:
+the rest of the pool is for files. The rows are sorted in runs of about a thousand, and the runs are
+merged in short steps, so there is no moment at which 100,000 names are sorted.
 
-An entry waits as one bytes object, a row: its sort key, name, size and date, separated by NULs,
-which no name contains. Bytes compare in C, UTF-8 in the order of its characters, and a row of a
-usual name costs 150 bytes of memory, of the longest 1,200. A quota bounds the rows of all listings.
+Small directories do not wait for large ones. A reading that finds more than SHORT names stops,
+drops them, and begins again when it is its turn among the long ones, of which one is under way at a
+time. Both kinds of turns go round the clients (tasks/fair_turns.py). So the memory of readings
+is bounded, however many are asked for.
 
-Names that begin with a dot or contain a backslash are left out, and so is anything but files,
-directories, and links to what storage/safe_path.py would open. This module knows nothing of pages.
+While it is sorted, a name waits as one bytes object, a row: its sort key, name, size and date.
+Bytes compare in C, UTF-8 in the order of its characters. Names that begin with a dot or contain a
+backslash are left out, and so is anything but files, directories, and links to what
+storage/safe_path.py would open. This module knows nothing of pages.
 """
 
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+import struct
+import time
+from collections.abc import Callable, Iterator, Sequence
+from errno import ENOENT
 from heapq import merge
 from itertools import islice
 from typing import Final, NamedTuple
 
-from reactor.errors import ProtocolError
 from reactor.files.file import File
-from reactor.tasks.guard import Shared, exclusive
-from reactor.tasks.operations import in_pool
+from reactor.tasks.fair_turns import FairTurns, QueuedJob
+from reactor.tasks.operations import in_pool, sleep
 from reactor.tasks.semaphore import WeightedSemaphore
+from reactor.web.static.snapshot import MERGED, Snapshot
 from reactor.web.storage.safe_path import Root
 
 BATCH: Final = 64  # names in one job
 RUN: Final = 1024  # rows that are sorted together
 READERS: Final = 2  # jobs at a time
-HELD_BYTES: Final = 256 * 1024 * 1024  # memory for the rows of all listings of a mount together
+SHORT: Final = 4096  # names of a directory that is read without waiting for long readings
+SHORT_READINGS: Final = 4  # at a time
+LONG_READINGS: Final = 1  # at a time
 ROW_BYTES: Final = 48  # memory of a row besides its bytes: its head and its place in a list
 
+_YOUNG: Final = 1.0  # seconds; file systems have ticks of up to one
 _FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NUMBER: Final = re.compile("[0-9]+")
 _NUMBERS: Final = 16  # numbers in one name that are compared as numbers
-_WIDEST: Final = 10**20 - 1  # the largest number of 20 digits
+_STATUS: Final = struct.Struct(">qqI")  # size, seconds and nanoseconds of a row
+_DIRECTORY: Final = -1  # in place of its size
 
 
-class Order(NamedTuple):
-    """The order of a listing: by "name", "size" or "date"; directories always come first."""
+class Stamp(NamedTuple):
+    """The numbers of a directory of which at least one differs after a name in it has changed."""
 
-    by: str = "name"
-    descending: bool = False
-
-
-class ListedEntry(NamedTuple):
-    """A file or, where `size` is None, a directory. `modified` is in seconds since 1970."""
-
-    name: bytes
-    size: int | None
-    modified: int
+    device: int
+    inode: int
+    modified: int  # ns
+    changed: int  # ns
 
 
 class _DirectoryEntry(NamedTuple):
@@ -65,90 +69,110 @@ class _DirectoryEntry(NamedTuple):
     modified: int
 
 
-class ListingQuota(Shared):
-    """The shared limits of the listings of one mount: turns to read, and memory for rows."""
+class ReadingTurns:
+    """The turns of all readings of one mount."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.turns = WeightedSemaphore(READERS)
-        self.rows = WeightedSemaphore(HELD_BYTES)  # in bytes of memory
-
-    @exclusive
-    def return_rows(self, count: int) -> None:
-        """Return `count` bytes of memory. Rows are dropped outside of the calls for a request."""
-        self.rows.release(count)
+        self.short = FairTurns(SHORT_READINGS)
+        self.long = FairTurns(LONG_READINGS)
+        self.jobs = WeightedSemaphore(READERS)
 
 
-class Contents:
-    """The sorted entries of a directory; `complete` is False where there were too many."""
-
-    def __init__(self, quota: ListingQuota, order: Order) -> None:
-        self.order = order
-        self.directories = 0
-        self.files = 0
-        self.size = 0  # the sum of all files, in bytes
-        self.complete = True
-        self._quota = quota
-        self._held = 0
-        self._runs: list[list[bytes]] = []
-
-    def __len__(self) -> int:
-        return self.directories + self.files
-
-    def take(self) -> Iterator[ListedEntry]:
-        """Yield each entry in order, and only once: dropping all of them at the end takes long."""
-        for row in merge(*map(_drain, self._runs), reverse=self.order.descending):
-            _, name, size, modified = row.split(b"\0")
-            yield ListedEntry(name, int(size) if size else None, int(modified))
-
-    def __del__(self) -> None:
-        # Not in a `finally` of the sender: a generator that never began skips its own.
-        self._quota.return_rows(self._held)
-
-    def add(self, batch: Sequence[_DirectoryEntry]) -> None:
-        """Add the rows of a batch. Raises ProtocolError(503) where the quota is used up."""
-        rows = [_row(one, self.order) for one in batch]
-        held = sum(map(len, rows)) + ROW_BYTES * len(rows)
-        if not self._quota.rows.try_acquire(held):
-            reason = "The server is listing too many large directories."
-            raise ProtocolError(503, reason, [("Retry-After", "5")])
-        self._held += held
-        if not self._runs or len(self._runs[-1]) >= RUN:
-            self._runs.append([])
-        self._runs[-1] += rows
-        # Sorting rows that are sorted already costs little. The first row is popped from the end.
-        self._runs[-1].sort(reverse=not self.order.descending)
-        directories = sum(one.directory for one in batch)
-        self.directories += directories
-        self.files += len(batch) - directories
-        self.size += sum(one.size for one in batch if not one.directory)
+class Abandoned(Exception):
+    """A job ended early because nobody waited for it any more."""
 
 
-async def read_directory(
-    quota: ListingQuota, root: Root, segments: Sequence[str], order: Order, most: int
-) -> Contents:
-    """Return the entries of the directory, at most `most` of them.
+class Reading(QueuedJob[Snapshot]):
+    """One reading of a directory, for all that wait for it. The result is a Snapshot.
 
-    Where there are more, the file system decides which ones. Raises OSError; ProtocolError(503)
-    where the listings together take too much memory.
+    `wait` raises OSError where the directory cannot be read. Where it has more than `most` names,
+    the file system decides which ones the snapshot holds, and so it does where they would take more
+    than `most_bytes`.
     """
-    contents = Contents(quota, order)
-    reader = await in_pool(_Reader, root, tuple(segments))
-    more = True
-    while more:
-        async with quota.turns.hold():
-            batch, more = await in_pool(reader.read)
-        room = most - len(contents)
-        contents.add(batch[:room])
-        if len(batch) > room:
-            contents.complete = more = False
-    return contents
+
+    def __init__(
+        self,
+        turns: ReadingTurns,
+        root: Root,
+        segments: Sequence[str],
+        most: int,
+        most_bytes: int,
+        ended: Callable[["Reading", Snapshot | None], object],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`ended` is called at the end, before any task that waits is stepped."""
+        self.began: float | None = None  # when the directory was opened, by `clock`
+        self.stamp: Stamp | None = None  # as it was then
+        self.settled = False  # whether any change since then has changed the stamp
+        self._turns = turns
+        self._root = root
+        self._segments = tuple(segments)
+        self._most = most
+        self._most_bytes = most_bytes
+        self._ended = ended
+        self._clock = clock
+        self._wall = wall
+        super().__init__()
+
+    def shows(self, stamp: Stamp, since: float) -> bool:
+        """Return whether the result is as good as that of a reading that begins now.
+
+        `stamp` is the directory's, found by somebody who came at `since`.
+        """
+        if self.began is None or self.began > since:
+            return True
+        return self.settled and self.stamp == stamp
+
+    async def run(self) -> Snapshot:
+        snapshot = None
+        try:
+            async with self.turn(self._turns.short):
+                snapshot = await self._read(min(SHORT, self._most))
+            if snapshot is None:
+                self.began = None
+                async with self.turn(self._turns.long):
+                    snapshot = await self._read(self._most)
+            assert snapshot is not None
+            return snapshot
+        finally:
+            self._ended(self, snapshot)
+
+    async def _read(self, most: int) -> Snapshot | None:
+        """Return the sorted entries; None where there are more than `most`, and more may be."""
+        self._look_for_waiters()
+        began = self._clock()
+        reader = await in_pool(DirectoryReader, self._root, self._segments)
+        self.began, self.stamp = began, reader.stamp
+        self.settled = self._wall() - reader.stamp.changed / 10**9 >= _YOUNG
+        rows = _Rows(most, self._most_bytes)
+        more = True
+        while more and not rows.full:
+            self._look_for_waiters()
+            async with self._turns.jobs.hold():
+                batch, more = await in_pool(reader.read)
+            rows.add(batch)
+        if rows.full and most < self._most:
+            return None
+        snapshot = Snapshot(complete=not rows.full)
+        merged = rows.take()
+        while part := list(islice(merged, MERGED)):
+            snapshot.add(part)
+            await sleep(0)  # let other connections have their turn
+            self._look_for_waiters()
+        snapshot.close()
+        return snapshot
+
+    def _look_for_waiters(self) -> None:
+        if not self.wanted:
+            raise Abandoned
 
 
-class _Reader:
+class DirectoryReader:
     """An open directory.
 
-    It is closed when its last user drops it: the listing or, when that was cancelled, the running
+    It is closed when its last user drops it: the reading or, when that was abandoned, the running
     job, whose descriptor must not become another file's.
     """
 
@@ -156,6 +180,7 @@ class _Reader:
         self._root = root
         self._segments = segments
         self._directory = File(root.open_directory(segments), 0)  # a File closes itself
+        self.stamp = _stamp(self._directory.descriptor)
         self._names = os.scandir(self._directory.descriptor)  # on a duplicate of the descriptor
 
     def __del__(self) -> None:
@@ -163,8 +188,10 @@ class _Reader:
             self._names.close()
 
     def read(self) -> tuple[list[_DirectoryEntry], bool]:
-        """Return the next few visible entries, and whether there may be more."""
+        """Return the next few visible entries, and whether there may be more. Raises OSError."""
         batch = list(islice(self._names, BATCH))
+        if len(batch) < BATCH and not os.fstat(self._directory.descriptor).st_nlink:
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT))  # it was deleted meanwhile
         names = (os.fsencode(one.name) for one in batch)
         found = (self._examine(name) for name in names if name[:1] != b"." and b"\\" not in name)
         return [one for one in found if one is not None], len(batch) == BATCH
@@ -194,21 +221,61 @@ class _Reader:
         return status
 
 
+def examine_directory(root: Root, segments: Sequence[str]) -> Stamp:
+    """Return the stamp of a directory that may be listed. Raises OSError. Runs on the pool."""
+    descriptor = root.open_directory(segments)
+    try:
+        return _stamp(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _stamp(descriptor: int) -> Stamp:
+    status = os.fstat(descriptor)
+    return Stamp(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
+
+
+class _Rows:
+    """The names read so far, as sorted runs of rows."""
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self.full = False  # whether there were more names than there is room for
+        self._room = most
+        self._room_bytes = most_bytes
+        self._runs: list[list[bytes]] = []
+
+    def add(self, batch: Sequence[_DirectoryEntry]) -> None:
+        rows = [_row(one) for one in batch[: self._room]]
+        self._room -= len(rows)
+        self._room_bytes -= sum(map(len, rows)) + ROW_BYTES * len(rows)
+        self.full = len(rows) < len(batch) or self._room_bytes < 0
+        if not self._runs or len(self._runs[-1]) >= RUN:
+            self._runs.append([])
+        self._runs[-1] += rows
+        # Sorting rows that are sorted already costs little. The first row is popped from the end.
+        self._runs[-1].sort(reverse=True)
+
+    def take(self) -> Iterator[tuple[bytes, int | None, int, int]]:
+        """Yield name, size (None for a directory), seconds and nanoseconds of each row, in order.
+
+        A row is dropped when it is taken: dropping all of them at the end takes long.
+        """
+        for row in merge(*map(_drain, self._runs)):
+            _, name, status = row.split(b"\0", 2)  # no name contains a NUL
+            size, seconds, nanoseconds = _STATUS.unpack(status)
+            yield name, None if size == _DIRECTORY else size, seconds, nanoseconds
+
+
 def _drain(run: list[bytes]) -> Iterator[bytes]:
     while run:
         yield run.pop()
 
 
-def _row(found: _DirectoryEntry, order: Order) -> bytes:
+def _row(found: _DirectoryEntry) -> bytes:
+    """Return a row: directories come first, then the natural order; equal keys compare by name."""
     name, directory, size, modified = found
-    # A descending order begins with its ones.
-    first = b"1" if directory is order.descending else b"0"
-    if order.by == "size":
-        first += b"%020d" % (0 if directory else size)
-    elif order.by == "date":
-        first += b"%020d" % min(max(modified + 2**63, 0), _WIDEST)  # times before 1970 are negative
-    size_field = b"" if directory else b"%d" % size
-    return b"%b%b\0%b\0%b\0%d" % (first, natural(name), name, size_field, modified // 10**9)
+    status = _STATUS.pack(_DIRECTORY if directory else size, *divmod(modified, 10**9))
+    return b"%b%b\0%b\0%b" % (b"0" if directory else b"1", natural(name), name, status)
 
 
 def natural(name: bytes) -> bytes:

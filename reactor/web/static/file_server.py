@@ -44,7 +44,7 @@ from reactor.web.semantics.upload_protocols import TUS_LINE, refuse_tus, tus_ref
 from reactor.web.semantics.uploaded_files import asks_for_worker, worker_refusal
 from reactor.web.static.compressed_cache import STREAMED_BYTES, CompressedCache, stream
 from reactor.web.static.limits import FileLimits
-from reactor.web.static.listing import ListingOptions, list_directory
+from reactor.web.static.listing import ListingOptions, Listings, list_directory, unless_known
 from reactor.web.static.open_file_cache import Entry, Key, OpenFileCache
 from reactor.web.static.partial_content import partial_response
 from reactor.web.static.representations import (
@@ -112,14 +112,7 @@ class FileServer(Shared):
         self._representer = Representer(
             mount.media_type, mount.cache_control, fields, limits.small_file_bytes
         )
-        self._listing = ListingOptions(
-            prefix=mount.prefix,
-            uploads=mount.uploads,
-            deletes=mount.deletes,
-            resumable=mount.uploads,
-            most=limits.listing_entries,
-            headers=fields,
-        )
+        self._listing = _listing_options(mount, limits, mounts)
 
     @exclusive
     @may_wait
@@ -141,8 +134,9 @@ class FileServer(Shared):
 
     @exclusive
     def close_idle(self) -> None:
-        """Close the files that nobody has requested for a while; to be called now and then."""
+        """Drop the files and listings that nobody has requested; to be called now and then."""
         self._open.close_idle()
+        self._listing.listings.drop_idle()
 
     # --- from a path to a file -------------------------------------------------------------------
 
@@ -200,7 +194,8 @@ class FileServer(Shared):
         try:
             listing = await list_directory(request, self.root, key[:-1], self._listing)
             response = compress(request, listing)
-            return response if isinstance(response, Response) else await response
+            encoded = response if isinstance(response, Response) else await response
+            return unless_known(request, encoded)
         except ProtocolError as error:
             raise self._error(error.status, error.reason, *error.headers) from None
 
@@ -337,3 +332,16 @@ class FileServer(Shared):
         """`known` is the file that the error is about."""
         own = known.common if known is not None else self._mount.headers
         return ProtocolError(status, sentence, [*fields, *own])
+
+
+def _listing_options(mount: Mount, limits: FileLimits, mounts: int) -> ListingOptions:
+    return ListingOptions(
+        prefix=mount.prefix,
+        uploads=mount.uploads,
+        deletes=mount.deletes,
+        resumable=mount.uploads,
+        most=limits.listing_entries,
+        page=limits.listing_page,
+        headers=tuple(mount.headers),
+        listings=Listings(max(1, limits.listing_bytes // mounts)),
+    )

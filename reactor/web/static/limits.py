@@ -38,3 +38,9 @@ class FileLimits(ServerLimits):
     listing_entries: int = _file(
         100_000, Unit.COUNT, "names in the listing of a directory; the rest is left out"
     )
+    listing_page: int = _file(5_000, Unit.COUNT, "names on one page of a listing")
+    listing_bytes: int = _file(
+        256 * 1024 * 1024,
+        Unit.BYTES,
+        "memory for listings: half for directories that were read, half for pages that are made",
+    )

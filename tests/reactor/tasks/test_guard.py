@@ -7,8 +7,8 @@ import pytest
 
 from reactor.tasks.guard import Shared, exclusive, exclusive_methods
 from reactor.web.middlewares.rate_limit import RateLimit
-from reactor.web.static.directory_reader import ListingQuota
 from reactor.web.static.file_server import FileServer
+from reactor.web.static.listing_pages import PageStore
 from reactor.web.uploads.resumable import ResumableUploads
 
 
@@ -85,11 +85,11 @@ def test_objects_that_are_made_before_stay_as_they_are() -> None:
 def test_the_methods_that_connections_share_are_marked() -> None:
     marked = {
         kind: exclusive_methods(kind)
-        for kind in (FileServer, ResumableUploads, RateLimit, ListingQuota)
+        for kind in (FileServer, ResumableUploads, RateLimit, PageStore)
     }
     assert marked == {
         FileServer: ["close_idle", "forget", "get"],
         ResumableUploads: ["append", "cancel", "create", "expire", "head"],
         RateLimit: ["_take"],
-        ListingQuota: ["return_rows"],
+        PageStore: ["give_back"],
     }

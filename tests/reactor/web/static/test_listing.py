@@ -4,46 +4,33 @@
 The page is read by html.parser, as a browser would, and compared as a set of facts.
 """
 
-import gc
 import json
 import os
 import re
 import socket
 import tempfile
 from base64 import b64encode
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes, urljoin
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reactor import Cancelled, ProtocolError, Response
-from reactor.web.static import directory_reader, listing
-from reactor.web.static.directory_reader import (
-    BATCH,
-    READERS,
-    ListedEntry,
-    ListingQuota,
-    Order,
-    _Reader,
-    natural,
-    read_directory,
-)
-from reactor.web.static.listing import ROWS, ListingOptions, list_directory
+from reactor import ProtocolError, Response
+from reactor.web.static import listing_entries, listing_html
+from reactor.web.static.directory_reader import BATCH, natural
+from reactor.web.static.listing import ListingOptions, Listings, list_directory, unless_known
+from reactor.web.static.listing_pages import ROWS
+from reactor.web.static.snapshot import ListedEntry, Order
 from reactor.web.storage.safe_path import Root
 from tests.support.coroutine_driver import (
-    Play,
-    Stage,
     drive,
     make_request,
-    open_descriptors,
-    opened_since,
 )
 
 DAY = 86400
@@ -209,6 +196,9 @@ def test_the_same_as_json(directory: Path) -> None:
     assert read_json(directory, options=options) == {
         "path": "/files/",
         "complete": True,
+        "total": 2,
+        "page": 1,
+        "pages": 1,
         "entries": [
             {
                 "name": "photos",
@@ -500,6 +490,7 @@ ALLOWED = {"tr", "td", "a", "bdi", "i", "time", "span"}
 
 
 @pytest.mark.slow
+@settings(deadline=None)
 @given(st.sets(NAMES, max_size=5))
 def test_any_name(given_names: set[bytes]) -> None:
     with tempfile.TemporaryDirectory() as temporary:
@@ -647,13 +638,13 @@ def test_the_way_back(directory: Path) -> None:
     ],
 )
 def test_sizes_for_people(size: int, shown: str) -> None:
-    assert listing._amount(size) == shown.replace(" ", "\xa0")
+    assert listing_html._amount(size) == shown.replace(" ", "\xa0")
 
 
 def test_dates_that_cannot_be_said(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
     put(directory, "file")
-    assert listing._date(-30610224000) == "1000-01-01T00:00:00Z"
-    assert listing._date(253402300799) == "9999-12-31T23:59:59Z"
+    assert listing_entries.date_of(-30610224000) == "1000-01-01T00:00:00Z"
+    assert listing_entries.date_of(253402300799) == "9999-12-31T23:59:59Z"
     stat = os.stat
 
     def of_another_age(path: Any, **options: Any) -> os.stat_result:
@@ -695,243 +686,269 @@ def test_errors_come_before_the_response(directory: Path, method: str) -> None:
             ask(directory, path, method=method)
 
 
-def test_head_reads_no_directory(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "scandir")
+def test_head_is_as_get(directory: Path) -> None:
+    put(directory, "file")
     for accept in ("", "application/json"):
         head = ask(directory, method="HEAD", Accept=accept)
-        assert head.status == 200
-        assert not hasattr(head.body, "__len__")  # no Content-Length that GET does not have
-        assert body(head) == ""
-    monkeypatch.undo()
-    assert head.headers == ask(directory, Accept="application/json").headers
+        whole = ask(directory, Accept=accept)
+        assert (head.status, head.headers) == (200, whole.headers)
+        assert body(head) == body(whole)  # the connection sends its length only
 
 
-# --- scale ---------------------------------------------------------------------------------------
+# --- pages ---------------------------------------------------------------------------------------
+
+TEN = ListingOptions(page=10)
 
 
-class Counter:
-    """Counts the calls of a function, and the most of them between two notes."""
+class Pager(HTMLParser):
+    """The links to other pages, once: the page has them above and below."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
-        self.count = 0
-        self.most = 0
-        self._function = getattr(module, name)
-        monkeypatch.setattr(module, name, self._call)
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        found = re.findall(r'<nav class="pages".*?</nav>', page, re.DOTALL)
+        assert len(found) in (0, 2)
+        assert len(set(found)) <= 1
+        self.links: dict[str, str] = {}
+        self.shown: list[str] = []
+        self.current = ""
+        self._tag, self._facts = "", dict[str, Any]()
+        self.feed(found[0] if found else "")
 
-    def _call(self, *arguments: Any, **named: Any) -> Any:
-        self.count += 1
-        return self._function(*arguments, **named)
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._tag, self._facts = tag, dict(attrs)
 
-    def note(self) -> None:
-        self.most = max(self.most, self.count)
-        self.count = 0
+    def handle_data(self, data: str) -> None:
+        if not data.strip():
+            return
+        self.shown.append(data)
+        if self._tag == "a":
+            self.links[data] = self._facts["href"]
+            assert self._facts.get("rel", data.lower()) == {"Previous": "prev"}.get(
+                data, data.lower()
+            )
+        elif self._facts.get("aria-current") == "page":
+            self.current = data
 
 
-@pytest.mark.slow
-def test_ten_thousand_entries_in_small_steps(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No job looks at more than BATCH names; no step of the loop makes more than ROWS of anything.
+@pytest.mark.parametrize(
+    ("count", "pages"), [(0, 1), (1, 1), (10, 1), (11, 2), (20, 2), (21, 3), (99, 10)]
+)
+def test_all_pages_together_are_the_directory(directory: Path, count: int, pages: int) -> None:
+    for number in range(count):
+        put(directory, f"{number}")
+    found: list[str] = []
+    seen: list[str] = []
+    for page in range(1, pages + 1):
+        listed = read_json(directory, f"/?page={page}", TEN)
+        assert (listed["total"], listed["page"], listed["pages"]) == (count, page, pages)
+        assert listed["complete"]
+        found += [entry["name"] for entry in listed["entries"]]
+        seen += [row.name for row in read(directory, f"/?page={page}", TEN).rows]
+    assert found == seen == list(map(str, range(count)))
 
-    The cost of a step was measured: 0.3 ms for usual names, 2 ms for the longest and strangest.
-    """
-    put(directory, "file 0")
-    for number in range(1, 10_000):
-        os.link(directory / "file 0", directory / f"file {number}")  # quicker than as many files
-    examined = Counter(monkeypatch, os, "stat")
-    made = [
-        Counter(monkeypatch, directory_reader, "natural"),  # the rows, as they are read
-        Counter(monkeypatch, directory_reader, "ListedEntry"),  # as they are merged
-        Counter(monkeypatch, listing, "_row"),
+
+@pytest.mark.parametrize("by", ["name", "size", "date"])
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_each_order_is_paged(directory: Path, by: str, order: str) -> None:
+    for number in range(25):
+        put(directory, f"file {number}", size=number * 7 % 25, age=number * 11 % 25)
+    for number in range(8):
+        (directory / f"directory {number}").mkdir()
+        os.utime(directory / f"directory {number}", (number * 3 % 8, number * 3 % 8))
+    query = f"/?sort={by}&order={order}"
+    whole = [entry["name"] for entry in read_json(directory, query)["entries"]]
+    found: list[str] = []
+    for page in range(1, 5):
+        listed = read_json(directory, f"{query}&page={page}", TEN)
+        found += [entry["name"] for entry in listed["entries"]]
+    assert found == whole
+    assert all(name.startswith("directory") for name in found[:8])
+
+
+def test_links_to_other_pages(directory: Path) -> None:
+    for number in range(95):
+        put(directory, f"{number}")
+    first = Pager(body(ask(directory, "/", TEN)))
+    assert first.shown == ["Previous", "1", "2", "…", "10", "Next", "1 to 10 of 95"]
+    assert first.links == {"2": "?page=2", "10": "?page=10", "Next": "?page=2"}
+    middle = Pager(body(ask(directory, "/?page=5&sort=size&order=desc", TEN)))
+    assert middle.shown == [
+        *("Previous", "1", "…", "4", "5", "6", "…", "10", "Next", "41 to 50 of 95"),
     ]
-
-    async def whole() -> list[bytes]:
-        request = make_request("GET", "/")
-        response = await list_directory(request, Root(directory), (), ListingOptions())
-        return [piece async for piece in response.body]  # type: ignore[union-attr]
-
-    stage = Stage()
-    play = Play(whole(), stage)
-    while play.operation is not None:
-        examined.note()
-        future = play.operation.start(stage)  # runs the job
-        examined.note()
-        play.resume(future)
-        for counter in made:
-            counter.note()
-    assert examined.most == BATCH
-    assert [counter.most for counter in made] == [BATCH, ROWS, ROWS]
-    assert max(map(len, play.result)) < 4 * listing.PIECE_CHARACTERS
-    rows = Read(b"".join(play.result).decode()).rows
-    assert [row.name for row in rows] == [f"file {number}" for number in range(10_000)]
+    assert middle.current == "5"
+    assert middle.links["Previous"] == "?sort=size&order=desc&page=4"
+    assert middle.links["1"] == "?sort=size&order=desc"
+    third = Pager(body(ask(directory, "/?page=3", TEN)))
+    assert third.shown[:6] == ["Previous", "1", "2", "3", "4", "…"]
+    assert third.links["1"] == "./"  # an empty link would keep the query
+    last = Pager(body(ask(directory, "/?page=10", TEN)))
+    assert last.shown[-4:] == ["9", "10", "Next", "91 to 95 of 95"]
+    assert "Next" not in last.links
+    assert Pager(body(ask(directory, "/"))).shown == []
 
 
-def test_a_row_is_small(directory: Path) -> None:
-    for number in range(1000):
-        put(directory, f"holiday picture {number:04}.jpeg", 1000)
-    quota = ListingQuota()
-    contents = drive(read_directory(quota, Root(directory), (), Order("size"), 1000))
-    assert 0 < quota.rows.used / 1000 < 200
-    del contents
-    assert quota.rows.used == 0
+def test_every_page_can_be_reached_by_links_alone(directory: Path) -> None:
+    for number in range(130):
+        put(directory, f"{number}")
+    seen, todo = set[str](), [""]
+    while todo:
+        query = todo.pop()
+        if query not in seen:
+            seen.add(query)
+            links = Pager(body(ask(directory, f"/{query}", TEN))).links
+            todo += ["" if link == "./" else link for link in links.values()]
+    assert len(seen) == 13
 
 
-def test_all_listings_together_are_bounded(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(100):
-        put(directory, f"{number:03}")
-    monkeypatch.setattr(directory_reader, "HELD_BYTES", 30_000)
-    options = ListingOptions()
-    held = [ask(directory, options=options)]
-    each = options.quota.rows.used
+def test_other_links_on_a_page_lead_to_first_pages(directory: Path) -> None:
+    (directory / "a").mkdir()
+    for number in range(25):
+        put(directory, f"{number}")
+    page = read(directory, "/?page=2", ListingOptions(page=1))
+    assert [href for _, href, _ in page.titles] == [
+        "?sort=name&order=desc",
+        "?sort=size&order=desc",
+        "?sort=date&order=desc",
+    ]
+    assert read(directory, "/?page=1", ListingOptions(page=1)).rows[0].href == "./a/"
+    assert page.texts["title"] == "/ (page 2)"
+    assert "1 directory, 25 files" in page.texts["p"]  # the sum is that of all pages
+
+
+def test_pages_are_linked_for_programs(directory: Path) -> None:
+    for number in range(25):
+        put(directory, f"{number}")
+
+    def links(query: str) -> str | None:
+        return fields(ask(directory, query, TEN, Accept="application/json")).get("link")
+
+    assert links("/") == '<?page=2>; rel="next", <?page=3>; rel="last"'
+    assert links("/?page=2&sort=date&order=desc") == ", ".join(
+        f'<?sort=date&order=desc{page}>; rel="{relation}"'
+        for page, relation in [
+            *(("", "first"), ("", "prev"), ("&page=3", "next"), ("&page=3", "last")),
+        ]
+    )
+    assert links("/?page=3") == '<./>; rel="first", <?page=2>; rel="prev"'
+    response = ask(directory, "/", ListingOptions(), Accept="application/json")
+    assert "link" not in fields(response)
+    assert "link" not in fields(ask(directory, "/", TEN))  # some browsers would fetch it ahead
+
+
+@pytest.mark.parametrize(
+    "value", ["", "0", "-1", "x", "1.5", "+2", "2_0", "٢", "1e3", "%32", "9" * 5000, " 2", "²"]
+)
+def test_pages_without_a_meaning_are_the_first(directory: Path, value: str) -> None:
+    for number in range(25):
+        put(directory, f"{number}")
+    listed = read_json(directory, f"/?page={value}", TEN)
+    assert (listed["page"], len(listed["entries"])) == (1, 10)
+
+
+def test_pages_that_do_not_exist(directory: Path) -> None:
+    """People get the last one, since a directory becomes smaller; a program must notice."""
+    for number in range(25):
+        put(directory, f"{number}")
+    for page in ("4", "999999999"):
+        assert len(read(directory, f"/?page={page}", TEN).rows) == 5
+        with pytest.raises(ProtocolError, match="this listing ends with page 3") as refused:
+            ask(directory, f"/?page={page}", TEN, Accept="application/json")
+        assert refused.value.status == 404
+    assert read_json(directory, "/?page=3", TEN)["page"] == 3
+    (directory / "empty").mkdir()
+    assert read(directory, "/empty/?page=7", TEN).rows == []
+
+
+def test_a_directory_that_changes_between_two_pages(directory: Path) -> None:
+    """Each page is true when it is made; what was removed moves the rest."""
+    for number in range(30):
+        put(directory, f"{number:02}")
+    options = ListingOptions(page=10)
+    first = read_json(directory, "/", options)
+    (directory / "00").unlink()
+    put(directory, "zz")
+    second = read_json(directory, "/?page=2", options)
+    assert [entry["name"] for entry in first["entries"]] == [f"{n:02}" for n in range(10)]
+    assert [entry["name"] for entry in second["entries"]] == [f"{n:02}" for n in range(11, 21)]
+
+
+def test_an_incomplete_listing_is_paged(directory: Path) -> None:
+    for number in range(30):
+        put(directory, f"{number}")
+    options = ListingOptions(page=10, most=25)
+    listed = read_json(directory, "/?page=3", options)
+    assert (listed["complete"], listed["total"], len(listed["entries"])) == (False, 25, 5)
+    assert "more entries than the 25 shown" in read(directory, "/?page=2", options).texts["p"]
+
+
+# --- conditions ----------------------------------------------------------------------------------
+
+
+def test_a_listing_has_a_tag_of_all_that_it_shows(directory: Path) -> None:
+    put(directory, "a")
+    for number in range(25):
+        put(directory, f"{number}")
+    options = ListingOptions(page=10)
+    tags = [
+        fields(ask(directory, query, options, Accept=accept))["etag"]
+        for query in ("/", "/?page=2", "/?sort=size", "/?order=desc")
+        for accept in ("", "application/json")
+    ]
+    assert len(set(tags)) == len(tags)
+    assert all(re.fullmatch('"[0-9a-f]{32}"', tag) for tag in tags)
+    assert fields(ask(directory, "/", options))["etag"] == tags[0]
+    assert fields(ask(directory, "/", ListingOptions(page=10)))["etag"] == tags[0]
+    assert fields(ask(directory, "/", ListingOptions(page=10, uploads=True)))["etag"] != tags[0]
+    put(directory, "a", 5)
+    assert fields(ask(directory, "/", ListingOptions(page=10)))["etag"] != tags[0]
+
+
+def known(response: Response, **headers: str) -> Response:
+    return unless_known(make_request("GET", "/", None, **headers), response)
+
+
+def test_a_listing_that_the_client_has_is_not_sent(directory: Path) -> None:
+    put(directory, "a")
+    tag = fields(ask(directory))["etag"]
+    for value in (tag, f'"x", W/{tag}', "*"):
+        response = known(ask(directory), If_None_Match=value)
+        assert (response.status, response.body) == (304, b"")
+        assert fields(response)["etag"] == tag
+        assert fields(response)["cache-control"] == "no-cache"
+        assert not {"content-type", "content-length"} & set(fields(response))
+    for headers in (
+        {"If_None_Match": '"x"'},
+        {"If_None_Match": tag.replace('"', "")},
+        {"If_Match": tag},
+        {"If_Match": "*"},
+        {"If_Modified_Since": "Fri, 01 Jan 2100 00:00:00 GMT"},  # it has no date
+        {"If_Unmodified_Since": "Thu, 01 Jan 1970 00:00:00 GMT"},
+        {},
+    ):
+        assert known(ask(directory), **headers).status == 200, headers
     with pytest.raises(ProtocolError) as refused:
-        while True:
-            held.append(ask(directory, options=options))
-    assert refused.value.status == 503
-    assert len(held) == 30_000 // each > 1
-    assert options.quota.rows.used == each * len(held)  # a refused listing holds nothing
-    assert body(held.pop())
-    assert ask(directory, options=options).status == 200  # there is room again
-    held.clear()  # never begun
-    assert options.quota.rows.used == 0
-    assert ask(directory, options=ListingOptions()).status == 200
+        known(ask(directory), If_Match='"x"')
+    assert refused.value.status == 412
 
 
-# --- jobs and cancelling -------------------------------------------------------------------------
+def test_a_tag_of_the_operator_is_left_alone(directory: Path) -> None:
+    options = ListingOptions(headers=[("ETag", '"own"')])
+    response = ask(directory, options=options)
+    assert fields(response)["etag"] == '"own"'
+    assert known(response, If_None_Match='"own"').status == 304
 
 
-@pytest.fixture
-def same_descriptors() -> Iterator[None]:
-    gc.collect()
-    before = open_descriptors()
-    yield
-    assert not opened_since(before)
-
-
-def start(directory: Path, options: ListingOptions, stage: Stage) -> Play:
-    """A listing whose directory is open, and which waits for its turn to read or has it."""
-    play = Play(list_directory(make_request("GET", "/"), Root(directory), (), options), stage)
-    play.step()
-    return play
-
-
-def test_nothing_is_open_while_a_page_is_sent(directory: Path, same_descriptors: None) -> None:
-    for number in range(1000):
-        put(directory, f"{number}")
-    before = open_descriptors()
-    response = ask(directory)
-    assert not opened_since(before)
-
-    async def begin() -> bytes:
-        return await anext(response.body)  # type: ignore[arg-type]
-
-    assert drive(begin())
-    drive(response.body.aclose())  # type: ignore[union-attr]
-
-
-def test_a_listing_that_is_cancelled_closes_its_directory(
-    directory: Path, same_descriptors: None
-) -> None:
-    for number in range(3 * BATCH):
-        put(directory, f"{number}")
-    for steps in range(3):
-        options = ListingOptions()
-        play = start(directory, options, Stage())
-        for _ in range(steps):
-            play.step()
-        with pytest.raises(Cancelled):
-            play.throw(Cancelled())
-        del play
-        gc.collect()  # pytest's own view of the exception
-        assert options.quota.rows.used == 0
-
-
-def test_a_job_under_way_keeps_the_directory_open(directory: Path, same_descriptors: None) -> None:
-    """Its descriptor must not be another file's when the job uses it."""
-    put(directory, "file")
-    stage = Stage()
-    play = start(directory, ListingOptions(), stage)
-    before = open_descriptors()
-    stage.holding = True
-    play.operation.start(stage)
-    with pytest.raises(Cancelled):
-        play.throw(Cancelled())
-    del play
-    gc.collect()
-    assert not opened_since(before)
-    stage.perform([0])
-
-
-def test_two_listings_read_at_a_time_in_turn(directory: Path) -> None:
-    for number in range(BATCH):
-        put(directory, f"{number}")
-    options, stage = ListingOptions(), Stage()
-    plays = [start(directory, options, stage) for _ in range(READERS + 2)]
-    # Those that have a turn wait for a job, the others for a turn.
-    reading, waiting = plays[:READERS], plays[READERS:]
-    turns = [play.operation for play in waiting]
-    assert not any(turn.done for turn in turns)
-    reading[0].step()  # its first batch, full: it goes to the back for the next
-    assert [turn.done for turn in turns] == [True, False]
-    assert not reading[0].operation.done
-    waiting[0].resume(turns[0])
-    waiting[0].step()
-    assert turns[1].done
-    reading[1].step()
-    plays_left = [(waiting[1], turns[1])]
-    for play, turn in plays_left:
-        play.resume(turn)
-    while any(play.result is None for play in plays):
-        for play in plays:
-            if play.result is None and getattr(play.operation, "done", True):
-                play.step()
-    assert {len(body(play.result)) for play in plays} == {len(body(ask(directory)))}
-
-
-def test_a_cancelled_listing_holds_up_no_other(directory: Path) -> None:
-    put(directory, "file")
-    options, stage = ListingOptions(), Stage()
-    first, second, gone, taken_away, last = (
-        start(directory, options, stage) for _ in range(READERS + 3)
-    )
-    with pytest.raises(Cancelled):
-        gone.throw(Cancelled())
-    first.step()
-    assert first.result is not None
-    assert taken_away.operation.done
-    with pytest.raises(Cancelled):
-        taken_away.throw(Cancelled())  # after it was given a turn, and before it has used it
-    assert last.operation.done
-    last.step()
-    last.step()
-    second.step()
-    assert last.result is not None
-    assert second.result is not None
-    assert (
-        drive(list_directory(make_request("GET", "/"), Root(directory), (), options)).status == 200
-    )
-
-
-def test_a_failed_job_returns_its_turn(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(directory, "file")
-    quota = ListingQuota()
-
-    def fail(_: _Reader) -> NoReturn:
-        raise OSError("a broken disk")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(_Reader, "read", fail)
-        for _ in range(READERS + 1):
-            with pytest.raises(OSError, match="broken"):
-                drive(read_directory(quota, Root(directory), (), Order(), 1))
-    assert len(drive(read_directory(quota, Root(directory), (), Order(), 1))) == 1
+# --- entries -------------------------------------------------------------------------------------
 
 
 def test_an_entry_says_what_it_is(directory: Path) -> None:
     put(directory, b"\xff", 3)
     (directory / "sub").mkdir()
     os.utime(directory / "sub", (5, 5))
-    found = drive(read_directory(ListingQuota(), Root(directory), (), Order(), 10))
-    assert list(found.take()) == [ListedEntry(b"sub", None, 5), ListedEntry(b"\xff", 3, 1577836800)]
+    find = Listings().directories.find("client", Root(directory), (), 10)
+    found = drive(find)
+    assert found.entries(Order(), 0, 10) == [
+        ListedEntry(b"sub", None, 5),
+        ListedEntry(b"\xff", 3, 1577836800),
+    ]
     assert (found.directories, found.files, found.size, found.complete) == (1, 1, 3, True)

@@ -1,0 +1,253 @@
+"""A listing for people.
+
+Everything works without JavaScript: sorting and turning pages are links, uploading a form. The
+script of the page adds dropping, progress and deleting, and is included only where uploads or
+deletes are allowed. Style and script are inline, and the page's Content-Security-Policy, with their
+hashes, allows no others.
+
+Clients that may upload choose the names, so names are hostile. In text they are escaped; characters
+that are invisible or change how the rest reads (controls, bidirectional overrides) are shown as
+escapes like `\\n`, which no visible name contains, since names with a backslash are hidden.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from html import escape
+from importlib.resources import files
+from typing import Final, NamedTuple
+
+from reactor.messages.headers import Fields
+from reactor.web.static.listing_entries import (
+    FIRST_ORDERS,
+    Shown,
+    date_of,
+    link_of,
+    order_query,
+)
+from reactor.web.static.listing_pages import PageForm
+from reactor.web.static.snapshot import ListedEntry, Order, Snapshot
+
+NEIGHBOURS: Final = 1  # numbers of pages that are shown on both sides of this one's
+
+_TITLES: Final = {"name": "Name", "size": "Size", "date": "Changed <small>UTC</small>"}
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._~ -]*")
+_MARKS: Final = re.compile("</?(?:bdi|i)>")
+_PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
+_EMPTY: Final = '<tr class="none"><td colspan="3">This directory is empty.</td></tr>\n'
+
+
+class Layout(NamedTuple):
+    """The page around its rows, with places for values, and its header fields."""
+
+    head: str
+    foot: str
+    end: str  # without places
+    fields: Fields
+
+
+def _read(name: str) -> str:
+    return files("reactor.web.static").joinpath("pages", name).read_text("utf-8")
+
+
+def _source(text: str) -> str:
+    """Return how the policy names an inline style or script (CSP Level 3, section 2.3.1)."""
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+
+
+def _layout(script: str) -> Layout:
+    style = _read("listing.css")
+    head, _, foot = _read("listing.html").partition("{{rows}}")
+    foot, _, end = foot.partition("{{script}}")
+    policy = [
+        "default-src 'none'",
+        f"style-src {_source(style)}",
+        "img-src data:",  # icons
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    ]
+    if script:
+        policy += [f"script-src {_source(script)}", "connect-src 'self'"]
+    fields = (
+        ("Content-Type", "text/html; charset=utf-8"),
+        ("Content-Security-Policy", "; ".join(policy)),
+    )
+    script = script and f"<script>{script}</script>\n"
+    return Layout(head.replace("{{style}}", style), foot, script + end, fields)
+
+
+QUIET: Final = _layout("")
+ACTIVE: Final = _layout(_read("listing.js"))
+_FORM: Final = _read("listing_form.html")
+
+
+def html_frame(
+    layout: Layout,
+    snapshot: Snapshot,
+    shown: Shown,
+    path: str,
+    names: Sequence[str],
+    can: Sequence[str],
+) -> tuple[str, str]:
+    """Return the text before and behind the rows.
+
+    `names` are those of the mount and of the directories down to this one, `can` the words for what
+    the page offers: "uploads", "deletes", "resumable".
+    """
+    kept = "" if shown.order == Order() else escape(order_query(shown.order))
+    title = _MARKS.sub("", _visible(path))  # a title is text only
+    values = {
+        "title": title if shown.page == 1 else f"{title} (page {shown.page:,})",
+        "can": " ".join(can),
+        "crumbs": _crumbs(names[:-1], kept) if len(names) > 1 else "",
+        "name": _visible(names[-1]),
+        "form": _FORM if "uploads" in can else "",
+        "sum": _summary(snapshot),
+        "pages": _pages(shown),
+        "titles": "".join(_title(by, shown.order) for by in FIRST_ORDERS),
+    }
+    head, foot = (
+        _PLACE.sub(lambda place: values[place[1]], text) for text in (layout.head, layout.foot)
+    )
+    return head, ("" if shown.total else _EMPTY) + foot + layout.end
+
+
+def _row(entry: ListedEntry, order: Order) -> str:
+    """Return one line of the table; links to directories pass the order on."""
+    directory = entry.size is None
+    name = _visible(entry.name.decode(errors="replace")) + ("/" if directory else "")
+    href = link_of(entry)
+    if href is not None:
+        kept = escape(order_query(order)) if directory and order != Order() else ""
+        name = f'<a href="{href}{kept}">{name}</a>'
+    size = (
+        "<td>" if entry.size is None else f'<td title="{entry.size:,} bytes">{_amount(entry.size)}'
+    )
+    kind = ' class="directory"' if directory else ""
+    return f"<tr{kind}><td>{name}</td>{size}</td><td>{_time(entry.modified)}</td></tr>\n"
+
+
+HTML_FORM: Final = PageForm("html", _row, "")
+
+
+def _time(seconds: int) -> str:
+    date = date_of(seconds)
+    if date is None:
+        return ""
+    return f'<time datetime="{date}">{date[:10]} <span>{date[11:16]}</span></time>'
+
+
+def _amount(size: int) -> str:
+    """Return a size in units of a thousand, with two or three digits and a no-break space."""
+    if size < 1000:
+        return f"{size}\xa0B"
+    value = size / 1000
+    units = iter("kMGTPE")
+    unit = next(units)
+    while value >= 999.5:
+        value /= 1000
+        unit = next(units)
+    return f"{value:.{1 if value < 9.95 else 0}f}\xa0{unit}B"
+
+
+def _visible(name: str) -> str:
+    """Return the name as text of the page: special characters escaped, invisible ones shown."""
+    if _PLAIN.fullmatch(name):
+        return name
+    return f"<bdi>{name.translate(_ESCAPES)}</bdi>"
+
+
+def _escapes() -> dict[int, str]:
+    unseen = (
+        *(range(0x20), range(0x7F, 0xA0), (0xAD, 0x61C, 0x180E, 0x200B, 0x200E, 0x200F)),
+        *(range(0x2028, 0x202F), range(0x2060, 0x2070), (0xFEFF,), range(0xFFF9, 0xFFFC)),
+    )
+    seen = {code: chr(code).encode("unicode_escape").decode() for row in unseen for code in row}
+    escapes = {code: f"<i>{text}</i>" for code, text in seen.items()}
+    return escapes | {ord(special): escape(special) for special in "<>&\"'"}
+
+
+_ESCAPES: Final = _escapes()
+
+
+def _crumbs(names: Sequence[str], kept: str) -> str:
+    """Return links to the directories above this one, from the mount's own down."""
+    steps = range(len(names), 0, -1)
+    links = (
+        f'<li><a href="{"../" * step}{kept}">{_visible(name)}</a></li>'
+        for step, name in zip(steps, names, strict=True)
+    )
+    return f'<nav aria-label="Directories above"><ol>{"".join(links)}</ol></nav>'
+
+
+def _pages(shown: Shown) -> str:
+    """Return links to other pages; nothing where there is one page."""
+    if shown.pages == 1:
+        return ""
+    around = dict(shown.others())
+    links = [
+        _turn(shown, around.get("prev"), "prev", "Previous"),
+        *_numbers(shown),
+        _turn(shown, around.get("next"), "next", "Next"),
+    ]
+    span = shown.span
+    place = f"{span.start + 1:,} to {span.stop:,} of {shown.total:,}"
+    return f'<nav class="pages" aria-label="Pages">{"".join(links)} <small>{place}</small></nav>\n'
+
+
+def _turn(shown: Shown, page: int | None, relation: str, word: str) -> str:
+    if page is None:
+        return f'<span class="{relation}">{word}</span>'
+    return f'<a class="{relation}" rel="{relation}" href="{_page_link(shown, page)}">{word}</a>'
+
+
+def _numbers(shown: Shown) -> Iterator[str]:
+    """Yield the first and the last page, this one and its neighbours, and a mark for each gap."""
+    near = range(shown.page - NEIGHBOURS, shown.page + NEIGHBOURS + 1)
+    numbers = sorted({1, shown.pages, *(one for one in near if 1 <= one <= shown.pages)})
+    before = 0
+    for number in numbers:
+        if number == before + 2:
+            yield _number(shown, number - 1)
+        elif number > before + 1:
+            yield "<span>…</span>"
+        yield _number(shown, number)
+        before = number
+
+
+def _number(shown: Shown, page: int) -> str:
+    if page == shown.page:
+        return f'<b aria-current="page">{page:,}</b>'
+    return f'<a href="{_page_link(shown, page)}" aria-label="Page {page:,}">{page:,}</a>'
+
+
+def _page_link(shown: Shown, page: int) -> str:
+    return escape(shown.query(page)) or "./"
+
+
+def _title(by: str, order: Order) -> str:
+    """Return the head of a column: a link that sorts by it, or reverses the order."""
+    if by != order.by:
+        link = escape(order_query(FIRST_ORDERS[by]))
+        return f'<th scope="col"><a href="{link}">{_TITLES[by]}</a></th>'
+    turned = escape(order_query(Order(by, not order.descending)))
+    now = "descending" if order.descending else "ascending"
+    return f'<th scope="col" aria-sort="{now}"><a href="{turned}">{_TITLES[by]}</a></th>'
+
+
+def _summary(snapshot: Snapshot) -> str:
+    if not snapshot.complete:
+        return f"This directory has more entries than the {len(snapshot):,} shown here."
+    counts = [
+        _count(snapshot.directories, "directory", "directories"),
+        _count(snapshot.files, "file", "files"),
+    ]
+    if snapshot.files:
+        counts.append(_amount(snapshot.size))
+    return ", ".join(part for part in counts if part)
+
+
+def _count(number: int, one: str, more: str) -> str:
+    return f"{number:,} {one if number == 1 else more}" if number else ""
