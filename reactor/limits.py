@@ -56,6 +56,9 @@ class ServerLimits:
     min_rate_timeout: float = _connection(
         20.0, Unit.SECONDS, "how long a body may move more slowly than that"
     )
+    unread_body_timeout: float = _connection(
+        1.0, Unit.SECONDS, "how long that rest is awaited after the response; then the end"
+    )
     half_closed_timeout: float = _connection(
         10.0, Unit.SECONDS, "how long a handler may go on after its client has sent a FIN"
     )
@@ -88,6 +91,12 @@ class ServerLimits:
     )
     surplus_bytes: int = _request(
         64 * 1024, Unit.BYTES, "bytes received while a request is served; the client waits then"
+    )
+    unread_body_bytes: int = _request(
+        64 * 1024,
+        Unit.BYTES,
+        "the rest of a body that is awaited although nothing reads it",
+        least=0,
     )
     memory_body_bytes: int = _request(
         1024 * 1024, Unit.BYTES, "a body that is held in memory; longer: 413"

@@ -7,7 +7,7 @@ comes or the deadline passes. An abort is the other way to end (net/stream.py): 
 
 from typing import Final
 
-from reactor.http.states import DRAIN, IDLE, LINGER, Connection, linger_deadline
+from reactor.http.states import DRAIN, IDLE, LINGER, SKIP, Connection, linger_deadline
 from reactor.net.stream import ENDED
 
 SHUTDOWN_LINGER: Final = 1.0  # seconds that a client's FIN is waited for when the server ends
@@ -43,6 +43,8 @@ def shut_down(connection: Connection) -> None:
             finish(connection)
         else:
             transport.close()
+    if connection.state is SKIP:
+        finish(connection)
     if connection.state is LINGER:
         _shorten_linger(connection)
 

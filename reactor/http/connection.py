@@ -34,10 +34,12 @@ from reactor.http.states import (
     IDLE,
     LINGER,
     READING,
+    SKIP,
     SURPLUS,
     TRANSITIONS,
     ConnectionSnapshot,
     ConnectionState,
+    describe,
     linger_deadline,
     take_snapshot,
 )
@@ -106,6 +108,9 @@ class HttpConnection:
             self.body.received()
         elif state is LINGER:
             self.transport.set_deadline(linger_deadline(self, self.context.reactor.now))
+        elif state is SKIP:
+            self.parser.feed(data)
+            self._skip_body()
         else:
             self.parser.feed(data)
             if not self.surplus_fits:
@@ -118,6 +123,8 @@ class HttpConnection:
             self.transport.close()
         elif state <= HEAD:
             self._serve_requests()
+        elif state is SKIP:
+            finish(self)
         elif self.request is not None:
             self.request.client_closed = True
             if state is BODY:
@@ -130,7 +137,7 @@ class HttpConnection:
         """A turn ended with bytes unsent, or some of those before have left."""
         if self.state is DRAIN:
             self._continue_drain()
-        elif self.state <= HEAD and self.transport.unsent:
+        elif (self.state <= HEAD or self.state is SKIP) and self.transport.unsent:
             self.enter(DRAIN)
 
     def deadline_passed(self) -> None:
@@ -167,12 +174,7 @@ class HttpConnection:
 
     def describe(self) -> str:
         """The request in progress, or the one that was served in this turn; or else the state."""
-        latest = self.context.state.latest
-        if self.request is not None:
-            return repr(self.request)
-        if latest is not None and latest.started == self.context.reactor.now:
-            return repr(latest)
-        return f"<{self.state.name} {self.transport.peer[0]}>"
+        return describe(self)
 
     def snapshot(self) -> ConnectionSnapshot:
         """The connection at this moment."""
@@ -343,10 +345,12 @@ class HttpConnection:
     def end_response(self, request: BaseRequest) -> None:
         """The whole response is queued: on to the next request, or to the end."""
         self.request = self.writer = None
-        if self.body is not None:
-            self.body = None
-            request.body.close()
         context = self.context
+        if self.body is not None:
+            request.body.close()
+            if self.keep_alive and not context.state.draining and self.body.await_rest():
+                return
+            self.body = None
         if not self.keep_alive or context.state.draining:
             finish(self)
         elif self.state is IDLE:
@@ -358,6 +362,14 @@ class HttpConnection:
             # A response before this one may wait for the peer still, and no event would say so.
             self.enter(DRAIN if self.transport.blocked else IDLE)
 
+    def _skip_body(self) -> None:
+        """Some of a body that nobody has read has come, behind its response."""
+        assert self.body is not None
+        self.body.skip()
+        if self.state is IDLE:
+            self.body = None
+            self._serve_requests()
+
     def _continue_drain(self) -> None:
         """The peer has read something."""
         if self.transport.unsent:
@@ -366,6 +378,9 @@ class HttpConnection:
             self.writer.drained()
         elif not self.keep_alive or self.context.state.draining:
             linger(self)
+        elif self.body is not None:
+            self.enter(SKIP)
+            self._skip_body()
         else:
             self.rate = None
             self.enter(IDLE)

@@ -4,13 +4,27 @@ A RequestBody is made for a request that has a body, and ends with its response.
 BodySource of the request's Body: one pull at a time, which is met at once where bytes have arrived,
 and otherwise makes the connection wait in the state BODY. 100 (Continue) leaves at the first pull
 that finds bytes still to come (RFC 9110, section 10.1.1), never before a handler wants the body.
+
+The rest of a body that nobody has read is dropped behind the response, in the state SKIP, so that a
+refused request of moderate size does not cost the connection.
 """
 
 from collections.abc import Awaitable
 
 from reactor.errors import ProtocolError
 from reactor.http.body_memory import BodyLease
-from reactor.http.states import BODY, HANDLER, PRODUCE, Connection, rate_of
+from reactor.http.closing import finish
+from reactor.http.states import (
+    BODY,
+    DRAIN,
+    HANDLER,
+    IDLE,
+    PRODUCE,
+    SKIP,
+    Connection,
+    rate_of,
+)
+from reactor.loop.timers import NEVER
 from reactor.messages.headers import Fields
 from reactor.messages.response import Response
 from reactor.net.send_queue import JOIN_BYTES
@@ -23,13 +37,14 @@ from reactor.tasks.futures import Future
 class RequestBody:
     """The pulls of one request's body."""
 
-    __slots__ = ("_connection", "_lease", "_pull", "_untouched", "error")
+    __slots__ = ("_connection", "_lease", "_pull", "_skipped", "_untouched", "error")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._pull: tuple[Future[bytes], int] | None = None  # a future, for how many bytes
         self._lease: BodyLease | None = None  # a body that is not small has one
         self._untouched = True  # nothing has been pulled or waited for
+        self._skipped = 0  # bytes that were dropped after the response
         self.error: ProtocolError | None = None  # the body was malformed, late or cut
 
     def pull(self, most: int) -> bytes | Future[bytes]:
@@ -140,7 +155,7 @@ class RequestBody:
         """The response is there. Returns whether the next request can follow on this connection.
 
         Bytes that have arrived of a body that no handler wanted are dropped, unless the response
-        may still pull them; the rest is not waited for.
+        may still pull them.
         """
         if self._pull is not None:
             future, _ = self._pull
@@ -149,13 +164,63 @@ class RequestBody:
         if self.error is not None:
             return False
         parser = self._connection.parser
+        if parser.body_complete:
+            return True
+        arrived = parser.unconsumed > 0
         if isinstance(response.body, bytes):
             try:
                 while parser.next_piece(JOIN_BYTES):
                     pass
             except ProtocolError:
                 return False
-        return parser.body_complete
+        return parser.body_complete or self._rest_can_be_skipped(arrived)
+
+    def await_rest(self) -> bool:
+        """The response is queued. Returns whether the connection waits for more of the body."""
+        connection = self._connection
+        if connection.parser.body_complete:
+            return False
+        connection.rate = None
+        connection.last_deadline = NEVER
+        connection.enter(DRAIN if connection.transport.blocked else SKIP)
+        if connection.state is SKIP:
+            self.skip()
+        return connection.state is not IDLE
+
+    def skip(self) -> None:
+        """Drop what has come of the rest; at its end the connection is IDLE.
+
+        A rest that is malformed, cut or too long ends the connection, since its response has been
+        sent and where the next request begins is in doubt.
+        """
+        connection = self._connection
+        most = connection.context.limits.unread_body_bytes
+        try:
+            while piece := connection.parser.next_piece(JOIN_BYTES):
+                self._skipped += len(piece)
+        except ProtocolError:
+            finish(connection)
+            return
+        if piece is not None:
+            connection.enter(IDLE)
+        elif self._skipped > most or connection.transport.input is ENDED:
+            finish(connection)
+
+    def _rest_can_be_skipped(self, arrived: bool) -> bool:
+        """Whether the rest of the body will come, and is short enough to be awaited and dropped.
+
+        A client that waits for 100 (Continue) and gets a final response may send the body or not
+        (RFC 9110, section 10.1.1). Only the end of the connection leaves no doubt about what its
+        next bytes are. A chunked body may turn out to be too long.
+        """
+        connection = self._connection
+        request = connection.request
+        assert request is not None
+        if self._untouched and not arrived and request.expects_continue:
+            return False
+        if connection.transport.input is ENDED:
+            return False
+        return connection.parser.remaining <= connection.context.limits.unread_body_bytes
 
     async def _await_room(self, lease: BodyLease, room: Future[None]) -> None:
         try:

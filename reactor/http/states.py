@@ -35,24 +35,26 @@ class ConnectionState(IntEnum):
     HANDLER = 3  # the response's head
     PRODUCE = 4  # the next piece of a response body whose head has left
     DRAIN = 5  # the peer to read
-    LINGER = 6  # the peer's FIN
-    CLOSED = 7
+    SKIP = 6  # the rest of a body that nobody has read; its response is sent
+    LINGER = 7  # the peer's FIN
+    CLOSED = 8
 
 
-IDLE, HEAD, BODY, HANDLER, PRODUCE, DRAIN, LINGER, CLOSED = ConnectionState
+IDLE, HEAD, BODY, HANDLER, PRODUCE, DRAIN, SKIP, LINGER, CLOSED = ConnectionState
 
 TRANSITIONS: Final[dict[ConnectionState, frozenset[ConnectionState]]] = {
-    IDLE: frozenset({HEAD, BODY, HANDLER, PRODUCE, DRAIN, LINGER, CLOSED}),
+    IDLE: frozenset({HEAD, BODY, HANDLER, PRODUCE, DRAIN, SKIP, LINGER, CLOSED}),
     HEAD: frozenset({IDLE, DRAIN, LINGER, CLOSED}),
     BODY: frozenset({HANDLER, PRODUCE, CLOSED}),
-    HANDLER: frozenset({IDLE, BODY, HANDLER, PRODUCE, DRAIN, LINGER, CLOSED}),
-    PRODUCE: frozenset({IDLE, BODY, PRODUCE, DRAIN, LINGER, CLOSED}),
-    DRAIN: frozenset({IDLE, PRODUCE, LINGER, CLOSED}),
+    HANDLER: frozenset({IDLE, BODY, HANDLER, PRODUCE, DRAIN, SKIP, LINGER, CLOSED}),
+    PRODUCE: frozenset({IDLE, BODY, PRODUCE, DRAIN, SKIP, LINGER, CLOSED}),
+    DRAIN: frozenset({IDLE, PRODUCE, SKIP, LINGER, CLOSED}),
+    SKIP: frozenset({IDLE, DRAIN, LINGER, CLOSED}),
     LINGER: frozenset({CLOSED}),
     CLOSED: frozenset(),
 }
 
-READING: Final = frozenset({IDLE, HEAD, BODY, LINGER})  # the socket is read in these states
+READING: Final = frozenset({IDLE, HEAD, BODY, SKIP, LINGER})  # the socket is read in these states
 SURPLUS: Final = frozenset({HANDLER, PRODUCE, DRAIN})  # it is read up to `surplus_bytes` in these
 
 
@@ -132,6 +134,16 @@ def take_snapshot(connection: Connection) -> ConnectionSnapshot:
     )
 
 
+def describe(connection: Connection) -> str:
+    """The request in progress, or the one that was served in this turn; or else the state."""
+    latest = connection.context.state.latest
+    if connection.request is not None:
+        return repr(connection.request)
+    if latest is not None and latest.started == connection.context.reactor.now:
+        return repr(latest)
+    return f"<{connection.state.name} {connection.transport.peer[0]}>"
+
+
 # --- deadlines -----------------------------------------------------------------------------------
 
 
@@ -174,6 +186,10 @@ def _drain_deadline(connection: Connection, now: float) -> float:
     return rate.begin(now)
 
 
+def _skip_deadline(connection: Connection, now: float) -> float:
+    return now + connection.context.limits.unread_body_timeout
+
+
 def linger_deadline(connection: Connection, now: float) -> float:
     """Until when the client's FIN is waited for, as long as bytes still come."""
     return min(now + connection.context.limits.linger_timeout, connection.last_deadline)
@@ -190,6 +206,7 @@ DEADLINES: Final[dict[ConnectionState, Callable[[Connection, float], float]]] = 
     HANDLER: _handler_deadline,
     PRODUCE: _half_closed_deadline,
     DRAIN: _drain_deadline,
+    SKIP: _skip_deadline,
     LINGER: linger_deadline,
     CLOSED: _no_deadline,
 }

@@ -19,6 +19,7 @@ from reactor.http.states import (
     IDLE,
     LINGER,
     PRODUCE,
+    SKIP,
     Connection,
     ConnectionState,
     linger_deadline,
@@ -77,6 +78,10 @@ def extend_drain(connection: Connection, now: float) -> None:
     transport.set_deadline(rate.moved(now, max(0, moved)))
 
 
+def _time_out_skip(connection: Connection) -> None:
+    finish(connection)
+
+
 def _time_out_linger(connection: Connection) -> None:
     now = connection.context.reactor.now
     if now < connection.last_deadline and connection.transport.unacknowledged():
@@ -92,5 +97,6 @@ TIMEOUTS: Final[dict[ConnectionState, Callable[[Connection], Any]]] = {
     HANDLER: _time_out_handler,
     PRODUCE: _time_out_produce,
     DRAIN: _time_out_drain,
+    SKIP: _time_out_skip,
     LINGER: _time_out_linger,
 }

@@ -110,10 +110,10 @@ class RequestParser:
         "_limits",
         "_pattern",
         "_position",
-        "_remaining",
         "_request_class",
         "_seen",
         "buffer",
+        "remaining",
     )
 
     def __init__(
@@ -126,7 +126,7 @@ class RequestParser:
         self._position = 0  # offset of the first unconsumed byte
         self._seen = 0  # so many unconsumed bytes are known not to have the end of a head
         self._empty_lines = 0  # before this request
-        self._remaining = 0  # bytes to come of a body with a length
+        self.remaining = 0  # bytes to come of a body with a length; 0 where it is chunked
         self._chunked: ChunkedDecoder | None = None
 
     @property
@@ -143,7 +143,7 @@ class RequestParser:
     @property
     def body_complete(self) -> bool:
         """Whether the current request's body has been pulled to its end."""
-        return self._remaining == 0 and self._chunked is None
+        return self.remaining == 0 and self._chunked is None
 
     def feed(self, data: bytes) -> None:
         """Add bytes that have arrived."""
@@ -204,14 +204,14 @@ class RequestParser:
             piece, self._position = self._chunked.next_piece(self.buffer, self._position, most)
             if piece == b"":
                 self._chunked = None
-        elif self._remaining == 0:
+        elif self.remaining == 0:
             piece = b""
         else:
-            most = min(most, self._remaining)
+            most = min(most, self.remaining)
             piece = self.buffer[self._position : self._position + most] or None
             if piece is not None:
                 self._position += len(piece)
-                self._remaining -= len(piece)
+                self.remaining -= len(piece)
         self._consume(self._position)
         return piece
 
@@ -302,8 +302,8 @@ class RequestParser:
             return
         if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > 19:
             raise ProtocolError(400, "Content-Length must be one number of at most 19 digits.")
-        request.length = self._remaining = int(lengths[0])
-        if self._remaining > self._limits.upload_bytes:
+        request.length = self.remaining = int(lengths[0])
+        if self.remaining > self._limits.upload_bytes:
             raise body_too_large(self._limits)
 
 

@@ -16,6 +16,7 @@ from reactor.http.states import (
     IDLE,
     LINGER,
     PRODUCE,
+    SKIP,
     SURPLUS,
     ConnectionState,
 )
@@ -96,14 +97,14 @@ class Invariants:
         if max(actual, 0) != wanted or actual != transport._interest:
             self._fail(connection, f"the interest is {actual}, but {wanted} is waited for")
         state = connection.state
-        if waits and transport.input is PAUSED and state in (IDLE, HEAD, BODY, LINGER):
+        if waits and transport.input is PAUSED and state in (IDLE, HEAD, BODY, SKIP, LINGER):
             self._fail(connection, "it waits for input, and does not read")
         little = connection.parser.unconsumed < self._server.limits.surplus_bytes
         if waits and transport.input is PAUSED and state in SURPLUS and little:
             self._fail(connection, "it keeps little surplus, and would not see a FIN")
         if waits and state is DRAIN and not writes:
             self._fail(connection, "it waits for the peer to read, and nothing is unsent")
-        if waits and state in (IDLE, HEAD) and (writes or transport.input is ENDED):
+        if waits and state in (IDLE, HEAD, SKIP) and (writes or transport.input is ENDED):
             self._fail(connection, "it waits for a request, but should for something else")
 
     def _check_deadline(
@@ -154,5 +155,6 @@ def _longest_deadlines(limits: ServerLimits) -> dict[ConnectionState, float]:
         HANDLER: limits.handler_timeout or NEVER,
         PRODUCE: NEVER,
         DRAIN: limits.min_rate_timeout,
+        SKIP: limits.unread_body_timeout,
         LINGER: limits.linger_timeout,
     }

@@ -124,7 +124,7 @@ def test_connections_are_counted_by_their_state(serve: Serve) -> None:
         "head": 1,
         "handler": 1,
     }
-    assert set(found) == {"idle", "head", "body", "handler", "produce", "drain", "linger"}
+    assert set(found) == {"idle", "head", "body", "handler", "produce", "drain", "skip", "linger"}
     idle.close()
     running.wait_for_connections(2)
     assert running.call(handler.statistics.connections)["idle"] == 0

@@ -616,6 +616,26 @@ def slow_callback(serve: Serve) -> None:
     assert 0.3 <= float(messages.lines[0].split("for ")[1].split()[0]) < 15
 
 
+def unread_body_bytes(serve: Serve) -> None:
+    """The rest of a body that nothing reads may be so long; a longer one costs the connection."""
+    client = serve(hello, unread_body_bytes=1000).connect()
+    for most, closes in ((1000, False), (1001, True)):
+        client.send(request("/", f"Content-Length: {most}", method="POST"))
+        assert client.read_response().get("connection") == ("close" if closes else None)
+        client.send(b"x" * most)
+    assert client.ended()
+
+
+def unread_body_timeout(serve: Serve) -> None:
+    client = serve(hello, unread_body_timeout=0.3).connect()
+    client.send(request("/", "Content-Length: 10", method="POST"))
+    assert client.read_response().get("connection") is None
+    began = time.monotonic()
+    client.send(b"x" * 9)
+    assert client.ended()
+    took(began, 0.3)
+
+
 def surplus_bytes(serve: Serve) -> None:
     """A client that pipelines is read on below the limit, and its FIN seen; then it waits."""
 
@@ -678,6 +698,8 @@ CASES: list[Callable[[Serve], None]] = [
     head_fields,
     trailer_bytes,
     surplus_bytes,
+    unread_body_bytes,
+    unread_body_timeout,
     memory_body_bytes,
     memory_bodies_bytes,
     memory_client_bytes,
@@ -738,7 +760,7 @@ def test_zero_only_where_it_means_something() -> None:
             continue
         allowed.add(one.name)
     without_time = {"handler_timeout", "min_rate", "shutdown_delay", "shutdown_timeout"}
-    sizes = {"small_file_bytes", "small_body_bytes", "memory_client_bytes"}
+    sizes = {"small_file_bytes", "small_body_bytes", "memory_client_bytes", "unread_body_bytes"}
     assert allowed == {"connections", "slow_callback", *sizes, *without_time}
 
 
