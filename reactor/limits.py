@@ -144,6 +144,9 @@ class ServerLimits:
     log_bytes: int = _resource(
         4 * 1024 * 1024, Unit.BYTES, "log lines held while their disk is slow; more are lost"
     )
+    log_field_bytes: int = _resource(
+        1024, Unit.BYTES, "one field of a request in a line of the access log; the rest is cut off"
+    )
 
     def __post_init__(self) -> None:
         check(self)

@@ -128,7 +128,9 @@ class ThreadedServer:
         self.observe: Observer | None = None
         self._log = SharedLog(access_log, limits.log_bytes) if access_log is not None else None
         if self._log is not None:
-            self.observe = line_writer(access_log_format, self._log.write, wall, SHARED_CLOCK)
+            self.observe = line_writer(
+                access_log_format, self._log.write, wall, SHARED_CLOCK, limits.log_field_bytes
+            )
         self._threads = threads
         self._queue: SimpleQueue[Client] = SimpleQueue()
         self._open: dict[socket.socket, Worker | None] = {}  # without a worker it waits for one

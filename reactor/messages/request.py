@@ -6,11 +6,13 @@ connection completes it: with the client's address, and with a Body where there 
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from reactor.limits import ServerLimits
 from reactor.messages.body import NO_BODY
 from reactor.messages.headers import Headers
+
+REPR_CHARACTERS: Final = 1024  # the target has at most so many in a repr
 
 _NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 
@@ -86,7 +88,11 @@ class BaseRequest:
         self.logged = True
 
     def __repr__(self) -> str:
-        return f"<{self.method} {self.target} HTTP/1.{self.minor}>"
+        """Method, target and version; a long target is cut off, since this gets into logs."""
+        target = self.target
+        if len(target) > REPR_CHARACTERS:
+            target = f"{target[:REPR_CHARACTERS]}\u2026"
+        return f"<{self.method} {target} HTTP/1.{self.minor}>"
 
     @property
     def expects_continue(self) -> bool:

@@ -5,8 +5,8 @@ A format is `common`, `combined` or `json`, or a text with gunicorn's atoms, as 
 writes its line: the text becomes an f-string, and each atom an expression in it. Times and dates
 are made once a second (see http/wall_clock.py); only a format with a duration reads the clock.
 
-All text that a client can choose is escaped: as \xNN, or in JSON by JSON's rules. So a request is
-one line in every format. observe/log_writer.py writes the lines into the file.
+All text that a client can choose is escaped by escaping.py, so that a request is one line in every
+format, and its bytes are shown as they came. observe/log_writer.py writes the lines into the file.
 """
 
 import os
@@ -22,9 +22,11 @@ from reactor.http.wall_clock import WallClock
 from reactor.loop.scheduler import Scheduler
 from reactor.messages.headers import Fields
 from reactor.messages.request import BaseRequest
+from reactor.observe.escaping import escaper, json_quoter
 from reactor.protocol.grammar import TOKEN
 
 REQUEST_ID: Final = "x-request-id"
+USER_BYTES: Final = 3072  # a user name is looked for in so many bytes; a multiple of 3
 
 Write: TypeAlias = Callable[[str], object]
 
@@ -61,19 +63,9 @@ _NAMED: Final = {
 }
 _ATOM: Final = re.compile(r"%(?:\((?:([a-zA-Z])|\{([^{}]*)\}([ioe]))\)s|(%))?")
 _NAME: Final = re.compile(rf"{TOKEN.decode()}++")
-_UNSAFE: Final = re.compile(r"[^ !#-\[\]-~]")
 
 
-def escape(text: str) -> str:
-    r"""Text without quotes, backslashes, control characters and bytes beyond ASCII: as \xNN."""
-    return _UNSAFE.sub(
-        lambda match: "".join(rf"\x{b:02x}" for b in match[0].encode("utf-8", "surrogatepass")),
-        text,
-    )
-
-
-_safe = lru_cache(maxsize=1024)(escape)  # for values that come again: clients and methods
-_quoted = lru_cache(maxsize=1024)(encode_basestring_ascii)
+_quoted = lru_cache(maxsize=1024)(encode_basestring_ascii)  # for clients and methods
 
 
 def check_format(line_format: str) -> str:
@@ -84,23 +76,28 @@ def check_format(line_format: str) -> str:
     return line_format
 
 
-def line_writer(line_format: str, write: Write, wall: WallClock, reactor: Scheduler) -> Observer:
+def line_writer(
+    line_format: str, write: Write, wall: WallClock, reactor: Scheduler, field_bytes: int
+) -> Observer:
     """The observer that writes a line of this format for each response.
 
-    Raises ValueError with a sentence for a text that is no format.
+    A field is cut off after `field_bytes`. Raises ValueError with a sentence for a text that is no
+    format.
     """
     if line_format == "json":
-        return _json_log(write, wall, reactor)
+        return _json_log(write, wall, reactor, field_bytes)
+    escape = escaper(field_bytes)
     names: dict[str, Any] = {
         "clock": reactor.clock,
         "dash": "-",
         "escape": escape,
         "field": field,
+        "most": field_bytes,
         "pid": os.getpid(),
         "protocol": _protocol,
         "reactor": reactor,
         "referer": "referer",
-        "safe": _safe,
+        "safe": lru_cache(maxsize=1024)(escape),  # for clients and methods, which come again
         "user": _user,
         "user_agent": "user-agent",
         "wall": wall,
@@ -111,7 +108,7 @@ def line_writer(line_format: str, write: Write, wall: WallClock, reactor: Schedu
         text += repr(f'"{literal}')[2:-1].replace("{", "{{").replace("}", "}}")
         if kind:
             constant = f"name{len(names)}"
-            names[constant] = escape(os.environ.get(name, "-")) if kind == "e" else name
+            names[constant] = escape(_environment(name)) if kind == "e" else name
             text += _braced(_NAMED[kind].replace("NAME", constant))
         elif letter:
             text += _braced(_ATOMS[letter])
@@ -140,7 +137,7 @@ def _source(text: str) -> str:
         lines += [
             "target = request.target",
             # Nearly always there is nothing to escape; this is a quarter of what `escape` costs.
-            "if not (target.isascii() and target.isprintable()):",
+            "if not (target.isascii() and target.isprintable()) or len(target) > most:",
             " target = escape(target)",
             r"""elif '"' in target or '\\' in target:""",
             " target = escape(target)",
@@ -181,9 +178,14 @@ def _parts(line_format: str) -> Iterator[tuple[str, str, tuple[str, str]]]:
     yield literal + line_format[position:], "", ("", "")
 
 
-def _json_log(write: Write, wall: WallClock, reactor: Scheduler) -> Observer:
-    """The observer that writes JSON; a value that is missing is null."""
-    clock, quote, quoted = reactor.clock, encode_basestring_ascii, _quoted
+def _json_log(write: Write, wall: WallClock, reactor: Scheduler, field_bytes: int) -> Observer:
+    """The observer that writes JSON; a value that is missing is null.
+
+    The first way of quoting is for text without anything to escape or to cut, as nearly all text
+    is. Its result shows where there is something: it has a backslash for each such character.
+    """
+    clock, quoted = reactor.clock, _quoted
+    quotes = (encode_basestring_ascii, json_quoter(field_bytes))
 
     def observe(request: BaseRequest, status: int, fields: Fields, size: int) -> None:
         if not request.logged:
@@ -194,29 +196,30 @@ def _json_log(write: Write, wall: WallClock, reactor: Scheduler) -> Observer:
         milliseconds = int((now - wall.expires) * 1000.0 + 1000.0)  # since this second began
         headers = request.headers
         folded = headers.folded()
-        referer = quote(headers.get("referer")) if "\r\nreferer:" in folded else "null"
-        agent = quote(headers.get("user-agent")) if "\r\nuser-agent:" in folded else "null"
         identifier = request.id
         for name, value in fields:
             if len(name) == 12 and name.lower() == REQUEST_ID:
                 identifier = f"{value}"
         if not identifier and "\r\nx-request-id:" in folded:
             identifier = headers.get(REQUEST_ID)
-        if request.path:
-            method = quoted(request.method)
-            protocol = f'"HTTP/1.{request.minor}"'
-        else:
-            method = protocol = (
-                "null"  # these bytes were no request, and the target is their first line
+        # Without a path these bytes were no request, and the target is their first line.
+        method = quoted(request.method) if request.path else "null"
+        protocol = f'"HTTP/1.{request.minor}"' if request.path else "null"
+        for quote in quotes:
+            referer = quote(headers.get("referer")) if "\r\nreferer:" in folded else "null"
+            agent = quote(headers.get("user-agent")) if "\r\nuser-agent:" in folded else "null"
+            line = (
+                f'{{"time":"{wall.log_time}.{milliseconds:03}Z",'
+                f'"client":{quoted(request.client[0])},'
+                f'"method":{method},"target":{quote(request.target)},"protocol":{protocol},'
+                f'"status":{status},"bytes":{size},"duration":{now - request.started:.6f},'
+                f'"referer":{referer},"user_agent":{agent},'
+                f'"host":{quote(request.host) if request.host else "null"},'
+                f'"request_id":{quote(identifier) if identifier else "null"}}}\n'
             )
-        write(
-            f'{{"time":"{wall.log_time}.{milliseconds:03}Z","client":{quoted(request.client[0])},'
-            f'"method":{method},"target":{quote(request.target)},"protocol":{protocol},'
-            f'"status":{status},"bytes":{size},"duration":{now - request.started:.6f},'
-            f'"referer":{referer},"user_agent":{agent},'
-            f'"host":{quote(request.host) if request.host else "null"},'
-            f'"request_id":{quote(identifier) if identifier else "null"}}}\n'
-        )
+            if "\\" not in line and len(line) <= field_bytes:
+                break
+        write(line)
 
     return observe
 
@@ -235,11 +238,21 @@ def _protocol(request: BaseRequest) -> str:
 
 
 def _user(request: BaseRequest) -> str:
-    """The user name of Basic credentials (RFC 7617, section 2), which nobody has checked."""
+    """The user name of Basic credentials (RFC 7617, section 2), which nobody has checked.
+
+    Its bytes are decoded as Latin-1, as those of fields are.
+    """
     scheme, _, credentials = request.headers.get("authorization").partition(" ")
     if scheme.lower() != "basic":
         return ""
     try:
-        return b64decode(credentials, validate=True).decode().partition(":")[0]
+        user = b64decode(credentials[: USER_BYTES // 3 * 4], validate=True).partition(b":")[0]
+        user.decode()
     except ValueError:  # no Base64, or no UTF-8
         return ""
+    return user.decode("latin-1")
+
+
+def _environment(name: str) -> str:
+    """The value of an environment variable, its bytes decoded as Latin-1."""
+    return os.fsencode(os.environ.get(name, "-")).decode("latin-1")

@@ -5,22 +5,32 @@ of the loop's thread go through a LogWriter without a delay, so that the last on
 have left the process; another thread waits until its own is written.
 
 A record is one line, `time LEVEL logger: message [request id]`. Further lines, of a traceback or of
-the message, are indented, so no text in a record can pass for another record. Characters that
-cannot be printed are shown as \xNN.
+the message, are indented, so no text in a record can pass for another record. Control characters
+are shown as \xNN, or as \uNNNN where they are no bytes.
 """
 
 import logging
 import re
 import threading
 from datetime import UTC, datetime
+from typing import Final
 
 from reactor.errors import all_but_interrupts
 from reactor.messages.request import BaseRequest
+from reactor.observe.escaping import escaper
 from reactor.observe.log_file import LogFile
 from reactor.observe.log_writer import LogWriter
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")  # except tab and line feed
-_LINE_ENDS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+IDENTIFIER_BYTES: Final = 200  # an identifier, which a client may have chosen, is cut there
+
+# Without tab and line feed.
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_SHOWN: Final = [
+    (chr(code), rf"\x{code:02x}" if code < 256 else rf"\u{code:04x}")
+    for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+    if chr(code) not in "\t\n"
+]
+_escape_identifier = escaper(IDENTIFIER_BYTES)
 
 
 class ErrorLog(logging.Handler):
@@ -71,11 +81,11 @@ class RecordFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The lines of the record, each with its line feed."""
         text = super().format(record)
-        first, *others = _CONTROL.sub(_escaped, text).split("\n")
+        first, *others = _printable(text).split("\n")
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         identifier = _request_id(record)
         if identifier:
-            first += f" [{_LINE_ENDS.sub(_escaped, identifier)}]"
+            first += f" [{_escape_identifier(identifier)}]"
         lines = [f"{time.replace('+00:00', 'Z')} {first}", *(f"    {line}" for line in others)]
         return "\n".join(lines) + "\n"
 
@@ -92,5 +102,9 @@ def _request_id(record: logging.LogRecord) -> str:
     return ""
 
 
-def _escaped(match: re.Match[str]) -> str:
-    return "".join(rf"\x{byte:02x}" for byte in match[0].encode())
+def _printable(text: str) -> str:
+    """The text with its control characters escaped, in time that is linear in its length."""
+    if _CONTROL.search(text) is not None:
+        for character, shown in _SHOWN:
+            text = text.replace(character, shown)
+    return text

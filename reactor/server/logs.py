@@ -6,6 +6,7 @@ disk, which must not hold up the loop, is that of observe/log_writer.py.
 
 from reactor.http.context import Observer
 from reactor.http.wall_clock import WallClock
+from reactor.limits import ServerLimits
 from reactor.observe.access_log import line_writer
 from reactor.observe.error_log import ErrorLog
 from reactor.observe.log_file import LogFile
@@ -17,11 +18,11 @@ from reactor.tasks.task import Runtime
 class ServerLogs:
     """The access log and the error log of one server, where it has them."""
 
-    def __init__(self, runtime: Runtime, limit: int, error_log: ErrorLog | None) -> None:
-        """`limit` is the number of characters that each log may hold for its file."""
+    def __init__(self, runtime: Runtime, limits: ServerLimits, error_log: ErrorLog | None) -> None:
+        """Opens nothing yet."""
         self.writers: dict[str, LogWriter] = {}  # by the name of the log
         self._runtime = runtime
-        self._limit = limit
+        self._limits = limits
         self._error_log = error_log
 
     def open_access_log(
@@ -32,14 +33,17 @@ class ServerLogs:
             return None
         file = LogFile(target) if isinstance(target, int) else target
         reporter = LogReporter("access log", file)
-        writer = LogWriter(file, self._runtime, self._limit, reporter=reporter)
+        writer = LogWriter(file, self._runtime, self._limits.log_bytes, reporter=reporter)
         self.writers["access"] = writer
-        return line_writer(line_format, writer.write, wall, self._runtime.reactor)
+        most = self._limits.log_field_bytes
+        return line_writer(line_format, writer.write, wall, self._runtime.reactor, most)
 
     def attach_error_log(self) -> None:
         """From now on, write records of this thread (the loop's) without waiting for a disk."""
         if self._error_log is not None:
-            writer = LogWriter(self._error_log.file, self._runtime, self._limit, delay=0.0)
+            writer = LogWriter(
+                self._error_log.file, self._runtime, self._limits.log_bytes, delay=0.0
+            )
             self.writers["error"] = writer
             self._error_log.attach(writer)
 

@@ -95,7 +95,7 @@ class Server:
         self._runtime.adopt_generators()
         wall = wall or WallClock()
         wall.refresh(self.reactor.now)
-        self._logs = ServerLogs(self._runtime, limits.log_bytes, error_log)
+        self._logs = ServerLogs(self._runtime, limits, error_log)
         observe = self._logs.open_access_log(access_log, access_log_format, wall)
         self._context = self._make_context(handler, wall, observe)
         self._admission = Admission(self.reactor, self._context, transport)

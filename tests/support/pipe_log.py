@@ -2,6 +2,7 @@
 
 import os
 import threading
+from codecs import getincrementaldecoder
 
 from tests.conftest import Running
 from tests.support.raw_client import TIMEOUT
@@ -19,12 +20,13 @@ class PipeLog:
         self.thread.start()
 
     def _read(self) -> None:
+        decoder = getincrementaldecoder("utf-8")()
         while True:
             self.go.wait(TIMEOUT)
             data = os.read(self.reader, 65536)
             if not data:
                 return
-            self.text += data.decode("ascii")
+            self.text += decoder.decode(data)
 
     def end(self, running: Running) -> list[str]:
         """The lines, when the server has ended."""

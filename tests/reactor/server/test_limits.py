@@ -595,6 +595,23 @@ def log_bytes(serve: Serve) -> None:
         os.close(writer)
 
 
+def log_field_bytes(serve: Serve) -> None:
+    """A field of exactly that size is logged whole, a longer one is cut."""
+    reader, writer = os.pipe()
+    try:
+        form = "%(U)s %({x}i)s"
+        running = serve(hello, access_log=writer, access_log_format=form, log_field_bytes=10)
+        client = running.connect()
+        client.ask("/23456789", "X: 123456789a")
+        client.ask("/23456789a", "X: 123456789ab")
+        running.stop()
+        lines = os.read(reader, 1000).decode().splitlines()
+        assert lines == ["/23456789 123456789a", "/23456789a 123456789a\u2026"]
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def slow_callback(serve: Serve) -> None:
     """Only a handler that takes longer is named in the log; 0 turns it off."""
 
@@ -711,6 +728,7 @@ CASES: list[Callable[[Serve], None]] = [
     pool_jobs,
     pool_timeout,
     log_bytes,
+    log_field_bytes,
 ]
 
 
