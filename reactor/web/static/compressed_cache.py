@@ -9,8 +9,8 @@ they are in the page cache; the second reads it again, from memory, and compress
 disk never occupies one of the two threads that may compress, and only these two jobs hold files,
 however many requests wait. Reading twice costs a hundredth of compressing.
 
-A file above STREAMED_BYTES is encoded window by window as it is sent, and not kept. This module
-knows neither HTTP nor names.
+A file above STREAMED_BYTES is encoded window by window as it is sent, and not kept; readers of gzip
+share the windows (see shared_windows.py). This module knows neither HTTP nor names.
 """
 
 from collections import OrderedDict
@@ -30,19 +30,20 @@ from reactor.web.streams import BodyStream
 STREAMED_BYTES: Final = 8 * 1024 * 1024  # a larger file is streamed: at most 0.15 s of a thread
 WINDOW_BYTES: Final = 256 * 1024  # read from a file and encoded at a time
 ENTRY_BYTES: Final = 512  # memory of an entry beside its data: keys, links, and their objects
-_LARGEST_SHARE: Final = 8  # a result above an eighth of the memory is not kept
+LARGEST_SHARE: Final = 8  # an eighth of the memory: a larger result is not kept
 
 _Key: TypeAlias = tuple[Hashable, str]
 
 
 class CompressedCache:
-    """Compressed files by version and coding, at most `most_bytes` of them together."""
+    """Compressed files by version and coding, at most `most` bytes of them together."""
 
     def __init__(self, most_bytes: int) -> None:
-        self._most = most_bytes
+        self.most = most_bytes
         self._kept: OrderedDict[_Key, bytes] = OrderedDict()  # the most recently used is last
         self._making: SingleFlight[_Key, bytes | None] = SingleFlight()
         self.bytes = 0  # the size of all entries, with ENTRY_BYTES for each
+        self._beside = 0  # bytes of the memory that are left to others
 
     def __len__(self) -> int:
         """The number of entries."""
@@ -84,13 +85,21 @@ class CompressedCache:
             self._keep(key, data)
         return data
 
+    def leave(self, count: int) -> None:
+        """Leave this many bytes of the memory to windows of large files."""
+        self._beside = count
+        self._evict()
+
     def _keep(self, key: _Key, data: bytes) -> None:
         size = len(data) + ENTRY_BYTES
-        if size * _LARGEST_SHARE > self._most:
+        if size * LARGEST_SHARE > self.most:
             return
         self._kept[key] = data
         self.bytes += size
-        while self.bytes > self._most:
+        self._evict()
+
+    def _evict(self) -> None:
+        while self.bytes and self.bytes + self._beside > self.most:
             _, oldest = self._kept.popitem(last=False)
             self.bytes -= len(oldest) + ENTRY_BYTES
 

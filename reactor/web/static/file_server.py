@@ -53,9 +53,11 @@ from reactor.web.static.representations import (
     Representations,
     Representer,
 )
+from reactor.web.static.shared_windows import SharedWindows
 from reactor.web.storage.disk_errors import NOT_FOUND, WHEN_READING
 from reactor.web.storage.safe_path import Place, Root
 from reactor.web.storage.trust import Trust
+from reactor.web.streams import BodyStream
 
 INDEX: Final = "index.html"
 
@@ -107,6 +109,7 @@ class FileServer(Shared):
             trust=mount.trust,
         )
         self._compressed = CompressedCache(max(1, limits.compressed_bytes // mounts))
+        self._windows = SharedWindows(self._compressed)
         self._spa: Key = tuple(mount.spa.split("/")) if mount.spa else ()
         fields = tuple(mount.headers)
         self._representer = Representer(
@@ -287,9 +290,17 @@ class FileServer(Shared):
             nothing: Iterator[bytes] = iter(())
             return Response(200, nothing, chosen.ok)  # its length is not known
         if source.file.size > STREAMED_BYTES:
-            body = stream(source.file, source.file.size, chosen.coding)
-            return Response(200, body, chosen.ok)
+            return Response(200, self._stream(known, chosen.coding), chosen.ok)
         return self._compress_whole(request, known, chosen)
+
+    def _stream(self, known: Representations, coding: str) -> BodyStream:
+        """A large file in a coding. Readers share windows of gzip, except of a young file, whose
+        bytes may change while its version looks the same.
+        """
+        source = known.source
+        if coding == "gzip" and not known.young:
+            return self._windows.stream(source.file, source.version)
+        return stream(source.file, source.file.size, coding)
 
     async def _compress_whole(
         self, request: BaseRequest, known: Representations, chosen: Representation
