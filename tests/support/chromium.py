@@ -12,6 +12,7 @@ import select
 import shutil
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,13 @@ PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
 class Browser:
     """A Chromium of its own, with an empty profile in `directory`."""
 
-    def __init__(self, directory: Path, *, extensions: bool = False) -> None:
-        """With `extensions` it has its own: the viewer of PDF files is one."""
+    def __init__(
+        self, directory: Path, *, extensions: bool = False, names: Sequence[str] = ()
+    ) -> None:
+        """`names` of hosts stand for this machine.
+
+        With `extensions` it has its own: the viewer of PDF files is one.
+        """
         assert PROGRAM is not None
         (theirs_in, self._out), (self._in, theirs_out) = _pipe(), _pipe()
         options = [
@@ -33,6 +39,7 @@ class Browser:
             *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
             *("--disable-background-networking", "--hide-scrollbars"),
             *(() if extensions else ("--disable-extensions",)),
+            "--host-resolver-rules=" + ",".join(f"MAP {name} 127.0.0.1" for name in names),
             "--no-proxy-server",
         ]
         null = os.open(os.devnull, os.O_RDWR)

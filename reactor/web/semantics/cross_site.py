@@ -30,7 +30,7 @@ _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 ORIGIN: Final = re.compile(
     r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 )
-_SHOWN: Final = 100  # characters of a host or an origin that a refusal repeats
+_SHOWN: Final = 100  # characters of an origin that a refusal repeats
 
 
 def refuse_foreign(request: BaseRequest, trusted: Set[str] = frozenset()) -> None:
@@ -49,7 +49,7 @@ def refuse_foreign(request: BaseRequest, trusted: Set[str] = frozenset()) -> Non
             _is_of_host(origin, request.host) or _normal(origin) in trusted for origin in origins
         )
     if not allowed:
-        raise ProtocolError(403, _refusal(request.host, origins))
+        raise ProtocolError(403, _refusal(origins))
 
 
 def origin_of(text: str) -> str:
@@ -83,10 +83,11 @@ def _is_of_host(origin: str, host: str) -> bool:
     return authority.removesuffix(port) == host.lower().removesuffix(port)
 
 
-def _refusal(host: str, origins: list[str]) -> str:
+def _refusal(origins: list[str]) -> str:
+    # The host is left out: behind a proxy it may be a name that is nobody's business.
     shown = ", ".join(ascii(origin[:_SHOWN]) for origin in origins[:2])
     return (
-        "Pages of other sites may not send this request: it is for "
-        f"{host[:_SHOWN]!a}, and comes from a page of {shown or 'an unnamed origin'}. "
-        "The option --trusted-origins URL,… names origins whose pages may."
+        "Pages of other sites may not send this request. It comes from a page of "
+        f"{shown or 'an unnamed origin'}; the option --trusted-origins URL,… names origins whose "
+        "pages may send it."
     )

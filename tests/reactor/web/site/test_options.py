@@ -209,6 +209,17 @@ def test_lists_add_up() -> None:
     assert parsed().site.trusted_origins == ()
 
 
+def test_allowed_hosts(refusal: Refusal) -> None:
+    given = ("--allowed-hosts", "Files.LAN., *.a.example", "--allowed-hosts", "::1,10.0.0.5,*")
+    hosts = parsed(*given).site.allowed_hosts
+    assert hosts == ("files.lan", "*.a.example", "[::1]", "10.0.0.5", "*")
+    assert parsed().site.allowed_hosts == ()
+    for text in ("", ",", "a,", "a:80", "http://a", "a b", "a.*", "a%2fb"):
+        said = refusal("--allowed-hosts", text)
+        assert "--allowed-hosts: " in said
+        assert "is not a host: a name or an address without a port, *.example.com" in said
+
+
 @pytest.mark.parametrize("text", ["", ",", "a", "http://a,", "http://a/b", "*"])
 def test_trusted_origins_that_are_none(refusal: Refusal, text: str) -> None:
     said = refusal("--trusted-origins", text)
