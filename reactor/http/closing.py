@@ -35,6 +35,14 @@ def linger(connection: Connection) -> None:
     connection.enter(LINGER)
 
 
+def is_last(connection: Connection) -> bool:
+    """Whether a server that ends serves no request of this connection after the current one.
+
+    It serves a pipeline that had come before, as long as each response is made at once.
+    """
+    return connection.state is not IDLE or not connection.parser.has_head
+
+
 def shut_down(connection: Connection) -> None:
     """The server ends: an idle connection does at once, another with its response."""
     transport = connection.transport

@@ -18,7 +18,7 @@ from typing import Final
 
 from reactor.errors import ProtocolError, all_but_interrupts
 from reactor.files.region import FileRegion
-from reactor.http.closing import finish, linger, shut_down
+from reactor.http.closing import finish, is_last, linger
 from reactor.http.context import ServerContext
 from reactor.http.error_responses import error_response, no_response, refused_request
 from reactor.http.request_body import RequestBody, body_ended_early
@@ -180,10 +180,6 @@ class HttpConnection:
         """The connection at this moment."""
         return take_snapshot(self)
 
-    def shut_down(self) -> None:
-        """The server ends: an idle connection does at once, another with its response."""
-        shut_down(self)
-
     # --- from request to response ----------------------------------------------------------------
 
     def _serve_requests(self) -> None:
@@ -300,7 +296,9 @@ class HttpConnection:
         now, wall = context.reactor.now, context.wall
         if now >= wall.expires:
             wall.refresh(now)
-        keep_alive = request.keep_alive and not context.state.draining
+        keep_alive = request.keep_alive
+        if context.state.draining:
+            keep_alive = keep_alive and not is_last(self)
         if self.body is not None:
             keep_alive = self.body.leave(response) and keep_alive
         try:
@@ -351,7 +349,7 @@ class HttpConnection:
             if self.keep_alive and not context.state.draining and self.body.await_rest():
                 return
             self.body = None
-        if not self.keep_alive or context.state.draining:
+        if not self.keep_alive or (context.state.draining and is_last(self)):
             finish(self)
         elif self.state is IDLE:
             # Never earlier than the entry in the heap, so that an assignment is enough.

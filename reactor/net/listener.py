@@ -17,6 +17,7 @@ from reactor.loop.reactor import Reactor
 from reactor.net.transport import Transport
 
 ACCEPTS_PER_TURN: Final = 256
+LAST_ACCEPTS: Final = 1 << 16  # before a listener finishes; the backlog of a socket is not longer
 LATEST: Final = 64  # connections accepted last, looked at directly while the loop is behind
 ACCEPT_PAUSE: Final = 0.1  # seconds without accepting, after running out of descriptors
 CANNOT_ACCEPT: Final = "Cannot accept connections: %s; trying again in %g s"  # a log line
@@ -46,7 +47,15 @@ class Listener:
 
     def on_events(self, mask: int) -> None:
         """Accept the clients that wait. The error of one client does not affect the others."""
-        for _ in range(ACCEPTS_PER_TURN):
+        self._accept(ACCEPTS_PER_TURN)
+
+    def finish(self) -> None:
+        """Accept all clients that wait in the kernel, which would reset them, and close."""
+        self._accept(LAST_ACCEPTS)
+        self.close()
+
+    def _accept(self, most: int) -> None:
+        for _ in range(most):
             if not self._open:
                 return
             try:

@@ -141,6 +141,11 @@ class RequestParser:
         return len(self.buffer) - self._position
 
     @property
+    def has_head(self) -> bool:
+        """Whether the head of another request has come whole behind the current one."""
+        return self.body_complete and self.buffer.find(b"\r\n\r\n", self._position) >= 0
+
+    @property
     def body_complete(self) -> bool:
         """Whether the current request's body has been pulled to its end."""
         return self.remaining == 0 and self._chunked is None

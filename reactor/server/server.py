@@ -251,7 +251,9 @@ class Server:
         self._shutdown.stop_if_done()
 
     def _stop_accepting(self) -> None:
-        self._close_listeners()
+        for listener in self._listeners:
+            listener.finish()
+        self._listeners.clear()
         for task in tuple(self._tasks.values()):
             task.cancel()
 

@@ -4,7 +4,8 @@
     leaving   everything goes on for `Limits.shutdown_delay` seconds; only the health check says
               that the server leaves, so that a load balancer has time to notice
     draining  nothing is accepted any more. Idle connections are closed after the grace period,
-              running requests may finish
+              running requests may finish. Requests that were sent before are served: the backlog is
+              accepted first, and each idle connection is read once more before it is closed
     aborting  `Limits.shutdown_timeout` seconds after draining began, or at a second `begin`, every
               connection that is left is reset
 
@@ -16,14 +17,18 @@ closes no listener and cancels no task itself: it calls `stop_accepting`, an arg
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from enum import IntEnum
 from itertools import islice
 from typing import Final
 
+from reactor.http.closing import shut_down
 from reactor.http.connection import HttpConnection
 from reactor.http.context import ServerContext
+from reactor.http.states import IDLE
 from reactor.loop.reactor import Reactor
+from reactor.loop.scheduler import SLICE
+from reactor.net.transport import Transport
 
 NAMED: Final = 5  # requests that the record of an abort names
 NAME_CHARACTERS: Final = 200  # at most, for each request
@@ -79,7 +84,7 @@ class Shutdown:
     def _drain(self, grace: float) -> None:
         self.phase = ShutdownPhase.DRAINING
         self._state.draining = True
-        self._stop_accepting()
+        self._stop_accepting()  # behind `draining`: the clients of the backlog are the last ones
         timeout = self._limits.shutdown_timeout
         log.info(
             "Draining: nothing more is accepted; the requests of %d connections may go on for %g s",
@@ -96,8 +101,21 @@ class Shutdown:
         self.stop_if_done()
 
     def _close_idle(self) -> None:
-        for connection in tuple(self._connections):
-            connection.shut_down()
+        self._close_next(iter(tuple(self._connections)))
+
+    def _close_next(self, connections: Iterator[HttpConnection]) -> None:
+        """Read each connection once more, then close it if it is idle: a slice of them at a time.
+
+        The loop may have been behind: a request that waits in the kernel would be reset.
+        """
+        slice_of_them = tuple(islice(connections, SLICE))
+        for connection in slice_of_them:
+            transport = connection.transport
+            if connection.state is IDLE and isinstance(transport, Transport):
+                self._reactor.look(transport)
+            shut_down(connection)
+        if slice_of_them:
+            self._reactor.call_soon(self._close_next, connections)
 
     def _abort_all(self, reason: str) -> None:
         connections = tuple(self._connections)

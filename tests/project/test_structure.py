@@ -24,7 +24,7 @@ OSERRORS = {
     "reactor.net.transport": {"Transport.on_events", "Transport.flush"},
     "reactor.net.stream": {"Stream.unacknowledged", "Stream.abort", "Stream._send_fin"},
     "reactor.net.pacing": {"limit_unsent"},
-    "reactor.net.listener": {"Listener.on_events"},  # an accept that fails
+    "reactor.net.listener": {"Listener._accept"},  # an accept that fails
     "reactor.net.binding": {
         "bind_hosts",  # sockets that are bound already must be closed
         "_bind",

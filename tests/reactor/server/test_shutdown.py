@@ -1,5 +1,6 @@
 """Shutting down on real sockets: delay, grace, running requests, a second call, hung threads."""
 
+import contextlib
 import logging
 import os
 import threading
@@ -9,6 +10,7 @@ import pytest
 
 from reactor import Future, Response, in_pool, sleep
 from reactor.messages.request import BaseRequest
+from reactor.net.listener import ACCEPTS_PER_TURN
 from tests.conftest import Serve
 from tests.support.raw_client import TIMEOUT, Client, request
 from tests.support.watched_handlers import WatchedHandlers
@@ -288,3 +290,123 @@ def test_a_second_call_is_the_reason_of_an_abort(
         "Aborted 1 connections, since a second signal ended the wait for them: 1 HANDLER; "
         "<GET /slow HTTP/1.1>"
     )
+
+
+# --- what was sent before the server ended --------------------------------------------------------
+
+
+class Blocking:
+    """A handler that holds the loop at `/block` until it is released."""
+
+    def __init__(self) -> None:
+        self.began, self.release = threading.Event(), threading.Event()
+
+    def __call__(self, request: BaseRequest) -> Response:
+        if request.target == "/block":
+            self.began.set()
+            assert self.release.wait(TIMEOUT)
+        return mirror(request)
+
+
+@pytest.mark.parametrize("grace", [0.0, 0.2])
+def test_requests_and_connections_that_wait_in_the_kernel_are_served(
+    serve: Serve, grace: float
+) -> None:
+    """The loop is behind when the server ends: nothing that was sent before is reset."""
+    blocking = Blocking()
+    running = serve(blocking)
+    blocker = running.connect()
+    old = [running.connect() for _ in range(90)]  # more than a slice of the loop
+    for client in old:
+        assert client.ask("/warm").body == b"/warm"
+    blocker.send(request("/block"))
+    assert blocking.began.wait(TIMEOUT)
+    for number, client in enumerate(old):
+        client.send(request(f"/old/{number}"))
+    new = [running.connect() for _ in range(2 * ACCEPTS_PER_TURN)]  # in the backlog
+    for number, client in enumerate(new):
+        client.send(request(f"/new/{number}"))
+    running.server.reactor.call_soon_threadsafe(running.server.shut_down, grace)
+    blocking.release.set()
+    assert blocker.read_response().body == b"/block"
+    for kind, clients in (("old", old), ("new", new)):
+        for number, client in enumerate(clients):
+            response = client.read_response()
+            assert response.body == f"/{kind}/{number}".encode()
+            assert response.get("connection") == "close"
+            assert client.ended()
+            client.close()
+    blocker.close()
+    assert running.join()
+
+
+def test_a_pipeline_that_waits_in_the_kernel_is_served_whole(serve: Serve) -> None:
+    blocking = Blocking()
+    running = serve(blocking)
+    blocker, client = running.connect(), running.connect()
+    client.ask("/warm")
+    blocker.send(request("/block"))
+    assert blocking.began.wait(TIMEOUT)
+    client.send(b"".join(request(f"/{number}") for number in range(50)) + b"GET /part")
+    running.shut_down()
+    blocking.release.set()
+    for number in range(50):
+        response = client.read_response()
+        assert response.body == b"/%d" % number
+        assert response.get("connection") == ("close" if number == 49 else None)
+    assert client.ended()
+    client.close()
+    blocker.close()
+    assert running.join()
+
+
+def test_a_pipeline_that_goes_on_does_not_hold_up_the_end(serve: Serve) -> None:
+    """The requests that have come are served, and the client is not read for ever."""
+    running = serve(mirror, shutdown_timeout=60, linger_total_timeout=1.0)
+    client = running.connect()
+    stop = threading.Event()
+
+    def send() -> None:
+        with contextlib.suppress(OSError):
+            while not stop.is_set():
+                client.send(request("/more") * 100)
+
+    def read() -> None:
+        with contextlib.suppress(OSError):
+            while client.socket.recv(1 << 16):
+                pass
+
+    threads = [threading.Thread(target=send), threading.Thread(target=read)]
+    for thread in threads:
+        thread.start()
+    running.wait_for_connections(1)
+    running.shut_down()
+    assert running.join(20)
+    stop.set()
+    client.socket.close()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_body_that_waits_in_the_kernel_is_read(serve: Serve) -> None:
+    blocking = Blocking()
+
+    def handler(request: BaseRequest) -> object:
+        async def size() -> Response:
+            return Response(200, b"%d" % len(await request.body.read()))
+
+        return size() if request.method == "POST" else blocking(request)
+
+    running = serve(handler)  # type: ignore[arg-type]
+    blocker, client = running.connect(), running.connect()
+    client.ask("/warm")
+    blocker.send(request("/block"))
+    assert blocking.began.wait(TIMEOUT)
+    client.send(request("/", method="POST", body=bytes(300_000)))
+    running.shut_down()
+    blocking.release.set()
+    assert client.read_response().body == b"300000"
+    assert client.ended()
+    client.close()
+    blocker.close()
+    assert running.join()
