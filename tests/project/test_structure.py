@@ -81,6 +81,8 @@ OSERRORS = {
     "reactor.web.uploads.metadata": None,
     "reactor.web.storage.private_files": None,
     "reactor.web.uploads.partial_store": None,
+    "reactor.web.uploads.partial_upload": None,
+    "reactor.web.uploads.access": {"UploadAccess.make_room"},  # then the disk stays full
     "reactor.web.uploads.quota": {
         "UploadQuota.finish",  # how an upload has ended does not depend on older ones
         "UploadQuota._evict",  # then the client gets a 507

@@ -32,6 +32,7 @@ from reactor.errors import ProtocolError, reason_of
 from reactor.log_limit import LogLimit
 from reactor.web.storage.locks import retry_while_busy
 
+NO_SPACE: Final = frozenset((ENOSPC, EDQUOT))
 StatusTable: TypeAlias = Mapping[int | None, tuple[int, str]]
 T = TypeVar("T")
 
@@ -52,7 +53,7 @@ WHEN_WRITING: Final[StatusTable] = {
     **dict.fromkeys((EISDIR, EBUSY), IS_DIRECTORY),
     ENAMETOOLONG: (414, "This name is longer than the file system allows."),
     EFBIG: (413, "This file is larger than the file system allows."),
-    **dict.fromkeys((ENOSPC, EDQUOT), _FULL),
+    **dict.fromkeys(NO_SPACE, _FULL),
     **dict.fromkeys((EACCES, EPERM, EROFS), _FORBIDDEN),
     **dict.fromkeys((EMFILE, ENFILE), _BUSY),
 }
@@ -71,24 +72,46 @@ _full_disks = LogLimit(log.error)
 _lacks = LogLimit(log.error)
 
 
+class DiskFull(ProtocolError):
+    """507: the disk has no room. The operation can be tried again once there is some."""
+
+
+def refusal_of(table: StatusTable, error: OSError) -> ProtocolError | None:
+    """Return the ProtocolError that the table has for an error, or None."""
+    status = table.get(error.errno)
+    return None if status is None else ProtocolError(*status)
+
+
 async def on_disk(table: StatusTable, function: Callable[..., T], *arguments: Any) -> T:
     """Run the function on the pool and return its result.
 
-    An OSError that `table` lists becomes the ProtocolError that the table has for it; other errors
-    pass through. While the function raises DirectoryBusy, it is tried again (see locks.py).
+    An OSError that `table` lists becomes the ProtocolError that the table has for it, DiskFull
+    where there is no room; other errors pass through. While the function raises DirectoryBusy, it
+    is tried again (see locks.py).
     """
+    try:
+        return await attempt_on_disk(table, function, *arguments)
+    except ProtocolError as refusal:
+        record_refusal(refusal)
+        raise
+
+
+async def attempt_on_disk(table: StatusTable, function: Callable[..., T], *arguments: Any) -> T:
+    """Do what `on_disk` does, for a caller that may try again and records the last refusal."""
     try:
         return await retry_while_busy(function, *arguments)
     except OSError as error:
-        status = table.get(error.errno)
-        if status is None:
+        refusal = refusal_of(table, error)
+        if refusal is None:
             raise
-        _record(status[0], error)
-        raise ProtocolError(*status) from error
+        if error.errno in NO_SPACE:
+            refusal = DiskFull(refusal.status, refusal.reason)
+        raise refusal from error
 
 
-def _record(status: int, error: OSError) -> None:
+def record_refusal(refusal: ProtocolError) -> None:
     """Record an error that is the server's trouble and not the request's."""
-    if status in (503, 507):
-        limited = _full_disks if status == 507 else _lacks
-        limited.log("A request for a file gets %d: %s", status, reason_of(error))
+    error = refusal.__cause__
+    if isinstance(error, OSError) and refusal.status in (503, 507):
+        limited = _full_disks if refusal.status == 507 else _lacks
+        limited.log("A request for a file gets %d: %s", refusal.status, reason_of(error))

@@ -58,7 +58,7 @@ def unlink_or_log(name: str, directory: int) -> None:
         log.exception("Cannot remove %s, which an upload has left behind", name)
 
 
-def write_all(piece: bytes, write: Callable[[memoryview], int]) -> None:
+def write_all(piece: bytes | memoryview, write: Callable[[memoryview], int]) -> None:
     """Call `write` until all of the piece is written. Raises what it raises.
 
     A disk that becomes full takes a part first (write(2)).

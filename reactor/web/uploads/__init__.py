@@ -2,6 +2,7 @@
 
 Read receiver.py first (PUT, POST and DELETE), then atomic_file.py (a file appears when all of it is
 on the disk), publish.py (it takes its name), form_upload.py and sweep.py. Resumable uploads:
-resumable.py, resumable_fields.py (their header fields), access.py, partial_store.py (the bytes
-received so far), metadata.py, quota.py, takeover.py, completion.py, and limits.py.
+resumable.py, resumable_fields.py (their header fields), access.py, partial_store.py and
+partial_upload.py (the bytes received so far), metadata.py, quota.py, disk_room.py (a full disk),
+takeover.py, completion.py, and limits.py.
 """

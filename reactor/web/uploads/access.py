@@ -5,20 +5,25 @@ keep the quota true: what a request has found or changed on the disk is counted 
 A name that may mean another file by then is reported (`forget`).
 """
 
+import logging
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from reactor.errors import ProtocolError
 from reactor.tasks.operations import in_pool
-from reactor.web.storage.disk_errors import WHEN_WRITING, on_disk
+from reactor.web.storage.disk_errors import WHEN_WRITING, DiskFull, on_disk
 from reactor.web.storage.safe_path import Place, Root
+from reactor.web.uploads.disk_room import append_with_room, with_room
 from reactor.web.uploads.limits import UploadLimits
 from reactor.web.uploads.metadata import Record
-from reactor.web.uploads.partial_store import FinishedUpload, PartialStore, PartialUpload
+from reactor.web.uploads.partial_store import FinishedUpload, PartialStore
+from reactor.web.uploads.partial_upload import PartialUpload
 from reactor.web.uploads.quota import UploadQuota
 from reactor.web.uploads.takeover import Leases
 
 T = TypeVar("T")
+
+log = logging.getLogger("reactor")
 
 
 class UploadAccess:
@@ -50,8 +55,9 @@ class UploadAccess:
 
     async def create(self, name: str, record: Record) -> PartialUpload:
         """Create an upload without bytes. Raises ProtocolError: 507 where there is no room."""
-        await self._quota.reserve(name, record.length or 0, self._wall())
-        return await on_disk(WHEN_WRITING, self._store.create, name, record, self._wall())
+        self._quota.check(name, record.length or 0, self._wall())
+        await self._quota.reserve(name, 0, self._wall())
+        return await self._write(self._store.create, name, record, self._wall())
 
     async def open(self, name: str) -> PartialUpload | FinishedUpload:
         """Open an upload. Raises ProtocolError: 404, or 503 while another process uses it."""
@@ -78,17 +84,37 @@ class UploadAccess:
         await self._close(part)
         return result
 
-    async def reserve(self, part: PartialUpload, size: int) -> None:
-        """Reserve `size` bytes in all for the upload. Raises ProtocolError(507)."""
-        await self._quota.reserve(part.name, size, self._wall())
+    def check(self, part: PartialUpload, size: int) -> None:
+        """Raise ProtocolError(507) where `size` bytes in all could not find room."""
+        self._quota.check(part.name, size, self._wall())
+
+    async def write(self, part: PartialUpload, piece: bytes) -> None:
+        """Append the piece. Raises ProtocolError: 507 where there is no room; OSError."""
+        await self._quota.reserve(part.name, part.size + len(piece), self._wall())
+        try:
+            await append_with_room(self.make_room, None, part, piece)
+        except DiskFull:
+            self._quota.refuse(part.name)
+            raise
 
     async def sync(self, part: PartialUpload) -> None:
         """Bring all written bytes of the part to the disk. Raises ProtocolError, OSError."""
-        await on_disk(WHEN_WRITING, part.sync, self._wall())
+        await self._write(part.sync, self._wall())
 
     async def save(self, part: PartialUpload, record: Record) -> None:
         """Replace the record of the part. Raises ProtocolError, OSError."""
-        await on_disk(WHEN_WRITING, part.save, record, self._wall())
+        await self._write(part.save, record, self._wall())
+
+    async def make_room(self, place: Place | None) -> bool:
+        """Evict an idle upload, for a step that finds the disk of this place full.
+
+        Returns whether there was one. Errors are logged.
+        """
+        try:
+            return await self._quota.make_room(place, self._wall())
+        except (OSError, ProtocolError) as error:
+            log.warning("Cannot make room on a full disk: %s", error)
+            return False
 
     async def finish(self, part: PartialUpload) -> None:
         """Count the upload as finished: its bytes have become the file."""
@@ -107,6 +133,9 @@ class UploadAccess:
     def drop(self, name: str) -> None:
         """Return the room of an upload that was not made."""
         self._quota.drop(name)
+
+    async def _write(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await with_room(self.make_room, None, function, *arguments)
 
     async def _close(self, part: PartialUpload) -> None:
         """Close it after its running job."""

@@ -20,15 +20,17 @@ from typing import Final
 
 from reactor.errors import ProtocolError
 from reactor.tasks.operations import in_pool
+from reactor.web.storage.disk_errors import WHEN_WRITING, refusal_of
 from reactor.web.storage.locks import lock_while_open, try_lock
 from reactor.web.storage.private_files import write_all
 from reactor.web.storage.safe_path import Place, Root, place_in
 from reactor.web.uploads.publish import (
     Precondition,
     Published,
-    publish_file,
     remove_temporary,
     status_behind,
+    sync_directory,
+    take_name,
     temporary_name,
 )
 
@@ -60,6 +62,7 @@ class AtomicFile:
         self._lock = Lock()
         self._over = False
         self._synced = False
+        self._published: Published | None = None  # once it has its name
         # Owned descriptors, and the file's name until it has its own; None while there is none.
         self._directory: int | None = None
         self._file: int | None = None
@@ -70,10 +73,11 @@ class AtomicFile:
 
         Raises OSError, and ProtocolError for a name that it cannot take: every error is raised
         before a byte of the body is read, and a failed precondition only where all else is well
-        (RFC 9110, section 13.2.1).
+        (RFC 9110, section 13.2.1). It can be called again after an error.
         """
         with self._lock:
             self._check()
+            self._close()
             self._directory = self._root.open_directory(self._segments[:-1])
             self.place = place_in(self._directory, self._segments[-1].encode())
             status = status_behind(self._root, self._segments, self._directory)
@@ -83,19 +87,19 @@ class AtomicFile:
             if self._precondition is not None:
                 self._precondition(status)
 
-    def write(self, piece: bytes) -> None:
-        """Append all of the piece. Raises OSError."""
+    def write(self, piece: bytes | memoryview) -> None:
+        """Append all of the piece. Raises OSError, after which `size` counts the bytes written."""
         with self._lock:
             self._check()
             assert self._file is not None  # it has begun
-            write_all(piece, partial(os.write, self._file))
-            self.size += len(piece)
+            write_all(piece, partial(self._append, self._file))
 
     def commit(self) -> Published:
         """Publish the file, complete on the disk.
 
-        Raises OSError, and ProtocolError for a name that it cannot take or a precondition that
-        fails. After DirectoryBusy, and only then, it can be called again.
+        Raises OSError, and ProtocolError for a name that it cannot take, a precondition that
+        fails, or bytes that do not get to the disk. After DirectoryBusy or an OSError it can be
+        called again.
         """
         with self._lock:
             self._check()
@@ -104,16 +108,12 @@ class AtomicFile:
             # The bytes before the name: a crash in between must not leave an empty file in the
             # place of a good one.
             if not self._synced:
-                os.fsync(self._file)
-                self._synced = True
-            if self._temporary is None:
-                self._temporary = _name_nameless(self._file, self._directory)
-            published = publish_file(
-                self._root, self._segments, self._directory, self._temporary, self._precondition
-            )
-            self._temporary = None
+                self._sync(self._file)
+            if self._published is None:
+                self._published = self._take_name(self._file, self._directory)
+            sync_directory(self._directory)
             self._clean_up()
-            return published
+            return self._published
 
     def discard(self) -> None:
         """Leave nothing behind, unless the file is published already."""
@@ -130,6 +130,35 @@ class AtomicFile:
         if self._over:
             raise RuntimeError("this upload has ended")
 
+    def _append(self, file: int, rest: memoryview) -> int:
+        count = os.write(file, rest)
+        self.size += count
+        return count
+
+    def _sync(self, file: int) -> None:
+        """Bring the bytes to the disk.
+
+        Where that fails they are lost: the kernel reports it once, and a second fsync(2) succeeds.
+        """
+        try:
+            os.fsync(file)
+        except OSError as error:
+            self._over = True
+            refusal = refusal_of(WHEN_WRITING, error)
+            if refusal is None:
+                raise
+            raise refusal from error
+        self._synced = True
+
+    def _take_name(self, file: int, directory: int) -> Published:
+        if self._temporary is None:
+            self._temporary = _name_nameless(file, directory)
+        published = take_name(
+            self._root, self._segments, directory, self._temporary, self._precondition
+        )
+        self._temporary = None
+        return published
+
     def _open_named(self, directory: int) -> None:
         """Open a named file and lock it; try again if a sweep removes it before it is locked."""
         for _ in range(_TRIES):
@@ -143,6 +172,9 @@ class AtomicFile:
 
     def _clean_up(self) -> None:
         self._over = True
+        self._close()
+
+    def _close(self) -> None:
         directory, self._directory = self._directory, None
         self._drop_file(directory)
         if directory is not None:

@@ -14,8 +14,9 @@ from reactor.messages.headers import Headers
 from reactor.web.storage.disk_errors import WHEN_WRITING, on_disk
 from reactor.web.storage.safe_path import Root
 from reactor.web.uploads.atomic_file import WRITE_BYTES, AtomicFile, discard_in_pool
+from reactor.web.uploads.disk_room import MakeRoom, append_with_room, with_room
 from reactor.web.uploads.metadata import Record
-from reactor.web.uploads.partial_store import PartialUpload
+from reactor.web.uploads.partial_upload import PartialUpload
 from reactor.web.uploads.publish import Precondition, Published
 from reactor.web.uploads.receiver import precondition_of
 
@@ -36,30 +37,31 @@ def check_target(root: Root, segments: Sequence[str], precondition: Precondition
 
 
 async def publish_part(
-    part: PartialUpload, root: Root, precondition: Precondition | None
+    part: PartialUpload, root: Root, precondition: Precondition | None, make_room: MakeRoom
 ) -> Published:
     """Publish the bytes, which are on the disk, as the file. Raises ProtocolError, OSError."""
-    published = await on_disk(WHEN_WRITING, part.publish, root, precondition)
-    return await _copy(part, root, precondition) if published is None else published
+    published = await with_room(make_room, None, part.publish, root, precondition)
+    if published is None:
+        return await _copy(part, root, precondition, make_room)
+    return published
 
 
-async def _copy(part: PartialUpload, root: Root, precondition: Precondition | None) -> Published:
+async def _copy(
+    part: PartialUpload, root: Root, precondition: Precondition | None, make_room: MakeRoom
+) -> Published:
     """Copy the bytes to the other file system, and publish the copy."""
     upload = AtomicFile(root, part.record.segments, precondition)
     try:
-        await on_disk(WHEN_WRITING, upload.begin)
+        await with_room(make_room, None, upload.begin)
         while upload.size < part.size:
-            await on_disk(WHEN_WRITING, _copy_piece, part, upload)
-        return await on_disk(WHEN_WRITING, _commit_copy, part, upload)
+            piece = await on_disk(WHEN_WRITING, part.read, upload.size, WRITE_BYTES)
+            await append_with_room(make_room, upload.place, upload, piece)
+        return await with_room(make_room, upload.place, _commit_copy, part, upload)
     except GeneratorExit:
         raise
     except BaseException:
         await discard_in_pool(upload)
         raise
-
-
-def _copy_piece(part: PartialUpload, upload: AtomicFile) -> None:
-    upload.write(part.read(upload.size, WRITE_BYTES))
 
 
 def _commit_copy(part: PartialUpload, upload: AtomicFile) -> Published:

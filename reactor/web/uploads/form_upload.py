@@ -1,15 +1,18 @@
 """The files of a form (multipart/form-data), each published under its own name."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from reactor.errors import ProtocolError
 from reactor.messages.body import Body
 from reactor.tasks.operations import sleep
 from reactor.web.semantics.multipart import FormParser, FormPart
-from reactor.web.storage.disk_errors import WHEN_STORING_FORMS, on_disk
+from reactor.web.storage.disk_errors import WHEN_STORING_FORMS
 from reactor.web.storage.safe_path import Place, Root
 from reactor.web.uploads.atomic_file import WRITE_BYTES, AtomicFile, discard_in_pool
+from reactor.web.uploads.disk_room import MakeRoom, append_with_room, with_room
+
+T = TypeVar("T")
 
 FIELD_BYTES: Final = 64 * 1024  # the limit of an ordinary field of a form; its content is dropped
 _TURN: Final = 64  # pieces and events of a form, after which other connections have their turn
@@ -19,12 +22,17 @@ class FormFiles:
     """The files of one form, each of them an upload."""
 
     def __init__(
-        self, root: Root, directory: tuple[str, ...], forget: Callable[[Place], None]
+        self,
+        root: Root,
+        directory: tuple[str, ...],
+        forget: Callable[[Place], None],
+        make_room: MakeRoom,
     ) -> None:
         self.stored: list[dict[str, object]] = []
         self._root = root
         self._directory = directory
         self._forget = forget
+        self._make_room = make_room
         self._part = FormPart("", None, "")
         self._size = 0  # the size of an ordinary field
         self._steps = 0
@@ -67,11 +75,11 @@ class FormFiles:
         self._size = 0
         if part.filename:
             self._upload = AtomicFile(self._root, (*self._directory, part.filename))
-            await on_disk(WHEN_STORING_FORMS, self._upload.begin)
+            await self._run(self._upload.begin)
 
     async def _write(self, piece: bytes) -> None:
         if self._upload is not None:
-            await on_disk(WHEN_STORING_FORMS, self._upload.write, piece)
+            await append_with_room(self._make_room, self._upload.place, self._upload, piece)
             return
         if self._part.filename is not None:
             raise ProtocolError(400, f"Part {self._part.name!a} has file content but no filename.")
@@ -84,11 +92,18 @@ class FormFiles:
     async def _end(self) -> None:
         if self._upload is None:
             return
-        stored = await on_disk(WHEN_STORING_FORMS, self._upload.commit)
+        stored = await self._run(self._upload.commit)
         self._forget(stored.place)
         size, self._upload = self._upload.size, None
         name = self._part.filename
         self.stored.append({"name": name, "size": size, "replaced": stored.replaced})
+
+    async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
+        assert self._upload is not None
+        place = self._upload.place
+        return await with_room(
+            self._make_room, place, function, *arguments, table=WHEN_STORING_FORMS
+        )
 
     async def _give_up(self) -> None:
         upload, self._upload = self._upload, None

@@ -18,7 +18,7 @@ class UploadLimits(FormLimits):
 
     resumable_uploads: int = _upload(1000, Unit.COUNT, "partial uploads at a time; more: 507")
     resumable_bytes: int = _upload(
-        16 * 1024**3, Unit.BYTES, "all partial uploads together; more: 507"
+        16 * 1024**3, Unit.BYTES, "the bytes of all partial uploads together; more: 507"
     )
     resumable_age: float = _upload(
         86400.0, Unit.SECONDS, "how long a partial upload is kept that receives nothing more"
@@ -26,5 +26,5 @@ class UploadLimits(FormLimits):
     resumable_idle: float = _upload(
         3600.0,
         Unit.SECONDS,
-        "how long it keeps its room, when others need it; then it may be evicted",
+        "how long it keeps its room while others need it or the disk is full; then: evicted",
     )

@@ -18,8 +18,6 @@ import logging
 import os
 import re
 from collections.abc import Iterable
-from functools import partial
-from threading import Lock
 from typing import Final, NamedTuple
 
 from reactor.errors import ProtocolError
@@ -32,15 +30,11 @@ from reactor.web.storage.private_files import (
     status_at,
     unlink,
     unlink_or_log,
-    write_all,
 )
-from reactor.web.storage.safe_path import Place, Root, place_in
+from reactor.web.storage.safe_path import Root
 from reactor.web.uploads.metadata import Record, read_record, write_record
+from reactor.web.uploads.partial_upload import PartialUpload, remove_files
 from reactor.web.uploads.publish import (
-    Precondition,
-    Published,
-    add_temporary_name,
-    publish_file,
     sync_directory,
 )
 
@@ -49,8 +43,6 @@ log = logging.getLogger("reactor")
 UPLOADS_DIRECTORY: Final = ".uploads"
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{22}")  # 128 bits, as secrets.token_urlsafe writes them
 _FILE: Final = re.compile(r"([A-Za-z0-9_-]{22})\.(?:part|json|new)")
-
-_KINDS: Final = ("json", "new", "part")  # the files that an upload may have
 
 
 class InUse(DirectoryBusy):
@@ -69,134 +61,12 @@ class FinishedUpload(NamedTuple):
 
 
 class UploadSummary(NamedTuple):
-    """The sizes and the age of an upload; `size` is the bytes that are there or are to come."""
+    """The size and the age of an upload; `size` is the bytes that are there."""
 
     name: str
     size: int
-    empty: bool  # whether it has no bytes yet
     finished: bool
     changed: float
-
-
-class PartialUpload:
-    """The bytes of an upload, open and locked. Dropping the last reference closes it."""
-
-    def __init__(self, name: str, record: Record, directory: int, file: int) -> None:
-        """The object owns both descriptors from now on."""
-        self.name = name
-        self.record = record
-        status = os.fstat(file)
-        self.size = status.st_size
-        self.changed = status.st_mtime
-        self.unsynced = 0  # bytes written since the last `sync`
-        self.place: Place | None = None  # known once it is being published
-        # Whether closing keeps it: no client can resume one whose address was not sent.
-        self.kept = True
-        self._lock = Lock()  # a cancelled request's job may still run when `close` comes
-        self._directory: int | None = directory
-        self._file: int | None = file
-
-    @property
-    def closed(self) -> bool:
-        """Whether it is closed, also because it was removed."""
-        return self._file is None
-
-    @property
-    def room(self) -> int:
-        """The bytes that are there or are to come."""
-        return self.size if self.record.length is None else self.record.length
-
-    def write(self, piece: bytes) -> None:
-        """Append all of the piece; the bytes written before an error count. Raises OSError."""
-        with self._lock:
-            write_all(piece, partial(self._append, self._descriptors()[1]))
-
-    def read(self, offset: int, most: int) -> bytes:
-        """Return at most `most` bytes from the offset. Raises OSError."""
-        with self._lock:
-            return os.pread(self._descriptors()[1], most, offset)
-
-    def sync(self, now: float) -> None:
-        """Bring all written bytes to the disk, and restart the age at `now`. Raises OSError."""
-        with self._lock:
-            file = self._descriptors()[1]
-            if self.unsynced:
-                set_time(file, now)
-                self.changed = now
-            os.fsync(file)
-            self.unsynced = 0
-
-    def save(self, record: Record, now: float) -> None:
-        """Replace the record, on the disk. Raises OSError."""
-        with self._lock:
-            directory, _ = self._descriptors()
-            write_record(directory, self.name, record, now)
-            self.record = record
-
-    def publish(self, root: Root, precondition: Precondition | None) -> Published | None:
-        """Publish the bytes, which are on the disk, as the file.
-
-        Returns None if they must be copied. Raises what `publish_file` raises; `place` is then the
-        name that may mean the file already.
-        """
-        with self._lock:
-            directory, file = self._descriptors()
-            target = root.open_directory(self.record.segments[:-1])
-            try:
-                self.place = place_in(target, self.record.segments[-1].encode())
-                temporary = add_temporary_name(f"{self.name}.part", directory, target)
-                if temporary is None:
-                    return None
-                try:
-                    check = precondition and _unless_it_is(file, precondition)
-                    published = publish_file(root, self.record.segments, target, temporary, check)
-                finally:
-                    unlink_or_log(temporary, target)
-            finally:
-                os.close(target)
-            unlink_or_log(f"{self.name}.part", directory)
-            return published
-
-    def drop_bytes(self) -> None:
-        """Remove the bytes: a copy of them is published."""
-        with self._lock:
-            unlink_or_log(f"{self.name}.part", self._descriptors()[0])
-
-    def remove(self) -> None:
-        """Remove all of the upload. Raises OSError."""
-        with self._lock:
-            _remove(self.name, self._descriptors()[0])
-            self._close()
-
-    def close(self) -> None:
-        """Close the descriptors; remove the upload unless it is `kept`."""
-        with self._lock:
-            self._close()
-
-    def __del__(self) -> None:
-        if hasattr(self, "_lock"):
-            self._close()
-
-    def _append(self, file: int, rest: memoryview) -> int:
-        count = os.pwrite(file, rest, self.size)
-        self.size += count
-        self.unsynced += count
-        return count
-
-    def _descriptors(self) -> tuple[int, int]:
-        if self._directory is None or self._file is None:
-            raise RuntimeError("this upload is closed")
-        return self._directory, self._file
-
-    def _close(self) -> None:
-        directory, self._directory = self._directory, None
-        file, self._file = self._file, None
-        if directory is not None and not self.kept:
-            for kind in _KINDS:
-                unlink_or_log(f"{self.name}.{kind}", directory)
-        for descriptor in (file, directory):
-            if descriptor is not None:
-                os.close(descriptor)
 
 
 class PartialStore:
@@ -249,13 +119,25 @@ class PartialStore:
             finally:
                 os.close(directory)
 
+    def device(self) -> int | None:
+        """Return the device that stores the uploads; None where none are. Raises OSError."""
+        directory = self._open_directory()
+        if directory is None:
+            return None
+        try:
+            return os.fstat(directory).st_dev
+        finally:
+            os.close(directory)
+
     def evict(self, name: str, now: float, idle: float) -> bool:
-        """Remove an upload without bytes, or one idle for more than `idle` seconds.
+        """Remove an upload without bytes, a damaged one, or one idle for more than `idle` seconds.
 
         Returns whether it takes no room now. Raises InUse, OSError.
         """
         upload = self.open(name)
-        if not isinstance(upload, PartialUpload):
+        if upload is None:
+            return self._remove_damaged(name)
+        if isinstance(upload, FinishedUpload):
             return True
         try:
             if upload.size and abs(now - upload.changed) <= idle:
@@ -264,6 +146,15 @@ class PartialStore:
             return True
         finally:
             upload.close()
+
+    def _remove_damaged(self, name: str) -> bool:
+        directory = self._open_directory() if _ID.fullmatch(name) else None
+        if directory is None:
+            return True
+        try:
+            return _remove_old(name, directory)
+        finally:
+            os.close(directory)
 
     def names(self) -> list[str]:
         """Return the names of all uploads, finished or not, damaged or not. Raises OSError."""
@@ -347,9 +238,8 @@ def _inspect(name: str, directory: int, now: float, age: float) -> UploadSummary
     record = read_record(name, directory)
     if part is None:
         finished = record is not None and record.ending
-        return UploadSummary(name, 0, True, True, changed) if finished else None
-    size = part.st_size if record is None or record.length is None else record.length
-    return UploadSummary(name, size, part.st_size == 0, False, changed)
+        return UploadSummary(name, 0, True, changed) if finished else None
+    return UploadSummary(name, part.st_size, False, changed)
 
 
 def _remove_old(name: str, directory: int) -> bool:
@@ -358,7 +248,7 @@ def _remove_old(name: str, directory: int) -> bool:
     try:
         if file is not None and not lock_while_open(file):
             return False
-        _remove(name, directory)
+        remove_files(name, directory)
     except OSError as error:
         log.warning("Cannot remove an old upload in %s: %s", UPLOADS_DIRECTORY, error)
         return False
@@ -366,19 +256,3 @@ def _remove_old(name: str, directory: int) -> bool:
         if file is not None:
             os.close(file)
     return True
-
-
-def _remove(name: str, directory: int) -> None:
-    """Remove the record first: bytes without a record are void, a record alone means success."""
-    for kind in _KINDS:
-        unlink(f"{name}.{kind}", directory)
-
-
-def _unless_it_is(file: int, precondition: Precondition) -> Precondition:
-    """Wrap a precondition: the bytes may have been published just before the server was killed."""
-
-    def check(status: os.stat_result | None) -> None:
-        if status is None or not os.path.samestat(status, os.fstat(file)):
-            precondition(status)
-
-    return check

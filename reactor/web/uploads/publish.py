@@ -64,9 +64,22 @@ def publish_file(
     temporary: str,
     precondition: Precondition | None,
 ) -> Published:
+    """Give the file its name as `take_name` does, on the disk. Raises what `take_name` raises."""
+    published = take_name(root, segments, directory, temporary, precondition)
+    sync_directory(directory)
+    return published
+
+
+def take_name(
+    root: Root,
+    segments: Sequence[str],
+    directory: int,
+    temporary: str,
+    precondition: Precondition | None,
+) -> Published:
     """Give the file `temporary` in the open directory, which is on the disk already, its name.
 
-    When this returns, the name is on the disk as well. Raises DirectoryBusy, with nothing changed;
+    The name is on the disk after `sync_directory`. Raises, with nothing changed, DirectoryBusy;
     what the precondition raises; ProtocolError for a name that is not a file's; OSError.
     """
     with directory_lock(directory):
@@ -77,7 +90,6 @@ def publish_file(
             _rename(temporary, segments, directory)
         else:
             _take_free_name(temporary, segments, directory)
-    sync_directory(directory)
     return Published(status is not None, place_in(directory, segments[-1].encode()))
 
 

@@ -1,11 +1,14 @@
 """The quota of the partial uploads of a directory: their number, and their bytes together.
 
-Room is reserved before it is used, and the declared length of an upload as a whole, so that an
-upload that was admitted can be completed. With that rule alone, a few clients that declare much and
-send nothing could lock all others out for a day. So where there is no room, uploads that no request
-works on are evicted: first those without any bytes, the oldest first; then those idle for `idle`
-seconds, the longest idle first. No upload is evicted in vain, and never one that keeps growing. A
-client whose upload was evicted gets 404 and starts again.
+Room is counted by the bytes that are there, not by those that a client has announced: it is
+reserved before each piece is written. An upload whose announced length would never fit is refused
+at once, but takes no room from others for it.
+
+Where there is no room, uploads that no request works on are evicted: first those without any bytes,
+the oldest first; then those idle for `idle` seconds, the longest idle first; then those that were
+refused for lack of room themselves: of several that cannot all be completed, some are. The same
+happens where the disk is full (`make_room`). No upload is evicted in vain, and never one that keeps
+growing. A client whose upload was evicted gets 404 and starts again.
 
 Uploads found on the disk have their room already, even beyond the limits, which an operator may
 have lowered. Finished uploads need no bytes; they have a limit of the same number, and the oldest
@@ -18,8 +21,10 @@ from typing import Final, NamedTuple
 from reactor.errors import ProtocolError
 from reactor.tasks.operations import in_pool
 from reactor.web.storage.disk_errors import WHEN_WRITING, on_disk
+from reactor.web.storage.safe_path import Place
 from reactor.web.uploads.limits import UploadLimits
-from reactor.web.uploads.partial_store import PartialStore, PartialUpload, UploadSummary
+from reactor.web.uploads.partial_store import PartialStore, UploadSummary
+from reactor.web.uploads.partial_upload import PartialUpload
 from reactor.web.uploads.takeover import Leases
 
 log = logging.getLogger("reactor")
@@ -30,9 +35,9 @@ _SLICE: Final = 32  # uploads that one job inspects
 class _Room(NamedTuple):
     """The room of an unfinished upload, and the facts that decide whether it may be evicted."""
 
-    size: int  # bytes that are there or are to come
-    empty: bool
+    size: int  # bytes that are there, or are being written
     changed: float  # when the last byte came, or the upload was created
+    refused: bool = False  # the last request for it found no room
 
 
 class UploadQuota:
@@ -60,20 +65,47 @@ class UploadQuota:
         if self._count(name) > self._most:
             raise ProtocolError(507, "The server has too many unfinished uploads.")
         if self._bytes(name, size) > self._most_bytes:
-            raise ProtocolError(507, "The unfinished uploads leave no room for this one.")
-        known = self._unfinished.get(name, _Room(0, True, now))
-        self._set(name, known._replace(size=size))
+            self.refuse(name)
+            raise _no_room()
+        known = self._unfinished.get(name, _Room(0, now))
+        self._set(name, known._replace(size=size, refused=False))
+
+    def check(self, name: str, size: int, now: float) -> None:
+        """Raise ProtocolError(507) where `size` bytes would not fit if all idle uploads went."""
+        much = self._bytes(name, size) - self._most_bytes
+        if much > 0 and much > sum(self._unfinished[it].size for it in self._idle_ones(name, now)):
+            self.refuse(name)
+            raise _no_room()
+
+    def refuse(self, name: str) -> None:
+        """Count an upload as one that has found no room; it may be evicted when nobody uses it."""
+        known = self._unfinished.get(name)
+        if known is not None:
+            self._set(name, known._replace(refused=True))
+
+    async def make_room(self, place: Place | None, now: float) -> bool:
+        """Evict one upload with bytes from the full disk; return whether there was one to evict."""
+        if place is not None and place[0] != await on_disk(WHEN_WRITING, self._uploads.device):
+            return False
+        for name in self._idle_ones("", now):
+            size = self._unfinished[name].size
+            if size and await self._evict(name, now):
+                log.info("Evicted an unfinished upload of %d bytes: the disk is full", size)
+                return True
+        return False
 
     def note(self, part: PartialUpload) -> None:
         """Count an upload that is on the disk."""
-        self._set(part.name, _Room(part.room, part.size == 0, part.changed))
+        known = self._unfinished.get(part.name)
+        refused = known is not None and known.refused
+        self._set(part.name, _Room(part.size, part.changed, refused))
 
     def see(self, part: PartialUpload, now: float) -> None:
         """Count an upload again after a request has worked on it, if it is still there."""
         known = self._unfinished.get(part.name)
         if known is not None:
             changed = now if part.unsynced else part.changed
-            self._set(part.name, known._replace(empty=part.size == 0, changed=changed))
+            self._set(part.name, known._replace(size=part.size, changed=changed))
 
     async def finish(self, name: str) -> None:
         """Count an upload as finished, and forget the oldest finished ones beyond the limit."""
@@ -117,7 +149,9 @@ class UploadQuota:
             if it.finished:
                 await self.finish(it.name)
             else:
-                self._set(it.name, _Room(it.size, it.empty, it.changed))
+                known = self._unfinished.get(it.name)
+                refused = known is not None and known.refused
+                self._set(it.name, _Room(it.size, it.changed, refused))
         self.counted = True
 
     # --- inside ----------------------------------------------------------------------------------
@@ -152,29 +186,38 @@ class UploadQuota:
 
     def _idle_ones(self, but: str, now: float) -> list[str]:
         """Return the uploads that may be evicted, in the order of eviction."""
-        idle = [
-            (not room.empty, room.changed, name)
+        found = [
+            (bool(room.size), not self._is_idle(room, now), room.changed, name)
             for name, room in self._unfinished.items()
-            if (room.empty or abs(now - room.changed) > self._idle)
+            if (not room.size or room.refused or self._is_idle(room, now))
             and name != but
             and name not in self._leases
         ]
-        return [name for _, _, name in sorted(idle)]
+        return [name for *_, name in sorted(found)]
 
-    async def _evict(self, name: str, now: float) -> None:
-        """Evict an upload; where the disk shows that it is in use, correct its room instead."""
+    def _is_idle(self, room: _Room, now: float) -> bool:
+        return abs(now - room.changed) > self._idle
+
+    async def _evict(self, name: str, now: float) -> bool:
+        """Evict an upload and return True; where it is in use, correct its room instead."""
         if name in self._leases or name not in self._unfinished:
-            return
+            return False
         lease = self._leases.enter(name)  # a request for it waits now, and then finds nothing
         try:
+            idle = -1.0 if self._unfinished[name].refused else self._idle
             try:
-                gone = await in_pool(self._uploads.evict, name, now, self._idle)
+                gone = await in_pool(self._uploads.evict, name, now, idle)
             except (OSError, ProtocolError) as error:
                 log.warning("Cannot evict an unfinished upload: %s", error)
                 gone = False
             room = self._unfinished[name]
             self.drop(name)
             if not gone:
-                self._set(name, room._replace(empty=False, changed=now))
+                self._set(name, _Room(max(1, room.size), now))
+            return gone
         finally:
             self._leases.leave(name, lease)
+
+
+def _no_room() -> ProtocolError:
+    return ProtocolError(507, "The unfinished uploads leave no room for this one.")

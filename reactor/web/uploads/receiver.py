@@ -38,6 +38,7 @@ from reactor.web.semantics.validators import entity_tag, last_modified
 from reactor.web.storage.disk_errors import NOT_FOUND, WHEN_REMOVING, WHEN_WRITING, on_disk
 from reactor.web.storage.safe_path import Place, Root
 from reactor.web.uploads.atomic_file import WRITE_BYTES, AtomicFile, discard_in_pool
+from reactor.web.uploads.disk_room import MakeRoom, append_with_room, with_room
 from reactor.web.uploads.form_upload import FormFiles
 from reactor.web.uploads.limits import UploadLimits
 from reactor.web.uploads.publish import Precondition, Published, remove_file
@@ -64,6 +65,9 @@ class Resumes(Protocol):
 
     async def create(self, request: BaseRequest, segments: Sequence[str]) -> Response | None:
         """Create one; None where the whole file is to be received in the ordinary way."""
+
+    async def make_room(self, place: Place | None) -> bool:
+        """Evict an idle upload from the full disk of this place; return whether there was one."""
 
 
 class Receiver:
@@ -141,7 +145,7 @@ class Receiver:
             raise ProtocolError(400, "Uploads cannot be resumed here: send all of the file.")
         upload = AtomicFile(self._root, segments, precondition_of(request.headers, time.time))
         try:
-            stored = await _store(upload, request.body, length)
+            stored = await _store(upload, request.body, length, self._make_room)
         except GeneratorExit:
             raise  # nothing can be awaited any more: AtomicFile.__del__ discards it
         except BaseException:
@@ -156,6 +160,9 @@ class Receiver:
             return Response(204 if stored.replaced else 201, headers=fields)
         return Response(204) if stored.replaced else Response(201, headers=(location,))
 
+    async def _make_room(self, place: Place | None) -> bool:
+        return self._resumable is not None and await self._resumable.make_room(place)
+
     async def _receive_form(self, request: BaseRequest, directory: tuple[str, ...]) -> Response:
         boundary = boundary_of(request.headers.get("content-type"))
         if boundary is None:
@@ -167,7 +174,7 @@ class Receiver:
         await on_disk(WHEN_WRITING, _check_directory, self._root, directory)
         _check_directory_condition(request)
         parser = FormParser(boundary, self._limits.form_parts, self._limits.form_head_bytes)
-        files = FormFiles(self._root, directory, self._forget)
+        files = FormFiles(self._root, directory, self._forget, self._make_room)
         await files.receive(parser, request.body)
         # A browser has sent the form: back to the listing.
         if prefers_html(request.headers.get("accept")):
@@ -200,14 +207,16 @@ class Receiver:
         return _locate(request)
 
 
-async def _store(upload: AtomicFile, body: Body, length: int | None) -> Published:
+async def _store(
+    upload: AtomicFile, body: Body, length: int | None, make_room: MakeRoom
+) -> Published:
     """Write the whole body to the disk and publish it. Raises Problem for another length."""
-    await on_disk(WHEN_WRITING, upload.begin)
+    await with_room(make_room, None, upload.begin)
     while piece := await body.read(WRITE_BYTES):
-        await on_disk(WHEN_WRITING, upload.write, piece)
+        await append_with_room(make_room, upload.place, upload, piece)
     if length not in (None, upload.size):
         raise inconsistent_length()
-    return await on_disk(WHEN_WRITING, upload.commit)
+    return await with_room(make_room, upload.place, upload.commit)
 
 
 def _refuse_form(request: BaseRequest) -> None:

@@ -38,11 +38,8 @@ from reactor.web.uploads.atomic_file import WRITE_BYTES
 from reactor.web.uploads.completion import check_target, precondition_of_record, publish_part
 from reactor.web.uploads.limits import UploadLimits
 from reactor.web.uploads.metadata import Record
-from reactor.web.uploads.partial_store import (
-    UPLOADS_DIRECTORY,
-    FinishedUpload,
-    PartialUpload,
-)
+from reactor.web.uploads.partial_store import UPLOADS_DIRECTORY, FinishedUpload
+from reactor.web.uploads.partial_upload import PartialUpload
 from reactor.web.uploads.resumable_fields import (
     ACCEPT_PATCH,
     INTEROP_FIELD,
@@ -189,6 +186,10 @@ class ResumableUploads(Shared):
         except (OSError, ProtocolError) as error:
             log.warning("Cannot list the unfinished uploads of %s: %s", self._prefix, error)
 
+    async def make_room(self, place: Place | None) -> bool:
+        """Evict an idle upload from the full disk of this place; return whether there was one."""
+        return await self._access.make_room(place)
+
     # --- in the turn of the request --------------------------------------------------------------
 
     async def _in_turn(
@@ -268,9 +269,9 @@ class ResumableUploads(Shared):
             raise mismatching_offset(part.size, offset)
         length = length_of(request, offset, part.record.length)
         self._check_size(length, offset + (request.length or 0))
+        self._access.check(part, max(length or 0, offset + (request.length or 0)))
         if length != part.record.length:
             assert length is not None  # a known length does not become unknown
-            await self._access.reserve(part, length)
             await self._access.save(part, replace(part.record, length=length))
         await self._receive(request, part, lease)
         if complete:
@@ -282,7 +283,7 @@ class ResumableUploads(Shared):
         informed = accepts_104(request)
         while piece := await lease.read(request.body, WRITE_BYTES):
             await self._admit(part, len(piece))
-            await on_disk(WHEN_WRITING, part.write, piece)
+            await self._access.write(part, piece)
             if part.unsynced >= SYNC_BYTES:
                 await self._access.sync(part)
                 if informed:
@@ -294,7 +295,6 @@ class ResumableUploads(Shared):
         size, length = part.size + count, part.record.length
         if length is None:
             self._check_size(size, 0)
-            await self._access.reserve(part, size)
         elif size > length:  # the upload is invalid from now on (section 4.4.2)
             await self._access.remove(part)
             raise inconsistent_length()
@@ -307,7 +307,7 @@ class ResumableUploads(Shared):
         await self._access.save(part, record)
         precondition = precondition_of_record(record, self._wall)
         try:
-            published = await publish_part(part, self._root, precondition)
+            published = await publish_part(part, self._root, precondition, self.make_room)
         except ProtocolError as error:
             if error.status >= 500:
                 raise  # this may pass: the client can complete it again (section 4.4.1)

@@ -21,8 +21,8 @@ from reactor.web.uploads.partial_store import (
     FinishedUpload,
     InUse,
     PartialStore,
-    PartialUpload,
 )
+from reactor.web.uploads.partial_upload import PartialUpload
 from reactor.web.uploads.publish import Published
 from reactor.web.uploads.sweep import sweep
 from tests.support.coroutine_driver import drive, open_descriptors, opened_since
@@ -156,7 +156,7 @@ def test_killed_before_it_took_its_name(uploads: PartialStore, tmp_path: Path) -
     part = created(uploads, NAME, RECORD, NOW)
     part.save(Record(("a.bin",), 10, (), ending=True), NOW)
     part.close()
-    assert kept(uploads) == [(NAME, 10, False)]
+    assert kept(uploads) == [(NAME, 0, False)]
     reopened(uploads).close()
 
 
@@ -344,7 +344,7 @@ def test_a_damaged_upload_is_not_there(
     assert uploads.open(NAME) is None
     for file in (tmp_path / ".uploads").iterdir():
         os.utime(file, (NOW, NOW))
-    assert kept(uploads, NOW + 100) in ([], [(NAME, 0, False)], [(NAME, 10, False)])
+    assert kept(uploads, NOW + 100) in ([], [(NAME, 0, False)], [(NAME, 19, False)])
     assert os.listdir(tmp_path / ".uploads") != []
     assert kept(uploads, NOW + 100.1) == []
     assert os.listdir(tmp_path / ".uploads") == []
@@ -433,19 +433,20 @@ def test_how_long_an_upload_is_kept(
     uploads: PartialStore, tmp_path: Path, later: float, there: bool
 ) -> None:
     created(uploads, NAME, RECORD, NOW).close()
-    assert kept(uploads, NOW + later) == ([(NAME, 10, False)] if there else [])
+    assert kept(uploads, NOW + later) == ([(NAME, 0, False)] if there else [])
     assert bool(os.listdir(tmp_path / ".uploads")) is there
 
 
 def test_uploads_in_use_are_kept(uploads: PartialStore) -> None:
     part = created(uploads, NAME, RECORD, NOW)
-    assert kept(uploads, NOW + 1000) == [(NAME, 10, False)]
+    assert kept(uploads, NOW + 1000) == [(NAME, 0, False)]
     part.close()
     assert kept(uploads, NOW + 1000) == []
 
 
-def test_an_upload_without_a_length_counts_as_it_is(uploads: PartialStore) -> None:
-    part = created(uploads, NAME, Record(("a",), None), NOW)
+@pytest.mark.parametrize("length", [None, 1024**3])
+def test_the_bytes_that_are_there_count(uploads: PartialStore, length: int | None) -> None:
+    part = created(uploads, NAME, Record(("a",), length), NOW)
     part.write(b"123")
     part.sync(NOW)
     part.close()
@@ -544,7 +545,7 @@ def test_the_lock_is_one_among_processes(uploads: PartialStore, tmp_path: Path) 
         fcntl.flock(other, fcntl.LOCK_SH)
         with pytest.raises(InUse):
             uploads.open(NAME)
-        assert kept(uploads, NOW + 1000) == [(NAME, 10, False)]
+        assert kept(uploads, NOW + 1000) == [(NAME, 0, False)]
     reopened(uploads).close()
 
 

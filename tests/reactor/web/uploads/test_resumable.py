@@ -16,173 +16,27 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from reactor import Body, Cancelled, Headers, Limits, ProtocolError, Response
-from reactor.messages.request import BaseRequest
-from reactor.web.app.application import Application
+from reactor import Cancelled
 from reactor.web.semantics.validators import entity_tag
-from reactor.web.storage.safe_path import Place, Root
+from reactor.web.storage.safe_path import Root
 from reactor.web.uploads import partial_store
 from reactor.web.uploads.atomic_file import WRITE_BYTES
 from reactor.web.uploads.partial_store import PartialStore
-from reactor.web.uploads.receiver import Receiver
-from reactor.web.uploads.resumable import SYNC_BYTES, ResumableUploads
+from reactor.web.uploads.resumable import SYNC_BYTES
 from tests.conftest import Serve
-from tests.support.coroutine_driver import Feed, Play, Stage, drive, open_descriptors, opened_since
+from tests.support.coroutine_driver import Play, Stage, open_descriptors, opened_since
 from tests.support.raw_client import Client, RawResponse
 from tests.support.raw_client import request as encode
+from tests.support.upload_bench import INTEROP, NOW, PARTIAL, Bench, Cut, Reply
 
-NOW = 1_900_000_000.0
-PARTIAL = "application/partial-upload"
-INTEROP: dict[str, Any] = {"Upload_Draft_Interop_Version": "8"}
 TYPES = "https://iana.org/assignments/http-problem-types#"
-
-
-class Reply(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    def __getattr__(self, name: str) -> str | None:  # reply.upload_offset
-        return self.headers.get(name.replace("_", "-").title())
-
-
-class Source(Feed):
-    """A body that records its informational responses."""
-
-    def __init__(self, *pieces: bytes | BaseException) -> None:
-        super().__init__(*pieces)
-        self.informed: list[tuple[int, dict[str, str]]] = []
-
-    def inform(self, status: int, headers: Any) -> bool:
-        self.informed.append((status, dict(headers)))
-        return True
-
-
-class Cut(Cancelled):
-    """The task is cancelled, because the connection is gone."""
-
-
-class Bench:
-    """A directory that takes resumable uploads, and a clock."""
-
-    def __init__(self, path: Path, **limits: Any) -> None:
-        self.path = path
-        self.limits = Limits(**limits)
-        self.now = NOW
-        self.forgotten: list[Place] = []
-        self.informed: list[tuple[int, dict[str, str]]] = []
-        self.restart()
-
-    def restart(self) -> None:
-        """Start again as a restarted server does: nothing is known but the files on the disk."""
-        root = Root(self.path)
-        self.resumable = ResumableUploads(
-            root, "/files/", self.limits, self.forgotten.append, lambda: self.now
-        )
-        self.receiver = Receiver(root, self.limits, self.forgotten.append, resumable=self.resumable)
-        self.router = Application()
-        for method in ("PUT", "POST"):
-            self.router.add(
-                method, "/files/{name:segments}", getattr(self.receiver, method.lower())
-            )
-        for method, endpoint in (
-            ("HEAD", self.resumable.head),
-            ("PATCH", self.resumable.append),
-            ("DELETE", self.resumable.cancel),
-            ("OPTIONS", self.resumable.options),
-        ):
-            self.router.add(method, "/files/.uploads/{id}", endpoint)
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        *pieces: bytes | BaseException,
-        chunked: bool = False,
-        minor: int = 1,
-        **fields: object,
-    ) -> BaseRequest:
-        lines = [f"\r\n{name.replace('_', '-')}: {value}" for name, value in fields.items()]
-        request = BaseRequest(method, path, path, "", minor, Headers("".join(lines)))
-        request.host = "example.com"
-        size = sum(len(piece) for piece in pieces if isinstance(piece, bytes))
-        if pieces or chunked:
-            broken = any(isinstance(piece, BaseException) for piece in pieces)
-            request.length = None if chunked else size + 1000 * broken
-            source = Source(*pieces)
-            self.informed = source.informed
-            request.body = Body(source, request.length, 0)
-        return request
-
-    def ask(self, method: str, path: str, *pieces: bytes | BaseException, **fields: Any) -> Reply:
-        """The response that the connection would send."""
-        self.informed = []
-        request = self.request(method, path, *pieces, **fields)
-        try:
-            response = self.router(request)
-            response = response if isinstance(response, Response) else drive(response)  # type: ignore[arg-type]
-        except ProtocolError as error:
-            headers = {name.title(): value for name, value in error.headers}
-            return Reply(error.status, headers, error.reason.encode())
-        assert isinstance(response.body, bytes)
-        names = [name.title() for name, _ in response.headers]
-        assert len(set(names)) == len(names)
-        headers = {name.title(): value for name, value in response.headers}
-        return Reply(response.status, headers, response.body)
-
-    def create(self, name: str, *pieces: bytes | BaseException, **fields: Any) -> Reply:
-        fields.setdefault("Upload_Complete", "?0")
-        return self.ask("PUT", f"/files/{name}", *pieces, **fields)
-
-    def begun(self, name: str = "a.bin", *pieces: bytes, **fields: Any) -> str:
-        """The path of a new upload."""
-        reply = self.create(name, *pieces, **fields)
-        assert reply.status == 201, reply
-        assert reply.location is not None
-        return reply.location
-
-    def append(
-        self,
-        path: str,
-        offset: int,
-        *pieces: bytes | BaseException,
-        end: bool = False,
-        **fields: Any,
-    ) -> Reply:
-        fields.setdefault("Content_Type", PARTIAL)
-        fields.setdefault("Upload_Complete", f"?{int(end)}")
-        return self.ask("PATCH", path, *pieces, Upload_Offset=offset, **fields)
-
-    def head(self, path: str) -> Reply:
-        return self.ask("HEAD", path)
-
-    def offset(self, path: str) -> int:
-        reply = self.head(path)
-        assert (reply.status, reply.upload_complete) == (204, "?0"), reply
-        return int(reply.headers["Upload-Offset"])
-
-    def cut(self, method: str, path: str, *pieces: bytes, **fields: Any) -> None:
-        """Send a request whose connection is lost behind these bytes."""
-        with pytest.raises(Cut):
-            self.ask(method, path, *pieces, Cut(), **fields)
-
-    def expire(self) -> None:
-        drive(self.resumable.expire())
-
-    def content(self, name: str = "a.bin") -> bytes | None:
-        path = self.path / name
-        return path.read_bytes() if path.exists() else None
-
-    def left(self) -> list[str]:
-        directory = self.path / ".uploads"
-        return sorted(os.listdir(directory)) if directory.exists() else []
 
 
 @pytest.fixture
@@ -728,7 +582,7 @@ def test_a_whole_file_needs_no_resource(
     elif why == "no room on the disk":
         monkeypatch.setattr(partial_store, "write_record", fails_with(28))
     else:
-        bench.begun("other", b"x", Upload_Length=60)
+        bench.begun("other", b"x" * 60, Upload_Length=90)
     left = bench.left() if why != "no directory" else []
     status = 403 if why == "no directory" else 507
     assert bench.create("sub/a", b"x" * 50, Upload_Length=50).status == status
@@ -960,12 +814,12 @@ def test_the_number_of_uploads(tmp_path: Path) -> None:
 
 def test_the_bytes_of_all_uploads(tmp_path: Path) -> None:
     bench = Bench(tmp_path, resumable_bytes=100)
-    first = bench.begun("a", b"x", Upload_Length=60)
-    assert bench.create("b", Upload_Length=41).status == 507
-    second = bench.begun("b", b"x", Upload_Length=30)
+    first = bench.begun("a", b"x" * 60, Upload_Length=61)
+    assert bench.create("b", Upload_Length=41).status == 507  # it would never fit
+    second = bench.begun("b", b"x" * 30, Upload_Length=40)
     bench.restart()
     assert bench.create("c", Upload_Length=11).status == 507
-    third = bench.begun("c")  # an unknown length counts as far as it goes
+    third = bench.begun("c")
     assert bench.append(third, 0, b"x" * 10).status == 204
     reply = bench.append(third, 10, b"y")
     assert (reply.status, reply.upload_complete) == (507, None)
@@ -973,14 +827,15 @@ def test_the_bytes_of_all_uploads(tmp_path: Path) -> None:
     assert bench.offset(third) == 10
     bench.ask("DELETE", second)
     assert bench.append(third, 10, b"y" * 30).status == 204
-    assert bench.append(first, 1, b"x" * 59, end=True).status == 201
-    assert bench.append(third, 40, b"y" * 60).status == 204
+    assert bench.append(first, 60, b"x", end=True).status == 507
+    assert bench.append(third, 40, b"y" * 60).status == 204  # it has evicted the first
     assert bench.append(third, 100, b"y").status == 413
+    assert bench.head(first).status == 404
 
 
 def test_a_length_that_comes_late_needs_room(tmp_path: Path) -> None:
     bench = Bench(tmp_path, resumable_bytes=100)
-    bench.begun("a", b"x", Upload_Length=60)
+    bench.begun("a", b"x" * 60)
     second = bench.begun("b")
     assert bench.append(second, 0, b"x", Upload_Length=41).status == 507
     assert bench.head(second).upload_length is None
@@ -1046,8 +901,8 @@ def test_uploads_of_another_process_count_from_the_next_look_on(tmp_path: Path) 
 def test_an_upload_of_another_process_counts_once_it_is_used_here(tmp_path: Path) -> None:
     bench, other = Bench(tmp_path, resumable_bytes=100), Bench(tmp_path, resumable_bytes=100)
     bench.expire()
-    path = other.begun("a", Upload_Length=60)
-    assert bench.append(path, 0, b"x").status == 204
+    path = other.begun("a", b"x" * 59)
+    assert bench.append(path, 59, b"x").status == 204
     assert bench.create("b", Upload_Length=41).status == 507
     assert bench.create("b", Upload_Length=40).status == 201
 
@@ -1091,22 +946,19 @@ def test_an_old_record_that_cannot_be_forgotten_spoils_no_upload(
 # --- eviction ------------------------------------------------------------------------------------
 
 
-def statuses(bench: Bench, *paths: str) -> list[int]:
-    return [bench.head(path).status for path in paths]
-
-
 @pytest.mark.parametrize("restarted", [False, True])
-def test_declared_room_shuts_nobody_out(tmp_path: Path, restarted: bool) -> None:
+@pytest.mark.parametrize("first", [b"", b"x"])
+def test_declared_room_shuts_nobody_out(tmp_path: Path, restarted: bool, first: bytes) -> None:
+    """Only the bytes that are there count, and nobody is evicted for announcements."""
     bench = Bench(tmp_path)
     paths = []
-    for number in range(16):
-        paths.append(bench.begun(f"a{number}", Upload_Length=1024**3))
+    for number in range(40):
+        paths.append(bench.begun(f"a{number}", *([first] if first else []), Upload_Length=1024**3))
         bench.now += 1
     if restarted:
         bench.restart()
-    new = bench.begun("b", b"x", Upload_Length=2 * 1024**2)
-    assert statuses(bench, new, *paths) == [204, 404] + [204] * 15  # the oldest
-    assert len(bench.left()) == 2 * 16
+    new = bench.begun("b", b"x", Upload_Length=1024**3)
+    assert bench.statuses(new, *paths) == [204] * 41
 
 
 def test_the_oldest_of_the_empty_ones_gives_way_and_no_more_than_needed(tmp_path: Path) -> None:
@@ -1118,24 +970,27 @@ def test_the_oldest_of_the_empty_ones_gives_way_and_no_more_than_needed(tmp_path
         empty.append(bench.begun(f"empty{number}", Upload_Length=5))
     bench.ask("HEAD", empty[0])  # to be asked for makes it no younger
     new = bench.begun("new", b"x")
-    assert statuses(bench, full, new, *empty) == [204, 204, 404, 204, 204]
+    assert bench.statuses(full, new, *empty) == [204, 204, 404, 204, 204]
 
 
 def test_bytes_are_needed_and_no_place(tmp_path: Path) -> None:
     bench = Bench(tmp_path, resumable_bytes=100)
-    unknown = bench.begun("unknown")
-    bench.now += 1
-    known = bench.begun("known", Upload_Length=90)
-    new = bench.begun("new", Upload_Length=20)
-    assert statuses(bench, unknown, known, new) == [204, 404, 204]
+    empty = bench.begun("empty", Upload_Length=90)
+    idle = bench.begun("idle", b"x" * 90)
+    bench.now += 3601
+    new = bench.begun("new", b"x" * 20)
+    assert bench.statuses(empty, idle, new) == [204, 404, 204]
 
 
 def test_no_upload_is_evicted_in_vain(tmp_path: Path) -> None:
     bench = Bench(tmp_path, resumable_bytes=100)
-    full = bench.begun("full", b"x", Upload_Length=60)
+    idle = bench.begun("idle", b"x" * 30)
+    bench.now += 3601
+    full = bench.begun("full", b"x" * 60)
     empty = bench.begun("empty", Upload_Length=40)
+    assert bench.create("new", b"x" * 41).status == 507
     assert bench.create("new", Upload_Length=41).status == 507
-    assert statuses(bench, full, empty) == [204, 204]
+    assert bench.statuses(idle, full, empty) == [204, 204, 204]
 
 
 def test_those_that_have_bytes_wait_for_a_time(tmp_path: Path) -> None:
@@ -1147,24 +1002,47 @@ def test_those_that_have_bytes_wait_for_a_time(tmp_path: Path) -> None:
     bench.now += 100
     empty = bench.begun("empty")
     assert bench.create("new", b"x", **INTEROP).status == 201
-    assert statuses(bench, first, second, empty) == [204, 204, 404]
+    assert bench.statuses(first, second, empty) == [204, 204, 404]
     assert bench.create("newer").status == 507
     bench.now += 0.5
     newer = bench.begun("newer", b"x")
-    assert sorted(statuses(bench, first, second)) == [204, 404]  # both had waited as long
+    assert sorted(bench.statuses(first, second)) == [204, 404]  # both had waited as long
     assert bench.head(newer).status == 204
 
 
 def test_an_upload_that_grows_evicts_others(tmp_path: Path) -> None:
     bench = Bench(tmp_path, resumable_bytes=100)
-    empty = bench.begun("empty", Upload_Length=95)
-    mine = bench.begun("mine")
-    assert bench.append(mine, 0, b"x" * 5).status == 204
-    assert bench.append(mine, 5, b"x" * 5, b"y", chunked=True).status == 204
-    assert statuses(bench, empty, mine) == [404, 204]
-    other = bench.begun("other", Upload_Length=89)
-    assert bench.append(mine, 11, b"z", Upload_Length=12).status == 204
-    assert statuses(bench, other, mine) == [404, 204]
+    first = bench.begun("first", b"x" * 45)
+    bench.now += 1
+    second = bench.begun("second", b"x" * 45)
+    bench.now += 3601
+    mine = bench.begun("mine", Upload_Length=60)
+    assert bench.append(mine, 0, b"x" * 10).status == 204
+    assert bench.statuses(first, second, mine) == [204, 204, 204]
+    assert bench.append(mine, 10, b"x" * 5, b"y", chunked=True).status == 204
+    assert bench.statuses(first, second, mine) == [404, 204, 204]
+
+
+def test_some_of_those_that_cannot_all_be_completed_are(tmp_path: Path) -> None:
+    """An upload that found no room is evicted for the others, however young it is."""
+    bench = Bench(tmp_path, resumable_bytes=100)
+    paths = [bench.begun(f"a{number}", b"x" * 33) for number in range(3)]
+    assert bench.append(paths[0], 33, b"x" * 27, end=True).status == 507
+    assert bench.statuses(*paths) == [204] * 3
+    bench.expire()  # taking stock forgets nothing
+    assert bench.append(paths[1], 33, b"x" * 27, end=True).status == 201
+    assert bench.statuses(*paths) == [404, 204, 204]
+    assert bench.append(paths[2], 33, b"x" * 27, end=True).status == 201
+
+
+def test_an_upload_that_has_found_room_again_does_not_give_way(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, resumable_bytes=100)
+    mine, other = bench.begun("mine", b"x" * 60), bench.begun("other", b"x" * 40)
+    assert bench.append(mine, 60, b"x").status == 507
+    assert bench.ask("DELETE", other).status == 204
+    assert bench.append(mine, 60, b"x").status == 204
+    assert bench.create("new", b"x" * 40).status == 507
+    assert bench.offset(mine) == 61
 
 
 def test_an_upload_in_use_is_not_evicted(tmp_path: Path) -> None:
@@ -1182,7 +1060,7 @@ def test_an_upload_in_use_is_not_evicted(tmp_path: Path) -> None:
     while play.operation is not None:
         play.step()
     assert play.result.status == 201
-    assert statuses(bench, mine, others) == [204, 204]
+    assert bench.statuses(mine, others) == [204, 204]
 
 
 def test_bytes_that_came_by_another_process_count(tmp_path: Path) -> None:
@@ -1206,7 +1084,7 @@ def test_an_upload_that_cannot_be_evicted(
         patch.setattr(os, "unlink", fails_with(5))
         assert bench.create("c").status == 507
     assert "Cannot evict" in caplog.text
-    assert statuses(bench, *paths) == [204, 204]
+    assert bench.statuses(*paths) == [204, 204]
 
 
 def test_a_request_for_an_upload_that_is_being_evicted(tmp_path: Path) -> None:
@@ -1243,10 +1121,7 @@ class Modelled:
     touched: float
     data: bytes = b""
     state: str = "open"
-
-    @property
-    def room(self) -> int:
-        return len(self.data) if self.length is None else self.length
+    refused: bool = False  # it has found no room
 
 
 class Exchange(RuleBasedStateMachine):
@@ -1298,28 +1173,44 @@ class Exchange(RuleBasedStateMachine):
         if not self.counted:
             self.look()
 
+    def idle_ones(self, but: Modelled | None) -> list[Modelled]:
+        """The uploads that may be evicted, the first to go first."""
+
+        def is_idle(one: Modelled) -> bool:
+            return self.bench.now - one.touched > self.IDLE
+
+        found = [one for one in self.open if one is not but]
+        found = [one for one in found if not one.data or one.refused or is_idle(one)]
+        return sorted(found, key=lambda one: (bool(one.data), not is_idle(one), one.touched))
+
+    def could_have_room(self, it: Modelled | None, size: int) -> bool:
+        going = self.idle_ones(it)
+        staying = [one for one in self.open if one is not it and one not in going]
+        fits = sum(len(one.data) for one in staying) + size <= self.TOTAL
+        if it is not None and not fits:
+            it.refused = True
+        return fits
+
     def has_room(self, it: Modelled | None, size: int) -> bool:
         """Evict others, if that makes room for it."""
         staying = [other for other in self.open if other is not it]
-        idle = [other for other in staying if not other.data]
-        idle.sort(key=age_of)
-        waiting = [other for other in staying if other.data]
-        idle += sorted(
-            (other for other in waiting if self.bench.now - other.touched > self.IDLE), key=age_of
-        )
         going: list[Modelled] = []
-        for other in idle:
-            many = len(staying) >= self.MOST
-            much = sum(one.room for one in staying) + size > self.TOTAL
-            if (it is None and many) or (much and other.room):
+        for other in self.idle_ones(it):
+            many = it is None and len(staying) >= self.MOST
+            much = sum(len(one.data) for one in staying) + size > self.TOTAL
+            if many or (much and other.data):
                 staying.remove(other)
                 going.append(other)
         if it is None and len(staying) >= self.MOST:
             return False
-        if sum(other.room for other in staying) + size > self.TOTAL:
+        if sum(len(other.data) for other in staying) + size > self.TOTAL:
+            if it is not None:
+                it.refused = True
             return False
         for other in going:
             other.state = "gone"
+        if it is not None:
+            it.refused = False
         return True
 
     def receive(self, it: Modelled, pieces: list[bytes]) -> int:
@@ -1327,11 +1218,11 @@ class Exchange(RuleBasedStateMachine):
             size = len(it.data) + len(piece)
             if it.length is None and size > self.SIZE:
                 return 413
-            if it.length is None and not self.has_room(it, size):
-                return 507
             if it.length is not None and size > it.length:
                 it.state = "gone"
                 return 400
+            if not self.has_room(it, size):
+                return 507
             it.data += piece
             it.touched = self.bench.now
         return 0
@@ -1366,10 +1257,9 @@ class Exchange(RuleBasedStateMachine):
         length = informed.pop() if informed else None
         if max(length or 0, offset + count) > self.SIZE:
             return 413
-        if length != it.length:
-            if not self.has_room(it, length or 0):
-                return 507
-            it.length = length
+        if not self.could_have_room(it, max(length or 0, offset + count)):
+            return 507
+        it.length = length
         return self.receive(it, pieces) or (self.finish(it) if end else 204)
 
     # --- what happens ----------------------------------------------------------------------------
@@ -1394,7 +1284,7 @@ class Exchange(RuleBasedStateMachine):
             expected = 413
         elif exclusive and name in self.files:
             expected = 412
-        elif not self.has_room(None, length or 0):
+        elif not (self.could_have_room(None, length or 0) and self.has_room(None, 0)):
             expected = 507
         else:
             self.uploads.append(it)
