@@ -79,8 +79,9 @@ class Root:
     ) -> tuple[int, os.stat_result, bool]:
         """Open a file as `find_file` does; the third value is whether it is below one of `roots`.
 
-        It is, by whichever link or mount point the path has led there, if the walk has ended below
-        the directory that a root has now.
+        It is if a directory above the file, up to this root, is the one that one of `roots` has
+        now; links on the way make no difference. A part of that directory that is mounted a second
+        time elsewhere is not recognized.
         """
         with _Walk(self._path, segments, places) as walk:
             descriptor, status = walk.to_file()

@@ -37,6 +37,7 @@ from reactor.web.static.compressed_cache import STREAMED_BYTES
 from reactor.web.static.file_server import FileServer, Mount
 from reactor.web.static.open_file_cache import OpenFileCache
 from reactor.web.storage.safe_path import Root
+from reactor.web.storage.trust import Trust
 from reactor.web.uploads.receiver import Receiver
 from tests.support.coroutine_driver import Feed, Play, Stage, drive, make_request, open_descriptors
 from tests.support.system_calls import record_opens
@@ -1690,3 +1691,44 @@ def test_root_that_is_moved(tmp_path: Path, site: Path, clock: Clock) -> None:
     clock.advance(1.0)
     assert served.ask("data").body == b"next"
     assert isinstance(served.files.root, Root)
+
+
+# --- files that clients may have uploaded --------------------------------------------------------
+
+
+def test_an_open_file_that_lies_elsewhere_now_is_not_trusted_any_more(
+    site: Path, clock: Clock
+) -> None:
+    """The same file in all its numbers, by another link: the place decides, after each walk."""
+    (site / "own.html").write_bytes(b"<p>")
+    os.link(site / "own.html", site / "sub" / "theirs.html")
+    (site / "page.html").symlink_to("own.html")
+    served = Served(site, clock, trust=Trust(uploads=(Root(site / "sub"),)))
+    for target, policy in (("own.html", None), ("sub/theirs.html", "sandbox"), ("own.html", None)):
+        (site / "page.html").unlink()
+        (site / "page.html").symlink_to(target)
+        clock.advance(10)
+        for _ in range(2):
+            seen = served.ask("page.html")
+            assert seen.body == b"<p>"
+            assert seen.get("Content-Security-Policy") == policy
+    served.files._open.close()
+
+
+def test_an_index_is_found_again_when_it_is_the_operators(site: Path, clock: Clock) -> None:
+    index = site / "index.html"
+    (site / "sub" / "theirs.html").write_bytes(b"<p>theirs")
+    (site / "own.html").write_bytes(b"<p>own")
+    served = Served(site, clock, trust=Trust(uploads=(Root(site / "sub"),)))
+    for target, shown in (
+        ("sub/theirs.html", False),
+        ("own.html", True),
+        ("sub/theirs.html", False),
+    ):
+        index.unlink(missing_ok=True)
+        index.symlink_to(target)
+        clock.advance(10)
+        for _ in range(2):
+            assert (b"<p>own" in served.ask("").body) is shown
+            assert b"<p>theirs" not in served.ask("").body
+    served.files._open.close()
