@@ -14,6 +14,8 @@ import pytest
 from reactor import Limits, ProtocolError, Response
 from reactor.tasks.task import Task
 from reactor.web.compression.streams import encode_stream
+from reactor.web.site.options import SiteOptions
+from reactor.web.site.site import Site
 from reactor.web.static import directory_reader, listing_pages, snapshot
 from reactor.web.static.listing import ListingOptions, Listings, list_directory
 from reactor.web.static.listing_pages import (
@@ -27,6 +29,7 @@ from reactor.web.static.listing_pages import (
     PageStore,
 )
 from reactor.web.storage.safe_path import Root
+from tests.conftest import Serve
 from tests.support.coroutine_driver import make_request
 from tests.support.cycles import Cycles
 from tests.support.inline_pool import InlineWorld
@@ -472,3 +475,77 @@ def test_a_small_page_does_not_wait_for_large_ones(make: MakeDesk, tmp_path: Pat
 
 def test_the_limits_are_options() -> None:
     assert (Limits().listing_page, Limits().listing_bytes) == (5000, 256 * 1024 * 1024)
+
+
+# --- on real sockets -----------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.system
+def test_95_slow_readers_on_real_sockets(serve: Serve, tmp_path: Path) -> None:
+    """A listing of 3,000 names stays prompt beside them, and they take little memory."""
+    fill(tmp_path / "long", 100_000, long_name)
+    fill(tmp_path / "small", 3000)
+    site = Site(SiteOptions(directory=str(tmp_path), uploads=False), Limits())
+    running = serve(site.handler)
+    queries = ("", "?page=2", "?sort=size&order=desc", "?page=20", "?sort=date")
+    for query in queries:
+        assert running.connect().ask(f"/files/long/{query}").status == 200
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    readers = []
+    for number in range(95):
+        client = running.connect(receive_buffer=4096)
+        query = queries[number % len(queries)]
+        client.socket.sendall(f"GET /files/long/{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        readers.append(client)
+    for client in readers:  # each is served, at its own pace
+        assert client.socket.recv(600).startswith(b"HTTP/1.1 200 ")
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 95 * 256 * 1024
+    (files,) = site._mounted
+    store = files._listing.listings.pages
+    assert running.call(lambda: store.held_bytes) < len(queries) * 2_000_000
+    with running.connect() as bystander:
+        began = time.monotonic()
+        for path in ("/files/small/", "/files/small/?sort=size", "/files/long/"):
+            assert bystander.ask(path).status == 200
+        assert time.monotonic() - began < 10  # 0.2 s on a machine that does nothing else
+        began = time.process_time()
+        for _ in range(20):
+            assert bystander.ask("/files/long/", "Accept-Encoding: gzip").status == 200
+        assert (time.process_time() - began) / 20 < 0.05
+    for client in readers[::2]:
+        client.close()
+    running.wait_until(lambda: running.server.connections <= 48)
+    for client in readers[1::2]:
+        client.close()
+    running.wait_until(lambda: store.held_bytes == 0)
+    for mounted in site._mounted:
+        running.call(mounted._open.close)
+
+
+@pytest.mark.system
+def test_tags_and_lengths_on_real_sockets(serve: Serve, tmp_path: Path) -> None:
+    fill(tmp_path / "d", 900, long_name)
+    site = Site(SiteOptions(directory=str(tmp_path)), Limits())
+    running = serve(site.handler)
+    with running.connect() as client:
+        whole = client.ask("/files/d/")
+        assert whole.get("content-length") == str(len(whole.body))
+        zipped = client.ask("/files/d/", "Accept-Encoding: gzip")
+        assert gzip.decompress(zipped.body) == whole.body
+        tag = whole.get("etag") or ""
+        assert zipped.get("etag") == f'{tag[:-1]}-gzip"'
+        for known, response in (("identity", whole), ("gzip", zipped)):
+            for coding in ("identity", "gzip"):
+                condition = f"If-None-Match: {response.get('etag')}"
+                found = client.ask("/files/d/", f"Accept-Encoding: {coding}", condition)
+                assert found.status == (304 if coding == known else 200)
+        assert client.ask("/files/d/", 'If-Match: "x"').status == 412
+        head = client.ask("/files/d/", method="HEAD")
+        assert head.get("content-length") == whole.get("content-length")
+        assert client.ask("/files/d/?page=2", "Accept: application/json").status == 404
+    for mounted in site._mounted:
+        running.call(mounted._open.close)
