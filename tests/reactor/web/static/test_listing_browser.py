@@ -577,3 +577,66 @@ def test_a_long_page(start: Start, directory: Path, page: Page) -> None:
         os.link(directory / "0", directory / f"{number}")
     page.go(start(uploads=False).url)
     assert page.evaluate("document.querySelectorAll('#list tbody tr').length") == 3000
+
+
+# --- pages ---------------------------------------------------------------------------------------
+
+
+def numbered(directory: Path, count: int) -> None:
+    for number in range(count):
+        make(directory, f"{number:02}", 1)
+
+
+def test_pages_are_turned_without_a_script(start: Start, directory: Path, page: Page) -> None:
+    numbered(directory, 25)
+    page.call("Emulation.setScriptExecutionDisabled", value=True)
+    page.go(start(listing_page=10, uploads=False).url)
+    seen = [page.evaluate(NAMES)]
+    while href := page.evaluate("document.querySelector('a[rel=next]')?.href ?? ''"):
+        page.go(href)
+        seen.append(page.evaluate(NAMES))
+    assert [name for names in seen for name in names] == [f"{number:02}" for number in range(25)]
+    assert list(map(len, seen)) == [10, 10, 5]
+    page.go(page.evaluate("document.querySelector('th:nth-child(1) a').href"))  # back to the first
+    assert page.evaluate(NAMES)[0] == "24"
+    assert page.evaluate("document.querySelector('.pages b').textContent") == "1"
+    page.go(page.evaluate("document.querySelector('.pages a[rel=next]').href"))
+    assert page.evaluate(NAMES)[0] == "14"  # the order is kept
+    assert not page.complaints
+
+
+def test_a_page_that_empties_becomes_the_last(start: Start, directory: Path, page: Page) -> None:
+    numbered(directory, 21)
+    page.go(start(listing_page=10, deletes=True).url + "?page=3")
+    assert page.evaluate(NAMES) == ["20"]
+    page.evaluate("void setTimeout(() => document.querySelector('.delete').click())")
+    page.wait_for_event("Page.javascriptDialogOpening")
+    page.call("Page.handleJavaScriptDialog", accept=True)
+    wait_for_files(page, *(f"{number:02}" for number in range(10, 20)))
+    page.wait_until("document.querySelector('.pages b').textContent == '2'")
+    assert page.evaluate("document.querySelectorAll('#list .delete').length") == 10
+    assert page.evaluate("document.querySelector('#sum').textContent") == "20 files, 20\xa0B"
+    assert not page.complaints
+
+
+def test_links_to_pages_fit_a_phone(start: Start, directory: Path, page: Page) -> None:
+    numbered(directory, 90)
+    url = start(listing_page=1).url
+    for width in (320, 390, 1200):
+        for number in (1, 45, 90):
+            page.show(width, 700, "light")
+            page.go(f"{url}?page={number}")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.evaluate("document.querySelectorAll('nav.pages').length") == 2
+            small = page.evaluate(
+                "[...document.querySelectorAll('.pages a')].filter((link) => "
+                "link.getBoundingClientRect().height < 24).length"
+            )
+            assert small == 0  # a finger needs 24 pixels (WCAG 2.2, 2.5.8)
+    nodes = page.call("Accessibility.getFullAXTree")["nodes"]
+    spoken = {
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in nodes
+        if not node["ignored"]
+    }
+    assert {("navigation", "Pages"), ("link", "Page 1"), ("link", "Previous")} <= spoken
