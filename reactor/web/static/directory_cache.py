@@ -20,6 +20,7 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from errno import ENOENT
 from functools import partial
+from itertools import islice
 from os import strerror
 from typing import Final, NamedTuple
 
@@ -38,6 +39,7 @@ LEAST_AGE: Final = 1.0  # seconds that the sizes in a snapshot are trusted
 MOST_AGE: Final = 60.0  # seconds
 AGE_FACTOR: Final = 10  # times what the reading took; so reading takes a tenth of the time at most
 IDLE: Final = 60.0  # seconds until a snapshot is dropped that nobody has asked for
+DROPPED: Final = 1000  # idle snapshots at a time
 
 _Place = tuple[int, int]  # a directory's device and inode
 
@@ -114,10 +116,10 @@ class DirectoryCache:
         raise FileNotFoundError(ENOENT, strerror(ENOENT))
 
     def drop_idle(self) -> None:
-        """Drop the snapshots that nobody has asked for; to be called now and then."""
+        """Drop some snapshots that nobody has asked for; to be called now and then."""
         now = self._clock()
-        for place, wanted in tuple(self._wanted.items()):
-            if now - wanted >= IDLE:
+        for place in tuple(islice(self._kept, DROPPED)):
+            if now - self._wanted[place] >= IDLE:
                 self._drop(place)
 
     def _find(self, place: _Place, stamp: Stamp, since: float) -> Snapshot | None:
@@ -140,7 +142,7 @@ class DirectoryCache:
         self._kept[place] = _Kept(snapshot, stamp, reading.settled, began, age)
         self._wanted[place] = now
         self.bytes += snapshot.bytes
-        while self.bytes > self._most_bytes:
+        while self.bytes > self._most_bytes and len(self._kept) > 1:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, place: _Place) -> None:

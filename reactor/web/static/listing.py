@@ -20,12 +20,12 @@ from reactor.net.client_network import client_network
 from reactor.version import __version__
 from reactor.web.semantics.negotiation import prefers_json
 from reactor.web.semantics.preconditions import check_read, has_conditions
-from reactor.web.static.directory_cache import DirectoryCache
+from reactor.web.static.directory_cache import ATTEMPTS, DirectoryCache
 from reactor.web.static.listing_entries import Shown, asked_for
 from reactor.web.static.listing_html import ACTIVE, HTML_FORM, QUIET, html_frame
 from reactor.web.static.listing_json import JSON_FORM, json_frame, link_field
-from reactor.web.static.listing_pages import PageBody, PageStore
-from reactor.web.static.snapshot import Snapshot
+from reactor.web.static.listing_pages import Page, PageBody, PageForm, PageStore
+from reactor.web.static.snapshot import Summary
 from reactor.web.storage.safe_path import Root
 
 LISTING_BYTES: Final = 256 * 1024 * 1024  # memory for all listings of a mount
@@ -83,27 +83,24 @@ async def list_directory(
     slash. Raises OSError if it is not a directory or cannot be read; ProtocolError(404) for a page
     of the JSON that does not exist, 503 where the client reads too many listings.
     """
-    client = client_network(str(request.client[0]))
-    listings = options.listings
-    snapshot = await listings.directories.find(client, root, segments, options.most)
     as_json = prefers_json(request.headers.get("accept"))
-    shown = _shown(request, snapshot, options.page, clamped=not as_json)
     form = JSON_FORM if as_json else HTML_FORM
-    page = await listings.pages.find(client, snapshot, form, shown.order, shown.span)
+    client = client_network(str(request.client[0]))
+    page, summary, shown = await _find(request, root, segments, options, form, client)
     if as_json:
-        head, tail = json_frame(snapshot, shown, _path(segments, options))
+        head, tail = json_frame(summary, shown, _path(segments, options))
         fields: Fields = (("Content-Type", "application/json"), *link_field(shown))
     else:
         layout = ACTIVE if options.uploads or options.deletes else QUIET
         home = options.prefix.strip("/") or request.host or "/"
         can = [word for word in ("uploads", "deletes", "resumable") if getattr(options, word)]
         path, names = _path(segments, options), (home, *segments)
-        head, tail = html_frame(layout, snapshot, shown, path, names, can)
+        head, tail = html_frame(layout, summary, shown, path, names, can)
         fields = layout.fields
     frame = head.encode(), tail.encode()
-    body = PageBody(frame[0], page, frame[1], listings.pages.hold(client, page))
+    body = PageBody(frame[0], page, frame[1], options.listings.pages.hold(client, page))
     known = (
-        ("ETag", _tag(snapshot, form.name, shown, frame)),
+        ("ETag", _tag(summary, form.name, shown, frame)),
         ("Content-Length", str(body.length)),
     )
     return Response(200, body, _headers((*known, *fields, *_COMMON), options))
@@ -127,18 +124,44 @@ def unless_known(request: BaseRequest, response: Response) -> Response:
     raise ProtocolError(412, "The listing does not meet the request's If-Match.")
 
 
-def _shown(request: BaseRequest, snapshot: Snapshot, size: int, *, clamped: bool) -> Shown:
+async def _find(
+    request: BaseRequest,
+    root: Root,
+    segments: Sequence[str],
+    options: ListingOptions,
+    form: PageForm,
+    client: str,
+) -> tuple[Page, Summary, Shown]:
+    """Return the page that the request asks for, and what it shows.
+
+    No variable keeps a snapshot while the page waits for its turn: see PageStore.begin.
+    """
+    directories, pages = options.listings.directories, options.listings.pages
+    for _ in range(ATTEMPTS):
+        snapshot = await directories.find(client, root, segments, options.most)
+        summary = snapshot.summary()
+        shown = _shown(request, summary, options.page, clamped=form is not JSON_FORM)
+        found = pages.begin(snapshot, form, shown.order, shown.span)
+        del snapshot
+        page = found if isinstance(found, Page) else await pages.wait(client, found)
+        if page is not None:
+            return page, summary, shown
+    reason = "The server is listing too many large directories."
+    raise ProtocolError(503, reason, [("Retry-After", "5")])
+
+
+def _shown(request: BaseRequest, summary: Summary, size: int, *, clamped: bool) -> Shown:
     """Return the page to show; `clamped`: the last one where the directory has become smaller."""
     order, page = asked_for(request.query)
-    pages = max(1, -(-len(snapshot) // size))
+    pages = max(1, -(-summary.total // size))
     if page > pages and not clamped:
         raise ProtocolError(404, f"There is no page {page}: this listing ends with page {pages}.")
-    return Shown(order, min(page, pages), pages, size, len(snapshot))
+    return Shown(order, min(page, pages), pages, size, summary.total)
 
 
-def _tag(snapshot: Snapshot, form: str, shown: Shown, frame: Sequence[bytes]) -> str:
+def _tag(summary: Summary, form: str, shown: Shown, frame: Sequence[bytes]) -> str:
     """Return the entity tag: of all entries and of what stands around those of the page."""
-    known = repr((__version__, snapshot.digest, form, shown)).encode()
+    known = repr((__version__, summary, form, shown)).encode()
     return f'"{blake2b(b"".join((known, *frame)), digest_size=16).hexdigest()}"'
 
 

@@ -27,7 +27,7 @@ from reactor.web.static.listing_entries import (
     order_query,
 )
 from reactor.web.static.listing_pages import PageForm
-from reactor.web.static.snapshot import ListedEntry, Order, Snapshot
+from reactor.web.static.snapshot import ListedEntry, Order, Summary
 
 NEIGHBOURS: Final = 1  # numbers of pages that are shown on both sides of this one's
 
@@ -85,7 +85,7 @@ _FORM: Final = _read("listing_form.html")
 
 def html_frame(
     layout: Layout,
-    snapshot: Snapshot,
+    summary: Summary,
     shown: Shown,
     path: str,
     names: Sequence[str],
@@ -104,7 +104,7 @@ def html_frame(
         "crumbs": _crumbs(names[:-1], kept) if len(names) > 1 else "",
         "name": _visible(names[-1]),
         "form": _FORM if "uploads" in can else "",
-        "sum": _summary(snapshot),
+        "sum": _sentence(summary),
         "pages": _pages(shown),
         "titles": "".join(_title(by, shown.order) for by in FIRST_ORDERS),
     }
@@ -237,15 +237,15 @@ def _title(by: str, order: Order) -> str:
     return f'<th scope="col" aria-sort="{now}"><a href="{turned}">{_TITLES[by]}</a></th>'
 
 
-def _summary(snapshot: Snapshot) -> str:
-    if not snapshot.complete:
-        return f"This directory has more entries than the {len(snapshot):,} shown here."
+def _sentence(summary: Summary) -> str:
+    if not summary.complete:
+        return f"This directory has more entries than the {summary.total:,} shown here."
     counts = [
-        _count(snapshot.directories, "directory", "directories"),
-        _count(snapshot.files, "file", "files"),
+        _count(summary.directories, "directory", "directories"),
+        _count(summary.files, "file", "files"),
     ]
-    if snapshot.files:
-        counts.append(_amount(snapshot.size))
+    if summary.files:
+        counts.append(_amount(summary.size))
     return ", ".join(part for part in counts if part)
 
 

@@ -13,16 +13,16 @@ from typing import Final
 
 from reactor.web.static.listing_entries import Shown, date_of, link_of
 from reactor.web.static.listing_pages import PageForm
-from reactor.web.static.snapshot import ListedEntry, Order, Snapshot
+from reactor.web.static.snapshot import ListedEntry, Order, Summary
 
 _to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def json_frame(snapshot: Snapshot, shown: Shown, path: str) -> tuple[str, str]:
+def json_frame(summary: Summary, shown: Shown, path: str) -> tuple[str, str]:
     """Return the text before and behind the entries."""
     values = {
         "path": path,
-        "complete": snapshot.complete,
+        "complete": summary.complete,
         "total": shown.total,
         "page": shown.page,
         "pages": shown.pages,

@@ -16,8 +16,9 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import Final, NamedTuple
+from weakref import ref
 
 from reactor.errors import ProtocolError
 from reactor.tasks.fair_turns import FairTurns, QueuedJob
@@ -35,6 +36,7 @@ FREE_BYTES: Final = 64 * 1024  # a page up to this size does not count as held
 CLIENT_SHARE: Final = 4  # one in so many bytes of the store may be held by one client
 PAGE_BYTES: Final = 1024  # memory of a page besides its pieces, at most
 IDLE: Final = 60.0  # seconds until a page is dropped that nobody has asked for
+DROPPED: Final = 1000  # idle pages at a time
 MAKING: Final = 1  # pages at a time
 
 
@@ -84,29 +86,36 @@ class PageStore(Shared):
         self._most_bytes = most_bytes
         self._clock = clock
         self._pages: OrderedDict[PageKey, Page] = OrderedDict()  # the most recently used is last
-        self._making: dict[PageKey, _PageJob] = {}
+        self._making: dict[PageKey, PageJob] = {}
         self._held: Counter[Hashable] = Counter()  # bytes of each client
 
     def __len__(self) -> int:
         """The number of pages."""
         return len(self._pages)
 
-    async def find(
-        self, client: Hashable, snapshot: Snapshot, form: PageForm, order: Order, span: range
-    ) -> Page:
-        """Return the page with these entries of the snapshot: kept, or made now."""
+    def begin(
+        self, snapshot: Snapshot, form: PageForm, order: Order, span: range
+    ) -> "Page | PageJob":
+        """Return the page with these entries of the snapshot, or the job that makes it.
+
+        The job does not keep the snapshot alive while it waits for its turn: the cache of
+        directories bounds their memory, not the number of those who wait. So nor must the caller.
+        """
         key = PageKey(snapshot.digest, form.name, order, span.start, span.stop)
         page = self._pages.get(key)
-        if page is None:
-            job = self._making.get(key)
-            if job is None:
-                job = _PageJob(self.turns, snapshot, form, key, partial(self._ended, key))
-                self._making[key] = job
-            page = await job.wait(client)
-        page.wanted = self._clock()
-        if key in self._pages:
+        if page is not None:
+            page.wanted = self._clock()
             self._pages.move_to_end(key)
-        return page
+            return page
+        job = self._making.get(key)
+        if job is None:
+            job = PageJob(self.turns, ref(snapshot), form, key, partial(self._ended, key))
+            self._making[key] = job
+        return job
+
+    async def wait(self, client: Hashable, job: "PageJob") -> Page | None:
+        """Return the page; None where the snapshot was evicted meanwhile."""
+        return await job.wait(client)
 
     def hold(self, client: Hashable, page: Page) -> "PageLease | None":
         """Count the client as a reader of the page until the lease is dropped.
@@ -140,12 +149,11 @@ class PageStore(Shared):
             del self._held[client]
         if not page.readers:
             self.held_bytes -= page.bytes
-        self._make_room()
 
     def drop_idle(self) -> None:
-        """Drop the pages that nobody has asked for and nobody reads; to be called now and then."""
+        """Drop some pages that nobody has asked for and nobody reads; to be called now and then."""
         now = self._clock()
-        for page in tuple(self._pages.values()):
+        for page in tuple(islice(self._pages.values(), DROPPED)):
             if now - page.wanted >= IDLE and not page.readers:
                 self._drop(page)
 
@@ -162,13 +170,16 @@ class PageStore(Shared):
 
     def _make_room(self) -> None:
         """Evict the pages that were not used for the longest time, except those that are read."""
-        if self.bytes <= self._most_bytes:
-            return
-        for page in tuple(self._pages.values()):
+        excess = self.bytes - self._most_bytes
+        evicted = []
+        for page in self._pages.values():
+            if excess <= 0:
+                break
             if not page.readers:
-                self._drop(page)
-                if self.bytes <= self._most_bytes:
-                    return
+                evicted.append(page)
+                excess -= page.bytes
+        for page in evicted:
+            self._drop(page)
 
     def _drop(self, page: Page) -> None:
         del self._pages[page.key]
@@ -195,13 +206,13 @@ class PageLease:
         self._store.give_back(self._client, self._page)
 
 
-class _PageJob(QueuedJob[Page]):
+class PageJob(QueuedJob[Page | None]):
     """Makes one page, for all that wait for it."""
 
     def __init__(
         self,
         turns: FairTurns,
-        snapshot: Snapshot,
+        snapshot: "ref[Snapshot]",
         form: PageForm,
         key: PageKey,
         ended: Callable[[Page | None], object],
@@ -213,24 +224,26 @@ class _PageJob(QueuedJob[Page]):
         self._ended = ended
         super().__init__()
 
-    async def run(self) -> Page:
+    async def run(self) -> Page | None:
         page = None
         try:
             async with self.turn(self._turns, self._key.end - self._key.start):
-                await self._snapshot.prepare(self._key.order.by)
-                page = await self._make()
+                snapshot = self._snapshot()
+                if snapshot is not None:
+                    await snapshot.prepare(self._key.order.by)
+                    page = await self._make(snapshot)
             return page
         finally:
             self._ended(page)
 
-    async def _make(self) -> Page:
+    async def _make(self, snapshot: Snapshot) -> Page:
         _, _, order, start, end = self._key
         form, page = self._form, Page(self._key)
         text = joint = ""
         for at in range(start, end, ROWS):
             if not self.wanted:
                 raise Abandoned
-            entries = self._snapshot.entries(order, at, min(at + ROWS, end))
+            entries = snapshot.entries(order, at, min(at + ROWS, end))
             text += joint + form.between.join([form.render(one, order) for one in entries])
             joint = form.between
             if len(text) >= PIECE_CHARACTERS:

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from reactor.tasks.operations import sleep
 
 MERGED: Final = 512  # entries that one step on the loop merges: a millisecond
+SNAPSHOT_BYTES: Final = 2048  # memory of a snapshot besides its entries
 NAME_BYTES: Final = 72  # memory of an entry besides its name's bytes: its objects and numbers
 _RUN: Final = 1024  # keys that are sorted together
 _PLACE_BITS: Final = 32
@@ -36,17 +37,29 @@ class ListedEntry(NamedTuple):
     modified: int
 
 
-class Snapshot:
-    """The entries of a directory; `complete` is False where there were too many.
+class Summary(NamedTuple):
+    """Facts of a snapshot, for those who must not keep it alive."""
 
-    Equal snapshots have equal digests.
-    """
+    digest: bytes  # equal snapshots have equal ones
+    complete: bool
+    directories: int
+    files: int
+    size: int  # the sum of all files, in bytes
+
+    @property
+    def total(self) -> int:
+        """The number of entries."""
+        return self.directories + self.files
+
+
+class Snapshot:
+    """The entries of a directory; `complete` is False where there were too many."""
 
     def __init__(self, *, complete: bool = True) -> None:
         self.complete = complete
         self.directories = 0
         self.size = 0  # the sum of all files, in bytes
-        self.bytes = 0  # memory of the entries
+        self.bytes = SNAPSHOT_BYTES  # of memory
         self.digest = b""  # when it is closed
         self._names: list[bytes] = []
         self._sizes = array("q")
@@ -85,6 +98,10 @@ class Snapshot:
             self._hash.update(numbers)
         self.digest = self._hash.digest()
         self._orders["name"] = range(len(self._names))
+
+    def summary(self) -> Summary:
+        """Return the facts of a closed snapshot."""
+        return Summary(self.digest, self.complete, self.directories, self.files, self.size)
 
     async def prepare(self, by: str) -> None:
         """Make the order, in short steps, unless it is there. One task at a time calls this."""

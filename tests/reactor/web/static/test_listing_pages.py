@@ -1,5 +1,6 @@
 """Pages of listings: made once for all readers, in short steps, and bounded for each client."""
 
+import gc
 import gzip
 import os
 import time
@@ -12,11 +13,13 @@ from typing import Any
 import pytest
 
 from reactor import Limits, ProtocolError, Response
+from reactor.tasks.futures import Future
 from reactor.tasks.task import Task
 from reactor.web.compression.streams import encode_stream
 from reactor.web.site.options import SiteOptions
 from reactor.web.site.site import Site
 from reactor.web.static import directory_reader, listing_pages, snapshot
+from reactor.web.static.directory_cache import ATTEMPTS
 from reactor.web.static.listing import ListingOptions, Listings, list_directory
 from reactor.web.static.listing_pages import (
     CLIENT_SHARE,
@@ -124,13 +127,13 @@ def long_name(number: int) -> str:
 def renderings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The pages that were made."""
     seen: list[str] = []
-    real = listing_pages._PageJob.run
+    real = listing_pages.PageJob.run
 
     async def noted(job: Any) -> Any:
         seen.append(job._key.form)
         return await real(job)
 
-    monkeypatch.setattr(listing_pages._PageJob, "run", noted)
+    monkeypatch.setattr(listing_pages.PageJob, "run", noted)
     return seen
 
 
@@ -404,6 +407,56 @@ def test_pages_that_nobody_asks_for_are_dropped(make: MakeDesk, tmp_path: Path) 
     del held
     desk.store.drop_idle()
     assert (len(desk.store), desk.store.bytes) == (0, 0)
+
+
+def snapshots() -> int:
+    """The number of snapshots in memory."""
+    return sum(isinstance(one, snapshot.Snapshot) for one in gc.get_objects())
+
+
+def test_requests_that_wait_for_their_page_keep_no_directory(
+    make: MakeDesk, tmp_path: Path, renderings: list[str]
+) -> None:
+    """The cache of directories bounds their memory, however many pages are asked for."""
+    for number in range(12):
+        fill(tmp_path / f"large {number}", 1000, partial(str.format, f"{number}-{{}}"))
+    desk = make()
+    desk.get("large 0")
+    kept = desk.options.listings.directories
+    kept._most_bytes = 3 * kept.bytes
+    before = snapshots()
+    tasks = [desk.ask(f"large {number}?sort=size") for number in range(12)]
+    most = 0
+    while not all(task.done for task in tasks):
+        desk.world.reactor.run_once(0)
+        most = max(most, snapshots() - before)
+    assert most <= 3 + 4 + 2  # kept, being read, being made
+    # Here reading is quicker than making pages, so some were evicted again and again.
+    refused = [number for number, task in enumerate(tasks) if task.exception() is not None]
+    assert len(refused) <= 8
+    assert all(desk.get(f"large {number}?sort=size").status == 200 for number in refused)
+
+
+def test_a_directory_that_is_evicted_again_and_again(make: MakeDesk, tmp_path: Path) -> None:
+    fill(tmp_path / "d", 10)
+    desk = make()
+    kept = desk.options.listings.directories._kept
+    holder: Future[None] = Future()
+    desk.store.turns.enter(holder, "other", 0)  # no page is made
+    task = desk.ask("d")
+    for number in range(ATTEMPTS):
+        for _ in range(50):
+            desk.world.reactor.run_once(0)
+        assert not task.done, number
+        kept.clear()
+        desk.store.turns.release()
+        holder = Future()
+        desk.store.turns.enter(holder, "other", 0)
+    for _ in range(50):
+        desk.world.reactor.run_once(0)
+    with pytest.raises(ProtocolError) as refused:
+        task.result()
+    assert (refused.value.status, refused.value.headers) == (503, [("Retry-After", "5")])
 
 
 # --- readers that leave --------------------------------------------------------------------------
