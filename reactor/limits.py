@@ -116,10 +116,11 @@ class ServerLimits:
     memory_timeout: float = _request(
         5.0, Unit.SECONDS, "how long a body may wait for such memory; then 503"
     )
-    memory_arrival_timeout: float = _request(
+    slow_body_timeout: float = _request(
         30.0,
         Unit.SECONDS,
-        "how long a body in memory may take to arrive while others wait; then 408",
+        "how long a body in memory may take to arrive, and its response to be read, while another "
+        "one waits; then 408, or a reset",
     )
     small_body_bytes: int = _request(
         16 * 1024,

@@ -57,12 +57,11 @@ class _ThreadLease(BodyLease):
 
 
 class _Staying:
-    """The holder of a lease, for the other threads: nothing can be done about it."""
+    """The holder of a lease, for the other threads."""
 
-    arrived = True
-
-    def evict(self) -> None:
-        """Not called for a body that has arrived."""
+    def evict(self) -> bool:
+        """Nothing can be done about another thread's body."""
+        return False
 
 
 class SharedWall(WallClock):

@@ -11,9 +11,11 @@ each piece that has come; it keeps its room until its response has been made. Fi
   each client's, only the oldest may use it.
 - A body without room waits, and its socket is not read meanwhile. Those that hold some come before
   those that hold none, since they end sooner and return it. Otherwise clients take turns, and the
-  bodies of one client are served in order. The wait ends after `memory_timeout`, with 503.
-- A body that begins to wait evicts the oldest one that still arrives, with 408, if that began
-  `memory_arrival_timeout` ago.
+  bodies of one client are served in order. The wait ends after `memory_timeout`, with 503; at once,
+  where the client has as many bytes waiting as its part is large.
+- A body that begins to wait evicts one that began `slow_body_timeout` ago and waits for its client:
+  with 408, if it still arrives, or by a reset, if its response is not read. It is the oldest one of
+  the client that holds most, but never of one that holds less than the client of the waiting body.
 
 No bodies that are half read wait for each other for ever. The oldest of all is the oldest of its
 client as well, so both reserves are its own, and they hold a whole body: it never waits for room.
@@ -24,37 +26,40 @@ limit is smaller than one body; then one body at a time is held.
 """
 
 from collections import OrderedDict
-from typing import Protocol
+from itertools import islice
+from typing import Final, Protocol
 
-from reactor.errors import Cancelled
+from reactor.errors import Cancelled, ProtocolError
 from reactor.limits import ServerLimits
 from reactor.net.client_network import client_network
 from reactor.tasks.futures import Future
 
-CLIENT_PART = 4  # one client may hold this part of the memory, where no other limit is set
+CLIENT_PART: Final = 4  # one client may hold so small a part, where no other limit is set
+WAITING_BODIES: Final = 16  # that one client may have waiting, though it may hold fewer
+EVICTION_LEASES: Final = 64  # the oldest ones, which are looked at for one that can be evicted
 
 
 class Holder(Protocol):
     """The owner of a lease: a request's body, see request_body.py."""
 
-    @property
-    def arrived(self) -> bool:
-        """Whether the body is there, to its last byte."""
+    def evict(self) -> bool:
+        """Another body needs the room: end this request if it waits for its client.
 
-    def evict(self) -> None:
-        """The body has arrived too slowly, and another one needs its room."""
+        Returns whether it does. Nothing is released before this has returned.
+        """
 
 
 class _Share:
     """The leases of one client, or of all."""
 
-    __slots__ = ("_ordinary", "arriving", "held", "leases", "waiting")
+    __slots__ = ("_ordinary", "held", "leases", "most_wanted", "waiting", "wanted")
 
     def __init__(self, most: int, largest: int) -> None:
         self._ordinary = max(0, most - largest)  # bytes for all leases but the oldest
         self.held = 0  # bytes
+        self.wanted = 0  # bytes that wait, in a client's
+        self.most_wanted = max(most, WAITING_BODIES * largest)
         self.leases: OrderedDict[BodyLease, None] = OrderedDict()  # by age
-        self.arriving: OrderedDict[BodyLease, None] = OrderedDict()  # those not known to be whole
         self.waiting: OrderedDict[BodyLease, None] = OrderedDict()  # for room, in a client's
 
     @property
@@ -103,19 +108,24 @@ class BodyMemory:
             self._clients[network] = client
         lease = BodyLease(self, network, client, now, holder)
         for share in (client, self._all):
-            share.leases[lease] = share.arriving[lease] = None
+            share.leases[lease] = None
         return lease
 
     def enqueue(self, lease: "BodyLease", now: float) -> None:
-        """For BodyLease: grant what it wants, now or later."""
+        """For BodyLease: grant what it wants, now or later. Raises ProtocolError (503)."""
         client = lease.client
         self.waiting += 1
+        client.wanted += lease.wanted
         client.waiting[lease] = None
         if lease.held:
             client.prefer(lease)
         self._take_turns(client)
-        if lease.wanted:
-            self._press(client if not client.has_room(lease) else self._all, now)
+        if not lease.wanted:
+            return
+        if client.wanted > client.most_wanted:
+            lease.stop_waiting()
+            raise no_memory()
+        self._press(lease, now)
 
     def forget(self, lease: "BodyLease") -> None:
         """For BodyLease: it no longer waits. Those behind it may have room now."""
@@ -123,6 +133,7 @@ class BodyMemory:
         if lease in client.waiting:
             del client.waiting[lease]
             self.waiting -= 1
+            client.wanted -= lease.wanted
             self._take_turns(client)
 
     def release(self, lease: "BodyLease") -> None:
@@ -131,7 +142,6 @@ class BodyMemory:
         for share in (client, self._all):
             share.held -= lease.held
             del share.leases[lease]
-            share.arriving.pop(lease, None)
         if not client.leases:
             del self._clients[lease.network]
         self._take_turns(client)
@@ -141,7 +151,7 @@ class BodyMemory:
         client.prefer(client.oldest)
         self._queue(client)
         oldest = self._all.oldest
-        if oldest is not None and oldest.wanted:
+        if oldest is not None and oldest in oldest.client.waiting:
             oldest.client.prefer(oldest)
             self._queue(oldest.client)
             self._turns.move_to_end(oldest.client, last=False)
@@ -175,21 +185,23 @@ class BodyMemory:
             del self._turns[client]
             self._queue(client)
             self.waiting -= 1
+            client.wanted -= lease.wanted
             client.held += lease.wanted
             self._all.held += lease.wanted
             lease.granted()
 
-    def _press(self, share: _Share, now: float) -> None:
-        """Evict the body that has been arriving for the longest time, if that is too long."""
-        latest = now - self._limits.memory_arrival_timeout
-        while share.arriving:
-            oldest = next(iter(share.arriving))
-            if oldest.since > latest:
-                return
-            if not oldest.holder.arrived:
-                oldest.holder.evict()
-                return
-            del share.arriving[oldest]
+    def _press(self, lease: "BodyLease", now: float) -> None:
+        """Evict an old body whose client is waited for, of a client that holds no less."""
+        client = lease.client
+        share = self._all if client.has_room(lease) else client
+        latest = now - self._limits.slow_body_timeout
+        old = [
+            one
+            for one in islice(share.leases, EVICTION_LEASES)
+            if one.since <= latest and one.client.held >= client.held and one is not lease
+        ]
+        old.sort(key=lambda one: -one.client.held)
+        any(one.holder.evict() for one in old)
 
 
 class BodyLease:
@@ -213,7 +225,7 @@ class BodyLease:
         """Room for `size` bytes in all: None where it is there, or else a Future.
 
         `stop_waiting` has to follow where the Future is awaited, whether it is done or not. Raises
-        RuntimeError while the lease waits already.
+        ProtocolError (503) where too much waits already, RuntimeError where this lease does.
         """
         if self.wanted:
             raise RuntimeError("this body is being read already")
@@ -236,11 +248,17 @@ class BodyLease:
         """Give up the place among those that wait, if it has one."""
         room, self._room = self._room, None
         if room is not None:
-            self.wanted = 0
             self._memory.forget(self)
+            self.wanted = 0
             room.set_exception(Cancelled())
 
     def close(self) -> None:
         """Release the room."""
         self.stop_waiting()
         self._memory.release(self)
+
+
+def no_memory() -> ProtocolError:
+    """The error of a body for which there is no room."""
+    sentence = "There is no memory for the request's body: too many others are held."
+    return ProtocolError(503, sentence, [("Retry-After", "1")])

@@ -12,7 +12,7 @@ refused request of moderate size does not cost the connection.
 from collections.abc import Awaitable
 
 from reactor.errors import ProtocolError
-from reactor.http.body_memory import BodyLease
+from reactor.http.body_memory import BodyLease, no_memory
 from reactor.http.closing import finish
 from reactor.http.states import (
     BODY,
@@ -110,17 +110,22 @@ class RequestBody:
         if lease is not None:
             lease.close()
 
-    @property
-    def arrived(self) -> bool:
-        """For BodyMemory: whether the body is there, to its last byte."""
-        return self._connection.parser.body_complete
-
-    def evict(self) -> None:
-        """For BodyMemory: give up the body if its client is waited for."""
-        if self._pull is not None:
+    def evict(self) -> bool:
+        """For BodyMemory: end this request if it waits for its client. Returns whether it does."""
+        connection = self._connection
+        if self._pull is None and connection.state is not DRAIN:
+            return False
+        if connection.writer is None and self._pull is not None:
             self.fail(
                 ProtocolError(408, "The request's body came too slowly: others need its memory.")
             )
+        else:
+            connection.context.runtime.call_soon(self._abort)
+        return True
+
+    def _abort(self) -> None:
+        if self._lease is not None:
+            self._connection.transport.abort()
 
     def received(self) -> None:
         """Bytes have come while a pull waits.
@@ -226,8 +231,7 @@ class RequestBody:
         try:
             await timeout(self._connection.context.limits.memory_timeout, room)
         except TimeoutError:
-            sentence = "There is no memory for the request's body: too many others are held."
-            raise ProtocolError(503, sentence, [("Retry-After", "1")]) from None
+            raise no_memory() from None
         finally:
             lease.stop_waiting()
 

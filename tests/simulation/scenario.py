@@ -111,7 +111,7 @@ class Scenario:
             memory_client_bytes=chance.choice([0, 50_000, 10_000_000]),
             small_body_bytes=chance.choice([0, 1000, 16_384]),
             memory_timeout=chance.choice([0.5, 5.0]),
-            memory_arrival_timeout=chance.choice([2.0, 30.0]),
+            slow_body_timeout=chance.choice([2.0, 30.0]),
             pool_threads=chance.randint(1, 8),
             pool_jobs=chance.choice([1, 2, 100]),
         )

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from reactor import Limits
+from reactor import Limits, ProtocolError
 from reactor.http.body_memory import BodyLease, BodyMemory
 from reactor.net.client_network import client_network
 from reactor.tasks.futures import Future
@@ -15,12 +15,13 @@ from reactor.tasks.futures import Future
 class Body:
     """A body that says whether it was evicted."""
 
-    def __init__(self, arrived: bool = False) -> None:
-        self.arrived = arrived
+    def __init__(self, whole: bool = False) -> None:
+        self.whole = whole
         self.evicted = 0
 
-    def evict(self) -> None:
-        self.evicted += 1
+    def evict(self) -> bool:
+        self.evicted += not self.whole
+        return not self.whole
 
 
 class Bench:
@@ -197,10 +198,10 @@ def test_a_body_cannot_be_read_twice_at_once() -> None:
 
 def test_a_slow_body_is_evicted_where_another_one_waits() -> None:
     bench = Bench(100)
-    whole, slow, other = Body(arrived=True), Body(), Body()
+    whole, slow, other = Body(whole=True), Body(), Body()
     for body in (whole, slow, other):
         bench.memory.lease("a", bench.now, body)
-    bench.now += bench.limits.memory_arrival_timeout - 1
+    bench.now += bench.limits.slow_body_timeout - 1
     bench.waits(bench.lease("b"), 10)
     assert not slow.evicted
     bench.now += 1
@@ -215,9 +216,46 @@ def test_a_slow_body_of_another_client_is_not_evicted_for_one_beyond_its_part() 
     bench.lease("b", 100, own)
     for _ in range(3):
         bench.lease("b", 100)
-    bench.now += bench.limits.memory_arrival_timeout
+    bench.now += bench.limits.slow_body_timeout
     bench.waits(bench.lease("b"), 10)
     assert (slow.evicted, own.evicted) == (0, 1)
+
+
+def test_the_client_that_holds_most_loses_a_body() -> None:
+    """A client with much cannot take the room of one with little."""
+    bench = Bench(client=900)
+    little, much, most = Body(), Body(), Body()
+    bench.lease("a", 10, little)
+    bench.lease("b", 100, much)
+    bench.lease("b", 100)
+    for _ in range(6):
+        bench.lease("c", 100, most)
+    bench.lease("d", 100)
+    bench.now += bench.limits.slow_body_timeout
+    for expected, client in enumerate("dcbae", 1):
+        bench.waits(bench.lease(client), 100)
+        assert (little.evicted, much.evicted, most.evicted) == (0, 0, expected)
+    most.whole = True
+    bench.waits(bench.lease("e"), 100)
+    assert (little.evicted, much.evicted) == (0, 1)
+    bench.waits(bench.lease("c"), 100)
+    assert (little.evicted, much.evicted) == (0, 1), "c holds more than any other"
+
+
+def test_few_bytes_of_a_client_wait() -> None:
+    """Each of them is a piece that is held somewhere."""
+    bench = Bench(most=1000, client=2000)
+    for _ in range(10):
+        bench.lease("h", 95)
+    rooms = [bench.waits(bench.lease("a"), 100) for _ in range(20)]
+    last = bench.lease("a")
+    with pytest.raises(ProtocolError, match="no memory") as caught:
+        bench.grow(last, 1)
+    assert (caught.value.status, caught.value.headers) == (503, [("Retry-After", "1")])
+    last.close()
+    other = bench.waits(bench.lease("b"), 100)
+    assert bench.memory.waiting == 21
+    assert not any(room.done for room in (*rooms, other))
 
 
 def test_a_callback_that_releases_at_once_does_not_recurse() -> None:
@@ -285,7 +323,11 @@ class Crowd:
     def grow(self, lease: BodyLease) -> None:
         self.rooms.pop(lease, None)
         rest = self.leases[lease][1] - lease.held
-        room = self.bench.grow(lease, lease.held + self.chance.randint(1, max(1, rest)))
+        try:
+            room = self.bench.grow(lease, lease.held + self.chance.randint(1, max(1, rest)))
+        except ProtocolError:
+            self.end(lease)
+            return
         if room is not None:
             self.rooms[lease] = room
 

@@ -453,8 +453,8 @@ def memory_timeout(serve: Serve) -> None:
     assert first.read_response().status == 200
 
 
-def memory_arrival_timeout(serve: Serve) -> None:
-    running = serve(held, memory_bodies_bytes=1, memory_arrival_timeout=0.5, small_body_bytes=0)
+def slow_body_timeout(serve: Serve) -> None:
+    running = serve(held, memory_bodies_bytes=1, slow_body_timeout=0.5, small_body_bytes=0)
     first, second = running.connect(), running.connect()
     first.send(posted(1000)[:-1])
     wait_for_memory(running, 999, 0)
@@ -721,7 +721,7 @@ CASES: list[Callable[[Serve], None]] = [
     memory_bodies_bytes,
     memory_client_bytes,
     memory_timeout,
-    memory_arrival_timeout,
+    slow_body_timeout,
     small_body_bytes,
     upload_bytes,
     pool_threads,
