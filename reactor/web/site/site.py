@@ -14,9 +14,7 @@ Application that `takes_mounts` has them as routes of its own.
 
 import logging
 import os
-import re
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from fnmatch import translate
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
@@ -36,6 +34,7 @@ from reactor.web.semantics.media_types import media_types
 from reactor.web.semantics.methods import method_not_allowed
 from reactor.web.semantics.upload_protocols import refuse_tus
 from reactor.web.site.allowed_hosts import HostCheck, hosts_of_share, own_hosts
+from reactor.web.site.cache_rules import cache_rules
 from reactor.web.site.options import UPLOADS, SiteOptions
 from reactor.web.static.file_server import FileServer, Mount
 from reactor.web.static.mount import close_idle
@@ -191,7 +190,7 @@ class Site:
             spa=spa,
             uploads=uploads,
             deletes=deletes,
-            trust=self._trust_in(directory),
+            trust=self._trust_in(prefix, directory),
         )
 
     def _find_uploads(self) -> tuple[Root, ...]:
@@ -204,10 +203,16 @@ class Site:
             return ()
         return (_root(options.directory),)
 
-    def _trust_in(self, directory: str) -> Trust:
+    def _trust_in(self, prefix: str, directory: str) -> Trust:
         """The owners of files in a directory, which may be, contain or lie in that of uploads."""
         root = _root(directory)
         inside = any(root.may_be_within(one) for one in self._uploads)
+        if inside and prefix != UPLOADS:
+            log.warning(
+                "Clients can upload files to the directory at %s: without --trust-uploads its "
+                "pages run no script, and it has no index.html",
+                prefix,
+            )
         return Trust(not inside, self._uploads)
 
     def _open(self, mount: Mount) -> FileServer:
@@ -320,27 +325,6 @@ class _Beside:
 def _unquoted(segment: str) -> str:
     """The segment decoded for a comparison; an encoded slash does not separate segments."""
     return unquote(segment).replace("/", "%2F")
-
-
-def cache_rules(rules: Sequence[tuple[str, str]]) -> Callable[[str], str]:
-    """A function from a path below a mount to its Cache-Control; "" where no pattern matches.
-
-    The first match counts. A pattern with a slash is for the whole path, one without for its last
-    name. Case counts, and `*` matches slashes, too (see fnmatch).
-    """
-    compiled = [
-        ("/" in pattern, re.compile(translate(pattern.removeprefix("/"))), value)
-        for pattern, value in rules
-    ]
-
-    def cache_control(path: str) -> str:
-        name = path[path.rfind("/") + 1 :]
-        for whole, pattern, value in compiled:
-            if pattern.match(path if whole else name):
-                return value
-        return ""
-
-    return cache_control
 
 
 def _to_mount(mount: Mount) -> Endpoint:

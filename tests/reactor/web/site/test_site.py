@@ -15,7 +15,7 @@ from reactor.messages.request import BaseRequest
 from reactor.testing import Client as InProcess
 from reactor.web.app.application import Application
 from reactor.web.site.options import SiteOptions
-from reactor.web.site.site import EXPIRY_SECONDS, Site, SiteError, cache_rules
+from reactor.web.site.site import EXPIRY_SECONDS, Site, SiteError
 from reactor.web.static.mount import IDLE_SECONDS
 from tests.conftest import Running, Serve
 from tests.support.coroutine_driver import Play, Stage, open_descriptors
@@ -337,41 +337,6 @@ def test_types_fields_and_cache_control(start: Start, root: Path) -> None:
         assert response.get("cache-control") is None
         assert client.ask(prefix + "sub/data").get("content-type") == "application/octet-stream"
     assert client.ask("/s/").get("cache-control") == "no-cache"
-
-
-@pytest.mark.parametrize(
-    ("rules", "path", "value"),
-    [
-        ([], "a.css", ""),
-        ([("*.css", "x")], "a.css", "x"),
-        ([("*.css", "x")], "b/c/a.css", "x"),
-        ([("*.css", "x")], "a.css/b", ""),
-        ([("*.css", "x")], "a.CSS", ""),
-        ([("*.css", "x")], "a.css\n", ""),
-        ([("*.css", "x")], "a\n.css", "x"),
-        ([("*", "x")], "", "x"),
-        ([("a", "x")], "b/a", "x"),
-        ([("a", "x")], "ba", ""),
-        ([("a", "x")], "ab", ""),
-        ([("/a", "x")], "a", "x"),
-        ([("/a", "x")], "b/a", ""),
-        ([("/a*", "x")], "a/b/c", "x"),
-        ([("b/*", "x")], "b/a", "x"),
-        ([("b/*", "x")], "b/c/a", "x"),
-        ([("b/*", "x")], "c/b/a", ""),
-        ([("*/b/*", "x")], "c/b/a", "x"),
-        ([("[ab]?", "x")], "b1", "x"),
-        ([("[!ab]?", "x")], "b1", ""),
-        ([("[", "x")], "[", "x"),
-        ([("*.css", "x"), ("*", "y")], "a.css", "x"),
-        ([("*.css", "x"), ("*", "y")], "a.js", "y"),
-        ([("*", "y"), ("*.css", "x")], "a.css", "y"),
-        ([("\u00e9*", "y")], "\u00e9t\u00e9", "y"),
-        ([("?.css", "x")], "\udcff.css", "x"),
-    ],
-)
-def test_rules_for_caches(rules: list[tuple[str, str]], path: str, value: str) -> None:
-    assert cache_rules(rules)(path) == value
 
 
 def test_a_page_for_unknown_paths(start: Start, root: Path, tmp_path: Path) -> None:

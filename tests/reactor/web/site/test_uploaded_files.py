@@ -220,10 +220,13 @@ def test_a_directory_that_takes_no_uploads_is_trusted(served: Served, directory:
 
 
 @pytest.mark.parametrize("below", ["", "sub"])
-def test_a_mount_in_the_directory_of_uploads(served: Served, directory: Path, below: str) -> None:
+def test_a_mount_in_the_directory_of_uploads(
+    served: Served, directory: Path, below: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """The same file at another prefix, which takes no uploads itself."""
     (directory / "sub").mkdir()
     client = served(static=[("/", str(directory / below))])
+    assert "Clients can upload files to the directory at /:" in caplog.text
     prefix = f"/files/{below}/".replace("//", "/")
     for name in ("a.html", "index.html", "b.js"):
         client.put(prefix + name, content=PAGE)
@@ -233,7 +236,9 @@ def test_a_mount_in_the_directory_of_uploads(served: Served, directory: Path, be
     assert client.get("/b.js", headers={"Service-Worker": "script"}).status == 403
 
 
-def test_a_mount_around_the_directory_of_uploads(served: Served, directory: Path) -> None:
+def test_a_mount_around_the_directory_of_uploads(
+    served: Served, directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     around = directory.parent
     (around / "index.html").write_bytes(PAGE)
     (around / "mine.html").write_bytes(b"mine" * 1000)
@@ -242,6 +247,7 @@ def test_a_mount_around_the_directory_of_uploads(served: Served, directory: Path
     (around / "worker.js").touch()
     (directory / "sub").mkdir()
     client = served(static=[("/", str(around))])
+    assert caplog.messages == []
     for name in ("a.html", "index.html", "sub/index.html", "b.js", "b.html"):
         client.put(f"/files/{name}", content=PAGE)
     client.put("/files/b.html.gz", content=gzip.compress(b"evil"))
