@@ -1,8 +1,8 @@
 """The process that serves under `--reload`: it reports to its parent and ends with it.
 
-ipc.py describes the messages and the file descriptors. The terminal sends Ctrl-C to all processes.
-Only the parent obeys it and sends SIGTERM to its children: a child that obeyed both would take the
-second signal for "end at once".
+ipc.py describes the messages and the file descriptors. The terminal sends Ctrl-C, and SIGHUP when
+it closes, to all processes. Only the parent obeys them and sends SIGTERM to its children: a child
+that obeyed both would take the second signal for "end at once".
 """
 
 import os
@@ -19,6 +19,7 @@ from reactor.process.ipc import Inheritance, encode_message
 from reactor.server.server import Server
 
 GRACE: Final = 0.5  # seconds that an idle connection stays open after another child has taken over
+LEFT_TO_THE_PARENT: Final = frozenset({signal.SIGINT, signal.SIGHUP})
 MARGIN: Final = 2.0  # seconds after `shutdown_timeout` in which a process has to end
 
 
@@ -42,8 +43,10 @@ class ReloadChild:
 
     def begin(self, application: str, shutdown_timeout: float) -> None:
         """Watch for the end of the parent and report imports; call it before the first import."""
-        signal.signal(signal.SIGINT, _leave_to_the_parent)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # see `Supervisor._spawn`
+        for number in LEFT_TO_THE_PARENT:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, _leave_to_the_parent)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, LEFT_TO_THE_PARENT)  # see `Supervisor._spawn`
         arguments = (self._inheritance.lifeline, shutdown_timeout + MARGIN)
         threading.Thread(target=_end_with, args=arguments, name="lifeline", daemon=True).start()
         Finder(application, self._report_file).install()

@@ -70,7 +70,8 @@ def serve(
     127.0.0.1. The first line on standard error says where the server listens.
 
     SIGINT (Ctrl-C) and SIGTERM stop the listening and let running requests finish for up to
-    `limits.shutdown_timeout` seconds; a second signal ends everything at once. SIGUSR1 opens the
+    `limits.shutdown_timeout` seconds; a second signal ends everything at once. SIGHUP, which a
+    closing terminal sends, does as the first one. SIGUSR1 opens the
     files of both logs anew, SIGUSR2 writes the server's state into the error log, each unless the
     program has a handler of its own for it. Signals reach only the main thread: called on another
     thread, `serve` leaves them alone, and the program ends it with
@@ -226,18 +227,22 @@ class Signals:
         self._ending = ending
         self._grace = grace
         self._count = 0
+        self._hung_up = False
         self._replaced: dict[int, Any] = {}
         self._watchdog: threading.Timer | None = None
 
     def install(self) -> None:
         """Obey from now on; without effect on any thread but the main one.
 
-        A program that has a handler of its own for SIGUSR1 or SIGUSR2 keeps it.
+        A program that has a handler of its own for SIGHUP, SIGUSR1 or SIGUSR2 keeps it. SIGHUP
+        stays ignored where it was: nohup has a program outlive its terminal.
         """
         if threading.current_thread() is not threading.main_thread():
             return
         for number in self._ending:
             self._replace(number, self._end)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            self._replace(signal.SIGHUP, self._hang_up)
         for number, handler in (
             (signal.SIGUSR1, self._reopen_logs),
             (signal.SIGUSR2, self._dump_state),
@@ -260,11 +265,22 @@ class Signals:
     def _end(self, number: int, frame: Any) -> None:
         """The first one drains, the second one ends, also where the loop or a disk hangs."""
         self._count += 1
-        self._server.reactor.call_soon_threadsafe(self._server.shut_down, self._grace)
+        if self._count > 1 or not self._hung_up:
+            self._server.reactor.call_soon_threadsafe(self._server.shut_down, self._grace)
         if self._count == 2:
             self._watchdog = threading.Timer(SECONDS_AFTER_SECOND_SIGNAL, os._exit, (1,))
             self._watchdog.daemon = True
             self._watchdog.start()
+
+    def _hang_up(self, number: int, frame: Any) -> None:
+        """Drain. This signal is never a second one that ends at once.
+
+        A terminal that closes may cause several, from the kernel and from the shell, and a session
+        that ends SIGTERM beside them. No request is lost by that.
+        """
+        if not self._hung_up and self._count == 0:
+            self._hung_up = True
+            self._server.reactor.call_soon_threadsafe(self._server.shut_down, self._grace)
 
     def _reopen_logs(self, number: int, frame: Any) -> None:
         self._server.reactor.call_soon_threadsafe(self._server.reopen_logs)

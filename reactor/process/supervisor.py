@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from reactor.errors import reason_of
 from reactor.loop.reactor import Reactor
-from reactor.process.child import MARGIN
+from reactor.process.child import LEFT_TO_THE_PARENT, MARGIN
 from reactor.process.ipc import Ended, Inheritance, Message, MessageDecoder, Seen
 from reactor.process.serve import say
 
@@ -118,6 +118,8 @@ class Supervisor:
         self._patience = shutdown_timeout + MARGIN
         self._children: list[Child] = []  # running, in the order of their start
         self._signals = 0
+        self._hung_up = False  # the end came by SIGHUP: the next signal is the first one
+        self._in_terminal = has_terminal()
         self._last: Child | None = None  # the one that served at the first signal
         self._status = 0
 
@@ -186,8 +188,8 @@ class Supervisor:
         inheritance = Inheritance(
             [one.fileno() for one in self._listening], writing, self._lifeline, self.first
         )
-        # Blocked until the child has a handler: Ctrl-C would interrupt the start of Python.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # Blocked until the child has handlers: Ctrl-C would interrupt the start of Python.
+        signal.pthread_sigmask(signal.SIG_BLOCK, LEFT_TO_THE_PARENT)
         try:
             process = subprocess.Popen(
                 self._command, pass_fds=inheritance.descriptors, env=inheritance.environment()
@@ -196,7 +198,7 @@ class Supervisor:
             os.close(reading)
             raise
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, LEFT_TO_THE_PARENT)
             os.close(writing)
         return Child(self, process, reading, changes)
 
@@ -253,7 +255,9 @@ class Supervisor:
 
         obey(signal.SIGCHLD, self._reap)
         for number in (signal.SIGINT, signal.SIGTERM):
-            obey(number, self._end)
+            obey(number, self._end_by_signal)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # and not ignored, as by nohup
+            obey(signal.SIGHUP, self._hang_up)
         for number in (signal.SIGUSR1, signal.SIGUSR2):
             obey(number, self._pass_on, number)
 
@@ -263,6 +267,22 @@ class Supervisor:
                 child.missed.append(number)
             else:
                 child.process.send_signal(number)
+
+    def _hang_up(self) -> None:
+        """Start a new child. Where the terminal has closed, which sends SIGHUP as well, drain."""
+        if self._signals:
+            return
+        if self._in_terminal and not has_terminal():
+            self._hung_up = True
+            self._end()
+        else:
+            self.start(())
+
+    def _end_by_signal(self) -> None:
+        if self._hung_up:  # drains already: a session that ends may send SIGTERM beside SIGHUP
+            self._hung_up = False
+        else:
+            self._end()
 
     def _end(self) -> None:
         """Drain at the first signal, end at the second one, and kill at the third."""
@@ -285,6 +305,15 @@ class Supervisor:
     def _stop_if_done(self) -> None:
         if not self._children:
             self.reactor.stop()
+
+
+def has_terminal() -> bool:
+    """Whether this process has a controlling terminal."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
 
 
 def command_of_child(arguments: Sequence[str]) -> list[str]:

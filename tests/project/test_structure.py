@@ -43,6 +43,7 @@ OSERRORS = {
     "reactor.process.child": {"ReloadChild._report"},  # the parent has ended
     "reactor.process.supervisor": {
         "Child._read",  # there is no more
+        "has_terminal",  # there is none
         "Supervisor.start",  # a process that cannot be started becomes a sentence
         "Supervisor._spawn",
     },

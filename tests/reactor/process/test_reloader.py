@@ -4,6 +4,8 @@ The application says which version it is and which process. All waiting is for s
 sent or served, up to a deadline.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import re
@@ -11,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import textwrap
 import threading
 import time
@@ -561,6 +564,64 @@ def test_a_second_signal_ends_all(start: Start, target: str, sent: str, status: 
         assert program.wait() == status
         assert time.monotonic() - began < stretched(5)
     assert gone(pid)
+
+
+def test_sighup_reloads(start: Start) -> None:
+    """Without a terminal, and also where all processes of the group get it."""
+    program = start()
+    before = program.pid()
+    program.signal(signal.SIGHUP)
+    program.wait_for("Started again")
+    wait_until(lambda: program.pid() != before)
+    before = program.pid()
+    os.killpg(program.process.pid, signal.SIGHUP)
+    program.wait_for("Started again")
+    wait_until(lambda: program.pid() != before)
+    program.signal()
+    assert program.wait() == 0
+
+
+@pytest.mark.parametrize("more", [(), (signal.SIGHUP, signal.SIGTERM)])
+def test_a_terminal_that_closes_ends_it_and_loses_no_request(
+    tmp_path: Path, more: tuple[int, ...]
+) -> None:
+    """The kernel sends SIGHUP to the session; a shell may send it again, or SIGTERM."""
+    (tmp_path / "app.py").write_text(application("1"))
+    master, slave = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reactor", "--port", "0", "--reload", "app:handler"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(slave)
+    try:
+        said = b""
+        while (match := re.search(rb":([0-9]+)/.*Watching", said, re.S)) is None:
+            said += os.read(master, 1000)
+        with Client(("127.0.0.1", int(match[1]))) as client:
+            client.send(request("/slow"))
+            while b"slow" not in said:
+                said += os.read(master, 1000)
+            os.close(master)
+            master = -1
+            for number in more:
+                time.sleep(0.2)
+                process.send_signal(number)
+            time.sleep(0.3)
+            (tmp_path / "go on").write_text("")
+            assert client.read_response().body.split()[0] == b"1"
+        assert process.wait(TIMEOUT) == 0
+    finally:
+        if master >= 0:
+            os.close(master)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def test_a_signal_while_nothing_is_loaded_yet(launch: Start) -> None:

@@ -1,5 +1,6 @@
 """`reactor.serve`, as a program calls it: in processes of its own, and off the main thread."""
 
+import fcntl
 import logging
 import os
 import re
@@ -7,8 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import signature
@@ -89,7 +92,7 @@ def hello(request: BaseRequest) -> Response:
 # --- processes -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_without_a_traceback_and_the_program_goes_on(
     start: Start, number: int
 ) -> None:
@@ -110,7 +113,7 @@ def test_a_signal_ends_it_without_a_traceback_and_the_program_goes_on(
     assert records(program.error_log()) == ENDED
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_request_that_runs_is_completed_first(start: Start, number: int) -> None:
     program = start("access_log='off'")
     with program.connect() as client:
@@ -124,6 +127,89 @@ def test_a_request_that_runs_is_completed_first(start: Start, number: int) -> No
     assert program.wait()[0] == 0
     assert program.process.stdout.read() == "returned\n"
     assert records(program.error_log()) == ENDED
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        (signal.SIGHUP, signal.SIGHUP, signal.SIGHUP),
+        (signal.SIGHUP, signal.SIGCONT, signal.SIGTERM),
+        (signal.SIGTERM, signal.SIGHUP),
+    ],
+)
+def test_the_signals_of_a_session_that_ends_lose_no_request(
+    start: Start, numbers: tuple[int, ...]
+) -> None:
+    program = start("access_log='off'")
+    with program.connect() as client:
+        client.send(request("/slow"))
+        assert program.process.stdout is not None
+        assert program.process.stdout.readline() == "begun\n"
+        for number in numbers:
+            program.signal(number)
+            time.sleep(0.05)  # the kernel would deliver the same one twice as once
+        assert client.read_response().body == b"done"
+    assert program.wait()[0] == 0
+
+
+def test_sighup_and_two_more_signals_end_it_at_once(start: Start) -> None:
+    program = start("limits=__import__('reactor').Limits(shutdown_timeout=1000)")
+    with program.connect() as client:
+        client.send(request("/slow?1000"))
+        assert program.process.stdout is not None
+        assert program.process.stdout.readline() == "begun\n"
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            with pytest.raises(subprocess.TimeoutExpired):
+                program.process.wait(0.1)
+            program.signal(number)
+        with pytest.raises(ConnectionResetError):
+            client.read_to_end()
+    program.wait()
+
+
+def test_nohup_lets_it_outlive_its_terminal(start: Start) -> None:
+    program = start(preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    program.signal(signal.SIGHUP)
+    with program.connect() as client:
+        assert client.ask("/").get("connection") is None
+    program.signal()
+    assert program.wait()[0] == 0
+
+
+def test_a_terminal_that_closes_loses_no_request() -> None:
+    """All three standard streams fail with EIO from then on, and it still ends in order."""
+    master, slave = os.openpty()
+    text = source("limits=__import__('reactor').Limits()").replace(
+        'os.write(1, b"returned\\n")', ""
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", text, "0"],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        cwd=ROOT,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(slave)
+    try:
+        said = b""
+        while (match := re.search(rb"http://127.0.0.1:([0-9]+)/", said)) is None:
+            said += os.read(master, 1000)
+        with Client(("127.0.0.1", int(match[1]))) as client:
+            client.send(request("/slow"))
+            while b"begun" not in said:
+                said += os.read(master, 1000)
+            os.close(master)
+            master = -1
+            response = client.read_response()
+            assert (response.body, response.get("connection")) == (b"done", "close")
+        assert process.wait(TIMEOUT) == 0
+    finally:
+        if master >= 0:
+            os.close(master)
+        process.kill()
+        process.wait()
 
 
 def test_a_second_signal_ends_it_at_once(start: Start) -> None:
