@@ -59,7 +59,7 @@ class Snapshot:
         self.complete = complete
         self.directories = 0
         self.size = 0  # the sum of all files, in bytes
-        self.bytes = SNAPSHOT_BYTES  # of memory
+        self.bytes = SNAPSHOT_BYTES  # all memory
         self.digest = b""  # when it is closed
         self._names: list[bytes] = []
         self._sizes = array("q")

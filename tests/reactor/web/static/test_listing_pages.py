@@ -5,7 +5,7 @@ import gzip
 import os
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,11 @@ from reactor.web.static.listing_pages import (
     PageStore,
 )
 from reactor.web.storage.safe_path import Root
-from tests.conftest import Serve
+from tests.conftest import Running, Serve
 from tests.support.coroutine_driver import make_request
 from tests.support.cycles import Cycles
 from tests.support.inline_pool import InlineWorld
+from tests.support.raw_client import Client, request
 
 
 class Desk:
@@ -533,6 +534,18 @@ def test_the_limits_are_options() -> None:
 # --- on real sockets -----------------------------------------------------------------------------
 
 
+def slow_readers(running: Running, paths: Sequence[str]) -> list[Client]:
+    """Clients that have read the beginning of their response."""
+    readers = []
+    for path in paths:
+        client = running.connect(receive_buffer=4096)
+        client.socket.sendall(request(path))
+        readers.append(client)
+    for client in readers:
+        assert client.socket.recv(600).startswith(b"HTTP/1.1 200 ")
+    return readers
+
+
 @pytest.mark.slow
 @pytest.mark.system
 def test_95_slow_readers_on_real_sockets(serve: Serve, tmp_path: Path) -> None:
@@ -546,14 +559,8 @@ def test_95_slow_readers_on_real_sockets(serve: Serve, tmp_path: Path) -> None:
         assert running.connect().ask(f"/files/long/{query}").status == 200
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    readers = []
-    for number in range(95):
-        client = running.connect(receive_buffer=4096)
-        query = queries[number % len(queries)]
-        client.socket.sendall(f"GET /files/long/{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        readers.append(client)
-    for client in readers:  # each is served, at its own pace
-        assert client.socket.recv(600).startswith(b"HTTP/1.1 200 ")
+    paths = [f"/files/long/{queries[number % len(queries)]}" for number in range(95)]
+    readers = slow_readers(running, paths)
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert grown < 95 * 256 * 1024
