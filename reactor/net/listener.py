@@ -1,42 +1,56 @@
 """Listening sockets in the loop: accepting clients.
 
-When the process has run out of file descriptors, a listener sleeps for ACCEPT_PAUSE: a failed
-accept leaves it ready, and the loop would spin.
+When the process has run out of file descriptors, the Acceptor makes room for one client at a time,
+which is refused. Where it cannot, a listener sleeps for ACCEPT_PAUSE: a failed accept leaves it
+ready, and the loop would spin.
 """
 
 import errno
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable
 from selectors import EVENT_READ
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol
 
 from reactor.log_limit import LogLimit
 from reactor.loop.reactor import Reactor
 from reactor.net.transport import Transport
 
 ACCEPTS_PER_TURN: Final = 256
+REFUSALS_PER_TURN: Final = 16  # fewer: a refused client may be back within the same turn
 LAST_ACCEPTS: Final = 1 << 16  # before a listener finishes; the backlog of a socket is not longer
 LATEST: Final = 64  # connections accepted last, looked at directly while the loop is behind
 ACCEPT_PAUSE: Final = 0.1  # seconds without accepting, after running out of descriptors
 CANNOT_ACCEPT: Final = "Cannot accept connections: %s; trying again in %g s"  # a log line
 OUT_OF_RESOURCES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
-Connect: TypeAlias = Callable[[socket.socket, tuple[Any, ...]], object]
+OUT_OF_DESCRIPTORS: Final = {errno.EMFILE, errno.ENFILE}
 
 log = logging.getLogger("reactor")
+
+
+class Acceptor(Protocol):
+    """The owner of accepted clients. The sockets do not block."""
+
+    def connect(self, client: socket.socket, peer: tuple[Any, ...]) -> bool:
+        """Serve a client that was accepted; False if it was refused."""
+
+    def refuse(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
+        """Refuse a client that was accepted in the room that `make_room` has made."""
+
+    def make_room(self, error: OSError) -> bool:
+        """Close a descriptor, so that one client can be accepted; False if there is none."""
+
+    def keep_room(self) -> None:
+        """Hold descriptors back again, as far as there are any."""
 
 
 class Listener:
     """One listening socket in the loop."""
 
-    def __init__(self, reactor: Reactor, listening: socket.socket, connect: Connect) -> None:
-        """`connect(socket, peer)` is called for each client, with a non-blocking socket.
-
-        `listening` is a bound, non-blocking socket. The listener owns and closes it.
-        """
-        self._connect = connect
+    def __init__(self, reactor: Reactor, listening: socket.socket, acceptor: Acceptor) -> None:
+        """`listening` is a bound, non-blocking socket. The listener owns and closes it."""
+        self._acceptor = acceptor
         self._socket = listening
         self._reactor = reactor
         self._open = True
@@ -47,28 +61,40 @@ class Listener:
 
     def on_events(self, mask: int) -> None:
         """Accept the clients that wait. The error of one client does not affect the others."""
-        self._accept(ACCEPTS_PER_TURN)
+        self._accept(ACCEPTS_PER_TURN, REFUSALS_PER_TURN)
 
     def finish(self) -> None:
         """Accept all clients that wait in the kernel, which would reset them, and close."""
-        self._accept(LAST_ACCEPTS)
+        self._accept(LAST_ACCEPTS, LAST_ACCEPTS)
         self.close()
 
-    def _accept(self, most: int) -> None:
+    def _accept(self, most: int, most_refused: int) -> None:
+        acceptor, refused, in_spare_room = self._acceptor, 0, False
         for _ in range(most):
             if not self._open:
                 return
             try:
                 client, peer = self._socket.accept()
             except (BlockingIOError, InterruptedError):
-                return
+                break
             except OSError as error:
-                if error.errno in OUT_OF_RESOURCES:
+                if error.errno in OUT_OF_DESCRIPTORS and acceptor.make_room(error):
+                    in_spare_room = True
+                elif error.errno in OUT_OF_RESOURCES:
                     self._pause(error)
                     return
                 continue  # ECONNABORTED and the like: that client has gone again (accept(2))
             client.setblocking(False)
-            self._connect(client, peer)
+            if in_spare_room:
+                in_spare_room = False
+                acceptor.refuse(client, peer)
+                refused += 1
+            else:
+                refused += not acceptor.connect(client, peer)
+            if refused == most_refused:
+                return
+        if in_spare_room:
+            acceptor.keep_room()  # no client has come into it
 
     def close(self) -> None:
         """Stop listening, and close the socket."""

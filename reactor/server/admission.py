@@ -1,8 +1,13 @@
 """How many connections a server has, and what becomes of an accepted client above the limit.
 
-Below `Limits.connections` a client is served. The next REFUSALS clients get a 503, which says more
-than a connection that stays silent. Above that the socket is closed at once, since a refusal needs
-a descriptor as well.
+Below `Limits.connections` a client is served. Above, it gets a 503, which says more than a
+connection that stays silent. The same holds where the process runs out of descriptors: connections
+and the files of requests use them up, so no limit of connections excludes it. Clients are refused
+while some are left for short use (files/descriptors.py), and where none is left, with a descriptor
+of the reserve (net/spare_descriptors.py).
+
+A connection that is refused lingers, so that the client can read why. REFUSALS of them do so at the
+same time; for a further one, the oldest is closed.
 """
 
 import logging
@@ -11,15 +16,23 @@ import socket
 from typing import Any, Final
 
 from reactor.errors import ProtocolError
+from reactor.files.descriptors import (
+    SHORT_SHARE,
+    SPARE_MOST,
+    is_scarce,
+    most_descriptors,
+    spare_descriptors,
+)
 from reactor.http.connection import HttpConnection
 from reactor.http.context import ServerContext
+from reactor.log_limit import LogLimit
 from reactor.loop.reactor import Reactor
 from reactor.net.listener import LatestConnections
+from reactor.net.spare_descriptors import SpareDescriptors
 from reactor.net.transport import Transport
 
-REFUSALS: Final = 64  # clients above the limit that are refused at the same time
+REFUSALS: Final = SPARE_MOST  # clients that are refused at the same time
 RESERVED_DESCRIPTORS: Final = 64  # for the loop, the logs, libraries
-KEPT_BACK: Final = 8  # one descriptor in so many is for files, sent or received
 log = logging.getLogger("reactor")
 
 
@@ -27,29 +40,79 @@ class Admission:
     """Makes a connection of each accepted client, and knows the open ones."""
 
     def __init__(
-        self, reactor: Reactor, context: ServerContext, transport: type[Transport]
+        self,
+        reactor: Reactor,
+        context: ServerContext,
+        transport: type[Transport],
+        spare: SpareDescriptors | None,
     ) -> None:
+        """`spare` is the reserve; None stands for one that fits RLIMIT_NOFILE."""
         self.connections: dict[HttpConnection, float] = {}  # open, since when, in their order
+        self._refused: dict[HttpConnection, None] = {}  # those of them that linger, in their order
+        self._spare = SpareDescriptors(spare_descriptors()) if spare is None else spare
+        self._out_of_descriptors = LogLimit(log.error, clock=reactor.clock)
         self._reactor = reactor
         self._context = context
         self._transport = transport
         self._latest = LatestConnections(reactor)
 
-    def connect(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
-        """Make a connection of an accepted, non-blocking socket."""
-        context, limit = self._context, self._context.limits.connections
-        already_open = len(self.connections)
-        if already_open >= limit + REFUSALS:
-            client.close()
-            return
-        transport = self._transport(self._reactor, client, peer)
-        connection = HttpConnection(transport, context)
-        self.connections[connection] = self._reactor.now
-        context.state.accepted += 1
-        if already_open >= limit:
-            connection.refuse(ProtocolError(503, "Too many connections.", [("Retry-After", "1")]))
+    def connect(self, client: socket.socket, peer: tuple[Any, ...]) -> bool:
+        """Make a connection of an accepted, non-blocking socket; whether it is served."""
+        if len(self.connections) - len(self._refused) >= self._context.limits.connections:
+            self._refuse(client, peer, "Too many connections.")
+        elif self._spare.size and is_scarce(client.fileno()):
+            self.refuse(client, peer)
         else:
-            self._latest.add(transport)
+            self._latest.add(self._open(client, peer)[1])
+            return True
+        return False
+
+    def refuse(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
+        """Refuse an accepted, non-blocking socket, for which there is no descriptor to spare."""
+        self._out_of_descriptors.log("Clients are refused: too many open files")
+        self._refuse(client, peer, "The server has too many files open.")
+
+    def make_room(self, error: OSError) -> bool:
+        """Close a descriptor of the reserve, so that a client can be accepted and refused."""
+        if self._spare.size and not self._spare:
+            self._end_oldest_refusal()
+        return self._spare.release()
+
+    def keep_room(self) -> None:
+        """Fill the reserve, as far as there are descriptors for it."""
+        self._spare.fill()
+
+    def close(self) -> None:
+        """Close the reserve: no client is accepted any more."""
+        self._spare.close()
+
+    def closed(self, connection: HttpConnection) -> None:
+        """Forget a connection that has ended; its descriptor goes to the reserve first."""
+        self.connections.pop(connection, None)
+        self._refused.pop(connection, None)
+        self._spare.fill()
+
+    def _open(
+        self, client: socket.socket, peer: tuple[Any, ...]
+    ) -> tuple[HttpConnection, Transport]:
+        transport = self._transport(self._reactor, client, peer)
+        connection = HttpConnection(transport, self._context)
+        self.connections[connection] = self._reactor.now
+        self._context.state.accepted += 1
+        return connection, transport
+
+    def _refuse(self, client: socket.socket, peer: tuple[Any, ...], sentence: str) -> None:
+        if len(self._refused) >= REFUSALS:
+            self._end_oldest_refusal()
+        connection, _ = self._open(client, peer)
+        self._refused[connection] = None
+        connection.refuse(ProtocolError(503, sentence, [("Retry-After", "1")]))
+
+    def _end_oldest_refusal(self) -> None:
+        """Close the connection that was refused first, if there is one: its response has left."""
+        oldest = next(iter(self._refused), None)
+        if oldest is not None:
+            oldest.transport.close()
 
 
 def affordable_connections() -> int:
@@ -61,9 +124,7 @@ def affordable_connections() -> int:
     if soft != hard:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
         except (OSError, ValueError):  # macOS has a limit of its own below the hard one
             pass
-    if soft == resource.RLIM_INFINITY:
-        soft = 1 << 20
-    return max(16, soft - soft // KEPT_BACK - RESERVED_DESCRIPTORS - REFUSALS)
+    soft = most_descriptors()
+    return max(16, soft - soft // SHORT_SHARE - RESERVED_DESCRIPTORS - REFUSALS)

@@ -27,6 +27,7 @@ from reactor.messages.headers import Fields
 from reactor.messages.request import BaseRequest
 from reactor.net.binding import bind_hosts
 from reactor.net.listener import Listener
+from reactor.net.spare_descriptors import SpareDescriptors
 from reactor.net.transport import Transport
 from reactor.observe.access_log import check_format
 from reactor.observe.error_log import ErrorLog
@@ -75,6 +76,7 @@ class Server:
         pool: ThreadPool | None = None,
         wall: WallClock | None = None,
         transport: type[Transport] = Transport,
+        spare: SpareDescriptors | None = None,
         access_log: int | LogFile | None = None,
         access_log_format: str = "common",
         error_log: ErrorLog | None = None,
@@ -98,19 +100,14 @@ class Server:
         self._logs = ServerLogs(self._runtime, limits, error_log)
         observe = self._logs.open_access_log(access_log, access_log_format, wall)
         self._context = self._make_context(handler, wall, observe)
-        self._admission = Admission(self.reactor, self._context, transport)
+        self._admission = Admission(self.reactor, self._context, transport, spare)
         self._shutdown = Shutdown(
             self.reactor, self._context, self.open_connections, self._stop_accepting
         )
         self._listeners: list[Listener] = []
         self._tasks: dict[Future[None], Task[None]] = {}
         self._statistics: Statistics | None = None
-        try:
-            prepare_handler(handler, self)
-        except BaseException:
-            if reactor is None:
-                self.reactor.close()
-            raise
+        self._prepare(handler, own_reactor=reactor is None)
 
     # --- listening -------------------------------------------------------------------------------
 
@@ -126,7 +123,8 @@ class Server:
     def listen_on(self, listening: socket.socket) -> None:
         """Accept clients from a socket that is bound and listening."""
         listening.setblocking(False)
-        self._listeners.append(Listener(self.reactor, listening, self.connect))
+        self._admission.keep_room()
+        self._listeners.append(Listener(self.reactor, listening, self._admission))
 
     def connect(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
         """Make a connection of an accepted, non-blocking socket."""
@@ -233,6 +231,14 @@ class Server:
 
     # --- inside ----------------------------------------------------------------------------------
 
+    def _prepare(self, handler: Handler, *, own_reactor: bool) -> None:
+        try:
+            prepare_handler(handler, self)
+        except BaseException:
+            if own_reactor:
+                self.reactor.close()
+            raise
+
     def _make_context(
         self, handler: Handler, wall: WallClock, observe: Observer | None
     ) -> ServerContext:
@@ -247,13 +253,14 @@ class Server:
         )
 
     def _closed(self, connection: HttpConnection) -> None:
-        self._admission.connections.pop(connection, None)
+        self._admission.closed(connection)
         self._shutdown.stop_if_done()
 
     def _stop_accepting(self) -> None:
         for listener in self._listeners:
             listener.finish()
         self._listeners.clear()
+        self._admission.close()
         for task in tuple(self._tasks.values()):
             task.cancel()
 
@@ -261,6 +268,7 @@ class Server:
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             listener.close()
+        self._admission.close()
 
     def _task_ended(self, task: Future[None]) -> None:
         self._tasks.pop(task, None)

@@ -19,6 +19,7 @@ from reactor.limits import ServerLimits
 from reactor.loop.reactor import Reactor
 from reactor.loop.timers import NEVER
 from reactor.loop.waker import Waker
+from reactor.net.spare_descriptors import SpareDescriptors
 from reactor.net.transport import Transport
 from reactor.server.server import Server
 from reactor.simulator.disk import SimFile, SimPool
@@ -110,6 +111,7 @@ class SimWorld:
             pool=self.pool,
             wall=WallClock(lambda: epoch + network.time),
             transport=SimTransport,
+            spare=SpareDescriptors(0),  # the simulated ones are never used up
         )
         self.listener = SimListener(network, faults.abortion)
         self.server.listen_on(cast(Any, self.listener))

@@ -25,6 +25,7 @@ OSERRORS = {
     "reactor.net.stream": {"Stream.unacknowledged", "Stream.abort", "Stream._send_fin"},
     "reactor.net.pacing": {"limit_unsent"},
     "reactor.net.listener": {"Listener._accept"},  # an accept that fails
+    "reactor.net.spare_descriptors": {"SpareDescriptors.fill"},  # as many as there are
     "reactor.net.binding": {
         "bind_hosts",  # sockets that are bound already must be closed
         "_bind",

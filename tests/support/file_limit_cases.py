@@ -96,9 +96,7 @@ def open_files(serve: Serve, directory: Path) -> None:
             assert get(client, name) == name.encode()
             assert len(kept_open(directory)) <= 3
     with (
-        patch(
-            "reactor.web.static.open_file_cache.resource.getrlimit", return_value=(64, 64)
-        ),  # a share: 4
+        patch("reactor.files.descriptors.resource.getrlimit", return_value=(64, 64)),  # a share: 4
         site(serve, directory, open_files=1000) as (running, _),
     ):
         client = running.connect()

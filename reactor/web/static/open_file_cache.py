@@ -17,7 +17,6 @@ keeps what a response needs in `Entry.prepared`.
 """
 
 import os
-import resource
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from errno import ENOENT
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from reactor.files.descriptors import most_descriptors
 from reactor.files.file import File
 from reactor.tasks.operations import Operation, in_pool
 from reactor.tasks.single_flight import SingleFlight
@@ -258,7 +258,9 @@ class OpenFileCache:
     def _make_room(self, newest: Key) -> None:
         """Evict entries; one that was used since the last pass gets a second chance."""
         if self._affordable is None:
-            self._affordable = min(self._most, max(4, _affordable() // self._share))
+            self._affordable = min(
+                self._most, max(4, most_descriptors() // DESCRIPTOR_SHARE // self._share)
+            )
         while self.descriptors > self._affordable and len(self._entries) > 1:
             key = next(iter(self._entries))
             entry = self._entries[key]
@@ -284,11 +286,6 @@ class OpenFileCache:
             keys.discard(key)
             if not keys:
                 del self._by_place[place]
-
-
-def _affordable() -> int:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return (1 << 20) if soft == resource.RLIM_INFINITY else soft // DESCRIPTOR_SHARE
 
 
 def _walk(

@@ -7,6 +7,7 @@ A name that may mean another file by then is reported (`forget`).
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from reactor.errors import ProtocolError
@@ -59,9 +60,9 @@ class UploadAccess:
         await self._quota.reserve(name, 0, self._wall())
         return await self._write(self._store.create, name, record, self._wall())
 
-    async def open(self, name: str) -> PartialUpload | FinishedUpload:
+    async def open(self, name: str, *, to_append: bool = False) -> PartialUpload | FinishedUpload:
         """Open an upload. Raises ProtocolError: 404, or 503 while another process uses it."""
-        upload = await on_disk(WHEN_WRITING, self._store.open, name)
+        upload = await on_disk(WHEN_WRITING, partial(self._store.open, name, to_append=to_append))
         if upload is None:
             self._quota.drop(name)
             raise ProtocolError(404, "There is no such upload.")

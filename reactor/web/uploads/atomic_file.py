@@ -19,6 +19,7 @@ from threading import Lock
 from typing import Final
 
 from reactor.errors import ProtocolError
+from reactor.files.descriptors import check_lasting
 from reactor.tasks.operations import in_pool
 from reactor.web.storage.disk_errors import WHEN_WRITING, refusal_of
 from reactor.web.storage.locks import lock_while_open, try_lock
@@ -84,6 +85,8 @@ class AtomicFile:
             self._file = _open_nameless(self._directory)
             if self._file is None:
                 self._open_named(self._directory)
+            assert self._file is not None
+            check_lasting(self._file)
             if self._precondition is not None:
                 self._precondition(status)
 

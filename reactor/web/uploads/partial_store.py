@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from reactor.errors import ProtocolError
+from reactor.files.descriptors import check_lasting
 from reactor.web.storage.locks import DirectoryBusy, lock_while_open
 from reactor.web.storage.private_files import (
     NEW,
@@ -82,6 +83,7 @@ class PartialStore:
         try:
             file = os.open(f"{name}.part", os.O_RDWR | NEW, 0o666, dir_fd=directory)
             try:
+                check_lasting(file)
                 if not lock_while_open(file):
                     raise InUse
                 set_time(file, now)
@@ -97,14 +99,17 @@ class PartialStore:
             os.close(directory)
             raise
 
-    def open(self, name: str) -> PartialUpload | FinishedUpload | None:
-        """Open and lock the upload of this name; None if there is none. Raises InUse, OSError."""
+    def open(self, name: str, *, to_append: bool = False) -> PartialUpload | FinishedUpload | None:
+        """Open and lock the upload of this name; None if there is none. Raises InUse, OSError.
+
+        Appending lasts as long as its client likes, so it leaves the last descriptors alone.
+        """
         directory = self._open_directory() if _ID.fullmatch(name) else None
         if directory is None:
             return None
         found: PartialUpload | FinishedUpload | None = None
         try:
-            found = _open(name, directory)
+            found = _open(name, directory, to_append)
         finally:
             if not isinstance(found, PartialUpload):
                 os.close(directory)
@@ -204,12 +209,14 @@ class PartialStore:
             os.close(root)
 
 
-def _open(name: str, directory: int) -> PartialUpload | FinishedUpload | None:
+def _open(name: str, directory: int, to_append: bool) -> PartialUpload | FinishedUpload | None:
     file = open_private(f"{name}.part", os.O_RDWR, directory)
     if file is None:
         return _finished(name, directory)
     part = None
     try:
+        if to_append:
+            check_lasting(file)
         if not lock_while_open(file):
             raise InUse
         record = read_record(name, directory)  # locked: no other process changes it now

@@ -255,7 +255,7 @@ class ResumableUploads(Shared):
     async def _append(
         self, request: BaseRequest, name: str, offset: int, complete: bool, lease: Lease
     ) -> Response:
-        part = await self._access.open(name)
+        part = await self._access.open(name, to_append=True)
         if isinstance(part, FinishedUpload):
             return await _refuse_finished(request, part, offset, lease)
         work = self._append_to(request, part, offset, complete, lease)

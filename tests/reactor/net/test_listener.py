@@ -13,6 +13,7 @@ from reactor.net.listener import (
     ACCEPT_PAUSE,
     ACCEPTS_PER_TURN,
     LATEST,
+    REFUSALS_PER_TURN,
     LatestConnections,
     Listener,
 )
@@ -63,14 +64,34 @@ class Accepted:
         self.blocking = blocking
 
 
-def listen(world: LoopWorld, *waiting: object) -> tuple[Listener, Listening]:
+class Acceptor:
+    """Keeps the clients in `seen`; those that are refused are in a tuple."""
+
+    def __init__(self, seen: list[Any], room: int = 0) -> None:
+        self._seen = seen
+        self.room = room
+        self.serves = True
+
+    def connect(self, client: object, peer: object) -> bool:
+        self._seen.append(client)
+        return self.serves
+
+    def refuse(self, client: object, peer: object) -> None:
+        self._seen.append((client,))
+
+    def make_room(self, error: OSError) -> bool:
+        self.room -= 1
+        return self.room >= 0
+
+    def keep_room(self) -> None:
+        self._seen.append("kept")
+
+
+def listen(world: LoopWorld, *waiting: object, room: int = 0) -> tuple[Listener, Listening]:
     """A listener that keeps what it connects in `world.seen`."""
     listening = Listening(*waiting)
-    listener = Listener(
-        world.reactor,
-        cast(socket.socket, listening),
-        lambda client, peer: world.seen.append(client),
-    )
+    acceptor = Acceptor(world.seen, room)
+    listener = Listener(world.reactor, cast(socket.socket, listening), acceptor)
     return listener, listening
 
 
@@ -115,6 +136,52 @@ def test_without_descriptors_the_listener_pauses(
     assert listening in world.selector.keys
     listener.on_events(1)
     assert world.seen == [client]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_clients_are_refused_where_there_is_room_for_that_alone(
+    world: LoopWorld, number: int
+) -> None:
+    one, two, three = Accepted(), Accepted(), Accepted()
+    error = OSError(number, "none left")
+    listener, listening = listen(world, error, one, two, error, three, error, room=2)
+    listener.on_events(1)
+    assert world.seen == [(one,), two, (three,)]
+    assert not one.blocking
+    assert listening not in world.selector.keys  # the third error found no room
+
+
+def test_a_turn_refuses_a_few(world: LoopWorld) -> None:
+    """A refused client may be back at once, and would hold the loop."""
+    error = OSError(errno.EMFILE, "none left")
+    waiting = [one for _ in range(100) for one in (error, Accepted())]
+    listener, listening = listen(world, *waiting, room=1000)
+    listener.on_events(1)
+    assert len(world.seen) == REFUSALS_PER_TURN
+    listening.waiting = [Accepted() for _ in range(100)]
+    listener._acceptor.serves = False  # type: ignore[attr-defined]
+    listener.on_events(1)
+    assert len(world.seen) == 2 * REFUSALS_PER_TURN
+
+
+def test_room_is_kept_that_no_client_has_come_into(world: LoopWorld) -> None:
+    error, gone = OSError(errno.EMFILE, "none left"), OSError(errno.ECONNABORTED, "gone")
+    listener, listening = listen(world, error, gone, room=5)
+    listener.on_events(1)
+    assert world.seen == ["kept"]
+    assert listening in world.selector.keys
+    client = Accepted()
+    listening.waiting = [error, gone, client]
+    listener.on_events(1)
+    assert world.seen == ["kept", (client,)]
+
+
+@pytest.mark.parametrize("number", [errno.ENOBUFS, errno.ENOMEM])
+def test_a_descriptor_less_is_no_help_where_memory_lacks(world: LoopWorld, number: int) -> None:
+    listener, listening = listen(world, OSError(number, "none left"), Accepted(), room=5)
+    listener.on_events(1)
+    assert world.seen == []
+    assert listening not in world.selector.keys
 
 
 def test_a_closed_listener_does_not_listen_again(world: LoopWorld) -> None:
@@ -173,7 +240,7 @@ def test_a_listener_on_a_real_loop(no_leaks: None) -> None:
     accepted: list[socket.socket] = []
     (bound,) = bind_hosts([("127.0.0.1", 0)], 16)
     bound.setblocking(False)
-    listener = Listener(reactor, bound, lambda client, peer: accepted.append(client))
+    listener = Listener(reactor, bound, Acceptor(accepted))
     with socket.create_connection(listener.address) as client:
         reactor.run_once(10)
         assert accepted[0].getpeername() == client.getsockname()

@@ -13,7 +13,7 @@ import pytest
 from reactor import Response
 from reactor.messages.request import BaseRequest
 from reactor.net.listener import LatestConnections
-from reactor.server.admission import affordable_connections
+from reactor.server.admission import REFUSALS, affordable_connections
 from reactor.server.server import Server
 from tests.conftest import Serve
 from tests.support.raw_client import TIMEOUT, Client, request
@@ -53,8 +53,40 @@ def test_a_client_that_is_gone_before_it_is_accepted(serve: Serve) -> None:
             assert client.ask().status == 200
 
 
-@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
-def test_without_descriptors_accepting_waits_a_little(
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE])
+def test_without_descriptors_a_client_is_refused_at_once(
+    serve: Serve, caplog: pytest.LogCaptureFixture, error: int
+) -> None:
+    running = serve(hello)
+    spare = running.server._admission._spare
+    assert len(spare) == spare.size > 0
+    fickle = listening(error, error)
+    running.call(lambda: running.server.listen_on(fickle))
+    with Client(fickle.getsockname()) as client:
+        client.send(request("/", method="POST", body=bytes(100_000)))
+        response = client.read_response()
+        assert (response.status, response.get("retry-after")) == (503, "1")
+        assert response.body == b"The server has too many files open.\n"
+        assert client.ended()
+    assert caplog.text.count("Clients are refused: too many open files") == 1
+    with Client(fickle.getsockname()) as client:
+        assert client.ask().status == 200
+    running.wait_for_connections(0)
+    assert len(spare) == spare.size  # it is filled again
+
+
+def test_a_further_refusal_ends_the_oldest_one(serve: Serve) -> None:
+    """Every client hears why, however many come and stay."""
+    running = serve(hello, connections=1, linger_timeout=1000, linger_total_timeout=1000)
+    running.connect().ask()
+    clients = [running.connect() for _ in range(REFUSALS + 20)]
+    for client in clients:
+        assert client.read_response().status == 503
+    running.wait_for_connections(1 + REFUSALS)
+
+
+@pytest.mark.parametrize("error", [errno.ENOBUFS, errno.ENOMEM])
+def test_without_memory_accepting_waits_a_little(
     serve: Serve, caplog: pytest.LogCaptureFixture, error: int
 ) -> None:
     running = serve(hello)
@@ -111,17 +143,23 @@ def test_a_server_out_of_descriptors_neither_ends_nor_spins() -> None:
         assert process.stdout is not None
         try:
             address = ("127.0.0.1", int(process.stdout.readline()))
-            clients = [Client(address) for _ in range(100)]
+            clients = [Client(address) for _ in range(90)]
             served = clients[0]
             served.send(request())
             assert served.read_response().body == b"hello"  # accepted clients are served
             time.sleep(1.5)  # a loop that spins would use 1.5 s of CPU
             assert served.ask().body == b"hello"
-            for client in clients[:90]:
-                client.close()
-            assert clients[-1].ask().body == b"hello"  # there is room again
+            for _ in range(3):
+                with Client(address) as refused:
+                    assert refused.read_response().status == 503
             for client in clients:
                 client.close()
+            until = time.monotonic() + TIMEOUT
+            status = 503
+            while status != 200 and time.monotonic() < until:
+                with Client(address) as client:
+                    status = client.ask().status
+            assert status == 200  # there is room again
             process.stdin.close()
             used = float(process.stdout.read())
             assert process.wait(TIMEOUT) == 0

@@ -1045,4 +1045,4 @@ TestMachine.settings = settings(
 
 def test_share_leaves_room_for_connections() -> None:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert open_file_cache._affordable() <= max(4, soft // 8)
+    assert soft // open_file_cache.DESCRIPTOR_SHARE <= max(4, soft // 8)
