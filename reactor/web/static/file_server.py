@@ -115,7 +115,7 @@ class FileServer(Shared):
         self._representer = Representer(
             mount.media_type, mount.cache_control, fields, limits.small_file_bytes
         )
-        self._listing = _listing_options(mount, limits, mounts)
+        self._listing = _listing_options(mount, limits, mounts, clock, wall)
 
     @exclusive
     @may_wait
@@ -345,7 +345,13 @@ class FileServer(Shared):
         return ProtocolError(status, sentence, [*fields, *own])
 
 
-def _listing_options(mount: Mount, limits: FileLimits, mounts: int) -> ListingOptions:
+def _listing_options(
+    mount: Mount,
+    limits: FileLimits,
+    mounts: int,
+    clock: Callable[[], float],
+    wall: Callable[[], float],
+) -> ListingOptions:
     return ListingOptions(
         prefix=mount.prefix,
         uploads=mount.uploads,
@@ -354,5 +360,5 @@ def _listing_options(mount: Mount, limits: FileLimits, mounts: int) -> ListingOp
         most=limits.listing_entries,
         page=limits.listing_page,
         headers=tuple(mount.headers),
-        listings=Listings(max(1, limits.listing_bytes // mounts)),
+        listings=Listings(max(1, limits.listing_bytes // mounts), clock=clock, wall=wall),
     )

@@ -7,7 +7,8 @@ is made before the response begins, so that errors still have their status, the 
 the entity tag is that of the content.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final
@@ -43,10 +44,16 @@ _OF_CONTENT: Final = frozenset({"content-type", "content-length", "content-encod
 class Listings:
     """Directories that were read, and pages: all listings of a mount share them."""
 
-    def __init__(self, most_bytes: int = LISTING_BYTES) -> None:
+    def __init__(
+        self,
+        most_bytes: int = LISTING_BYTES,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         """`most_bytes` of memory: one half is for directories, the other for pages."""
-        self.directories = DirectoryCache(most_bytes // 2)
-        self.pages = PageStore(most_bytes // 2)
+        self.directories = DirectoryCache(most_bytes // 2, clock=clock, wall=wall)
+        self.pages = PageStore(most_bytes // 2, clock=clock)
 
     def drop_idle(self) -> None:
         """Drop what nobody has asked for; to be called now and then."""
