@@ -151,6 +151,10 @@ class ResponseWriter:
     def _observe(self) -> None:
         """The response has ended, well or not."""
         observe = self._connection.context.state.observe
-        if observe is not None:
-            response = self._response
+        if observe is None:
+            return
+        response = self._response
+        try:
             observe(self._request, response.status, response.headers, self.stream.sent)
+        except all_but_interrupts():  # a handler may put anything into a request
+            log.exception("%r cannot be logged or counted", self._request)

@@ -56,6 +56,21 @@ class LoopSnapshot(NamedTuple):
     ready: int = 0  # sockets that were ready in this turn
 
 
+def owner_of(callback: object) -> object:
+    """The object that pays for an error of the callback: that of a method, or the callback."""
+    return getattr(callback, "__self__", callback)
+
+
+def abort_owner(owner: object) -> None:
+    """Call the `abort` of an object, if it has one. Its errors are logged."""
+    try:
+        abort = getattr(owner, "abort", None)
+        if abort is not None:
+            abort()
+    except all_but_interrupts():
+        _log_exception("%s could not be aborted", safe_repr(owner))
+
+
 def _log_exception(sentence: str, name: str) -> None:
     try:
         log.exception(sentence, name)
@@ -135,14 +150,8 @@ class Scheduler:
 
     def blame(self, culprit: object) -> None:
         """Log the exception in progress, and abort its owner: a half-done turn must not go on."""
-        name = safe_repr(culprit)
-        _log_exception("%s failed in the loop", name)
-        try:
-            abort = getattr(culprit, "abort", None)
-            if abort is not None:
-                abort()
-        except all_but_interrupts():
-            _log_exception("%s could not be aborted", name)
+        _log_exception("%s failed in the loop", safe_repr(culprit))
+        abort_owner(culprit)
 
     # --- the phases ------------------------------------------------------------------------------
 
@@ -193,7 +202,7 @@ class Scheduler:
         try:
             callback(*arguments)
         except all_but_interrupts():
-            self.blame(getattr(callback, "__self__", callback))
+            self.blame(owner_of(callback))
 
     def _push(self, timer: Deadline) -> None:
         self._serial += 1

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from reactor.errors import all_but_interrupts
 from reactor.loop.describe import safe_repr
-from reactor.loop.scheduler import Flushable
+from reactor.loop.scheduler import Flushable, owner_of
 from reactor.loop.timers import NEVER, Callback
 from reactor.loop.tracer import EVENTS, FLUSH, SOON, TIMERS, URGENT, WAIT, Phase, Reason, Tracer
 
@@ -117,7 +117,7 @@ class Tracing:
         try:
             callback(*arguments)
         except all_but_interrupts():
-            reactor.blame(getattr(callback, "__self__", callback))
+            reactor.blame(owner_of(callback))
         ended = reactor.clock()
         if ended - began >= self._limit:
             self._report(phase, callback, began, ended, max(0.0, began - due))

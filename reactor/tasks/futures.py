@@ -17,6 +17,7 @@ from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from reactor.errors import all_but_interrupts
+from reactor.loop.scheduler import abort_owner, owner_of
 
 T = TypeVar("T")
 
@@ -127,7 +128,10 @@ class Future(Generic[T]):
             self = None  # type: ignore[assignment]  # as in `result`
 
     def _finish(self) -> None:
-        """Call all callbacks, also those behind one that raises; the first error is raised then."""
+        """Call all callbacks, also those behind one that raises; its owner is aborted.
+
+        The first error is raised then.
+        """
         self.done = True
         callbacks, self._callbacks = self._callbacks, None
         failure: BaseException | None = None
@@ -135,6 +139,7 @@ class Future(Generic[T]):
             try:
                 callback(self)
             except all_but_interrupts() as error:
+                abort_owner(owner_of(callback))
                 if failure is None:
                     failure = error
                 else:

@@ -22,6 +22,13 @@ SIZES: Final = (200_000, 3000, WINDOW_BYTES + 100_000)  # in bytes, of each
 SLOW_SECONDS: Final = 200.0  # longer than any handler may take
 
 
+class Outcome(BaseException):
+    """As asyncio's CancelledError and the outcomes of test frameworks."""
+
+
+ERRORS: Final = (ValueError, SystemExit, GeneratorExit, Cancelled, Outcome)  # raised by handlers
+
+
 @dataclass
 class Exchange:
     """A request on its way, and what must come back."""
@@ -73,7 +80,7 @@ class Site:
         return Response(status)
 
     def do_raise(self, request: BaseRequest, n: int) -> Response:
-        raise ValueError(n)
+        raise ERRORS[n % len(ERRORS)](n)
 
     def do_framing(self, request: BaseRequest, n: int) -> Response:
         return Response(200, b"x", [("Transfer-Encoding", "chunked")])
@@ -119,7 +126,7 @@ class Site:
             for at in range(0, n, step):
                 yield PATTERN[at : min(at + step, n)]
             if fails:
-                raise ValueError("broken")
+                raise Outcome("broken")
         finally:
             self.running -= 1
 
@@ -204,7 +211,7 @@ class Site:
 
     async def do_fail(self, request: BaseRequest, ms: int) -> Response:
         await sleep(ms / 1000)
-        raise ValueError(ms)
+        raise ERRORS[ms % len(ERRORS)](ms)
 
 
 # --- requests and their right responses ----------------------------------------------------------
@@ -275,7 +282,10 @@ class Exchanges:
         return self._get("/spend?ms=150", b"spent")
 
     def _wrong(self) -> Exchange:
-        target = self._chance.choice(["/raise?n=1", "/fail?ms=5", "/framing?n=1", "/nowhere?n=1"])
+        which = self._chance.randrange(len(ERRORS))
+        target = self._chance.choice(
+            [f"/raise?n={which}", f"/fail?ms={which}", "/framing?n=1", "/nowhere?n=1"]
+        )
         return self._get(target, b"The server failed to process this request.\n", 500)
 
     def _iterated(self) -> Exchange:

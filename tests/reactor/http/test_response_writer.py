@@ -330,3 +330,31 @@ def test_a_client_that_leaves_while_the_disk_works_releases_the_file() -> None:
     assert file.holders == 2, "the job's"
     world.run(5)
     assert file.holders == 1
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_response_that_cannot_be_logged_is_sent_and_closed(leaves: bool) -> None:
+    """A handler may put anything into a request, and the log may stumble over it."""
+    closed: list[str] = []
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            for _ in range(200):
+                yield bytes(10_000)
+        finally:
+            closed.append("closed")
+
+    def refuse(*_: object) -> None:
+        raise SystemExit
+
+    world = World(lambda request: Response(200, pieces()))
+    world.server._context.state.observe = refuse
+    client = world.client(GET, reads=not leaves)
+    if leaves:
+        client.reset()
+    world.run(5)
+    assert closed == ["closed"]
+    if leaves:
+        assert not world.server.connections
+    else:
+        assert only(client).body == bytes(2_000_000)

@@ -56,6 +56,25 @@ def test_a_callback_that_raises_keeps_no_other_from_being_called(
     assert caplog.text.count("A callback failed") == 1
 
 
+def test_a_callback_that_raises_costs_the_owner_of_the_method() -> None:
+    class Owner:
+        aborted = 0
+
+        def fail(self, future: Future[int]) -> None:
+            raise ValueError("as the test wants it")
+
+        def abort(self) -> None:
+            self.aborted += 1
+
+    future: Future[int] = Future()
+    owners = [Owner(), Owner()]
+    for owner in owners:
+        future.add_callback(owner.fail)
+    with pytest.raises(ValueError, match="as the test wants it"):
+        future.set_result(1)
+    assert [owner.aborted for owner in owners] == [1, 1]
+
+
 def test_an_exception_is_raised_each_time() -> None:
     future: Future[int] = Future()
     future.set_exception(ValueError("no"))
