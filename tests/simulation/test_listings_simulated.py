@@ -32,7 +32,7 @@ pytestmark = pytest.mark.timeout(120)
 
 SEEDS = 40
 STABLE = 300  # names that are always there
-YEARS = 10 * 365 * 86400  # the directory is old by the wall clock: its times tell all changes
+YEARS = 10 * 365 * 86400  # the directory is old by the wall clock: its times show all changes
 
 
 class World:
