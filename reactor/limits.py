@@ -114,7 +114,7 @@ class ServerLimits:
         least=0,
     )
     memory_timeout: float = _request(
-        5.0, Unit.SECONDS, "how long a body may wait for such memory; then 503"
+        5.0, Unit.SECONDS, "how long a body may wait for such memory, in all; then 503"
     )
     slow_body_timeout: float = _request(
         30.0,

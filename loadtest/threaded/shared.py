@@ -41,6 +41,7 @@ class _ThreadLease(BodyLease):
     def __init__(self, lease: BodyLease, loop: Scheduler) -> None:
         self._lease = lease
         self._loop = loop
+        self.waited = 0.0
 
     def grow(self, size: int, now: float) -> Future[None] | None:
         with MONITOR:

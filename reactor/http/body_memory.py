@@ -11,8 +11,8 @@ each piece that has come; it keeps its room until its response has been made. Fi
   each client's, only the oldest may use it.
 - A body without room waits, and its socket is not read meanwhile. Those that hold some come before
   those that hold none, since they end sooner and return it. Otherwise clients take turns, and the
-  bodies of one client are served in order. The wait ends after `memory_timeout`, with 503; at once,
-  where the client has as many bytes waiting as its part is large.
+  bodies of one client are served in order. The waits of a body end after `memory_timeout` in all,
+  with 503; at once, where the client has as many bytes waiting as its part is large.
 - A body that begins to wait evicts one that began `slow_body_timeout` ago and waits for its client:
   with 408, if it still arrives, or by a reset, if its response is not read. It is the oldest one of
   the client that holds most, but never of one that holds less than the client of the waiting body.
@@ -20,7 +20,7 @@ each piece that has come; it keeps its room until its response has been made. Fi
 No bodies that are half read wait for each other for ever. The oldest of all is the oldest of its
 client as well, so both reserves are its own, and they hold a whole body: it never waits for room.
 It ends with its response, by the minimum rate, or with its connection, and then another one is the
-oldest. The bodies behind it wait for `memory_timeout` at most. And the limits are never exceeded:
+oldest. The bodies behind it wait for `memory_timeout` each. And the limits are never exceeded:
 the other bodies leave the reserve alone, and the oldest has no more than the reserve, unless a
 limit is smaller than one body; then one body at a time is held.
 """
@@ -207,7 +207,17 @@ class BodyMemory:
 class BodyLease:
     """The room of one body. It is closed once, when the response has been made."""
 
-    __slots__ = ("_memory", "_room", "client", "held", "holder", "network", "since", "wanted")
+    __slots__ = (
+        "_memory",
+        "_room",
+        "client",
+        "held",
+        "holder",
+        "network",
+        "since",
+        "waited",
+        "wanted",
+    )
 
     def __init__(
         self, memory: BodyMemory, network: str, client: _Share, now: float, holder: Holder
@@ -220,6 +230,7 @@ class BodyLease:
         self.holder = holder
         self.held = 0  # bytes
         self.wanted = 0  # bytes more, while it waits
+        self.waited = 0.0  # seconds, in all waits that have ended; for the holder
 
     def grow(self, size: int, now: float) -> Future[None] | None:
         """Room for `size` bytes in all: None where it is there, or else a Future.

@@ -228,12 +228,15 @@ class RequestBody:
         return connection.parser.remaining <= connection.context.limits.unread_body_bytes
 
     async def _await_room(self, lease: BodyLease, room: Future[None]) -> None:
+        context = self._connection.context
+        began = context.reactor.now
         try:
-            await timeout(self._connection.context.limits.memory_timeout, room)
+            await timeout(context.limits.memory_timeout - lease.waited, room)
         except TimeoutError:
             raise no_memory() from None
         finally:
             lease.stop_waiting()
+            lease.waited += context.reactor.now - began
 
     def _end_pull(self) -> None:
         self._pull = None

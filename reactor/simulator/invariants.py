@@ -61,9 +61,17 @@ class Invariants:
             buffered = len(connection.parser.buffer)
             if buffered > SURPLUS_BYTES + self._server.limits.head_bytes:
                 self._fail(connection, f"{buffered} bytes are held that nobody has asked for")
-        memory = self._server._context.memory
-        if memory.used < 0:
-            raise Violation(f"memory budget: {memory.used} bytes in use")
+        self._check_memory()
+
+    def _check_memory(self) -> None:
+        """The limit of the memory of bodies holds, and the oldest body never waits for room."""
+        memory, limits = self._server._context.memory, self._server.limits
+        most = max(limits.memory_bodies_bytes, limits.memory_body_bytes)
+        if not 0 <= memory.used <= most:
+            raise Violation(f"memory budget: {memory.used} bytes in use of {most}")
+        oldest = memory._all.oldest
+        if oldest is not None and oldest.wanted:
+            raise Violation("memory budget: the oldest body waits, and may wait for ever")
 
     def check_rest(self) -> None:
         """Every client is gone, and time has passed. Raises Violation."""

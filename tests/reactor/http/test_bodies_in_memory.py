@@ -184,6 +184,23 @@ def test_a_body_that_waits_too_long_is_503() -> None:
     assert world.server.snapshot().body_bytes == 0
 
 
+def test_all_waits_of_a_body_count_together() -> None:
+    """Otherwise it may wait for each of its pieces, and 503 comes after minutes."""
+    world, (first, second) = full(2, memory_timeout=5)
+    waiting = world.client(post(LARGEST) + b"x" * 2500)  # 1,500 bytes, and there is room for 1,001
+    world.run(3)
+    second.reset()
+    world.run(0.1)
+    assert world.server.snapshot().body_waiters == 0
+    half(world, sent=LARGEST - 2000)
+    waiting.send(b"x" * (LARGEST - 2500))
+    world.run(1.5)
+    assert not waiting.received
+    world.run(0.5)
+    assert only(waiting).status == 503
+    assert not first.received
+
+
 def test_the_deadline_of_the_handler_counts_while_its_body_waits() -> None:
     world, _ = full(2, memory_timeout=30, handler_timeout=2, slow_body_timeout=100)
     waiting = world.client(whole(LARGEST))
