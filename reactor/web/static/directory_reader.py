@@ -44,7 +44,6 @@ LONG_READINGS: Final = 1  # at a time
 ROW_BYTES: Final = 48  # memory of a row besides its bytes: its head and its place in a list
 
 _YOUNG: Final = 1.0  # seconds; file systems have ticks of up to one
-_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NUMBER: Final = re.compile("[0-9]+")
 _NUMBERS: Final = 16  # numbers in one name that are compared as numbers
 _STATUS: Final = struct.Struct(">qqI")  # size, seconds and nanoseconds of a row
