@@ -23,7 +23,15 @@ from reactor.messages.headers import Headers
 from reactor.messages.request import BaseRequest
 from reactor.protocol.chunked import ChunkedDecoder, body_too_large
 from reactor.protocol.grammar import AUTHORITY, FIELD, TOKEN, list_members
-from reactor.protocol.head_errors import bare_line_end, explain, head_too_large, target_too_long
+from reactor.protocol.head_errors import (
+    bare_line_end,
+    begins_tls,
+    can_go_on,
+    explain,
+    explain_begun,
+    head_too_large,
+    target_too_long,
+)
 
 METHODS: Final = frozenset(
     ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT")
@@ -35,6 +43,8 @@ SHORT_BYTES: Final = 256  # parsed request lines and fields are cached up to thi
 _FRAMING = re.compile(
     rb"\r\n(host|content-length|transfer-encoding|connection|expect):[ \t]*([^\r]*)", re.I
 )
+_CODINGS = re.compile(rb"\r\ntransfer-encoding:[^\r]*+", re.I)
+_NO_HOST = "HTTP/1.1 requires a Host field."
 _ABSOLUTE = re.compile(r"(https?)://([^/?]*)([^?]*)", re.I)
 _VALID_AUTHORITY = re.compile(AUTHORITY)
 
@@ -133,6 +143,8 @@ class RequestParser:
     def request_line(self) -> str:
         """The first line of the unconsumed bytes, for the log of a refused request."""
         line = self.buffer[self._position : self._position + self._limits.request_line_bytes]
+        if begins_tls(line):
+            return line[:3].decode("latin-1") + " (TLS hello)"
         return line.partition(b"\r\n")[0].decode("latin-1")
 
     @property
@@ -186,7 +198,7 @@ class RequestParser:
         if host is not None:
             request.host = host
         elif minor:
-            raise ProtocolError(400, "HTTP/1.1 requires a Host field.")
+            raise ProtocolError(400, _NO_HOST)
         if others:
             self._read_framing(request, others)
         if target[0] != "/":
@@ -269,6 +281,28 @@ class RequestParser:
         unchecked = buffer[new:].replace(b"\r\n", b"")
         if b"\n" in unchecked or b"\r" in unchecked[:-1]:
             raise bare_line_end()
+        if not can_go_on(buffer, begin, new):
+            raise explain_begun(buffer[begin:], limits)
+        lines = buffer.rfind(b"\r\n", max(begin, begin + self._seen - 1))
+        if lines >= 0:
+            self._check_lines(buffer[begin:lines])
+
+    def _check_lines(self, lines: bytes) -> None:
+        """Refuse a head whose first lines no further line can heal. Raises ProtocolError.
+
+        A scratch parser reads them as if they were all. Later lines can add the Host field, and
+        change what is wrong with Transfer-Encoding, which therefore waits for the end.
+        """
+        lines = _CODINGS.sub(b"\r\nX:", lines)
+        for missing in (b"", b"\r\nHost:"):
+            scratch = RequestParser(self._limits)
+            scratch.feed(lines + missing + b"\r\n\r\n")
+            try:
+                scratch.next_request()
+                return
+            except ProtocolError as error:
+                if error.reason != _NO_HOST:
+                    raise
 
     def _read_framing(self, request: BaseRequest, fields: list[tuple[bytes, bytes]]) -> None:
         """Set keep-alive and the body's length, and check the expectation."""

@@ -664,6 +664,7 @@ def test_a_damaged_request_is_read_the_same_in_any_pieces(kind: str) -> None:
     @PROFILE
     @given(data=STREAMS[kind])
     def run(data: bytes) -> None:
-        play_all_ways(data)
+        # The pieces decide which of several errors is noticed first.
+        play_all_ways(data, ending="refused")
 
     run()
