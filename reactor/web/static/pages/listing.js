@@ -120,13 +120,18 @@
 
     retry() { queue(this); }
     replace() { this.replaces = true; queue(this); }
-    dismiss() { this.row.remove(); }
-    skip() { this.row.remove(); }
+    dismiss() { this.discard(); }
+    skip() { this.discard(); }
 
     cancel() {
       this.stopper?.abort();
+      this.discard();
+    }
+
+    // Remove the row, and the upload from the server, where it would take room until it is evicted.
+    discard() {
       const place = this.place ?? records.get(this.key ?? "");
-      if (place) fetch(place, {method: "DELETE"}).catch(() => {});
+      if (place) fetch(place, {method: "DELETE", keepalive: true}).catch(() => {});
       this.forget();
       this.state = "done"; // `next` skips it in the queue
       this.row.remove();

@@ -34,6 +34,14 @@ SAID = f"{ROWS}.map(row => row.querySelector('p').textContent.replaceAll('\\u00a
 NAMES = "[...document.querySelectorAll('#list tbody a')].map(link => link.textContent)"
 
 
+HIDE_LENGTH = """
+    const real = XMLHttpRequest.prototype.setRequestHeader;
+    XMLHttpRequest.prototype.setRequestHeader = function (name, value) {
+        if (name !== "Upload-Length") real.call(this, name, value);
+    };
+"""
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     browser = Browser(tmp_path_factory.mktemp("profile"))
@@ -406,6 +414,46 @@ def test_cancelling_leaves_nothing(start: Start, directory: Path, mine: Path, pa
     slow_down(page, -1)
     page.choose_files("input", make(mine, "next", 10))
     wait_for_files(page, "next")
+
+
+def left_in(directory: Path) -> list[str]:
+    return os.listdir(directory / ".uploads")
+
+
+def test_dismissing_deletes_the_upload(
+    start: Start, directory: Path, mine: Path, page: Page
+) -> None:
+    """A part of it is there; without the DELETE it takes room until it is evicted."""
+    served = start(resumable_bytes=500_000)
+    with served.running.connect() as client:
+        begun = ("Upload-Complete: ?0", "Upload-Length: 300000")
+        assert client.ask("/files/x", *begun, method="PUT", body=b"x" * 299_999).status == 201
+    others = left_in(directory)
+    page.go(served.url)
+    page.evaluate(HIDE_LENGTH)  # otherwise the server would refuse it before it is created
+    page.choose_files("input", make(mine, "file", 400_000))
+    page.wait_until(f"{SAID}[0]?.includes('no room')")
+    assert len(left_in(directory)) > len(others)
+    click(page, "Dismiss")
+    assert page.evaluate(f"{ROWS}.length") == 0
+    served.running.wait_until(lambda: served.recorder.asked[-1] == "DELETE (upload)")
+    served.running.wait_until(lambda: sorted(left_in(directory)) == sorted(others))
+    assert page.evaluate("Object.keys(localStorage)") == []
+
+
+def test_dismissing_what_the_server_does_not_know_asks_for_nothing(
+    start: Start, directory: Path, mine: Path, page: Page
+) -> None:
+    served = start()
+    (directory / "taken").write_bytes(b"old")
+    served.recorder.refusals = [409]
+    page.go(served.url)
+    page.choose_files("input", make(mine, "file", 10))
+    click(page, "Dismiss")
+    page.choose_files("input", make(mine, "taken", 10))
+    click(page, "Skip")
+    assert page.evaluate(f"{ROWS}.length") == 0
+    assert served.recorder.uploads() == ["PUT file", "PUT taken"]
 
 
 def test_refusals_are_put_into_words(start: Start, directory: Path, mine: Path, page: Page) -> None:
