@@ -296,3 +296,25 @@ def test_a_connection_that_breaks_while_the_disk_is_full(
     assert bench.content("new") == b"old"
     assert bench.statuses(*paths) == [404]
     assert disk.free >= 100 * KIB
+
+
+@pytest.mark.parametrize("room", range(22))
+def test_a_quota_that_is_reached_at_any_byte(tmp_path: Path, room: int) -> None:
+    """The client goes on where the quota was reached, once there is room; the old file stays."""
+    content = b"0123456789abcdefghij"
+    bench = Bench(tmp_path, resumable_bytes=100)
+    (tmp_path / "a.bin").write_bytes(b"old")
+    others = bench.begun("others", b"x" * (100 - room))
+    path = bench.begun("a.bin")
+    pieces = [content[at : at + 3] for at in range(0, len(content), 3)]
+    reply = bench.append(path, 0, *pieces, chunked=True, end=True)
+    if room >= len(content):
+        assert reply.status == 204
+    else:
+        assert reply.status == 507
+        assert bench.content() == b"old"
+        have = bench.offset(path)
+        assert have == room // 3 * 3
+        assert bench.ask("DELETE", others).status == 204
+        assert bench.append(path, have, content[have:], end=True).status == 204
+    assert bench.content() == content
