@@ -93,8 +93,7 @@ class Shutdown:
         if grace > 0 and self._connections:
             self._reactor.call_later(grace, self._close_idle)
         else:
-            self._close_idle()
-        timeout = self._limits.shutdown_timeout
+            self._reactor.call_soon(self._close_idle)  # not from within a handler that ends us
         self._reactor.call_later(
             timeout, self._abort_all, f"they had not ended after {timeout:g} s"
         )
