@@ -301,7 +301,7 @@ def test_a_race_on_a_disk_with_faults_leaves_whole_files(
 @pytest.mark.slow
 @pytest.mark.parametrize("race", range(200, 206), indirect=True)
 def test_a_restart_in_the_middle_goes_on_with_what_is_there(race: Race) -> None:
-    """The server ends at once, with whatever its clients are doing; another one takes over."""
+    """The server ends at once, in the middle of all requests, and another one takes over."""
     for letter in "vwxyz":
         race.network.start(race.client(letter))
     race.world.run(race.random.random())
