@@ -228,7 +228,7 @@ def test_shutting_down_closes_the_idle_and_serves_the_others() -> None:
 
 
 @pytest.mark.parametrize("from_handler", [True, False])
-def test_what_came_while_the_loop_was_behind_is_served_when_the_server_ends(
+def test_requests_that_came_while_the_loop_was_behind_are_served_at_the_end(
     from_handler: bool,
 ) -> None:
     """A handler holds the loop for half a second; meanwhile all others send, and a signal comes."""
@@ -240,8 +240,8 @@ def test_what_came_while_the_loop_was_behind_is_served_when_the_server_ends(
             world.network.time += 0.5
             for client in (idle, blocker):
                 client.send(GET.replace(b"/ ", b"/late "))
-            assert newcomer.connect()
-            newcomer.send(GET.replace(b"/ ", b"/new "))
+            assert late_client.connect()
+            late_client.send(GET.replace(b"/ ", b"/new "))
             if from_handler:
                 world.server.shut_down()
             else:
@@ -251,18 +251,18 @@ def test_what_came_while_the_loop_was_behind_is_served_when_the_server_ends(
 
     world = World(respond)
     idle, blocker = world.client(GET), world.client(GET)
-    newcomer = SimClient(world.network, world.listener, "client-new")
+    late_client = SimClient(world.network, world.listener, "client-new")
     served.clear()
     blocker.send(GET.replace(b"/ ", b"/block "))
     world.run_until(lambda: bool(served))
-    world.network.start(newcomer.reading())
+    world.network.start(late_client.reading())
     world.until_gone()
     assert [one.status for one in idle.responses(())] == [200, 200]
-    assert only(newcomer).status == 200
+    assert only(late_client).status == 200
     assert [one.body for one in blocker.responses(())][:2] == [b"hello", b"hello"]
     begins = [line for line in served if line.startswith("begin")]
     assert served == [line for one in begins for line in (one, one.replace("begin", "end"))]
-    assert {client.end for client in (idle, blocker, newcomer)} == {"fin"}
+    assert {client.end for client in (idle, blocker, late_client)} == {"fin"}
 
 
 def test_shutting_down_takes_10_seconds_at_most() -> None:
