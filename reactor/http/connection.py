@@ -153,11 +153,13 @@ class HttpConnection:
             request.client_closed = True
             if request.length != 0:
                 request.body.close()
-        if isinstance(task, Task):
-            task.cancel()
-        if writer is not None:
-            writer.give_up()
-        self.context.closed(self)
+        try:
+            if isinstance(task, Task):
+                task.cancel()
+            if writer is not None:
+                writer.give_up()
+        finally:
+            self.context.closed(self)
 
     def abort(self) -> None:
         """Reset the connection: an error got as far as the loop."""

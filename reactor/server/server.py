@@ -22,6 +22,7 @@ from reactor.http.context import Handler, Observer, ServerContext, ServerState
 from reactor.http.wall_clock import WallClock
 from reactor.limits import ServerLimits
 from reactor.loop.reactor import Reactor
+from reactor.loop.scheduler import abort_owner
 from reactor.loop.slow_callbacks import SlowCallbacks
 from reactor.messages.headers import Fields
 from reactor.messages.request import BaseRequest
@@ -224,7 +225,7 @@ class Server:
         """Close what is open, and write the last lines of the logs. The loop has ended."""
         self._close_listeners()
         for connection in tuple(self.open_connections):
-            connection.abort()
+            abort_owner(connection)
         self.pool.close()
         self._logs.close()
         self.reactor.close()

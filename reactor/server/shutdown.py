@@ -27,7 +27,7 @@ from reactor.http.connection import HttpConnection
 from reactor.http.context import ServerContext
 from reactor.http.states import IDLE
 from reactor.loop.reactor import Reactor
-from reactor.loop.scheduler import SLICE
+from reactor.loop.scheduler import SLICE, abort_owner
 from reactor.net.transport import Transport
 
 NAMED: Final = 5  # requests that the record of an abort names
@@ -124,7 +124,7 @@ class Shutdown:
                 *(len(connections), reason, _described(connections)),
             )
         for connection in connections:
-            connection.abort()
+            abort_owner(connection)
         self._reactor.stop()
 
 

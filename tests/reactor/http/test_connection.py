@@ -14,7 +14,7 @@ from reactor import (
     in_pool,
     sleep,
 )
-from reactor.http.connection import REQUESTS_PER_TURN
+from reactor.http.connection import REQUESTS_PER_TURN, HttpConnection
 from reactor.messages.request import BaseRequest
 from reactor.simulator import Faults, SimClient, simulation
 from tests.support.handlers import hello
@@ -276,6 +276,37 @@ def test_shutting_down_takes_10_seconds_at_most() -> None:
     assert world.until_gone() == pytest.approx(10, abs=0.1)
     world.run(1)
     assert client.end == "reset"
+
+
+@pytest.mark.parametrize("how", ["a second call", "close"])
+def test_a_connection_that_cannot_be_aborted_keeps_no_other_from_it(
+    how: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def slow(request: BaseRequest) -> Response:
+        await sleep(50)
+        return Response()
+
+    world = World(slow)
+    clients = [world.client(GET) for _ in range(3)]
+    first = next(iter(world.server.open_connections))
+    abort = HttpConnection.abort
+
+    def refuse(connection: HttpConnection) -> None:
+        if connection is first:
+            raise SystemExit
+        abort(connection)
+
+    monkeypatch.setattr(HttpConnection, "abort", refuse)
+    if how == "close":
+        world.server.close()
+    else:
+        world.server.shut_down()
+        world.server.shut_down()
+        assert world.reactor._stopping
+        world.run(1)
+        assert [client.end for client in clients] == ["", "reset", "reset"]
+    assert list(world.server.open_connections) == [first]
+    assert "could not be aborted" in caplog.text
 
 
 def test_descriptors_that_have_run_out_come_back() -> None:

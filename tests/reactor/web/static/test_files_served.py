@@ -27,6 +27,7 @@ import pytest
 from reactor import Limits, Response
 from reactor.files.file import WINDOW_BYTES
 from reactor.protocol.dates import http_date
+from reactor.tasks.futures import Lane
 from reactor.web.app.application import Application
 from reactor.web.semantics.media_types import media_types
 from reactor.web.site.options import SiteOptions
@@ -890,3 +891,43 @@ def test_no_secret_leaves_under_attack(tmp_path: Path, start: Start, age: float,
     assert seen[404] > 50 or spa
     assert rounds > 20
     running.wait_until(lambda: held_now(files) == 0)
+
+
+def test_many_readers_of_a_large_text_and_a_small_upload(tmp_path: Path, serve: Serve) -> None:
+    """Every place of compressions and streams is taken, and nobody else waits for it: neither an
+    upload nor a file, a text that could be compressed, or a line of the log.
+    """
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "text.txt").write_bytes(TEXT)
+    (files / "large.txt").write_bytes(TEXT * (STREAMED_BYTES // len(TEXT) + 1))
+    reading, log = os.pipe()
+    site = Site(SiteOptions(directory=str(files)), Limits(pool_jobs=4, pool_timeout=60.0), None)
+    running = serve(site.handler, access_log=log, pool_jobs=4, pool_timeout=60.0)
+    pool, held = running.server.pool, threading.Event()
+    try:
+        for lane in [Lane.STREAMS] * 6 + [Lane.COMPRESSION] * 4:
+            running.call(lambda lane=lane: pool.submit(lane, held.wait, 60))  # type: ignore[misc]
+        readers = [running.connect() for _ in range(20)]
+        for one in readers:
+            one.send(request("/files/large.txt", "Accept-Encoding: gzip"))
+        running.wait_until(lambda: pool.snapshot().outside >= 1)
+        client = running.connect()
+        for number in range(5):
+            stored = client.ask(f"/files/new{number}", method="PUT", body=b"abc")
+            assert (stored.status, (files / f"new{number}").read_bytes()) == (201, b"abc")
+        plain = client.ask("/files/text.txt", "Accept-Encoding: gzip")
+        assert (plain.status, plain.body == TEXT) == (200, True)
+        lines = b""
+        while b"/files/text.txt" not in lines:
+            lines += os.read(reading, 65536)
+        assert pool.snapshot().outside >= 1, "they waited in vain"
+    finally:
+        held.set()
+        bodies = {gunzip(one.read_response().body) for one in readers}
+        for mounted in site._mounted:
+            running.call(mounted._open.close)
+        running.stop()
+        os.close(reading)
+        os.close(log)
+    assert bodies == {(files / "large.txt").read_bytes()}
