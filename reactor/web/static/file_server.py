@@ -315,7 +315,8 @@ class FileServer(Shared):
                 return Response(200, data, chosen.ok)
             if refuses_identity(request.headers.get("accept-encoding")):
                 sentence = "The server is too busy to compress the response."
-                raise self._error(503, sentence, VARY, known=known)
+                retry = ("Retry-After", "1")
+                raise self._error(503, sentence, VARY, retry, known=known)
             return Response(200, FileRegion(file.hold(), 0, file.size), known.plain.ok)
         finally:
             file.release()

@@ -1411,7 +1411,7 @@ def test_pool_that_is_full(served: Served) -> None:
     assert (seen.status, seen.fields, seen.body) == (plain.status, plain.fields, plain.body)
     request = served.request("text.txt", Accept_Encoding="gzip, identity;q=0")
     seen = served.see(request, _FullStage())
-    assert (seen.status, seen.get("vary")) == (503, "Accept-Encoding")
+    assert (seen.status, seen.get("vary"), seen.get("retry-after")) == (503, "Accept-Encoding", "1")
     assert gzip.decompress(served.ask("text.txt", Accept_Encoding="gzip").body) == TEXT
 
 
