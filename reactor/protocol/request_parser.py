@@ -270,10 +270,11 @@ class RequestParser:
     def _check_unfinished(self, buffer: bytes, begin: int) -> None:
         """Refuse a head that is wrong already, before it is whole."""
         limits = self._limits
-        if buffer.find(b"\r\n", begin, begin + limits.request_line_bytes + 2) < 0:
-            if len(buffer) - begin > limits.request_line_bytes + 1:
-                raise target_too_long(limits)
-        elif len(buffer) - begin > limits.head_bytes:
+        size, most = len(buffer) - begin, limits.request_line_bytes + 1
+        # The line's end is looked for once, when it must be there.
+        if self._seen <= most < size and buffer.find(b"\r\n", begin, begin + most + 1) < 0:
+            raise target_too_long(limits)
+        if size > limits.head_bytes:
             raise head_too_large(limits)
         # Only the new bytes are checked, and a CR before them; the last one may be such a CR again.
         new = begin + self._seen

@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isinf
 from typing import Any, Final
-from urllib.parse import unquote_plus
 
 from reactor.errors import ProtocolError
 from reactor.messages.request import BaseRequest
 from reactor.web.limits import Limits
+from reactor.web.semantics.form_encoding import decode_component
 from reactor.web.semantics.multipart import FormParser, FormPart, boundary_of, parse_parameters
 
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
@@ -291,7 +291,7 @@ def parse_pairs(text: str, limit: int, status: int = 413) -> list[tuple[str, str
     if text.count("&") >= limit:
         raise ProtocolError(status, f"There may be {limit} fields at most.")
     return [
-        (_unquote(name), _unquote(value))
+        (_decoded(name), _decoded(value))
         for name, _, value in (pair.partition("=") for pair in text.split("&") if pair)
     ]
 
@@ -314,11 +314,9 @@ def parse_cookies(value: str) -> dict[str, str]:
     return found
 
 
-def _unquote(text: str) -> str:
-    if "%" not in text and "+" not in text:
-        return text
+def _decoded(text: str) -> str:
     try:
-        return unquote_plus(text, errors="strict")
+        return decode_component(text)
     except UnicodeDecodeError:
         raise _not_utf8() from None
 

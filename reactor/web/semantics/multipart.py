@@ -24,6 +24,9 @@ from reactor.protocol.grammar import FIELD, TOKEN_TEXT
 from reactor.web.semantics.file_names import is_plain
 
 NAME_BYTES: Final = 255  # the limit of most file systems for a name
+# Real parts have one or two of each. More would cost time: a form has room for many.
+MOST_PARAMETERS: Final = 10  # after a type or a disposition
+PART_FIELDS: Final = 16
 PADDING_BYTES: Final = 256  # after a boundary on its line; real clients send none
 
 # RFC 2046, section 5.1.1; the last character may not be a space.
@@ -31,13 +34,17 @@ _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./
 # An unquoted value may be anything that does not end a parameter: clients forget the quotes around
 # boundaries.
 _PARAMETER: Final = re.compile(
-    rf'[ \t]*+;[ \t]*+(?:({TOKEN_TEXT}++)=(?:"((?:[^"\\]|\\.)*+)"|([^\s";\\]++)))?+'
+    rf'[ \t]*+;[ \t;]*+(?:({TOKEN_TEXT}++)=(?:"((?:[^"\\]|\\.)*+)"|([^\s";\\]++)))?+'
 )
 _HEAD: Final = re.compile(rb"(?:\r\n%b)*+" % FIELD)
 # The end of a boundary's line (RFC 2046: transport padding).
 _LINE_END: Final = re.compile(rb"[ \t]*+\r\n")
 _LINE_BEGIN: Final = re.compile(rb"-?+|[ \t]*+\r?+")
-_ESCAPED: Final = re.compile(r'\\(["\\])|%(22|0[AaDd])')
+# In this order: a NUL, which occurs in no field, stands for an escaped backslash until the end.
+_ESCAPED: Final = (
+    *(("\\\\", "\0"), ('\\"', '"'), ("%22", '"')),
+    *(("%0A", "\n"), ("%0a", "\n"), ("%0D", "\r"), ("%0d", "\r"), ("\0", "\\")),
+)
 _PLAIN_ENCODINGS: Final = frozenset(("7bit", "8bit", "binary"))
 
 
@@ -219,6 +226,8 @@ class FormParser:
 
 def _read_head(head: bytes) -> FormPart:
     """Parse the fields of a part; each field begins with CRLF."""
+    if head.count(b"\r\n") > PART_FIELDS:
+        raise ProtocolError(413, f"A part of a form may have at most {PART_FIELDS} fields.")
     if not _HEAD.fullmatch(head):
         raise _malformed("The fields of a part must be lines of the form 'name: value'.")
     fields = Headers(head.decode("latin-1"))
@@ -255,7 +264,7 @@ def _read_disposition(value: str) -> dict[str, str]:
 def parse_parameters(text: str) -> dict[str, str] | None:
     """Parse the parameters that follow a type, each begun by a semicolon; names in lower case.
 
-    Returns None for malformed or repeated parameters.
+    Returns None for malformed or repeated parameters, and for more than MOST_PARAMETERS.
     """
     found: dict[str, str] = {}
     text = text.rstrip(" \t")
@@ -266,7 +275,7 @@ def parse_parameters(text: str) -> dict[str, str] | None:
             return None
         name, quoted, bare = match.groups()
         if name is not None:
-            if name.lower() in found:
+            if name.lower() in found or len(found) == MOST_PARAMETERS:
                 return None
             found[name.lower()] = bare if quoted is None else _unescape(quoted)
         at = match.end()
@@ -279,7 +288,9 @@ def _unescape(quoted: str) -> str:
     A backslash before any other character stands for itself: it is part of a path, which is
     refused.
     """
-    return _ESCAPED.sub(lambda found: found[1] or chr(int(found[2], 16)), quoted)
+    for escaped, character in _ESCAPED:
+        quoted = quoted.replace(escaped, character)
+    return quoted
 
 
 def _check_filename(name: str, filename: str) -> None:

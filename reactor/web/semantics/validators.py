@@ -53,7 +53,8 @@ def identity_tag(tag: str) -> str:
 
     Everything from the coding's name on is removed.
     """
-    return _CODING_SUFFIX.sub('"', tag, count=1)
+    # Without the quote at its end it is no tag, and the search for one would take long.
+    return _CODING_SUFFIX.sub('"', tag, count=1) if tag[-1:] == '"' else tag
 
 
 def last_modified(status: os.stat_result, now: float) -> int:

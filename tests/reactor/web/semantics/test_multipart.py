@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from reactor import ProtocolError
 from reactor.web.semantics.multipart import (
+    MOST_PARAMETERS,
     NAME_BYTES,
     PADDING_BYTES,
     PART_END,
+    PART_FIELDS,
     FormParser,
     FormPart,
     boundary_of,
@@ -508,3 +510,27 @@ def test_boundary_that_is_missing_or_malformed(content_type: str) -> None:
 )
 def test_other_types(content_type: str) -> None:
     assert boundary_of(content_type) is None
+
+
+def test_a_part_has_a_limited_number_of_fields_and_parameters() -> None:
+    """More would be slow to parse, and no client sends so many."""
+    head = 'Content-Disposition: form-data; name="a"'
+    for count, status in ((PART_FIELDS - 1, None), (PART_FIELDS, 413)):
+        fields = "".join(f"\r\nX-{number}: y" for number in range(count))
+        assert status_of(f"{head}{fields}") == status
+    for count, status in ((MOST_PARAMETERS - 1, None), (MOST_PARAMETERS, 400)):
+        parameters = "".join(f";;; x{number}=y ;" for number in range(count))
+        assert status_of(f"{head}{parameters}") == status
+
+
+def status_of(head: str) -> int | None:
+    """The status with which a form of one part with this head is refused."""
+    parser = FormParser(b"b", 10, 8192)
+    parser.feed(f"--b\r\n{head}\r\n\r\ncontent\r\n--b--\r\n".encode())
+    try:
+        while parser.next_event() is not None:
+            pass
+        parser.end()
+    except ProtocolError as error:
+        return error.status
+    return None
