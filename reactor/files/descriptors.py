@@ -27,13 +27,22 @@ def spare_descriptors() -> int:
     return min(SPARE_MOST, max(1, most_descriptors() // SPARE_SHARE))
 
 
+def lasting_descriptors() -> int:
+    """The number of descriptors that are not for short use.
+
+    It includes the reserve. When some of that are released and filled again, they may stand behind
+    the others, so that as many are left out once more.
+    """
+    most = most_descriptors()
+    return most - most // SHORT_SHARE - spare_descriptors()
+
+
 def is_scarce(descriptor: int) -> bool:
     """Whether this new descriptor is one of those for short use."""
-    most = most_descriptors()
-    return descriptor >= most - most // SHORT_SHARE - spare_descriptors()
+    return descriptor >= lasting_descriptors()
 
 
-def check_lasting(descriptor: int) -> None:
-    """Raises OSError (EMFILE) for a descriptor that is to be held for long, and is_scarce."""
-    if is_scarce(descriptor):
+def check_lasting(*descriptors: int) -> None:
+    """Raises OSError (EMFILE) where one that is to be held for long is one for short use."""
+    if is_scarce(max(descriptors)):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))

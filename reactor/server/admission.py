@@ -7,7 +7,7 @@ while some are left for short use (files/descriptors.py), and where none is left
 of the reserve (net/spare_descriptors.py).
 
 A connection that is refused lingers, so that the client can read why. REFUSALS of them do so at the
-same time; for a further one, the oldest is closed.
+same time, or fewer where the reserve is smaller; for a further one, the oldest is closed.
 """
 
 import logging
@@ -16,13 +16,7 @@ import socket
 from typing import Any, Final
 
 from reactor.errors import ProtocolError
-from reactor.files.descriptors import (
-    SHORT_SHARE,
-    SPARE_MOST,
-    is_scarce,
-    most_descriptors,
-    spare_descriptors,
-)
+from reactor.files.descriptors import SPARE_MOST, is_scarce, lasting_descriptors, spare_descriptors
 from reactor.http.connection import HttpConnection
 from reactor.http.context import ServerContext
 from reactor.log_limit import LogLimit
@@ -102,7 +96,7 @@ class Admission:
         return connection, transport
 
     def _refuse(self, client: socket.socket, peer: tuple[Any, ...], sentence: str) -> None:
-        if len(self._refused) >= REFUSALS:
+        if len(self._refused) >= (self._spare.size or REFUSALS):
             self._end_oldest_refusal()
         connection, _ = self._open(client, peer)
         self._refused[connection] = None
@@ -126,5 +120,4 @@ def affordable_connections() -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         except (OSError, ValueError):  # macOS has a limit of its own below the hard one
             pass
-    soft = most_descriptors()
-    return max(16, soft - soft // SHORT_SHARE - RESERVED_DESCRIPTORS - REFUSALS)
+    return max(16, lasting_descriptors() - spare_descriptors() - RESERVED_DESCRIPTORS)

@@ -86,7 +86,7 @@ class AtomicFile:
             if self._file is None:
                 self._open_named(self._directory)
             assert self._file is not None
-            check_lasting(self._file)
+            check_lasting(self._directory, self._file)
             if self._precondition is not None:
                 self._precondition(status)
 

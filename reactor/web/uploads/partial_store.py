@@ -83,7 +83,7 @@ class PartialStore:
         try:
             file = os.open(f"{name}.part", os.O_RDWR | NEW, 0o666, dir_fd=directory)
             try:
-                check_lasting(file)
+                check_lasting(directory, file)
                 if not lock_while_open(file):
                     raise InUse
                 set_time(file, now)
@@ -216,7 +216,7 @@ def _open(name: str, directory: int, to_append: bool) -> PartialUpload | Finishe
     part = None
     try:
         if to_append:
-            check_lasting(file)
+            check_lasting(directory, file)
         if not lock_while_open(file):
             raise InUse
         record = read_record(name, directory)  # locked: no other process changes it now

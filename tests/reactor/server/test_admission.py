@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -231,3 +232,35 @@ def test_a_thousand_connections_leave_nothing_behind(serve: Serve) -> None:
             client.ask("/", "Connection: close")
     running.wait_for_connections(0)
     assert running.call(lambda: len(running.server.reactor.selector.get_map())) == 2
+
+
+LIMITED = """
+    import resource, sys
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+    from reactor import Response, Server
+    server = Server(lambda request: Response(200, b"hello"))
+    print(server.listen("127.0.0.1", 0)[1], server.limits.connections, flush=True)
+    server.run()
+"""
+
+
+@pytest.mark.system
+def test_as_many_clients_are_served_as_the_server_says() -> None:
+    """Descriptors for short use are beside those of the connections."""
+    with ExitStack() as stack:
+        process = stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-c", textwrap.dedent(LIMITED)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+        )
+        stack.callback(process.kill)
+        assert process.stdout is not None
+        port, most = map(int, process.stdout.readline().split())
+        clients = [stack.enter_context(Client(("127.0.0.1", port))) for _ in range(most)]
+        for client in clients:
+            assert client.ask().status == 200
+        with Client(("127.0.0.1", port)) as client:
+            assert client.read_response().body == b"Too many connections.\n"
