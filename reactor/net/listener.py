@@ -65,6 +65,7 @@ class Listener:
 
     def finish(self) -> None:
         """Accept all clients that wait in the kernel, which would reset them, and close."""
+        self._open = True  # also in a pause: there may be descriptors again
         self._accept(LAST_ACCEPTS, LAST_ACCEPTS)
         self.close()
 

@@ -289,11 +289,9 @@ class RequestParser:
             self._check_lines(buffer[begin:lines])
 
     def _check_lines(self, lines: bytes) -> None:
-        """Refuse a head whose first lines no further line can heal. Raises ProtocolError.
-
-        A scratch parser reads them as if they were all. Later lines can add the Host field, and
-        change what is wrong with Transfer-Encoding, which therefore waits for the end.
-        """
+        """Refuse a head whose first lines no further line can heal. Raises ProtocolError."""
+        # A scratch parser reads them as if they were all. Later lines can add the Host field, and
+        # change what is wrong with Transfer-Encoding, which therefore waits for the end.
         lines = _CODINGS.sub(b"\r\nX:", lines)
         for missing in (b"", b"\r\nHost:"):
             scratch = RequestParser(self._limits)

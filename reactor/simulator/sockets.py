@@ -277,6 +277,7 @@ class SimListener:
         self.closed = False
         self.barren = 0
         self.exhausted_until = 0.0  # no descriptors before
+        self.false_alarms = FALSE_ALARMS  # the probability of each accepted socket
         self.descriptor: int | None = network.allocate(self)
         self._abortion = abortion  # how probably a client has gone again when it is accepted
         self._network = network
@@ -310,7 +311,7 @@ class SimListener:
             server.reset()
             raise OSError(errno.ECONNABORTED, "simulated")
         server.adopt()
-        server.false_alarms = FALSE_ALARMS
+        server.false_alarms = self.false_alarms
         self._network.note(server.name, "accepted")
         return server, peer
 

@@ -130,15 +130,35 @@ class Scenario:
 
     def _shut_down(self) -> None:
         def act() -> None:
+            until = self.network.time + self.chance.choice([0.0, 0.5])
+            while self.network.advance(until):  # clients go on, and the loop is behind
+                pass
             self.network.note("listener", "shut down")
             self.shut_down_at = self.network.time
+            # A false alarm at the last look would end a connection whose request waits.
+            self.world.listener.false_alarms = 0.0
             self.begun_before_the_end = dict(self.site.begun)
+            for player in self.players:
+                if player.client.name not in self.site.begun and self._waits_in_the_kernel(player):
+                    self.begun_before_the_end[player.client.name] = 1
+                    player.client.socket.other.false_alarms = 0.0  # type: ignore[union-attr]
             for connection in self.world.server.open_connections:
                 if connection.state is LINGER:  # it has been answered, and is not waited for
                     self.begun_before_the_end.pop(connection.transport.peer[0], None)
             self.world.server.shut_down()
 
         self.world.reactor.call_soon_threadsafe(act)
+
+    def _waits_in_the_kernel(self, player: Player) -> bool:
+        """Whether the first request has come whole, and the server has not read a byte of it."""
+        listener, ours = self.world.listener, player.client.socket
+        if ours is None or ours.closed or ours.lost or ours.other is None or ours.other.closed:
+            return False
+        if listener._abortion or self.crowded:
+            return False
+        if listener.exhausted_until > self.network.time or player.client.received:
+            return False
+        return ours.outgoing.data.startswith(player.exchanges[0].data)
 
     # --- the clients -----------------------------------------------------------------------------
 

@@ -156,6 +156,10 @@ class Mutants:
         self._set(HttpConnection, "surplus_fits", property(lambda connection: False))
         return "would not see a FIN"
 
+    def the_backlog_is_not_accepted(self) -> str:
+        self._set(Listener, "finish", Listener.close)
+        return "was lost in the shutdown"
+
     def an_abort_is_a_close(self) -> str:
         self._set(Transport, "abort", lambda transport: transport._close())
         return "its end was no reset"
