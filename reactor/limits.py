@@ -57,7 +57,7 @@ class ServerLimits:
         20.0, Unit.SECONDS, "how long a body may move more slowly than that"
     )
     unread_body_timeout: float = _connection(
-        1.0, Unit.SECONDS, "how long that rest is awaited after the response; then the end"
+        1.0, Unit.SECONDS, "how long the rest of a body that nothing reads is awaited; then the end"
     )
     half_closed_timeout: float = _connection(
         10.0, Unit.SECONDS, "how long a handler may go on after its client has sent a FIN"
@@ -95,7 +95,7 @@ class ServerLimits:
     unread_body_bytes: int = _request(
         64 * 1024,
         Unit.BYTES,
-        "the rest of a body that is awaited although nothing reads it",
+        "the rest of a body that nothing reads, dropped behind the response; more: the end",
         least=0,
     )
     memory_body_bytes: int = _request(

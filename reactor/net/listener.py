@@ -59,6 +59,11 @@ class Listener:
         self._reactor.urgent.append(self)
         self._listen()
 
+    def describe(self) -> str:
+        """The listener's name in log records and state dumps."""
+        host, port = self.address[:2]
+        return f"the listener on {host}, port {port}"
+
     def on_events(self, mask: int) -> None:
         """Accept the clients that wait. The error of one client does not affect the others."""
         self._accept(ACCEPTS_PER_TURN, REFUSALS_PER_TURN)

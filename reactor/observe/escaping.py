@@ -37,9 +37,10 @@ def escaper(most: int) -> Callable[[str], str]:
     def escape(text: str) -> str:
         if len(text) <= most and unsafe(text) is None:
             return text
-        private, _ = charmap_decode(_bytes(text[:most]), "strict", _SHOWN)
+        data = _bytes(text)
+        private, _ = charmap_decode(data[:most], "strict", _SHOWN)
         shown = private.encode("ascii", "backslashreplace").replace(rb"\ue0", rb"\x")
-        if len(text) <= most and len(shown) <= most:
+        if len(data) <= most and len(shown) <= most:
             return shown.decode("ascii")
         return _cut(shown, most)
 
@@ -50,8 +51,9 @@ def json_quoter(most: int) -> Callable[[str], str]:
     """A function that returns text as a JSON string, of `most` bytes at most, and CUT."""
 
     def quote(text: str) -> str:
-        whole = len(text) <= most
-        data = _LIKE_AN_ESCAPE.sub(rb"\\x5c", _bytes(text[:most]))
+        data = _bytes(text)
+        whole = len(data) <= most
+        data = _LIKE_AN_ESCAPE.sub(rb"\\x5c", data[:most])
         # Each byte that is not UTF-8 becomes a surrogate, which `backslashreplace` shows as \udcNN.
         # Where the text was cut, so may be its last character: it is left out.
         decoded, _ = utf_8_decode(data, "surrogateescape", whole)

@@ -112,7 +112,7 @@ class LogWriter:
                 self._reporter.failed(self._runtime.now())
         elif self._attention == 0:
             if self._delay:
-                self._wait(BATCH_BYTES, self._delay or BATCH_SECONDS)
+                self._wait(BATCH_BYTES, self._delay)
             else:
                 self._write_batch()
         elif self._timer is not None:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from reactor.loop.describe import describe
 from reactor.loop.reactor import Reactor
 from reactor.net.binding import bind_hosts
 from reactor.net.listener import (
@@ -105,6 +106,11 @@ def test_accepted_sockets_do_not_block(world: LoopWorld) -> None:
     listener.on_events(1)
     assert world.seen == clients
     assert [client.blocking for client in clients] == [False, False]
+
+
+def test_logs_name_a_listener_by_its_address(world: LoopWorld) -> None:
+    listener, _ = listen(world)
+    assert describe(listener.on_events) == "the listener on 192.0.2.2, port 80"
 
 
 def test_a_turn_accepts_a_limited_number(world: LoopWorld) -> None:

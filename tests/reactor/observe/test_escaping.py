@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reactor.observe.escaping import CUT, escaper, json_quoter
@@ -62,6 +62,7 @@ def test_any_text_of_our_own_is_one_line(text: str) -> None:
 
 
 @given(ANY_BYTES | PIECES | st.text(max_size=40), st.integers(1, 40))
+@example("\x80000\u0100", 4)  # its beginning alone could be bytes
 def test_long_text_is_cut_between_two_characters(text: str, most: int) -> None:
     """Also between two escapes: there is more of the text than before the cut."""
     shown = escaper(most)(text)
