@@ -97,11 +97,11 @@ def can_go_on(buffer: bytes, begin: int, new: int) -> bool:
 
 def _ending(buffer: bytes, begin: int, new: int) -> tuple[re.Pattern[bytes], int]:
     """The pattern of what may follow, and the place from which on it has to match."""
-    line = buffer.rfind(b"\r\n", begin, new)
-    if line >= 0:
-        if new == line + 2:
-            return _BEFORE_NAME, line
-        return (_IN_NAME if buffer.find(b":", line, new) < 0 else _IN_VALUE), new
+    last = buffer.rfind(b"\n", begin, new)  # one byte is found fast, and no LF stands alone
+    if last >= 0:
+        if new == last + 1:
+            return _BEFORE_NAME, last - 1
+        return (_IN_NAME if buffer.find(b":", last, new) < 0 else _IN_VALUE), new
     if new == begin:
         return _BEGUN, begin
     first = buffer.find(b" ", begin, new)

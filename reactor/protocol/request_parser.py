@@ -22,7 +22,8 @@ from reactor.limits import ServerLimits
 from reactor.messages.headers import Headers
 from reactor.messages.request import BaseRequest
 from reactor.protocol.chunked import ChunkedDecoder, body_too_large
-from reactor.protocol.grammar import AUTHORITY, FIELD, TOKEN, list_members
+from reactor.protocol.framing_fields import check_codings, check_expectation, keeps_alive
+from reactor.protocol.grammar import AUTHORITY, FIELD, TOKEN
 from reactor.protocol.head_errors import (
     bare_line_end,
     begins_tls,
@@ -44,7 +45,6 @@ _FRAMING = re.compile(
     rb"\r\n(host|content-length|transfer-encoding|connection|expect):[ \t]*([^\r]*)", re.I
 )
 _CODINGS = re.compile(rb"\r\ntransfer-encoding:[^\r]*+", re.I)
-_NO_HOST = "HTTP/1.1 requires a Host field."
 _ABSOLUTE = re.compile(r"(https?)://([^/?]*)([^?]*)", re.I)
 _VALID_AUTHORITY = re.compile(AUTHORITY)
 
@@ -115,6 +115,7 @@ class RequestParser:
     """Parses the requests of one connection, one after the other, each with its body."""
 
     __slots__ = (
+        "_checked",
         "_chunked",
         "_empty_lines",
         "_limits",
@@ -135,6 +136,7 @@ class RequestParser:
         self.buffer = b""  # received bytes; empty when all of them are consumed
         self._position = 0  # offset of the first unconsumed byte
         self._seen = 0  # so many unconsumed bytes are known not to have the end of a head
+        self._checked = b""  # stands for the lines of a begun head that were checked
         self._empty_lines = 0  # before this request
         self.remaining = 0  # bytes to come of a body with a length; 0 where it is chunked
         self._chunked: ChunkedDecoder | None = None
@@ -198,7 +200,7 @@ class RequestParser:
         if host is not None:
             request.host = host
         elif minor:
-            raise ProtocolError(400, _NO_HOST)
+            raise ProtocolError(400, "HTTP/1.1 requires a Host field.")
         if others:
             self._read_framing(request, others)
         if target[0] != "/":
@@ -250,6 +252,7 @@ class RequestParser:
             self._seen = len(buffer) - begin
             return None
         self._seen = 0
+        self._checked = b""
         match = self._pattern.match(buffer, begin)
         if match is None:
             raise explain(buffer[begin : end + 2], limits)
@@ -284,24 +287,32 @@ class RequestParser:
             raise bare_line_end()
         if not can_go_on(buffer, begin, new):
             raise explain_begun(buffer[begin:], limits)
-        lines = buffer.rfind(b"\r\n", max(begin, begin + self._seen - 1))
-        if lines >= 0:
-            self._check_lines(buffer[begin:lines])
+        end = buffer.rfind(b"\r\n", max(begin, begin + self._seen - 1))
+        if end >= 0:
+            last = buffer.rfind(b"\n", begin, begin + self._seen)  # in a CRLF: no LF stands alone
+            self._check_lines(buffer[begin if last < 0 else last - 1 : end])
 
     def _check_lines(self, lines: bytes) -> None:
-        """Refuse a head whose first lines no further line can heal. Raises ProtocolError."""
+        """Refuse a head whose first lines no further line can heal; `lines` are those that are new.
+
+        Raises ProtocolError.
+        """
         # A scratch parser reads them as if they were all. Later lines can add the Host field, and
         # change what is wrong with Transfer-Encoding, which therefore waits for the end.
-        lines = _CODINGS.sub(b"\r\nX:", lines)
-        for missing in (b"", b"\r\nHost:"):
-            scratch = RequestParser(self._limits)
-            scratch.feed(lines + missing + b"\r\n\r\n")
-            try:
-                scratch.next_request()
-                return
-            except ProtocolError as error:
-                if error.reason != _NO_HOST:
-                    raise
+        head = self._checked + _CODINGS.sub(b"\r\nX:", lines)
+        fields = [name.lower() for name, _ in _FRAMING.findall(head)]
+        if b"host" not in fields and not head.partition(b"\r\n")[0].endswith(b"1.0"):
+            head += b"\r\nHost:"
+        scratch = RequestParser(self._limits)
+        scratch.feed(head + b"\r\n\r\n")
+        request = scratch.next_request()
+        assert request is not None
+        # Short stand-ins are kept of lines that limit the next ones, so that time is linear.
+        self._checked = b"GET / HTTP/1.%d" % request.minor
+        if b"host" in fields:
+            self._checked += b"\r\nHost:"
+        if b"content-length" in fields:
+            self._checked += b"\r\nContent-Length:0"
 
     def _read_framing(self, request: BaseRequest, fields: list[tuple[bytes, bytes]]) -> None:
         """Set keep-alive and the body's length, and check the expectation."""
@@ -317,9 +328,9 @@ class RequestParser:
             elif name == b"transfer-encoding":
                 codings.append(value)
             else:
-                _check_expectation(request, value)
+                check_expectation(request, value)
         if options:
-            request.keep_alive = _keeps_alive(b",".join(options), request.keep_alive)
+            request.keep_alive = keeps_alive(b",".join(options), request.keep_alive)
         if lengths or codings:
             self._read_body_framing(request, lengths, codings)
 
@@ -334,7 +345,7 @@ class RequestParser:
                 )
             if not request.minor:
                 raise ProtocolError(400, "HTTP/1.0 does not have Transfer-Encoding.")
-            _check_codings(b",".join(codings))
+            check_codings(b",".join(codings))
             request.length = None
             self._chunked = ChunkedDecoder(self._limits)
             return
@@ -343,41 +354,6 @@ class RequestParser:
         request.length = self.remaining = int(lengths[0])
         if self.remaining > self._limits.upload_bytes:
             raise body_too_large(self._limits)
-
-
-@lru_cache(maxsize=64)
-def _keeps_alive(options: bytes, default: bool) -> bool:
-    """Whether the connection is kept, by a list of tokens; close wins (RFC 9112, section 9.3)."""
-    tokens = [token.strip(b" \t") for token in options.lower().split(b",")]
-    return b"close" not in tokens and (default or b"keep-alive" in tokens)
-
-
-def _check_expectation(request: BaseRequest, value: bytes) -> None:
-    """Refuse all but 100-continue; HTTP/1.0 has no expectations (RFC 9110, section 10.1.1)."""
-    if not request.minor:
-        return
-    # Empty members of the list are ignored (RFC 9110, section 5.6.1), so there may be none at all.
-    members = list_members(value.decode("latin-1"))
-    if any(member.lower() != "100-continue" for member in members):
-        raise ProtocolError(
-            417, "Expect must be 100-continue, the only expectation that is supported."
-        )
-
-
-def _check_codings(value: bytes) -> None:
-    """Refuse all but `chunked`, once and alone (RFC 9112, sections 6.1 and 7).
-
-    An empty member is refused, too, although RFC 9110, section 5.6.1 has it ignored: a proxy that
-    does not ignore it frames the body by other rules, and a request could be smuggled past it.
-    """
-    codings = [coding.strip(b" \t").lower() for coding in value.split(b",")]
-    if codings == [b"chunked"]:
-        return
-    if codings[-1] == b"chunked" and codings.count(b"chunked") == 1 and b"" not in codings:
-        raise ProtocolError(
-            501, "Transfer-Encoding must be chunked, the only one that is supported."
-        )
-    raise ProtocolError(400, "Transfer-Encoding must end in chunked, once and without parameters.")
 
 
 def _read_target(request: BaseRequest) -> None:
