@@ -89,7 +89,9 @@ class _IteratorSource:
         self._iterator = iterator
 
     def next_piece(self, most: int) -> bytes | None:
-        return next(self._iterator, None)
+        for piece in self._iterator:
+            return _not_none(piece)
+        return None
 
     def close(self) -> None:
         close_pieces(self._iterator)
@@ -122,7 +124,7 @@ class _AsyncIteratorSource:
 
     async def _advance(self) -> bytes | None:
         try:
-            return await anext(self._iterator)
+            return _not_none(await anext(self._iterator))
         except StopAsyncIteration:
             return None
 
@@ -189,6 +191,13 @@ class _MultiRegionSource:
         self._source = (
             _BytesSource(part) if isinstance(part, bytes) else _FileSource(part, self._runtime)
         )
+
+
+def _not_none(piece: bytes) -> bytes:
+    """The piece. Raises TypeError for None, which would end the body as if it were whole."""
+    if piece is None:
+        raise TypeError("a response body has yielded None: its pieces are bytes")
+    return piece
 
 
 def _fetch(file: File, offset: int, count: int) -> bytes:

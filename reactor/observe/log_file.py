@@ -118,16 +118,23 @@ class LogFile:
             self._writing.release()
 
     def reopen(self) -> None:
-        """Go on with the file now at the path. Keeps the old one where it raises OSError."""
+        """Go on with the file now at the path. Keeps the old one where it raises OSError.
+
+        Raises BlockingIOError where another thread goes on writing, since its disk may hang.
+        """
         if not self.path:
             return
-        with self._writing:
+        if not self._writing.acquire(timeout=FLUSH_SECONDS):
+            raise BlockingIOError(errno.EAGAIN, "another thread writes")
+        try:
             fresh = _open(self.path)
             try:
                 self._take_back()
                 os.dup2(fresh, self.descriptor, inheritable=False)
             finally:
                 os.close(fresh)
+        finally:
+            self._writing.release()
 
     def finish(self, seconds: float) -> None:
         """Write what can be written now; the line that is begun and cannot be ended is removed."""
@@ -143,8 +150,12 @@ class LogFile:
     def _flush(self, deadline: float) -> Flushed:
         progress = False
         while lines := self._take():
-            data = memoryview(_encoded("".join(lines)))
-            sent, error = self._write(data[self._begun :], deadline)
+            try:
+                data = memoryview(_encoded("".join(lines)))
+                sent, error = self._write(data[self._begun :], deadline)
+            except BaseException:  # no memory, or an error that was thrown into this thread
+                self._put_back(lines, self._begun)
+                raise
             progress = progress or sent > 0
             if error is not None:
                 self._put_back(lines, self._begun + sent)

@@ -16,7 +16,7 @@ import logging
 import threading
 from typing import Final
 
-from reactor.errors import ProtocolError, reason_of
+from reactor.errors import ProtocolError, all_but_interrupts, reason_of
 from reactor.loop.timers import Timer
 from reactor.observe.log_file import FLUSH_SECONDS, Flushed, LogFile
 from reactor.observe.log_reporter import LogReporter
@@ -85,7 +85,11 @@ class LogWriter:
         return False
 
     def reopen(self) -> None:
-        """Open the file anew, on a thread. If that fails, the error is logged and the file kept."""
+        """Open the file anew, on a thread. If that fails, the error is logged and the file kept.
+
+        It is tried again where the file is being written: no second thread waits for a disk that
+        hangs.
+        """
         self._runtime.submit(Lane.LOGS, self._file.reopen).add_callback(self._reopened)
 
     def close(self) -> None:
@@ -151,7 +155,10 @@ class LogWriter:
     def _written(self, job: Future[Flushed]) -> None:
         try:
             progress, error = job.result()
-        except ProtocolError:  # the pool was too busy; the lines are still there
+        except all_but_interrupts() as problem:  # the lines are still there
+            busy = isinstance(problem, ProtocolError)  # the pool was
+            if self._reporter is not None and not busy:
+                self._reporter.failed(self._runtime.now(), type(problem).__name__)
             self._try_again()
             return
         self._size = sum(map(len, self._lines)) + self._file.held
@@ -177,6 +184,8 @@ class LogWriter:
     def _reopened(self, job: Future[None]) -> None:
         try:
             job.result()
+        except BlockingIOError:
+            self._runtime.call_later(BATCH_SECONDS, self.reopen)
         except (OSError, ProtocolError) as error:
             reason = reason_of(error) if isinstance(error, OSError) else error.reason
             log.error("Cannot reopen the log %r: %s", self._file.path, reason)

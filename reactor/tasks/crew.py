@@ -94,8 +94,9 @@ class Crew:
         return True
 
     def start_threads(self) -> None:
-        """Start threads for queued jobs, after one has died."""
+        """Start or wake threads for queued jobs, after one has died that may have been woken."""
         with self._work:
+            self._work.notify_all()
             self._start_threads()
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 """Bodies of responses on their way: responses at hand, parts in order, frames, released files."""
 
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
 import pytest
@@ -16,6 +17,7 @@ from reactor.simulator import SimFile, SimNetwork
 from reactor.tasks.futures import Future
 from reactor.tasks.task import Runtime
 from tests.support.coroutine_driver import Stage
+from tests.support.inline_pool import InlineWorld
 
 RUNTIME = cast(Runtime, Stage())
 CONTENT = bytes(range(256)) * (WINDOW_BYTES // 256) + b"beyond the first window" * 20_000
@@ -202,6 +204,27 @@ def test_a_body_is_held_to_its_length() -> None:
             pulled(body)
     body = ResponseBodyStream(iter([b"fo", b"", b"ur"]), 4, False, cast(Runtime, Stage()))
     assert pulled(body) == [b"fo", b"", b"ur", b""]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_none_among_the_pieces_is_not_the_end(asynchronous: bool) -> None:
+    """The body would be cut, and look whole to the client."""
+    world = InlineWorld()
+
+    def pieces() -> Iterator[Any]:
+        yield from (b"one", None, b"two")
+
+    async def later() -> AsyncIterator[Any]:
+        for piece in pieces():
+            yield piece
+
+    source = later() if asynchronous else pieces()
+    body = ResponseBodyStream(source, None, True, world.runtime)
+    assert body.next_piece() == b"one"
+    with pytest.raises(TypeError, match="has yielded None"):
+        body.next_piece()
+    body.close()
+    world.reactor.close()
 
 
 def test_a_large_chunk_is_not_copied() -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -239,6 +240,33 @@ def test_a_thread_does_not_wait_for_another_one_that_is_stuck(pipe: tuple[int, i
     thread.join(TIMEOUT)
     assert file.flush(TIMEOUT).error is None
     assert read_all(reader, 19) == b"first\nsecond\nthird\n"
+
+
+def test_an_error_of_any_kind_loses_no_line(disk: SmallDisk, monkeypatch: Any) -> None:
+    """Memory runs out in a flush that has the rest of a line to write."""
+    disk.add(LINES)
+    disk.room = 2
+    assert disk.flush(TIMEOUT).error is not None
+    held = disk.held
+    disk.room = 1 << 20
+    with monkeypatch.context() as without_memory:
+        without_memory.setattr(disk, "_write", without_room)
+        with pytest.raises(MemoryError):
+            disk.flush(TIMEOUT)
+    assert (disk.held, disk.held_lines, disk.lost) == (held, len(LINES), 0)
+    assert disk.flush(TIMEOUT).error is None
+    assert content(disk) == ALL
+    assert (disk.held, disk.held_lines, disk.lost) == (0, 0, 0)
+
+
+def without_room(*_: object) -> None:
+    raise MemoryError
+
+
+def test_to_reopen_a_file_takes_no_thread_while_its_disk_hangs(disk: SmallDisk) -> None:
+    with disk._writing, pytest.raises(BlockingIOError):  # the thread that hangs has this lock
+        disk.reopen()
+    disk.reopen()
 
 
 @pytest.mark.slow

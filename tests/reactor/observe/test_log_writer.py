@@ -17,8 +17,9 @@ from reactor.messages.request import BaseRequest
 from reactor.observe.log_file import LogFile
 from reactor.observe.log_reporter import LogReporter
 from reactor.observe.log_writer import BATCH_SECONDS, CLOSE_SECONDS, LogWriter
+from reactor.tasks.futures import Lane
 from reactor.tasks.task import Runtime
-from reactor.tasks.thread_pool import ThreadPool
+from reactor.tasks.thread_pool import LOG_THREADS, ThreadPool
 from tests.conftest import Serve
 from tests.support.pipe_log import PipeLog
 from tests.support.raw_client import TIMEOUT, request
@@ -268,6 +269,61 @@ def test_a_count_that_is_lost_with_its_line_is_reported_again(world: World) -> N
     assert sum(counts) == 5
     assert [line for line in lines if not line.startswith("# ")] == ["kept"]
     assert writer.lost == 5
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.001])
+@pytest.mark.parametrize("error", [MemoryError, SystemExit, ZeroDivisionError])
+def test_no_error_of_a_batch_ends_the_log(
+    world: World,
+    delay: float,
+    error: type[BaseException],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The death of the thread reaches the writer as an error, too, and is no end either."""
+    failures = [1, 2]
+
+    def fail(data: memoryview) -> int:
+        if failures:
+            failures.pop()
+            raise error
+        return os.write(world.file.descriptor, data)
+
+    monkeypatch.setattr(world.file, "_write_some", fail)
+    reporter = LogReporter("access log", world.file)
+    writer = LogWriter(world.file, world.runtime, 1 << 20, delay, reporter)
+    lines = [f"line {number}\n" for number in range(5)]
+    for line in lines:
+        writer.write(line)
+        world.reactor.run_once(0.01)
+    world.run_until(lambda: not world.file.held and not failures)
+    writer.write("last\n")
+    world.run_until(lambda: "last" in world.path.read_text())
+    assert world.path.read_text() == "".join([*lines, "last\n"])
+    assert writer.lost == 0
+    said = f"Cannot write the access log {str(world.path)!r}: {error.__name__}; "
+    assert [message.startswith(said) for message in caplog.messages] == [True, False]
+    assert "is written again" in caplog.messages[1]
+
+
+def test_a_log_is_reopened_when_the_disk_goes_on(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While it hangs, the thread of the other log stays free."""
+    writer = world.writer()
+    moved = world.path.with_suffix(".1")
+    world.path.rename(moved)
+    with world.file._writing:  # as a thread that hangs in its write
+        for _ in range(LOG_THREADS):
+            writer.reopen()
+        other = world.pool.submit(Lane.LOGS, int)
+        world.run_until(lambda: other.done)
+        assert not world.path.exists()
+    world.run_until(world.path.exists)
+    writer.write("line\n")
+    world.run_until(lambda: world.path.read_text() == "line\n")
+    assert not caplog.messages
+    assert not moved.read_text()
 
 
 # --- files that cannot be written for a while ----------------------------------------------------

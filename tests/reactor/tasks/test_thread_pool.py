@@ -209,6 +209,25 @@ def test_an_error_thrown_into_a_thread_from_outside(make: Make, waits: bool) -> 
     world.run_until(lambda: world.pool.snapshot()[:2] == (1, 1))
 
 
+def test_a_job_whose_thread_died_as_it_woke_gets_another(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Idle threads are enough for the job, but none of them has been woken for it."""
+    world = make(threads=2)
+    gate = world.gate()
+    crew = world.pool._crews[FILES]
+    jobs = [world.pool.submit(FILES, gate.job) for _ in range(2)]
+    gate.wait_for(2)
+    gate.open.set()
+    world.run_until(lambda: all(job.done for job in jobs) and crew.idle == 2)
+    with monkeypatch.context() as woken_and_dead:
+        woken_and_dead.setattr(crew._work, "notify", lambda: None)
+        job = world.pool.submit(FILES, lambda: "done")
+    crew.start_threads()
+    assert world.result(job) == "done"
+    assert crew.threads == 2
+
+
 def test_a_thread_that_cannot_be_started(
     make: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
