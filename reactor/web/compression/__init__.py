@@ -2,5 +2,6 @@
 
 Read encoders.py first (bytes to encoded bytes), then streams.py (bodies encoded as they are pulled)
 and responses.py (whether and how a response is compressed). prepared.py makes short responses whose
-fields are encoded once, splice.py gzip of parts that were compressed before.
+fields are encoded once, splice.py gzip of parts that were compressed before: of listings, and of
+windows of large files.
 """

@@ -1,25 +1,38 @@
-"""gzip of a body whose middle was compressed before, for all clients, and whose ends are new.
+"""gzip of a body whose parts were compressed before, for all clients, and whose ends may be new.
 
-Pieces are deflated one by one, each without a reference to those before it and without being the
-last one (RFC 1951, section 3.2.3), so they can follow each other in any gzip member, and one of
-them can be inflated alone. The checksum of the whole (RFC 1952, section 2.3.1) is combined from the
-checksums of its parts, in time that grows with the logarithm of their length.
+Bytes are deflated piece by piece, each piece without a reference to those before it and without
+being the last one (RFC 1951, section 3.2.3). So pieces that were made at different times can follow
+each other in any gzip member, and one of them can be inflated alone. The checksum of the whole (RFC
+1952, section 2.3.1) is combined from the checksums of its parts, in time that grows with the
+logarithm of their length: CRC-32 is the remainder of a polynomial division, and `n` bytes behind
+others multiply the polynomial of these by x to the power of 8 `n`.
+
+Everything here is pure and knows no file.
 """
 
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from reactor.web.compression.encoders import GZIP_HEADER
 
 # Level 1 costs 5 to 9 ns a byte on listings and leaves 17 to 31 %; level 4 costs twice as much and
 # leaves 1 to 4 % less.
 _LEVEL: Final = 1
+_WINDOW_LEVEL: Final = 4  # see encoders.py
 _POLYNOMIAL: Final = 0xEDB88320  # CRC-32's; the highest bit is that of the power 0
 _TRAILER: Final = struct.Struct("<II")
 _LAST: Final = b"\x03\x00"  # the last block, empty
+
+
+class Window(NamedTuple):
+    """A stretch of a file, as one piece."""
+
+    encoded: bytes
+    checksum: int  # CRC-32 of the plain bytes
+    size: int  # number of plain bytes
 
 
 class Deflated:
@@ -35,8 +48,7 @@ class Deflated:
 
     def add(self, data: bytes) -> None:
         """Append `data` as a piece."""
-        encoder = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
-        piece = encoder.compress(data) + encoder.flush(zlib.Z_SYNC_FLUSH)
+        piece = _deflate(data, _LEVEL)
         self.pieces.append(piece)
         self.size += len(piece)
         self.length += len(data)
@@ -46,6 +58,16 @@ class Deflated:
         """Yield the plain bytes of each piece."""
         for piece in self.pieces:
             yield inflate(piece)
+
+
+def encode_window(data: bytes) -> Window:
+    """Return the window of these bytes. Takes 17 ns for a byte, and releases the GIL."""
+    return Window(_deflate(data, _WINDOW_LEVEL), zlib.crc32(data), len(data))
+
+
+def _deflate(data: bytes, level: int) -> bytes:
+    encoder = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return encoder.compress(data) + encoder.flush(zlib.Z_SYNC_FLUSH)
 
 
 def inflate(piece: bytes) -> bytes:
@@ -61,9 +83,15 @@ def splice(parts: Sequence[Deflated]) -> Iterator[bytes]:
         yield from part.pieces
         checksum = combine(checksum, part.checksum, part.length)
         length += part.length
-    yield _LAST + _TRAILER.pack(checksum, length & 0xFFFFFFFF)
+    yield gzip_end(checksum, length)
 
 
+def gzip_end(checksum: int, length: int) -> bytes:
+    """Return the bytes behind the last piece; both numbers are those of all plain bytes."""
+    return _LAST + _TRAILER.pack(checksum, length & 0xFFFFFFFF)
+
+
+@lru_cache(maxsize=1024)  # the readers of a file all need the same ones
 def combine(first: int, second: int, length: int) -> int:
     """Return the CRC-32 of two stretches of bytes from those of each; `length` is the second's."""
     return _multiply(_power(length), first) ^ second

@@ -2,7 +2,7 @@
 
 A text above STREAMED_BYTES is not kept as a whole, and a client may take hours to read it. Without
 sharing, 800 readers of one text would be 800 compressions of it. So its windows are encoded
-independently of each other (see compression/windows.py). Readers of one version who come to a
+independently of each other (see compression/splice.py). Readers of one version who come to a
 window while it is made, or soon after, share it. The windows made last are kept, in an eighth of
 the memory for compressed files.
 
@@ -21,13 +21,8 @@ from reactor.tasks.futures import Lane
 from reactor.tasks.guard import Shared, exclusive
 from reactor.tasks.operations import in_pool
 from reactor.tasks.single_flight import SingleFlight
-from reactor.web.compression.windows import (
-    GZIP_HEAD,
-    Window,
-    encode_window,
-    gzip_end,
-    joined_checksum,
-)
+from reactor.web.compression.encoders import GZIP_HEADER
+from reactor.web.compression.splice import Window, combine, encode_window, gzip_end
 from reactor.web.static.compressed_cache import ENTRY_BYTES, LARGEST_SHARE, CompressedCache
 from reactor.web.streams import BodyStream
 
@@ -120,12 +115,12 @@ class _WindowStream(BodyStream):
             raise StopAsyncIteration
         if offset < 0:
             self._offset = 0
-            return GZIP_HEAD
+            return GZIP_HEADER
         if offset >= file.size:
             await self.aclose()
             return gzip_end(self._checksum, file.size)
         window = await self._windows.window(file, self._version, offset)
-        self._checksum = joined_checksum(self._checksum, window.checksum, window.size)
+        self._checksum = combine(self._checksum, window.checksum, window.size)
         self._offset += window.size
         return window.encoded
 

@@ -7,7 +7,15 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactor.web.compression.splice import Deflated, combine, inflate, splice
+from reactor.web.compression.encoders import GZIP_HEADER
+from reactor.web.compression.splice import (
+    Deflated,
+    combine,
+    encode_window,
+    gzip_end,
+    inflate,
+    splice,
+)
 
 PARTS = st.lists(st.lists(st.binary(max_size=300), max_size=4), max_size=4)
 
@@ -69,3 +77,48 @@ def test_combining_takes_no_time_that_grows_with_the_length() -> None:
     for length in range(2**50, 2**50 + 20):
         combine(1, 2, length)
     assert time.thread_time() - began < 1
+
+
+# --- windows --------------------------------------------------------------------------------------
+
+
+def joined(pieces: list[bytes]) -> bytes:
+    checksum = size = 0
+    encoded = [GZIP_HEADER]
+    for piece in pieces:
+        window = encode_window(piece)
+        encoded.append(window.encoded)
+        checksum = combine(checksum, window.checksum, window.size)
+        size += window.size
+    return b"".join([*encoded, gzip_end(checksum, size)])
+
+
+@given(st.lists(st.binary(max_size=200), max_size=8))
+def test_windows_are_one_member_of_gzip(pieces: list[bytes]) -> None:
+    encoded = joined(pieces)
+    decoder = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    assert decoder.decompress(encoded) + decoder.flush() == b"".join(pieces)
+    assert decoder.eof
+    assert not decoder.unused_data, "a second member, which browsers ignore"
+    assert gzip.decompress(encoded) == b"".join(pieces)
+
+
+def test_a_window_can_be_decoded_when_it_has_come() -> None:
+    decoder = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    assert decoder.decompress(GZIP_HEADER) == b""
+    for text in (b"first" * 1000, b"second", b"third" * 50_000):
+        assert decoder.decompress(encode_window(text).encoded) == text
+
+
+def test_equal_windows_are_equal_bytes() -> None:
+    assert joined([b"one" * 100, b"two"]) == joined([b"one" * 100, b"two"])
+
+
+def test_4_gib_and_more_count_modulo_their_size() -> None:
+    assert gzip_end(7, (1 << 32) + 5) == gzip_end(7, 5)
+    zeros = bytes(1 << 20)
+    expected = checksum = zlib.crc32(zeros)
+    for _ in range(63):
+        checksum = combine(checksum, zlib.crc32(zeros), len(zeros))
+        expected = zlib.crc32(zeros, expected)
+    assert checksum == expected
