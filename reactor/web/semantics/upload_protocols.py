@@ -10,7 +10,7 @@ from typing import Final
 from reactor.errors import ProtocolError
 from reactor.messages.headers import Headers
 
-TUS_LINE: Final = "\r\ntus-resumable:"  # the begin of the field's line, in lower case
+TUS_LINE: Final = "\r\ntus-resumable:"  # the beginning of the field's line, in lower case
 # Fields of drafts before -03, and those of tus for uploads in several parts and for checksums.
 _OLDER: Final = ("Upload-Incomplete", "Upload-Token", "Upload-Concat", "Upload-Checksum")
 _OVERRIDES: Final = ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override")

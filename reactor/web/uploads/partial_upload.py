@@ -154,7 +154,7 @@ class PartialUpload:
             os.ftruncate(file, self._synced)
             self.size, self.unsynced = self._synced, 0
         except OSError as error:
-            log.warning("Removing an unfinished upload, whose bytes may be lost: %s", error)
+            log.warning("Removing a partial upload, whose bytes may be lost: %s", error)
             self.kept = False
             self._close()
 

@@ -33,7 +33,7 @@ _SLICE: Final = 32  # uploads that one job inspects
 
 
 class _Room(NamedTuple):
-    """The room of an unfinished upload, and the facts that decide whether it may be evicted."""
+    """The room of a partial upload, and the facts that decide whether it may be evicted."""
 
     size: int  # bytes that are there, or are being written
     changed: float  # when the last byte came, or the upload was created
@@ -63,7 +63,7 @@ class UploadQuota:
             for other in evicted:
                 await self._evict(other, now)
         if self._count(name) > self._most:
-            raise ProtocolError(507, "The server has too many unfinished uploads.")
+            raise ProtocolError(507, "The server has too many partial uploads.")
         if self._bytes(name, size) > self._most_bytes:
             self.refuse(name)
             raise _no_room()
@@ -90,7 +90,7 @@ class UploadQuota:
         for name in self._idle_ones("", now):
             size = self._unfinished[name].size
             if size and await self._evict(name, now):
-                log.info("Evicted an unfinished upload of %d bytes: the disk is full", size)
+                log.info("Evicted a partial upload of %d bytes: the disk is full", size)
                 return True
         return False
 
@@ -162,11 +162,11 @@ class UploadQuota:
         self._total += room.size
 
     def _count(self, name: str) -> int:
-        """The number of unfinished uploads, including this one."""
+        """The number of partial uploads, including this one."""
         return len(self._unfinished) + (name not in self._unfinished)
 
     def _bytes(self, name: str, size: int) -> int:
-        """The bytes of all unfinished uploads, if this one has `size`."""
+        """The bytes of all partial uploads, if this one has `size`."""
         known = self._unfinished.get(name)
         return self._total + size - (0 if known is None else known.size)
 
@@ -208,7 +208,7 @@ class UploadQuota:
             try:
                 gone = await in_pool(self._uploads.evict, name, now, idle)
             except (OSError, ProtocolError) as error:
-                log.warning("Cannot evict an unfinished upload: %s", error)
+                log.warning("Cannot evict a partial upload: %s", error)
                 gone = False
             room = self._unfinished[name]
             self.drop(name)
@@ -220,4 +220,4 @@ class UploadQuota:
 
 
 def _no_room() -> ProtocolError:
-    return ProtocolError(507, "The unfinished uploads leave no room for this one.")
+    return ProtocolError(507, "The partial uploads leave no room for this one.")

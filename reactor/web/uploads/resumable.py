@@ -184,7 +184,7 @@ class ResumableUploads(Shared):
         try:
             await self._access.take_stock()
         except (OSError, ProtocolError) as error:
-            log.warning("Cannot list the unfinished uploads of %s: %s", self._prefix, error)
+            log.warning("Cannot list the partial uploads of %s: %s", self._prefix, error)
 
     async def make_room(self, place: Place | None) -> bool:
         """Evict an idle upload from the full disk of this place; return whether there was one."""

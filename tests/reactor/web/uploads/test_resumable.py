@@ -929,7 +929,7 @@ def test_expiring_never_fails(
     monkeypatch.setattr(os, "listdir", fails_with(5))
     (bench.path / ".uploads").mkdir()
     bench.expire()
-    assert "unfinished uploads" in caplog.text
+    assert "partial uploads" in caplog.text
 
 
 def test_an_old_record_that_cannot_be_forgotten_spoils_no_upload(
