@@ -91,3 +91,8 @@ def reason_of(error: Exception) -> str:
     """The reason of a system error, as the end of a sentence: "no such file or directory"."""
     reason = str(getattr(error, "strerror", None) or error)
     return reason[:1].lower() + reason[1:]
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """The count and its noun, in a sentence: "1 line", "2 lines"; `many` is "lines" by default."""
+    return f"{count} {one if count == 1 else many or one + 's'}"

@@ -10,6 +10,7 @@ from loadtest.threaded.monitor import guarded
 from loadtest.threaded.server import ThreadedServer
 from loadtest.threaded.shared import SharedWall
 from reactor.config.standard_streams import fill_standard_descriptors, print_error
+from reactor.errors import counted
 from reactor.process.loader import LoadError
 from reactor.process.serve import (
     StartError,
@@ -18,7 +19,7 @@ from reactor.process.serve import (
     open_error_log,
     open_sockets,
 )
-from reactor.process.urls import listed, urls
+from reactor.process.urls import in_words, urls
 from reactor.tasks.guard import Shared
 from reactor.web.site.command_line import admit_hosts, complain, make_site, served
 from reactor.web.site.options import Config, parse_arguments
@@ -124,6 +125,6 @@ def _say(
 ) -> None:
     model = "a thread each" if options.model == "each" else f"a pool of {options.threads} threads"
     print_error(
-        f"threaded: {listed(found)} serve{'s' if len(found) == 1 else ''} {served(config.site)}; "
-        f"{model}; {server.limits.connections} connections at most; Ctrl-C ends it\n"
+        f"threaded: {in_words(found)} serve{'s' if len(found) == 1 else ''} {served(config.site)}; "
+        f"{model}; {counted(server.limits.connections, 'connection')} at most; Ctrl-C ends it\n"
     )

@@ -10,6 +10,7 @@ had to wait.
 import logging
 from selectors import BaseSelector
 
+from reactor.errors import counted
 from reactor.loop.describe import describe
 from reactor.loop.tracer import CALLBACKS, Phase, Tracer
 
@@ -32,9 +33,8 @@ class SlowCallbacks(Tracer):
         """Log the callback."""
         waiting = len(self._selector.select(0))
         log.warning(
-            "%s held the loop for %.3f s; %d %s waited",
+            "%s held the loop for %.3f s; %s waited",
             describe(callback),
             ended - began,
-            waiting,
-            "socket" if waiting == 1 else "sockets",
+            counted(waiting, "socket"),
         )

@@ -22,6 +22,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from reactor.errors import counted
+
 HELD_BYTES: Final = 1024 * 1024  # the limit of a file for which nobody sets another
 SLICE_BYTES: Final = 64 * 1024  # that are encoded at a time
 PIPE_BYTES: Final = 4096  # PIPE_BUF of Linux
@@ -45,7 +47,8 @@ class _Loss(str):
 
     @classmethod
     def of(cls, lines: int) -> "_Loss":
-        made = cls(f"# {lines} lines were lost: the log could not be written\n")
+        were = counted(lines, "line was", "lines were")
+        made = cls(f"# {were} lost: the log could not be written\n")
         made.lines = lines
         return made
 

@@ -6,6 +6,7 @@ so that this is no LogLimit.
 
 import logging
 
+from reactor.errors import counted
 from reactor.log_limit import LOG_SECONDS
 from reactor.observe.log_file import LogFile
 
@@ -35,8 +36,9 @@ class LogReporter:
         self._failing = True
         self._next = now + LOG_SECONDS
         log.error(
-            "Cannot write the %s: %s; %d lines are held, %d were lost",
-            *(self._name, self._reason, self._file.held_lines, self._file.lost - self._lost),
+            "Cannot write the %s: %s; %s held, %d lost",
+            *(self._name, self._reason, counted(self._file.held_lines, "line")),
+            self._file.lost - self._lost,
         )
 
     def succeeded(self) -> None:
@@ -44,13 +46,14 @@ class LogReporter:
         if self._failing:
             self._failing = False
             lost, self._lost = self._file.lost - self._lost, self._file.lost
-            log.warning("The %s is written again; %d lines were lost", self._name, lost)
+            were = counted(lost, "line was", "lines were")
+            log.warning("The %s is written again; %s lost", self._name, were)
 
     def ended(self) -> None:
         """Record the lines that are missing when the server has ended."""
         missing = self._file.held_lines + self._file.lost - self._lost
         if missing:
             log.error(
-                "The %s lacks %d lines: they could not be written before the server's end",
-                *(self._name, missing),
+                "The %s lacks %s, which could not be written before the server's end",
+                *(self._name, counted(missing, "line")),
             )

@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 
 from reactor.config import types
 from reactor.config.standard_streams import print_error
-from reactor.errors import reason_of
+from reactor.errors import counted, reason_of
 from reactor.http.context import Handler
 from reactor.http.wall_clock import WallClock
 from reactor.limits import ServerLimits
@@ -28,7 +28,7 @@ from reactor.net.binding import ListenError, bind_hosts
 from reactor.observe.error_log import ErrorLog
 from reactor.observe.log_file import LogFile
 from reactor.process.options import ServeOptions
-from reactor.process.urls import listed, urls
+from reactor.process.urls import in_words, urls
 from reactor.server.server import Server
 from reactor.server.state_dump import state_dump
 
@@ -71,10 +71,10 @@ def serve(
 
     SIGINT (Ctrl-C) and SIGTERM stop the listening and let running requests finish for up to
     `limits.shutdown_timeout` seconds; a second signal ends everything at once. SIGHUP, which a
-    closing terminal sends, does as the first one. SIGUSR1 opens the
-    files of both logs anew, SIGUSR2 writes the server's state into the error log, each unless the
-    program has a handler of its own for it. Signals reach only the main thread: called on another
-    thread, `serve` leaves them alone, and the program ends it with
+    closing terminal sends, does as the first one. SIGUSR1 opens the files of both logs anew,
+    SIGUSR2 writes the server's state into the error log. The program's own handlers of SIGHUP,
+    SIGUSR1 and SIGUSR2 stay. Signals reach only the main thread: called on another thread, `serve`
+    leaves them alone, and the program ends it with
     `server.reactor.call_soon_threadsafe(server.shut_down)`.
 
     `ready` is called with the Server when it listens and before it serves: that is the place to
@@ -138,7 +138,8 @@ def announce(server: Server, what: str = "") -> None:
     """Print where the server listens, and what it serves, as one line on standard error."""
     found = urls(server.addresses)
     serves = f" serve{'s' if len(found) == 1 else ''} {what}" if what else ""
-    say(f"{listed(found)}{serves}; {server.limits.connections} connections at most; Ctrl-C ends it")
+    most = counted(server.limits.connections, "connection")
+    say(f"{in_words(found)}{serves}; {most} at most; Ctrl-C ends it")
 
 
 def say(sentence: str) -> None:

@@ -35,7 +35,7 @@ def urls(addresses: Iterable[tuple[Any, ...]]) -> list[str]:
     return list(found)
 
 
-def listed(found: Sequence[str]) -> str:
+def in_words(found: Sequence[str]) -> str:
     """The URLs as the subject of a sentence: "a, b and c"; of many, the first few."""
     more = len(found) - MOST_URLS
     *first, last = found if more <= 0 else (*found[:MOST_URLS], f"{more} more")

@@ -15,7 +15,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
-from reactor.errors import Cancelled, all_but_interrupts
+from reactor.errors import Cancelled, all_but_interrupts, counted
 from reactor.http.body_memory import BodyMemory
 from reactor.http.connection import HttpConnection
 from reactor.http.context import Handler, Observer, ServerContext, ServerState
@@ -195,7 +195,8 @@ class Server:
         self._logs.attach_error_log()
         try:
             self.reactor.run()
-            log.info("The server has ended: %d connections served", self._context.state.accepted)
+            served = counted(self._context.state.accepted, "connection")
+            log.info("The server has ended: %s served", served)
         finally:
             self.close()
 

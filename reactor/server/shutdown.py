@@ -22,6 +22,7 @@ from enum import IntEnum
 from itertools import islice
 from typing import Final
 
+from reactor.errors import counted
 from reactor.http.closing import shut_down
 from reactor.http.connection import HttpConnection
 from reactor.http.context import ServerContext
@@ -87,8 +88,8 @@ class Shutdown:
         self._stop_accepting()  # behind `draining`: the clients of the backlog are the last ones
         timeout = self._limits.shutdown_timeout
         log.info(
-            "Draining: nothing more is accepted; the requests of %d connections may go on for %g s",
-            *(len(self._connections), timeout),
+            "Draining: nothing more is accepted; the requests of %s may go on for %g s",
+            *(counted(len(self._connections), "connection"), timeout),
         )
         if grace > 0 and self._connections:
             self._reactor.call_later(grace, self._close_idle)
@@ -120,8 +121,8 @@ class Shutdown:
         connections = tuple(self._connections)
         if connections:
             log.warning(
-                "Aborted %d connections, since %s: %s",
-                *(len(connections), reason, _described(connections)),
+                "Aborted %s, since %s: %s",
+                *(counted(len(connections), "connection"), reason, _described(connections)),
             )
         for connection in connections:
             abort_owner(connection)

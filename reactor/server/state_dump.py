@@ -11,6 +11,7 @@ from heapq import nsmallest
 from operator import itemgetter
 from typing import Any, Final
 
+from reactor.errors import counted
 from reactor.http.connection import HttpConnection
 from reactor.http.states import ConnectionState
 from reactor.loop.describe import describe
@@ -48,7 +49,7 @@ def _lines(server: Server) -> Iterator[str]:
         f"jobs queued, {pool.outside} waiting for a place"
     )
     for name, lost in state.lost_lines.items():
-        yield f"{name} log: {lost} lines lost"
+        yield f"{name} log: {counted(lost, 'line')} lost"
 
 
 def _place(address: tuple[Any, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The classes of errors that an `except` clause names by a call."""
+"""The errors that all packages share: classes for `except` clauses, and words of sentences."""
 
 import signal
 import threading
@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from reactor.errors import Cancelled, FatalError, all_but_cancelling, all_but_interrupts
+from reactor.errors import (
+    Cancelled,
+    FatalError,
+    all_but_cancelling,
+    all_but_interrupts,
+    counted,
+)
 
 
 class Outcome(BaseException):
@@ -62,3 +68,9 @@ def test_an_interrupt_is_an_error_on_any_other_thread() -> None:
 def test_a_fatal_error_passes() -> None:
     assert not caught(FatalError())
     assert not caught(FatalError(), all_but_cancelling)
+
+
+def test_one_of_a_kind_is_singular() -> None:
+    assert [counted(count, "line") for count in (0, 1, 2)] == ["0 lines", "1 line", "2 lines"]
+    assert counted(1, "file was", "files were") == "1 file was"
+    assert counted(3, "file was", "files were") == "3 files were"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from reactor.errors import ProtocolError
+from reactor.errors import ProtocolError, counted
 from reactor.messages.body import Body
 from reactor.tasks.operations import sleep
 from reactor.web.semantics.multipart import FormParser, FormPart
@@ -114,4 +114,4 @@ class FormFiles:
 
 
 def _files(count: int) -> str:
-    return "1 file of the form was" if count == 1 else f"{count} files of the form were"
+    return counted(count, "file of the form was", "files of the form were")

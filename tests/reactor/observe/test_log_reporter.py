@@ -32,11 +32,11 @@ def test_a_log_that_fails_again_and_again_is_one_record_a_minute(
             reporter.succeeded()
     name = "access log '/logs/access'"
     assert records.messages == [
-        f"Cannot write the {name}: no room; 0 lines are held, 1 were lost",
+        f"Cannot write the {name}: no room; 0 lines held, 1 lost",
         f"The {name} is written again; 6 lines were lost",
-        f"Cannot write the {name}: no room; 0 lines are held, 55 were lost",
+        f"Cannot write the {name}: no room; 0 lines held, 55 lost",
         f"The {name} is written again; 60 lines were lost",
-        f"Cannot write the {name}: no room; 0 lines are held, 55 were lost",
+        f"Cannot write the {name}: no room; 0 lines held, 55 lost",
         f"The {name} is written again; 60 lines were lost",
     ]
 
@@ -58,8 +58,7 @@ def test_the_end_names_what_is_missing(file: LogFile, records: pytest.LogCapture
     file.lose()
     reporter.ended()
     assert records.messages == [
-        "Cannot write the access log: its disk or its reader is too slow; 0 lines are held, "
-        "0 were lost",
-        "The access log '/logs/access' lacks 3 lines: they could not be written before the "
+        "Cannot write the access log: its disk or its reader is too slow; 0 lines held, 0 lost",
+        "The access log '/logs/access' lacks 3 lines, which could not be written before the "
         "server's end",
     ]

@@ -384,7 +384,7 @@ def test_a_full_disk_loses_no_line_until_the_memory_is_full(
     first, second = caplog.messages
     assert re.fullmatch(
         rf"Cannot write the access log {path}: no space left on device; "
-        r"[0-9]+ lines are held, 0 were lost",
+        r"[0-9]+ lines held, 0 lost",
         first,
     )
     assert second == f"The access log {path} is written again; 7 lines were lost"

@@ -63,8 +63,9 @@ ENDED = [
 
 
 def records(error_log: str) -> list[str]:
-    """The records without their times, and with N for each number."""
-    return [re.sub("[0-9]+", "N", line.partition(" ")[2]) for line in error_log.splitlines()]
+    """The records without their times, and with N for each number, also for one connection."""
+    lines = (re.sub("[0-9]+", "N", line.partition(" ")[2]) for line in error_log.splitlines())
+    return [line.replace("N connection ", "N connections ") for line in lines]
 
 
 def source(options: str = "") -> str:

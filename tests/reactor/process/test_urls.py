@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from reactor.process import urls as module
-from reactor.process.urls import MOST_URLS, listed, machine_addresses, urls
+from reactor.process.urls import MOST_URLS, in_words, machine_addresses, urls
 from tests.support.ports import has_ipv6
 
 FAMILIES = [
@@ -80,8 +80,8 @@ def test_a_machine_without_routes_and_interfaces(
     [(1, "0"), (2, "0 and 1"), (3, "0, 1 and 2"), (MOST_URLS, "0, 1, 2, 3, 4 and 5")],
 )
 def test_urls_in_a_sentence(count: int, sentence: str) -> None:
-    assert listed([*map(str, range(count))]) == sentence
+    assert in_words([*map(str, range(count))]) == sentence
 
 
 def test_the_first_few_of_many_urls_are_named() -> None:
-    assert listed([*map(str, range(MOST_URLS + 3))]) == "0, 1, 2, 3, 4, 5 and 3 more"
+    assert in_words([*map(str, range(MOST_URLS + 3))]) == "0, 1, 2, 3, 4, 5 and 3 more"

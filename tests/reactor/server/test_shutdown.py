@@ -287,7 +287,7 @@ def test_a_second_call_is_the_reason_of_an_abort(
             running.shut_down()
         assert running.join()
     assert caplog.messages[-1] == (
-        "Aborted 1 connections, since a second signal ended the wait for them: 1 HANDLER; "
+        "Aborted 1 connection, since a second signal ended the wait for them: 1 HANDLER; "
         "<GET /slow HTTP/1.1>"
     )
 
