@@ -57,7 +57,10 @@ class ServerLimits:
         20.0, Unit.SECONDS, "how long a body may move more slowly than that"
     )
     unread_body_timeout: float = _connection(
-        1.0, Unit.SECONDS, "how long the rest of a body that nothing reads is awaited; then the end"
+        1.0,
+        Unit.SECONDS,
+        "how long the rest of an unread body is awaited behind its response; then the connection "
+        "is closed",
     )
     half_closed_timeout: float = _connection(
         10.0, Unit.SECONDS, "how long a handler may go on after its client has sent a FIN"
@@ -90,12 +93,15 @@ class ServerLimits:
         8 * 1024, Unit.BYTES, "the trailers of a chunked body; longer: 431"
     )
     surplus_bytes: int = _request(
-        64 * 1024, Unit.BYTES, "bytes received while a request is served; the client waits then"
+        64 * 1024,
+        Unit.BYTES,
+        "bytes received behind a request that is served; then the client waits",
     )
     unread_body_bytes: int = _request(
         64 * 1024,
         Unit.BYTES,
-        "the rest of a body that nothing reads, dropped behind the response; more: the end",
+        "the rest of an unread body that is dropped behind its response; longer: the connection is "
+        "closed",
         least=0,
     )
     memory_body_bytes: int = _request(
@@ -143,7 +149,9 @@ class ServerLimits:
         0.1, Unit.SECONDS, "a callback that holds the loop longer is logged; 0: none is", least=0
     )
     log_bytes: int = _resource(
-        4 * 1024 * 1024, Unit.BYTES, "log lines held while their disk is slow; more are lost"
+        4 * 1024 * 1024,
+        Unit.BYTES,
+        "log lines held while their disk or reader is slow; more are lost",
     )
     log_field_bytes: int = _resource(
         1024, Unit.BYTES, "one field of a request in a line of the access log; the rest is cut off"

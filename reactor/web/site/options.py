@@ -61,8 +61,8 @@ class SiteOptions:
         values.hosts,
         "the hosts to serve, besides localhost, loopback addresses and those of --host and --bind: "
         "names, addresses, *.example.com, or * for all; requests for others get a 421. Without "
-        "this option, an application and a server that listens beyond loopback serve all hosts, "
-        "and anything else those named above",
+        "this option, a directory on loopback is served for those named above; an application, and "
+        "a server that listens beyond loopback, serve all hosts",
     )
     uploads: bool = switch(FILES, True, "--read-only", "accept no uploads, and delete nothing")
     deletes: bool = switch(

@@ -26,5 +26,6 @@ class UploadLimits(FormLimits):
     resumable_idle: float = _upload(
         3600.0,
         Unit.SECONDS,
-        "how long it keeps its room while others need it or the disk is full; then: evicted",
+        "how long an idle partial upload keeps its room while others need it or the disk is full; "
+        "then it is evicted",
     )
