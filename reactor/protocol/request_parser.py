@@ -157,7 +157,8 @@ class RequestParser:
     @property
     def has_head(self) -> bool:
         """Whether the head of another request has come whole behind the current one."""
-        return self.body_complete and self.buffer.find(b"\r\n\r\n", self._position) >= 0
+        # Empty lines alone are no head, and what follows them may never come.
+        return self.body_complete and b"\r\n\r\n" in self.buffer[self._position :].lstrip(b"\r\n")
 
     @property
     def body_complete(self) -> bool:

@@ -340,14 +340,16 @@ def test_requests_and_connections_that_wait_in_the_kernel_are_served(
     assert running.join()
 
 
-def test_a_pipeline_that_waits_in_the_kernel_is_served_whole(serve: Serve) -> None:
+@pytest.mark.parametrize("tail", [b"", b"GET /part", b"\r\n", b"\r\n\r\n", b"\r\n\r\nGET /part"])
+def test_a_pipeline_that_waits_in_the_kernel_is_served_whole(serve: Serve, tail: bytes) -> None:
+    """A part of a head, or empty lines, behind it make no request that is waited for."""
     blocking = Blocking()
     running = serve(blocking)
     blocker, client = running.connect(), running.connect()
     client.ask("/warm")
     blocker.send(request("/block"))
     assert blocking.began.wait(TIMEOUT)
-    client.send(b"".join(request(f"/{number}") for number in range(50)) + b"GET /part")
+    client.send(b"".join(request(f"/{number}") for number in range(50)) + tail)
     running.shut_down()
     blocking.release.set()
     for number in range(50):
