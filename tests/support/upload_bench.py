@@ -51,6 +51,7 @@ class Bench:
         self.path = path
         self.limits = Limits(**limits)
         self.now = NOW
+        self.client = ""  # the address of the next requests; empty: unknown
         self.forgotten: list[Place] = []
         self.informed: list[tuple[int, dict[str, str]]] = []
         self.restart()
@@ -87,6 +88,7 @@ class Bench:
         lines = [f"\r\n{name.replace('_', '-')}: {value}" for name, value in fields.items()]
         request = BaseRequest(method, path, path, "", minor, Headers("".join(lines)))
         request.host = "example.com"
+        request.client = (self.client, 0)
         size = sum(len(piece) for piece in pieces if isinstance(piece, bytes))
         if pieces or chunked:
             broken = any(isinstance(piece, BaseException) for piece in pieces)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from reactor.errors import ProtocolError
+from reactor.net.client_network import client_network
 from reactor.tasks.operations import in_pool
 from reactor.web.storage.disk_errors import WHEN_WRITING, DiskFull, on_disk
 from reactor.web.storage.safe_path import Place, Root
@@ -54,10 +55,14 @@ class UploadAccess:
         if not self._quota.counted:
             await self.take_stock()
 
-    async def create(self, name: str, record: Record) -> PartialUpload:
-        """Create an upload without bytes. Raises ProtocolError: 507 where there is no room."""
-        self._quota.check(name, record.length or 0, self._wall())
-        await self._quota.reserve(name, 0, self._wall())
+    async def create(self, name: str, record: Record, address: str) -> PartialUpload:
+        """Create an upload without bytes, for a client at this address.
+
+        Raises ProtocolError: 507 where there is no room.
+        """
+        client = client_network(address)
+        self._quota.check(name, record.length or 0, self._wall(), client)
+        await self._quota.reserve(name, 0, self._wall(), client)
         return await self._write(self._store.create, name, record, self._wall())
 
     async def open(self, name: str, *, to_append: bool = False) -> PartialUpload | FinishedUpload:

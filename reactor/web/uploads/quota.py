@@ -10,12 +10,20 @@ refused for lack of room themselves: of several that cannot all be completed, so
 happens where the disk is full (`make_room`). No upload is evicted in vain, and never one that keeps
 growing. A client whose upload was evicted gets 404 and starts again.
 
+A client that has created more than a quarter of them, by number or by bytes, has no more than that
+quarter for sure: where one that has less finds no room, its uploads are evicted as those that were
+refused. Otherwise one client could take all room for `idle` seconds. Clients are networks
+(net/client_network.py), and known to this process alone: uploads found on the disk belong to
+nobody.
+
 Uploads found on the disk have their room already, even beyond the limits, which an operator may
 have lowered. Finished uploads need no bytes; they have a limit of the same number, and the oldest
 are forgotten first.
 """
 
 import logging
+from collections import Counter
+from collections.abc import Set
 from typing import Final, NamedTuple
 
 from reactor.errors import ProtocolError
@@ -30,6 +38,7 @@ from reactor.web.uploads.takeover import Leases
 log = logging.getLogger("reactor")
 
 _SLICE: Final = 32  # uploads that one job inspects
+CLIENT_PART: Final = 4  # the part of the room that a client has for sure
 
 
 class _Room(NamedTuple):
@@ -38,6 +47,7 @@ class _Room(NamedTuple):
     size: int  # bytes that are there, or are being written
     changed: float  # when the last byte came, or the upload was created
     refused: bool = False  # the last request for it found no room
+    client: str = ""  # the network that has created it; empty where that is unknown
 
 
 class UploadQuota:
@@ -54,12 +64,13 @@ class UploadQuota:
         self._unfinished: dict[str, _Room] = {}
         self._finished: dict[str, None] = {}  # the oldest first
 
-    async def reserve(self, name: str, size: int, now: float) -> None:
+    async def reserve(self, name: str, size: int, now: float, client: str = "") -> None:
         """Reserve `size` bytes in all for this upload; others are evicted where that makes room.
 
-        Raises ProtocolError(507), with nothing changed unless other requests have taken the room.
+        `client` is the network that creates it. Raises ProtocolError(507), with nothing changed
+        unless other requests have taken the room.
         """
-        while evicted := self._evictable(name, size, now):
+        while evicted := self._evictable(name, size, now, client):
             for other in evicted:
                 await self._evict(other, now)
         if self._count(name) > self._most:
@@ -67,13 +78,19 @@ class UploadQuota:
         if self._bytes(name, size) > self._most_bytes:
             self.refuse(name)
             raise _no_room()
-        known = self._unfinished.get(name, _Room(0, now))
+        known = self._unfinished.get(name, _Room(0, now, client=client))
         self._set(name, known._replace(size=size, refused=False))
 
-    def check(self, name: str, size: int, now: float) -> None:
-        """Raise ProtocolError(507) where `size` bytes would not fit if all idle uploads went."""
+    def check(self, name: str, size: int, now: float, client: str = "") -> None:
+        """Raise ProtocolError(507) where `size` bytes cannot find room even by evicting others.
+
+        `client` is the network that creates the upload.
+        """
         much = self._bytes(name, size) - self._most_bytes
-        if much > 0 and much > sum(self._unfinished[it].size for it in self._idle_ones(name, now)):
+        if much <= 0:
+            return
+        greedy = self._greedy(name, size, client)
+        if much > sum(self._unfinished[it].size for it in self._idle_ones(name, now, greedy)):
             self.refuse(name)
             raise _no_room()
 
@@ -96,9 +113,8 @@ class UploadQuota:
 
     def note(self, part: PartialUpload) -> None:
         """Count an upload that is on the disk."""
-        known = self._unfinished.get(part.name)
-        refused = known is not None and known.refused
-        self._set(part.name, _Room(part.size, part.changed, refused))
+        known = self._unfinished.get(part.name, _Room(0, 0.0))
+        self._set(part.name, known._replace(size=part.size, changed=part.changed))
 
     def see(self, part: PartialUpload, now: float) -> None:
         """Count an upload again after a request has worked on it, if it is still there."""
@@ -149,9 +165,8 @@ class UploadQuota:
             if it.finished:
                 await self.finish(it.name)
             else:
-                known = self._unfinished.get(it.name)
-                refused = known is not None and known.refused
-                self._set(it.name, _Room(it.size, it.changed, refused))
+                known = self._unfinished.get(it.name, _Room(0, 0.0))
+                self._set(it.name, known._replace(size=it.size, changed=it.changed))
         self.counted = True
 
     # --- inside ----------------------------------------------------------------------------------
@@ -170,13 +185,13 @@ class UploadQuota:
         known = self._unfinished.get(name)
         return self._total + size - (0 if known is None else known.size)
 
-    def _evictable(self, name: str, size: int, now: float) -> list[str]:
+    def _evictable(self, name: str, size: int, now: float, client: str) -> list[str]:
         """Return the uploads to evict so that there is room; none where that would not suffice."""
         many = self._count(name) - self._most
         much = self._bytes(name, size) - self._most_bytes
         evicted: list[str] = []
         if many > 0 or much > 0:
-            for other in self._idle_ones(name, now):
+            for other in self._idle_ones(name, now, self._greedy(name, size, client)):
                 room = self._unfinished[other].size
                 if many > 0 or (much > 0 and room):
                     evicted.append(other)
@@ -184,12 +199,28 @@ class UploadQuota:
                     much -= room
         return [] if many > 0 or much > 0 else evicted
 
-    def _idle_ones(self, but: str, now: float) -> list[str]:
+    def _greedy(self, name: str, size: int, client: str) -> Set[str]:
+        """Return the clients whose uploads may be evicted for this one, if it has `size` bytes."""
+        known = self._unfinished.get(name)
+        client = client if known is None else known.client
+        places, sizes = Counter([client]), Counter({client: size})
+        for other, room in self._unfinished.items():
+            if other != name:
+                places[room.client] += 1
+                sizes[room.client] += room.size
+        greedy = {
+            one
+            for one in places
+            if places[one] > self._most / CLIENT_PART or sizes[one] > self._most_bytes / CLIENT_PART
+        }
+        return greedy - {""} if client and client not in greedy else frozenset()
+
+    def _idle_ones(self, but: str, now: float, greedy: Set[str] = frozenset()) -> list[str]:
         """Return the uploads that may be evicted, in the order of eviction."""
         found = [
             (bool(room.size), not self._is_idle(room, now), room.changed, name)
             for name, room in self._unfinished.items()
-            if (not room.size or room.refused or self._is_idle(room, now))
+            if (not room.size or room.refused or room.client in greedy or self._is_idle(room, now))
             and name != but
             and name not in self._leases
         ]
@@ -204,7 +235,8 @@ class UploadQuota:
             return False
         lease = self._leases.enter(name)  # a request for it waits now, and then finds nothing
         try:
-            idle = -1.0 if self._unfinished[name].refused else self._idle
+            room = self._unfinished[name]  # with bytes and not idle: refused, or of a greedy client
+            idle = self._idle if not room.size or self._is_idle(room, now) else -1.0
             try:
                 gone = await in_pool(self._uploads.evict, name, now, idle)
             except (OSError, ProtocolError) as error:
@@ -212,7 +244,7 @@ class UploadQuota:
                 gone = False
             room = self._unfinished[name]
             self.drop(name)
-            if not gone:
+            if not gone:  # and its client is forgotten, or it would be tried for ever
                 self._set(name, _Room(max(1, room.size), now))
             return gone
         finally:

@@ -218,7 +218,7 @@ class ResumableUploads(Shared):
         await on_disk(WHEN_WRITING, check_target, self._root, record.segments, precondition)
         part = None
         try:
-            part = await _needed(self._access.create(name, record))
+            part = await _needed(self._access.create(name, record, str(request.client[0])))
             return await self._access.using(part, self._begin(request, part, lease))
         finally:
             if part is None or not part.kept:

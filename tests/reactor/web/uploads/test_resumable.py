@@ -812,6 +812,50 @@ def test_the_number_of_uploads(tmp_path: Path) -> None:
     assert bench.head(third).status == 204
 
 
+def test_a_client_has_a_quarter_of_the_places_for_sure(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, resumable_uploads=8)
+    bench.client = "192.0.2.1"
+    its = []
+    for number in range(8):
+        bench.now += 1
+        its.append(bench.begun(str(number), b"x"))
+    assert bench.create("more", b"x").status == 507  # its own are not evicted for it
+    bench.client = "192.0.2.2"
+    others = [bench.begun(f"other{number}", b"x") for number in range(2)]
+    assert bench.statuses(*its) == [404, 404, *[204] * 6]
+    assert bench.create("more", b"x").status == 507  # that would be more than a quarter
+    assert bench.statuses(*its[2:], *others) == [204] * 8
+    bench.client = "2001:db8:0:1::1"
+    bench.begun("another", b"x")
+    assert bench.statuses(*its[2:], *others) == [404, *[204] * 7]
+
+
+def test_a_client_has_a_quarter_of_the_bytes_for_sure(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, resumable_bytes=1000)
+    bench.client = "2001:db8:0:1::1"
+    its = [bench.begun("a", bytes(400))]
+    bench.now += 1
+    its.append(bench.begun("b", bytes(400)))
+    bench.client = "2001:db8:0:2::1"  # the same /56, and so the same client
+    assert bench.create("c", bytes(201)).status == 507
+    bench.client = "192.0.2.2"
+    other = bench.begun("d", bytes(200))
+    assert bench.append(other, 200, bytes(50)).status == 204
+    assert bench.statuses(*its) == [404, 204]
+    assert bench.create("e", bytes(400)).status == 507
+    assert bench.statuses(its[1], other) == [204, 204]
+
+
+def test_the_client_of_an_upload_before_the_restart_is_unknown(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, resumable_uploads=4)
+    bench.client = "192.0.2.1"
+    for number in range(4):
+        bench.begun(str(number), b"x")
+    bench.restart()
+    bench.client = "192.0.2.2"
+    assert bench.create("more", b"x").status == 507
+
+
 def test_the_bytes_of_all_uploads(tmp_path: Path) -> None:
     bench = Bench(tmp_path, resumable_bytes=100)
     first = bench.begun("a", b"x" * 60, Upload_Length=61)
