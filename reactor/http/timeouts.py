@@ -1,8 +1,8 @@
 """Timeouts: what is done when the state of a connection has lasted for too long.
 
-TIMEOUTS has one function for each state; HttpConnection calls it when the deadline
-of states.py has passed. A request whose response has not begun gets one that says so; after its
-head has left, only a reset shows the client that the response is cut.
+TIMEOUTS has one function for each state; HttpConnection calls it when the deadline of states.py has
+passed. A request whose response has not begun gets one that says so; after its head has left, only
+a reset shows the client that the response is cut off.
 """
 
 import logging

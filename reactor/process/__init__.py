@@ -1,8 +1,9 @@
 """Processes: serving until a signal, loading an application, replacing it when its files change.
 
 Read serve.py first (run one application until a signal), then options.py (where it listens, how it
-logs), loader.py (`package.module:name` to a handler), supervisor.py (the parent of processes that
-serve), reloader.py (`--reload`: when the parent starts another one), child.py (the process that
-serves), ipc.py (their messages), import_hook.py (the files that were imported) and file_watcher.py
-(the files that have changed). Nothing here knows a URL.
+logs), urls.py (where it can be opened), loader.py (`package.module:name` to a handler),
+supervisor.py (the parent of processes that serve), reloader.py (`--reload`: when the parent starts
+another one), child.py (the process that serves), ipc.py (their messages), import_hook.py (the files
+that were imported) and file_watcher.py (the files that have changed). No module here knows the path
+of a URL.
 """

@@ -12,6 +12,7 @@ from graphlib import TopologicalSorter
 import pytest
 
 from tests.project.modules import MODULES, RANK, RANKS, imported, ours, package_of
+from tests.support.paths import ROOT
 
 # The functions that may catch an OSError, and why: the errors of a socket end in the modules that
 # own sockets.
@@ -235,3 +236,14 @@ def receives_or_sends(node: ast.AST) -> str | None:
 def is_oserror(name: str) -> bool:
     error = getattr(__import__("builtins"), name, None)
     return isinstance(error, type) and issubclass(error, OSError)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in MODULES if (ROOT / name.replace(".", "/")).is_dir()]
+)
+def test_a_package_that_opens_with_its_modules_names_all(name: str) -> None:
+    directory = ROOT / name.replace(".", "/")
+    opening = ast.get_docstring(MODULES[name]) or ""
+    modules = {file.name for file in directory.glob("*.py")} - {"__init__.py", "__main__.py"}
+    missing = {module for module in modules if module not in opening}
+    assert not missing or missing == modules

@@ -4,6 +4,7 @@ negotiation.py chooses a content coding, validators.py makes and parses entity t
 preconditions.py evaluates If-Match and its relatives, ranges.py parses Range, methods.py refuses
 methods, media_types.py maps file extensions to types, multipart.py parses forms (RFC 7578),
 form_encoding.py decodes forms of the other kind, structured_fields.py parses items (RFC 9651),
-cross_site.py refuses requests from other sites, upload_protocols.py those of other upload
-protocols, file_names.py says which names may be served. limits.py declares the limits of forms.
+cross_site.py refuses requests from other sites, hosts.py those for other hosts, upload_protocols.py
+those of other upload protocols, uploaded_files.py keeps uploaded pages from acting in the server's
+name, file_names.py says which names may be served. limits.py declares the limits of forms.
 """
