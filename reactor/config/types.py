@@ -15,7 +15,7 @@ _TEXT: Final = re.compile(r"[\t\x20-\x7e]*+")
 _HOST: Final = re.compile(r"[^\x00-\x20\x7f/?#@\[\]:]*+")  # a name or an IPv4 address
 
 
-class Place(NamedTuple):
+class ListenPlace(NamedTuple):
     """A place to listen at, as an option names it."""
 
     host: str  # a name or an address; "" for every address of the machine
@@ -53,21 +53,21 @@ def host(text: str) -> str:
     return "" if text == "*" else text
 
 
-def place(text: str) -> Place:
+def place(text: str) -> ListenPlace:
     """ADDRESS[:PORT], where IPv6 addresses have brackets if a port follows."""
     if text.startswith("["):
         address, bracket, rest = text[1:].partition("]")
         if bracket and _is_ipv6(address) and rest[:1] in ("", ":"):
-            return Place(address, port(rest[1:]) if rest else None)
+            return ListenPlace(address, port(rest[1:]) if rest else None)
     elif _is_ipv6(text):
         head, _, tail = text.rpartition(":")
         if _is_ipv6(head) and tail.isdigit():
             raise ValueError(f"{text!r} is ambiguous: write [{text}] or [{head}]:{tail}")
-        return Place(text, None)
+        return ListenPlace(text, None)
     else:
         name, colon, digits = text.partition(":")
         if _HOST.fullmatch(name) and ":" not in digits:
-            return Place(host(name), port(digits) if colon else None)
+            return ListenPlace(host(name), port(digits) if colon else None)
     raise ValueError(
         f"{text[:50]!r} is not an address to listen on, as in 127.0.0.1:8080, [::1]:8080, "
         "localhost or :8080"

@@ -37,7 +37,7 @@ class ServeOptions:
     port: int = _server(
         4221, "port to listen on; 0: any free one", parse=types.port, metavar="PORT"
     )
-    bind: Sequence[types.Place] = several(
+    bind: Sequence[types.ListenPlace] = several(
         SERVER,
         "--bind",
         "ADDRESS[:PORT]",

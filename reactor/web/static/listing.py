@@ -22,14 +22,13 @@ from reactor.version import __version__
 from reactor.web.semantics.negotiation import prefers_json
 from reactor.web.semantics.preconditions import check_read, has_conditions
 from reactor.web.static.directory_cache import ATTEMPTS, DirectoryCache
+from reactor.web.static.limits import FileLimits
 from reactor.web.static.listing_entries import Shown, asked_for
 from reactor.web.static.listing_html import ACTIVE, HTML_FORM, QUIET, html_frame
 from reactor.web.static.listing_json import JSON_FORM, json_frame, link_field
 from reactor.web.static.listing_pages import Page, PageBody, PageForm, PageStore
 from reactor.web.static.snapshot import Summary
 from reactor.web.storage.safe_path import Root
-
-LISTING_BYTES: Final = 256 * 1024 * 1024  # memory for all listings of a mount
 
 _COMMON: Final = (
     ("Vary", "Accept, Accept-Encoding"),
@@ -46,7 +45,7 @@ class Listings:
 
     def __init__(
         self,
-        most_bytes: int = LISTING_BYTES,
+        most_bytes: int = FileLimits.listing_bytes,
         *,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -75,8 +74,8 @@ class ListingOptions:
     uploads: bool = False
     deletes: bool = False
     resumable: bool = False
-    most: int = 100_000
-    page: int = 5_000
+    most: int = FileLimits.listing_entries
+    page: int = FileLimits.listing_page
     headers: Fields = ()
     listings: Listings = field(default_factory=Listings, compare=False)
 

@@ -113,7 +113,7 @@ def test_the_server_field() -> None:
     ],
 )
 def test_places(text: str, host: str, port: int | None) -> None:
-    assert types.place(text) == types.Place(host, port)
+    assert types.place(text) == types.ListenPlace(host, port)
 
 
 @pytest.mark.parametrize(
