@@ -1,8 +1,9 @@
 """The fields, lengths and problem types of draft-ietf-httpbis-resumable-upload-11.
 
 The fields are Items (RFC 9651, section 3.3). A malformed field is ignored as if it were absent
-(section 4.1 of the draft). The length of an upload follows from two fields of each of its requests,
-and all of them must agree.
+(section 4.1 of the draft), except on a PUT or POST of a file: there a part could be taken for the
+whole, so such a request is refused, as RFC 9651, section 4.2 allows. The length of an upload
+follows from two fields of each of its requests, and all of them must agree.
 
 Everything here is pure: from the head of a request to its meaning, from an error to its response.
 """
@@ -130,6 +131,9 @@ def whole_length(request: BaseRequest) -> int | None:
     complete, length = is_complete(headers), _integer(headers, "Upload-Length")
     if "upload-offset" in headers:
         raise ProtocolError(400, "Upload-Offset belongs to a PATCH of an upload resource.")
+    for name, value in (("Upload-Complete", complete), ("Upload-Length", length)):
+        if value is None and name in headers:
+            raise ProtocolError(400, f"{name} is malformed; the content may be a part of the file.")
     if complete is None:
         _refuse_part(headers)
     if complete is not False and length is not None and request.length not in (None, length):

@@ -144,7 +144,6 @@ def test_all_at_once_broken_and_resumed(bench: Bench) -> None:
         {},
         {"Upload_Draft_Interop_Version": "7"},
         {"minor": 0, **INTEROP},
-        {"Upload_Complete": "yes", **INTEROP},
     ],
 )
 def test_all_at_once_from_others_is_an_upload_like_any(
@@ -778,6 +777,28 @@ def fails_with_but_records(number: int) -> Callable[..., Any]:
         return real(file, data)
 
     return write
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Upload_Complete": "maybe"},
+        {"Upload_Complete": "0"},
+        {"Upload_Complete": "?0, ?0"},
+        {"Upload_Complete": ""},
+        {"Upload_Length": '"3"'},
+        {"Upload_Length": "-3"},
+        {"Upload_Length": "3, 3", "Upload_Complete": "?0"},
+    ],
+)
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_a_malformed_field_keeps_a_part_from_being_the_whole(
+    tmp_path: Path, fields: dict[str, str], method: str
+) -> None:
+    bench = Bench(tmp_path)
+    (tmp_path / "a.bin").write_bytes(b"whole")
+    assert bench.ask(method, "/files/a.bin", b"abc", **fields).status == 400
+    assert bench.content() == b"whole"
 
 
 # --- limits --------------------------------------------------------------------------------------
