@@ -164,6 +164,8 @@ class PageStore(Shared):
             self._keep(page)
 
     def _keep(self, page: Page) -> None:
+        if page.key in self._pages:  # it was evicted and made again, and a reader had kept it
+            self._drop(self._pages[page.key])
         self._pages[page.key] = page
         self.bytes += page.bytes
         self._make_room()

@@ -370,6 +370,24 @@ def test_pages_that_nobody_reads_give_way(
     assert held.status == 200
 
 
+def test_a_page_that_was_made_twice_counts_once(make: MakeDesk, tmp_path: Path) -> None:
+    """It was evicted, and is made again, when the one who waited for it begins to read it."""
+    fill(tmp_path, 1000, long_name)
+    desk = make()
+    desk.get()
+    (page,) = desk.store._pages.values()
+    desk.store._drop(page)
+    again = desk.ask(client="192.0.2.2")
+    while not desk.store._making:
+        desk.world.reactor.run_once(0.0)
+    lease = desk.store.hold("192.0.2.1", page)
+    assert lease is not None
+    desk.world.finish(again)
+    assert desk.store.bytes == sum(one.bytes for one in desk.store._pages.values())
+    del lease
+    assert desk.store.bytes == page.bytes
+
+
 @pytest.mark.parametrize("pulls", [0, 1, 3, 1000])
 @pytest.mark.parametrize("coding", ["identity", "gzip"])
 @pytest.mark.parametrize("end", ["close", "drop"])
