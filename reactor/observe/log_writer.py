@@ -23,7 +23,7 @@ from reactor.observe.log_reporter import LogReporter
 from reactor.tasks.futures import Future, Lane
 from reactor.tasks.task import Runtime
 
-BATCH_BYTES: Final = 64 * 1024  # this many are written at once,
+BATCH_BYTES: Final = 64 * 1024  # this many are written at once, or half of a smaller limit,
 BATCH_SECONDS: Final = 0.25  # and fewer after this time; also the time between two attempts
 CLOSE_SECONDS: Final = 1.0  # that the end of the server waits for the last lines
 
@@ -48,6 +48,8 @@ class LogWriter:
         self._file = file
         self._runtime = runtime
         self._limit = file.limit = limit
+        # No line is lost while one half of the limit is on its way to a disk that works.
+        self._batch = max(1, min(BATCH_BYTES, limit // 2))
         self._delay = delay
         self._reporter = reporter
         self._lines: list[str] = []
@@ -115,8 +117,8 @@ class LogWriter:
             if self._reporter is not None:
                 self._reporter.failed(self._runtime.now())
         elif self._attention == 0:
-            if self._delay:
-                self._wait(BATCH_BYTES, self._delay)
+            if self._delay and self._size <= self._batch:
+                self._wait(self._batch, self._delay)
             else:
                 self._write_batch()
         elif self._timer is not None:
@@ -131,7 +133,7 @@ class LogWriter:
 
     def _wait(self, size: int, seconds: float) -> None:
         """Wait for more lines, until there are `size` characters or this time is over."""
-        self._attention = min(size, self._limit)
+        self._attention = size
         self._timer = self._runtime.call_later(seconds, self._write_batch)
 
     def _try_again(self) -> None:
@@ -164,10 +166,10 @@ class LogWriter:
         self._size = sum(map(len, self._lines)) + self._file.held
         if error is not None:
             self._failed(error, progress)
-        elif self._size >= BATCH_BYTES or (self._size and not self._delay):
+        elif self._size >= self._batch or (self._size and not self._delay):
             self._write_batch()
         elif self._size or self._file.unreported:
-            self._wait(BATCH_BYTES, self._delay or BATCH_SECONDS)
+            self._wait(self._batch, self._delay or BATCH_SECONDS)
         else:
             self._attention = 0
             if self._reporter is not None:

@@ -16,7 +16,7 @@ from reactor.loop.reactor import Reactor
 from reactor.messages.request import BaseRequest
 from reactor.observe.log_file import LogFile
 from reactor.observe.log_reporter import LogReporter
-from reactor.observe.log_writer import BATCH_SECONDS, CLOSE_SECONDS, LogWriter
+from reactor.observe.log_writer import BATCH_BYTES, BATCH_SECONDS, CLOSE_SECONDS, LogWriter
 from reactor.tasks.futures import Lane
 from reactor.tasks.task import Runtime
 from reactor.tasks.thread_pool import LOG_THREADS, ThreadPool
@@ -324,6 +324,20 @@ def test_a_log_is_reopened_when_the_disk_goes_on(
     world.run_until(lambda: world.path.read_text() == "line\n")
     assert not caplog.messages
     assert not moved.read_text()
+
+
+@pytest.mark.parametrize("limit", [100, 199, 200, 201, 1000, BATCH_BYTES])
+def test_a_small_limit_loses_no_line_of_a_disk_that_works(world: World, limit: int) -> None:
+    """A batch begins before the limit is reached, though lines may wait for others for long."""
+    writer = world.writer(limit, delay=1000.0)
+    line = "a" * 99 + "\n"
+    count = 5 + 2 * limit // len(line)
+    for _ in range(count):
+        writer.write(line)
+        world.run_until(lambda: writer._size <= limit // 2)
+    writer.close()
+    assert writer.lost == 0
+    assert world.path.read_text() == line * count
 
 
 # --- files that cannot be written for a while ----------------------------------------------------
