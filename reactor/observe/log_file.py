@@ -8,18 +8,21 @@ pipe without a reader, loses its lines at once.
 
 Any thread may add lines and flush. Adding never waits. Flushing waits as long as its caller says
 for room in a pipe, a terminal or a socket, whether or not they are non-blocking, and as long as it
-takes for a disk. At most PIPE_BYTES go into a pipe at a time: where it has room at all, it has room
-for these.
+takes for a disk. Into an empty pipe goes as much as it holds, and otherwise at most PIPE_BYTES at a
+time: where there is room at all, there is room for these.
 """
 
 import errno
+import fcntl
 import os
 import select
 import stat
+import sys
+import termios
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from reactor.errors import counted
@@ -79,9 +82,14 @@ class LogFile:
         with self._counting:
             return sum(not isinstance(line, _Loss) for line in self._lines)
 
-    def add(self, lines: Iterable[str]) -> None:
+    def add(self, lines: Collection[str]) -> None:
         """Hold these lines until they are flushed. Those that exceed the limit are lost."""
+        size = sum(map(len, lines))
         with self._counting:
+            if self.held + size <= self.limit:  # as nearly always: no step for each line
+                self.held += size
+                self._lines.extend(lines)
+                return
             for line in lines:
                 if self.held + len(line) <= self.limit:
                     self.held += len(line)
@@ -171,10 +179,13 @@ class LogFile:
         return Flushed(progress, None)
 
     def _take(self) -> list[str]:
-        """Take about SLICE_BYTES of lines."""
+        """Take about SLICE_BYTES of lines, or all if there are not many more."""
         taken: list[str] = []
         size = 0
         with self._counting:
+            if self.held <= 2 * SLICE_BYTES:
+                taken.extend(self._lines)
+                self._lines.clear()
             while self._lines and size < SLICE_BYTES:
                 taken.append(self._lines.popleft())
                 size += len(taken[-1])
@@ -193,13 +204,13 @@ class LogFile:
 
     def _write(self, data: memoryview, deadline: float) -> tuple[int, OSError | None]:
         """Write `data`; the number of bytes that were written, and the error that stopped it."""
-        regular = _is_regular(self.descriptor)
-        most = len(data) if regular else PIPE_BYTES
+        never_waits = _never_waits(self.descriptor)
+        most = len(data)
         sent = 0
         while sent < len(data):
             try:
-                if not regular:
-                    _wait_for_room(self.descriptor, deadline)
+                if not never_waits:
+                    most = _wait_for_room(self.descriptor, deadline)
                 sent += self._write_some(data[sent : sent + most])
             except OSError as error:
                 if not isinstance(error, BlockingIOError) or time.monotonic() >= deadline:
@@ -238,19 +249,37 @@ class LogFile:
         self.unreported += count
 
 
-def _wait_for_room(descriptor: int, deadline: float) -> None:
-    """Wait until the file takes bytes, or has an error. Raises BlockingIOError at the deadline."""
+def _wait_for_room(descriptor: int, deadline: float) -> int:
+    """Wait until the file takes bytes, or has an error, and return the bytes that it takes at once.
+
+    Raises BlockingIOError at the deadline.
+    """
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000.0):
         raise BlockingIOError(errno.EAGAIN, "the reader of the log takes nothing")
+    if sys.platform == "linux" and stat.S_ISFIFO(_mode(descriptor)):
+        unread = int.from_bytes(fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)), sys.byteorder)
+        if unread == 0:
+            return fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)
+    return PIPE_BYTES
+
+
+def _never_waits(descriptor: int) -> bool:
+    """Whether writing waits for a disk at most: a regular file, or a device such as /dev/null."""
+    mode = _mode(descriptor)
+    return stat.S_ISREG(mode) or (stat.S_ISCHR(mode) and not os.isatty(descriptor))
 
 
 def _is_regular(descriptor: int) -> bool:
+    return stat.S_ISREG(_mode(descriptor))
+
+
+def _mode(descriptor: int) -> int:
     try:
-        return stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return os.fstat(descriptor).st_mode
     except OSError:
-        return False
+        return 0
 
 
 def _open(path: str) -> int:

@@ -52,7 +52,7 @@ OSERRORS = {
     "reactor.observe.log_file": {  # lines that cannot be written are kept or counted
         "LogFile._write",
         "LogFile._take_back",
-        "_is_regular",
+        "_mode",
     },
     "reactor.observe.log_writer": {"LogWriter._reopened"},  # the old file is kept
     "reactor.process.serve": {  # each becomes a sentence

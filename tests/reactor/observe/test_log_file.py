@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -162,6 +163,25 @@ def test_a_renamed_file_keeps_no_piece_of_a_line(disk: SmallDisk) -> None:
 
 
 # --- pipes ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the size of a pipe is known on Linux")
+def test_an_empty_pipe_takes_a_batch_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each write releases the GIL, and to get it again costs the loop's thread time."""
+    reader, writer = os.pipe()
+    file = LogFile(writer)
+    written: list[int] = []
+
+    def write(data: memoryview) -> int:
+        written.append(len(data))
+        return len(data)
+
+    monkeypatch.setattr(file, "_write_some", write)
+    file.add(["x" * 99 + "\n"] * 600)
+    assert file.flush(1.0).error is None
+    assert written == [60_000]
+    os.close(reader)
+    os.close(writer)
 
 
 @pytest.mark.parametrize("blocking", [False, True])
