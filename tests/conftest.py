@@ -18,6 +18,7 @@ from reactor import Limits
 from reactor.http.context import Handler
 from reactor.server.server import Server
 from reactor.web.uploads import atomic_file
+from tests.support.chromium import Browser, Page
 from tests.support.coroutine_driver import open_descriptors, opened_since
 from tests.support.raw_client import TIMEOUT, Client
 from tests.support.request_bench import Bench
@@ -208,6 +209,22 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     elif not atomic_file._NAMELESS:
         pytest.skip("this machine has no nameless files")
     return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A Chromium for the tests of one module, which can override this to set its options."""
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty page of the browser, closed after the test."""
+    page = browser.open()
+    yield page
+    page.close()
 
 
 @pytest.fixture

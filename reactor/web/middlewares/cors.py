@@ -20,13 +20,12 @@ from reactor.protocol.grammar import is_token
 from reactor.web.app.requests import Request
 from reactor.web.endpoint import Middleware
 from reactor.web.middlewares.fields import has_field, varying
-from reactor.web.semantics.cross_site import ORIGIN
+from reactor.web.semantics.cross_site import is_origin
 
 ANY: Final = "*"
 
 Origins: TypeAlias = str | re.Pattern[str] | Callable[[str], bool] | Iterable[str | re.Pattern[str]]
 
-_DEFAULT_PORT: Final = re.compile(r"http://.*:80|https://.*:443")
 # The fields that a page may send without a preflight. A preflight asks for them only when their
 # values are unusual, as Content-Type is for JSON ("CORS-safelisted request-header").
 _SAFELISTED: Final = ("Accept", "Accept-Language", "Content-Language", "Content-Type")
@@ -166,7 +165,7 @@ def _check_origin(origin: str) -> None:
         raise ValueError("`*` must be the only origin")
     if origin == "null":
         raise ValueError("`null` must not be allowed: every sandboxed page has this origin")
-    if not ORIGIN.fullmatch(origin) or _DEFAULT_PORT.fullmatch(origin):
+    if not is_origin(origin):
         raise ValueError(
             "an origin must be scheme://host or scheme://host:port, in lower case and without the "
             f"default port, not {origin!r}"

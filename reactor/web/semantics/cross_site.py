@@ -27,7 +27,7 @@ from reactor.messages.request import BaseRequest
 _OURS: Final = frozenset(("same-origin", "none"))
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 # An origin as a browser sends it: no path, slash or upper case (RFC 6454, section 6.2).
-ORIGIN: Final = re.compile(
+_ORIGIN: Final = re.compile(
     r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 )
 _SHOWN: Final = 100  # characters of an origin that a refusal repeats
@@ -59,12 +59,17 @@ def origin_of(text: str) -> str:
     """
     origin = _normal(text.removesuffix("/"))
     port = origin.rpartition("]")[2].rpartition(":")[2]
-    if not ORIGIN.fullmatch(origin) or (port.isdigit() and int(port) > 65535):
+    if not _ORIGIN.fullmatch(origin) or (port.isdigit() and int(port) > 65535):
         raise ValueError(
             f"{text[:_SHOWN]!r} is not the URL of an origin: scheme://host or scheme://host:port, "
             "as in http://files.lan:8080"
         )
     return origin
+
+
+def is_origin(text: str) -> bool:
+    """Return whether the text is an origin as browsers send it: without a path or default port."""
+    return _ORIGIN.fullmatch(text) is not None and _normal(text) == text
 
 
 def _normal(origin: str) -> str:

@@ -364,6 +364,23 @@ def full_disk(world: World, limit: int) -> tuple[FullDisk, LogWriter]:
     return file, LogWriter(file, world.runtime, limit, 0.001, reporter)
 
 
+def read_lines(world: World, reader: int, count: int) -> bytes:
+    """Read a pipe while the world runs, until so many lines have come."""
+    found = b""
+    os.set_blocking(reader, False)
+
+    def all_there() -> bool:
+        nonlocal found
+        try:
+            found += os.read(reader, 65536)
+        except BlockingIOError:
+            pass
+        return found.count(b"\n") == count
+
+    world.run_until(all_there)
+    return found
+
+
 def turn(world: World, seconds: float) -> int:
     """Let the loop turn for a while; the number of its turns."""
     until, turns = time.monotonic() + seconds, 0
@@ -444,18 +461,7 @@ def test_a_pipe_that_nobody_reads_holds_neither_a_thread_nor_the_loop(
         attempts = [world.pool.snapshot() for _ in range(50) if not turn(world, 0.02) < 0]
         free = [one for one in attempts if one.idle == one.threads]
         assert len(free) > 10  # between two attempts no thread has anything to do
-        found = b""
-        os.set_blocking(reader, False)
-
-        def all_there() -> bool:
-            nonlocal found
-            try:
-                found += os.read(reader, 65536)
-            except BlockingIOError:
-                pass
-            return found.count(b"\n") == 400
-
-        world.run_until(all_there)
+        found = read_lines(world, reader, 400)
         assert found.decode() == "".join(lines)
         assert writer.lost == 0
     finally:
@@ -497,18 +503,7 @@ def test_records_of_threads_wait_a_moment_for_a_stuck_log(world: World) -> None:
             thread.join(TIMEOUT)
             assert not thread.is_alive()
         assert time.monotonic() - began < TIMEOUT
-        found = b""
-        os.set_blocking(reader, False)
-
-        def all_there() -> bool:
-            nonlocal found
-            try:
-                found += os.read(reader, 65536)
-            except BlockingIOError:
-                pass
-            return found.count(b"\n") == 21
-
-        world.run_until(all_there)
+        found = read_lines(world, reader, 21)
         assert sorted(int(one) for one in found.split()[1:]) == list(range(20))
     finally:
         os.close(reader)

@@ -30,13 +30,6 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.open()
-    yield page
-    page.close()
-
-
-@pytest.fixture
 def directory(tmp_path: Path) -> Path:
     path = tmp_path / "served"
     path.mkdir()

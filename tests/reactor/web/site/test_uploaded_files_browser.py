@@ -56,20 +56,6 @@ WORKER = "self.addEventListener('fetch', (event) => event.respondWith(new Respon
 FOUND = "document.documentElement.getAttribute('found')"
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.open()
-    yield page
-    page.close()
-
-
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     path = tmp_path / "served"

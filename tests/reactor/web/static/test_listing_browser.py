@@ -23,7 +23,7 @@ from reactor.web.static.listing import ListingOptions, list_directory
 from reactor.web.storage.safe_path import Root
 from reactor.web.uploads.receiver import Receiver
 from tests.conftest import Running, Serve
-from tests.support.chromium import PROGRAM, Browser, Page
+from tests.support.chromium import PROGRAM, Page
 
 pytestmark = pytest.mark.system
 
@@ -40,20 +40,6 @@ HIDE_LENGTH = """
         if (name !== "Upload-Length") real.call(this, name, value);
     };
 """
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.open()
-    yield page
-    page.close()
 
 
 @pytest.fixture
