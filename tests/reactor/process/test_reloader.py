@@ -5,7 +5,6 @@ sent or served, up to a deadline.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -13,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import termios
 import textwrap
 import threading
 import time
@@ -28,6 +26,7 @@ from reactor.process.supervisor import LEAVING_MOST, command_of_child
 from tests.support.paths import ROOT
 from tests.support.raw_client import TIMEOUT, Client, request
 from tests.support.slowness import stretched
+from tests.support.terminal import start_on_terminal
 
 pytestmark = pytest.mark.system
 
@@ -587,18 +586,9 @@ def test_a_terminal_that_closes_ends_it_and_loses_no_request(
 ) -> None:
     """The kernel sends SIGHUP to the session; a shell may send it again, or SIGTERM."""
     (tmp_path / "app.py").write_text(application("1"))
-    master, slave = os.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "reactor", "--port", "0", "--reload", "app:handler"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    process, master = start_on_terminal(
+        [sys.executable, "-m", "reactor", "--port", "0", "--reload", "app:handler"], tmp_path
     )
-    os.close(slave)
     try:
         said = b""
         while (match := re.search(rb":([0-9]+)/.*Watching", said, re.S)) is None:

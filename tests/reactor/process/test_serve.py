@@ -1,6 +1,5 @@
 """`reactor.serve`, as a program calls it: in processes of its own, and off the main thread."""
 
-import fcntl
 import logging
 import os
 import re
@@ -8,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import termios
 import textwrap
 import threading
 import time
@@ -29,6 +27,7 @@ from tests.support.paths import ROOT
 from tests.support.program import Program
 from tests.support.raw_client import TIMEOUT, Client, request
 from tests.support.slowness import stretched
+from tests.support.terminal import start_on_terminal
 
 pytestmark = pytest.mark.system
 
@@ -179,20 +178,10 @@ def test_nohup_lets_it_outlive_its_terminal(start: Start) -> None:
 
 def test_a_terminal_that_closes_loses_no_request() -> None:
     """All three standard streams fail with EIO from then on, and it still ends in order."""
-    master, slave = os.openpty()
     text = source("limits=__import__('reactor').Limits()").replace(
         'os.write(1, b"returned\\n")', ""
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", text, "0"],
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        cwd=ROOT,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    )
-    os.close(slave)
+    process, master = start_on_terminal([sys.executable, "-c", text, "0"], ROOT)
     try:
         said = b""
         while (match := re.search(rb"http://127.0.0.1:([0-9]+)/", said)) is None:
