@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -580,11 +581,14 @@ def log_bytes(serve: Serve) -> None:
     reader, writer = os.pipe()
     try:
         os.set_blocking(reader, False)
+        os.set_blocking(writer, False)
+        filling = fill(writer)
         running = serve(hello, access_log=writer, log_bytes=1000)
         client = running.connect()
         client.send(request() * 100)
         for _ in range(100):
             client.read_response()
+        assert os.read(reader, filling) == b"x" * filling
         running.stop()
         lines = os.read(reader, 100_000).decode().splitlines()
         size = len(lines[0]) + 1
@@ -594,6 +598,15 @@ def log_bytes(serve: Serve) -> None:
     finally:
         os.close(reader)
         os.close(writer)
+
+
+def fill(pipe: int) -> int:
+    """Fill a non-blocking pipe, so that nobody writes into it; the number of bytes."""
+    count = 0
+    with suppress(BlockingIOError):
+        while True:
+            count += os.write(pipe, b"x" * 4096)
+    return count
 
 
 def log_field_bytes(serve: Serve) -> None:
