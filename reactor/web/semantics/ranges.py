@@ -82,15 +82,16 @@ def multipart(
     `region` is called with each offset and length. `boundary` is a token of at most 70 characters
     (RFC 2046, section 5.1.1) that does not occur in the file: the caller makes it at random,
     because searching the file would be too slow. Without a `media_type` the parts have none.
+
+    CRLF also precedes the first boundary (section 14.6 permits it): zsync, written for servers that
+    send it, drops the first line of a body and would never find the first part.
     """
     pieces: list[bytes | FileRegion] = []
     kind = f"Content-Type: {media_type}\r\n" if media_type else ""
-    before = "--"
     for offset, length in ranges:
         line = f"Content-Range: {content_range(offset, length, size)}\r\n"
-        pieces.append(f"{before}{boundary}\r\n{kind}{line}\r\n".encode("latin-1"))
+        pieces.append(f"\r\n--{boundary}\r\n{kind}{line}\r\n".encode("latin-1"))
         pieces.append(region(offset, length))
-        before = "\r\n--"
     pieces.append(f"\r\n--{boundary}--\r\n".encode("latin-1"))
     return f"multipart/byteranges; boundary={boundary}", pieces
 

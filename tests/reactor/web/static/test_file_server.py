@@ -1091,7 +1091,7 @@ def multipart(seen: Seen) -> list[tuple[dict[str, str], bytes]]:
     assert kind == "multipart/byteranges"
     assert re.fullmatch(r"[0-9a-z]{16,70}", boundary)
     delimiter = f"\r\n--{boundary}".encode()
-    before, *parts, end = (b"\r\n" + seen.body).split(delimiter)
+    before, *parts, end = seen.body.split(delimiter)
     assert (before, end) == (b"", b"--\r\n")
     found = []
     for part in parts:
