@@ -214,7 +214,8 @@ def _file(spec: FileSpec) -> tuple[str, bytes, str]:
         data = content.read()
         name = name or basename(str(getattr(content, "name", "")))
     name = name or "upload"
-    guessed = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    # A MimeTypes of its own has the table of Python, without the files of the machine.
+    guessed = mimetypes.MimeTypes().guess_type(name)[0] or "application/octet-stream"
     return name, data, rest[0] if rest else guessed
 
 

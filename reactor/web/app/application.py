@@ -205,11 +205,11 @@ class Application(Group):
         `listing` adds a page for directories without an index.html. `spa` is the path, below the
         directory, of the file that is served for unknown paths (a single-page application).
         `headers` are added to every response. `cache_control` is the value of Cache-Control.
-        `types` maps file extensions to media types, beside the usual ones. `trusted=False` is for
-        files that clients have uploaded: browsers run no script in them, and an index.html is a
-        file like any other (see "What others uploaded" in docs/files.md). No request leads out of
-        the directory. Raises OSError for a directory that cannot be opened, RouteError for a
-        malformed prefix.
+        `types` maps extensions (".md") and whole names ("LICENSE") to media types, beside the usual
+        ones. `trusted=False` is for files that clients have uploaded: browsers run no script in
+        them, and an index.html is a file like any other (see "What others uploaded" in
+        docs/files.md). No request leads out of the directory. Raises OSError for a directory that
+        cannot be opened, ValueError for a wrong type, RouteError for a malformed prefix.
         """
         files = StaticFiles(
             f"{checked_prefix(prefix)}/",

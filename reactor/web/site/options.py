@@ -86,7 +86,11 @@ class SiteOptions:
         metavar="FILE",
     )
     types: Sequence[tuple[str, str]] = several(
-        FILES, "--type", ".EXT=TYPE", values.media_type, "media type of files with this extension"
+        FILES,
+        "--type",
+        ".EXT=TYPE",
+        values.media_type,
+        "media type of files with this extension; NAME=TYPE: of files with this whole name",
     )
     headers: Sequence[tuple[str, str]] = several(
         FILES, "--header", "'NAME: VALUE'", values.header, "a header field to send with each file"

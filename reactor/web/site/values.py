@@ -11,22 +11,17 @@ server writes: two owners of one field are a response that contradicts itself.
 import re
 from typing import Final
 
-from reactor.protocol.grammar import QUOTED_TEXT, TOKEN_TEXT
+from reactor.protocol.grammar import TOKEN_TEXT
 from reactor.web.semantics.cross_site import origin_of
 from reactor.web.semantics.file_names import is_plain
 from reactor.web.semantics.hosts import host_pattern
+from reactor.web.semantics.media_types import checked_type
 
 _NAME: Final = re.compile(rf"{TOKEN_TEXT}++")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e]++")
-# type/subtype and parameters (RFC 9110, section 8.3.1)
-_TYPE: Final = re.compile(
-    rf"{TOKEN_TEXT}++/{TOKEN_TEXT}++"
-    rf"(?>(?:[ \t]*+;[ \t]*+{TOKEN_TEXT}++=(?:{TOKEN_TEXT}++|{QUOTED_TEXT}))*)"
-)
 # One segment of a prefix: what a path may contain as it is (RFC 3986, section 3.3), but for "=",
 # which ends the prefix, and "*", which looks like a pattern.
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9\-._~!$&'()+,;:@]++")
-_EXTENSION: Final = re.compile(r"\.[^./\\\0\s]++")
 
 # Names of fields, in lower case, and why they cannot be added.
 _TAKEN: Final = {
@@ -73,14 +68,11 @@ def path_below(text: str) -> str:
 
 
 def media_type(text: str) -> tuple[str, str]:
-    """`.ext=type/subtype`: the extension in lower case, without its dot, and the type."""
-    extension, _, kind = text.partition("=")
-    kind = kind.strip(" \t")
-    if not _EXTENSION.fullmatch(extension):
-        raise ValueError(f"{text!r} is not .EXT=TYPE, as in .md=text/plain")
-    if not kind.isascii() or not _TYPE.fullmatch(kind):
-        raise ValueError(f"{kind!r} is not a media type, as in text/plain")
-    return extension[1:].lower(), kind
+    """`.ext=type/subtype` or `name=type/subtype`: the extension or the name, and the type."""
+    key, equals, kind = text.partition("=")
+    if not equals or not key:
+        raise ValueError(f"{text!r} is not .EXT=TYPE or NAME=TYPE, as in .md=text/markdown")
+    return checked_type(key, kind)
 
 
 def header(text: str) -> tuple[str, str]:

@@ -42,9 +42,9 @@ class StaticFiles:
     ) -> None:
         """`prefix` begins and ends with a slash. Raises OSError for an unusable directory.
 
-        `types` maps extensions to media types, as additions to the table. `cache_control` is on
-        every response, "" for none. `spa` is the file that is served for unknown paths, "" for
-        none. Unless `trusted`, clients may have uploaded the files.
+        `types` are additions to the tables, see `media_types`, which raises ValueError.
+        `cache_control` is on every response, "" for none. `spa` is the file that is served for
+        unknown paths, "" for none. Unless `trusted`, clients may have uploaded the files.
         """
         Root(directory)  # each server opens its own; errors are raised now
         self._mount = Mount(

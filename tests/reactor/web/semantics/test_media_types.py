@@ -1,17 +1,30 @@
 """Media types by name: the table, and the operator's changes to it."""
 
+import inspect
+import mimetypes
 import re
 
 import pytest
 
 from reactor.web.compression.encoders import shrinks
-from reactor.web.semantics.media_types import _TYPES, media_type, media_types, runs_script
+from reactor.web.semantics import media_types as tables
+from reactor.web.semantics.media_types import (
+    _NAMES,
+    _TEXT,
+    _TEXT_NAMES,
+    _TYPES,
+    checked_type,
+    media_type,
+    media_types,
+    runs_script,
+)
+
+PLAIN = "text/plain; charset=utf-8"
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("LICENSE", "application/octet-stream"),
         ("", "application/octet-stream"),
         ("data.", "application/octet-stream"),
         ("data.unknown", "application/octet-stream"),
@@ -28,18 +41,16 @@ from reactor.web.semantics.media_types import _TYPES, media_type, media_types, r
         ("a.png", "image/png"),
         ("a.vtt", "text/vtt; charset=utf-8"),
         ("a.m3u8", "application/vnd.apple.mpegurl"),
-        ("a.ts", "video/mp2t"),
-        ("a.yml", "application/yaml"),
-        ("a.toml", "application/toml"),
-        ("a.py", "text/x-python; charset=utf-8"),
-        ("a.log", "text/plain; charset=utf-8"),
-        ("a.conf", "text/plain; charset=utf-8"),
-        ("a.ini", "text/plain; charset=utf-8"),
+        ("a.m2ts", "video/mp2t"),
+        ("license.exe", "application/octet-stream"),
+        ("LICENSE ", "application/octet-stream"),
+        ("my-license", "application/octet-stream"),
+        ("LICENSE.pdf", "application/pdf"),
+        ("apple-app-site-association", "application/json"),
         ("a.rss", "application/rss+xml"),
         ("a.docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
         ("a.jsonl", "application/x-ndjson"),
         ("a.cjs", "text/javascript; charset=utf-8"),
-        ("a.h", "text/x-c; charset=utf-8"),
         ("a\n.css", "text/css; charset=utf-8"),
         ("\udcff.css", "text/css; charset=utf-8"),
     ],
@@ -49,11 +60,42 @@ def test_types_by_name(name: str, expected: str) -> None:
     assert media_types({})(name) == expected
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("a.yml", "a.yaml", "a.toml", "a.ts", "a.tsx", "a.rs", "a.go", "a.ini", "a.cfg", "a.log"),
+        *("a.diff", "a.patch", "a.conf", "a.py", "a.h", "a.md", "a.sh", "a.sql", "a.YAML", "a.txt"),
+        *("LICENSE", "license", "COPYING", "Makefile", "README", "readme", "Dockerfile", "TODO"),
+        *("CHANGELOG", "Jenkinsfile", "go.mod", "go.sum", "Cargo.lock", "SHA256SUMS", "InRelease"),
+    ],
+)
+def test_files_that_people_read_are_shown_as_text(name: str) -> None:
+    assert media_type(name) == PLAIN
+    assert shrinks(media_type(name))
+    assert not runs_script(media_type(name))
+
+
+def test_the_tables_do_not_depend_on_the_machine() -> None:
+    """Debian's /etc/mime.types says something else of .ts and .go, and Windows of .js."""
+    mimetypes.add_type("text/other", ".ts")
+    mimetypes.add_type("text/other", ".unknown")
+    try:
+        changed = media_types({})
+        assert (changed("a.ts"), changed("a.unknown")) == (PLAIN, "application/octet-stream")
+    finally:
+        mimetypes.init()
+
+
 def test_all_types_in_the_table_are_lower_case() -> None:
     for extension, kind in _TYPES.items():
         assert re.fullmatch(r"[a-z0-9]+", extension)
         assert re.fullmatch(r"[a-z]+/[a-z0-9.+-]+", kind)
-    assert list(_TYPES) == sorted(_TYPES)
+    for name, kind in _NAMES.items():
+        assert checked_type(name, kind) == (name, kind)
+    others = re.findall(r'^    "(\w+)":', inspect.getsource(tables), re.M)
+    for table in (_TEXT.split(), _TEXT_NAMES.split(), others):
+        assert table == sorted(set(table))
+    assert sorted(_TYPES) == sorted([*_TEXT.split(), *others])  # no extension is in both
 
 
 @pytest.mark.parametrize("name", ["a.m3u8", "a.yaml", "a.toml", "a.jsonl", "a.atom", "a.eot"])
@@ -77,13 +119,36 @@ def test_text_types_outside_of_text_shrink(name: str) -> None:
     ],
 )
 def test_changes_by_the_operator(kind: str, expected: str) -> None:
-    changed = media_types({"new": kind, "html": kind})
+    changed = media_types({".new": kind, ".html": kind, "Whole.name": kind})
+    assert changed("whole.NAME") == changed("Whole.name") == expected
+    assert changed("a.whole.name") == "application/octet-stream"
     assert changed("a.new") == expected
     assert changed("a.NEW") == expected
     assert changed("a.html") == expected
     assert changed("a.htm") == "text/html; charset=utf-8"
     assert changed("new") == "application/octet-stream"
     assert media_type("a.html") == "text/html; charset=utf-8"  # the shared table is unchanged
+
+
+def test_a_whole_name_comes_before_its_extension() -> None:
+    changed = media_types({".mod": "audio/mod", "page": "text/html", "LICENSE": "text/x"})
+    assert changed("song.mod") == "audio/mod"
+    assert changed("go.mod") == PLAIN
+    assert changed("PAGE") == "text/html; charset=utf-8"
+    assert runs_script(changed("page"))
+    assert changed("license") == "text/x; charset=utf-8"
+    assert media_types({"go.mod": "a/b"})("go.mod") == "a/b"
+
+
+@pytest.mark.parametrize("key", ["", ".", "..", ".a.b", "a/b", "a\\b", "a\0", "a\nb", ".a b", "/"])
+def test_keys_that_no_name_can_have(key: str) -> None:
+    with pytest.raises(ValueError, match="neither an extension nor a name"):
+        media_types({key: "text/plain"})
+
+
+def test_changes_are_checked() -> None:
+    with pytest.raises(ValueError, match="'text' is not a media type"):
+        media_types({".md": "text"})
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_repeated_options() -> None:
         *("--cache-control", "*=b"),
     )
     assert config.site.static == (("/a/", "1"), ("/a/b/", "2"), ("/", "3"))
-    assert config.site.types == (("a", "a/b"), ("a", "c/d"))
+    assert config.site.types == ((".a", "a/b"), (".a", "c/d"))
     assert config.site.headers == (("X", "1"), ("X", "2"))
     assert config.site.cache_control == (("*", "a"), ("*", "b"))
 

@@ -322,7 +322,7 @@ def test_types_fields_and_cache_control(start: Start, root: Path) -> None:
     client = start(
         static=[("/s/", str(root))],
         directory=str(root),
-        types=[("html", "text/x-page"), ("txt", "application/x-note")],
+        types=[(".html", "text/x-page"), (".txt", "application/x-note"), ("empty", "text/x")],
         headers=[("X-One", "1"), ("X-Two", "2")],
         cache_control=[("sub/*.html", "max-age=1"), ("*.html", "no-cache")],
     )

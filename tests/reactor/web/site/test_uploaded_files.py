@@ -18,8 +18,15 @@ from reactor.web.site.options import SiteOptions
 from reactor.web.site.site import Site
 
 PAGE = b"<script>document.title = 'run'</script>" * 100
-ACTIVE = ("a.html", "a.htm", "a.svg", "a.xml", "a.xhtml", "a.xsl", "a.atom", "a.HTML", "a.mht")
-INERT = ("a.txt", "a.pdf", "a.png", "a.mp4", "a.js", "a.css", "a.json", "a", "a.unknown")
+TYPES = [(".mht", "message/rfc822"), ("page", "text/html"), ("license", "image/svg+xml")]
+ACTIVE = (
+    *("a.html", "a.htm", "a.svg", "a.xml", "a.xhtml", "a.xsl", "a.atom", "a.HTML", "a.mht"),
+    *("page", "PAGE", "LICENSE"),
+)
+INERT = (
+    *("a.txt", "a.pdf", "a.png", "a.mp4", "a.js", "a.css", "a.json", "a", "a.unknown"),
+    *("a.yml", "a.ts", "a.md", "Makefile", "README"),
+)
 
 Served = Callable[..., Client]
 
@@ -38,7 +45,7 @@ def served(directory: Path) -> Iterator[Served]:
 
     def serve(**plan: Any) -> Client:
         application = plan.pop("application", None)
-        plan = {"directory": str(directory), "types": [("mht", "message/rfc822")], **plan}
+        plan = {"directory": str(directory), "types": TYPES, **plan}
         site = Site(SiteOptions(**plan), Limits(), application)
         clients.append(Client(site.handler))
         return clients[-1]

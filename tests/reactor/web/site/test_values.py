@@ -74,13 +74,17 @@ def test_no_paths_below_a_mount(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (".md=text/plain", ("md", "text/plain")),
-        (".MD=text/plain", ("md", "text/plain")),
-        (".x=text/plain; charset=latin-1", ("x", "text/plain; charset=latin-1")),
-        (".x=text/plain;charset=utf-8", ("x", "text/plain;charset=utf-8")),
-        ('.x=a/b; c="d;=\\" e"', ("x", 'a/b; c="d;=\\" e"')),
-        (".x= application/vnd.a+json ", ("x", "application/vnd.a+json")),
-        (".c++=text/x-c", ("c++", "text/x-c")),
+        (".md=text/plain", (".md", "text/plain")),
+        (".MD=text/plain", (".md", "text/plain")),
+        (".x=text/plain; charset=latin-1", (".x", "text/plain; charset=latin-1")),
+        (".x=text/plain;charset=utf-8", (".x", "text/plain;charset=utf-8")),
+        ('.x=a/b; c="d;=\\" e"', (".x", 'a/b; c="d;=\\" e"')),
+        (".x= application/vnd.a+json ", (".x", "application/vnd.a+json")),
+        (".c++=text/x-c", (".c++", "text/x-c")),
+        ("md=text/plain", ("md", "text/plain")),
+        ("LICENSE=text/plain", ("license", "text/plain")),
+        ("go.mod=text/plain", ("go.mod", "text/plain")),
+        ("two words=text/plain", ("two words", "text/plain")),
     ],
 )
 def test_media_types(text: str, expected: tuple[str, str]) -> None:
@@ -90,14 +94,14 @@ def test_media_types(text: str, expected: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "=", ".md", ".md=", ".=text/plain", "md=text/plain", ".tar.gz=a/b", "./x=a/b"),
+        *("", "=", ".md", ".md=", ".=text/plain", "a/b=text/plain", ".tar.gz=a/b", "./x=a/b"),
         *(".md=text", ".md=text/", ".md=/plain", ".md=text/plain;", ".md=text/plain; x"),
         *(".md=text/plain; x=", '.md=a/b; x="', ".md=a/b/c", ".md=a /b", ".md=a/b,c/d"),
         *(".md=a/b\r\nX: y", ".md=a/b\n", '.md=a/b; x="\u00e9"', ".m d=a/b", ".m\n=a/b"),
     ],
 )
 def test_no_media_types(text: str) -> None:
-    with pytest.raises(ValueError, match=r"not a media type|EXT=TYPE"):
+    with pytest.raises(ValueError, match=r"not a media type|EXT=TYPE|neither an ext"):
         values.media_type(text)
 
 
