@@ -8,13 +8,14 @@ the spelling of its first line, with the values of all its lines joined by ", " 
 5.3). `get_all` returns the values one by one, and `fields` every line as it was received.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeAlias, TypeVar, overload
 
 T = TypeVar("T")
 
 Fields: TypeAlias = Sequence[tuple[str, str]]
+GivenFields: TypeAlias = Fields | Mapping[str, str]
 
 # Fields with a value that must not get into a log by way of a repr.
 _SECRET: Final = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
@@ -28,6 +29,22 @@ def _key(name: str) -> str:
     if ":" in name:
         return "\r\n\r\n"  # no field has such a name, and no head has an empty line
     return f"\r\n{name.lower()}:"
+
+
+def as_pairs(headers: object) -> Fields:
+    """A tuple of the pairs of fields that are given as pairs or as a mapping.
+
+    Raises TypeError for anything else, with the first member that is no pair.
+    """
+    if isinstance(headers, tuple):
+        return headers
+    if isinstance(headers, str | bytes) or not isinstance(headers, Iterable):
+        raise TypeError(f"header fields are pairs of name and value, or a mapping, not {headers!r}")
+    pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
+    for pair in pairs:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise TypeError(f"a header field is a pair of name and value, not {pair!r}")
+    return tuple((name, value) for name, value in pairs)
 
 
 class Headers(Mapping[str, str]):

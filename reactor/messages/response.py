@@ -1,16 +1,26 @@
-"""A response: status, body and header fields.
+"""A response: status, body and header fields, which never change.
 
 The connection decides how a response is framed (Content-Length, chunked, until close); a handler
 states only what it knows. A body that is not sent must be closed: `Response.close` is the one place
 that does it.
+
+One Response may be a constant of its module, which many requests get at the same time. Helpers,
+hooks and middlewares therefore return a new one, and assigning to a Response raises an error.
 """
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from typing import Any, Final, TypeAlias
 
 from reactor.files.region import FileRegion, MultiRegion
-from reactor.messages.headers import Fields
+from reactor.messages.headers import Fields, GivenFields, as_pairs
 from reactor.tasks.task import Runtime
+
+# The way to a new Response with another value of an attribute, for error messages.
+_HELPERS: Final = {
+    "status": "replace(status=...)",
+    "body": "replace(body=...)",
+    "headers": "with_headers((name, value)) or response.replace(headers=...)",
+}
 
 Pieces: TypeAlias = Iterator[bytes] | AsyncIterator[bytes]
 
@@ -53,18 +63,34 @@ class Response:
     it goes out chunked. `Date`, `Content-Length` of bytes and regions, `Transfer-Encoding` and
     `Connection` are written for you.
 
-    A handler may return one Response for many requests, and would find in it all that was added to
-    it before. `replace` and `with_headers` therefore return a new Response, which costs a fifth of
-    a microsecond, and leave this one as it is. Type checkers refuse assignments to the attributes;
-    a check at run time would make every response slower.
+    `headers` are pairs of name and value, or a mapping, and are kept as a tuple of pairs.
+
+    A Response is immutable, since a handler may return the same one to many requests: `replace` and
+    `with_headers` return a new Response, and an assignment raises an AttributeError that names
+    them. The body of a Response for many requests is bytes: an iterator is spent by the first.
     """
 
     __slots__ = ("body", "headers", "status")
 
-    def __init__(self, status: int = 200, body: ResponseBody = b"", headers: Fields = ()) -> None:
+    def __init__(
+        self, status: int = 200, body: ResponseBody = b"", headers: GivenFields = ()
+    ) -> None:
+        """Raises TypeError for header fields that are no pairs of texts."""
         self.status: Final = status
         self.body: Final = body
-        self.headers: Final = headers
+        self.headers: Final[Fields] = headers if isinstance(headers, tuple) else as_pairs(headers)
+        if type(self) is Response:
+            # A `__setattr__` of this class would be called for each of the three lines above, which
+            # takes longer than all the rest; the subclass refuses what comes after them.
+            self.__class__ = _SealedResponse
+
+    def __init_subclass__(cls) -> None:
+        cls.__setattr__ = _set_once  # type: ignore[method-assign, assignment]
+        cls.__delattr__ = _refuse_to_delete  # type: ignore[method-assign, assignment]
+
+    def __reduce__(self) -> tuple[type["Response"], tuple[int, ResponseBody, Fields]]:
+        """How `copy` and `pickle` make another one: by its three arguments."""
+        return Response, (self.status, self.body, self.headers)
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
@@ -74,7 +100,7 @@ class Response:
         *,
         status: int | None = None,
         body: ResponseBody | None = None,
-        headers: Fields | None = None,
+        headers: GivenFields | None = None,
     ) -> "Response":
         """A new response with this status, body and header fields; those not given are kept.
 
@@ -110,6 +136,29 @@ class Response:
             steps = closing.__await__()
             next(steps, None)
             steps.close()
+
+
+def _set_once(self: Response, name: str, value: object) -> None:
+    """Set an attribute that a subclass adds, or one of the three that is not set yet."""
+    if name not in _HELPERS:
+        if isinstance(self, _SealedResponse):
+            raise AttributeError(f"a Response has a status, a body and headers, and no {name!r}")
+    elif hasattr(self, name):
+        raise AttributeError(
+            f"a Response is immutable, since other requests may get the same one: {name!r} cannot "
+            f"be assigned; response.{_HELPERS[name]} returns a new Response"
+        )
+    object.__setattr__(self, name, value)
+
+
+def _refuse_to_delete(self: Response, name: str) -> None:
+    raise AttributeError(f"a Response is immutable: {name!r} cannot be deleted")
+
+
+class _SealedResponse(Response):
+    """The class of every Response once it is made; see Response.__init__."""
+
+    __slots__ = ()
 
 
 def close_pieces(pieces: object) -> Coroutine[Any, Any, None] | None:

@@ -13,12 +13,12 @@ from urllib.parse import quote
 from reactor.errors import ProtocolError
 from reactor.files.file import File
 from reactor.files.region import FileRegion
-from reactor.messages.headers import Fields
+from reactor.messages.headers import Fields, GivenFields, as_pairs
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.protocol.dates import http_date
 from reactor.web.app.request_data import limits_of
-from reactor.web.app.responses import GivenFields, as_pairs, types_in, without_types
+from reactor.web.app.responses import types_in, without_types
 from reactor.web.semantics.media_types import media_type as media_type_of
 from reactor.web.semantics.preconditions import (
     PRECONDITION_FAILED,

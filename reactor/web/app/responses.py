@@ -7,17 +7,16 @@ a Content-Type among them replaces the usual one.
 """
 
 import json as jsons
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
-from reactor.messages.headers import Fields
+from reactor.messages.headers import Fields, GivenFields, as_pairs
 from reactor.messages.response import Response, close_pieces
 from reactor.protocol.response_encoder import FieldBlock
 from reactor.web.streams import BodyStream, close_source
 
 Stream: TypeAlias = Iterator[bytes | str] | AsyncIterator[bytes | str]
-GivenFields: TypeAlias = Fields | Mapping[str, str]
 
 _TEXT: Final = FieldBlock([("Content-Type", "text/plain; charset=utf-8")])
 _HTML: Final = FieldBlock([("Content-Type", "text/html; charset=utf-8")])
@@ -132,11 +131,6 @@ def _respond_with(
 
 
 # --- header fields as they are given -------------------------------------------------------------
-
-
-def as_pairs(headers: GivenFields) -> Fields:
-    """The pairs of fields that are given as pairs or as a mapping."""
-    return tuple(headers.items() if isinstance(headers, Mapping) else headers)
 
 
 def types_in(fields: Fields) -> list[str]:

@@ -1,6 +1,8 @@
 """Responses: copies with other fields, and bodies that are closed without being sent."""
 
+import copy
 import os
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from reactor import File, FileRegion, Response, Trailed
 from reactor.files.region import MultiRegion
 from reactor.loop.reactor import Reactor
 from reactor.messages.response import close_pieces, plain_response
+from reactor.protocol.response_encoder import FieldBlock
 from reactor.tasks.futures import Future
 from reactor.tasks.task import Runtime
 from reactor.tasks.thread_pool import ThreadPool
@@ -22,20 +25,84 @@ def test_a_response_with_more_fields_is_a_new_one() -> None:
     more = response.with_headers(("B", "2"), ("a", "3"))
     fields = [("A", "1"), ("B", "2"), ("a", "3")]
     assert (more.status, more.body, list(more.headers)) == (404, b"x", fields)
-    assert response.headers == [("A", "1")]
+    assert response.headers == (("A", "1"),)
 
 
 def test_replace_keeps_the_rest() -> None:
     response = Response(404, b"x", [("A", "1")])
     for changed, expected in (
-        (response.replace(), (404, b"x", [("A", "1")])),
-        (response.replace(status=200), (200, b"x", [("A", "1")])),
-        (response.replace(body=b""), (404, b"", [("A", "1")])),
+        (response.replace(), (404, b"x", (("A", "1"),))),
+        (response.replace(status=200), (200, b"x", (("A", "1"),))),
+        (response.replace(body=b""), (404, b"", (("A", "1"),))),
+        (response.replace(headers={"B": "2"}), (404, b"x", (("B", "2"),))),
         (response.replace(headers=()), (404, b"x", ())),
     ):
         assert (changed.status, changed.body, changed.headers) == expected
         assert changed is not response
-    assert (response.status, response.body, response.headers) == (404, b"x", [("A", "1")])
+    assert (response.status, response.body, response.headers) == (404, b"x", (("A", "1"),))
+
+
+class Short(Response):
+    """A response of an application's own class, with an attribute of its own."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(404, sentence.encode(), {"A": "1"})
+        self.sentence = sentence
+
+
+@pytest.mark.parametrize("make", [lambda: Response(404, b"x", [("A", "1")]), lambda: Short("x")])
+@pytest.mark.parametrize(
+    ("name", "value", "helper"),
+    [
+        ("status", 200, "response.replace(status=...)"),
+        ("body", b"y", "response.replace(body=...)"),
+        ("headers", [], "response.with_headers((name, value))"),
+    ],
+)
+def test_a_response_is_immutable(make: Any, name: str, value: Any, helper: str) -> None:
+    response: Any = make()
+    with pytest.raises(AttributeError, match=re.escape(helper)):
+        setattr(response, name, value)
+    with pytest.raises(AttributeError, match="immutable"):
+        delattr(response, name)
+    with pytest.raises(AttributeError):
+        Response.__init__(response, 200, b"y")
+    for one in (response, response.replace(), copy.copy(response), copy.deepcopy(response)):
+        assert (one.status, one.body, one.headers) == (404, b"x", (("A", "1"),))
+        assert isinstance(one, Response)
+        with pytest.raises(AttributeError, match="immutable"):
+            setattr(one, name, value)
+
+
+def test_a_response_has_no_other_attributes() -> None:
+    response: Any = Response()
+    with pytest.raises(AttributeError, match="no 'status_code'"):
+        response.status_code = 404
+    short: Any = Short("gone")
+    short.seen = True  # an own class may have attributes of its own
+    assert (short.sentence, short.seen) == ("gone", True)
+    assert repr(short) == "<Response 404>"
+
+
+def test_a_list_of_fields_that_changes_later_changes_no_response() -> None:
+    fields = [("A", "1")]
+    response = Response(200, b"", fields)
+    mapping = {"A": "1"}
+    other = Response(200, b"", mapping)
+    fields.append(("B", "2"))
+    mapping["B"] = "2"
+    assert response.headers == other.headers == (("A", "1"),)
+
+
+def test_a_block_of_fields_stays_a_block() -> None:
+    block = FieldBlock([("A", "1")])
+    assert Response(200, b"", block).headers is block
+
+
+@pytest.mark.parametrize("headers", ["A: 1", b"A: 1", 7, ["A"], [("A",)], [("A", "1", "2")], "AB"])
+def test_fields_that_are_no_pairs(headers: Any) -> None:
+    with pytest.raises(TypeError, match="pair"):
+        Response(200, b"", headers)
 
 
 def test_a_sentence_in_plain_text() -> None:
