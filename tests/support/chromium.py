@@ -153,6 +153,23 @@ class Page:
             assert time.monotonic() < until, f"it did not come true: {expression}"
             time.sleep(0.02)
 
+    def press(self, selector: str) -> None:
+        """Click on the middle of an element with the mouse."""
+        x, y = self.evaluate(
+            f"""(() => {{ const one = document.querySelector({json.dumps(selector)});
+                one.scrollIntoView({{block: "center", behavior: "instant"}});
+                const {{x, y, width, height}} = one.getBoundingClientRect();
+                return [x + width / 2, y + height / 2]; }})()"""
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def follow(self, selector: str) -> None:
+        """Click on what leads to another page, and wait until that is loaded."""
+        self._forget("Page.loadEventFired")
+        self.press(selector)
+        self.wait_for_event("Page.loadEventFired")
+
     def choose_files(self, selector: str, *paths: Path) -> None:
         """As if they had been chosen in the dialog of a file input."""
         root = self.call("DOM.getDocument")["root"]["nodeId"]

@@ -65,9 +65,14 @@ def asked_for(query: str) -> tuple[Order, int]:
     return order, max(1, int(page)) if means else 1
 
 
+def direction(order: Order) -> str:
+    """Return the value of the parameter `order`."""
+    return "desc" if order.descending else "asc"
+
+
 def order_query(order: Order) -> str:
     """Return the query that asks for an order."""
-    return f"?sort={order.by}&order={'desc' if order.descending else 'asc'}"
+    return f"?sort={order.by}&order={direction(order)}"
 
 
 def date_of(seconds: int) -> str | None:

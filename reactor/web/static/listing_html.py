@@ -1,9 +1,10 @@
 """A listing for people.
 
-Everything works without JavaScript: sorting and turning pages are links, uploading a form. The
-script of the page adds dropping, progress and deleting, and is included only where uploads or
-deletes are allowed. Style and script are inline, and the page's Content-Security-Policy, with their
-hashes, allows no others.
+Everything works without JavaScript: turning pages is a link, sorting and uploading are forms. The
+order is no link, since programs that mirror a site follow all links, `rel=nofollow` or not, and
+would fetch each directory once more for every order. The script of the page adds dropping, progress
+and deleting, and is included only where uploads or deletes are allowed. Style and script are
+inline, and the page's Content-Security-Policy, with their hashes, allows no others.
 
 Clients that may upload choose the names, so names are hostile. In text they are escaped; characters
 that are invisible or change how the rest reads (controls, bidirectional overrides) are shown as
@@ -23,6 +24,7 @@ from reactor.web.static.listing_entries import (
     FIRST_ORDERS,
     Shown,
     date_of,
+    direction,
     link_of,
     order_query,
 )
@@ -96,12 +98,11 @@ def html_frame(
     `names` are those of the mount and of the directories down to this one, `can` the words for what
     the page offers: "uploads", "deletes", "resumable".
     """
-    kept = "" if shown.order == Order() else escape(order_query(shown.order))
     title = _MARKS.sub("", _visible(path))  # a title is text only
     values = {
         "title": title if shown.page == 1 else f"{title} (page {shown.page:,})",
         "can": " ".join(can),
-        "crumbs": _crumbs(names[:-1], kept) if len(names) > 1 else "",
+        "crumbs": _crumbs(names[:-1], shown.order) if len(names) > 1 else "",
         "name": _visible(names[-1]),
         "form": _FORM if "uploads" in can else "",
         "sum": _sentence(summary),
@@ -118,10 +119,10 @@ def _row(entry: ListedEntry, order: Order) -> str:
     """Return one line of the table; links to directories pass the order on."""
     directory = entry.size is None
     name = _visible(entry.name.decode(errors="replace")) + ("/" if directory else "")
-    href = link_of(entry)
-    if href is not None:
-        kept = escape(order_query(order)) if directory and order != Order() else ""
-        name = f'<a href="{href}{kept}">{name}</a>'
+    link = link_of(entry)
+    if link is not None:
+        href = _to_directory(link, order) if directory else f'href="{link}"'
+        name = f"<a {href}>{name}</a>"
     size = (
         "<td>" if entry.size is None else f'<td title="{entry.size:,} bytes">{_amount(entry.size)}'
     )
@@ -172,11 +173,25 @@ def _escapes() -> dict[int, str]:
 _ESCAPES: Final = _escapes()
 
 
-def _crumbs(names: Sequence[str], kept: str) -> str:
+def _href(link: str, order: Order, relation: str = "") -> str:
+    """Return the attributes of a link; one that passes an order on is none for crawlers."""
+    relations = [relation] if relation else []
+    if order != Order():
+        relations.append("nofollow")
+    rel = f' rel="{" ".join(relations)}"' if relations else ""
+    return f'href="{escape(link)}"{rel}'
+
+
+def _to_directory(link: str, order: Order) -> str:
+    """Return the attributes of a link to a directory in the same order."""
+    return _href(link if order == Order() else link + order_query(order), order)
+
+
+def _crumbs(names: Sequence[str], order: Order) -> str:
     """Return links to the directories above this one, from the mount's own down."""
     steps = range(len(names), 0, -1)
     links = (
-        f'<li><a href="{"../" * step}{kept}">{_visible(name)}</a></li>'
+        f"<li><a {_to_directory('../' * step, order)}>{_visible(name)}</a></li>"
         for step, name in zip(steps, names, strict=True)
     )
     return f'<nav aria-label="Directories above"><ol>{"".join(links)}</ol></nav>'
@@ -200,7 +215,7 @@ def _pages(shown: Shown) -> str:
 def _turn(shown: Shown, page: int | None, relation: str, word: str) -> str:
     if page is None:
         return f'<span class="{relation}">{word}</span>'
-    return f'<a class="{relation}" rel="{relation}" href="{_page_link(shown, page)}">{word}</a>'
+    return f'<a class="{relation}" {_to_page(shown, page, relation)}>{word}</a>'
 
 
 def _numbers(shown: Shown) -> Iterator[str]:
@@ -220,21 +235,25 @@ def _numbers(shown: Shown) -> Iterator[str]:
 def _number(shown: Shown, page: int) -> str:
     if page == shown.page:
         return f'<b aria-current="page">{page:,}</b>'
-    return f'<a href="{_page_link(shown, page)}" aria-label="Page {page:,}">{page:,}</a>'
+    return f'<a {_to_page(shown, page)} aria-label="Page {page:,}">{page:,}</a>'
 
 
-def _page_link(shown: Shown, page: int) -> str:
-    return escape(shown.query(page)) or "./"
+def _to_page(shown: Shown, page: int, relation: str = "") -> str:
+    return _href(shown.query(page) or "./", shown.order, relation)
 
 
 def _title(by: str, order: Order) -> str:
-    """Return the head of a column: a link that sorts by it, or reverses the order."""
-    if by != order.by:
-        link = escape(order_query(FIRST_ORDERS[by]))
-        return f'<th scope="col"><a href="{link}">{_TITLES[by]}</a></th>'
-    turned = escape(order_query(Order(by, not order.descending)))
-    now = "descending" if order.descending else "ascending"
-    return f'<th scope="col" aria-sort="{now}"><a href="{turned}">{_TITLES[by]}</a></th>'
+    """Return the head of a column: a form that sorts by it, or reverses the order."""
+    sort, then = "", FIRST_ORDERS[by]
+    if by == order.by:
+        sort = f' aria-sort="{"descending" if order.descending else "ascending"}"'
+        then = Order(by, not order.descending)
+    fields = f"{_hidden('sort', by)}{_hidden('order', direction(then))}"
+    return f'<th scope="col"{sort}><form>{fields}<button>{_TITLES[by]}</button></form></th>'
+
+
+def _hidden(name: str, value: str) -> str:
+    return f'<input type="hidden" name="{name}" value="{value}">'
 
 
 def _sentence(summary: Summary) -> str:

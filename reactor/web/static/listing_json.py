@@ -42,7 +42,7 @@ def _entry(entry: ListedEntry, order: Order) -> str:
     return _to_json(
         {
             "name": entry.name.decode(errors="replace"),
-            "type": "folder" if entry.size is None else "file",
+            "type": "directory" if entry.size is None else "file",
             "size": entry.size,
             "modified": date_of(entry.modified),
             "href": link_of(entry),

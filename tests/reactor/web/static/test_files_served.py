@@ -49,6 +49,7 @@ TEXT = b"".join(b"line %d of a text that shrinks\n" % number for number in range
 NOISE = os.urandom(max(3 * WINDOW_BYTES, 2 << 20) + 300_017)
 SECRET = b"the secret that nobody may see"
 
+needs_wget = pytest.mark.skipif(shutil.which("wget") is None, reason="there is no wget here")
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
 
 
@@ -931,3 +932,34 @@ def test_many_readers_of_a_large_text_and_a_small_upload(tmp_path: Path, serve: 
         os.close(reading)
         os.close(log)
     assert bodies == {(files / "large.txt").read_bytes()}
+
+
+# --- wget ----------------------------------------------------------------------------------------
+
+
+@needs_wget
+def test_a_mirror_fetches_each_page_once(site: Path, start: Start, tmp_path: Path) -> None:
+    """All pages, in one order: wget follows every link, those with rel=nofollow as well."""
+    (site / "sub" / "deep").mkdir()
+    running, _ = start(site, limits={"listing_page": 2})
+    for query, suffix in (("", ""), ("sort=size&order=desc", "?sort=size&order=desc")):
+        copy = tmp_path / f"copy{suffix}"
+        address = url(running, f"/{suffix}")
+        subprocess.run(
+            ["wget", "-qrl9", "-nH", "--timeout=20", "--tries=1", "-P", copy, address],
+            check=False,  # 8: there is no robots.txt
+            timeout=60,
+        )
+        found = {
+            os.path.relpath(os.path.join(path, name), copy)
+            for path, _, names in os.walk(copy)
+            for name in names
+        }
+        pages = [f"&page={page}" if query else f"?page={page}" for page in (2, 3)]
+        listings = {f"index.html{suffix}{page}" for page in ("", *pages)}
+        assert found == {
+            *("text.txt", "data", "noise", "empty", "sub/small.txt"),
+            *listings,
+            *(f"{directory}/index.html{suffix}" for directory in ("sub", "sub/deep")),
+        }
+        assert (copy / "noise").read_bytes() == NOISE

@@ -87,8 +87,15 @@ class Read(HTMLParser):
                 self._facts["exact"] = found["title"]
         elif tag == "time":
             self._facts["date"] = found["datetime"]
+        elif tag == "input" and "th" in self._open:  # a form becomes this query
+            assert found["type"] == "hidden"
+            query = self._facts.get("href")
+            joint = f"{query}&" if query else "?"
+            self._facts["href"] = f"{joint}{found['name']}={found['value']}"
         elif tag == "a":
             self._facts["href"] = found["href"]
+            followed = found.get("rel") != "nofollow"
+            assert followed == ("sort=" not in (found["href"] or "")), found
             if "nav" in self._open:
                 self.crumbs.append(("", found["href"]))
 
@@ -202,7 +209,7 @@ def test_the_same_as_json(directory: Path) -> None:
         "entries": [
             {
                 "name": "photos",
-                "type": "folder",
+                "type": "directory",
                 "size": None,
                 "modified": "1970-01-01T00:00:01Z",
                 "href": "./photos/",
@@ -272,7 +279,7 @@ def test_links_are_what_they_lead_to(directory: Path) -> None:
     }
     for name in ("to-file", "twice", "absolute", "by-parent"):
         assert found[name] == {**found["file"], "name": name, "href": f"./{name}"}
-    assert found["to-directory"]["type"] == "folder"
+    assert found["to-directory"]["type"] == "directory"
     assert found["to-directory"]["href"] == "./to-directory/"
 
 
@@ -606,7 +613,7 @@ def test_the_form_is_there_where_files_are_taken(directory: Path) -> None:
     assert re.search(r"<label>.*<input.*</label>", form[0])
     assert '<body data-can="uploads resumable">' in page
     for options in (ListingOptions(), ListingOptions(deletes=True)):
-        assert "<form" not in body(ask(directory, options=options))
+        assert "post" not in body(ask(directory, options=options))
     assert '<body data-can="deletes">' in body(ask(directory, options=ListingOptions(deletes=True)))
 
 
@@ -723,9 +730,10 @@ class Pager(HTMLParser):
         self.shown.append(data)
         if self._tag == "a":
             self.links[data] = self._facts["href"]
-            assert self._facts.get("rel", data.lower()) == {"Previous": "prev"}.get(
-                data, data.lower()
-            )
+            relations = self._facts.get("rel", "").split()
+            assert ("nofollow" in relations) == ("sort=" in self._facts["href"])
+            turns = {"Previous": ["prev"], "Next": ["next"]}
+            assert [one for one in relations if one != "nofollow"] == turns.get(data, [])
         elif self._facts.get("aria-current") == "page":
             self.current = data
 
