@@ -23,7 +23,7 @@ from reactor.loop.tracer import WAIT, Reason, Tracer
 from reactor.messages.headers import Fields
 from reactor.messages.request import BaseRequest
 from reactor.observe.log_writer import LogWriter
-from reactor.protocol.request_parser import METHODS
+from reactor.protocol.grammar import METHODS
 from reactor.tasks.thread_pool import PoolSnapshot, ThreadPool
 
 # Upper bounds of the buckets in seconds, the bound itself included. One more bucket is for longer
@@ -33,7 +33,7 @@ DURATIONS: Final = (
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
 WINDOW_SECONDS: Final = 10.0  # lag and utilisation are those of the last whole window
-OTHER: Final = "other"  # in place of a method that HTTP does not know, and of a missing one
+OTHER: Final = "other"  # in place of a method beyond METHODS, and of a missing one
 
 
 class Statistics:

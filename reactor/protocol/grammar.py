@@ -13,6 +13,11 @@ TOKEN_TEXT: Final = TOKEN.decode("ascii")  # the same for patterns of text
 VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]"  # one byte of a field value (section 5.5)
 FIELD: Final = rb"%b++:%b*+" % (TOKEN, VALUE)  # without its line end
 
+# The methods of RFC 9110, section 9, and PATCH (RFC 5789).
+METHODS: Final = frozenset(
+    ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT")
+)
+
 # RFC 9110, section 5.6.4
 QUOTED_STRING: Final = rb'"(?>(?:[\t !#-\[\]-~\x80-\xff]++|\\[\t\x20-\x7e\x80-\xff])*)"'
 QUOTED_TEXT: Final = QUOTED_STRING.decode("ascii")  # the same for patterns of text

@@ -34,9 +34,6 @@ from reactor.protocol.head_errors import (
     target_too_long,
 )
 
-METHODS: Final = frozenset(
-    ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT")
-)
 EMPTY_LINES: Final = 8  # before a request (RFC 9112, section 2.2: at least one is to be ignored)
 HOST_BYTES: Final = 512  # a name of the DNS has 253 at most; checked ones are cached
 SHORT_BYTES: Final = 256  # parsed request lines and fields are cached up to this length
@@ -61,8 +58,8 @@ def _head_pattern(most_fields: int) -> re.Pattern[bytes]:
 def _read_line(line: bytes) -> tuple[str, str, str, str, int]:
     """Method, target, its path and its query, minor version."""
     method, target, version = line.decode("ascii").split(" ")
-    if method not in METHODS or method == "CONNECT":
-        raise ProtocolError(501, "The request's method is not supported here.")
+    if method == "CONNECT":
+        raise ProtocolError(501, "CONNECT is for proxies, and this is none.")
     path, _, query = target.partition("?")
     return method, target, path, query, 0 if version[-1] == "0" else 1  # 1.2: RFC 9110, 2.5
 

@@ -423,7 +423,7 @@ class Exchanges:
             [
                 (b"GET / HTTP/1.1\r\n\r\n", 400),
                 (b"GET / HTTP/2.0\r\nHost: sim\r\n\r\n", 505),
-                (b"BREW / HTTP/1.1\r\nHost: sim\r\n\r\n", 501),
+                (b"CONNECT sim:1 HTTP/1.1\r\nHost: sim\r\n\r\n", 501),
                 (b"GET / HTTP/1.1\nHost: sim\n\n", 400),
                 (b"GET /" + b"a" * 9000, 414),
                 (b"GET / HTTP/1.1\r\nHost: sim\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),

@@ -34,6 +34,7 @@ from reactor.web.app.composition import compose_not_found, compose_routes
 from reactor.web.app.converters import CONVERTERS, Converter
 from reactor.web.app.error_handlers import ErrorHandler, ErrorHandlers
 from reactor.web.app.group import Group, Route, Scope, checked_prefix
+from reactor.web.app.not_found import find_next, find_other
 from reactor.web.app.requests import Request, adopt
 from reactor.web.app.router import (
     ANY,
@@ -103,6 +104,7 @@ class Application(Group):
         self._converters: dict[str, Converter] = dict(CONVERTERS)
         self._mounted: list[Any] = []
         self._router: Router[Endpoint] | None = None  # made by _compose
+        self._others: Router[Endpoint] = Router()  # OPTIONS and 405; set with the router
         # For paths without a route, by prefix, the longest prefix first; set with the router.
         self._not_found: list[tuple[str, Endpoint]] = []
         self._static: dict[tuple[int, str], StaticFiles] = {}
@@ -269,12 +271,11 @@ class Application(Group):
 
     def _compose(self) -> Router[Endpoint]:
         routes = map(self._place, self.routes())
-        router, methods = compose_routes(routes, self._all_converters(), self.errors)
-        self._not_found = compose_not_found(
-            self.scopes(), router, methods, self._redirects, self.errors
-        )
-        self._router = router
-        return router
+        composed = compose_routes(routes, self._all_converters(), self.errors)
+        self._not_found = compose_not_found(self.scopes(), composed, self._redirects, self.errors)
+        self._others = composed.others
+        self._router = composed.router
+        return composed.router
 
     def _place(self, route: Route) -> Route:
         """The route; static files are put at its full prefix, once for each prefix."""
@@ -326,13 +327,16 @@ class Application(Group):
             return self.errors.respond(request, error)
 
     def _fall_back(self, request: Request) -> ResponseOrAwaitable:
-        """Call the next route of the path that takes the method, or else the 404 of its prefix."""
+        """Call the next route of the path that takes the method.
+
+        Where there is none, the path has OPTIONS or a 405, or else its prefix a 404.
+        """
         assert self._router is not None
-        for leaf, values in self._router.find_all(request.path):
-            target = leaf.get(request.method) or leaf.get(ANY)
-            if target is not None:
-                request.params = dict(zip(target.names, values, strict=True))
-                return target.value(request)
+        found = find_next(self._router, request) or find_other(self._others, request)
+        if found is not None:
+            target, values = found
+            request.params = dict(zip(target.names, values, strict=True))
+            return target.value(request)
         path = request.path
         for prefix, not_found in self._not_found:
             if not prefix or path == prefix or path.startswith(f"{prefix}/"):

@@ -1,4 +1,4 @@
-"""Routes composed into a router: one callable for each route, and one for paths without a route.
+"""Routes composed into routers: callables for each route, and one for paths without a route.
 
 This is done once, before an application serves, and again after a change of its routes. Mistakes in
 patterns, names and the order of middlewares are found here, and the errors name the routes. A
@@ -6,47 +6,62 @@ composed route holds no reference to its Application.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from reactor.messages.response import Response
 from reactor.web.app.adapters import innermost
 from reactor.web.app.chain import Inner, compose, describe
 from reactor.web.app.converters import Converter
 from reactor.web.app.error_handlers import ErrorHandlers
 from reactor.web.app.group import Route, Scope
-from reactor.web.app.not_found import NotFound, methods_of, options_response
-from reactor.web.app.requests import Request
+from reactor.web.app.not_found import NotFound
 from reactor.web.app.router import ANY, Leaf, Parameter, RouteError, Router, parse_pattern
 from reactor.web.endpoint import CompositionError, Endpoint
 
 
+class Routes(NamedTuple):
+    """The composed routes, in two routers with the same patterns and methods."""
+
+    router: Router[Endpoint]  # the routes
+    # The responses to OPTIONS and 405, each with the middlewares of the route at its place; a
+    # route for any method stands here as it is, since it takes these requests as well.
+    others: Router[Endpoint]
+    methods: set[str]  # all of them, with HEAD and OPTIONS
+
+
 def compose_routes(
     routes: Iterable[Route], converters: Mapping[str, Converter], errors: ErrorHandlers
-) -> tuple[Router[Endpoint], set[str]]:
-    """The router of these routes, and all their methods. Raises RouteError, CompositionError.
+) -> Routes:
+    """Compose the routes. Raises RouteError, CompositionError.
 
     `errors` are the error handlers of routes without their own.
     """
-    router: Router[Endpoint] = Router(converters)
+    composed = Routes(Router(converters), Router(converters), {"OPTIONS"})
     names: dict[str, Route] = {}
-    leaves: dict[int, tuple[Leaf[Endpoint], Route]] = {}
+    leaves: dict[int, Leaf[Endpoint]] = {}
     for route in routes:
         _check_name(names, route)
         handlers = route.errors or errors
         call = _composed(route, _inner_of(route, converters, handlers), handlers)
+        unrouted = Inner(NotFound(composed.router, handlers, composed.methods), "405")
+        other = _composed(route, unrouted, handlers)
+        place = describe(route.endpoint)
         for method in route.methods:
-            leaf = router.add(method, route.pattern, call, describe(route.endpoint))
-            leaves.setdefault(id(leaf), (leaf, route))
-    for leaf, route in leaves.values():
-        _add_automatic(router, leaf, route, route.errors or errors)
-    return router, {method for leaf, _ in leaves.values() for method in leaf} - {ANY}
+            leaf = composed.router.add(method, route.pattern, call, place)
+            value = call if method == ANY else other
+            beside = composed.others.add(method, route.pattern, value, place)
+            leaves |= {id(leaf): leaf, id(beside): beside}
+        composed.methods.update(route.methods)
+    for leaf in leaves.values():
+        if "GET" in leaf and ANY not in leaf:
+            leaf.setdefault("HEAD", leaf["GET"])
+    if "GET" in composed.methods:
+        composed.methods.add("HEAD")
+    composed.methods.discard(ANY)
+    return composed
 
 
 def compose_not_found(
-    scopes: Iterable[Scope],
-    router: Router[Endpoint],
-    methods: set[str],
-    redirects: bool,
-    errors: ErrorHandlers,
+    scopes: Iterable[Scope], routes: Routes, redirects: bool, errors: ErrorHandlers
 ) -> list[tuple[str, Endpoint]]:
     """For each prefix the handler of paths below it that have no route, longest prefix first.
 
@@ -56,7 +71,7 @@ def compose_not_found(
     chains: dict[str, Endpoint] = {}
     for scope in scopes:
         handlers = scope.errors or errors
-        inner = Inner(NotFound(router, handlers, methods, redirects), "404")
+        inner = Inner(NotFound(routes.router, handlers, routes.methods, redirects), "404")
         chains.setdefault(scope.prefix, compose(scope.middlewares, inner, handlers))
     return sorted(chains.items(), key=lambda one: -len(one[0]))
 
@@ -78,23 +93,6 @@ def _composed(route: Route, inner: Inner, errors: ErrorHandlers) -> Endpoint:
         return compose(route.middlewares, inner, errors)
     except CompositionError as error:
         raise CompositionError(f"{' '.join(route.methods)} {route.pattern}: {error}") from None
-
-
-def _add_automatic(
-    router: Router[Endpoint], leaf: Leaf[Endpoint], route: Route, errors: ErrorHandlers
-) -> None:
-    """Add HEAD and OPTIONS to a path, with the middlewares of its first route."""
-    if ANY in leaf:
-        return
-    if "GET" in leaf:
-        leaf.setdefault("HEAD", leaf["GET"])
-    if "OPTIONS" not in leaf:
-
-        def respond(request: Request) -> Response:
-            return options_response(methods_of(router, request.path))
-
-        call = _composed(route, Inner(respond, "OPTIONS"), errors)
-        leaf["OPTIONS"] = next(iter(leaf.values()))._replace(value=call)
 
 
 def _check_name(names: dict[str, Route], route: Route) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 from weakref import ref
 
+from reactor.protocol.grammar import is_token
+from reactor.web.app.chain import describe
 from reactor.web.app.error_handlers import ErrorHandlers
 from reactor.web.app.router import RouteError
 from reactor.web.endpoint import AnyMiddleware
@@ -82,10 +84,13 @@ class Group:
         Response is made. `name` is for `Application.url`, and is the function's name by default.
         `middlewares` are for this route alone, inside those of its groups, the outermost first.
 
-        Mistakes in patterns and in the order of middlewares raise RouteError or CompositionError
-        when the application is composed, before it serves.
+        A method in lower case is taken as upper case, since the case of methods counts (RFC 9110,
+        section 9.1). Any token may be one, as in `["PROPFIND", "QUERY"]`, but CONNECT, which is for
+        proxies. Raises RouteError for another, and where there is none. Mistakes in patterns and in
+        the order of middlewares raise RouteError or CompositionError when the application is
+        composed, before it serves.
         """
-        methods = (methods,) if isinstance(methods, str) else tuple(methods)
+        methods = checked_methods(methods, pattern, endpoint)
         name = name or getattr(endpoint, "__name__", "")
         self._parts.append(Route(methods, pattern, endpoint, name, tuple(middlewares), None))
         self._changed()
@@ -191,6 +196,28 @@ class Group:
             parent = reference()
             if parent is not None:
                 parent._changed()
+
+
+def checked_methods(
+    given: str | Sequence[str], pattern: str, endpoint: Callable[..., Any]
+) -> tuple[str, ...]:
+    """The methods of a route, in upper case and each once.
+
+    Raises RouteError for one that a request cannot have.
+    """
+    methods = (given,) if isinstance(given, str) else tuple(given)
+    route = f"the route {pattern} ({describe(endpoint)})"
+    if not methods:
+        raise RouteError(f"{route} has no method; it needs one at least, such as 'GET'")
+    for method in methods:
+        if not isinstance(method, str) or not is_token(method):
+            hint = "; several are a list of texts" if "," in str(method) else ""
+            raise RouteError(
+                f"{route} has the method {method!r}; a method is a token, such as 'GET'{hint}"
+            )
+        if method.upper() == "CONNECT":
+            raise RouteError(f"{route} has the method CONNECT, which this server never serves")
+    return tuple(dict.fromkeys(method.upper() for method in methods))
 
 
 def checked_prefix(prefix: str) -> str:

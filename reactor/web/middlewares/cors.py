@@ -20,7 +20,7 @@ from reactor.protocol.grammar import is_token
 from reactor.web.app.requests import Request
 from reactor.web.endpoint import Middleware
 from reactor.web.middlewares.fields import has_field, varying
-from reactor.web.semantics.cross_site import is_origin
+from reactor.web.semantics.cross_site import is_origin, is_preflight
 
 ANY: Final = "*"
 
@@ -119,16 +119,6 @@ class CORS(Middleware):
             self._max_age,
         ]
         return Response(204, b"", [field for field in fields if field[1]])
-
-
-def is_preflight(request: Request) -> bool:
-    """Whether the request is a preflight."""
-    headers = request.headers
-    return (
-        request.method == "OPTIONS"
-        and "access-control-request-method" in headers
-        and "origin" in headers
-    )
 
 
 def _allowed(text: str, name: str, known: Iterable[str]) -> bool:

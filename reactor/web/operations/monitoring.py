@@ -47,7 +47,7 @@ class Monitoring:
         if endpoint is None:
             return self._handler(request)
         if request.method not in _METHODS:
-            raise method_not_allowed(_METHODS)
+            raise method_not_allowed(request.method, _METHODS)
         if self.hosts is not None and request.path == METRICS_PATH:
             self.hosts.admit(request.host)
         return endpoint(request)

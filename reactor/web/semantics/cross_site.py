@@ -52,6 +52,16 @@ def refuse_foreign(request: BaseRequest, trusted: Set[str] = frozenset()) -> Non
         raise ProtocolError(403, _refusal(origins))
 
 
+def is_preflight(request: BaseRequest) -> bool:
+    """Return whether a browser asks if a page may send a request (Fetch Standard, 3.3.2)."""
+    headers = request.headers
+    return (
+        request.method == "OPTIONS"
+        and "access-control-request-method" in headers
+        and "origin" in headers
+    )
+
+
 def origin_of(text: str) -> str:
     """Return the origin that a URL without a path names, in lower case, without a default port.
 

@@ -350,7 +350,7 @@ def _others(methods: Iterable[str], offers: Fields = ()) -> dict[str, Endpoint]:
 
     def refuse(request: BaseRequest) -> Response:
         refuse_tus(request.headers)
-        raise method_not_allowed(methods)
+        raise method_not_allowed(request.method, methods)
 
     return {"OPTIONS": options, ANY: refuse}
 

@@ -113,7 +113,7 @@ class Receiver:
     async def delete(self, request: BaseRequest) -> Response:
         """Remove the file: 204."""
         refuse_tus(request.headers)
-        self._check_method(self._deletes)
+        self._check_method(request, self._deletes)
         refuse_older_fields(request.headers)
         refuse_foreign(request, self._trusted_origins)
         segments = _locate(request)
@@ -182,16 +182,16 @@ class Receiver:
         content = json.dumps({"stored": files.stored}).encode() + b"\n"
         return Response(201 if files.stored else 200, content, _JSON)
 
-    def _check_method(self, allowed: bool) -> None:
+    def _check_method(self, request: BaseRequest, allowed: bool) -> None:
         if not allowed:
             methods = ["GET", "HEAD", "OPTIONS"]
             methods += ["POST", "PUT"] if self._uploads else []
             methods += ["DELETE"] if self._deletes else []
-            raise method_not_allowed(methods)
+            raise method_not_allowed(request.method, methods)
 
     def _check_upload(self, request: BaseRequest) -> tuple[str, ...]:
         refuse_tus(request.headers)
-        self._check_method(self._uploads)
+        self._check_method(request, self._uploads)
         refuse_older_fields(request.headers)
         # RFC 9110, section 14.5: a part must not be stored as the whole.
         if "content-range" in request.headers:

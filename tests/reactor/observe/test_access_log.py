@@ -78,7 +78,7 @@ def test_bytes_that_are_no_request_are_logged_too(serve: Serve, log: PipeLog) ->
         b'GET /"quoted" HTTP/9.9\r\n\r\n',
         b"GET / HTTP/1.1\r\n\r\n",
         b"\x00\x01\x7f\xff \\ \r\n\r\n",
-        b"BREW /coffee HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"CONNECT coffee:80 HTTP/1.1\r\nHost: t\r\n\r\n",
         b"GET / HTTP/1.1\nHost: t\n\n",
     ):
         client = running.connect()
@@ -91,7 +91,7 @@ def test_bytes_that_are_no_request_are_logged_too(serve: Serve, log: PipeLog) ->
         r'"GET /\x22quoted\x22 HTTP/9.9"',
         '"GET / HTTP/1.1"',
         r'"\x00\x01\x7f\xff \x5c "',
-        '"BREW /coffee HTTP/1.1"',
+        '"CONNECT coffee:80 HTTP/1.1"',
         r'"GET / HTTP/1.1\x0aHost: t\x0a\x0a"',
     ]
 

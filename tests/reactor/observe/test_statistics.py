@@ -70,7 +70,7 @@ def test_each_response_is_counted_once(serve: Serve) -> None:
     client.send(request("/cut"))
     with pytest.raises(ConnectionResetError):
         client.read_to_end()
-    for nonsense in (b"nonsense\r\n\r\n", b"BREW / HTTP/1.1\r\nHost: t\r\n\r\n"):
+    for nonsense in (b"nonsense\r\n\r\n", b"CONNECT t:1 HTTP/1.1\r\nHost: t\r\n\r\n"):
         client = running.connect()
         client.send(nonsense)
         client.read_response()

@@ -806,7 +806,7 @@ ERRORS: list[tuple[int, bytes, dict[str, Any]]] = [
     (414, head(0, line=10_000), {}),
     (417, b"GET / HTTP/1.1\r\nHost: t\r\nExpect: a miracle\r\n\r\n", {}),
     (431, head(40_000), {}),
-    (501, b"BREW / HTTP/1.1\r\nHost: t\r\n\r\n", {}),
+    (501, b"CONNECT t:443 HTTP/1.1\r\nHost: t\r\n\r\n", {}),
     (501, b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", {}),
     (503, b"GET /never HTTP/1.1\r\nHost: t\r\n\r\n", {"handler_timeout": 0.2}),
     (505, b"GET / HTTP/2.0\r\nHost: t\r\n\r\n", {}),

@@ -1,7 +1,10 @@
 """Groups: prefixes, names and middlewares of their own."""
 
+from typing import Any
+
 import pytest
 
+from reactor import Response
 from reactor.testing import Client
 from reactor.web.app.application import Application
 from reactor.web.app.group import Group
@@ -62,3 +65,77 @@ def test_groups_have_their_own_prefixes_names_and_middlewares() -> None:
 def test_malformed_prefixes_of_groups(prefix: str) -> None:
     with pytest.raises(RouteError):
         Group(prefix)
+
+
+# --- methods -------------------------------------------------------------------------------------
+
+
+def test_methods_are_upper_case_and_any_token() -> None:
+    app = Application()
+    app.add("get", "/a", lambda request: "a")
+    app.add(["Put", "PUT", "propfind", "M-SEARCH"], "/a", lambda request: request.method)
+    with Client(app) as client:
+        assert client.get("/a").text == "a"
+        for method in ("PUT", "PROPFIND", "M-SEARCH"):
+            assert client.request(method, "/a").text == method
+        allow = "GET, HEAD, M-SEARCH, OPTIONS, PROPFIND, PUT"
+        response = client.post("/a")
+        assert (response.status, response.headers["Allow"]) == (405, allow)
+        assert client.options("/a").headers["Allow"] == allow
+        assert client.options("*").headers["Allow"] == allow
+
+
+@pytest.mark.parametrize(
+    ("methods", "cause"),
+    [
+        ("GET, POST", "'GET, POST'; a method is a token, such as 'GET'; several are a list"),
+        ("GE T\r\nX: y", "is a token"),
+        ("", "is a token"),
+        (["GET", ""], "is a token"),
+        (["GET", None], "None; a method is a token"),
+        ((), "has no method"),
+        ([], "has no method"),
+        ("connect", "CONNECT"),
+    ],
+)
+def test_a_malformed_method_is_refused_where_it_is_added(methods: Any, cause: str) -> None:
+    app = Application()
+
+    def endpoint(request: Request) -> str:
+        return ""
+
+    with pytest.raises(RouteError) as raised:
+        app.add(methods, "/a", endpoint)
+    message = str(raised.value)
+    assert cause in message
+    assert message.startswith("the route /a (")
+    assert "endpoint" in message
+    assert "test_group.py, line" in message
+    assert not list(app.routes())
+
+
+def test_methods_that_no_route_names_are_not_implemented() -> None:
+    app = Application()
+    app.add("PROPFIND", "/dav", lambda request: "dav")
+    app.add("GET", "/a", lambda request: "a")
+    app.mount("/raw", lambda request: Response(200, request.method.encode()))
+    with Client(app) as client:
+        assert client.request("PROPFIND", "/dav").text == "dav"
+        assert client.request("PROPFIND", "/a").status == 405, "it is known, for another path"
+        assert client.request("PROPFIND", "/none").status == 404
+        assert client.request("PURGE", "/raw/x").text == "PURGE", "a handler takes all methods"
+        for method in ("PURGE", "get", "QUERY", "*"):
+            for path in ("/dav", "/a", "/none"):
+                assert client.request(method, path).status == 501, (method, path)
+
+
+def test_a_405_passes_the_chain_of_the_paths_route() -> None:
+    notes: list[str] = []
+    app = Application()
+    app.group("/api", Notes("read", notes)).add("GET", "/x", lambda request: "x")
+    app.group("/api", Notes("write", notes)).add("PUT", "/y", lambda request: "y")
+    with Client(app) as client:
+        for path, group in (("/api/x", "read"), ("/%61pi/%79", "write")):
+            notes.clear()
+            assert client.delete(path).status == 405
+            assert notes == [f"{group} in", f"{group} out 405"]

@@ -207,6 +207,47 @@ def test_a_group_of_its_own() -> None:
         assert cors_fields(preflight(client, "/y")) == {}
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("pattern", ["/note", "/{name}"])
+def test_a_preflight_is_for_the_route_of_the_method(pattern: str, reverse: bool) -> None:
+    """Routes of one path, also by different patterns, in either order and in several groups."""
+    app = Application()
+    parts: list[tuple[Any, str, str]] = [
+        (app, "GET", "/note"),
+        (app.group("", CORS(HERE, "PUT")), "PUT", pattern),
+        (app.group("", CORS(ELSEWHERE, "PATCH")), "PATCH", "/note"),
+    ]
+    for group, method, where in reversed(parts) if reverse else parts:
+        group.add(method, where, lambda request: request.method)
+    with Client(app) as client:
+        allowed = preflight(client, "/note", method="PUT")
+        assert cors_fields(allowed)["allow-origin"] == HERE
+        assert cors_fields(preflight(client, "/note", ELSEWHERE, "PUT")) == {}
+        allowed = preflight(client, "/%6eote", ELSEWHERE, "PATCH")
+        assert cors_fields(allowed)["allow-origin"] == ELSEWHERE
+        for method in ("GET", "HEAD"):
+            response = preflight(client, "/note", method=method)
+            assert (response.status, cors_fields(response)) == (204, {})
+        assert client.options("/note").headers["Allow"] == "GET, HEAD, OPTIONS, PATCH, PUT"
+
+
+def test_a_preflight_of_head_is_that_of_get() -> None:
+    app = Application()
+    app.add("PUT", "/a", lambda request: "")
+    app.group("", CORS(HERE)).add("GET", "/a", lambda request: "")
+    with Client(app) as client:
+        assert cors_fields(preflight(client, "/a", method="HEAD"))["allow-origin"] == HERE
+
+
+def test_a_preflight_for_a_mounted_handler_is_its_own() -> None:
+    app = Application()
+    app.add("GET", "/a/x", lambda request: "")
+    app.mount("/a", lambda request: Response(204, b"", (("X-Own", request.method),)))
+    with Client(app) as client:
+        assert preflight(client, "/a/x", method="PUT").headers["X-Own"] == "OPTIONS"
+        assert "X-Own" not in preflight(client, "/a/x", method="GET").headers
+
+
 # --- options -------------------------------------------------------------------------------------
 
 
