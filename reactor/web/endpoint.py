@@ -18,8 +18,13 @@ from reactor.messages.response import Response
 
 ResponseOrAwaitable: TypeAlias = Response | Awaitable[Response]
 Endpoint: TypeAlias = Callable[[Any], ResponseOrAwaitable]
-ErrorResponder: TypeAlias = Callable[[Any, BaseException], Response]
+ErrorResponder: TypeAlias = Callable[[Any, BaseException], ResponseOrAwaitable]
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+async def settled(response: ResponseOrAwaitable) -> Response:
+    """The response, awaited if it has to be; for coroutines on the way to an error's response."""
+    return response if isinstance(response, Response) else await response
 
 
 class CompositionError(ValueError):

@@ -17,7 +17,7 @@ from reactor.messages.response import Response
 from reactor.web.app.chain import Inner, describe, is_asynchronous, reader
 from reactor.web.app.responses import respond
 from reactor.web.app.router import RouteError
-from reactor.web.endpoint import Endpoint, ErrorResponder, ResponseOrAwaitable
+from reactor.web.endpoint import Endpoint, ErrorResponder, ResponseOrAwaitable, settled
 from reactor.web.semantics.methods import WITHOUT_CONTENT
 
 
@@ -119,7 +119,7 @@ def _call_that_may_wait(
         try:
             return respond(await awaitable)
         except all_but_cancelling() as error:
-            return on_error(request, error)
+            return await settled(on_error(request, error))
 
     def call(request: BaseRequest) -> ResponseOrAwaitable:
         if request.length != 0 and read_and_call is not None and request.method not in unread:
@@ -144,6 +144,6 @@ def _asynchronous_call(
             result = await called
             return result if isinstance(result, Response) else respond(result)
         except all_but_cancelling() as error:
-            return on_error(request, error)
+            return await settled(on_error(request, error))
 
     return call

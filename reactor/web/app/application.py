@@ -159,13 +159,15 @@ class Application(Group):
             def missing(request, error):
                 return 404, f"It is {error}."
 
-        The handler is a plain function; its result is like that of an endpoint. The narrowest class
-        counts, then the status of a ProtocolError. Raises ValueError for another `what`, for an
-        `async def`, and for a second handler of the same status or class.
+        The handler is a `def` or an `async def`; its result is like that of an endpoint. The
+        narrowest class counts, then the status of a ProtocolError. An `async def` has to be
+        awaited, so no plain middleware may stand above it. Raises ValueError for another `what`,
+        and for a second handler of the same status or class.
         """
 
         def decorate(handler: H) -> H:
             self.errors.add(what, handler)
+            self._changed()  # an `async def` may not stand below the middlewares that there are
             return handler
 
         return decorate

@@ -12,6 +12,8 @@ A chain is composed from the inside out. A chain of plain parts stays plain: one
 each middleware. A plain middleware above anything that has to be awaited would get a coroutine in
 place of a Response, so that is refused when the chain is composed, and the error names both.
 
+An error handler that has to be awaited counts as such a part of every chain below it.
+
 `next` returns a Response also where a ProtocolError was raised further in, or an exception that has
 an error handler. Any other exception passes through the middlewares, which may catch it, up to the
 first hooks or the application; there it becomes a response.
@@ -36,6 +38,7 @@ from reactor.web.endpoint import (
     ErrorResponder,
     Middleware,
     ResponseOrAwaitable,
+    settled,
 )
 
 
@@ -51,11 +54,14 @@ class MiddlewareKind(Enum):
 class ErrorPolicy(Protocol):
     """Makes responses of exceptions."""
 
-    def respond(self, request: Any, error: BaseException) -> Response:
+    def respond(self, request: Any, error: BaseException) -> ResponseOrAwaitable:
         """The response to any exception. Never raises."""
 
-    def respond_if_expected(self, request: Any, error: BaseException) -> Response:
+    def respond_if_expected(self, request: Any, error: BaseException) -> ResponseOrAwaitable:
         """The response to an exception that is expected; raises any other again."""
+
+    def waiting(self) -> str:
+        """The name of an error handler whose response has to be awaited, or ""."""
 
 
 class Inner(NamedTuple):
@@ -116,7 +122,8 @@ def compose(middlewares: Sequence[AnyMiddleware], inner: Inner, errors: ErrorPol
     The callable never raises. Raises CompositionError.
     """
     kinds = [kind_of(middleware) for middleware in middlewares]
-    begin = _begin_of_plain_part(middlewares, kinds, inner)
+    waiting = inner.name if inner.waits else errors.waiting()
+    begin = _begin_of_plain_part(middlewares, kinds, waiting)
     waits = (
         inner.waits or MiddlewareKind.ASYNCHRONOUS in kinds or any(map(waits_after, middlewares))
     )
@@ -141,20 +148,19 @@ def reader(call: Endpoint, on_error: ErrorResponder) -> Callable[[Any], Awaitabl
             response = call(request)
             return response if isinstance(response, Response) else await response
         except all_but_cancelling() as error:
-            return on_error(request, error)
+            return await settled(on_error(request, error))
 
     return read_and_call
 
 
 def _begin_of_plain_part(
-    middlewares: Sequence[AnyMiddleware], kinds: Sequence[MiddlewareKind], inner: Inner
+    middlewares: Sequence[AnyMiddleware], kinds: Sequence[MiddlewareKind], waiting: str
 ) -> int:
     """The place of the outermost plain middleware, above which the body is read.
 
-    Without one it is the place of the endpoint. Raises CompositionError for a plain middleware
-    above anything that has to be awaited.
+    Without one it is the place of the endpoint. `waiting` names what has to be awaited below all
+    middlewares, if anything has to. Raises CompositionError for a plain middleware above that.
     """
-    waiting = inner.name if inner.waits else ""
     begin = len(middlewares)
     for place in range(len(middlewares) - 1, -1, -1):
         if kinds[place] is MiddlewareKind.ASYNCHRONOUS or waits_after(middlewares[place]):
@@ -176,7 +182,7 @@ def _guarded(call: Endpoint, errors: ErrorPolicy) -> Endpoint:
         try:
             return await awaitable
         except all_but_cancelling() as error:
-            return errors.respond(request, error)
+            return await settled(errors.respond(request, error))
 
     def guarded(request: BaseRequest) -> ResponseOrAwaitable:
         response = call(request)
@@ -222,7 +228,7 @@ def _asynchronous_step(middleware: Any, following: Endpoint, errors: ErrorPolicy
         try:
             response: Response = await middleware(request, next_step)
         except all_but_cancelling() as error:
-            return errors.respond_if_expected(request, error)
+            return await settled(errors.respond_if_expected(request, error))
         return response
 
     return asynchronous
@@ -253,13 +259,13 @@ def _after_step(middleware: Middleware, following: Endpoint, errors: ErrorPolicy
         try:
             response = await awaitable
         except all_but_cancelling() as error:
-            response = errors.respond(request, error)
+            response = await settled(errors.respond(request, error))
         try:
             changed = middleware.after(request, response)
             return changed if isinstance(changed, Response) else await changed
         except all_but_cancelling() as error:
             response.close()
-            return errors.respond(request, error)
+            return await settled(errors.respond(request, error))
         except BaseException:  # the client is gone
             response.close()
             raise

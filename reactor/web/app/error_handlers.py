@@ -2,9 +2,11 @@
 
 A ProtocolError carries its response; any other exception, SystemExit and the like included, is a
 500 whose details go to the error log and nowhere else. An application may add an error handler for
-a status or for a class of exceptions: `handler(request, error)`, a plain function whose result is
-like that of an endpoint. The narrowest handler counts: for an exception its own class before its
-base classes; for a ProtocolError without a handler of its class, its status.
+a status or for a class of exceptions: `handler(request, error)`, a `def` or an `async def` whose
+result is like that of an endpoint. The narrowest handler counts: for an exception its own class
+before its base classes; for a ProtocolError without a handler of its class, its status. An error
+handler that fails makes a 500; one that is awaited is cancelled when its client leaves, as an
+endpoint is.
 
 Clients that ask for JSON get problem details (RFC 9457), all others a sentence in plain text. While
 `debug` is on, a 500 is a page that shows where the error was raised (see app/debug_page.py), for
@@ -13,17 +15,19 @@ semantics/hosts.py).
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any, Final, TypeAlias
+from inspect import isawaitable
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from reactor.errors import ProtocolError, all_but_interrupts
+from reactor.errors import ProtocolError, all_but_cancelling, all_but_interrupts
 from reactor.http.error_responses import FAILED
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, plain_response
 from reactor.web.app.chain import describe, is_asynchronous
 from reactor.web.app.debug_page import debug_response
 from reactor.web.app.responses import json, respond
+from reactor.web.endpoint import ResponseOrAwaitable
 from reactor.web.semantics.hosts import Hosts
 from reactor.web.semantics.negotiation import prefers_json
 
@@ -36,6 +40,13 @@ TEST_HOST: Final = "testserver"  # the host of requests of reactor.testing
 _PROBLEM: Final = "application/problem+json"
 
 
+class _Handler(NamedTuple):
+    """An error handler as it was added."""
+
+    call: ErrorHandler
+    waits: bool  # whether its result may have to be awaited
+
+
 class ErrorHandlers:
     """The error handlers of an application, and behind them those of the one around it."""
 
@@ -44,19 +55,17 @@ class ErrorHandlers:
         self._debug_names = [TEST_HOST]
         self.show_debug_to()
         self.outer: ErrorHandlers | None = None  # those of the application around this one
-        self._by_type: dict[type[Exception], ErrorHandler] = {}
-        self._by_status: dict[int, ErrorHandler] = {}
+        self._by_type: dict[type[Exception], _Handler] = {}
+        self._by_status: dict[int, _Handler] = {}
 
     def add(self, what: int | type[Exception], handler: ErrorHandler) -> None:
         """Add the handler of a status or an exception class.
 
-        Raises ValueError for an `async def`, for a `what` that is neither a status from 400 to 599
-        nor an Exception class, and for a second handler of one status or class.
+        Raises ValueError for a `what` that is neither a status from 400 to 599 nor an Exception
+        class, and for a second handler of one status or class.
         """
-        if is_asynchronous(handler):
-            raise ValueError(f"an error handler must be a plain function: {describe(handler)}")
         if isinstance(what, int) and 400 <= what <= 599:
-            known: dict[Any, ErrorHandler] = self._by_status
+            known: dict[Any, _Handler] = self._by_status
         elif isinstance(what, type) and issubclass(what, Exception):
             known = self._by_type
         else:
@@ -65,8 +74,9 @@ class ErrorHandlers:
                 f"not {what!r}"
             )
         if what in known:
-            raise ValueError(f"{what!r} already has an error handler: {describe(known[what])}")
-        known[what] = handler
+            raise ValueError(f"{what!r} already has an error handler: {describe(known[what].call)}")
+        waits = is_asynchronous(handler) or getattr(handler, "may_wait", False)
+        known[what] = _Handler(handler, waits)
 
     def show_debug_to(self, *hosts: str) -> None:
         """Show debug pages for these hosts, beside localhost, all addresses, and earlier ones.
@@ -77,32 +87,67 @@ class ErrorHandlers:
         self._debug_hosts = Hosts(hosts, local=True, addresses=True)
         self._debug_names[:] = hosts
 
-    def respond_if_expected(self, request: BaseRequest, error: BaseException) -> Response:
+    def waiting(self) -> str:
+        """The name of an `async def` among these handlers and those around them, or ""."""
+        for handler in (*self._by_type.values(), *self._by_status.values()):
+            if handler.waits:
+                return f"the error handler {describe(handler.call)}"
+        return self.outer.waiting() if self.outer is not None else ""
+
+    def respond_if_expected(
+        self, request: BaseRequest, error: BaseException
+    ) -> ResponseOrAwaitable:
         """The response to a ProtocolError or an exception with a handler; raises any other."""
         if isinstance(error, ProtocolError) or self._find(error) is not None:
             return self.respond(request, error)
         raise error
 
-    def respond(self, request: BaseRequest, error: BaseException) -> Response:
-        """The response to an exception. Never raises: a failure in an error handler is a 500."""
+    def respond(self, request: BaseRequest, error: BaseException) -> ResponseOrAwaitable:
+        """The response to an exception. Never raises: a failure in an error handler is a 500.
+
+        It has to be awaited where the error handler is an `async def`.
+        """
         handler = self._find(error)
         if not isinstance(error, ProtocolError) and not self._is_expected(error):
             log.error("%r failed", request, exc_info=error)
-        if handler is not None:
-            try:
-                return _with_required(respond(handler(request, error)), error)
-            except ProtocolError as other:
-                return problem(request, other)
-            except all_but_interrupts() as other:
-                log.error("the error handler %s failed", describe(handler), exc_info=other)
-                error = other
+        if handler is None:
+            return self._without_handler(request, error)
+        try:
+            result = handler.call(request, error)
+            if handler.waits and isawaitable(result):
+                return self._finish(request, error, handler, result)
+            return _with_required(respond(result), error)
+        except all_but_interrupts() as other:
+            return self._respond_to_failure(request, handler, other)
+
+    async def _finish(
+        self,
+        request: BaseRequest,
+        error: BaseException,
+        handler: _Handler,
+        result: Awaitable[Any],
+    ) -> Response:
+        try:
+            return _with_required(respond(await result), error)
+        except all_but_cancelling() as other:
+            return self._respond_to_failure(request, handler, other)
+
+    def _respond_to_failure(
+        self, request: BaseRequest, handler: _Handler, error: BaseException
+    ) -> Response:
+        """The response to an error that an error handler has raised: no other handler gets it."""
+        if not isinstance(error, ProtocolError):
+            log.error("the error handler %s failed", describe(handler.call), exc_info=error)
+        return self._without_handler(request, error)
+
+    def _without_handler(self, request: BaseRequest, error: BaseException) -> Response:
         if isinstance(error, ProtocolError):
             return problem(request, error)
         if self._debugs(request.host):
             return debug_response(request, error)
         return problem(request, ProtocolError(500, _failed(request)))
 
-    def _find(self, error: BaseException) -> ErrorHandler | None:
+    def _find(self, error: BaseException) -> _Handler | None:
         """The handler of the narrowest class, or else of the status.
 
         One for Exception itself is for unexpected errors alone: never for a ProtocolError.

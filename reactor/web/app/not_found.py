@@ -10,7 +10,7 @@ from reactor.protocol.grammar import METHODS
 from reactor.web.app.error_handlers import ErrorHandlers
 from reactor.web.app.requests import Request
 from reactor.web.app.router import ANY, Router, Target, segments
-from reactor.web.endpoint import Endpoint
+from reactor.web.endpoint import Endpoint, ResponseOrAwaitable
 from reactor.web.semantics.cross_site import is_preflight
 from reactor.web.semantics.methods import method_not_allowed
 
@@ -34,7 +34,7 @@ class NotFound:
         self._methods = methods
         self._redirects = redirects
 
-    def __call__(self, request: Request) -> Response:
+    def __call__(self, request: Request) -> ResponseOrAwaitable:
         try:
             return self._respond(request)
         except ProtocolError as error:
