@@ -5,7 +5,7 @@ versions. A whole name such as Makefile comes first, then the last extension of 
 upper or lower case. Any other file is application/octet-stream: the bytes are never sniffed, and
 `X-Content-Type-Options: nosniff` asks the browser not to sniff either.
 
-Files that people read are text/plain, whatever their language: browsers show that type, and
+Files that people read are text/plain in any language: browsers show that type, and
 download those they do not know (Firefox also text/markdown and text/x-python). Types that programs
 look for, such as text/csv or text/vtt, stay. The operator may extend and change both tables.
 """
@@ -115,7 +115,7 @@ _TYPES: Final = {
     "mpd": "application/dash+xml",
     "mpeg": "video/mpeg",
     "mpg": "video/mpeg",
-    "mts": "video/mp2t",  # of camcorders
+    "mts": "video/mp2t",  # camcorders write it
     "ndjson": "application/x-ndjson",
     "odg": "application/vnd.oasis.opendocument.graphics",
     "odp": "application/vnd.oasis.opendocument.presentation",
