@@ -1,30 +1,31 @@
-"""The page of a 500 for developers, instead of "The server failed to process this request."
+"""The pages of a 500 and of a 404 for developers.
 
-It shows the error and its causes, each with its traceback, the lines of source around each place
-and the variables there, and the request. Everything is escaped, since all of it may come from a
-client. A client that does not accept HTML gets the traceback as text. The page is made only while
+That of a 404 lists the routes. That of a 500, instead of "The server failed to process this
+request.", shows the error and its causes, each with its traceback, the lines of source around each
+place and the variables there, and the request. Everything is escaped, since all of it may come from
+a client. A client that does not accept HTML gets the same as text. The pages are made only while
 `debug` is on, which it must not be in production.
 
 Screens are seen by others and pages are passed on, so values with a name like a secret are hidden:
 header fields, variables, members of a mapping, pairs, and in texts the words behind such a name.
 That is a guess by names, and no promise.
 
-The page must not fail on any object that it shows, and each of its tables, values and lists has a
-limit.
+The pages must not fail on any object that they show, and each of their tables, values and lists has
+a limit.
 """
 
 import linecache
 import re
 import reprlib
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
 from types import FrameType
 from typing import Any, Final
 
-from reactor.errors import all_but_interrupts
+from reactor.errors import ProtocolError, all_but_interrupts
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, plain_response
 from reactor.web.semantics.negotiation import prefers_json
@@ -36,6 +37,7 @@ MESSAGE_CHARACTERS: Final = 2000  # per error message
 TEXT_CHARACTERS: Final = 64 * 1024  # per traceback as text
 MEMBERS: Final = 20  # per list or mapping
 VARIABLES: Final = 40  # per frame
+ROUTES: Final = 500  # on the page of a 404
 FRAMES: Final = 50  # per exception; the first and the last half of more
 EXCEPTIONS: Final = 10  # with causes and members of groups
 
@@ -56,17 +58,41 @@ _SECRET_VALUE: Final = re.compile(
 
 def debug_response(request: BaseRequest, error: BaseException) -> Response:
     """A 500 with everything that is known about the error, as a page or as text."""
-    accept = request.headers.get("accept").lower()
-    if "text/html" not in accept or prefers_json(accept):
+    if not _prefers_page(request):
         return plain_response(500, _encodable(_shortened(_text(error), TEXT_CHARACTERS)))
+    return _page_response(500, "".join(_page(request, error)))
+
+
+def routes_response(
+    request: BaseRequest, error: ProtocolError, routes: Sequence[tuple[str, str]]
+) -> Response:
+    """A 404 that lists the routes that there are, as a page or as text.
+
+    Each of `routes` is a method, and a pattern with its place.
+    """
+    more = f"... and {len(routes) - ROUTES} more"
+    rows = [*routes[:ROUTES], *[("", more)] * (len(routes) > ROUTES)]
+    if not _prefers_page(request):
+        lines = [error.reason, "The application has these routes:", *map(" ".join, rows)]
+        return plain_response(404, _encodable("\n".join(lines)))
+    title = f"404: {error.reason}"
+    known = _table(rows) if routes else "<p>The application has no routes.</p>"
+    return _page_response(404, f"{_begin(request, title)}<h2>The routes</h2>{known}")
+
+
+def _prefers_page(request: BaseRequest) -> bool:
+    accept = request.headers.get("accept").lower()
+    return "text/html" in accept and not prefers_json(accept)
+
+
+def _page_response(status: int, page: str) -> Response:
     fields = (
         ("Content-Type", "text/html; charset=utf-8"),
         ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
         ("X-Content-Type-Options", "nosniff"),
         ("Cache-Control", "no-store"),
     )
-    page = "".join(_page(request, error))
-    return Response(500, _encodable(page).encode(), fields)
+    return Response(status, _encodable(page).encode(), fields)
 
 
 @cache
@@ -82,13 +108,7 @@ def _text(error: BaseException) -> str:
 
 
 def _page(request: BaseRequest, error: BaseException) -> Iterator[str]:
-    title = escape(_headline(error))
-    yield (
-        "<!doctype html><html lang=en><meta charset=utf-8>"
-        "<meta name=viewport content='width=device-width'>"
-        f"<title>{title}</title><style>\n{_style()}</style><h1>{title}</h1>"
-        f"<p><code>{escape(request.method)} {escape(_hide(request.target))}</code></p>"
-    )
+    yield _begin(request, _headline(error))
     for relation, one in _chain(error):
         if relation:
             yield f"<h2>{relation}\n{escape(_headline(one))}</h2>"
@@ -98,6 +118,16 @@ def _page(request: BaseRequest, error: BaseException) -> Iterator[str]:
     client = ":".join(map(str, request.client))
     params = {f"{{{name}}}": _repr(value) for name, value in request.params.items()}
     yield _table([("from", client), *params.items(), *request.headers.fields()])
+
+
+def _begin(request: BaseRequest, title: str) -> str:
+    title = escape(title)
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        "<meta name=viewport content='width=device-width'>"
+        f"<title>{title}</title><style>\n{_style()}</style><h1>{title}</h1>"
+        f"<p><code>{escape(request.method)} {escape(_hide(request.target))}</code></p>"
+    )
 
 
 def _chain(error: BaseException) -> Iterator[tuple[str, BaseException]]:

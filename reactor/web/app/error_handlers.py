@@ -25,7 +25,7 @@ from reactor.http.error_responses import FAILED
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, plain_response
 from reactor.web.app.chain import describe, is_asynchronous
-from reactor.web.app.debug_page import debug_response
+from reactor.web.app.debug_page import debug_response, routes_response
 from reactor.web.app.responses import json, respond
 from reactor.web.endpoint import ResponseOrAwaitable
 from reactor.web.semantics.hosts import Hosts
@@ -169,6 +169,18 @@ class ErrorHandlers:
         outer = self.outer is not None and self.outer._is_expected(error)
         return outer or any(kind in self._by_type for kind in kinds)
 
+    def respond_not_found(
+        self, request: BaseRequest, error: ProtocolError, routes: Callable[[], list[Any]]
+    ) -> Response:
+        """The response to a 404 of a path that none of `routes` fits; a debug page lists them.
+
+        Clients that prefer JSON, and applications with an error handler of 404, get the usual one.
+        """
+        usual = self._find(error) is not None or _prefers_problem(request)
+        if usual or not self._debugs(request.host):
+            return self.respond(request, error)
+        return routes_response(request, error, routes())
+
     def _debugs(self, host: str) -> bool:
         """Whether a request for this host gets the debug page; logs why one does not."""
         if self.debug:
@@ -183,8 +195,7 @@ def problem(request: BaseRequest, error: ProtocolError) -> Response:
 
     Problem details are those of RFC 9457, section 3.
     """
-    accept = request.headers.get("accept")
-    if _PROBLEM not in accept.lower() and not prefers_json(accept):
+    if not _prefers_problem(request):
         return plain_response(error.status, error.reason, error.headers)
     details = {
         "type": "about:blank",  # then the title is that of the status (section 4.2.1)
@@ -193,6 +204,11 @@ def problem(request: BaseRequest, error: ProtocolError) -> Response:
         "detail": error.reason,
     }
     return json(details, error.status, (("Content-Type", _PROBLEM), *error.headers))
+
+
+def _prefers_problem(request: BaseRequest) -> bool:
+    accept = request.headers.get("accept")
+    return _PROBLEM in accept.lower() or prefers_json(accept)
 
 
 def phrase(status: int) -> str:

@@ -38,6 +38,8 @@ class NotFound:
         try:
             return self._respond(request)
         except ProtocolError as error:
+            if error.status == 404:
+                return self._errors.respond_not_found(request, error, self._router.routes)
             return self._errors.respond(request, error)
 
     def _respond(self, request: Request) -> Response:

@@ -16,6 +16,7 @@ calls them.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
+from operator import itemgetter
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
@@ -105,6 +106,16 @@ class Router(Generic[T]):
     def find_all(self, path: str) -> Iterator[Found[T]]:
         """All matches of the path, the best first. Raises ProtocolError (400)."""
         return _all_matches(self._root, segments(path), 1, ())
+
+    def routes(self) -> list[tuple[str, str]]:
+        """The method of each route, and its pattern with its place; sorted by pattern."""
+        found: set[tuple[str, ...]] = set()
+        nodes = [self._root]
+        for node in nodes:
+            nodes += [*node.children.values(), *(branch for _, branch, _ in node.parameters)]
+            for leaf in (node.leaf, *(leaf for _, leaf, _ in node.rests)):
+                found |= {tuple(target.route.split(" ", 1)) for target in leaf.values()}
+        return sorted(((method, route) for method, route in found), key=itemgetter(1, 0))
 
     def _leaf(self, parts: Sequence[str | Parameter], route: str) -> Leaf[T]:
         """The leaf at the end of a pattern; missing nodes are made."""

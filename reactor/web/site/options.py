@@ -52,7 +52,10 @@ class SiteOptions:
         "loaded, the one before goes on",
     )
     debug: bool = switch(
-        WHAT, False, "--debug", "show tracebacks in 500 responses; never in production"
+        WHAT,
+        False,
+        "--debug",
+        "show tracebacks in 500 responses, routes in 404 ones; never in production",
     )
     allowed_hosts: Sequence[str] = listed(
         WHAT,

@@ -1,5 +1,6 @@
 """The debug page: its content, the secrets that it hides, and objects that must not break it."""
 
+import re
 import sys
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reactor import Headers, sleep
+from reactor import Headers, ProtocolError, sleep
 from reactor.messages.request import BaseRequest
 from reactor.testing import Client
 from reactor.web.app.application import Application
@@ -17,6 +18,7 @@ from reactor.web.app.debug_page import (
     EXCEPTIONS,
     FRAMES,
     MESSAGE_CHARACTERS,
+    ROUTES,
     TEXT_CHARACTERS,
     VARIABLES,
     _hide,
@@ -24,6 +26,7 @@ from reactor.web.app.debug_page import (
     debug_response,
 )
 from reactor.web.app.request_data import Arguments
+from reactor.web.app.requests import Request
 
 VOID = {"meta", "br"}
 LEFT_OPEN = {"html", "tr", "th", "td"}  # their ends may be left out
@@ -388,3 +391,77 @@ def test_errors_of_the_compiler_and_of_decoding() -> None:
         b"\xff".decode()
     assert "0xff" in page(other.value)
     assert sys.exc_info() == (None, None, None)
+
+
+# --- 404 -----------------------------------------------------------------------------------------
+
+
+def routed() -> Application:
+    app = Application()
+    app.debug = True
+    api = app.group("/api")
+
+    @api.get("/<b>/{number:int}")
+    def found(request: Request) -> str:
+        raise ProtocolError(404, "No such number.")
+
+    app.add(["PUT", "PROPFIND"], "/{name:path}", found)
+    app.mount("/raw", lambda request: None)
+    return app
+
+
+def test_a_404_lists_the_routes() -> None:
+    with Client(routed()) as client:
+        page = client.get("/none?token=abc", headers={"Accept": "text/html"})
+        assert page.status == 405, "a path that takes other methods is no 404"
+        page = client.get("/api/<b>/x", headers={"Accept": "text/html"})
+        assert page.status == 405
+    app = Application()
+    app.debug = True
+    app.mount("/inner", routed())
+    with Client(app) as client:
+        page = client.get("/none?token=abc", headers={"Accept": "text/html"})
+        assert (page.status, page.headers["Cache-Control"]) == (404, "no-store")
+        text = Reader(page.text).text
+        assert "404: There is nothing here." in text
+        assert "token=(hidden)" in text
+        assert re.search(r"GET\s*/inner/api/<b>/\{number:int\} \(.*found .*, line \d+\)\)", text)
+        places = [text.index(f"/inner/{name}") for name in ("api", "raw", "{name:path}")]
+        assert places == sorted(places)
+        assert text.count("/inner/{name:path}") == 2, "a line for each method"
+        assert "HEAD" not in text
+        plain = client.get("/none", headers={"Accept": "*/*"})
+        assert plain.headers["Content-Type"].startswith("text/plain")
+        assert "\nPROPFIND /inner/{name:path} (" in plain.text
+        details = client.get("/none", headers={"Accept": "application/json"})
+        assert details.headers["Content-Type"] == "application/problem+json"
+        assert client.head("/none", headers={"Accept": "text/html"}).status == 404
+
+
+def test_a_404_lists_no_routes_for_others() -> None:
+    app = Application()
+    app.add("GET", "/secret", lambda request: "")
+    with Client(app) as client:
+        assert "/secret" not in client.get("/none").text
+        app.debug = True
+        assert "/secret" in client.get("/none").text
+        assert "/secret" not in client.get("/none", headers={"Host": "evil.example"}).text
+
+        @app.error(404)
+        def missing(request: Request, error: ProtocolError) -> str:
+            return "mine"
+
+        assert client.get("/none").text == "mine"
+
+
+def test_an_application_with_many_routes_lists_some() -> None:
+    app = Application()
+    app.debug = True
+    with Client(app) as client:
+        page = client.get("/none", headers={"Accept": "text/html"})
+        assert "has no routes" in page.text
+        for number in range(ROUTES + 3):
+            app.add("GET", f"/{number}", lambda request: "")
+        page = client.get("/none", headers={"Accept": "text/html"})
+        assert page.text.count("<tr>") == ROUTES + 1
+        assert "... and 3 more" in page.text
