@@ -20,10 +20,12 @@ _NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 class BaseRequest:
     """A request whose head is whole.
 
-    `path` and `query` are the parts of the target as they came, still percent-encoded; `host` is
-    the Host field or, before it, the authority of an absolute target. `content` is the body's bytes
-    once they have been read for a plain handler, `params` the decoded parameters of a path pattern.
-    `limits` are the server's. `_state` is for a subclass, and absent until the subclass sets it.
+    `path` is the decoded path, in which encoded slashes and percent signs, and bytes that are not
+    UTF-8, stay percent-encoded (see protocol/paths.py); `raw_path` and `query` are the parts of the
+    target as they came. `host` is the Host field or, before it, the authority of an absolute
+    target. `content` is the body's bytes once they have been read for a plain handler, `params` the
+    decoded parameters of a path pattern. `limits` are the server's. `_state` is for a subclass, and
+    absent until the subclass sets it.
 
     For the logs: `started` is when the handler was called, in seconds of the reactor's clock; `id`
     is set by a middleware that makes identifiers; a request with `logged` set to False gets no line
@@ -93,6 +95,14 @@ class BaseRequest:
         if len(target) > REPR_CHARACTERS:
             target = f"{target[:REPR_CHARACTERS]}\u2026"
         return f"<{self.method} {target} HTTP/1.{self.minor}>"
+
+    @property
+    def raw_path(self) -> str:
+        """The path as the client sent it, percent-encoded; "" for bytes that were no request."""
+        if not self.path or self.path == "*":
+            return self.path
+        path = self.target.partition("?")[0]
+        return path if path[:1] == "/" else "/" + path.partition("://")[2].partition("/")[2]
 
     @property
     def expects_continue(self) -> bool:

@@ -42,7 +42,7 @@ _ATOMS: Final = {
     "t": "[{date}]",
     "r": "request_line",
     "m": "safe(request.method) or dash",
-    "U": "escape(request.path) or dash",
+    "U": "escape(request.raw_path) or dash",
     "q": "escape(request.query)",
     "H": "protocol(request)",
     "s": "status",

@@ -33,6 +33,7 @@ from reactor.protocol.head_errors import (
     head_too_large,
     target_too_long,
 )
+from reactor.protocol.paths import decode_path
 
 EMPTY_LINES: Final = 8  # before a request (RFC 9112, section 2.2: at least one is to be ignored)
 HOST_BYTES: Final = 512  # a name of the DNS has 253 at most; checked ones are cached
@@ -56,11 +57,13 @@ def _head_pattern(most_fields: int) -> re.Pattern[bytes]:
 
 
 def _read_line(line: bytes) -> tuple[str, str, str, str, int]:
-    """Method, target, its path and its query, minor version."""
+    """Method, target, its decoded path and its query, minor version."""
     method, target, version = line.decode("ascii").split(" ")
     if method == "CONNECT":
         raise ProtocolError(501, "CONNECT is for proxies, and this is none.")
     path, _, query = target.partition("?")
+    if "%" in path:
+        path = decode_path(path)
     return method, target, path, query, 0 if version[-1] == "0" else 1  # 1.2: RFC 9110, 2.5
 
 
@@ -369,4 +372,5 @@ def _read_target(request: BaseRequest) -> None:
     if match[1].lower() != request.scheme:  # RFC 9110, section 7.4
         raise ProtocolError(421, f"Only {request.scheme} URLs are served here.")
     request.host = host  # it wins over the Host field (section 3.2.2)
-    request.path = match[3] or ("*" if request.method == "OPTIONS" and not request.query else "/")
+    path = match[3] or ("*" if request.method == "OPTIONS" and not request.query else "/")
+    request.path = decode_path(path)

@@ -22,10 +22,11 @@ from reactor.observe.access_log import line_writer
 from reactor.observe.error_log import RecordFormatter
 from reactor.protocol.dates import parse_date
 from reactor.protocol.grammar import is_token, list_members
+from reactor.protocol.paths import decode_path
 from reactor.protocol.request_parser import RequestParser
 from reactor.web.app.request_data import form_of, json_of, parse_cookies, parse_pairs, text_of
 from reactor.web.app.requests import Request
-from reactor.web.app.router import Router, decode_segment, segments
+from reactor.web.app.router import Router
 from reactor.web.middlewares import CORS, BasicAuth, Sessions, TrustedHosts
 from reactor.web.semantics.cross_site import refuse_foreign
 from reactor.web.semantics.file_names import is_plain
@@ -33,6 +34,7 @@ from reactor.web.semantics.form_encoding import decode_component
 from reactor.web.semantics.media_types import media_type
 from reactor.web.semantics.multipart import boundary_of, parse_parameters
 from reactor.web.semantics.negotiation import choose_coding, prefers_json
+from reactor.web.semantics.paths import segments
 from reactor.web.semantics.preconditions import check_read, check_write, range_applies
 from reactor.web.semantics.ranges import parse_ranges
 from reactor.web.semantics.structured_fields import boolean_item, integer_item
@@ -127,7 +129,7 @@ TEXTS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
     "query": (lambda text: parse_pairs(text, 1 << 20), ("", "a=")),
     "path": (segments, ("/",)),
     "route": (lambda text: ROUTER.find(text), ("/", "/a/", "/files/")),
-    "segment": (decode_segment, ("",)),
+    "decoded path": (decode_path, ("/",)),
     "file name": (lambda text: (is_plain((text,)), media_type(text)), ("", "a.")),
     "host": (lambda text: HOSTS.before(_with_host(text)), ("", "a.", "[", "a:")),
     "many look-ups": (lambda text: _look_up(request(X=text)), ("", "\r\nX")),

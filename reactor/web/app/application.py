@@ -34,7 +34,7 @@ from reactor.web.app.composition import compose_not_found, compose_routes
 from reactor.web.app.converters import CONVERTERS, Converter
 from reactor.web.app.error_handlers import ErrorHandler, ErrorHandlers
 from reactor.web.app.group import Group, Route, Scope, checked_prefix
-from reactor.web.app.not_found import find_next, find_other
+from reactor.web.app.not_found import NotFoundChains, find_next, find_other
 from reactor.web.app.requests import Request, adopt
 from reactor.web.app.router import (
     ANY,
@@ -105,8 +105,7 @@ class Application(Group):
         self._mounted: list[Any] = []
         self._router: Router[Endpoint] | None = None  # made by _compose
         self._others: Router[Endpoint] = Router()  # OPTIONS and 405; set with the router
-        # For paths without a route, by prefix, the longest prefix first; set with the router.
-        self._not_found: list[tuple[str, Endpoint]] = []
+        self._not_found = NotFoundChains()  # for paths without a route; set with the router
         self._static: dict[tuple[int, str], StaticFiles] = {}
 
     # --- its parts -------------------------------------------------------------------------------
@@ -273,8 +272,11 @@ class Application(Group):
 
     def _compose(self) -> Router[Endpoint]:
         routes = map(self._place, self.routes())
-        composed = compose_routes(routes, self._all_converters(), self.errors)
-        self._not_found = compose_not_found(self.scopes(), composed, self._redirects, self.errors)
+        converters = self._all_converters()
+        composed = compose_routes(routes, converters, self.errors)
+        self._not_found = compose_not_found(
+            self.scopes(), converters, composed, self._redirects, self.errors
+        )
         self._others = composed.others
         self._router = composed.router
         return composed.router
@@ -331,16 +333,14 @@ class Application(Group):
     def _fall_back(self, request: Request) -> ResponseOrAwaitable:
         """Call the next route of the path that takes the method.
 
-        Where there is none, the path has OPTIONS or a 405, or else its prefix a 404.
+        Where there is none, the path has OPTIONS or a 405, or else its prefix a 404. Below a mount
+        of files the path of the request becomes the resolved one, for the middlewares as well.
         """
         assert self._router is not None
+        request.path = self._router.resolve(request.path)
         found = find_next(self._router, request) or find_other(self._others, request)
         if found is not None:
             target, values = found
             request.params = dict(zip(target.names, values, strict=True))
             return target.value(request)
-        path = request.path
-        for prefix, not_found in self._not_found:
-            if not prefix or path == prefix or path.startswith(f"{prefix}/"):
-                return not_found(request)
-        raise AssertionError("the application itself has an empty prefix")
+        return self._not_found.respond(request)

@@ -13,7 +13,7 @@ from reactor.web.app.chain import Inner, compose, describe
 from reactor.web.app.converters import Converter
 from reactor.web.app.error_handlers import ErrorHandlers
 from reactor.web.app.group import Route, Scope
-from reactor.web.app.not_found import NotFound
+from reactor.web.app.not_found import NotFound, NotFoundChains
 from reactor.web.app.router import ANY, Leaf, Parameter, RouteError, Router, parse_pattern
 from reactor.web.endpoint import CompositionError, Endpoint
 
@@ -61,19 +61,23 @@ def compose_routes(
 
 
 def compose_not_found(
-    scopes: Iterable[Scope], routes: Routes, redirects: bool, errors: ErrorHandlers
-) -> list[tuple[str, Endpoint]]:
-    """For each prefix the handler of paths below it that have no route, longest prefix first.
+    scopes: Iterable[Scope],
+    converters: Mapping[str, Converter],
+    routes: Routes,
+    redirects: bool,
+    errors: ErrorHandlers,
+) -> NotFoundChains:
+    """The handlers of paths that have no route, with the middlewares of the scopes around them.
 
-    It has the middlewares of its prefix, so that a 404 passes them as well. Raises
-    CompositionError.
+    A 404 passes them as well. The first of several scopes with one prefix counts. Raises
+    RouteError, CompositionError.
     """
-    chains: dict[str, Endpoint] = {}
+    chains = NotFoundChains(converters)
     for scope in scopes:
         handlers = scope.errors or errors
         inner = Inner(NotFound(routes.router, handlers, routes.methods, redirects), "404")
-        chains.setdefault(scope.prefix, compose(scope.middlewares, inner, handlers))
-    return sorted(chains.items(), key=lambda one: -len(one[0]))
+        chains.add(scope.prefix, compose(scope.middlewares, inner, handlers))
+    return chains
 
 
 def _inner_of(route: Route, converters: Mapping[str, Converter], errors: ErrorHandlers) -> Inner:

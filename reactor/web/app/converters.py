@@ -15,6 +15,13 @@ from uuid import UUID
 
 OWN_RANK: Final = 3  # the rank of the converters that an application adds
 
+
+class Names(tuple[str, ...]):
+    """The segments below a mount of files; bytes that are not UTF-8 are surrogate escapes."""
+
+    __slots__ = ()
+
+
 _INT: Final = re.compile("[0-9]{1,18}")  # any of these fits into 64 bits, as databases need it
 _FLOAT: Final = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?")
 _UUID: Final = re.compile("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")  # RFC 9562
@@ -79,9 +86,11 @@ CONVERTERS: Final = {
         Converter("int", _reader(_INT, int), _write_int, 1),
         Converter("float", _reader(_FLOAT, float), _write_number, 2),
         Converter("str", str, _write_text, 4),
+        # The rest of the path as names of files, without empty and dot segments: see app/router.py.
+        Converter("names", Names, list, 5, True),
         # The rest of the path as text; an encoded slash becomes one more slash.
-        Converter("path", "/".join, lambda value: str(value).split("/"), 5, True),
+        Converter("path", "/".join, lambda value: str(value).split("/"), 6, True),
         # The same as a tuple, so that an encoded slash remains part of its segment.
-        Converter("segments", tuple, list, 5, True),
+        Converter("segments", tuple, list, 6, True),
     )
 }

@@ -1,21 +1,63 @@
-"""Requests that no route takes: OPTIONS, 405, the redirect for a slash, and 404."""
+"""Requests that no route takes: OPTIONS, 405, the redirect for a slash, and 404.
 
-from collections.abc import Set
-from typing import Any, TypeAlias
-from urllib.parse import quote
+They pass the middlewares of the route, or of the group or mount whose prefix fits their path, so a
+guard stands before them as well. A prefix is compared as the router compares a path, segment by
+segment and decoded: no spelling of a path leads around it.
+"""
+
+from collections.abc import Mapping, Set
+from typing import Any, Final, TypeAlias
 
 from reactor.errors import ProtocolError
 from reactor.messages.response import Response, plain_response
 from reactor.protocol.grammar import METHODS
+from reactor.web.app.converters import CONVERTERS, Converter
 from reactor.web.app.error_handlers import ErrorHandlers
 from reactor.web.app.requests import Request
-from reactor.web.app.router import ANY, Router, Target, segments
+from reactor.web.app.router import ANY, Parameter, Router, Target, parse_pattern
 from reactor.web.endpoint import Endpoint, ResponseOrAwaitable
 from reactor.web.semantics.cross_site import is_preflight
 from reactor.web.semantics.methods import method_not_allowed
+from reactor.web.semantics.paths import name_segments, relative_reference
+
+_REST: Final = "_rest"  # the parameter for the path behind a prefix
 
 # A stored endpoint, and the values of its path parameters.
 Choice: TypeAlias = tuple[Target[Endpoint], tuple[Any, ...]]
+
+
+class NotFoundChains:
+    """The handlers of paths without a route, by the prefixes of their scopes."""
+
+    def __init__(self, converters: Mapping[str, Converter] = CONVERTERS) -> None:
+        self._converters = converters
+        self._chains: Router[Endpoint] = Router(converters)
+        self._prefixes: dict[tuple[str | Converter, ...], Endpoint] = {}
+
+    def add(self, prefix: str, chain: Endpoint) -> None:
+        """Add the handler of a prefix; the first one of a prefix stays.
+
+        Raises RouteError for a malformed prefix.
+        """
+        parts = parse_pattern(prefix, self._converters) if prefix else ()
+        key = tuple(part.converter if isinstance(part, Parameter) else part for part in parts)
+        if key not in self._prefixes:
+            self._prefixes[key] = chain
+            self._chains.add(ANY, f"{prefix}/{{{_REST}:names}}", chain)
+            if prefix:
+                self._chains.add(ANY, prefix, chain)
+
+    def respond(self, request: Request) -> ResponseOrAwaitable:
+        """Call the handler of the prefix that fits the path best, as the router finds routes."""
+        for leaf, values in self._chains.find_all(request.path):
+            target = leaf[ANY]
+            request.params = {
+                name: value
+                for name, value in zip(target.names, values, strict=True)
+                if name != _REST
+            }
+            return target.value(request)
+        return self._prefixes[()](request)  # OPTIONS *
 
 
 class NotFound:
@@ -53,19 +95,21 @@ class NotFound:
             return _options_response(methods)
         if methods or request.method not in known:
             raise method_not_allowed(request.method, {*methods, "OPTIONS"}, known)
-        if self._redirects and (other := self._with_other_slash(path)):
-            location = f"{other}?{request.query}" if request.query else other
+        if self._redirects and (location := self._with_other_slash(request)):
             return plain_response(308, f"It is at {location}", (("Location", location),))
         raise ProtocolError(404, "There is nothing here.")
 
-    def _with_other_slash(self, path: str) -> str:
-        """The path with or without a slash at its end, if that has a route; otherwise ""."""
+    def _with_other_slash(self, request: Request) -> str:
+        """A reference to the path with or without a slash at its end; "" if that has no route."""
+        path = request.path
         other = path[:-1] if path.endswith("/") else path + "/"
-        if path == "/" or next(self._router.find_all(other), None) is None:
+        target = name_segments(other)
+        # No reference leads to a last segment of dots: a client removes it.
+        if path == "/" or {".", ".."}.intersection(target[-2:]):
             return ""
-        # Built anew from its segments: two slashes would begin another server's name.
-        written = "/".join(quote(segment, safe="") for segment in segments(other))
-        return "/" + written.lstrip("/")
+        if next(self._router.find_all(other), None) is None:
+            return ""
+        return relative_reference(request.raw_path, target, request.query)
 
 
 def find_next(router: Router[Endpoint], request: Request) -> Choice | None:

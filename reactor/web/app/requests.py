@@ -37,8 +37,9 @@ from reactor.web.semantics.multipart import FormParser, FormPart, boundary_of
 class Request(BaseRequest):
     """A request, as the endpoints and middlewares of an Application get it.
 
-    `method`, `target`, `path` and `query` are as the client sent them, the last two still
-    percent-encoded; `params` are the decoded parameters of the path. `headers` is a
+    `method`, `target`, `raw_path` and `query` are as the client sent them, the last two still
+    percent-encoded. `path` is decoded, except for encoded slashes (`%2F`), percent signs (`%25`)
+    and bytes that are not UTF-8; `params` are the decoded parameters of the path. `headers` is a
     case-insensitive mapping. `scheme` is http or https; `host` is the Host field. `client` is the
     address and port of the client, and `client_closed` is True when it sends nothing more. `body`
     is a stream of bytes that is read on demand; `content` are its bytes once it was read whole.
@@ -69,7 +70,7 @@ class Request(BaseRequest):
         """
         if not self.host:
             raise ProtocolError(400, "The request does not name its host.")
-        path = "" if self.path == "*" else self.path
+        path = "" if self.path == "*" else self.raw_path
         return f"{self.scheme}://{self.host}{path}{'?' if self.query else ''}{self.query}"
 
     @property

@@ -7,8 +7,11 @@ the length of the path and not with the number of routes. A literal segment come
 parameter, a narrow kind before a wide one, and one segment before all that remain; a branch that
 ends without a route is left again.
 
-The path is split at "/" before anything is decoded, and each segment is decoded once: an encoded
-slash is part of a name and never a way into another directory (RFC 3986, section 2.2).
+A path is that of a request (see protocol/paths.py): it is split at "/", and each segment is decoded
+to its end, so an encoded slash is part of a name and never a way into another directory (RFC 3986,
+section 2.2). Below a mount of files, whose parameter is of the kind `names`, empty and dot segments
+are removed (see `Router.resolve`), and the path that is left is looked up anew, so that each file
+has the guards of the one path that it has.
 
 The router knows methods as words, and nothing of the values that it stores: app/application.py
 calls them.
@@ -18,16 +21,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from operator import itemgetter
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
-from urllib.parse import quote, unquote_to_bytes
 
 from reactor.errors import ProtocolError
-from reactor.protocol.grammar import SEGMENT_SAFE
-from reactor.web.app.converters import CONVERTERS, Converter
+from reactor.web.app.converters import CONVERTERS, Converter, Names
+from reactor.web.semantics.paths import (
+    is_text,
+    name_segments,
+    path_of,
+    quote_segment,
+    resolve,
+    segments,
+)
 
 ANY: Final = "*"  # the method of a route that takes every method
 SHORT: Final = 128  # characters; a path up to this length is cached once it was found
-
-_HEX: Final = frozenset("0123456789abcdefABCDEF")
 
 B = TypeVar("B")
 T = TypeVar("T")
@@ -100,12 +107,34 @@ class Router(Generic[T]):
         return leaf
 
     def find(self, path: str) -> Found[T] | None:
-        """The best match of the path, or None. Raises ProtocolError (400): see `segments`."""
+        """The best match of the path, or None; also None for a path that has to be resolved first.
+
+        Raises ProtocolError (400): see `segments`.
+        """
         return self.find_short(path) if len(path) <= SHORT else self.find_long(path)
 
     def find_all(self, path: str) -> Iterator[Found[T]]:
-        """All matches of the path, the best first. Raises ProtocolError (400)."""
-        return _all_matches(self._root, segments(path), 1, ())
+        """All matches of a resolved path, the best first. Raises ProtocolError (400)."""
+        parts = name_segments(path)
+        return _all_matches(self._root, parts, 1, (), all(map(is_text, parts)))
+
+    def resolve(self, path: str) -> str:
+        """The path without empty and dot segments, if its best match is a mount of files.
+
+        A path whose ".." leads above the mount is returned as it is: no file has it. Raises
+        ProtocolError (400) for a path that cannot be decoded, or that only names of files can have.
+        """
+        parts = name_segments(path)
+        text = all(map(is_text, parts))
+        if text and "//" not in path and "/." not in path:
+            return path
+        _, values = next(_all_matches(self._root, parts, 1, (), text), (None, ()))
+        names = values[-1] if values else None
+        if not isinstance(names, Names):
+            segments(path)  # raises an error unless all of it is text
+            return path
+        rest = resolve(names)
+        return path if rest is None else path_of([*parts[: -len(names)], *rest])
 
     def routes(self) -> list[tuple[str, str]]:
         """The method of each route, and its pattern with its place; sorted by pattern."""
@@ -198,22 +227,24 @@ def build_path(parts: Sequence[str | Parameter], values: Mapping[str, Any]) -> s
     if (not written[0] and len(written) > 1) or not {".", ".."}.isdisjoint(written):
         # The path would begin with another server's name, or mean another path once resolved.
         raise ValueError(f"these values make the path of another place: {dict(values)!r}")
-    return "/" + "/".join(quote(segment, SEGMENT_SAFE) for segment in written)
+    return "/" + "/".join(map(quote_segment, written))
 
 
 # --- finding -------------------------------------------------------------------------------------
 
 
 def _find(root: _Node[T], path: str) -> Found[T] | None:
-    return _first_match(root, segments(path) if "%" in path else path.split("/"), 1, ())
-
-
-def segments(path: str) -> list[str]:
-    """The decoded segments of a path, the first of them empty.
-
-    Raises ProtocolError (400) for a path that cannot be decoded.
-    """
-    return [decode_segment(segment) for segment in path.split("/")]
+    try:
+        parts = segments(path) if "%" in path else path.split("/")
+    except ProtocolError:
+        name_segments(path)  # raises the error of a path that is malformed
+        return None
+    found = _first_match(root, parts, 1, ())
+    if found is not None and ("//" in path or "/." in path) and found[1]:
+        names = found[1][-1]
+        if isinstance(names, Names) and resolve(names) not in (None, list(names)):
+            return None
+    return found
 
 
 def _first_match(
@@ -253,8 +284,9 @@ def _first_match(
 
 
 def _all_matches(
-    node: _Node[T], segments: list[str], place: int, values: tuple[Any, ...]
+    node: _Node[T], segments: list[str], place: int, values: tuple[Any, ...], text: bool
 ) -> Iterator[Found[T]]:
+    """`text`: all segments are text. Otherwise the rest of the path can only be names of files."""
     while place < len(segments):
         segment = segments[place]
         child = node.children.get(segment)
@@ -264,34 +296,21 @@ def _all_matches(
             node, place = child, place + 1
             continue
         if child is not None:
-            yield from _all_matches(child, segments, place + 1, values)
-        if segment:
+            yield from _all_matches(child, segments, place + 1, values, text)
+        if segment and (text or is_text(segment)):
             for converter, after, _ in node.parameters:
                 try:
                     value = converter.read(segment)
                 except ValueError:
                     continue
-                yield from _all_matches(after, segments, place + 1, (*values, value))
+                yield from _all_matches(after, segments, place + 1, (*values, value), text)
         for converter, leaf, _ in node.rests:
             try:
-                yield leaf, (*values, converter.read(segments[place:]))
+                value = converter.read(segments[place:])
             except ValueError:
                 continue
+            if text or isinstance(value, Names):
+                yield leaf, (*values, value)
         return
     if node.leaf:
         yield node.leaf, values
-
-
-def decode_segment(segment: str) -> str:
-    """A segment, percent-decoded as UTF-8.
-
-    Raises ProtocolError (400) for a "%" without two digits and for bytes that are not UTF-8.
-    """
-    before, *escapes = segment.split("%")
-    for escape in escapes:
-        if len(escape) < 2 or not _HEX.issuperset(escape[:2]):
-            raise ProtocolError(400, "A '%' in the path is not followed by two hexadecimal digits.")
-    try:
-        return unquote_to_bytes(segment).decode() if escapes else before
-    except UnicodeDecodeError:
-        raise ProtocolError(400, "The path is not UTF-8.") from None

@@ -6,5 +6,6 @@ methods, media_types.py maps file extensions to types, multipart.py parses forms
 form_encoding.py decodes forms of the other kind, structured_fields.py parses items (RFC 9651),
 cross_site.py refuses requests from other sites, hosts.py those for other hosts, upload_protocols.py
 those of other upload protocols, uploaded_files.py keeps uploaded pages from acting in the server's
-name, file_names.py says which names may be served. limits.py declares the limits of forms.
+name, file_names.py says which names may be served, paths.py takes paths apart and makes relative
+references. limits.py declares the limits of forms.
 """

@@ -16,7 +16,7 @@ import logging
 import os
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from reactor.errors import ProtocolError, reason_of
 from reactor.messages.headers import Fields
@@ -314,17 +314,10 @@ class _Beside:
         prepare_handler(self._application, server)
 
     def __call__(self, request: BaseRequest) -> ResponseOrAwaitable:
-        path = request.path
-        if "%" in path:  # prefixes are ASCII without "%", so a path that is not UTF-8 is below none
-            path = "/".join(map(_unquoted, path.split("/")))
-        if f"{path}/".startswith(self._prefixes):  # a prefix without its slash is redirected to it
+        # A prefix without its slash is redirected to it.
+        if f"{request.path}/".startswith(self._prefixes):
             return self._router(request)
         return self._application(request)
-
-
-def _unquoted(segment: str) -> str:
-    """The segment decoded for a comparison; an encoded slash does not separate segments."""
-    return unquote(segment).replace("/", "%2F")
 
 
 def _to_mount(mount: Mount) -> Endpoint:

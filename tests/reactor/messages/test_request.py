@@ -25,6 +25,23 @@ def test_a_request_without_a_server() -> None:
     assert not hasattr(request, "__dict__")
 
 
+@pytest.mark.parametrize(
+    ("target", "path", "raw"),
+    [
+        ("/a%2fb?c=/d", "/a%2Fb", "/a%2fb"),
+        ("//%61?", "//a", "//%61"),
+        ("*", "*", "*"),
+        ("http://host", "/", "/"),
+        ("http://host", "*", "*"),
+        ("http://host?a://b/c", "/", "/"),
+        ("HTTP://host:80/%61/?b", "/a/", "/%61/"),
+        ("no request at all", "", ""),
+    ],
+)
+def test_its_raw_path_is_what_was_sent(target: str, path: str, raw: str) -> None:
+    assert BaseRequest("GET", target, path, "", 1, Headers()).raw_path == raw
+
+
 def test_its_repr_is_the_request_line() -> None:
     assert repr(request_with("Cookie: secret")) == "<GET /a?b HTTP/1.1>"
 

@@ -28,10 +28,10 @@ from reactor.messages.request import BaseRequest
 from reactor.messages.response import plain_response
 from reactor.protocol.dates import http_date, parse_date
 from reactor.tasks.futures import Lane
-from reactor.web.app.router import decode_segment
 from reactor.web.compression import encoders
 from reactor.web.compression.encoders import LEAST_BYTES
 from reactor.web.semantics.media_types import media_types
+from reactor.web.semantics.paths import name_segments
 from reactor.web.static import compressed_cache, open_file_cache
 from reactor.web.static.compressed_cache import STREAMED_BYTES
 from reactor.web.static.file_server import FileServer, Mount
@@ -130,7 +130,7 @@ class Served:
         path, _, query = path.partition("?")
         request = make_request(method, self.prefix + path, None, **headers)
         request.query = query
-        request.params = {"name": tuple(decode_segment(one) for one in path.split("/"))}
+        request.params = {"name": tuple(name_segments(path))}
         return request
 
     def ask(self, path: str, method: str = "GET", **headers: str) -> Seen:
