@@ -171,7 +171,7 @@ class ErrorHandlers:
 
     def respond_not_found(
         self, request: BaseRequest, error: ProtocolError, routes: Callable[[], list[Any]]
-    ) -> Response:
+    ) -> ResponseOrAwaitable:
         """The response to a 404 of a path that none of `routes` fits; a debug page lists them.
 
         Clients that prefer JSON, and applications with an error handler of 404, get the usual one.
