@@ -13,6 +13,7 @@ import shutil
 import signal
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,17 +61,21 @@ class Browser:
 
     def call(self, method: str, session: str | None = None, **parameters: Any) -> Any:
         """The browser's reply; events that come meanwhile are kept in `events`."""
-        self._serial += 1
-        message = {"id": self._serial, "method": method, "params": parameters}
-        if session is not None:
-            message["sessionId"] = session
-        os.write(self._out, json.dumps(message).encode() + b"\0")
+        self.send(method, session, **parameters)
         until = time.monotonic() + TIMEOUT
         while True:
             response = self.receive(until)
             if response.get("id") == self._serial:
                 assert "error" not in response, f"{method}: {response['error']}"
                 return response["result"]
+
+    def send(self, method: str, session: str | None = None, **parameters: Any) -> None:
+        """Do not wait for the reply, which may come late: while a dialog is open there is none."""
+        self._serial += 1
+        message = {"id": self._serial, "method": method, "params": parameters}
+        if session is not None:
+            message["sessionId"] = session
+        os.write(self._out, json.dumps(message).encode() + b"\0")
 
     def receive(self, until: float) -> dict[str, Any]:
         """The next message; an event is kept, too."""
@@ -90,9 +95,13 @@ class Browser:
         """The URLs of all that it shows: pages, frames of other sites, viewers."""
         return [one["url"] for one in self.call("Target.getTargets")["targetInfos"]]
 
-    def open(self) -> "Page":
-        """A page with cookies and storage of its own."""
-        context = self.call("Target.createBrowserContext")["browserContextId"]
+    def open(self, beside: "Page | None" = None) -> "Page":
+        """A page with cookies and storage of its own, or with those of the one beside."""
+        context = (
+            self.call("Target.createBrowserContext")["browserContextId"]
+            if beside is None
+            else beside._context
+        )
         target = self.call("Target.createTarget", url="about:blank", browserContextId=context)
         attached = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         return Page(self, attached["sessionId"], context)
@@ -117,6 +126,10 @@ class Page:
 
     def call(self, method: str, **parameters: Any) -> Any:
         return self._browser.call(method, self._session, **parameters)
+
+    def beside(self) -> "Page":
+        """Another page in the same window; it ends with this one."""
+        return self._browser.open(self)
 
     def close(self) -> None:
         self._browser.call("Target.disposeBrowserContext", browserContextId=self._context)
@@ -153,7 +166,7 @@ class Page:
             assert time.monotonic() < until, f"it did not come true: {expression}"
             time.sleep(0.02)
 
-    def press(self, selector: str) -> None:
+    def press(self, selector: str, *, opens_dialog: bool = False) -> None:
         """Click on the middle of an element with the mouse."""
         x, y = self.evaluate(
             f"""(() => {{ const one = document.querySelector({json.dumps(selector)});
@@ -161,8 +174,18 @@ class Page:
                 const {{x, y, width, height}} = one.getBoundingClientRect();
                 return [x + width / 2, y + height / 2]; }})()"""
         )
-        for kind in ("mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        click = {"x": x, "y": y, "button": "left", "clickCount": 1}
+        self.call("Input.dispatchMouseEvent", type="mousePressed", **click)
+        act = partial(self._browser.send, session=self._session) if opens_dialog else self.call
+        act("Input.dispatchMouseEvent", type="mouseReleased", **click)
+
+    def key(self, key: str) -> None:
+        """Press and release a key: a character, or one like "Escape"."""
+        code = {"Enter": 13, "Escape": 27, "Tab": 9}.get(key, 0)
+        known: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        text = {"text": "\r" if key == "Enter" else key} if len(key) == 1 or key == "Enter" else {}
+        self.call("Input.dispatchKeyEvent", type="keyDown", **known, **text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **known)
 
     def follow(self, selector: str) -> None:
         """Click on what leads to another page, and wait until that is loaded."""
@@ -197,6 +220,15 @@ class Page:
     def picture(self) -> bytes:
         """A screenshot, as PNG."""
         return base64.b64decode(self.call("Page.captureScreenshot")["data"])
+
+    def events(self, method: str) -> list[dict[str, Any]]:
+        """Those that have come, and were not waited for."""
+        self.evaluate("0")  # earlier messages have arrived now
+        return [
+            event
+            for event in self._browser.events
+            if event["method"] == method and event.get("sessionId") == self._session
+        ]
 
     @property
     def complaints(self) -> list[str]:

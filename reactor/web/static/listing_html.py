@@ -2,8 +2,8 @@
 
 Everything works without JavaScript: turning pages is a link, sorting and uploading are forms. The
 order is no link, since programs that mirror a site follow all links, `rel=nofollow` or not, and
-would fetch each directory once more for every order. The script of the page adds dropping, progress
-and deleting, and is included only where uploads or deletes are allowed. Style and script are
+would fetch each directory once more for every order. The script of the page adds local times and
+a filter and, where they are allowed, uploads with progress and deletes. Style and script are
 inline, and the page's Content-Security-Policy, with their hashes, allows no others.
 
 Clients that may upload choose the names, so names are hostile. In text they are escaped; characters
@@ -28,6 +28,7 @@ from reactor.web.static.listing_entries import (
     link_of,
     order_query,
 )
+from reactor.web.static.listing_kinds import kind_of
 from reactor.web.static.listing_pages import PageForm
 from reactor.web.static.snapshot import ListedEntry, Order, Summary
 
@@ -37,6 +38,7 @@ _TITLES: Final = {"name": "Name", "size": "Size", "date": "Changed <small>UTC</s
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._~ -]*")
 _MARKS: Final = re.compile("</?(?:bdi|i)>")
 _PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
+_COMMENT: Final = re.compile(r"/\*.*?\*/|^\s*//[^\n]*", re.DOTALL | re.MULTILINE)
 _EMPTY: Final = '<tr class="none"><td colspan="3">This directory is empty.</td></tr>\n'
 
 
@@ -53,13 +55,23 @@ def _read(name: str) -> str:
     return files("reactor.web.static").joinpath("pages", name).read_text("utf-8")
 
 
+def _small(source: str) -> str:
+    """Return a style or script without indentation and comments, as it is part of each page.
+
+    So no string in it goes on in another line.
+    """
+    source = _COMMENT.sub("", source)
+    return "".join(f"{text}\n" for line in source.splitlines() if (text := line.strip()))
+
+
 def _source(text: str) -> str:
     """Return how the policy names an inline style or script (CSP Level 3, section 2.3.1)."""
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
-def _layout(script: str) -> Layout:
-    style = _read("listing.css")
+def _layout(*scripts: str, connects: bool = False) -> Layout:
+    style = _small(_read("listing.css"))
+    script = _small("".join(map(_read, scripts)))
     head, _, foot = _read("listing.html").partition("{{rows}}")
     foot, _, end = foot.partition("{{script}}")
     policy = [
@@ -69,19 +81,20 @@ def _layout(script: str) -> Layout:
         "form-action 'self'",
         "base-uri 'none'",
         "frame-ancestors 'none'",
+        f"script-src {_source(script)}",
     ]
-    if script:
-        policy += [f"script-src {_source(script)}", "connect-src 'self'"]
+    if connects:
+        policy.append("connect-src 'self'")
     fields = (
         ("Content-Type", "text/html; charset=utf-8"),
         ("Content-Security-Policy", "; ".join(policy)),
     )
-    script = script and f"<script>{script}</script>\n"
-    return Layout(head.replace("{{style}}", style), foot, script + end, fields)
+    end = f"<script>{script}</script>\n{end}"
+    return Layout(head.replace("{{style}}", style), foot, end, fields)
 
 
-QUIET: Final = _layout("")
-ACTIVE: Final = _layout(_read("listing.js"))
+QUIET: Final = _layout("listing.js")
+ACTIVE: Final = _layout("listing.js", "changes.js", "upload.js", "uploads.js", connects=True)
 _FORM: Final = _read("listing_form.html")
 
 
@@ -118,7 +131,9 @@ def html_frame(
 def _row(entry: ListedEntry, order: Order) -> str:
     """Return one line of the table; links to directories pass the order on."""
     directory = entry.size is None
-    name = _visible(entry.name.decode(errors="replace")) + ("/" if directory else "")
+    decoded = entry.name.decode(errors="replace")
+    kind = "directory" if directory else kind_of(decoded)
+    name = _visible(decoded) + ("/" if directory else "")
     link = link_of(entry)
     if link is not None:
         href = _to_directory(link, order) if directory else f'href="{link}"'
@@ -126,8 +141,8 @@ def _row(entry: ListedEntry, order: Order) -> str:
     size = (
         "<td>" if entry.size is None else f'<td title="{entry.size:,} bytes">{_amount(entry.size)}'
     )
-    kind = ' class="directory"' if directory else ""
-    return f"<tr{kind}><td>{name}</td>{size}</td><td>{_time(entry.modified)}</td></tr>\n"
+    kinds = f' class="{kind}"' if kind else ""
+    return f"<tr{kinds}><td>{name}</td>{size}</td><td>{_time(entry.modified)}</td></tr>\n"
 
 
 HTML_FORM: Final = PageForm("html", _row, "")

@@ -10,6 +10,7 @@ import re
 import socket
 import tempfile
 from base64 import b64encode
+from collections import Counter
 from datetime import UTC, datetime
 from hashlib import sha256
 from html.parser import HTMLParser
@@ -62,7 +63,7 @@ class Read(HTMLParser):
         self.rows: list[Row] = []
         self.titles: list[tuple[str, str | None, str | None]] = []  # text, href, aria-sort
         self.crumbs: list[tuple[str, str | None]] = []
-        self.tags: set[str] = set()
+        self.tags: Counter[str] = Counter()
         self.attributes: set[str] = set()
         self.texts: dict[str, str] = {}  # elements that come once
         self._open: list[str] = []
@@ -74,7 +75,7 @@ class Read(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
-        self.tags.add(tag)
+        self.tags[tag] += 1
         self.attributes |= set(found)
         if tag not in {"meta", "link", "input", "br", "!doctype"}:
             self._open.append(tag)
@@ -106,7 +107,7 @@ class Read(HTMLParser):
             self.titles.append((self._cells[0], facts.get("href"), facts["sort"]))
         elif tag == "tr" and len(self._cells) == 3:
             name, size, _ = self._cells
-            kind = facts["class"] or "file"
+            kind = facts["class"] or "file"  # the icon
             exact, date = facts.get("exact"), facts.get("date")
             self.rows.append(Row(name, facts.get("href"), kind, size, exact, date))
 
@@ -190,8 +191,8 @@ def test_a_page(directory: Path) -> None:
     os.utime(directory / "photos", (0, 0))
     assert read(directory).rows == [
         Row("photos/", "./photos/", "directory", "", None, "1970-01-01T00:00:00Z"),
-        Row("a.txt", "./a.txt", "file", "5\xa0B", "5 bytes", "2020-01-01T00:00:00Z"),
-        Row("b.txt", "./b.txt", "file", "1.2\xa0MB", "1,234,567 bytes", "2019-12-31T00:00:00Z"),
+        Row("a.txt", "./a.txt", "text", "5\xa0B", "5 bytes", "2020-01-01T00:00:00Z"),
+        Row("b.txt", "./b.txt", "text", "1.2\xa0MB", "1,234,567 bytes", "2019-12-31T00:00:00Z"),
     ]
 
 
@@ -453,7 +454,7 @@ def test_hostile_names(directory: Path) -> None:
         "c1\1\\x85\2\1\\x9b\00231m",
         "latin1 �",
     }
-    assert "script" not in page.tags
+    assert page.tags["script"] == 1  # the page's own
     listed = read_json(directory)["entries"]
     assert {entry["name"] for entry in listed} == {*HOSTILE, "latin1 �"}
     assert [entry["name"] for entry in listed if entry["href"] is None] == ["latin1 �"]
@@ -466,7 +467,7 @@ def test_hostile_names_of_directories_above(directory: Path) -> None:
         page = Read(
             body(drive(list_directory(make_request("GET", "/"), Root(directory), [name], options)))
         )
-        assert page.tags & {"script", "h2"} == set()
+        assert (page.tags["script"], page.tags["h2"]) == (1, 0)
         assert page.crumbs == [('"<&', "../")]
         assert visible(page.texts["title"]) == visible(f'/"<&/{name}/')
         assert [row.href for row in page.rows] == ["./b/"]
@@ -509,8 +510,8 @@ def test_any_name(given_names: set[bytes]) -> None:
     # The only markup of rows, for any names.
     rows = text[text.index("<tbody>") + 7 : text.index("</tbody>")]
     if given_names:
-        assert Read(rows).tags <= ALLOWED
-        assert Read(rows).attributes <= {"href", "title", "datetime"}
+        assert set(Read(rows).tags) <= ALLOWED
+        assert Read(rows).attributes <= {"href", "title", "datetime", "class"}
     page = Read(text)
     assert len(page.rows) == len(listed) == len(given_names)
     links = {name for name in given_names if is_utf8(name)}
@@ -557,11 +558,10 @@ def test_the_policy_allows_what_is_in_the_page_and_nothing_else(directory: Path)
         assert policy.pop("base-uri") == policy.pop("frame-ancestors") == "'none'"
         assert policy.pop("form-action") == "'self'"
         assert policy.pop("img-src") == "data:"
+        assert policy.pop("script-src") == source_of("script", page)
         if options.uploads or options.deletes:
-            assert policy.pop("script-src") == source_of("script", page)
             assert policy.pop("connect-src") == "'self'"
         assert not policy
-        assert ("script" in Read(page).tags) == (options.uploads or options.deletes)
         handlers = {name for name in Read(page).attributes if name.startswith("on")}
         assert not handlers | ({"style"} & Read(page).attributes)
         assert "{{" not in page.replace("<script>", "").split("<script")[0]
@@ -613,7 +613,7 @@ def test_the_form_is_there_where_files_are_taken(directory: Path) -> None:
     assert re.search(r"<label>.*<input.*</label>", form[0])
     assert '<body data-can="uploads resumable">' in page
     for options in (ListingOptions(), ListingOptions(deletes=True)):
-        assert "post" not in body(ask(directory, options=options))
+        assert 'method="post"' not in body(ask(directory, options=options))
     assert '<body data-can="deletes">' in body(ask(directory, options=ListingOptions(deletes=True)))
 
 
