@@ -32,6 +32,7 @@ from reactor.messages.headers import Fields, Headers
 from reactor.messages.response import Response, Trailed
 from reactor.process.serve import serve
 from reactor.protocol.response_encoder import FieldBlock
+from reactor.server.lifecycle import StartHookError
 from reactor.server.server import Server
 from reactor.tasks.broadcast import Broadcast
 from reactor.tasks.combinators import first_of, gather, timeout
@@ -89,6 +90,7 @@ __all__ = [
     "RouteError",
     "Server",
     "SingleFlight",
+    "StartHookError",
     "TooSlow",
     "Trailed",
     "UploadedFile",

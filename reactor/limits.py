@@ -83,6 +83,18 @@ class ServerLimits:
     shutdown_timeout: float = _connection(
         10.0, Unit.SECONDS, "how long running requests may go on after SIGTERM", least=0
     )
+    start_timeout: float = _connection(
+        60.0,
+        Unit.SECONDS,
+        "how long each function of on_start may take; then the start fails; 0: no limit",
+        least=0,
+    )
+    stop_timeout: float = _connection(
+        10.0,
+        Unit.SECONDS,
+        "how long each function of on_stop may take; then it is cancelled; 0: no limit",
+        least=0,
+    )
 
     request_line_bytes: int = _request(8 * 1024, Unit.BYTES, "the request line; longer: 414")
     head_bytes: int = _request(32 * 1024, Unit.BYTES, "the head of a request; longer: 431")
@@ -144,6 +156,11 @@ class ServerLimits:
     )
     pool_timeout: float = _resource(
         5.0, Unit.SECONDS, "how long a job may wait for a place among these; then 503"
+    )
+    after_calls: int = _resource(
+        1000,
+        Unit.COUNT,
+        "calls of request.after that are registered, wait or run; more: 503",
     )
     slow_callback: float = _resource(
         0.1, Unit.SECONDS, "a callback that holds the loop longer is logged; 0: none is", least=0

@@ -20,6 +20,7 @@ from reactor.process.serve import (
     open_sockets,
 )
 from reactor.process.urls import in_words, urls
+from reactor.server.lifecycle import StartHookError
 from reactor.tasks.guard import Shared
 from reactor.web.site.command_line import admit_hosts, complain, make_site, served
 from reactor.web.site.options import Config, parse_arguments
@@ -51,8 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain(str(error), 2)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.shut_down())
-    _say(config, options, server, urls(one.getsockname() for one in listening))
     admit_hosts(site, config, [one.getsockname() for one in listening])
+    try:
+        server.start()
+    except StartHookError as error:
+        return complain(str(error), 3)
+    if not server.draining:
+        _say(config, options, server, urls(one.getsockname() for one in listening))
     server.run(listening)
     return 0
 

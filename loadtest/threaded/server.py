@@ -22,7 +22,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from enum import IntEnum
@@ -44,7 +44,9 @@ from reactor.net.stream import RESET_ON_CLOSE
 from reactor.observe.access_log import line_writer
 from reactor.observe.log_file import LogFile
 from reactor.server.admission import REFUSALS, affordable_connections
+from reactor.server.lifecycle import Lifecycle, Step
 from reactor.server.server import Server, prepare_handler
+from reactor.tasks.after_work import AfterWork
 
 STACK_BYTES: Final = 512 * 1024  # for each thread; the C library keeps a few for the next ones
 LOOK_SECONDS: Final = 0.02  # between two looks at the connections that are left at the end
@@ -70,6 +72,7 @@ class Worker:
         limits = server.limits
         self.loop = ThreadLoop(limits)
         self.runtime = ThreadRuntime(self.loop, limits.cancel_timeout)
+        self.after_work = AfterWork(self.runtime, limits.after_calls, _nothing)
         self.context = ServerContext(
             handler=server.handler,
             limits=limits,
@@ -78,6 +81,7 @@ class Worker:
             memory=ThreadMemory(server.memory, self.loop),
             closed=_ignore,
             state=ServerState(server.observe),
+            after_work=self.after_work,
         )
         self.connection: HttpConnection | None = None
         self._server = server
@@ -88,6 +92,7 @@ class Worker:
         try:
             transport, self.connection = self.connect(client, peer)
             self.loop.serve(transport, self.connection)
+            self.loop.run_while(lambda: self.after_work.is_busy)
             self.loop.finish()
         finally:
             self.connection = None
@@ -140,6 +145,9 @@ class ThreadedServer:
         self._refused: deque[BlockingTransport] = deque()
         self._refusing = threading.Lock()
         self._keeper = Worker(self)  # for coroutines beside the connections
+        self._stopping = threading.Event()  # the functions of the end are called
+        self._stopped = threading.Event()  # and have ended
+        self._lifecycle = Lifecycle(self._keeper.runtime, limits, self._stopped.set)
         prepare_handler(handler, cast(Server, self))
 
     @property
@@ -155,13 +163,31 @@ class ThreadedServer:
         """Run the coroutine beside the connections, on a thread that all such ones share."""
         self._keeper.loop.call_soon(self._keep, coroutine)
 
+    def add_steps(self, steps: Callable[[], Iterable[Step]]) -> None:
+        """Add the functions of an application's start and end, and its periodic tasks."""
+        self._lifecycle.add(steps)
+
     # --- running and ending ----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Call the functions of the start, on the thread of the coroutines beside connections.
+
+        Raises StartHookError. A signal that comes meanwhile ends the start; `run` returns then.
+        """
+        _start(self._keep_house)
+        ended = threading.Event()
+        self._keeper.loop.call_soon(self._begin_start, ended)
+        ended.wait()
+        if not self.draining:
+            self._lifecycle.begin().result()
+
+    def _begin_start(self, ended: threading.Event) -> None:
+        self._lifecycle.begin().add_callback(lambda _: ended.set())
 
     def run(self, listening: Sequence[socket.socket]) -> None:
         """Serve until `shut_down`, in the main thread. The sockets are the server's from now on."""
         threading.stack_size(STACK_BYTES)
         self._listening = listening
-        _start(self._keep_house)
         if self._log is not None:
             _start(self._log.run)
         for _ in range(self._threads):
@@ -176,6 +202,8 @@ class ThreadedServer:
 
         For signal handlers: the main thread may be in the middle of anything.
         """
+        if self._lifecycle.is_starting or self._stopping.is_set():
+            self._keeper.loop.call_soon(self._lifecycle.end)
         if self.draining:
             self._ending = Ending.ABORTING
             self._shut_listeners()
@@ -210,8 +238,16 @@ class ThreadedServer:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         for transport in self._refused:
             transport.close()
+        self._stop_application()
         if self._log is not None:
             self._log.close()
+
+    def _stop_application(self) -> None:
+        """Call the functions of the end, and wait for them; a signal ends that."""
+        self._stopping.set()
+        if self._lifecycle.has_begun and not self._stopped.is_set():
+            self._keeper.loop.call_soon(self._lifecycle.end)
+            self._stopped.wait()
 
     def _end_the_idle(self) -> None:
         """End the input of idle connections. Bytes that have come before are still read."""
@@ -308,6 +344,10 @@ async def _logged(coroutine: Coroutine[Any, Any, None]) -> None:
 
 def _ignore(connection: HttpConnection) -> None:
     """A thread notices by itself that its connection has gone."""
+
+
+def _nothing() -> None:
+    """A thread notices by itself that the work behind its responses has ended."""
 
 
 def _start(function: Callable[..., object], *arguments: Any) -> None:

@@ -17,6 +17,7 @@ takes a call from another thread when they come, or when their time is over.
 
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
 from typing import Any, Final
@@ -86,6 +87,16 @@ class ThreadLoop(Scheduler):
         self.run(self.clock() + self.limits.cancel_timeout + AFTERLIFE_SECONDS)
         self._timers.clear()
         self._soon.clear()
+
+    def run_while(self, condition: Callable[[], bool]) -> None:
+        """Run timers and callbacks without a connection, as long as the condition is true."""
+        while condition():
+            if self._has_work():
+                self._run_soon()
+            else:
+                self._rest(NEVER)
+            self.now = self.clock()
+            self._run_timers()
 
     def run(self, until: float = NEVER) -> None:
         """Run timers and callbacks without a connection: until there are none, or that time."""

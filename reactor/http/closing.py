@@ -7,7 +7,9 @@ comes or the deadline passes. An abort is the other way to end (net/stream.py): 
 
 from typing import Final
 
+from reactor.http.context import ServerContext
 from reactor.http.states import DRAIN, IDLE, LINGER, SKIP, Connection, linger_deadline
+from reactor.messages.request import BaseRequest
 from reactor.net.stream import ENDED
 
 SHUTDOWN_LINGER: Final = 1.0  # seconds that a client's FIN is waited for when the server ends
@@ -62,3 +64,14 @@ def _shorten_linger(connection: Connection) -> None:
     now = connection.context.reactor.now
     connection.last_deadline = min(connection.last_deadline, now + SHUTDOWN_LINGER)
     connection.transport.set_deadline(linger_deadline(connection, now))
+
+
+def let_go(request: BaseRequest, context: ServerContext, *, has_begun: bool) -> None:
+    """The client has left: its request begins the calls behind a response that `has_begun`."""
+    request.client_closed = True
+    if request.length != 0:
+        request.body.close()
+    if has_begun:
+        context.after_work.begin(request)
+    else:
+        context.after_work.forget(request)

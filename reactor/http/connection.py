@@ -18,7 +18,7 @@ from typing import Final
 
 from reactor.errors import ProtocolError, all_but_interrupts
 from reactor.files.region import FileRegion
-from reactor.http.closing import finish, is_last, linger
+from reactor.http.closing import finish, is_last, let_go, linger
 from reactor.http.context import ServerContext
 from reactor.http.error_responses import error_response, no_response, refused_request
 from reactor.http.request_body import RequestBody, body_ended_early
@@ -150,9 +150,7 @@ class HttpConnection:
         request, task, writer = self.request, self.task, self.writer
         self.request = self.task = self.writer = self.body = None
         if request is not None:
-            request.client_closed = True
-            if request.length != 0:
-                request.body.close()
+            let_go(request, self.context, has_begun=writer is not None)
         try:
             if isinstance(task, Task):
                 task.cancel()
@@ -232,6 +230,7 @@ class HttpConnection:
         context.state.latest = request
         request.started = context.reactor.now
         request.client = transport.peer
+        request.after_work = context.after_work
         if transport.input is ENDED:
             request.client_closed = True
         if request.length != 0:
@@ -346,6 +345,8 @@ class HttpConnection:
         """The whole response is queued: on to the next request, or to the end."""
         self.request = self.writer = None
         context = self.context
+        if context.after_work.registered:
+            context.after_work.begin(request)
         if self.body is not None:
             request.body.close()
             if self.keep_alive and not context.state.draining and self.body.await_rest():

@@ -17,6 +17,7 @@ from reactor.loop.scheduler import Scheduler
 from reactor.messages.headers import Fields
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
+from reactor.tasks.after_work import AfterWork
 from reactor.tasks.task import Runtime
 
 Handler: TypeAlias = Callable[[BaseRequest], Response | Awaitable[Response]]
@@ -50,6 +51,7 @@ class ServerContext:
     wall: WallClock
     memory: BodyMemory  # for request bodies that are read whole
     closed: Callable[[Any], None]  # called with each connection (HttpConnection) that is lost
+    after_work: AfterWork  # begins when a response has ended
     state: ServerState
     reactor: Scheduler = field(init=False)  # the runtime's: read with every request
     request_class: type[BaseRequest] = field(init=False)  # the handler's

@@ -18,7 +18,8 @@ log = logging.getLogger("reactor")
 
 
 def error_response(request: BaseRequest, error: BaseException) -> Response:
-    """The response to a request that has led to this error."""
+    """The response to a request that has led to this error; its `after` calls are forgotten."""
+    request.forget_after()
     if isinstance(error, ProtocolError):
         return plain_response(error.status, error.reason, error.headers)
     log.error("%r failed", request, exc_info=error)

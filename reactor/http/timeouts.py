@@ -54,6 +54,7 @@ def _time_out_handler(connection: Connection) -> None:
     if isinstance(task, Task):
         task.cancel()
     request.keep_alive = False
+    request.forget_after()
     log.error("%r got no response in time", request)
     connection.respond(request, plain_response(503, "The response took too long."))
 

@@ -4,9 +4,9 @@ The parser makes a BaseRequest, or a subclass that the handler wants (see Server
 connection completes it: with the client's address, and with a Body where there is one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Protocol
 
 from reactor.limits import ServerLimits
 from reactor.messages.body import NO_BODY
@@ -17,6 +17,18 @@ REPR_CHARACTERS: Final = 1024  # the target has at most so many in a repr
 _NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 
 
+class AfterWorkLike(Protocol):
+    """The calls behind the responses of a server (see tasks/after_work.py)."""
+
+    def add(
+        self, request: object, function: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> None:
+        """Call the function behind the response to this request."""
+
+    def forget(self, request: object) -> None:
+        """Call nothing behind the response to this request."""
+
+
 class BaseRequest:
     """A request whose head is whole.
 
@@ -25,7 +37,8 @@ class BaseRequest:
     target as they came. `host` is the Host field or, before it, the authority of an absolute
     target. `content` is the body's bytes once they have been read for a plain handler, `params` the
     decoded parameters of a path pattern. `limits` are the server's. `_state` is for a subclass, and
-    absent until the subclass sets it.
+    absent until the subclass sets it. `after_work` is the server's, and absent until the connection
+    sets it.
 
     For the logs: `started` is when the handler was called, in seconds of the reactor's clock; `id`
     is set by a middleware that makes identifiers; a request with `logged` set to False gets no line
@@ -35,9 +48,11 @@ class BaseRequest:
     limits_class: ClassVar[type[ServerLimits]] = ServerLimits  # that a subclass needs
 
     _state: dict[str, Any]
+    after_work: AfterWorkLike
 
     __slots__ = (
         "_state",
+        "after_work",
         "body",
         "client",
         "client_closed",
@@ -95,6 +110,35 @@ class BaseRequest:
         if len(target) > REPR_CHARACTERS:
             target = f"{target[:REPR_CHARACTERS]}\u2026"
         return f"<{self.method} {target} HTTP/1.{self.minor}>"
+
+    def after(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Call `function(*arguments)` when the response to this request has been sent.
+
+            request.after(send_mail, address, "Welcome!")
+
+        The function is plain or returns an awaitable, which is awaited. A plain function runs on
+        the loop: one that blocks belongs into the pool, `request.after(in_pool, function, ...)`.
+        Several calls run one after the other. They begin when the whole response is queued for its
+        client, or when the client has left in the middle of it; the connection does not wait for
+        them. An error that one raises is logged, with the function, and changes nothing else. Where
+        the handler raises an error or is cancelled, nothing is called.
+
+        Raises ProtocolError (503) for more than `Limits.after_calls` calls in the whole server, and
+        RuntimeError for a request that no server has received.
+        """
+        try:
+            work = self.after_work
+        except AttributeError:
+            raise RuntimeError("`after` needs a request that a server has received") from None
+        work.add(self, function, arguments)
+
+    def forget_after(self) -> None:
+        """Call nothing of what `after` was given so far."""
+        try:
+            work = self.after_work
+        except AttributeError:
+            return
+        work.forget(self)
 
     @property
     def raw_path(self) -> str:

@@ -68,6 +68,16 @@ class Listener:
         """Accept the clients that wait. The error of one client does not affect the others."""
         self._accept(ACCEPTS_PER_TURN, REFUSALS_PER_TURN)
 
+    def hold(self) -> None:
+        """Accept nobody until `go_on`: clients wait in the kernel."""
+        self._stop_listening()
+
+    def go_on(self) -> None:
+        """Accept clients again, unless the socket is closed."""
+        if self._socket.fileno() >= 0 and not self._open:
+            self._open = True
+            self._listen()
+
     def finish(self) -> None:
         """Accept all clients that wait in the kernel, which would reset them, and close."""
         self._open = True  # also in a pause: there may be descriptors again
@@ -122,12 +132,7 @@ class Listener:
     def _pause(self, error: OSError) -> None:
         self._out_of_resources.log(CANNOT_ACCEPT, error.strerror, ACCEPT_PAUSE)
         self._stop_listening()
-        self._reactor.call_later(ACCEPT_PAUSE, self._resume)
-
-    def _resume(self) -> None:
-        if self._socket.fileno() >= 0:
-            self._open = True
-            self._listen()
+        self._reactor.call_later(ACCEPT_PAUSE, self.go_on)
 
 
 class LatestConnections:

@@ -20,7 +20,7 @@ from reactor.server.server import Server
 
 GRACE: Final = 0.5  # seconds that an idle connection stays open after another child has taken over
 LEFT_TO_THE_PARENT: Final = frozenset({signal.SIGINT, signal.SIGHUP})
-MARGIN: Final = 2.0  # seconds after `shutdown_timeout` in which a process has to end
+MARGIN: Final = 2.0  # seconds that a process has to end, beside its own timeouts
 
 
 class ReloadChild:
@@ -41,13 +41,13 @@ class ReloadChild:
         """Whether no other child has served before it."""
         return self._inheritance.first
 
-    def begin(self, application: str, shutdown_timeout: float) -> None:
+    def begin(self, application: str, ending_seconds: float) -> None:
         """Watch for the end of the parent and report imports; call it before the first import."""
         for number in LEFT_TO_THE_PARENT:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, _leave_to_the_parent)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, LEFT_TO_THE_PARENT)  # see `Supervisor._spawn`
-        arguments = (self._inheritance.lifeline, shutdown_timeout + MARGIN)
+        arguments = (self._inheritance.lifeline, ending_seconds + MARGIN)
         threading.Thread(target=_end_with, args=arguments, name="lifeline", daemon=True).start()
         Finder(application, self._report_file).install()
 

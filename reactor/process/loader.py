@@ -9,12 +9,15 @@ import logging
 import os
 import pkgutil
 import sys
+from itertools import dropwhile
 from operator import attrgetter
 from traceback import FrameSummary, StackSummary, TracebackException, extract_tb
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from reactor.errors import all_but_interrupts
 from reactor.http.context import Handler
+
+PACKAGE: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 
 log = logging.getLogger("reactor")
 
@@ -40,16 +43,17 @@ def load(where: str) -> Handler:
     return cast(Handler, found)
 
 
-def trace(error: LoadError) -> str:
-    """The traceback through the application, as Python prints it; "" if it did not run at all.
+def trace(error: Exception) -> str:
+    """The traceback of the cause through the application, as Python prints it.
 
-    For a SyntaxError this is the wrong line.
+    "" if it did not run at all. For a SyntaxError this is the wrong line.
     """
     cause = error.__cause__
     if cause is None:
         return ""
     shown = TracebackException.from_exception(cause)
     frames = [frame for frame in shown.stack if not _imports(frame)]
+    frames = list(dropwhile(lambda frame: frame.filename.startswith(PACKAGE), frames))
     if frames:
         shown.stack = StackSummary.from_list(frames)
         return "".join(shown.format())

@@ -34,10 +34,10 @@ class Reloader(Supervisor):
         self,
         arguments: Sequence[str],
         listening: Sequence[socket.socket],
-        shutdown_timeout: float,
+        ending_seconds: float,
     ) -> None:
         """The sockets are bound; the first signal closes them."""
-        super().__init__(arguments, listening, shutdown_timeout)
+        super().__init__(arguments, listening, ending_seconds)
         self._watch = Watch()
         self._check_timer: Timer | None = None
         self._crash_timer: Timer | None = None

@@ -77,8 +77,11 @@ def serve(
     leaves them alone, and the program ends it with
     `server.reactor.call_soon_threadsafe(server.shut_down)`.
 
-    `ready` is called with the Server when it listens and before it serves: that is the place to
-    keep it for `shut_down`, or to learn the port from `server.addresses`.
+    The functions of `app.on_start` are called when the server listens, and before it accepts a
+    client; those of `app.on_stop` behind the last request.
+
+    `ready` is called with the Server after them, before it serves: that is the place to keep it for
+    `shut_down`, or to learn the port from `server.addresses`.
 
     `access_log` is a path, "-" for standard output or "off"; `access_log_format` is "common",
     "combined", "json" or a text with atoms (see docs/logging.md). `error_log` is a path or "-" for
@@ -86,8 +89,9 @@ def serve(
     are ignored in a program whose root logger has handlers already. `server_header` is the value
     of the Server field ("" leaves it out), and `date_header=False` leaves out Date.
 
-    Raises OSError, with a sentence, when it cannot listen or cannot open a log, and ValueError for
-    an option that is wrong or an application that cannot be composed.
+    Raises OSError, with a sentence, when it cannot listen or cannot open a log, ValueError for an
+    option that is wrong or an application that cannot be composed, and StartHookError for a
+    function of `app.on_start` that fails.
     """
     places = (_each(host, types.host), port, _each(bind, types.place))
     logs = (access_log, access_log_format, error_log, log_level)
@@ -99,9 +103,10 @@ def serve(
             for listening in open_sockets(options, server.limits.backlog):
                 server.listen_on(listening)
             signals.install()
-            announce(server)
-            if ready is not None:
-                ready(server)
+            if server.start():
+                announce(server)
+                if ready is not None:
+                    ready(server)
         except BaseException:
             signals.restore()
             server.close()

@@ -108,14 +108,14 @@ class Supervisor:
         self,
         arguments: Sequence[str],
         listening: Sequence[socket.socket],
-        shutdown_timeout: float,
+        ending_seconds: float,
     ) -> None:
         """The sockets are bound; the first signal closes them."""
         self.reactor = Reactor()
         self.first = True  # no child has served yet
         self._command = command_of_child(arguments)
         self._listening = listening
-        self._patience = shutdown_timeout + MARGIN
+        self._patience = ending_seconds + MARGIN
         self._children: list[Child] = []  # running, in the order of their start
         self._signals = 0
         self._hung_up = False  # the end came by SIGHUP: the next signal is the first one

@@ -1,6 +1,7 @@
 """A server: it accepts connections, shares what they have in common, and shuts down in order.
 
 Read server.py first, then admission.py (the limit of connections, and what happens above it),
-shutdown.py (delay, drain, abort), logs.py (the files that the server writes lines into) and
-state_dump.py (what SIGUSR2 writes into the error log).
+shutdown.py (delay, drain, abort), lifecycle.py (an application's start, end and periodic tasks),
+logs.py (the files that the server writes lines into) and state_dump.py (what SIGUSR2 writes into
+the error log).
 """

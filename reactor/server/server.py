@@ -11,7 +11,7 @@ the wall clock and the transport's class, so that a simulator can stand in for t
 import logging
 import socket
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
@@ -35,8 +35,10 @@ from reactor.observe.error_log import ErrorLog
 from reactor.observe.log_file import LogFile
 from reactor.observe.statistics import Statistics
 from reactor.server.admission import Admission, affordable_connections
+from reactor.server.lifecycle import Lifecycle, Step
 from reactor.server.logs import ServerLogs
 from reactor.server.shutdown import Shutdown, ShutdownPhase
+from reactor.tasks.after_work import AfterWork
 from reactor.tasks.futures import Future
 from reactor.tasks.task import Runtime, Task
 from reactor.tasks.thread_pool import ThreadPool
@@ -96,15 +98,15 @@ class Server:
         )
         self._runtime = Runtime(self.reactor, self.pool, limits.cancel_timeout)
         self._runtime.adopt_generators()
+        self._lifecycle = Lifecycle(self._runtime, limits, lambda: self._shutdown.end())
         wall = wall or WallClock()
         wall.refresh(self.reactor.now)
         self._logs = ServerLogs(self._runtime, limits, error_log)
         observe = self._logs.open_access_log(access_log, access_log_format, wall)
         self._context = self._make_context(handler, wall, observe)
         self._admission = Admission(self.reactor, self._context, transport, spare)
-        self._shutdown = Shutdown(
-            self.reactor, self._context, self.open_connections, self._stop_accepting
-        )
+        stop, end = self._stop_accepting, self._lifecycle.end
+        self._shutdown = Shutdown(self.reactor, self._context, self.open_connections, stop, end)
         self._listeners: list[Listener] = []
         self._tasks: dict[Future[None], Task[None]] = {}
         self._statistics: Statistics | None = None
@@ -149,6 +151,16 @@ class Server:
         return self._admission.connections
 
     @property
+    def ended(self) -> bool:
+        """Whether `shut_down` has done all that it does."""
+        return self._shutdown.phase is ShutdownPhase.ENDED
+
+    @property
+    def after_work(self) -> AfterWork:
+        """The calls of `request.after`."""
+        return self._context.after_work
+
+    @property
     def draining(self) -> bool:
         """Whether the server shuts down, or will when `shutdown_delay` is over."""
         return self._shutdown.phase is not ShutdownPhase.SERVING
@@ -187,14 +199,51 @@ class Server:
         self._tasks[task] = task
         task.add_callback(self._task_ended)
 
+    def add_steps(self, steps: Callable[[], Iterable[Step]]) -> None:
+        """Add what an application does at its start, at its end and periodically.
+
+        `steps()` lists the steps when the server starts; see server/lifecycle.py.
+        """
+        self._lifecycle.add(steps)
+
     # --- running and ending ----------------------------------------------------------------------
 
+    def start(self) -> bool:
+        """Call the application's functions of the start; no client is accepted meanwhile.
+
+        Returns whether there is something to run: False if `shut_down` has ended the server.
+        Raises StartHookError where a function fails. In both cases the functions of the end have
+        been called. `run` calls it, unless it was called before.
+        """
+        if self.ended:
+            return False
+        task = self.begin_start()
+        if not task.done:
+            task.add_callback(lambda _: self.reactor.stop())
+            self.reactor.run()
+        if not self.ended:
+            task.result()
+        return not self.ended
+
+    def begin_start(self) -> Task[None]:
+        """The task of the start, for a program that turns the reactor itself."""
+        task = self._lifecycle.begin()
+        if not task.done:
+            for listener in self._listeners:
+                listener.hold()
+            task.add_callback(self._start_ended)
+        return task
+
     def run(self) -> None:
-        """Serve until `shut_down` has ended, and close everything."""
+        """Serve until `shut_down` has ended, and close everything.
+
+        Raises StartHookError (see `start`).
+        """
         sys.setswitchinterval(SWITCH_SECONDS)
         self._logs.attach_error_log()
         try:
-            self.reactor.run()
+            if self.start():
+                self.reactor.run()
             served = counted(self._context.state.accepted, "connection")
             log.info("The server has ended: %s served", served)
         finally:
@@ -251,6 +300,9 @@ class Server:
             wall=wall,
             memory=BodyMemory(self.limits),
             closed=self._closed,
+            after_work=AfterWork(
+                self._runtime, self.limits.after_calls, lambda: self._shutdown.stop_if_done()
+            ),
             state=ServerState(observe),
         )
 
@@ -258,9 +310,17 @@ class Server:
         self._admission.closed(connection)
         self._shutdown.stop_if_done()
 
+    def _start_ended(self, task: Future[None]) -> None:
+        if task.exception() is None:
+            for listener in self._listeners:
+                listener.go_on()
+
     def _stop_accepting(self) -> None:
         for listener in self._listeners:
-            listener.finish()
+            if self._lifecycle.is_starting:
+                listener.close()
+            else:
+                listener.finish()
         self._listeners.clear()
         self._admission.close()
         for task in tuple(self._tasks.values()):

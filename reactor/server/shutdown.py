@@ -7,12 +7,15 @@
               running requests may finish. Requests that were sent before are served: the backlog is
               accepted first, and each idle connection is read once more before it is closed
     aborting  `Limits.shutdown_timeout` seconds after draining began, or at a second `begin`, every
-              connection that is left is reset
+              connection that is left is reset, and the calls of `request.after` are cancelled
+    stopping  the last connection has gone, and the application's functions of the end run; a
+              `begin` now ends them at once
+    ended     the loop stops
 
-Each step is a record of the error log, the last one with the requests that it cuts off.
+Each step is a record of the error log, that of an abort with the requests that it cuts off.
 
-The loop stops when the last connection has gone, at the latest when they are aborted. Shutdown
-closes no listener and cancels no task itself: it calls `stop_accepting`, an argument.
+Shutdown closes no listener and calls nothing of the application itself: it calls `stop_accepting`
+and `stop`, two arguments, and the second one calls `end`.
 """
 
 import logging
@@ -43,6 +46,8 @@ class ShutdownPhase(IntEnum):
     SERVING = 0
     LEAVING = 1
     DRAINING = 2
+    STOPPING = 3
+    ENDED = 4
 
 
 class Shutdown:
@@ -54,18 +59,28 @@ class Shutdown:
         context: ServerContext,
         connections: Collection[HttpConnection],
         stop_accepting: Callable[[], object],
+        stop: Callable[[], object],
     ) -> None:
-        """`connections` is the live collection of open ones; it is copied before each use."""
+        """`connections` is the live collection of open ones; it is copied before each use.
+
+        `stop` is called when the last one has gone, and again to end what it has begun at once.
+        """
         self.phase = ShutdownPhase.SERVING
         self._reactor = reactor
         self._limits = context.limits
         self._state = context.state
         self._connections = connections
+        self._after_work = context.after_work
         self._stop_accepting = stop_accepting
+        self._stop = stop
 
     def begin(self, grace: float) -> None:
         """Start the end of the server; a second call aborts everything now."""
+        if self.phase >= ShutdownPhase.STOPPING:
+            self._stop()
+            return
         if self.phase is not ShutdownPhase.SERVING:
+            self._drain(0.0)
             self._abort_all("a second signal ended the wait for them")
             return
         self.phase = ShutdownPhase.LEAVING
@@ -78,11 +93,21 @@ class Shutdown:
             self._drain(grace)
 
     def stop_if_done(self) -> None:
-        """Stop the loop if the server drains and no connection is left."""
-        if self.phase is ShutdownPhase.DRAINING and not self._connections:
-            self._reactor.stop()
+        """Stop the application if the server drains, and nothing is left that uses it."""
+        if self.phase is not ShutdownPhase.DRAINING:
+            return
+        if not self._connections and not self._after_work.is_busy:
+            self.phase = ShutdownPhase.STOPPING
+            self._stop()
+
+    def end(self) -> None:
+        """Stop the loop: the application has been stopped."""
+        self.phase = ShutdownPhase.ENDED
+        self._reactor.stop()
 
     def _drain(self, grace: float) -> None:
+        if self.phase is not ShutdownPhase.LEAVING:
+            return
         self.phase = ShutdownPhase.DRAINING
         self._state.draining = True
         self._stop_accepting()  # behind `draining`: the clients of the backlog are the last ones
@@ -126,7 +151,9 @@ class Shutdown:
             )
         for connection in connections:
             abort_owner(connection)
-        self._reactor.stop()
+        self._connections = ()  # whether or not each could be aborted
+        self._after_work.cancel(reason)
+        self.stop_if_done()
 
 
 def _described(connections: Collection[HttpConnection]) -> str:

@@ -59,8 +59,10 @@ class Client:
     """A client of one handler, in process: `Client(app).get("/x").json()`.
 
     Nothing is real but the code: `await sleep(3600)` in a handler takes no time, and the clock only
-    moves while a request, a stream or `advance` is at work. As a context manager it shuts the
-    server down at the end, and raises Violation if a descriptor is left.
+    moves while a request, a stream or `advance` is at work. As a context manager it calls the
+    functions of `app.on_start` at the beginning and those of `app.on_stop` at the end, when it
+    shuts the server down; it raises Violation if a descriptor is left. The calls of `request.after`
+    have ended when the test gets the response, unless they take longer than its `timeout`.
     """
 
     def __init__(
@@ -95,6 +97,11 @@ class Client:
             self.cookies.set(name, value)
 
     def __enter__(self) -> "Client":
+        try:
+            self.start()
+        except BaseException:
+            self._world.close(check=False)
+            raise
         return self
 
     def __exit__(
@@ -104,6 +111,13 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         self._world.close(check=error is None)
+
+    def start(self) -> None:
+        """Call the application's functions of on_start, and begin its periodic tasks.
+
+        Without a context manager and without this, none of them is called. Raises StartHookError.
+        """
+        self._world.start()
 
     def close(self) -> None:
         """Shut the server down. Raises what fails then, and Violation if a descriptor is left."""
@@ -148,6 +162,7 @@ class Client:
         """
         response = self._open(method, url, options)
         response.read_until(response.deadline)
+        self._world.finish_after_work(response.deadline)
         return response
 
     @contextmanager
@@ -162,6 +177,7 @@ class Client:
             yield response
         finally:
             response.close()
+            self._world.finish_after_work(self.now + TIMEOUT)
 
     def get(self, url: str, **options: Unpack[Options]) -> ClientResponse:
         """`request("GET", ...)`."""

@@ -29,6 +29,7 @@ from reactor.simulator.world import CONNECTIONS
 
 SPIN_TURNS: Final = 100_000  # in which nothing moves: `await sleep(0)` some thousand times is fine
 TRACE_LINES: Final = 1000  # the part of the trace that is kept
+LONGEST_STEP: Final = 86400.0  # simulated seconds, that one turn may wait
 CLEANING_SECONDS: Final = 0.01  # simulated, that a server is given to notice that its client left
 
 _WAITS: Final = {
@@ -131,6 +132,26 @@ class World:
             while self.now < until:
                 self.turn(until)
 
+    def start(self) -> None:
+        """Call the application's functions of the start. Raises StartHookError, Deadlock."""
+        with self.driving():
+            task = self.server.begin_start()
+            while not task.done:
+                if self.stuck:
+                    raise Deadlock("a function of on_start waits, and nothing is due that ends it")
+                self.turn(self.now + LONGEST_STEP)
+        task.result()
+        self.raise_failures()
+
+    def finish_after_work(self, until: float) -> None:
+        """Let the calls of `request.after` end, until then at most, or until nothing is due."""
+        work = self.server.after_work
+        if work.is_busy and not self.closed:
+            with self.driving():
+                while work.is_busy and self.now < until and not self.stuck:
+                    self.turn(until)
+            self.raise_failures()
+
     @property
     def stuck(self) -> bool:
         """Nothing will ever happen unless a client does something."""
@@ -221,6 +242,7 @@ class World:
         server.shut_down()
         try:
             self._run(limits.shutdown_timeout + limits.cancel_timeout + 1.0)
+            self._finish_stop()
         finally:
             with self.driving():
                 server.close()
@@ -228,6 +250,12 @@ class World:
         if check:
             self.raise_failures()
             self._world.check_end()
+
+    def _finish_stop(self) -> None:
+        """Let the application's functions of the end go on until they have ended."""
+        with self.driving():
+            while not self.server.ended and not self.stuck:
+                self.turn(self.now + LONGEST_STEP)
 
 
 class _Failures(logging.Handler):

@@ -34,6 +34,7 @@ from reactor.web.app.composition import compose_not_found, compose_routes
 from reactor.web.app.converters import CONVERTERS, Converter
 from reactor.web.app.error_handlers import ErrorHandler, ErrorHandlers
 from reactor.web.app.group import Group, Route, Scope, checked_prefix
+from reactor.web.app.lifecycle import LifecycleSteps
 from reactor.web.app.not_found import NotFoundChains, find_next, find_other
 from reactor.web.app.requests import Request, adopt
 from reactor.web.app.router import (
@@ -77,7 +78,7 @@ class _MountedApplication(Group):
             yield Scope(self._prefix + scope.prefix, scope.middlewares, errors)
 
 
-class Application(Group):
+class Application(LifecycleSteps, Group):
     """A handler made of routes, for `reactor.serve`, a Server, or the test client.
 
     Routes are added with the decorators of Group: `get`, `post`, `put`, `patch`, `delete`, `route`.
@@ -92,7 +93,8 @@ class Application(Group):
         outermost. With `redirect_slashes` a path without a route is redirected (308) where the same
         path with a slash at its end, or without it, has one.
         """
-        super().__init__("", *middlewares)
+        Group.__init__(self, "", *middlewares)
+        LifecycleSteps.__init__(self)
         self.errors = ErrorHandlers()
         # Whether directories of the command line become routes of this application, behind its
         # middlewares and error handlers. Otherwise they stand before it.
@@ -182,6 +184,7 @@ class Application(Group):
         checked_prefix(prefix)
         if isinstance(handler, Application):
             handler.errors.outer = self.errors
+            self._steps.append(handler)
             self.include(_MountedApplication(prefix, handler))
         else:
             for pattern in (prefix, f"{prefix}/{{rest:segments}}"):
@@ -259,6 +262,7 @@ class Application(Group):
         for files in self._static.values():
             files.prepare(server, len(self._static))
         if server is not None:
+            server.add_steps(self.lifecycle)
             for handler in self._foreign_handlers():
                 prepare_handler(handler, server)
 

@@ -105,8 +105,10 @@ class ErrorHandlers:
     def respond(self, request: BaseRequest, error: BaseException) -> ResponseOrAwaitable:
         """The response to an exception. Never raises: a failure in an error handler is a 500.
 
-        It has to be awaited where the error handler is an `async def`.
+        It has to be awaited where the error handler is an `async def`. The calls that the request
+        was given for `after` its response are forgotten.
         """
+        request.forget_after()
         handler = self._find(error)
         if not isinstance(error, ProtocolError) and not self._is_expected(error):
             log.error("%r failed", request, exc_info=error)

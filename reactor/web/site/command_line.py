@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from reactor.config.standard_streams import fill_standard_descriptors, print_error
+from reactor.limits import ServerLimits
 from reactor.observe.error_log import ErrorLog
 from reactor.process.child import GRACE, ReloadChild
 from reactor.process.loader import LoadError, load, trace
@@ -34,6 +35,8 @@ from reactor.process.serve import (
     say,
 )
 from reactor.process.urls import urls
+from reactor.server.lifecycle import StartHookError
+from reactor.server.server import Server
 from reactor.web.site.options import UPLOADS, Config, SiteOptions, parse_arguments
 from reactor.web.site.site import Site, SiteError
 
@@ -44,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve what the options name until SIGINT or SIGTERM; returns the exit status.
 
     0: ended in order. 1: something that the options name cannot be used. 2: an option or the
-    application is wrong.
+    application is wrong. 3: a function of the application's start has failed.
     """
     try:
         return _main(sys.argv[1:] if arguments is None else arguments)
@@ -65,7 +68,7 @@ def _main(arguments: Sequence[str]) -> int:
     child = ReloadChild.inherited()
     if child is None:
         return _supervise(config, arguments)
-    child.begin(config.site.application, config.limits.shutdown_timeout)
+    child.begin(config.site.application, _seconds_to_end(config.limits))
     # Its successor takes the new clients, so there is nothing to wait for.
     config = replace(config, limits=replace(config.limits, shutdown_delay=0.0))
     status = _serve(config, error_log, child)
@@ -79,7 +82,7 @@ def _supervise(config: Config, arguments: Sequence[str]) -> int:
         listening = open_sockets(config.serve, config.limits.backlog)
     except StartError as error:
         return complain(str(error))
-    return Reloader(arguments, listening, config.limits.shutdown_timeout).run()
+    return Reloader(arguments, listening, _seconds_to_end(config.limits)).run()
 
 
 def _serve(config: Config, error_log: ErrorLog, child: ReloadChild | None) -> int:
@@ -106,14 +109,33 @@ def _serve(config: Config, error_log: ErrorLog, child: ReloadChild | None) -> in
         Signals(server).install()
     else:
         Signals(server, (signal.SIGTERM,), GRACE).install()
-    if child is None or child.first:
-        announce(server, served(config.site))
-    for work in site.housekeeping():
-        server.spawn(work)
-    if child is not None:
-        child.ready()
+    return _run(server, site, config, child)
+
+
+def _run(server: Server, site: Site, config: Config, child: ReloadChild | None) -> int:
+    """Start the application and serve it until a signal; returns the exit status."""
+    try:
+        started = server.start()
+    except StartHookError as error:
+        server.close()
+        status = complain(str(error), 3)
+        if child is not None:
+            print_error(trace(error))
+        return status
+    if started:
+        if child is None or child.first:
+            announce(server, served(config.site))
+        for work in site.housekeeping():
+            server.spawn(work)
+        if child is not None:
+            child.ready()
     server.run()
     return 0
+
+
+def _seconds_to_end(limits: ServerLimits) -> float:
+    """How long a child under `--reload` may take to end: the drain, and one slow `on_stop`."""
+    return limits.shutdown_timeout + limits.stop_timeout
 
 
 def make_site(config: Config) -> Site:

@@ -133,7 +133,8 @@ PAGE: Final = """# Options
 {positional}
 
 A wrong option is one sentence and exit status 2. A directory, a log or a port that cannot be used
-is one sentence and exit status 1. Either way nothing has been served.
+is one sentence and exit status 1, a function of an application's start that fails one sentence and
+exit status 3. In all cases nothing has been served.
 
 Each limit is an option of the command line (`--idle-timeout 3`) and a field of `reactor.Limits`
 (`Limits(idle_timeout=3)`). This page is made from the declarations of the options.

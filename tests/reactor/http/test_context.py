@@ -11,6 +11,7 @@ from reactor.http.wall_clock import WallClock
 from reactor.limits import ServerLimits
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
+from reactor.tasks.after_work import AfterWork
 from reactor.tasks.task import Runtime
 
 
@@ -38,6 +39,7 @@ def context_of(handler: Handler) -> ServerContext:
         memory=BodyMemory(ServerLimits()),
         closed=lambda connection: None,
         state=ServerState(),
+        after_work=cast(AfterWork, None),
     )
 
 

@@ -16,11 +16,23 @@ from typing import Any
 
 import pytest
 
-from reactor import Cancelled, Limits, PoolFull, Response, in_pool, sleep
+from reactor import (
+    Application,
+    Cancelled,
+    Future,
+    Limits,
+    PoolFull,
+    Request,
+    Response,
+    Server,
+    in_pool,
+    sleep,
+)
 from reactor.config.options import Unit, rows
 from reactor.http.states import HANDLER
 from reactor.messages.request import BaseRequest
 from reactor.net.stream import INPUT_OPEN, PAUSED, InputState
+from reactor.server.lifecycle import StartHookError
 from reactor.tasks.futures import Lane
 from reactor.tasks.thread_pool import COMPRESSION_THREADS
 from tests.conftest import Running, Serve
@@ -305,6 +317,44 @@ def shutdown_delay(serve: Serve) -> None:
     took(began, 0.3)
 
 
+def start_timeout(serve: Serve) -> None:
+    app, ended = Application(), threading.Event()
+
+    @app.on_start
+    async def endless() -> None:
+        try:
+            await sleep(1000)
+        finally:
+            ended.set()
+
+    server = Server(app, Limits(start_timeout=0.3))
+    began = time.monotonic()
+    with pytest.raises(StartHookError, match=r"0\.3 s is over"):
+        server.run()
+    took(began, 0.3)
+    assert ended.is_set()
+
+
+def stop_timeout(serve: Serve) -> None:
+    """Each function of the end has that time of its own."""
+    app, ended = Application(), list[str]()
+
+    async def endless() -> None:
+        try:
+            await sleep(1000)
+        finally:
+            ended.append("ended")
+
+    app.on_stop(endless)
+    app.on_stop(endless)
+    running = serve(app, stop_timeout=0.2)
+    began = time.monotonic()
+    running.shut_down()
+    assert running.join()
+    took(began, 0.4)
+    assert ended == ["ended", "ended"]
+
+
 # --- sizes ---------------------------------------------------------------------------------------
 
 
@@ -528,6 +578,29 @@ def pool_threads(serve: Serve) -> None:
     assert gate.most == 3
 
 
+def after_calls(serve: Serve) -> None:
+    """A call beyond them is refused, whether those before are registered, wait or run."""
+    go_on: Future[None] = Future()
+    app = Application()
+
+    @app.get("/")
+    def root(request: Request) -> Response:
+        for _ in range(int(request.query)):
+            request.after(lambda: go_on)
+        return Response(200)
+
+    running = serve(app, after_calls=3)
+    client = running.connect()
+    assert client.ask("/?4").status == 503
+    assert client.ask("/?1").status == 200
+    assert client.ask("/?2").status == 200
+    response = client.ask("/?1")
+    assert (response.status, response.get("retry-after")) == (503, "1")
+    running.call(lambda: go_on.set_result(None))
+    running.wait_until(lambda: running.server.after_work.count == 0)
+    assert client.ask("/?3").status == 200
+
+
 def pool_jobs(serve: Serve) -> None:
     """A job beyond those of its own lane is refused: a compression at once, one for a file after
     `pool_timeout`.
@@ -724,6 +797,8 @@ CASES: list[Callable[[Serve], None]] = [
     cancel_timeout,
     shutdown_delay,
     shutdown_timeout,
+    start_timeout,
+    stop_timeout,
     request_line_bytes,
     head_bytes,
     head_fields,
@@ -741,6 +816,7 @@ CASES: list[Callable[[Serve], None]] = [
     pool_threads,
     pool_jobs,
     pool_timeout,
+    after_calls,
     log_bytes,
     log_field_bytes,
 ]
@@ -792,6 +868,7 @@ def test_zero_only_where_it_means_something() -> None:
             continue
         allowed.add(one.name)
     without_time = {"handler_timeout", "min_rate", "shutdown_delay", "shutdown_timeout"}
+    without_time |= {"start_timeout", "stop_timeout"}
     sizes = {"small_file_bytes", "small_body_bytes", "memory_client_bytes", "unread_body_bytes"}
     assert allowed == {"connections", "slow_callback", *sizes, *without_time}
 

@@ -1,0 +1,144 @@
+"""Work that begins when a response has been sent: `request.after(function, *arguments)`.
+
+A request's calls are registered while its handler runs. They begin in the loop's `soon` phase, when
+the whole response is queued and the turn has sent what the peer takes, or when the client has left
+in the middle of it. They are forgotten where the handler fails. The calls of one request run one
+after the other, those of several requests beside each other; a failure is logged and ends no more
+than its own call.
+
+Calls that are registered, wait or run count as one number, which is limited. A server that drains
+waits for them (see server/shutdown.py).
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from inspect import isawaitable
+from typing import Any, Final, NamedTuple
+
+from reactor.errors import ProtocolError, all_but_cancelling, counted
+from reactor.log_limit import LogLimit
+from reactor.loop.describe import describe, safe_repr
+from reactor.tasks.task import Runtime, Task
+
+NAMED: Final = 5  # calls that the record of their end names
+
+log = logging.getLogger("reactor")
+
+
+class AfterCall(NamedTuple):
+    """A function, and what it is called with."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+class _Series:
+    """The calls of one request, which run one after the other."""
+
+    __slots__ = ("calls", "context", "current", "request", "task")
+
+    def __init__(self, request: str) -> None:
+        self.calls: deque[AfterCall] = deque()
+        self.current: AfterCall | None = None  # while it runs
+        self.context: Context = copy_context()
+        self.request = request  # as the log names it
+        self.task: Task[None] | None = None  # once they have begun
+
+    def describe(self) -> str:
+        """The request, for the log of slow callbacks."""
+        return f"work after {self.request}"
+
+
+class AfterWork:
+    """The calls behind the responses of one server."""
+
+    def __init__(self, runtime: Runtime, most: int, ended: Callable[[], object]) -> None:
+        """`most` calls at a time; `ended` is called when the last one that ran has ended."""
+        self.registered: dict[object, _Series] = {}  # by the request, until its response has ended
+        self.count = 0  # calls that are registered, wait or run
+        self._running: dict[_Series, None] = {}
+        self._runtime = runtime
+        self._most = most
+        self._ended = ended
+        self._too_many = LogLimit(log.warning, clock=runtime.reactor.clock)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether calls wait or run behind responses that have ended."""
+        return bool(self._running)
+
+    def add(
+        self, request: object, function: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> None:
+        """Call the function behind the response to this request.
+
+        Raises ProtocolError (503) beyond the limit, TypeError for an object that is not callable.
+        """
+        if not callable(function):
+            raise TypeError(f"`after` takes a function and its arguments, not {function!r}")
+        if self.count >= self._most:
+            self._too_many.log("%r: %d calls wait behind responses already", request, self.count)
+            raise ProtocolError(503, "The server is too busy.", [("Retry-After", "1")])
+        series = self.registered.get(request)
+        if series is None:
+            series = self.registered[request] = _Series(safe_repr(request))
+        series.calls.append(AfterCall(function, arguments))
+        self.count += 1
+
+    def forget(self, request: object) -> None:
+        """Call nothing behind the response to this request."""
+        series = self.registered.pop(request, None)
+        if series is not None:
+            self._drop(series)
+
+    def begin(self, request: object) -> None:
+        """The response has ended: call the functions that were registered."""
+        series = self.registered.pop(request, None)
+        if series is not None:
+            self._running[series] = None
+            self._runtime.call_soon(self._begin, series)
+
+    def cancel(self, reason: str) -> None:
+        """Cancel all calls that wait or run, and log their names."""
+        calls = [one for series in self._running for one in (series.current, *series.calls) if one]
+        if calls:
+            names = ", ".join(describe(call.function) for call in calls[:NAMED])
+            log.warning(
+                "Cancelled %s behind responses, since %s: %s",
+                *(counted(len(calls), "call"), reason, names),
+            )
+        for series in tuple(self._running):
+            self._drop(series)
+            if series.task is not None:
+                series.task.cancel()
+
+    def _drop(self, series: _Series) -> None:
+        self.count -= len(series.calls)
+        series.calls.clear()
+
+    def _begin(self, series: _Series) -> None:
+        series.task = self._runtime.spawn(self._run(series), series.context)
+        series.task.add_callback(lambda task: self._series_ended(series))
+
+    async def _run(self, series: _Series) -> None:
+        """Call one function after the other. An error of one is logged."""
+        while series.calls:
+            series.current = call = series.calls.popleft()
+            try:
+                result = call.function(*call.arguments)
+                if isawaitable(result):
+                    await result
+            except all_but_cancelling() as error:
+                name, request = describe(call.function), series.request
+                log.error("%s failed behind the response to %s", name, request, exc_info=error)
+            finally:
+                series.current = None
+                self.count -= 1
+
+    def _series_ended(self, series: _Series) -> None:
+        series.task = None  # or series, task and callback are a cycle
+        self._running.pop(series, None)
+        if not self._running:
+            self._ended()
