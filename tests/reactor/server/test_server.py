@@ -549,8 +549,7 @@ def test_a_handler_that_raises_is_500_and_logged_with_its_request(
         Response(200, b"", [("Na me", "one")]),
         Response(200, b"", [("", "one")]),
         Response(200, b"", [("Name", "\u20ac")]),
-        Response(200, b"", [("Name",)]),  # type: ignore[list-item]
-        Response(200, b"", None),  # type: ignore[arg-type]
+        Response(200, b"", (("Name",),)),  # type: ignore[arg-type]
         Response(200, b"", [("Name", ["list"])]),  # type: ignore[list-item]
         Response(200, b"abc", [("Content-Length", "4")]),
         Response(200, b"abc", [("Content-Length", "2")]),

@@ -140,7 +140,7 @@ def test_a_mounted_handler_is_prepared_too() -> None:
     handler = Handler()
     app = Application()
     app.mount("/x", handler)
-    server: Any = SimpleNamespace(limits=Limits())
+    server: Any = SimpleNamespace(limits=Limits(), add_steps=lambda steps: None)
     app.prepare(server)
     assert handler.prepared is server
 
