@@ -39,6 +39,7 @@ from reactor.server.lifecycle import StartHookError
 from reactor.server.server import Server
 from reactor.web.site.options import UPLOADS, Config, SiteOptions, parse_arguments
 from reactor.web.site.site import Site, SiteError
+from reactor.web.site.suggestions import source_hint, suggestion
 
 log = logging.getLogger("reactor")
 
@@ -96,11 +97,13 @@ def _serve(config: Config, error_log: ErrorLog, child: ReloadChild | None) -> in
                 server.listen_on(listening)
         admit_hosts(site, config, server.addresses)
     except LoadError as error:
-        status = complain(str(error), 2)
+        status = complain(str(error) + suggestion(config.site.application), 2)
         if child is not None:  # somebody works on it
             print_error(trace(error))
         return status
-    except (SiteError, StartError) as error:
+    except SiteError as error:
+        return complain(str(error) + _suggestion(config.site))
+    except StartError as error:
         return complain(str(error))
     except ValueError as error:  # an application that cannot be composed
         log.debug("the application could not be prepared", exc_info=error)
@@ -125,12 +128,21 @@ def _run(server: Server, site: Site, config: Config, child: ReloadChild | None) 
     if started:
         if child is None or child.first:
             announce(server, served(config.site))
+            for _, path in config.site.static:
+                if hint := source_hint(path):
+                    log.warning(hint)
         for work in site.housekeeping():
             server.spawn(work)
         if child is not None:
             child.ready()
     server.run()
     return 0
+
+
+def _suggestion(site: SiteOptions) -> str:
+    """An application that is meant, maybe, by a directory or a file that is not there."""
+    served = [*(path for prefix, path in site.static if prefix == "/"), site.directory]
+    return "".join(suggestion(path) for path in served if path and not os.path.exists(path))
 
 
 def _seconds_to_end(limits: ServerLimits) -> float:
