@@ -41,6 +41,7 @@ OSERRORS = {
         "print_error",  # nobody reads it
     },
     "reactor.files.file": {"File.look"},  # "not in memory", which is a result
+    "reactor.web.site.suggestions": {"application_names"},  # no suggestion, which is a result
     "reactor.process.file_watcher": {"mark"},  # "there is no such file", which is a result
     "reactor.process.child": {"ReloadChild._report"},  # the parent has ended
     "reactor.process.supervisor": {
