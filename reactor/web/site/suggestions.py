@@ -49,7 +49,7 @@ def source_hint(path: str) -> str:
 def application_names(path: str) -> list[str]:
     """The names of the applications that a module makes at its top, in their order.
 
-    None for a file that cannot be read, is no Python, or is longer than LONGEST_FILE.
+    A file that cannot be read, is no Python, or is longer than LONGEST_FILE yields none.
     """
     try:
         if os.path.getsize(path) > LONGEST_FILE:
