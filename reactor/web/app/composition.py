@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from reactor.web.app.adapters import innermost
-from reactor.web.app.chain import Inner, compose, describe
+from reactor.web.app.chain import Inner, MiddlewareKind, compose, describe, kind_of
 from reactor.web.app.converters import Converter
 from reactor.web.app.error_handlers import ErrorHandlers
 from reactor.web.app.group import Route, Scope
-from reactor.web.app.not_found import NotFound, NotFoundChains
+from reactor.web.app.not_found import NotFound, NotFoundChains, prefix_key
 from reactor.web.app.router import ANY, Leaf, Parameter, RouteError, Router, parse_pattern
 from reactor.web.endpoint import CompositionError, Endpoint
 
@@ -69,15 +69,32 @@ def compose_not_found(
 ) -> NotFoundChains:
     """The handlers of paths that have no route, with the middlewares of the scopes around them.
 
-    A 404 passes them as well. The first of several scopes with one prefix counts. Raises
-    RouteError, CompositionError.
+    A 404 passes them as well: nobody knows which of the groups with one prefix it belongs to, so
+    that it passes the middlewares of all. Raises RouteError, CompositionError.
     """
-    chains = NotFoundChains(converters)
+    together: dict[tuple[object, ...], Scope] = {}
     for scope in scopes:
+        key = prefix_key(scope.prefix, converters)
+        known = together.setdefault(key, scope)
+        middlewares = {id(one): one for one in (*known.middlewares, *scope.middlewares)}
+        together[key] = known._replace(middlewares=tuple(middlewares.values()))
+    chains = NotFoundChains(converters)
+    for scope in together.values():
         handlers = scope.errors or errors
         inner = Inner(NotFound(routes.router, handlers, routes.methods, redirects), "404")
-        chains.add(scope.prefix, compose(scope.middlewares, inner, handlers))
+        chains.add(scope.prefix, _composed_scope(scope, inner, handlers))
     return chains
+
+
+def _composed_scope(scope: Scope, inner: Inner, errors: ErrorHandlers) -> Endpoint:
+    try:
+        return compose(scope.middlewares, inner, errors)
+    except CompositionError:
+        # The plain middlewares of one group may not stand above those of another.
+        middlewares = sorted(
+            scope.middlewares, key=lambda one: kind_of(one) is MiddlewareKind.PLAIN
+        )
+        return compose(middlewares, inner, errors)
 
 
 def _inner_of(route: Route, converters: Mapping[str, Converter], errors: ErrorHandlers) -> Inner:

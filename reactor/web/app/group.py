@@ -179,16 +179,20 @@ class Group:
                 )
 
     def scopes(self) -> Iterator[Scope]:
-        """The scope of the group and of each group in it, for paths that have no route."""
+        """The scope of the group and of each group in it, for paths that have no route.
+
+        A group in it without a prefix of its own has no such paths.
+        """
         yield Scope(self._prefix, tuple(self._middlewares), None)
         for part in self._parts:
             if isinstance(part, Group):
                 for scope in part.scopes():
-                    yield Scope(
-                        self._prefix + scope.prefix,
-                        (*self._middlewares, *scope.middlewares),
-                        scope.errors,
-                    )
+                    if scope.prefix:
+                        yield Scope(
+                            self._prefix + scope.prefix,
+                            (*self._middlewares, *scope.middlewares),
+                            scope.errors,
+                        )
 
     def _changed(self) -> None:
         """Have the applications that include this group composed anew."""

@@ -32,20 +32,15 @@ class NotFoundChains:
     def __init__(self, converters: Mapping[str, Converter] = CONVERTERS) -> None:
         self._converters = converters
         self._chains: Router[Endpoint] = Router(converters)
-        self._prefixes: dict[tuple[str | Converter, ...], Endpoint] = {}
+        self._whole: Endpoint | None = None  # the handler of the empty prefix
 
     def add(self, prefix: str, chain: Endpoint) -> None:
-        """Add the handler of a prefix; the first one of a prefix stays.
-
-        Raises RouteError for a malformed prefix.
-        """
-        parts = parse_pattern(prefix, self._converters) if prefix else ()
-        key = tuple(part.converter if isinstance(part, Parameter) else part for part in parts)
-        if key not in self._prefixes:
-            self._prefixes[key] = chain
-            self._chains.add(ANY, f"{prefix}/{{{_REST}:names}}", chain)
-            if prefix:
-                self._chains.add(ANY, prefix, chain)
+        """Add the handler of a prefix. Raises RouteError for a malformed or a known prefix."""
+        self._chains.add(ANY, f"{prefix}/{{{_REST}:names}}", chain)
+        if prefix:
+            self._chains.add(ANY, prefix, chain)
+        else:
+            self._whole = chain
 
     def respond(self, request: Request) -> ResponseOrAwaitable:
         """Call the handler of the prefix that fits the path best, as the router finds routes."""
@@ -57,7 +52,14 @@ class NotFoundChains:
                 if name != _REST
             }
             return target.value(request)
-        return self._prefixes[()](request)  # OPTIONS *
+        assert self._whole is not None
+        return self._whole(request)  # OPTIONS *
+
+
+def prefix_key(prefix: str, converters: Mapping[str, Converter]) -> tuple[object, ...]:
+    """The same for prefixes that fit the same paths. Raises RouteError for a malformed prefix."""
+    parts = parse_pattern(prefix, converters) if prefix else ()
+    return tuple(part.converter if isinstance(part, Parameter) else part for part in parts)
 
 
 class NotFound:

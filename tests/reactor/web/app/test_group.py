@@ -139,3 +139,45 @@ def test_a_405_passes_the_chain_of_the_paths_route() -> None:
             notes.clear()
             assert client.delete(path).status == 405
             assert notes == [f"{group} in", f"{group} out 405"]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_404_passes_all_groups_with_its_prefix(reverse: bool) -> None:
+    notes: list[str] = []
+    app = Application(Notes("app", notes))
+    prefixes = {"read": "/api", "write": "/api", "elsewhere": "/other", "none": ""}
+    for name in reversed(prefixes) if reverse else prefixes:
+        group = app.group(prefixes[name], Notes(name, notes))
+        group.add("GET", f"/{name}", lambda request: "")
+    app.include(Group("/{part}", Notes("first", notes))).add("GET", "/1", lambda request: "")
+    app.include(Group("/{other}", Notes("second", notes))).add("GET", "/2", lambda request: "")
+    with Client(app) as client:
+        assert client.get("/api/none").status == 404
+        assert {note for note in notes if note.endswith(" in")} == {"app in", "read in", "write in"}
+        assert notes.count("app in") == 1
+        notes.clear()
+        assert client.get("/x/none").status == 404
+        assert notes[:3] == ["app in", "first in", "second in"]
+        notes.clear()
+        assert client.get("/").status == 404
+        assert notes == ["app in", "app out 404"]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_groups_that_could_not_share_a_chain_share_a_404(reverse: bool) -> None:
+    notes: list[str] = []
+
+    def plain(request: Request, next: Any) -> Any:
+        notes.append("plain")
+        return next(request)
+
+    async def asynchronous(request: Request, next: Any) -> Any:
+        notes.append("async")
+        return await next(request)
+
+    app = Application()
+    for middleware in (asynchronous, plain) if reverse else (plain, asynchronous):
+        app.group("/api", middleware)
+    with Client(app) as client:
+        assert client.get("/api/none").status == 404
+        assert notes == ["async", "plain"]
