@@ -46,9 +46,9 @@ class Deflated:
         self.length = 0
         self.checksum = 0
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: bytes, level: int = _LEVEL) -> None:
         """Append `data` as a piece."""
-        piece = _deflate(data, _LEVEL)
+        piece = _deflate(data, level)
         self.pieces.append(piece)
         self.size += len(piece)
         self.length += len(data)
@@ -58,6 +58,21 @@ class Deflated:
         """Yield the plain bytes of each piece."""
         for piece in self.pieces:
             yield inflate(piece)
+
+
+class Constant(Deflated):
+    """Bytes that are part of many bodies: deflated once, as small as possible."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self.data = data
+        self.add(data, zlib.Z_BEST_COMPRESSION)
+
+    def plain(self) -> Iterator[bytes]:
+        """Yield the bytes."""
+        yield self.data
 
 
 def encode_window(data: bytes) -> Window:

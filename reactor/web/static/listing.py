@@ -26,7 +26,13 @@ from reactor.web.static.limits import FileLimits
 from reactor.web.static.listing_entries import Shown, asked_for
 from reactor.web.static.listing_html import ACTIVE, HTML_FORM, QUIET, html_frame
 from reactor.web.static.listing_json import JSON_FORM, json_frame, link_field
-from reactor.web.static.listing_pages import Page, PageBody, PageForm, PageStore
+from reactor.web.static.listing_pages import (
+    Page,
+    PageBody,
+    PageForm,
+    PagePart,
+    PageStore,
+)
 from reactor.web.static.snapshot import Summary
 from reactor.web.storage.safe_path import Root
 
@@ -95,6 +101,7 @@ async def list_directory(
     page, summary, shown = await _find(request, root, segments, options, form, client)
     if as_json:
         head, tail = json_frame(summary, shown, _path(segments, options))
+        parts: tuple[PagePart, ...] = (head.encode(), page, tail.encode())
         fields: Fields = (("Content-Type", "application/json"), *link_field(shown))
     else:
         layout = ACTIVE if options.uploads or options.deletes else QUIET
@@ -102,11 +109,11 @@ async def list_directory(
         can = [word for word in ("uploads", "deletes", "resumable") if getattr(options, word)]
         path, names = _path(segments, options), (home, *segments)
         head, tail = html_frame(layout, summary, shown, path, names, can)
+        parts = (layout.start, head.encode(), page, tail.encode(), layout.end)
         fields = layout.fields
-    frame = head.encode(), tail.encode()
-    body = PageBody(frame[0], page, frame[1], options.listings.pages.hold(client, page))
+    body = PageBody(parts, options.listings.pages.hold(client, page))
     known = (
-        ("ETag", _tag(summary, form.name, shown, frame)),
+        ("ETag", _tag(summary, form.name, shown, [part for part in parts if part is not page])),
         ("Content-Length", str(body.length)),
     )
     return Response(200, body, _headers((*known, *fields, *_COMMON), options))
@@ -165,10 +172,11 @@ def _shown(request: BaseRequest, summary: Summary, size: int, *, clamped: bool) 
     return Shown(order, min(page, pages), pages, size, summary.total)
 
 
-def _tag(summary: Summary, form: str, shown: Shown, frame: Sequence[bytes]) -> str:
+def _tag(summary: Summary, form: str, shown: Shown, frame: Sequence[PagePart]) -> str:
     """Return the entity tag: of all entries and of what stands around those of the page."""
-    known = repr((__version__, summary, form, shown)).encode()
-    return f'"{blake2b(b"".join((known, *frame)), digest_size=16).hexdigest()}"'
+    around = [part if isinstance(part, bytes) else part.checksum for part in frame]
+    known = repr((__version__, summary, form, shown, around)).encode()
+    return f'"{blake2b(known, digest_size=16).hexdigest()}"'
 
 
 def _headers(ours: Fields, options: ListingOptions) -> Fields:

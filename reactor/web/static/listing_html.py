@@ -20,6 +20,7 @@ from importlib.resources import files
 from typing import Final, NamedTuple
 
 from reactor.messages.headers import Fields
+from reactor.web.compression.splice import Constant
 from reactor.web.static.listing_entries import (
     FIRST_ORDERS,
     Shown,
@@ -43,11 +44,12 @@ _EMPTY: Final = '<tr class="none"><td colspan="3">This directory is empty.</td><
 
 
 class Layout(NamedTuple):
-    """The page around its rows, with places for values, and its header fields."""
+    """The page around its rows, and its header fields; `head` and `foot` have places for values."""
 
+    start: Constant
     head: str
     foot: str
-    end: str  # without places
+    end: Constant
     fields: Fields
 
 
@@ -73,6 +75,7 @@ def _layout(*scripts: str, connects: bool = False) -> Layout:
     style = _small(_read("listing.css"))
     script = _small("".join(map(_read, scripts)))
     head, _, foot = _read("listing.html").partition("{{rows}}")
+    start, _, head = head.partition("{{style}}")
     foot, _, end = foot.partition("{{script}}")
     policy = [
         "default-src 'none'",
@@ -89,8 +92,8 @@ def _layout(*scripts: str, connects: bool = False) -> Layout:
         ("Content-Type", "text/html; charset=utf-8"),
         ("Content-Security-Policy", "; ".join(policy)),
     )
-    end = f"<script>{script}</script>\n{end}"
-    return Layout(head.replace("{{style}}", style), foot, end, fields)
+    start, end = f"{start}<style>{style}</style>\n", f"<script>{script}</script>{end}"
+    return Layout(Constant(start.encode()), head, foot, Constant(end.encode()), fields)
 
 
 QUIET: Final = _layout("listing.js")
@@ -106,7 +109,7 @@ def html_frame(
     names: Sequence[str],
     can: Sequence[str],
 ) -> tuple[str, str]:
-    """Return the text before and behind the rows.
+    """Return the text before and behind the rows, between the start and the end of the layout.
 
     `names` are those of the mount and of the directories down to this one, `can` the words for what
     the page offers: "uploads", "deletes", "resumable".
@@ -125,7 +128,7 @@ def html_frame(
     head, foot = (
         _PLACE.sub(lambda place: values[place[1]], text) for text in (layout.head, layout.foot)
     )
-    return head, ("" if shown.total else _EMPTY) + foot + layout.end
+    return head, ("" if shown.total else _EMPTY) + foot
 
 
 def _row(entry: ListedEntry, order: Order) -> str:

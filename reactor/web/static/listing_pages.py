@@ -14,10 +14,10 @@ pages do not count, as they are no more than what a connection may hold anyway.
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 from weakref import ref
 
 from reactor.errors import ProtocolError
@@ -258,6 +258,8 @@ class PageJob(QueuedJob[Page | None]):
 
 # --- a page on its way ---------------------------------------------------------------------------
 
+PagePart: TypeAlias = bytes | Deflated
+
 
 class _LeasedStream(BodyStream):
     """Pieces, and the lease of a page, which ends with them."""
@@ -282,23 +284,31 @@ class _LeasedStream(BodyStream):
 
 
 class PageBody(_LeasedStream):
-    """A page between `head` and `tail`, plain; `encoded` in gzip it costs nearly nothing."""
+    """A page between other `parts`, plain; `encoded` in gzip it costs nearly nothing."""
 
-    def __init__(self, head: bytes, page: Page, tail: bytes, lease: PageLease | None) -> None:
-        super().__init__(chain((head,), page.plain(), (tail,)), lease)
-        self.length = len(head) + page.length + len(tail)
-        self._parts: tuple[bytes, Deflated, bytes] = (head, page, tail)
+    def __init__(self, parts: Sequence[PagePart], lease: PageLease | None) -> None:
+        super().__init__(chain.from_iterable(map(_plain, parts)), lease)
+        self.length = sum(len(one) if isinstance(one, bytes) else one.length for one in parts)
+        self._parts = parts
 
     def encoded(self, coding: str) -> BodyStream | None:
         """Return the body in gzip; None for any other coding. This one must not be used then."""
         if coding != "gzip":
             return None
-        head, page, tail = self._parts
-        ends = [Deflated(), Deflated()]
-        for end, data in zip(ends, (head, tail), strict=True):
-            end.add(data)
-        return _LeasedStream(splice((ends[0], page, ends[1])), self._lease)
+        return _LeasedStream(splice([*map(_deflated, self._parts)]), self._lease)
 
     async def aclose(self) -> None:
         await super().aclose()
-        self._parts = (b"", Deflated(), b"")
+        self._parts = ()
+
+
+def _plain(part: PagePart) -> Iterator[bytes]:
+    return iter((part,)) if isinstance(part, bytes) else part.plain()
+
+
+def _deflated(part: PagePart) -> Deflated:
+    if not isinstance(part, bytes):
+        return part
+    deflated = Deflated()
+    deflated.add(part)
+    return deflated

@@ -353,9 +353,11 @@ addEventListener("storage", ({key, newValue}) => {
   if (newValue === null) interrupted.get(key?.slice(RECORD.length))?.remove();
 });
 
-const isSent = (key) => {
+// Whether a record is of an upload that nobody sends, and that was neither finished nor discarded.
+const isInterrupted = (key) => {
   const {waiting, sending} = batch?.uploads ?? {waiting: [], sending: []};
-  return elsewhere.has(key) || [...sending, ...waiting].some((upload) => upload.key === key);
+  const sent = elsewhere.has(key) || [...sending, ...waiting].some((upload) => upload.key === key);
+  return !sent && records.get(key) !== null;
 };
 
 const showInterrupted = async () => {
@@ -364,7 +366,7 @@ const showInterrupted = async () => {
   pages.postMessage("?");
   await new Promise((resolve) => { setTimeout(resolve, 250); });
   for (const record of found) {
-    if (isSent(record.key)) continue;
+    if (!isInterrupted(record.key)) continue;
     let have = null;
     try {
       const response = await fetch(record.place, {method: "HEAD"});
@@ -375,7 +377,7 @@ const showInterrupted = async () => {
       }
       if (response.ok) have = Number(headers.get("Upload-Offset"));
     } catch {}
-    if (isSent(record.key) || records.get(record.key) === null) continue;
+    if (!isInterrupted(record.key)) continue; // any more
     const size = amount(record.size);
     const words = have === null ? `Interrupted, ${size}` : `Interrupted, ${amount(have)} of ${size} are there`;
     new Interrupted(record, `${words}. Choose the same file again to continue.`);

@@ -16,7 +16,7 @@ from reactor.web.static.listing_kinds import KINDS, kind_of
         (("a.zip", "a.tar.gz", "a.tgz", "a.7z", "a.xz", "a.zst", "a.rar", "a.jar"), "archive"),
         (("a.txt", "a.py", "a.md", "a.json", "a.yml", "a.xml", "a.html", "a.js"), "text"),
         (("a.pdf", "a.docx", "a.ods", "a.epub", "a.xls"), "text"),
-        (("a", "a.unknown", "a.wasm", "a.ttf", "png", ".png"), ""),
+        (("a", "a.unknown", "a.wasm", "a.ttf", "png"), ""),
     ],
 )
 def test_kinds(names: tuple[str, ...], kind: str) -> None:
