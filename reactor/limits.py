@@ -143,7 +143,8 @@ class ServerLimits:
     small_body_bytes: int = _request(
         16 * 1024,
         Unit.BYTES,
-        "the beginning of a body, which is held without waiting and not counted",
+        "the beginning of a body, which is held without waiting and not counted; all that is "
+        "held of a body that is read piece by piece",
         least=0,
     )
     upload_bytes: int = _request(1024**3, Unit.BYTES, "the body of any request; longer: 413")

@@ -20,7 +20,8 @@ first hooks or the application; there it becomes a response.
 
 A plain endpoint is called when the whole body of its request is there, except that of a GET or a
 HEAD (see `reads_body`). The body is read where the plain part of its chain begins, so that
-everything further out can refuse the request before a byte of the body has come.
+everything further out can refuse the request before a byte of the body has come. Parts that can
+wait may read the body themselves, and each of them reads from the first byte on (`Body.rewind`).
 """
 
 import inspect
@@ -224,9 +225,18 @@ def _asynchronous_step(middleware: Any, following: Endpoint, errors: ErrorPolicy
 
     next_step: Endpoint = following if is_asynchronous(following) else awaited
 
+    async def with_body(request: BaseRequest) -> Response:
+        request.body.rewind()
+        try:
+            return await awaited(request)
+        finally:
+            request.body.rewind()
+
     async def asynchronous(request: BaseRequest) -> Response:
         try:
-            response: Response = await middleware(request, next_step)
+            response: Response = await middleware(
+                request, with_body if request.length != 0 else next_step
+            )
         except all_but_cancelling() as error:
             return await settled(errors.respond_if_expected(request, error))
         return response
@@ -261,6 +271,8 @@ def _after_step(middleware: Middleware, following: Endpoint, errors: ErrorPolicy
         except all_but_cancelling() as error:
             response = await settled(errors.respond(request, error))
         try:
+            if request.length != 0:
+                request.body.rewind()
             changed = middleware.after(request, response)
             return changed if isinstance(changed, Response) else await changed
         except all_but_cancelling() as error:

@@ -10,10 +10,10 @@ a content coding that is not supported, before a byte of the body is read; 400 f
 """
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 from reactor.errors import ProtocolError
-from reactor.messages.body import PIECE_BYTES
+from reactor.messages.body import PIECE_BYTES, Body
 from reactor.messages.request import BaseRequest
 from reactor.web.app.request_data import (
     Arguments,
@@ -32,6 +32,8 @@ from reactor.web.app.request_data import (
 )
 from reactor.web.limits import Limits
 from reactor.web.semantics.multipart import FormParser, FormPart, boundary_of
+
+READS_FOR_CALLERS: Final = True  # see messages/body.py
 
 
 class Request(BaseRequest):
@@ -102,7 +104,7 @@ class Request(BaseRequest):
     async def read(self) -> bytes:
         """The whole body. Raises ProtocolError (413) beyond `Limits.memory_body_bytes`."""
         if not self.content and self.length != 0:
-            self.content = await self.body.read()
+            self.content = await self.body.whole()
         return self.content
 
     async def text(self) -> str:
@@ -152,14 +154,19 @@ def adopt(request: BaseRequest) -> None:
     """
     if not isinstance(request, Request):
         request.__class__ = Request
+        if isinstance(request.body, Body):
+            request.body.rewind()  # the other handler may have read some of it
 
 
 async def _stream_parts(request: Request, parser: FormParser) -> AsyncIterator[FormPart | bytes]:
-    piece = request.content  # a middleware may have read it before
+    request.body.rewind()
+    piece = request.content  # a middleware may have read it before, and may have changed it
     while piece or (piece := await request.body.read(PIECE_BYTES)):
         parser.feed(piece)
         while (event := parser.next_event()) is not None:
             if isinstance(event, FormPart | bytes):
                 yield event
         piece = b""
+        if request.content:
+            break
     parser.end()
