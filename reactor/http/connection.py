@@ -1,13 +1,13 @@
 """One HTTP connection, from its first byte to its last: the only state machine of the protocol.
 
 A state is what is waited for between turns; what completes within a turn makes none, so a small GET
-leaves the connection IDLE. states.py has the states and their deadlines, timeouts.py what happens
-then, and closing.py how a connection ends; `enter` is the one place that changes the state.
+leaves it IDLE. states.py has the states and their deadlines, timeouts.py what happens then,
+closing.py how a connection ends; `enter` is the one place that changes the state.
 
 One request at a time: the next begins when the response before it is wholly queued and little of it
 is unsent. A body is pulled, in both directions, when there is room for a piece of it: RequestBody
-and ResponseWriter are made for the requests and responses that need one. Once a response's head has
-left, every error is an abort, so that what is cut looks cut.
+and ResponseWriter are made for those that need one. Once a response's head has left, which waits
+for the first piece of its body, every error is an abort, so that what is cut looks cut.
 
 The connection knows no socket (see net/transport.py), no bytes of the protocol (see protocol/), no
 URL (see web/) and no clock but the loop's `now`.
@@ -21,9 +21,10 @@ from reactor.files.region import FileRegion
 from reactor.http.closing import finish, is_last, let_go, linger
 from reactor.http.context import ServerContext
 from reactor.http.error_responses import error_response, no_response, refused_request
+from reactor.http.first_piece import WITHOUT_CONTENT, begin, has_to_begin, leave_out, response_to
 from reactor.http.request_body import RequestBody, body_ended_early
-from reactor.http.response_body import at_hand, discard
-from reactor.http.response_writer import ResponseWriter
+from reactor.http.response_body import discard
+from reactor.http.response_writer import ResponseWriter, write_at_hand
 from reactor.http.states import (
     BODY,
     CLOSED,
@@ -58,7 +59,6 @@ from reactor.tasks.task import Task
 
 REQUESTS_PER_TURN: Final = 16  # pipelined ones; the rest waits for its next turn
 LITTLE_BYTES: Final = 64 * 1024  # so few unsent bytes do not hold up the next request
-_WITHOUT_CONTENT: Final = frozenset({204, 205, 304})  # as with HEAD (RFC 9110, section 6.4.1)
 
 
 class HttpConnection:
@@ -85,7 +85,7 @@ class HttpConnection:
         self.parser = RequestParser(context.limits, context.request_class)
         self.last_deadline = NEVER  # for a half-closed client's response, or for lingering
         self.keep_alive = True
-        # All that follows is None while no request is in progress; most requests need the first.
+        # All that follows is None while no request is in progress.
         self.request: BaseRequest | None = None
         self.task: Future[Response] | None = None  # the handler's
         self.body: RequestBody | None = None
@@ -167,13 +167,12 @@ class HttpConnection:
     def surplus_fits(self) -> bool:
         """Whether more may be received behind the request that is served.
 
-        A FIN is seen behind a small surplus. Behind a large one it waits in the kernel, as do the
-        next bytes of a client that pipelines faster than it is served.
+        A FIN is seen behind a small surplus; behind a large one it waits in the kernel.
         """
         return self.parser.unconsumed < self.context.limits.surplus_bytes
 
     def describe(self) -> str:
-        """The request in progress, or the one that was served in this turn; or else the state."""
+        """The request in progress or that of this turn, or else the state."""
         return describe(self)
 
     def snapshot(self) -> ConnectionSnapshot:
@@ -235,8 +234,8 @@ class HttpConnection:
             request.client_closed = True
         if request.length != 0:
             self.body = RequestBody(self)
-            most = context.limits.memory_body_bytes
-            request.body = Body(self.body, request.length, most)
+            most, small = context.limits.memory_body_bytes, context.limits.small_body_bytes
+            request.body = Body(self.body, request.length, most, small)
         try:
             returned = context.handler(request)
         except all_but_interrupts() as error:
@@ -275,10 +274,13 @@ class HttpConnection:
             if not isinstance(response, Response):
                 raise no_response(response)
         except all_but_interrupts() as error:
-            response = error_response(request, error)
+            made = response_to(request, error)
             error.__traceback__ = None  # its frames know the task, and the task knows it: a cycle
-        if self.body is not None and self.body.error is not None:
-            # The body's error makes the response, even if the handler has caught it.
+            if not isinstance(made, Response):
+                self._await_response(request, made)
+                return
+            response = made
+        if self.body is not None and self.body.error is not None:  # even if it was caught
             discard(response, self.context.runtime)
             response = error_response(request, self.body.error)
         self.respond(request, response)
@@ -311,33 +313,26 @@ class HttpConnection:
             line = wall.status_line(response.status)
             head, length, self.keep_alive = encode_head(line, request, response, keep_alive)
         body = response.body
-        if request.method == "HEAD" or response.status in _WITHOUT_CONTENT:
-            discard(response, context.runtime)
-            body = b""
+        if request.method == "HEAD" or response.status in WITHOUT_CONTENT:
+            body = leave_out(response, context.runtime)
         size = None  # bytes of a body that is queued whole
         if isinstance(body, bytes):
             if len(body) <= JOIN_BYTES:
                 size = len(body)
                 transport.write(head + body)
         elif isinstance(body, FileRegion):
-            size = self._write_at_hand(head, body)
+            size = write_at_hand(transport, head, body, context.runtime)
         if size is not None:
             observe = context.state.observe
             if observe is not None:
                 observe(request, response.status, response.headers, size)
             self.end_response(request)
+        elif has_to_begin(response):
+            self._await_response(request, begin(response, context.runtime))
         else:
             transport.write(head)
             self.writer = ResponseWriter(self, request, response, length)
             self.writer.begin()
-
-    def _write_at_hand(self, head: bytes, region: FileRegion) -> int | None:
-        """Queue the whole response, if it is not long and in memory. Returns the body's length."""
-        length = region.length
-        pieces = at_hand(head, region, self.context.runtime)
-        for piece in pieces:
-            self.transport.write(piece)
-        return length if pieces else None
 
     # --- from one request to the next, or to the end ---------------------------------------------
 

@@ -228,7 +228,7 @@ def _take(region: FileRegion, count: int, data: bytes | memoryview = b"") -> Pie
 class ResponseBodyStream:
     """A body and its frame. A piece may be b"", which sends nothing."""
 
-    __slots__ = ("_chunked", "_source", "_trailers", "length", "sent")
+    __slots__ = ("_chunked", "_first", "_source", "_trailers", "length", "sent")
 
     def __init__(
         self,
@@ -237,17 +237,17 @@ class ResponseBodyStream:
         chunked: bool,
         runtime: Runtime,
         with_trailers: bool = False,
+        begun: tuple[Source, list[Piece | None]] | None = None,
     ) -> None:
         """`length` is as the head has promised; None: until the last chunk, or until close.
 
         `with_trailers`: the client accepts trailers; those of a body are dropped otherwise.
+        `begun`: the body's source, and the first piece if it has been pulled.
         """
         self._trailers: Callable[[], Fields] | None = None
-        if isinstance(body, Trailed):
-            if chunked and with_trailers:
-                self._trailers = body.trailers
-            body = body.pieces
-        self._source = _source(body, runtime)
+        if isinstance(body, Trailed) and chunked and with_trailers:
+            self._trailers = body.trailers
+        self._source, self._first = begun or (source_of(body, runtime), [])
         self.length = length
         self._chunked = chunked
         self.sent = 0  # bytes of the body that were queued
@@ -257,7 +257,7 @@ class ResponseBodyStream:
 
         A piece of a file has at most `most` bytes, a multiple of WINDOW_BYTES.
         """
-        return self._source.next_piece(most)
+        return self._first.pop() if self._first else self._source.next_piece(most)
 
     def frame(self, piece: Piece | None) -> Sequence[Piece]:
         """The items to send for a piece, or for the end.
@@ -271,7 +271,7 @@ class ResponseBodyStream:
                 )
             return (self._last_chunk(),) if self._chunked else ()
         if not isinstance(piece, bytes | memoryview | FileRegion):
-            raise ResponseError(f"a piece of a body must be bytes, not {type(piece).__name__}")
+            raise _not_a_piece(piece)
         size = piece.length if isinstance(piece, FileRegion) else len(piece)
         self.sent += size
         if self.length is not None and self.sent > self.length:
@@ -303,7 +303,21 @@ class ResponseBodyStream:
             raise ResponseError("the trailers of a body cannot be sent") from error
 
 
-def _source(body: ResponseBody, runtime: Runtime) -> Source:
+def checked_piece(piece: Any) -> Piece | None:
+    """The piece, or None at the end. Raises ResponseError for what is neither."""
+    if piece is None or isinstance(piece, bytes | memoryview | FileRegion):
+        return piece
+    raise _not_a_piece(piece)
+
+
+def _not_a_piece(piece: object) -> ResponseError:
+    return ResponseError(f"a piece of a body must be bytes, not {type(piece).__name__}")
+
+
+def source_of(body: ResponseBody, runtime: Runtime) -> Source:
+    """The source of this body's pieces."""
+    if isinstance(body, Trailed):
+        body = body.pieces
     if isinstance(body, bytes):
         return _BytesSource(body)
     if isinstance(body, memoryview):
@@ -314,4 +328,4 @@ def _source(body: ResponseBody, runtime: Runtime) -> Source:
         return _MultiRegionSource(body, runtime)
     if hasattr(body, "__anext__"):
         return _AsyncIteratorSource(cast(AsyncIterator[bytes], body), runtime)
-    return _IteratorSource(cast(Iterator[bytes], body))
+    return _IteratorSource(body)

@@ -11,19 +11,32 @@ from typing import Final
 
 from reactor.errors import PoolFull, ResponseError, all_but_interrupts
 from reactor.files.region import FileRegion
-from reactor.http.response_body import Piece, ResponseBodyStream
+from reactor.http.first_piece import BegunResponse
+from reactor.http.response_body import Piece, ResponseBodyStream, at_hand
 from reactor.http.states import DRAIN, PRODUCE, Connection
 from reactor.http.timeouts import extend_drain
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.net.pacing import TURN_BYTES
-from reactor.net.stream import ENDED
+from reactor.net.stream import ENDED, Stream
 from reactor.protocol.response_encoder import takes_trailers
 from reactor.tasks.futures import Future
+from reactor.tasks.task import Runtime
 
 PIECES_PER_TURN: Final = 16  # the next ones wait for the connection's next turn
 
 log = logging.getLogger("reactor")
+
+
+def write_at_hand(
+    transport: Stream, head: bytes, region: FileRegion, runtime: Runtime
+) -> int | None:
+    """Queue the whole response, if it is not long and in memory. Returns the body's length."""
+    length = region.length
+    pieces = at_hand(head, region, runtime)
+    for piece in pieces:
+        transport.write(piece)
+    return length if pieces else None
 
 
 class ResponseWriter:
@@ -41,7 +54,8 @@ class ResponseWriter:
         chunked = length is None and request.minor > 0
         trailed = takes_trailers(request, response.body)
         runtime = connection.context.runtime
-        self.stream = ResponseBodyStream(response.body, length, chunked, runtime, trailed)
+        begun = (response.source, response.first) if isinstance(response, BegunResponse) else None
+        self.stream = ResponseBodyStream(response.body, length, chunked, runtime, trailed, begun)
 
     def begin(self) -> None:
         """Pull the body, or let the response before it leave first."""

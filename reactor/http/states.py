@@ -32,7 +32,7 @@ class ConnectionState(IntEnum):
     IDLE = 0  # the next request
     HEAD = 1  # the rest of a head
     BODY = 2  # more of a body that a handler pulls
-    HANDLER = 3  # the response's head
+    HANDLER = 3  # the response, and the first piece of a body that is made
     PRODUCE = 4  # the next piece of a response body whose head has left
     DRAIN = 5  # the peer to read
     SKIP = 6  # the rest of a body that nobody has read; its response is sent

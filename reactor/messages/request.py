@@ -38,7 +38,8 @@ class BaseRequest:
     target. `content` is the body's bytes once they have been read for a plain handler, `params` the
     decoded parameters of a path pattern. `limits` are the server's. `_state` is for a subclass, and
     absent until the subclass sets it. `after_work` is the server's, and absent until the connection
-    sets it.
+    sets it. `on_error(request, error)` makes the response to an error of a stream before its first
+    piece, and is absent until an application sets it.
 
     For the logs: `started` is when the handler was called, in seconds of the reactor's clock; `id`
     is set by a middleware that makes identifiers; a request with `logged` set to False gets no line
@@ -49,6 +50,7 @@ class BaseRequest:
 
     _state: dict[str, Any]
     after_work: AfterWorkLike
+    on_error: Callable[[Any, BaseException], Any]
 
     __slots__ = (
         "_state",
@@ -66,6 +68,7 @@ class BaseRequest:
         "logged",
         "method",
         "minor",
+        "on_error",
         "params",
         "path",
         "query",

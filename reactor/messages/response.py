@@ -50,6 +50,10 @@ class Trailed:
         self.trailers = trailers
         self.announced = tuple(announce)
 
+    def with_pieces(self, pieces: Pieces) -> "Trailed":
+        """The same trailers behind other pieces, as an encoder makes them of its own."""
+        return Trailed(pieces, self.trailers, announce=self.announced)
+
 
 ResponseBody: TypeAlias = bytes | memoryview | FileRegion | MultiRegion | Pieces | Trailed
 

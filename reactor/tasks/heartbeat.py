@@ -13,6 +13,7 @@ the wait, and mostly goes back to sleep.
 
 from collections.abc import AsyncIterator
 from contextvars import copy_context
+from math import inf
 from typing import Any, Generic, TypeVar
 
 from reactor.tasks.futures import Cancellable, Future, RuntimeLike, TimerLike
@@ -33,7 +34,7 @@ class Heartbeat(Generic[T]):
     __slots__ = ("_began", "_context", "_news", "_seconds", "_source", "_step", "_timer")
 
     def __init__(self, source: AsyncIterator[T], seconds: float) -> None:
-        """Raises ValueError for `seconds` of 0 or less."""
+        """`seconds` may be infinite. Raises ValueError for 0 or less."""
         if not seconds > 0:
             raise ValueError(f"the heartbeat is {seconds:g} s, but it must be more than 0 s")
         self._source = source
@@ -46,6 +47,13 @@ class Heartbeat(Generic[T]):
 
     def __aiter__(self) -> "Heartbeat[T]":
         return self
+
+    async def at_once(self) -> T | None:
+        """The next item where the source has it without waiting, or else None, without a beat."""
+        if self._step is None:
+            await _Begin(self)
+        ready = self._step is not None and self._step.done
+        return await anext(self) if ready else None
 
     async def __anext__(self) -> T | None:
         if self._news is not None:
@@ -85,11 +93,15 @@ class Heartbeat(Generic[T]):
         self._news = news
         self._began = runtime.now()
         if self._step is None:
-            self._step = runtime.spawn(as_coroutine(anext(self._source)), self._context)
-            self._step.add_callback(self._step_ended)
-        if self._timer is None and not news.done:
+            self.begin_step(runtime)
+        if self._timer is None and not news.done and self._seconds < inf:
             self._timer = runtime.call_later(self._seconds, self._beat_if_due, runtime)
         return news
+
+    def begin_step(self, runtime: RuntimeLike) -> None:
+        """For `_News` and `_Begin`: begin a step of the source, where none is under way."""
+        self._step = runtime.spawn(as_coroutine(anext(self._source)), self._context)
+        self._step.add_callback(self._step_ended)
 
     def _step_ended(self, step: Future[Any]) -> None:
         """Wake the reader; without one the step is kept."""
@@ -118,3 +130,18 @@ class _News(Operation[None]):
 
     def start(self, runtime: RuntimeLike) -> Future[None]:
         return self._heartbeat.begin_wait(runtime)
+
+
+class _Begin(Operation[None]):
+    """A step of the source, as far as it goes without waiting."""
+
+    __slots__ = ("_heartbeat",)
+
+    def __init__(self, heartbeat: Heartbeat[Any]) -> None:
+        self._heartbeat = heartbeat
+
+    def start(self, runtime: RuntimeLike) -> Future[None]:
+        self._heartbeat.begin_step(runtime)
+        begun: Future[None] = Future()
+        begun.set_result(None)
+        return begun

@@ -1,6 +1,7 @@
 """Response bodies made piece by piece: one interface for both kinds of iterator, and closing."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
+from itertools import islice
 from typing import Any, TypeAlias
 
 from reactor.messages.response import close_pieces
@@ -32,6 +33,29 @@ class BodyStream(AsyncGenerator[bytes, None]):
     async def athrow(self, error: Any, value: Any = None, traceback: Any = None) -> bytes:
         await self.aclose()
         raise error
+
+
+class BegunPieces(Iterator[bytes]):
+    """A plain iterator whose first piece was made before its response was used.
+
+    Making one raises what the iterator raises; the iterator is closed then.
+    """
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._first: list[bytes] = []
+        try:
+            self._first.extend(islice(pieces, 1))
+        except BaseException:
+            close_pieces(pieces)
+            raise
+
+    def __next__(self) -> bytes:
+        return self._first.pop() if self._first else next(self._pieces)
+
+    def close(self) -> None:
+        """Close the iterator."""
+        close_pieces(self._pieces)
 
 
 async def close_source(pieces: Iterator[Any] | AsyncIterator[Any]) -> None:

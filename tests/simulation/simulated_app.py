@@ -114,6 +114,9 @@ class Site:
     def do_break(self, request: BaseRequest, n: int, step: int) -> Response:
         return Response(200, self._pieces(n, step, fails=True))
 
+    def do_break_later(self, request: BaseRequest, ms: int) -> Response:
+        return Response(200, self._awaited_failure(ms / 1000))
+
     def do_await(self, request: BaseRequest, n: int, step: int, ms: int) -> Response:
         return Response(200, self._awaited_pieces(n, step, ms / 1000))
 
@@ -127,6 +130,16 @@ class Site:
                 yield PATTERN[at : min(at + step, n)]
             if fails:
                 raise Outcome("broken")
+        finally:
+            self.running -= 1
+
+    async def _awaited_failure(self, pause: float) -> AsyncIterator[bytes]:
+        self.running += 1
+        try:
+            await sleep(pause)
+            if pause >= 0:
+                raise Outcome("broken")
+            yield b""
         finally:
             self.running -= 1
 
@@ -284,7 +297,14 @@ class Exchanges:
     def _wrong(self) -> Exchange:
         which = self._chance.randrange(len(ERRORS))
         target = self._chance.choice(
-            [f"/raise?n={which}", f"/fail?ms={which}", "/framing?n=1", "/nowhere?n=1"]
+            [
+                f"/raise?n={which}",
+                f"/fail?ms={which}",
+                "/framing?n=1",
+                "/nowhere?n=1",
+                "/break?n=0&step=1",
+                f"/break_later?ms={which}",
+            ]
         )
         return self._get(target, b"The server failed to process this request.\n", 500)
 
@@ -403,7 +423,8 @@ class Exchanges:
         n = self._size(40_000)
         target = self._chance.choice(
             [
-                f"/break?n={n}&step=1000",
+                # An error before the first piece is a response.
+                f"/break?n={n}&step=1000" if n else "/promise?n=0&step=1000&length=1",
                 f"/promise?n={n}&step=1000&length={n + 1}",
                 f"/promise?n={n + 1}&step=1000&length={n}",
             ]

@@ -8,17 +8,21 @@ asks nothing that is known when the application is composed.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Awaitable, Callable, Iterator, Set
 from typing import Any
 
 from reactor.errors import all_but_cancelling, all_but_interrupts
+from reactor.files.region import FileRegion
+from reactor.http.first_piece import WITHOUT_CONTENT as NO_CONTENT
+from reactor.http.first_piece import has_to_begin
 from reactor.messages.request import BaseRequest
-from reactor.messages.response import Response
+from reactor.messages.response import Response, Trailed
 from reactor.web.app.chain import Inner, describe, is_asynchronous, reader
 from reactor.web.app.responses import respond
 from reactor.web.app.router import RouteError
 from reactor.web.endpoint import Endpoint, ErrorResponder, ResponseOrAwaitable, settled
 from reactor.web.semantics.methods import WITHOUT_CONTENT
+from reactor.web.streams import BegunPieces
 
 
 class MountedHandler:
@@ -30,30 +34,63 @@ class MountedHandler:
         self.handler = handler
 
     def __call__(self, request: BaseRequest) -> Any:
+        request.body.rewind()  # middlewares may have read some of it
         return self.handler(request)
 
 
 def innermost(
-    endpoint: Callable[..., Any], parameters: Set[str], on_error: ErrorResponder
+    endpoint: Callable[..., Any],
+    parameters: Set[str],
+    on_error: ErrorResponder,
+    on_late_error: ErrorResponder | None = None,
 ) -> Inner:
     """The step that calls the endpoint and makes a Response of its result or its exception.
 
-    `parameters` are the names of the path's parameters. Raises RouteError for an endpoint that
-    takes no request, or requires an argument that is not a parameter of the path.
+    `parameters` are the names of the path's parameters. `on_late_error` makes the response to an
+    error of a stream that waits for its first piece; it never raises. Raises RouteError for an
+    endpoint that takes no request, or requires an argument that is not a parameter of the path.
     """
+    streams = _Streams(on_late_error or on_error)
     name = describe(endpoint)
     wanted = _wanted_parameters(endpoint, parameters)
     call = endpoint if not wanted or wanted == parameters else _with_some(endpoint, wanted)
     if is_asynchronous(endpoint):
-        return Inner(_asynchronous_call(call, bool(wanted), on_error), name, waits=True)
+        return Inner(_asynchronous_call(call, bool(wanted), on_error, streams), name, waits=True)
     if isinstance(endpoint, MountedHandler):
-        return Inner(_call_that_may_wait(call, False, on_error), name, waits=True)
+        return Inner(_call_that_may_wait(call, False, on_error, streams), name, waits=True)
     waits = getattr(endpoint, "may_wait", False)
     unread = frozenset() if getattr(endpoint, "reads_body", False) else WITHOUT_CONTENT
     make = _call_that_may_wait if waits else _plain_call
-    with_body = make(call, bool(wanted), on_error)
-    reading = make(call, bool(wanted), on_error, reader(with_body, on_error), unread)
+    with_body = make(call, bool(wanted), on_error, streams)
+    reading = make(call, bool(wanted), on_error, streams, reader(with_body, on_error), unread)
     return Inner(with_body, name, waits, reading, unread)
+
+
+class _Streams:
+    """Begins the responses of an endpoint whose bodies are made piece by piece.
+
+    An error before the first piece is an error of the endpoint. The first piece of a plain iterator
+    is made here, so that such an error passes the middlewares as any other. That of an asynchronous
+    iterator may have to be waited for, which a plain middleware cannot; the connection does it, and
+    calls `on_error` of the request.
+    """
+
+    def __init__(self, on_error: ErrorResponder) -> None:
+        self._on_error = on_error
+
+    def begin(self, request: BaseRequest, response: Response) -> Response:
+        """The response, its first piece made where that takes no waiting."""
+        if not has_to_begin(response):
+            return response
+        request.on_error = self._on_error
+        body = response.body
+        pieces = body.pieces if isinstance(body, Trailed) else body
+        if not isinstance(pieces, Iterator) or response.status in NO_CONTENT:
+            return response
+        begun = BegunPieces(pieces)
+        if isinstance(body, Trailed):
+            return response.replace(body=body.with_pieces(begun))
+        return response.replace(body=begun)
 
 
 def _wanted_parameters(endpoint: Callable[..., Any], parameters: Set[str]) -> Set[str]:
@@ -85,6 +122,7 @@ def _plain_call(
     endpoint: Callable[..., Any],
     params: bool,
     on_error: ErrorResponder,
+    streams: "_Streams",
     read_and_call: Endpoint | None = None,
     unread: Set[str] = frozenset(),
 ) -> Endpoint:
@@ -99,7 +137,9 @@ def _plain_call(
             return read_and_call(request)
         try:
             result = endpoint(request, **request.params) if params else endpoint(request)
-            return result if isinstance(result, Response) else respond(result)
+            if not isinstance(result, Response):
+                result = respond(result)
+            return result if isinstance(result.body, bytes) else streams.begin(request, result)
         except all_but_interrupts() as error:
             return on_error(request, error)
 
@@ -110,6 +150,7 @@ def _call_that_may_wait(
     endpoint: Callable[..., Any],
     params: bool,
     on_error: ErrorResponder,
+    streams: "_Streams",
     read_and_call: Endpoint | None = None,
     unread: Set[str] = frozenset(),
 ) -> Endpoint:
@@ -117,7 +158,7 @@ def _call_that_may_wait(
 
     async def finish(request: BaseRequest, awaitable: Awaitable[Any]) -> Response:
         try:
-            return respond(await awaitable)
+            return streams.begin(request, respond(await awaitable))
         except all_but_cancelling() as error:
             return await settled(on_error(request, error))
 
@@ -126,9 +167,12 @@ def _call_that_may_wait(
             return read_and_call(request)
         try:
             result = endpoint(request, **request.params) if params else endpoint(request)
-            if isinstance(result, Response):
-                return result
-            return finish(request, result) if inspect.isawaitable(result) else respond(result)
+            if not isinstance(result, Response):
+                if inspect.isawaitable(result):
+                    return finish(request, result)
+                result = respond(result)
+            in_memory = isinstance(result.body, (bytes, FileRegion))
+            return result if in_memory else streams.begin(request, result)
         except all_but_interrupts() as error:
             return on_error(request, error)
 
@@ -136,13 +180,15 @@ def _call_that_may_wait(
 
 
 def _asynchronous_call(
-    endpoint: Callable[..., Any], params: bool, on_error: ErrorResponder
+    endpoint: Callable[..., Any], params: bool, on_error: ErrorResponder, streams: "_Streams"
 ) -> Endpoint:
     async def call(request: BaseRequest) -> Response:
         try:
             called = endpoint(request, **request.params) if params else endpoint(request)
             result = await called
-            return result if isinstance(result, Response) else respond(result)
+            if not isinstance(result, Response):
+                result = respond(result)
+            return result if isinstance(result.body, bytes) else streams.begin(request, result)
         except all_but_cancelling() as error:
             return await settled(on_error(request, error))
 

@@ -104,7 +104,7 @@ def _inner_of(route: Route, converters: Mapping[str, Converter], errors: ErrorHa
     # A middleware may want to catch an exception that has no error handler.
     on_error = errors.respond_if_expected if route.middlewares else errors.respond
     try:
-        return innermost(route.endpoint, parameters, on_error)
+        return innermost(route.endpoint, parameters, on_error, errors.respond)
     except RouteError as error:
         raise RouteError(f"{' '.join(route.methods)} {route.pattern}: {error}") from None
 

@@ -13,6 +13,7 @@ may be a subscription. Closing a stream closes its source.
 import json
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from math import inf
 from typing import Any, Final, TypeAlias
 
 from reactor.errors import ProtocolError
@@ -104,10 +105,11 @@ def events(
 
     `source` is an iterable or asynchronous iterable of Event, text, or dict (sent as JSON). After
     `heartbeat` seconds without an event a comment is sent (never if 0); the source does not notice.
-    `retry`, the time after which a client reconnects in milliseconds, is sent first. The source is
-    closed when the stream ends: when the source ends, when it raises an error, which cuts the
-    stream, or when the client leaves. A plain iterator runs on the loop and must not block; a
-    source that waits is asynchronous.
+    `retry`, the time after which a client reconnects in milliseconds, is sent first. The head is
+    sent at once, also where the source waits for its first event; an error that it raises before
+    it waits for anything makes the response. The source is closed when the stream ends: when the
+    source ends, when it raises an error, which cuts the stream, or when the client leaves. A plain
+    iterator runs on the loop and must not block; a source that waits is asynchronous.
 
     Raises ValueError for a negative `heartbeat` or `retry`, TypeError for another `source`.
     """
@@ -139,21 +141,20 @@ class _AsyncEventStream(BodyStream):
 
     def __init__(self, source: AsyncIterator[Item], heartbeat: float, first: bytes) -> None:
         self._source = source
-        self._heartbeat = Heartbeat(source, heartbeat) if heartbeat else None
-        self._first = first
+        self._heartbeat: Heartbeat[Item] = Heartbeat(source, heartbeat or inf)
+        self._first: bytes | None = first
 
     async def next_piece(self) -> bytes:
-        if self._first:
-            first, self._first = self._first, b""
-            return first
-        if self._heartbeat is None:
-            return _encoded(await anext(self._source))
+        first, self._first = self._first, None
+        if first is not None:
+            # A client hears of a stream that is silent at first: the head is sent with this piece.
+            item = await self._heartbeat.at_once()
+            return first if item is None else first + _encoded(item)
         item = await anext(self._heartbeat)
         return _HEARTBEAT if item is None else _encoded(item)
 
     async def aclose(self) -> None:
-        if self._heartbeat is not None:
-            await self._heartbeat.aclose()
+        await self._heartbeat.aclose()
         await close_source(self._source)
 
 
@@ -165,10 +166,13 @@ class _EventStream(Iterator[bytes]):
         self._first = first
 
     def __next__(self) -> bytes:
-        if self._first:
-            first, self._first = self._first, b""
-            return first
-        return _encoded(next(self._source))
+        first, self._first = self._first, b""
+        try:
+            return first + _encoded(next(self._source))
+        except StopIteration:
+            if first:
+                return first
+            raise
 
     def close(self) -> None:
         close_pieces(self._source)

@@ -198,8 +198,8 @@ def test_no_informational_response_after_the_final_one(how: str) -> None:
         return Response()
 
     async def pieces(body: Body) -> AsyncIterator[bytes]:
-        sent.append(body.inform(103, LINK))
         yield b"piece"
+        sent.append(body.inform(103, LINK))
         await sleep(1)
         sent.append(body.inform(103, LINK))
 

@@ -190,6 +190,8 @@ def test_a_half_closed_client_gets_a_slow_body_whose_length_is_known(known: bool
     fields = [("Content-Length", "100")] if known else []
     world = World(lambda request: Response(200, pieces(), fields))
     client = world.client(GET)
+    assert world.state is HANDLER
+    world.run(6)
     assert world.state is PRODUCE
     client.half_close()
     world.run(60)
