@@ -29,6 +29,8 @@ def program(text: str) -> str:
 def test_the_examples_of_a_page_run(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if page.stem == "whole-application":
+        pytest.skip("test_whole_application.py runs it, in the two files that it stands for")
     source = program(page.read_text())
     if not source.strip():
         pytest.skip("a page without Python")
