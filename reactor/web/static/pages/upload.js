@@ -282,6 +282,7 @@ class Upload {
         if (signal.aborted) reject(new Stopped());
         else resolve();
       };
+      if (signal.aborted) reject(new Stopped());
       const timer = setTimeout(end, pause * (0.8 + 0.4 * Math.random())); // not all at once
       addEventListener("online", end);
       signal.addEventListener("abort", end);

@@ -59,6 +59,7 @@ let batch = null;
 
 class Batch {
   uploads = {waiting: new Set(), sending: new Set(), failed: new Set(), taken: new Set()};
+  byKey = new Map();
   rows = new Map(); // by upload
   files = 0; // that were added, but for those that the user has given up
   bytes = 0;
@@ -75,6 +76,7 @@ class Batch {
     this.files += 1;
     this.bytes += upload.file.size;
     this.uploads.waiting.add(upload);
+    this.byKey.set(upload.key, upload);
     if (this.files > FOLDED && !this.row) this.fold();
     this.show(upload);
   }
@@ -210,6 +212,9 @@ const add = (file, path) => {
   batch ??= new Batch();
   const mine = batch;
   const upload = new Upload(file, path, (one, before) => mine.changed(one, before));
+  const same = mine.byKey.get(upload.key); // two uploads of one file would take it from each other
+  if (same?.state === "failed") queue(same);
+  if (same && same.state !== "done" && same.state !== "gone") return;
   interrupted.get(upload.key)?.remove();
   mine.add(upload);
   guardPage();

@@ -1062,6 +1062,29 @@ def test_all_are_cancelled(start: Start, directory: Path, mine: Path, page: Page
     wait_for_files(page, "next")
 
 
+def test_a_file_that_is_chosen_twice_is_sent_once(
+    start: Start, directory: Path, mine: Path, page: Page
+) -> None:
+    served = start()
+    path = make(mine, "file", 300_000)
+    page.go(served.url)
+    slow_down(page, 100_000)
+    page.choose_files("#upload input", path)
+    page.wait_until("document.querySelector('#uploads progress')?.value > 0")
+    page.choose_files("#upload input", path)
+    slow_down(page, -1)
+    page.wait_until(f"{SAID}[0].startsWith('Uploaded')")
+    assert page.evaluate(f"{ROWS}.length") == 1
+    assert served.recorder.uploads() == ["PUT file", "PATCH (upload) 0"]
+    assert (directory / "file").read_bytes() == path.read_bytes()
+    fails = make(mine, "fails", 10)
+    served.recorder.refusals = [418]
+    page.choose_files("#upload input", fails)
+    page.wait_until(f"{SAID}.at(-1).includes('418')")
+    page.choose_files("#upload input", fails)  # as its Retry
+    page.wait_until(f"{SAID}.at(-1).startsWith('Uploaded')")
+
+
 def test_many_failures_are_listed_in_part(
     start: Start, directory: Path, mine: Path, page: Page
 ) -> None:
