@@ -11,12 +11,15 @@ two readers of one form never see different parts. The same holds for the head o
 heads are refused.
 
 The client chooses the name of a file. It must be one plain name, as in a path. Other names are
-refused, never repaired into a name that the client did not send.
+refused, never repaired into a name that the client did not send. RFC 7578 forbids `filename*`, and
+yet .NET and PowerShell send it beside a `filename` that nobody can read, and others send it alone.
+So it is the name where it is there (RFC 6266, section 4.3). No other encoding of a name is decoded.
 """
 
 import re
 from enum import Enum
 from typing import Final, NamedTuple, TypeAlias
+from urllib.parse import unquote_to_bytes
 
 from reactor.errors import ProtocolError
 from reactor.messages.headers import Headers
@@ -44,6 +47,10 @@ _LINE_BEGIN: Final = re.compile(rb"-?+|[ \t]*+\r?+")
 _ESCAPED: Final = (
     *(("\\\\", "\0"), ('\\"', '"'), ("%22", '"')),
     *(("%0A", "\n"), ("%0a", "\n"), ("%0D", "\r"), ("%0d", "\r"), ("\0", "\\")),
+)
+# ext-value (RFC 8187, section 3.2.1), in the two character encodings that recipients know.
+_EXTENDED: Final = re.compile(
+    r"(utf-8|iso-8859-1)'[a-z0-9-]*+'((?:%[0-9a-f]{2}|[a-z0-9!#$&+.^_`|~-])*+)", re.ASCII | re.I
 )
 _PLAIN_ENCODINGS: Final = frozenset(("7bit", "8bit", "binary"))
 
@@ -240,9 +247,7 @@ def _read_head(head: bytes) -> FormPart:
     if len(dispositions) != 1:
         raise _malformed("Each part must have one Content-Disposition.")
     parameters = _read_disposition(dispositions[0])
-    name, filename = parameters["name"], parameters.get("filename")
-    if filename is None and "filename*" in parameters:  # section 4.2 forbids it
-        raise _malformed(f"Part {name!a} has a filename* and no filename.")
+    name, filename = parameters["name"], _filename(parameters)
     if filename:
         _check_filename(name, filename)
     return FormPart(name, filename, fields.get("content-type"))
@@ -259,6 +264,29 @@ def _read_disposition(value: str) -> dict[str, str]:
     if kind.strip(" \t").lower() != "form-data" or not parameters or "name" not in parameters:
         raise _malformed("A Content-Disposition must be 'form-data' with a name.")
     return parameters
+
+
+def _filename(parameters: dict[str, str]) -> str | None:
+    """Return the filename of a disposition, None where it has none."""
+    for parameter, value in parameters.items():
+        if parameter == "filename*":
+            return _decode_extended(parameters["name"], value)
+        if parameter.startswith("filename*"):  # RFC 2231, section 3; RFC 8187 leaves it out
+            raise _malformed(f"Part {parameters['name']!a} has a filename in several parameters.")
+    return parameters.get("filename")
+
+
+def _decode_extended(name: str, value: str) -> str:
+    match = _EXTENDED.fullmatch(value)
+    try:
+        if match is not None:
+            return unquote_to_bytes(match[2]).decode(match[1])
+    except UnicodeDecodeError:
+        pass
+    raise _malformed(
+        f"The filename* of part {name!a} must be percent-encoded UTF-8 or ISO-8859-1, as in "
+        "utf-8''na%C3%AFve.txt."
+    )
 
 
 def parse_parameters(text: str) -> dict[str, str] | None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from reactor.errors import ProtocolError
 from reactor.messages.headers import Headers
+from reactor.messages.request import BaseRequest
 
 TUS_LINE: Final = "\r\ntus-resumable:"  # the beginning of the field's line, in lower case
 # Fields of drafts before -03, and those of tus for uploads in several parts and for checksums.
@@ -47,3 +48,15 @@ def refuse_older_fields(headers: Headers) -> None:
     for name in _OVERRIDES:
         if name in headers:
             raise ProtocolError(400, f"{name} is not supported: send the method itself.")
+
+
+def refuse_unknown_length(request: BaseRequest) -> None:
+    """Raise ProtocolError(411) for a request of HTTP/1.0 without a length.
+
+    It has no content (RFC 9112, section 6.3). A client that ends its content by closing would still
+    find an empty file under its name; HTTP/1.0 requires the length (RFC 1945, section 7.2.2).
+    """
+    if not request.minor and "content-length" not in request.headers:
+        raise ProtocolError(
+            411, "An upload by HTTP/1.0 must have a Content-Length.", [("Connection", "close")]
+        )

@@ -33,7 +33,11 @@ from reactor.web.semantics.methods import method_not_allowed
 from reactor.web.semantics.multipart import FormParser, boundary_of
 from reactor.web.semantics.negotiation import prefers_json
 from reactor.web.semantics.preconditions import PRECONDITION_FAILED, check_write, has_conditions
-from reactor.web.semantics.upload_protocols import refuse_older_fields, refuse_tus
+from reactor.web.semantics.upload_protocols import (
+    refuse_older_fields,
+    refuse_tus,
+    refuse_unknown_length,
+)
 from reactor.web.semantics.validators import entity_tag, last_modified
 from reactor.web.storage.disk_errors import NOT_FOUND, WHEN_REMOVING, WHEN_WRITING, on_disk
 from reactor.web.storage.safe_path import Place, Root
@@ -204,6 +208,7 @@ class Receiver:
                 415, "Files are stored as they are: send them without a content coding.", accept
             )
         refuse_foreign(request, self._trusted_origins)
+        refuse_unknown_length(request)
         return _locate(request)
 
 

@@ -30,7 +30,11 @@ from reactor.messages.response import Response
 from reactor.protocol.grammar import SEGMENT_SAFE
 from reactor.tasks.guard import Shared, exclusive
 from reactor.web.semantics.cross_site import refuse_foreign
-from reactor.web.semantics.upload_protocols import refuse_older_fields, refuse_tus
+from reactor.web.semantics.upload_protocols import (
+    refuse_older_fields,
+    refuse_tus,
+    refuse_unknown_length,
+)
 from reactor.web.storage.disk_errors import WHEN_WRITING, on_disk
 from reactor.web.storage.safe_path import Place, Root
 from reactor.web.uploads.access import UploadAccess
@@ -154,6 +158,7 @@ class ResumableUploads(Shared):
         refuse_tus(request.headers)
         refuse_older_fields(request.headers)
         refuse_foreign(request, self._trusted_origins)
+        refuse_unknown_length(request)
         if "content-range" in request.headers:  # RFC 9110, section 14.5: it has no meaning here
             reason = "Appended bytes are placed by Upload-Offset, not by Content-Range."
             raise ProtocolError(400, reason)

@@ -1110,6 +1110,40 @@ def test_refused_before_the_body_is_asked_for(
     assert tree(site) == {}
 
 
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+@pytest.mark.parametrize("name", ["a", "sub/a", "old", "sub/"])
+@pytest.mark.parametrize("fields", [(), ("Connection: keep-alive",), ("Upload-Complete: ?1",)])
+def test_http_1_0_without_a_length(
+    site: Path, serve: Serve, method: str, name: str, fields: tuple[str, ...]
+) -> None:
+    """Its content would end with the connection: what comes is neither stored nor a request."""
+    (site / "old").write_bytes(b"old")
+    client = serve(handler_of(site)).connect()
+    lines = (f"{method} /files/{name} HTTP/1.0", "Host: x", *fields, "", "")
+    client.send("\r\n".join(lines).encode() + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    client.send_fin()
+    response = client.read_response()
+    assert (response.status, response.get("connection")) == (411, "close")
+    assert client.read_to_end() == b""
+    assert tree(site) == {"old": b"old"}
+
+
+@pytest.mark.parametrize(("length", "status"), [("0", 201), ("3", 201)])
+def test_http_1_0_with_a_length(site: Path, serve: Serve, length: str, status: int) -> None:
+    client = serve(handler_of(site)).connect()
+    head = f"PUT /files/a HTTP/1.0\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+    client.send(head.encode() + b"abc"[: int(length)])
+    assert client.read_response().status == status
+    assert tree(site) == {"a": b"abc"[: int(length)]}
+
+
+def test_http_1_1_without_a_length_has_no_content(site: Path, serve: Serve) -> None:
+    client = serve(handler_of(site)).connect()
+    client.send(b"PUT /files/a HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert client.read_response().status == 201
+    assert tree(site) == {"a": b""}
+
+
 @pytest.mark.usefixtures("kind")
 def test_form_is_not_collected_in_memory(site: Path, serve: Serve) -> None:
     """A file goes to the disk while it comes; of an interrupted form nothing of it stays."""

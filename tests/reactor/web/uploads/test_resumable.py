@@ -143,7 +143,7 @@ def test_all_at_once_broken_and_resumed(bench: Bench) -> None:
     [
         {},
         {"Upload_Draft_Interop_Version": "7"},
-        {"minor": 0, **INTEROP},
+        {"minor": 0, "Content_Length": "3", **INTEROP},
     ],
 )
 def test_all_at_once_from_others_is_an_upload_like_any(
@@ -1548,6 +1548,16 @@ def test_no_104_for_http_1_0(serve: Serve, bench: Bench) -> None:
     )  # fmt: skip
     assert client.read_response().status == 201
     assert bench.content() == b"hello"
+
+
+def test_an_append_by_http_1_0_needs_a_length(serve: Serve, bench: Bench) -> None:
+    client = serve(bench.router).connect()
+    path = begin(client)
+    head = head_of_append(path, 0, 5).replace(b"Content-Length: 5\r\n", b"")
+    client.send(head.replace(b"HTTP/1.1", b"HTTP/1.0") + b"hello")
+    client.send_fin()
+    assert client.read_response().status == 411
+    assert asked(serve(bench.router).connect(), path) == (0, "?0")
 
 
 def test_a_client_that_comes_back_takes_over(serve: Serve, bench: Bench) -> None:
