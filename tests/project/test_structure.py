@@ -74,6 +74,7 @@ OSERRORS = {
     "reactor.web.storage.locks": None,
     "reactor.web.static.open_file_cache": None,
     "reactor.web.uploads.atomic_file": None,
+    "reactor.web.uploads.directories": None,
     "reactor.web.uploads.publish": None,
     "reactor.web.uploads.sweep": None,
     "reactor.web.storage.disk_errors": None,

@@ -12,6 +12,7 @@ from errno import (
     EACCES,
     EBUSY,
     EDQUOT,
+    EEXIST,
     EFBIG,
     EISDIR,
     ELOOP,
@@ -22,6 +23,7 @@ from errno import (
     ENOENT,
     ENOSPC,
     ENOTDIR,
+    ENOTEMPTY,
     ENXIO,
     EPERM,
     EROFS,
@@ -65,6 +67,7 @@ WHEN_STORING_FORMS: Final[StatusTable] = {
 WHEN_REMOVING: Final[StatusTable] = {
     **WHEN_WRITING,
     **dict.fromkeys((ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG), NOT_FOUND),
+    **dict.fromkeys((ENOTEMPTY, EEXIST), (409, "The directory is not empty.")),
 }
 
 log = logging.getLogger("reactor")

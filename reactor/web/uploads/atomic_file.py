@@ -22,9 +22,11 @@ from reactor.errors import ProtocolError
 from reactor.files.descriptors import check_lasting
 from reactor.tasks.operations import in_pool
 from reactor.web.storage.disk_errors import WHEN_WRITING, refusal_of
-from reactor.web.storage.locks import lock_while_open, try_lock
+from reactor.web.storage.locks import DirectoryBusy, lock_while_open, try_lock
 from reactor.web.storage.private_files import write_all
 from reactor.web.storage.safe_path import Place, Root, place_in
+from reactor.web.uploads.directories import Made, is_gone, open_or_make, remove_made
+from reactor.web.uploads.limits import UploadLimits
 from reactor.web.uploads.publish import (
     Precondition,
     Published,
@@ -47,9 +49,15 @@ class AtomicFile:
     """One upload of a whole file: `begin`, `write` its pieces, `commit`; or `discard` any time."""
 
     def __init__(
-        self, root: Root, segments: Sequence[str], precondition: Precondition | None = None
+        self,
+        root: Root,
+        segments: Sequence[str],
+        precondition: Precondition | None = None,
+        depth: int = UploadLimits.directory_depth,
     ) -> None:
         """`segments` are plain names (see file_names.py): those of the directory, and the file's.
+
+        A missing directory is made, at most `depth` deep (see directories.py).
 
         `precondition` is called with the status of the file that has the name, or None: before
         anything is written, and again when the name is taken. An error that it raises ends the
@@ -68,6 +76,8 @@ class AtomicFile:
         self._directory: int | None = None
         self._file: int | None = None
         self._temporary: str | None = None
+        self._depth = depth
+        self._made: Made = []  # directories; removed unless the file is published
 
     def begin(self) -> None:
         """Open a new file in the directory.
@@ -79,14 +89,10 @@ class AtomicFile:
         with self._lock:
             self._check()
             self._close()
-            self._directory = self._root.open_directory(self._segments[:-1])
-            self.place = place_in(self._directory, self._segments[-1].encode())
-            status = status_behind(self._root, self._segments, self._directory)
-            self._file = _open_nameless(self._directory)
-            if self._file is None:
-                self._open_named(self._directory)
-            assert self._file is not None
-            check_lasting(self._directory, self._file)
+            directory = self._open_directory()
+            status = status_behind(self._root, self._segments, directory)
+            file = self._open_file(directory)
+            check_lasting(directory, file)
             if self._precondition is not None:
                 self._precondition(status)
 
@@ -107,14 +113,15 @@ class AtomicFile:
         with self._lock:
             self._check()
             assert self._file is not None
-            assert self._directory is not None
             # The bytes before the name: a crash in between must not leave an empty file in the
             # place of a good one.
             if not self._synced:
                 self._sync(self._file)
             if self._published is None:
-                self._published = self._take_name(self._file, self._directory)
+                self._published = self._take_name(self._file)
+            assert self._directory is not None
             sync_directory(self._directory)
+            self._made.clear()
             self._clean_up()
             return self._published
 
@@ -153,14 +160,47 @@ class AtomicFile:
             raise refusal from error
         self._synced = True
 
-    def _take_name(self, file: int, directory: int) -> Published:
+    def _open_directory(self) -> int:
+        self._directory, made = open_or_make(self._root, self._segments[:-1], self._depth)
+        self._made += made
+        self.place = place_in(self._directory, self._segments[-1].encode())
+        return self._directory
+
+    def _open_file(self, directory: int) -> int:
+        self._file = _open_nameless(directory)
+        try:
+            if self._file is None:
+                self._open_named(directory)
+        except FileNotFoundError:
+            if is_gone(directory):  # another upload that failed has removed it, or a client
+                raise DirectoryBusy from None
+            raise
+        assert self._file is not None
+        return self._file
+
+    def _take_name(self, file: int) -> Published:
         if self._temporary is None:
-            self._temporary = _name_nameless(file, directory)
+            self._temporary = self._name_nameless(file)
+        directory = self._directory
+        assert directory is not None
         published = take_name(
             self._root, self._segments, directory, self._temporary, self._precondition
         )
         self._temporary = None
         return published
+
+    def _name_nameless(self, file: int) -> str:
+        """Give a nameless file a temporary name; make its directory again if that was removed."""
+        for _ in range(_TRIES):
+            directory = self._open_directory() if self._directory is None else self._directory
+            try:
+                return _name_nameless(file, directory)
+            except FileNotFoundError:
+                if not is_gone(directory):
+                    raise
+                self._directory = None
+                os.close(directory)
+        raise DirectoryBusy
 
     def _open_named(self, directory: int) -> None:
         """Open a named file and lock it; try again if a sweep removes it before it is locked."""
@@ -182,6 +222,7 @@ class AtomicFile:
         self._drop_file(directory)
         if directory is not None:
             os.close(directory)
+        remove_made(self._root, self._made)
 
     def _drop_file(self, directory: int | None) -> None:
         file, self._file = self._file, None

@@ -27,9 +27,11 @@ def precondition_of_record(record: Record, wall: Callable[[], float]) -> Precond
     return precondition_of(Headers(fields), wall)
 
 
-def check_target(root: Root, segments: Sequence[str], precondition: Precondition | None) -> None:
+def check_target(
+    root: Root, segments: Sequence[str], precondition: Precondition | None, depth: int
+) -> None:
     """Check the name before a byte has come. Raises OSError, ProtocolError."""
-    upload = AtomicFile(root, segments, precondition)
+    upload = AtomicFile(root, segments, precondition, depth)
     try:
         upload.begin()
     finally:
@@ -37,20 +39,26 @@ def check_target(root: Root, segments: Sequence[str], precondition: Precondition
 
 
 async def publish_part(
-    part: PartialUpload, root: Root, precondition: Precondition | None, make_room: MakeRoom
+    part: PartialUpload,
+    root: Root,
+    precondition: Precondition | None,
+    make_room: MakeRoom,
+    depth: int,
 ) -> Published:
-    """Publish the bytes, which are on the disk, as the file. Raises ProtocolError, OSError."""
-    published = await with_room(make_room, None, part.publish, root, precondition)
+    """Publish the bytes, which are on the disk, as the file. Raises ProtocolError, OSError.
+
+    A missing directory is made, at most `depth` deep.
+    """
+    published = await with_room(make_room, None, part.publish, root, precondition, depth)
     if published is None:
-        return await _copy(part, root, precondition, make_room)
+        return await _copy(
+            part, AtomicFile(root, part.record.segments, precondition, depth), make_room
+        )
     return published
 
 
-async def _copy(
-    part: PartialUpload, root: Root, precondition: Precondition | None, make_room: MakeRoom
-) -> Published:
+async def _copy(part: PartialUpload, upload: AtomicFile, make_room: MakeRoom) -> Published:
     """Copy the bytes to the other file system, and publish the copy."""
-    upload = AtomicFile(root, part.record.segments, precondition)
     try:
         await with_room(make_room, None, upload.begin)
         while upload.size < part.size:

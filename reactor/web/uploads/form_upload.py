@@ -27,12 +27,15 @@ class FormFiles:
         directory: tuple[str, ...],
         forget: Callable[[Place], None],
         make_room: MakeRoom,
+        depth: int,
     ) -> None:
+        """A missing directory is made for the first file, at most `depth` deep."""
         self.stored: list[dict[str, object]] = []
         self._root = root
         self._directory = directory
         self._forget = forget
         self._make_room = make_room
+        self._depth = depth
         self._part = FormPart("", None, "")
         self._size = 0  # the size of an ordinary field
         self._steps = 0
@@ -74,7 +77,8 @@ class FormFiles:
         self._part = part
         self._size = 0
         if part.filename:
-            self._upload = AtomicFile(self._root, (*self._directory, part.filename))
+            segments = (*self._directory, part.filename)
+            self._upload = AtomicFile(self._root, segments, depth=self._depth)
             await self._run(self._upload.begin)
 
     async def _write(self, piece: bytes) -> None:

@@ -17,6 +17,7 @@ from typing import Final
 from reactor.web.storage.disk_errors import WHEN_WRITING, refusal_of
 from reactor.web.storage.private_files import set_time, unlink, unlink_or_log, write_all
 from reactor.web.storage.safe_path import Place, Root, place_in
+from reactor.web.uploads.directories import writable_directory
 from reactor.web.uploads.metadata import Record, write_record
 from reactor.web.uploads.publish import (
     Precondition,
@@ -93,27 +94,29 @@ class PartialUpload:
             write_record(directory, self.name, record, now)
             self.record = record
 
-    def publish(self, root: Root, precondition: Precondition | None) -> Published | None:
+    def publish(
+        self, root: Root, precondition: Precondition | None, depth: int
+    ) -> Published | None:
         """Publish the bytes, which are on the disk, as the file.
 
-        Returns None if they must be copied. Raises what `publish_file` raises; `place` is then the
-        name that may mean the file already.
+        A missing directory is made, at most `depth` deep. Returns None if the bytes must be copied.
+        Raises what `publish_file` and `open_or_make` raise; `place` is then the name that may mean
+        the file already.
         """
         with self._lock:
             directory, file = self._descriptors()
-            target = root.open_directory(self.record.segments[:-1])
-            try:
-                self.place = place_in(target, self.record.segments[-1].encode())
+            segments = self.record.segments
+            with writable_directory(root, segments[:-1], depth) as (target, made):
+                self.place = place_in(target, segments[-1].encode())
                 temporary = add_temporary_name(f"{self.name}.part", directory, target)
                 if temporary is None:
                     return None
                 try:
                     check = precondition and _unless_it_is(file, precondition)
-                    published = publish_file(root, self.record.segments, target, temporary, check)
+                    published = publish_file(root, segments, target, temporary, check)
                 finally:
                     unlink_or_log(temporary, target)
-            finally:
-                os.close(target)
+                made.clear()
             unlink_or_log(f"{self.name}.part", directory)
             return published
 

@@ -93,24 +93,46 @@ def take_name(
     return Published(status is not None, place_in(directory, segments[-1].encode()))
 
 
-def remove_file(root: Root, segments: Sequence[str], precondition: Precondition | None) -> Place:
-    """Remove the file of this name; of a link the link, not its target.
+def remove_name(
+    root: Root,
+    segments: Sequence[str],
+    precondition: Precondition | None,
+    of_directory: Callable[[], None] = lambda: None,
+) -> Place:
+    """Remove the file of this name, or the empty directory; of a link the link, not its target.
 
-    Raises FileNotFoundError, DirectoryBusy, and what `publish_file` raises.
+    The last segment is empty for a directory alone; `of_directory` checks its preconditions. A link
+    to a directory is neither. Raises FileNotFoundError, OSError for a directory that is not empty,
+    DirectoryBusy, and what `publish_file` raises.
     """
-    directory = root.open_directory(segments[:-1])
+    names = segments if segments[-1] else segments[:-1]
+    name = names[-1].encode()
+    directory = root.open_directory(names[:-1])
     try:
         with directory_lock(directory):
-            status = status_behind(root, segments, directory)
-            if status is None:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-            if precondition is not None:
-                precondition(status)
-            os.unlink(segments[-1].encode(), dir_fd=directory)
+            if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+                of_directory()
+                os.rmdir(name, dir_fd=directory)
+            else:
+                _remove_file(root, segments, precondition, directory)
         sync_directory(directory)
-        return place_in(directory, segments[-1].encode())
+        return place_in(directory, name)
     finally:
         os.close(directory)
+
+
+def _remove_file(
+    root: Root, segments: Sequence[str], precondition: Precondition | None, directory: int
+) -> None:
+    if not segments[-1]:  # with its slash, a link to a directory names one
+        os.close(root.find_directory(segments[:-1]))
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    status = status_behind(root, segments, directory)
+    if status is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    if precondition is not None:
+        precondition(status)
+    os.unlink(segments[-1].encode(), dir_fd=directory)
 
 
 def status_behind(root: Root, segments: Sequence[str], directory: int) -> os.stat_result | None:

@@ -7,7 +7,8 @@ form_upload.py for forms.
 
 A path that ends in a slash is a directory's: nothing can be put there, and a form that is posted to
 it has its files published in it, one by one as they end. Published files stay if a later part
-fails, and the response says how many there are.
+fails, and the response says how many there are. Missing directories are made (see directories.py),
+and empty ones can be deleted.
 
 Every changed name is reported (`forget`) before the response leaves, so that no client that has
 seen the response gets the old file.
@@ -17,7 +18,8 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence, Set
-from errno import EACCES, EISDIR
+from errno import EACCES
+from functools import partial
 from typing import Final, Protocol
 from urllib.parse import quote
 
@@ -42,10 +44,11 @@ from reactor.web.semantics.validators import entity_tag, last_modified
 from reactor.web.storage.disk_errors import NOT_FOUND, WHEN_REMOVING, WHEN_WRITING, on_disk
 from reactor.web.storage.safe_path import Place, Root
 from reactor.web.uploads.atomic_file import WRITE_BYTES, AtomicFile, discard_in_pool
+from reactor.web.uploads.directories import writable_directory
 from reactor.web.uploads.disk_room import MakeRoom, append_with_room, with_room
 from reactor.web.uploads.form_upload import FormFiles
 from reactor.web.uploads.limits import UploadLimits
-from reactor.web.uploads.publish import Precondition, Published, remove_file
+from reactor.web.uploads.publish import Precondition, Published, remove_name
 from reactor.web.uploads.resumable_fields import (
     Problem,
     inconsistent_length,
@@ -115,16 +118,19 @@ class Receiver:
         return await self._receive(request, segments)
 
     async def delete(self, request: BaseRequest) -> Response:
-        """Remove the file: 204."""
+        """Remove the file, or the empty directory, with its final slash or without: 204."""
         refuse_tus(request.headers)
         self._check_method(request, self._deletes)
         refuse_older_fields(request.headers)
         refuse_foreign(request, self._trusted_origins)
         segments = _locate(request)
-        if not segments[-1]:
-            await on_disk(WHEN_REMOVING, _refuse_directory, self._root, segments[:-1])
+        if segments == ("",):
+            raise ProtocolError(403, "The directory of the mount itself cannot be deleted.")
         condition = precondition_of(request.headers, time.time)
-        place = await on_disk(WHEN_REMOVING, remove_file, self._root, segments, condition)
+        of_directory = partial(_check_directory_condition, request)
+        place = await on_disk(
+            WHEN_REMOVING, remove_name, self._root, segments, condition, of_directory
+        )
         self._forget(place)
         return Response(204)
 
@@ -147,7 +153,8 @@ class Receiver:
                 return response
         elif is_complete(request.headers) is False:
             raise ProtocolError(400, "Uploads cannot be resumed here: send all of the file.")
-        upload = AtomicFile(self._root, segments, precondition_of(request.headers, time.time))
+        precondition = precondition_of(request.headers, time.time)
+        upload = AtomicFile(self._root, segments, precondition, self._limits.directory_depth)
         try:
             stored = await _store(upload, request.body, length, self._make_room)
         except GeneratorExit:
@@ -175,10 +182,11 @@ class Receiver:
                 415, "Only forms (multipart/form-data) can be posted to a directory.", accept
             )
         refuse_resuming(request.headers)
-        await on_disk(WHEN_WRITING, _check_directory, self._root, directory)
-        _check_directory_condition(request)
+        depth = self._limits.directory_depth
+        is_there = await on_disk(WHEN_WRITING, _check_directory, self._root, directory, depth)
+        _check_directory_condition(request, _DIRECTORY_TAG if is_there else None)
         parser = FormParser(boundary, self._limits.form_parts, self._limits.form_head_bytes)
-        files = FormFiles(self._root, directory, self._forget, self._make_room)
+        files = FormFiles(self._root, directory, self._forget, self._make_room, depth)
         await files.receive(parser, request.body)
         # A browser has sent the form: back to the listing.
         if prefers_html(request.headers.get("accept")):
@@ -266,27 +274,23 @@ def precondition_of(headers: Headers, wall: Callable[[], float]) -> Precondition
     return check
 
 
-def _check_directory_condition(request: BaseRequest) -> None:
-    """Evaluate preconditions for a directory, which has no validators (RFC 9110, section 13.1)."""
+def _check_directory_condition(request: BaseRequest, tag: str | None = _DIRECTORY_TAG) -> None:
+    """Evaluate preconditions for a directory, which has no validators (RFC 9110, section 13.1).
+
+    `tag` is None for one that is missing.
+    """
     headers = request.headers
-    if has_conditions(headers) and not check_write(headers, _DIRECTORY_TAG, None, time.time()):
+    if has_conditions(headers) and not check_write(headers, tag, None, time.time()):
         raise ProtocolError(*PRECONDITION_FAILED)
 
 
-def _check_directory(root: Root, segments: Sequence[str]) -> None:
-    """Raise OSError where no file can be created in the directory."""
-    directory = root.open_directory(segments)
-    try:
+def _check_directory(root: Root, segments: Sequence[str], depth: int) -> bool:
+    """Return whether the directory is there. Raises OSError where no file can be created in it."""
+    with writable_directory(root, segments, depth) as (directory, made):
         # Now rather than after the first gigabyte; a read-only file system fails here, too.
         if not os.access(".", os.W_OK | os.X_OK, dir_fd=directory):
             raise PermissionError(EACCES, os.strerror(EACCES))
-    finally:
-        os.close(directory)
-
-
-def _refuse_directory(root: Root, segments: Sequence[str]) -> None:
-    os.close(root.find_directory(segments))
-    raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
+        return not made
 
 
 def _location(path: str) -> str:

@@ -103,6 +103,7 @@ class ResumableUploads(Shared):
         self._wall = wall
         self._trusted_origins = trusted_origins
         self._age = limits.resumable_age
+        self._depth = limits.directory_depth
         self._most = min(limits.upload_bytes, limits.resumable_bytes)
         self._leases = Leases()
         self._access = UploadAccess(root, self._leases, limits, forget, wall)
@@ -220,7 +221,8 @@ class ResumableUploads(Shared):
         conditions = [(it, request.headers.get(it)) for it in _CONDITIONS if it in request.headers]
         record = Record(tuple(segments), length, tuple(conditions))
         precondition = precondition_of_record(record, self._wall)
-        await on_disk(WHEN_WRITING, check_target, self._root, record.segments, precondition)
+        target = self._root, record.segments, precondition, self._depth
+        await on_disk(WHEN_WRITING, check_target, *target)
         part = None
         try:
             part = await _needed(self._access.create(name, record, str(request.client[0])))
@@ -312,7 +314,9 @@ class ResumableUploads(Shared):
         await self._access.save(part, record)
         precondition = precondition_of_record(record, self._wall)
         try:
-            published = await publish_part(part, self._root, precondition, self.make_room)
+            published = await publish_part(
+                part, self._root, precondition, self.make_room, self._depth
+            )
         except ProtocolError as error:
             if error.status >= 500:
                 raise  # this may pass: the client can complete it again (section 4.4.1)

@@ -135,7 +135,7 @@ def test_an_upload_becomes_its_file(uploads: PartialStore, tmp_path: Path) -> No
     part.write(b"0123456789")
     part.sync(NOW)
     part.save(Record(("a.bin",), 10, (), ending=True), NOW + 5)
-    stored = part.publish(root, None)
+    stored = part.publish(root, None, 1)
     assert isinstance(stored, Published)
     assert not stored.replaced
     assert stored.place == part.place
@@ -176,7 +176,7 @@ def test_killed_after_it_took_its_name(
     part.close()
     os.link(tmp_path / f".uploads/{NAME}.part", tmp_path / "a.bin")
     part = reopened(uploads)
-    stored = part.publish(Root(tmp_path), refuse if conditions else None)
+    stored = part.publish(Root(tmp_path), refuse if conditions else None, 1)
     assert stored is not None
     part.close()
     assert (tmp_path / "a.bin").stat().st_nlink == 1
@@ -196,7 +196,7 @@ def test_killed_while_it_had_a_second_name(uploads: PartialStore, tmp_path: Path
         raise ProtocolError(412, "no")
 
     with pytest.raises(ProtocolError):
-        part.publish(Root(tmp_path), look)
+        part.publish(Root(tmp_path), look, 1)
     assert os.listdir(tmp_path / "sub") == [f".{'0' * 16}.part"]
     assert drive(sweep(Root(tmp_path))) == 0  # it is locked: the upload is at work
     part.close()
@@ -211,7 +211,7 @@ def test_a_condition_that_fails_leaves_the_bytes(uploads: PartialStore, tmp_path
 
     part = created(uploads, NAME, RECORD, NOW)
     with pytest.raises(ProtocolError):
-        part.publish(Root(tmp_path), refuse)
+        part.publish(Root(tmp_path), refuse, 1)
     part.close()
     assert os.listdir(tmp_path) == [".uploads"]
     reopened(uploads).close()
@@ -226,7 +226,7 @@ def test_bytes_that_have_to_be_copied(
 
     part = created(uploads, NAME, Record(("a.bin",), 10, (), ending=True), NOW)
     monkeypatch.setattr(os, "link", link)
-    assert part.publish(Root(tmp_path), None) is None
+    assert part.publish(Root(tmp_path), None, 1) is None
     assert part.place is not None
     part.drop_bytes()
     part.close()

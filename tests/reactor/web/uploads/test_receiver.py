@@ -362,7 +362,8 @@ _UNMET = {"If_Match": '"other"'}
         (415, ".x", {}, _ENCODED | _FOREIGN | _UNMET),
         (403, ".x", {}, _FOREIGN | _UNMET),
         (404, ".x", {}, _UNMET),
-        (409, "none/a", {}, _UNMET),
+        (409, "taken/a", {}, _UNMET),
+        (412, "none/a", {}, _UNMET),
         (409, "sub", {}, _UNMET),
         (414, "x" * 256, {}, _UNMET),
         (412, "a", {}, _UNMET),
@@ -379,12 +380,14 @@ _UNMET = {"If_Match": '"other"'}
 def test_order_of_refusals(
     site: Path, method: str, status: int, name: str, options: Any, headers: dict[str, str]
 ) -> None:
+    (site / "taken").write_bytes(b"")
     feed = Feed(b"x")
     bench = Bench(site, **options)
     endpoint = getattr(bench.receiver, method)
     assert status_of(drive, endpoint(ask(method.upper(), name, feed, **headers))) == status
     assert (feed.pulls == 0) == (status != 201)
-    assert tree(site) == ({"a": b"x"} if status == 201 else {})
+    assert tree(site) == {"taken": b""} | ({"a": b"x"} if status == 201 else {})
+    assert not (site / "none").exists()
 
 
 def test_fields_of_a_refusal(site: Path) -> None:
@@ -409,7 +412,8 @@ def test_fields_of_a_refusal(site: Path) -> None:
         *(("..", 404), ("../secret.txt", 404), ("sub/../../secret.txt", 404), (".hidden", 404)),
         *((".git/config", 404), ("a\\b", 404), ("a\0b", 404), ("/etc/x", 404), ("sub//a", 404)),
         *((LEFT, 404), ("..//", 404), (".git/", 404)),
-        *(("none/a", 409), ("out/a", 409), ("taken/a", 409), ("sub", 409), ("fifo", 409)),
+        *(("out/a", 409), ("out/new/a", 409), ("taken/a", 409), ("sub", 409), ("fifo", 409)),
+        *(("link-nowhere/a", 409), ("loop/a", 409), ("sub/x/../a", 404), ("x" * 256 + "/a", 414)),
         *(("link-out", 404), ("link-nowhere", 404), ("loop", 409), ("x" * 256, 414)),
         *(("", 409), ("sub/", 409), ("taken/", 409), ("none/", 409)),
     ],
@@ -772,7 +776,8 @@ def test_delete_takes_the_link_and_not_what_is_behind_it(site: Path) -> None:
         *(("none", 404), ("none/a", 404), ("a/b", 404), ("..", 404), ("../secret.txt", 404)),
         *((".hidden", 404), (LEFT, 404), ("x" * 256, 404), ("link-out", 404), ("loop", 404)),
         *(("out/secret.txt", 404), ("none/", 404), ("a/", 404), (".x/", 404), ("link-no", 404)),
-        *(("", 409), ("sub", 409), ("sub/", 409), ("fifo", 409), ("link-sub", 409)),
+        *(("", 403), ("fifo", 409), ("link-sub", 409), ("link-sub/", 409), ("full", 409)),
+        *(("full/", 409), ("hidden", 409), ("hidden/", 409), ("link-out/", 404), ("fifo/", 404)),
     ],
 )
 def test_delete_what_is_no_file(site: Path, name: str, status: int) -> None:
@@ -782,6 +787,8 @@ def test_delete_what_is_no_file(site: Path, name: str, status: int) -> None:
     (site / "link-out").symlink_to("../secret.txt")
     (site / "link-no").symlink_to("nowhere")
     (site / "link-sub").symlink_to("sub")
+    for made in ("full/sub", "hidden/.git"):
+        (site / made).mkdir(parents=True)
     (site / "loop").symlink_to("loop")
     os.mkfifo(site / "fifo")
     before = sorted(site.parent.rglob("*"))
@@ -879,7 +886,8 @@ def test_form_of_a_browser(site: Path, accept: str, status: int) -> None:
         (415, "none/", {}, {"Content_Type": "text/plain"}),
         (415, "none/", {}, {"Content_Type": ""}),
         (400, "none/", {}, {"Content_Type": "multipart/form-data"}),
-        (409, "none/", {}, _UNMET),
+        (412, "none/", {}, _UNMET),
+        (201, "none/", {}, {"If_None_Match": "*"}),
         (409, "taken/", {}, _UNMET),
         (409, "out/", {}, {}),
         (412, "sub/", {}, _UNMET),
@@ -899,7 +907,8 @@ def test_order_of_a_forms_refusals(
     request = ask("POST", directory, feed, **headers)
     assert status_of(drive, bench.receiver.post(request)) == status
     assert (feed.pulls == 0) == (status != 201)
-    assert ("sub/a" in tree(site)) == (status == 201)
+    assert (f"{directory}a" in tree(site)) == (status == 201)
+    assert (site / "none").exists() == (directory == "none/" and status == 201)
 
 
 def test_form_to_a_directory_that_cannot_be_written(
@@ -1085,7 +1094,7 @@ def test_curl(site: Path, tmp_path: Path, serve: Serve) -> None:
     ("method", "name", "fields", "status"),
     [
         ("PUT", ".x", (), 404),
-        ("PUT", "none/a", (), 409),
+        ("PUT", "none/" * 33 + "a", (), 409),
         ("PUT", "sub", (), 409),
         ("PUT", "sub/", (), 409),
         ("PUT", "a", ("If-Match: *",), 412),
@@ -1094,7 +1103,7 @@ def test_curl(site: Path, tmp_path: Path, serve: Serve) -> None:
         ("PUT", "a", ("Origin: http://evil.example",), 403),
         ("PUT", "x" * 256, (), 414),
         ("POST", "", ("Content-Type: text/plain",), 415),
-        ("POST", "none/", ("Content-Type: multipart/form-data; boundary=b",), 409),
+        ("POST", "none/" * 33, ("Content-Type: multipart/form-data; boundary=b",), 409),
         ("PUT", "a", (), 413),
     ],
 )

@@ -413,6 +413,7 @@ def test_an_error_of_what_is_over_says_no_more(bench: Bench) -> None:
     while not bench.left():
         play.step()
     (bench.path / "sub").rmdir()
+    (bench.path / "sub").write_bytes(b"")
     while play.operation is not None:
         play.step()
     assert play.result.status == 409
@@ -552,7 +553,8 @@ def test_ids_that_are_none(bench: Bench, ident: str) -> None:
 @pytest.mark.parametrize(
     ("name", "status"),
     [
-        ("no/such/directory.bin", 409),
+        ("no/" * 33 + "file.bin", 409),
+        ("out/file.bin", 409),
         ("directory", 409),
         (".hidden", 404),
         (".uploads/x", 404),
@@ -565,9 +567,11 @@ def test_ids_that_are_none(bench: Bench, ident: str) -> None:
 def test_names_that_no_upload_can_have(bench: Bench, name: str, status: int) -> None:
     (bench.path / "directory").mkdir()
     (bench.path / "link").symlink_to("/etc/passwd")
+    (bench.path / "out").symlink_to("/nowhere/at/all")
     reply = bench.create(name, Upload_Length=3)
     assert reply.status == status
     assert bench.left() == []
+    assert not (bench.path / "no").exists()
 
 
 @pytest.mark.parametrize("why", ["full", "no place", "no directory", "no room on the disk"])
@@ -690,6 +694,15 @@ def test_a_directory_that_has_gone(bench: Bench) -> None:
     (bench.path / "sub").mkdir()
     path = bench.begun("sub/a.bin")
     (bench.path / "sub").rmdir()
+    reply = bench.append(path, 0, b"abc", end=True)
+    assert (reply.status, reply.upload_complete) == (201, "?1")
+    assert bench.content("sub/a.bin") == b"abc"
+
+
+def test_a_directory_that_has_become_something_else(bench: Bench) -> None:
+    path = bench.begun("new/a.bin")
+    assert not (bench.path / "new").exists()
+    (bench.path / "new").symlink_to("/nowhere")
     reply = bench.append(path, 0, b"abc", end=True)
     assert (reply.status, reply.upload_complete) == (409, "?1")
     assert bench.left() == []
