@@ -24,7 +24,7 @@ from loadtest.experiment.measure.arms import ARMS, Arm
 from loadtest.experiment.measure.harness import Harness, Options, check_identity, warm_up
 from loadtest.experiment.measure.plans import Planned
 from loadtest.experiment.measure.sample_server import Outcome, SampleServer, Window
-from loadtest.experiment.measure.samples import Cell, Recorder, Run, Sample, read
+from loadtest.experiment.measure.samples import VALUES, Cell, Recorder, Run, Sample, read
 from loadtest.experiment.measure.workloads import Workload, keepalive
 from loadtest.system import MeasurementError
 from loadtest.system_idle import Times
@@ -394,6 +394,31 @@ def finished(
     one._bystander = ScriptedBystander(result)  # type: ignore[assignment]
     values = {"requests": requests} if requests else {}
     return one.finish(Outcome(2.0, [], values), window(10.0, 12.0, server_cpu=1.0))
+
+
+@pytest.mark.parametrize(
+    ("values", "silent"),
+    [
+        ({"served": 0.25, "jain": 0.2, "connections": 4096, "errors": 0}, 3072),
+        ({"jain": 32 / 512, "connections": 512}, 480),  # h2load prints no count
+        ({"served": 1.0, "jain": 1.0, "connections": 8}, 0),
+        ({"served": 0.5, "connections": 100, "errors": 50}, 0),  # as after a burst
+    ],
+)
+def test_connections_without_a_response_are_recorded(
+    tmp_path: Path, values: dict[str, float], silent: float
+) -> None:
+    one = SampleServer(os.getpid(), 1, tmp_path, 2.0, 0.0)
+    outcome = one.finish(Outcome(2.0, [], dict(values)), window(10.0, 12.0, server_cpu=1.0))
+    assert outcome.values["unserved"] == silent
+    assert "unserved" in VALUES
+
+
+def test_requests_alone_have_no_connections_without_a_response(tmp_path: Path) -> None:
+    one = SampleServer(os.getpid(), 1, tmp_path, 2.0, 0.0)
+    values = {"requests": 100.0, "errors": 3.0}
+    outcome = one.finish(Outcome(2.0, [], values), window(10.0, 12.0, server_cpu=1.0))
+    assert "unserved" not in outcome.values
 
 
 def test_the_bystander_counts_within_the_window(tmp_path: Path) -> None:

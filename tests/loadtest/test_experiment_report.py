@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -21,6 +22,7 @@ from loadtest.experiment.measure.samples import Cell, Recorder, Run, Sample
 from loadtest.experiment.report import comparison, markdown
 from loadtest.experiment.report import write as report
 from loadtest.experiment.report.charts import charts
+from loadtest.experiment.report.losses import losses
 from loadtest.experiment.report.summary import Summary, summarized
 from loadtest.experiment.report.targets import targets
 from loadtest.experiment.report.verdict import sentences
@@ -179,7 +181,9 @@ def check(written: Written) -> None:
     for name, svg in written.plots.items():
         assert ElementTree.fromstring(svg).get("role") == "img", name
         assert f"<h3>{ElementTree.fromstring(svg)[0].text}</h3>" in written.page
-    assert len([line for line in written.table.splitlines() if line[:1] == "|"]) <= markdown.ROWS
+    lines = [line for line in written.table.splitlines() if line[:1] == "|"]
+    lost = len(written.json["losses"])
+    assert len(lines) - (lost + 2 if lost else 0) <= markdown.ROWS
     assert len(written.json["verdict"]) == 5
 
 
@@ -267,9 +271,9 @@ def test_the_same_data_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_sections_stand_in_this_order(tmp_path: Path) -> None:
     written = everything(1).shown(tmp_path)
-    ids = ["verdict", "losses", "mix", "targets", "machine", "plots", "cells", "changes"]
-    ids += ["lessons", "again"]
-    assert re.findall(r'<h2 id="([a-z]+)">', written.page) == ids
+    ids = ["verdict", "plots", "losses", "mix", "more-plots", "cells", "targets", "machine"]
+    ids += ["changes", "lessons", "again"]
+    assert re.findall(r'<h2 id="([a-z-]+)">', written.page) == ids
 
 
 def test_a_run_without_a_sample(tmp_path: Path) -> None:
@@ -377,7 +381,7 @@ def test_values_are_medians_with_least_and_most(tmp_path: Path) -> None:
     assert (cpu["median"], cpu["least"], cpu["most"]) == (51.0, 50.0, 99.0)
     assert "51 50–99" in written.text
     assert (
-        "| keepalive 8 | 51 / – | – | – | – | 15 / – |" in written.table
+        "| keepalive 8 | 51 / – | – | – | – | – | 15 / – |" in written.table
     )  # errors are a sum over rounds
 
 
@@ -411,7 +415,7 @@ def test_latencies_run_from_when_requests_were_due(tmp_path: Path) -> None:
     data = Data()
     cell = data.cell("open", 80)
     data.add(cell, "reactor", {"service": [0.001] * 1000, "intended": [0.5] * 1000}, rate=1)
-    assert "| open 80 | – | 1 / – | 500 / – | – | – |" in data.shown(tmp_path).table
+    assert "| open 80 | – | 1 / – | – | 500 / – | – | – |" in data.shown(tmp_path).table
 
 
 def test_generator_bound_replaces_numbers(tmp_path: Path) -> None:
@@ -429,10 +433,10 @@ def test_generator_bound_replaces_numbers(tmp_path: Path) -> None:
         )
         data.add(cell, "threads", {"intended": [0.005] * 1000}, cpu_us=71.5, generator_share=0.8)
     written = data.written(tmp_path)
-    row = "| 500 | 61.5† | generator-bound | generator-bound | – | 71.5 | 5 | 5 | – |"
+    row = "| 500 | 61.5† | – | generator-bound | generator-bound | – | 71.5 | – | 5 | 5 | – |"
     assert row in written.table
     assert "smaller batches" in written.table
-    shown = written.page[: written.page.index("<details>")]
+    shown = written.page[: written.page.index("<summary>Commands, ")]
     assert "4,321" not in shown
     assert "43.7" not in shown
     assert "61.5†" in shown
@@ -455,7 +459,7 @@ def test_noisy_samples_are_counted(tmp_path: Path) -> None:
         data.add(cell, "reactor", cpu_us=50).noisy = turn > 0
     written = data.shown(tmp_path)
     assert "3, 2 noisy" in written.text
-    assert "noisy 2 of 3" in written.text
+    assert "noisy measurements 2 of 3" in written.text
     assert written.arm(cell, "reactor")["noisy"] == 2
 
 
@@ -481,7 +485,7 @@ def test_errors_stand_in_the_row_of_their_figures(tmp_path: Path) -> None:
     row = re.search(r"<tr><th[^>]*><span[^>]*>reactor.*?</tr>", written.page)
     assert row is not None
     cells = [Balanced(one).text for one in re.findall(r"<td>.*?</td>", row[0])]
-    assert cells == ["2", "10 0.50 %", "10 0.50 %", "2"]
+    assert cells == ["99.0 %", "2", "10 0.50 %", "10 0.50 %", "2"]
 
 
 HOSTILE = "<script>alert('&')</script>\"|$x_{$ </style></svg>"
@@ -511,6 +515,113 @@ def test_every_cell_has_its_commands(tmp_path: Path) -> None:
     for text in ("serve reactor", "serve threads", "load keepalive-8"):
         assert f"<code>{text}</code>" in written.page
     assert 'href="raw.jsonl"' in written.page
+
+
+# ------------------------------------------------------------------------------ partly served
+
+
+def partly(rounds: int = 2, x: float = 512) -> Data:
+    """The pool serves 32 of 512 connections, quickly; h2load prints no count of them."""
+    data = Data(rounds)
+    for at in (8, x):
+        cell = data.cell("keepalive", at, ALL)
+        few = {"jain": 32 / at} if at > 32 else {"served": 1.0, "jain": 1.0}
+        for _ in range(rounds):
+            counts = {"connections": at, "requests": 90_000, "errors": 0, "cpu_us": 50}
+            whole = {"served": 1.0, "jain": 1.0} | counts
+            data.add(cell, "reactor", {"service": [0.0131] * 1000}, **whole)
+            data.add(cell, "threads", {"service": [0.0584] * 1000}, **whole)
+            data.add(cell, "pool-32", {"service": [0.00125] * 1000}, **few, **counts)
+    return data
+
+
+def test_a_latency_of_few_connections_is_in_no_table(tmp_path: Path) -> None:
+    written = partly().shown(tmp_path)
+    row = next(line for line in written.table.splitlines() if line.startswith("| keepalive 512"))
+    fields = [field.strip() for field in row.split("|")]
+    assert fields[4:6] == ["100 % / 100 % / ≥ 6.25 %", "13.1 / 58.4 / partly served"]
+    assert fields[7] == "0 / 0 / ≤ 960"  # 480 connections without a response, in two rounds
+    assert "| served | p99 ms |" in written.table
+    for text in (written.table, written.text):
+        assert "it is not certain that 99 % of the connections" in text
+    page = written.page[written.page.index('id="cells"') :]
+    rows = re.findall(r'<tr><th[^>]*><span[^>]*class="arm"[^>]*>pool-32<.*?</tr>', page)
+    assert ["1.25" in row for row in rows] == [True, False]  # with 8 connections, with 512
+    assert "partly served" in rows[1]
+    assert "960 without a response" in rows[1]
+
+
+def test_a_latency_of_few_connections_is_not_compared() -> None:
+    found = {(one.arm, one.figure) for one in losses(partly().summary()) if one.cell.cell.x == 512}
+    assert found == set()
+    found = {(one.arm, one.figure) for one in losses(partly().summary())}
+    assert found == {("pool-32", "p99")}  # with 8 connections, which it serves
+
+
+def test_a_latency_of_few_connections_is_hollow(tmp_path: Path) -> None:
+    written = partly().written(tmp_path)
+    for name in ("cpu", "p99"):
+        tree = ElementTree.fromstring(written.plots[name])
+        texts = [one.text for one in tree.iter("{http://www.w3.org/2000/svg}text")]
+        assert "≥ 6.25 %" in texts, name
+        assert texts.count("pool-32") == 1
+    assert "Hollow points" in written.text
+    data = partly()
+    data.samples = [one for one in data.samples if one.arm != "pool-32"]
+    whole = data.written(tmp_path)
+    assert "≥" not in whole.plots["p99"]
+    assert "Hollow points" not in whole.text
+
+
+def test_no_connection_served_is_a_row_without_a_latency(tmp_path: Path) -> None:
+    data = Data()
+    cell = data.cell("keepalive", 10_000)
+    nothing = {"connections": 10_000, "served": 0.0, "jain": 0.0, "requests": 0, "rate": 0}
+    data.add(cell, "threads", {"service": []}, errors=0, refused=0, **nothing)
+    data.add(cell, "reactor", steady(0.001), connections=10_000, served=1.0, errors=0, rate=9)
+    written = data.shown(tmp_path)
+    assert "| 9 / 0 | 100 % / 0 % | 1 / not served | 1 / – | 0 / 10,000 |" in written.table
+
+
+def test_nearly_all_is_not_all(tmp_path: Path) -> None:
+    data = Data()
+    cell = data.cell("open", 100)
+    data.add(cell, "reactor", steady(0.001), requests=99_990, errors=4, offered=10_000, rate=1)
+    table = data.shown(tmp_path).table
+    assert "| 99.9 % / – | 1 / – |" in table, "99.996 % of 100,000 requests in ten seconds"
+
+
+@pytest.mark.parametrize(("failed", "text"), [(10, "1 / 1"), (11, "1 / partly served")])
+def test_a_bystander_that_is_served_in_part_has_no_latency(
+    tmp_path: Path, failed: int, text: str
+) -> None:
+    data = Data()
+    cell = data.cell("gzip", 1)
+    data.add(cell, "reactor", steady(0.001))
+    data.add(cell, "threads", steady(0.001), bystander_errors=failed)
+    written = data.shown(tmp_path)
+    assert f"| {text} |" in written.table
+    assert f"{failed} {failed / 10:.2f} %".replace("1.00", "1") in written.text
+
+
+def test_memory_is_not_divided_by_connections_without_a_response(tmp_path: Path) -> None:
+    data = Data()
+    cell = data.cell("slow-readers", 500)
+    for arm, share in zip(BOTH, (1.0, 0.064), strict=True):
+        data.add(cell, arm, served=share, connections=500, errors=0, process_bytes=512_000)
+    assert "| 0 / 468 | 1 KiB / – |" in data.shown(tmp_path).table
+
+
+def test_every_table_has_a_column_served(tmp_path: Path) -> None:
+    written = everything(1).shown(tmp_path)
+    heads = re.findall(r"<thead>.*?</thead>", written.page)
+    outcomes = [head for head in heads if "errors" in head and ">round<" not in head]
+    assert len(outcomes) == len({one["workload"] for one in written.json["cells"]})
+    assert all("served" in head for head in outcomes)
+    lines = written.table.splitlines()
+    above = [line for line, rule in pairwise(lines) if rule.startswith("| ---")]
+    assert above
+    assert all("served" in head for head in above)
 
 
 # ------------------------------------------------------------------------------ verdict
@@ -552,8 +663,18 @@ def test_the_verdict_on_handlers_that_block(
     [
         ({8: 50, 800: 50}, {8: 60, 800: 90}, "holds", "cheaper at every measured number"),
         ({8: 70, 800: 95}, {8: 60, 800: 90}, "loses", "more expensive at every measured number"),
-        ({10: 50, 1000: 50}, {10: 25, 1000: 100}, "falls short", "cheaper from about 100 on"),
-        ({10: 25, 1000: 100}, {10: 50, 1000: 50}, "loses", "more expensive from about 100 on"),
+        (
+            {10: 50, 1000: 50},
+            {10: 25, 1000: 100},
+            "falls short",
+            "cheaper from about 100 connections on",
+        ),
+        (
+            {10: 25, 1000: 100},
+            {10: 50, 1000: 50},
+            "loses",
+            "more expensive from about 100 connections on",
+        ),
         ({8: 50, 800: 50}, {8: 50, 800: 50}, "even", "the same at every measured number"),
         ({8: 50}, {8: 60}, "holds", "at 8 connections, and the threaded server 60:"),
         ({8: 50}, {64: 60}, "not measured", "not measured for both servers"),
@@ -754,13 +875,14 @@ def rounds_of(change: Callable[[int], tuple[float, float]]) -> Data:
 
 def test_where_else_it_is_behind(tmp_path: Path) -> None:
     data = rounds_of(lambda turn: (80 + turn, 60 + turn))
-    (found,) = comparison.behind(data.summary())
+    (found,) = losses(data.summary())
     assert (found.figure, found.ours, found.theirs) == ("CPU µs/request", "81", "61")
-    text = data.shown(tmp_path).text
-    assert "gzip 1 CPU µs/request 81 61 1.3 ×" in text
-    assert "may be chance" not in text
+    written = data.shown(tmp_path)
+    assert "gzip 1 CPU µs/request 81 61 threads 1.3 ×" in written.text
+    assert "| gzip 1 | CPU µs/request | 81 | threads 61 | 1.3 × | – / – |" in written.table
+    assert "may be chance" not in written.text
     del data.samples[2:]  # interrupted in the second of three rounds
-    assert "Where there was one round this may be chance" in data.shown(tmp_path).text
+    assert "it may be chance" in data.shown(tmp_path).text
 
 
 @pytest.mark.parametrize(
@@ -772,18 +894,63 @@ def test_where_else_it_is_behind(tmp_path: Path) -> None:
     ],
 )
 def test_cells_in_which_it_is_not_behind(change: Callable[[int], tuple[float, float]]) -> None:
-    assert comparison.behind(rounds_of(change).summary()) == []
+    assert losses(rounds_of(change).summary()) == []
 
 
 def test_it_is_not_ahead_where_it_was_not_compared(tmp_path: Path) -> None:
     text = keepalive({8: 50, 64: 50}, {8: 60}).shown(tmp_path).text
-    assert (
-        "Both servers were measured in 1 other cell; in no figure of them the reactor is worse"
-        in text
-    )
+    assert "In 1 cell with another server, none is better" in text
     text = keepalive({8: 50}, {64: 60}).shown(tmp_path).text
-    assert "No other cell was measured for both servers" in text
-    assert "in no figure" not in text
+    assert "The reactor and another server in the same cell. This run has not measured it" in text
+    assert "none is better" not in text
+
+
+def test_the_best_of_the_other_servers_stands_beside_a_loss() -> None:
+    data = Data()
+    cell = data.cell("keepalive", 8, (*ALL, "nginx"))
+    for arm, cost in zip((*ALL, "nginx"), (50, 40, 30, 35), strict=True):
+        data.add(cell, arm, cpu_us=cost)
+    (found,) = losses(data.summary())
+    assert (found.arm, found.theirs) == ("pool-32", "30")
+
+
+def test_a_loss_has_the_figures_of_the_tables(tmp_path: Path) -> None:
+    """The rounds' p99 are 0.2, 0.3 and 0.4 ms; that of all requests is not their median."""
+    data = Data(rounds=3)
+    cell = data.cell("events", 1000)
+    for turn in range(3):
+        data.add(cell, "reactor", {"service": [0.002] * 1000})
+        data.add(cell, "threads", {"service": [0.0002 + turn / 10000] * (10 if turn else 5000)})
+    (found,) = losses(data.summary())
+    written = data.shown(tmp_path)
+    merged = written.arm(cell, "threads")["latencies"]["service"]["p99"]
+    assert found.theirs == f"{merged * 1000:.2f} ms"
+    assert found.ratio == pytest.approx(0.002 / merged, rel=0.05)
+    assert f"| 2 / {merged * 1000:.2f} |" in written.table
+
+
+def test_a_server_that_does_not_serve_its_bystander_loses_against_one_that_does() -> None:
+    data = Data()
+    cell = data.cell("block", 64)
+    data.add(cell, "reactor", {"bystander": [2.0] * 300})
+    data.add(cell, "threads", {"bystander": [0.001] * 300})
+    (found,) = losses(data.summary())
+    assert (found.ours, found.theirs) == ("out of service", "1 ms")
+    data.samples[0] = replace(data.samples[1], arm="reactor", values={"bystander_errors": 10})
+    (found,) = losses(data.summary())
+    assert (found.ours, found.theirs) == ("partly served", "1 ms")
+    data.samples.reverse()
+    data.samples = [replace(one, arm=BOTH[at]) for at, one in enumerate(data.samples)]
+    assert losses(data.summary()) == []
+
+
+def test_unserved_connections_are_a_loss_of_the_reactor_as_well() -> None:
+    data = Data()
+    cell = data.cell("keepalive", 512)
+    data.add(cell, "reactor", steady(0.001), connections=512, served=0.5)
+    data.add(cell, "threads", steady(0.1), connections=512, served=1.0)
+    found = [(one.figure, one.ours, one.theirs) for one in losses(data.summary())]
+    assert found == [("served", "50 %", "100 %")]
 
 
 def test_less_requests_are_behind_but_not_where_all_get_the_same_offer() -> None:
@@ -792,7 +959,7 @@ def test_less_requests_are_behind_but_not_where_all_get_the_same_offer() -> None
         cell = data.cell(workload, 1)
         data.add(cell, "reactor", rate=50)
         data.add(cell, "threads", rate=100)
-    (found,) = comparison.behind(data.summary())
+    (found,) = losses(data.summary())
     assert (found.cell.cell.workload, found.figure) == ("gzip", "requests/s")
 
 
@@ -818,7 +985,7 @@ def test_where_lines_cross(
 def test_the_crossing_is_marked(tmp_path: Path) -> None:
     written = keepalive({10: 50, 1000: 50}, {10: 25, 1000: 100}).written(tmp_path)
     assert "crossing near 100" in written.plots["cpu"]
-    assert "cheaper from about 100 on" in written.text
+    assert "cheaper from about 100 connections on" in written.text
     written = keepalive({10: 50, 1000: 50}, {10: 60, 1000: 100}).written(tmp_path)
     assert "crossing" not in written.plots["cpu"]
     assert "the lines do not cross" in written.text
@@ -827,9 +994,17 @@ def test_the_crossing_is_marked(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------ the table
 
 
-def test_the_mix_comes_first_and_then_the_losses() -> None:
-    table = markdown.markdown(everything(1).summary())
+def test_the_losses_come_first_and_then_the_mix() -> None:
+    data = everything(1)
+    for one in data.samples:
+        if one.workload in ("block", "events") and one.arm == "reactor":
+            one.values["cpu_us"] = 500
+    table = markdown.markdown(data.summary())
     rows = [line.split("|")[1].strip() for line in table.splitlines() if line[:1] == "|"]
+    lost = losses(data.summary())
+    assert {one.cell.cell.title for one in lost} == {"block 1", "block 64", "events 16"}
+    assert rows[: 2 + len(lost)] == ["", "---", *(one.cell.cell.title for one in lost)]
+    rows = rows[2 + len(lost) :]
     assert rows[:8] == [
         *("offered/s", "---", "100", "200"),
         *("", "---", "burn 5", "burn 200"),
@@ -923,17 +1098,18 @@ def test_lessons_have_their_numbers(tmp_path: Path) -> None:
             cell,
             "threads",
             {"service": [0.01] * 100, "intended": [due] * 100},
-            refused=30,
-            served=0.25,
             generator_share=0.5,
         )
+    cell = data.cell("keepalive", 4096)
+    for _ in range(2):
+        data.add(cell, "threads", steady(0.1, 100), refused=30, served=0.25, connections=4096)
     text = data.shown(tmp_path).text
     assert "p99 is 10 ms from when a request was sent, and 5 s from when it was due" in text
     assert (
         "rounds' p99 are 4.50 s on average, the p99 of all requests is 5 s: an error of 10.0 %"
         in text
     )
-    assert "60 requests were refused, and the p99 of the others is 5 s" in text
+    assert "60 requests were refused." in text, "the p99 of a quarter is not shown"
     assert "connections without any response: 75 %" in text
     assert (
         "0 of 1 figures are generator-bound; the core of the busiest generator was busy for 50 %"

@@ -108,6 +108,7 @@ def test_a_workload(kind: str, samples: dict[str, Sample]) -> None:
         assert "cpu_us" in values
     if kind in COUNTED:
         assert values["served"] == 1.0
+        assert values["unserved"] == 0.0
 
 
 @pytest.mark.parametrize("kind", sorted(CLOSED))

@@ -5,8 +5,9 @@
 - Arms are interleaved: all of them within a round, in turn forwards and backwards, so that a change
   of the machine's speed meets all of them.
 - The server is asked for its process id, which must be one of those that were started.
-- The machine is checked before (load average, and CPU time of other processes) and during a sample
-  (time stolen by its host). A sample beside which another process ran is marked as noisy.
+- The machine is checked before a sample (CPU time of other processes) and during it (time stolen by
+  its host). A sample beside which another process ran is marked as noisy. The load average is
+  recorded and marks nothing: for a minute it counts the threads of the server before.
 - A failure is a sample as well, with the reason in place of numbers. No sample is repeated because
   of its result.
 """
@@ -265,6 +266,7 @@ def _summary(sample: Sample) -> str:
         ("cpu_us", "{:.1f} µs/request"),
         ("rate", "{:,.0f}/s"),
         ("errors", "{:.0f} errors"),
+        ("unserved", "{:.0f} connections without a response"),
         ("refused", "{:.0f} refused"),
         ("generator_share", "generator {:.0%}"),
     ):

@@ -17,6 +17,7 @@ from loadtest import system
 from loadtest.clients.histogram import Histogram
 from loadtest.companion import Companion, Lines, started_companion
 from loadtest.experiment.measure.samples import BYSTANDER
+from loadtest.experiment.measure.served import by_connection, unserved
 from loadtest.system import MeasurementError, Process
 
 SMALL_TARGET: Final = "/hello"
@@ -168,7 +169,8 @@ class SampleServer:
             self._bystander = None
 
     def finish(self, outcome: Outcome, window: Window) -> Outcome:
-        """Add the bystander's latencies and the server's CPU time per response; returns `outcome`.
+        """Add the bystander's latencies, the server's CPU time per response, and the connections
+        without a response; returns `outcome`.
 
         The bystander's requests are not counted and their CPU time is deducted: beside thirty large
         files its three hundred small responses would make the files look cheap. The deduction is an
@@ -178,6 +180,8 @@ class SampleServer:
         if self._bystander_result is not None:
             self._add_bystander(outcome, window, self._bystander_result)
         outcome.values |= window.shares()
+        if by_connection(outcome.values) is not None:
+            outcome.values["unserved"] = unserved(outcome.values)
         if requests := outcome.values.get("requests", 0.0):
             beside = self.outside * self.small_cost
             if beside < MOST_BESIDE * window.server_cpu:

@@ -40,6 +40,7 @@ VALUES: Final = {
     "bytes_rate": "bytes of bodies per second",
     "connections": "open or requested connections",
     "served": "share of connections that got at least one response, 0 to 1",
+    "unserved": "connections without a response, an error or a refusal; they count as errors",
     "jain": "Jain's index of the responses of each connection, 0 to 1",
     "process_bytes": "written memory of the process without its stacks, above its base",
     "stacks_bytes": "memory of thread stacks, above the base",

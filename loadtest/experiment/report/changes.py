@@ -67,7 +67,8 @@ def _of(cell: str, outcome: ArmOutcome, before: dict[str, Any]) -> list[Change]:
         return []
     found = [_change(cell, outcome, "CPU", old["values"].get("cpu_us"), outcome.spread("cpu_us"))]
     if not old["generator_bound"]:
-        tail = old["latencies"].get(outcome.latency, {}).get("p99_of_rounds")
+        of = old["latencies"].get(outcome.latency, {})
+        tail = None if of.get("partly_served") else of.get("p99_of_rounds")
         found.append(_change(cell, outcome, "p99", tail, outcome.of_rounds(outcome.latency, 0.99)))
     return [one for one in found if one is not None]
 

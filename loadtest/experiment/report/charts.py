@@ -4,13 +4,12 @@ Each function returns a Plot, which is empty where there is nothing to draw. Poi
 generator was the limit are left out of rates and latencies, as everywhere in the report.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import log10
 from typing import Final
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from loadtest.experiment.measure.samples import INTENDED, OURS, SERVICE, THREADS
 from loadtest.experiment.report import svg
@@ -19,23 +18,27 @@ from loadtest.experiment.report.comparison import (
     Reading,
     crossing_words,
     crossings,
-    points,
     rounded,
 )
-from loadtest.experiment.report.formatting import duration, listed, name_of, number, percent, size
+from loadtest.experiment.report.formatting import duration, name_of, number, size
 from loadtest.experiment.report.heatmap import heatmap
+from loadtest.experiment.report.lines import Lines, Point, arms_of_lines, draw, lines_of
 from loadtest.experiment.report.summary import MEMORY, Measured, Summary, known
 from loadtest.experiment.report.svg import Plot, colour_of, drawn_arms, finished, paper
 
 MIB: Final = 1024 * 1024
-ALL_BUT: Final = 0.99  # share of connections served; with less, some are starved
+WHAT_LINES_SHOW: Final = {
+    "cpu": "CPU time of the server for one request; lower is better.",
+    "p99": "The time that 99 of 100 responses do not exceed; lower is better.",
+}
+HOLLOW_SAYS: Final = "Hollow points: less than 99 % of the connections were certainly served."
 TIGHT: Final = 80.0  # % of capacity at which there are queues that do not grow without end
 NINES: Final = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)
 PARTS: Final = {
-    "process_bytes": ("process", "#0072b2"),
-    "stacks_bytes": ("thread stacks", "#e69f00"),
-    "tables_bytes": ("page tables", "#cc79a7"),
-    "sockets_bytes": ("kernel sockets, both ends", "#56b4e9"),
+    "process_bytes": ("process", "#0072b2", ""),
+    "stacks_bytes": ("thread stacks", "#e69f00", "//"),
+    "tables_bytes": ("page tables", "#cc79a7", "xx"),
+    "sockets_bytes": ("kernel sockets, both ends", "#56b4e9", ".."),
 }
 
 
@@ -54,22 +57,18 @@ def charts(summary: Summary) -> list[Plot]:
 def cpu(summary: Summary) -> Plot:
     """CPU per request against the number of keep-alive connections."""
     title = "CPU per request against connections"
+    ways = ("cheaper", "more expensive")
     return _against_connections(
-        summary,
-        "cpu",
-        title,
-        "µs of CPU",
-        lambda one: one.median("cpu_us"),
-        "cheaper",
-        "more expensive",
+        summary, "cpu", title, "µs of CPU", lambda one: one.median("cpu_us"), ways
     )
 
 
 def p99(summary: Summary) -> Plot:
     """p99 against the number of keep-alive connections."""
     title = "p99 against connections"
+    ways = ("faster", "slower")
     return _against_connections(
-        summary, "p99", title, "p99, ms", lambda one: _ms(one.tail()), "faster", "slower"
+        summary, "p99", title, "p99, ms", lambda one: _ms(one.recorded_tail()), ways
     )
 
 
@@ -78,52 +77,43 @@ def _ms(seconds: float | None) -> float | None:
 
 
 def _against_connections(
-    summary: Summary, name: str, title: str, unit: str, read: Reading, better: str, worse: str
+    summary: Summary, name: str, title: str, unit: str, read: Reading, ways: tuple[str, str]
 ) -> Plot:
+    """`ways` says what the reactor is where its line is below the other, and where it is above."""
     cells = summary.of("keepalive")
-    lines = _lines(summary, cells, read)
+    lines = lines_of(summary, cells, read)
     if not lines:
         return Plot(name, title)
-    ours, theirs = lines.get(OURS, []), lines.get(THREADS, [])
-    words = crossing_words(ours, theirs, better, worse)
-    caveats = _caveats(cells, summary.of("fairness") or cells) if name == "p99" else ""
+    ours, theirs = (_compared(lines.get(arm, []), name) for arm in (OURS, THREADS))
     caption = (
-        f"Keep-alive connections that each send the next request after a response; {unit}, both "
-        f"axes logarithmic. Compared with the threaded server the reactor is {words}.{caveats}"
+        f"{WHAT_LINES_SHOW[name]} The load is a closed loop. "
+        f"Compared with the threaded server the reactor is {crossing_words(ours, theirs, *ways)}."
     )
     with paper() as figure:
         axes = figure.subplots()
         _log_log(axes, "connections", unit)
-        _draw(axes, figure, lines)
+        draw(axes, figure, lines)
         for one in crossings(ours, theirs):
             _ring(axes, one.x, one.y)
-        return finished(figure, name, title, caption)
+        return finished(figure, name, title, caption + _caveats(cells, lines))
 
 
-def _caveats(cells: Sequence[Measured], counted: Sequence[Measured]) -> str:
-    """Sentences about points that are missing, and about starved connections."""
+def _compared(line: Sequence[Point], name: str) -> Points:
+    """The points that are compared; a latency of few clients is not."""
+    return [one[:2] for one in line if name == "cpu" or not one.hollow]
+
+
+def _caveats(cells: Sequence[Measured], lines: Lines) -> str:
+    """Sentences about points that are hollow or missing."""
     text = ""
-    if any(outcome.generator_bound for one in cells for outcome in one.outcomes.values()):
-        text = " Points where the generator was the limit are left out."
-    shares = {arm: outcome.median("served") for arm, outcome in counted[-1].outcomes.items()}
-    starved = [
-        f"{percent(share)} on {name_of(arm)}"
-        for arm, share in shares.items()
-        if share is not None and share < ALL_BUT
-    ]
-    if starved:
-        text += " A line can be low because most connections are never served: at "
-        text += f"{number(counted[-1].cell.x)} connections the served share was {listed(starved)}."
+    if any(one.hollow for line in lines.values() for one in line):
+        text = f" {HOLLOW_SAYS}"
+    outcomes = [one.arm(arm) for one in cells for arm in lines]
+    if any(one.measured and one.served and not one.served.share for one in outcomes):
+        text += " A point is missing where no connection got a response."
+    if any(one.generator_bound for one in outcomes):
+        text += " Points where the generator was the limit are left out."
     return text
-
-
-def _lines(summary: Summary, cells: Sequence[Measured], read: Reading) -> dict[str, Points]:
-    found = {arm: points(cells, arm, read) for arm in drawn_arms(summary)}
-    return {
-        arm: kept
-        for arm, line in found.items()
-        if (kept := [(x, y) for x, y in line if x > 0 and y > 0])
-    }
 
 
 def _log_log(axes: Axes, across: str, up: str) -> None:
@@ -133,26 +123,6 @@ def _log_log(axes: Axes, across: str, up: str) -> None:
     axes.set_title(up, loc="left", fontsize=9.5)
     for axis in (axes.xaxis, axes.yaxis):
         svg.plain_ticks(axis)
-
-
-def _draw(axes: Axes, figure: Figure, lines: Mapping[str, Points]) -> None:
-    ends = []
-    if axes.get_yscale() == "log":
-        _tick(axes, [y for line in lines.values() for _, y in line])
-    for arm, line in lines.items():
-        across, up = zip(*line, strict=True)
-        axes.plot(across, up, color=colour_of(arm), marker=svg.marker_of(arm))
-        ends.append((across[-1], up[-1], arm, colour_of(arm)))
-    svg.label_ends(axes, figure, ends)
-
-
-def _tick(axes: Axes, heights: Sequence[float]) -> None:
-    """Add ticks between the decades, where there are few decades."""
-    ratio = max(heights) / min(heights)
-    if ratio < 100:
-        steps = (1, 2, 3, 4, 5, 6, 8) if ratio < 10 else (1, 2, 5)
-        axes.yaxis.set_major_locator(LogLocator(subs=steps))
-        svg.plain_ticks(axes.yaxis)
 
 
 def _ring(axes: Axes, x: float, y: float) -> None:
@@ -181,7 +151,7 @@ def memory(summary: Summary) -> Plot:
     measured = {arm: [one for one in cells if one.arm(arm).memory() is not None] for arm in arms}
     farthest = max(of_arm[-1].cell.x for of_arm in measured.values())
     drawn = [arm for arm in arms if measured[arm][-1].cell.x == farthest]  # the caption has all
-    with paper(height=3.4) as figure:
+    with paper(height=3.6) as figure:
         panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
         for axes, arm in zip(panels, drawn, strict=True):
             _stack(axes, arm, measured[arm])
@@ -189,7 +159,7 @@ def memory(summary: Summary) -> Plot:
         panels[0].set_ylim(0, (max(total for total, _ in totals) / MIB or 1.0) * 1.05)
         panels[0].set_ylabel("MiB")
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
         caption = "Memory above that of the idle server, its parts stacked: " + "; ".join(
             f"{name_of(arm)} {size(total)} at {number(most)} connections"
             for arm, (total, most) in zip(arms, totals, strict=True)
@@ -209,10 +179,17 @@ def _stack(axes: Axes, arm: str, cells: Sequence[Measured]) -> None:
     measured = [one.arm(arm) for one in cells if one.cell.x > 0]
     # The parts grow from 0; where memory was returned to the system, the part is 0.
     parts = [[0.0, *(max(0.0, one.median(name) or 0.0) for one in measured)] for name in PARTS]
-    colours = [colour for _, colour in PARTS.values()]
-    labels = [label for label, _ in PARTS.values()]
+    labels, colours, hatches = map(list, zip(*PARTS.values(), strict=True))
     areas = [[value / MIB for value in part] for part in parts]
-    axes.stackplot(across, *areas, colors=colours, labels=labels, linewidth=0)
+    axes.stackplot(
+        across,
+        *areas,
+        colors=colours,
+        labels=labels,
+        hatch=hatches,
+        linewidth=0,
+        edgecolor=svg.CARD,
+    )
     axes.set_title(arm, loc="left", color=colour_of(arm), fontweight="bold", fontsize=9.5)
     axes.set_xlabel("idle connections")
     axes.set_xlim(0, across[-1])
@@ -261,7 +238,8 @@ def _distributions(axes: Axes, cell: Measured) -> list[tuple[float, float, str, 
             up = [max(whole.percentile(share) * 1000, 1e-3) for share in shares]
             if shares:
                 across = [_nines(share) for share in shares]
-                axes.plot(across, up, style, color=colour_of(arm))
+                marker = svg.marker_of(arm)
+                axes.plot(across, up, style, color=colour_of(arm), marker=marker, markevery=16)
                 ends.append((across[-1], up[-1], f"{arm}, {name}", colour_of(arm)))
     return ends
 
@@ -293,30 +271,31 @@ def throughput(summary: Summary) -> Plot:
     cells = summary.of("open")
     lines = {
         arm: [
-            (offered, rate)
+            Point(offered, rate)
             for one in cells
             if (offered := one.arm(arm).median("offered")) is not None
             and (rate := one.arm(arm).median("rate")) is not None
         ]
-        for arm in drawn_arms(summary)
+        for arm in arms_of_lines(summary)
     }
     lines = {arm: line for arm, line in lines.items() if line}
     if not lines:
         return Plot("throughput", title)
-    most = {name_of(arm): max(rate for _, rate in line) for arm, line in lines.items()}
+    most = {name_of(arm): max(one.y for one in line) for arm, line in lines.items()}
     caption = (
         "Correct responses against requests that were due, per second; on the dashed line every "
         "request has its response. The largest rates: "
     ) + "; ".join(f"{arm} {number(rate)}" for arm, rate in most.items())
     with paper() as figure:
         axes = figure.subplots()
-        end = max(offered for line in lines.values() for offered, _ in line)
+        end = max(one.x for line in lines.values() for one in line)
         axes.plot([0, end], [0, end], "--", color=svg.FAINT, linewidth=1)
         axes.set_xlabel("requests per second that were due")
         axes.set_title("correct responses per second", loc="left", fontsize=9.5)
         for axis in (axes.xaxis, axes.yaxis):
             svg.plain_ticks(axis)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
-        _draw(axes, figure, lines)
+        draw(axes, figure, lines)
         return finished(figure, "throughput", title, f"{caption}.")

@@ -12,23 +12,36 @@ from typing import Final
 from loadtest.experiment.measure.samples import BYSTANDER
 from loadtest.experiment.report.formatting import (
     BOUND,
+    DAGGER,
+    PARTLY,
     Form,
     limits,
     milliseconds,
+    most,
     number,
+    partly,
     percent,
+    served_text,
     size,
 )
 from loadtest.experiment.report.html import Markup, joined, tag
 from loadtest.experiment.report.summary import MEMORY, OWN_MEMORY, ArmOutcome
 
-DAGGER: Final = "†"
 DAGGER_SAYS: Final = (
     "† The generator was at its limit, so rates and latencies would be its own. CPU per request is "
     "the server's own time and is shown; a server that waits for its generator works in smaller "
     "batches, which makes a request more expensive, not cheaper."
 )
 FEW: Final = "too few"
+PARTLY_SAYS: Final = (
+    f"“{PARTLY}”: it is not certain that 99 % of the connections (in an open loop: requests) got a "
+    "response. A latency of the others would flatter the server, so none is shown. "
+    "Connections without a response are errors."
+)
+BOUND_SAYS: Final = (
+    "≥ and ≤: the generator reports that some connections got no response and not how many; the "
+    "share is the least that follows from the evenness of the responses."
+)
 
 
 @dataclass(frozen=True)
@@ -37,11 +50,12 @@ class Column:
 
     head: str
     read: Callable[[ArmOutcome], str]
+    always: bool = False  # also where no row has a figure
 
 
 def fitting(columns: Sequence[Column], outcomes: Sequence[ArmOutcome]) -> list[Column]:
-    """The columns that have a figure for one of the outcomes."""
-    return [one for one in columns if any(one.read(outcome) for outcome in outcomes)]
+    """The columns that have a figure for one of the outcomes, and those that are always there."""
+    return [one for one in columns if one.always or any(map(one.read, outcomes))]
 
 
 def value(name: str, head: str, form: Form = number) -> Column:
@@ -63,10 +77,14 @@ def total(name: str, head: str) -> Column:
     """A column of sums over rounds, with their share of all requests beneath."""
 
     def read(outcome: ArmOutcome) -> str:
-        count, right = outcome.total(name), outcome.total("requests")
+        count = outcome.total(name)
         if count is None:
             return ""
-        share = percent(count / (count + right)) if count and right else ""
+        right = outcome.total("requests")
+        whole = right + count if right else 0.0
+        if name == "bystander_errors" and BYSTANDER in outcome.latencies:
+            whole = outcome.latencies[BYSTANDER].count  # the failed ones are among them
+        share = percent(count / whole) if count and whole else ""
         return joined([number(count), under(share)])
 
     return Column(head, read)
@@ -82,6 +100,8 @@ def _percentile(outcome: ArmOutcome, name: str, share: float) -> str:
         return ""
     if outcome.generator_bound:
         return bound()
+    if outcome.partly_served(name):
+        return small(partly(outcome.served))
     seconds = outcome.percentile(name, share)
     if seconds is None:
         return small(FEW)
@@ -95,11 +115,23 @@ def _beside(outcome: ArmOutcome) -> str:
     return _percentile(outcome, BYSTANDER, 0.99)
 
 
+def _served(outcome: ArmOutcome) -> str:
+    return "" if outcome.served is None else served_text(outcome.served)
+
+
+def _errors(outcome: ArmOutcome) -> str:
+    """Errors, with the connections without a response or the share of all requests beneath."""
+    if not outcome.unserved:
+        return ERRORS.read(outcome)
+    exact = outcome.served is None or outcome.served.exact
+    silent = f"{number(outcome.unserved)} without a response"
+    return joined([most(outcome.errors, exact), under(silent)])
+
+
 def _memory_each(names: Sequence[str]) -> Callable[[ArmOutcome], str]:
     def read(outcome: ArmOutcome) -> str:
-        bytes_all = outcome.memory(names)
-        count = outcome.samples[0].x if outcome.samples else 0.0
-        return "" if bytes_all is None or not count else size(bytes_all / count)
+        each = outcome.memory_each(names)
+        return "" if each is None else size(each)
 
     return read
 
@@ -132,24 +164,25 @@ def under(text: str) -> Markup:
     return tag("small", text, class_="under") if text else Markup("")
 
 
+ERRORS: Final = total("errors", "errors")
 OUTCOME: Final = (
     value("cpu_us", "CPU µs/request"),
     value("rate", "requests/s"),
     value("offered", "offered/s"),
+    Column("served", _served, always=True),
     latency(0.5, "p50 ms"),
     latency(0.99, "p99 ms"),
     latency(0.999, "p99.9 ms"),
     Column("bystander p99 ms", _beside),
     total("bystander_errors", "bystander errors"),
-    value("served", "served", percent),
-    value("jain", "Jain", lambda index: f"{index:.3f}"),
+    value("jain", "Jain's index", lambda index: f"{index:.3f}"),
     value("bytes_rate", "bodies/s", size),
     value("done_seconds", "all served, s"),
     value("recovery_seconds", "recovered, s"),
     value("late", "generator late, ms", milliseconds),
     Column("memory each", _memory_each(OWN_MEMORY)),
     Column("with kernel's", _memory_each(MEMORY)),
-    total("errors", "errors"),
+    Column("errors", _errors),
     total("refused", "refused"),
     Column("rounds", _rounds),
 )

@@ -1,21 +1,18 @@
-"""The reactor beside a thread for each connection: where lines cross, and where it is behind.
+"""Two figures, or two lines, beside each other: which is less, and where lines cross.
 
-Two figures are even when they differ by less than a twentieth. The reactor is behind where it is
-worse by more than that, and the rounds of the two do not overlap.
+Two figures are even when they differ by less than a twentieth; lines that differ by less do not
+cross.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import exp, isfinite, log
 from typing import Final, TypeAlias
 
-from loadtest.experiment.measure.samples import BYSTANDER, OURS, THREADS
-from loadtest.experiment.report.formatting import duration, number
-from loadtest.experiment.report.summary import ArmOutcome, Measured, Spread, Summary
+from loadtest.experiment.report.formatting import number
+from loadtest.experiment.report.summary import ArmOutcome, Measured
 
 EVEN: Final = 0.05  # share of the larger one
-LOSSES: Final = ("block", "burn")  # workloads that an event loop is known to be bad at
-PACED_BY_OFFER: Final = ("open", "mix")  # workloads whose rate is given
 
 Points: TypeAlias = Sequence[tuple[float, float]]
 Reading: TypeAlias = Callable[[ArmOutcome], float | None]
@@ -28,18 +25,6 @@ class Crossing:
     x: float
     y: float
     below: bool
-
-
-@dataclass(frozen=True)
-class Behind:
-    """A figure of a cell in which the reactor is worse than the threaded server."""
-
-    cell: Measured
-    figure: str
-    ours: str
-    theirs: str
-    ratio: float
-    rounds: int  # the number that both have; with one it may be chance
 
 
 def order(first: float, second: float) -> int:
@@ -60,9 +45,9 @@ def crossings(first: Points, second: Points) -> list[Crossing]:
     """The crossings of two lines on logarithmic axes, between the x that both have."""
     others = dict(second)
     shared = [(x, y, others[x]) for x, y in first if x > 0 and y > 0 and others.get(x, 0.0) > 0]
-    gaps = [(log(x), log(y / other), log(y)) for x, y, other in shared]
+    gaps = [(log(x), log(y / other) if order(y, other) else 0.0, log(y)) for x, y, other in shared]
     found = []
-    last = None  # the last point where the two were not the same
+    last = None  # the last point where the two were not even
     for here in gaps:
         if last is not None and last[1] * here[1] < 0:
             part = last[1] / (last[1] - here[1])
@@ -88,51 +73,15 @@ def crossing_words(first: Points, second: Points, better: str, worse: str) -> st
         return "not comparable: the two were not measured at the same numbers"
     found = crossings(first, second)
     if found:
-        ways = [f"{better if one.below else worse} from about {rounded(one.x)} on" for one in found]
-        return ", then ".join(ways)
-    if any(y < other for _, y, other in shared):
-        return f"{better} at every measured number: the lines do not cross"
-    if any(y > other for _, y, other in shared):
-        return f"{worse} at every measured number: the lines do not cross"
-    return "the same at every measured number"
-
-
-def behind(summary: Summary) -> list[Behind]:
-    """The figures in which the reactor is behind, except in the known losses."""
-    return [finding for one in comparable(summary) for finding in _behind(one)]
-
-
-def comparable(summary: Summary) -> list[Measured]:
-    """The cells that both servers were measured in, except the known losses."""
-    return [
-        one
-        for one in summary.cells
-        if one.cell.workload not in LOSSES and one.arm(OURS).measured and one.arm(THREADS).measured
-    ]
-
-
-def _behind(one: Measured) -> Iterator[Behind]:
-    ours, theirs = one.arm(OURS), one.arm(THREADS)
-    for figure, mine, other in _pairs(one, ours, theirs):
-        if mine is None or other is None:
-            continue
-        more_is_worse = figure != "requests/s"
-        worse = order(mine.median, other.median) == (1 if more_is_worse else -1)
-        if worse and mine.apart_from(other) and min(mine.median, other.median) > 0:
-            ratio = max(mine.median, other.median) / min(mine.median, other.median)
-            rounds = min(len(mine.values), len(other.values))
-            form = duration if "p99" in figure else number
-            yield Behind(one, figure, form(mine.median), form(other.median), ratio, rounds)
-
-
-def _pairs(
-    one: Measured, ours: ArmOutcome, theirs: ArmOutcome
-) -> Iterator[tuple[str, Spread | None, Spread | None]]:
-    yield "CPU µs/request", ours.spread("cpu_us"), theirs.spread("cpu_us")
-    if one.cell.workload not in PACED_BY_OFFER:
-        yield "requests/s", ours.spread("rate"), theirs.spread("rate")
-    name = ours.latency
-    if name == theirs.latency:
-        yield "p99", ours.of_rounds(name, 0.99), theirs.of_rounds(name, 0.99)
-    beside = (ours.of_rounds(BYSTANDER, 0.99), theirs.of_rounds(BYSTANDER, 0.99))
-    yield ("bystander p99", *beside)
+        return ", then ".join(
+            f"{better if one.below else worse} from about {rounded(one.x)} connections on"
+            for one in found
+        )
+    if all(y == other for _, y, other in shared):
+        return "the same at every measured number"
+    orders = {order(y, other) for _, y, other in shared}
+    at = "at every measured number: the lines do not cross"
+    if orders == {0}:
+        return "even at every measured number"
+    even = " or even" if 0 in orders else ""
+    return f"{better if -1 in orders else worse}{even} {at}"

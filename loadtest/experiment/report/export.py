@@ -1,14 +1,16 @@
 """report.json: every figure of every cell and arm, for programs and for the next run.
 
 Times are in seconds, except `cpu_us`. Unknown figures are null. Figures of an arm whose generator
-was the limit are included, with `generator_bound` set to true beside them.
+was the limit are included, with `generator_bound` set to true beside them, and so are latencies of
+too few clients, with `partly_served`.
 """
 
 import json
 from dataclasses import asdict
+from math import isfinite
 from typing import Any
 
-from loadtest.experiment.report.comparison import behind
+from loadtest.experiment.report.losses import Loss, losses
 from loadtest.experiment.report.summary import (
     PERCENTILES,
     ArmOutcome,
@@ -36,13 +38,16 @@ def exported(summary: Summary) -> str:
         "versions": run.versions,
         "verdict": [asdict(one) for one in sentences(summary)],
         "targets": [asdict(one) for one in targets(summary)],
-        "behind": [
-            {"cell": one.cell.cell.name, "figure": one.figure, "ratio": one.ratio}
-            for one in behind(summary)
-        ],
+        "losses": [_lost(one) for one in losses(summary)],
         "cells": [_cell(one) for one in summary.cells],
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _lost(one: Loss) -> dict[str, Any]:
+    content = {name: getattr(one, name) for name in ("figure", "ours", "arm", "theirs")}
+    ratio = one.ratio if isfinite(one.ratio) else None
+    return {"cell": one.cell.cell.name, **content, "ratio": ratio, "rounds": one.rounds}
 
 
 def _cell(one: Measured) -> dict[str, Any]:
@@ -58,6 +63,9 @@ def _outcome(outcome: ArmOutcome) -> dict[str, Any]:
         "noisy": outcome.noisy,
         "generator_bound": outcome.generator_bound,
         "out_of_service": outcome.out_of_service,
+        "served": outcome.served.share if outcome.served else None,
+        "served_exact": outcome.served.exact if outcome.served else None,
+        "unserved": outcome.unserved,
         "failures": outcome.failures,
         "values": {name: _spread(outcome.recorded(name)) for name in names},
         "latencies": {name: _latencies(outcome, name) for name in outcome.latencies},
@@ -79,6 +87,7 @@ def _latencies(outcome: ArmOutcome, name: str) -> dict[str, Any]:
     merged = outcome.latencies[name]
     return {
         "count": merged.count,
+        "partly_served": outcome.partly_served(name),
         "mean": merged.mean if merged.count else None,
         **{place: known(merged, share) for place, share in PERCENTILES.items()},
         "longest": merged.longest,

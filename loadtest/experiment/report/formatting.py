@@ -1,13 +1,17 @@
 """Numbers as text: three significant digits, a dash for a missing value."""
 
 from collections.abc import Callable
-from math import isfinite
+from math import floor, isfinite
 from typing import Final, TypeAlias
 
+from loadtest.experiment.measure.served import Served
 from loadtest.experiment.report.summary import Spread
 
 NOTHING: Final = "–"
 BOUND: Final = "generator-bound"
+DAGGER: Final = "†"  # marks a CPU time whose generator was at its limit
+PARTLY: Final = "partly served"
+UNSERVED: Final = "not served"
 UNITS: Final = ("B", "KiB", "MiB", "GiB")
 Form: TypeAlias = Callable[[float], str]
 
@@ -48,6 +52,26 @@ def duration(seconds: float | None) -> str:
 
 def percent(share: float | None) -> str:
     return NOTHING if share is None else f"{number(share * 100)} %"
+
+
+def served_text(served: Served | None) -> str:
+    """The share of served clients; `≥` where it is a lower bound, and 99.9 % of nearly all."""
+    if served is None:
+        return NOTHING
+    text = percent(served.share)
+    if served.share < 1.0 and text == percent(1.0):
+        text = f"{floor(served.share * 1000) / 10} %"
+    return text if served.exact else f"≥ {text}"
+
+
+def partly(served: Served | None) -> str:
+    """The text in place of a latency of too few clients."""
+    return UNSERVED if served is not None and not served.share else PARTLY
+
+
+def most(count: float | None, exact: bool) -> str:
+    """A count; `≤` where it may be less."""
+    return number(count) if exact or not count else f"≤ {number(count)}"
 
 
 def times(ratio: float) -> str:

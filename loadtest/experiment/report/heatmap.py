@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from loadtest.experiment.measure.samples import BYSTANDER
 from loadtest.experiment.report import svg
-from loadtest.experiment.report.formatting import NOTHING, milliseconds
+from loadtest.experiment.report.formatting import BOUND, NOTHING, PARTLY, milliseconds
 from loadtest.experiment.report.summary import ArmOutcome, Measured, Summary
 from loadtest.experiment.report.svg import Plot, drawn_arms, finished, paper
 
@@ -25,8 +25,8 @@ MAP: Final = "YlOrBr"  # steadily darker, so that it can be read without its hue
 LIGHT, DARK = "#ffffff", "#16181b"
 LOST: Final = "#2b1410"
 ROW: Final = 0.235  # inches
-COLUMN: Final = 0.95  # inches
-TITLES: Final = 2.6  # inches
+COLUMN: Final = 1.1  # inches
+LETTER: Final = 0.072  # inches, of a title
 
 
 def heatmap(summary: Summary) -> Plot:
@@ -35,7 +35,8 @@ def heatmap(summary: Summary) -> Plot:
     arms = [arm for arm in drawn_arms(summary) if any(_probed(one.arm(arm)) for one in rows)]
     if not rows:
         return Plot("bystander", TITLE)
-    width = max(svg.WIDTH, TITLES + COLUMN * len(arms))
+    titles = LETTER * max(len(one.cell.title) for one in rows)
+    width = max(svg.WIDTH, titles + COLUMN * len(arms))
     with paper(0.6 + ROW * len(rows), width) as figure:
         axes = figure.subplots()
         _frame(axes, rows, arms)
@@ -55,7 +56,7 @@ def _frame(axes: Axes, rows: list[Measured], arms: list[str]) -> None:
     axes.set_yticks([down + 0.5 for down in range(len(rows))])
     axes.set_yticklabels([one.cell.title for one in rows], fontsize=8.5)
     axes.set_xticks([across + 0.5 for across in range(len(arms))])
-    axes.set_xticklabels(arms, fontweight="bold")
+    axes.set_xticklabels(arms, fontweight="bold", fontsize=8.5)
     axes.xaxis.tick_top()
     for label, arm in zip(axes.get_xticklabels(), arms, strict=True):
         label.set_color(svg.colour_of(arm))
@@ -84,7 +85,9 @@ def _look(outcome: ArmOutcome) -> tuple[str, str, str]:
     if outcome.out_of_service:
         return "out of service", LOST, LIGHT
     if outcome.generator_bound:
-        return "generator-bound", "", svg.FAINT
+        return BOUND, "", svg.FAINT
+    if outcome.partly_served(BYSTANDER):
+        return PARTLY, "", svg.FAINT
     p99 = outcome.bystander()
     if p99 is None:
         return NOTHING, "", svg.FAINT

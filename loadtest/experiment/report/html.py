@@ -53,6 +53,7 @@ def _fields(row: Sequence[str]) -> list[Markup]:
     return [tag("td", one) for one in row]
 
 
-def details(summary: str, *content: str) -> Markup:
+def details(summary: str, *content: str, class_: str = "") -> Markup:
     """Content that is shown after a click on the summary."""
-    return tag("details", tag("summary", summary), *content)
+    kind = {"class_": class_} if class_ else {}
+    return tag("details", tag("summary", summary), *content, **kind)

@@ -89,11 +89,12 @@ def _refused(summary: Summary) -> str:
 
 def _starved(summary: Summary) -> str:
     found = [
-        (served, cell, one, p50)
+        (one.served.share, cell, one, p50)
         for cell, one in summary.outcomes
-        if (served := one.median("served")) is not None
-        and served < FIRST_OF
-        and (p50 := one.tail(0.5)) is not None
+        if one.served is not None
+        and one.served.exact
+        and one.served.share < FIRST_OF
+        and (p50 := one.recorded_tail(0.5)) is not None
     ]
     if not found:
         return ""
@@ -166,13 +167,13 @@ LESSONS: Final = (
         "Medians that starve",
         "A server that serves one connection in ten has an excellent median, since connections "
         "without a response have no latency. So the report has the share of connections served, "
-        "and Jain's index.",
+        "counts the others as errors, and shows no latency where less than 99 % were served.",
         _starved,
     ),
     Lesson(
         "Noisy neighbours",
-        "Another process, or the host, takes the core for a moment, and p99 rises. Load and steal "
-        "are read at each measurement, and noisy ones are marked.",
+        "Another process, or the host, takes the core for a moment, and p99 rises. The CPU time of "
+        "both is read at each measurement, and noisy ones are marked.",
         _noise,
     ),
     Lesson(

@@ -1,31 +1,61 @@
 """The page: one file, without scripts and without the network.
 
-Sections follow the questions of a critical reader: the verdict, the cells in which the reactor
-loses, the same load on both servers, the targets, the machine, and then the plots and every cell
-with its commands. A section is a function of the summary. A section without figures says that
+It is to be understood in two minutes: the verdict, two plots, and every figure in which another
+server is better. Everything else is folded: the other plots, all cells with their commands and
+rounds, the targets, the machine, the errors that load tests make. A word is explained where it
+stands for the first time. A section is a function of the summary; without figures it says that
 nothing was measured.
 """
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
-from loadtest.experiment.measure.samples import FILE
+from loadtest.experiment.measure.samples import FILE, OURS
 from loadtest.experiment.report import tables
 from loadtest.experiment.report.changes import Change, Changes
-from loadtest.experiment.report.comparison import LOSSES, Behind, behind, comparable
-from loadtest.experiment.report.formatting import counted, duration, number, percent, times
+from loadtest.experiment.report.columns import DAGGER_SAYS
+from loadtest.experiment.report.formatting import (
+    DAGGER,
+    NOTHING,
+    counted,
+    duration,
+    number,
+    percent,
+    served_text,
+    times,
+)
 from loadtest.experiment.report.html import Markup, details, joined, table, tag
 from loadtest.experiment.report.lessons import LESSONS
+from loadtest.experiment.report.losses import Loss, compared, losses
 from loadtest.experiment.report.summary import Measured, Summary
 from loadtest.experiment.report.svg import Plot
 from loadtest.experiment.report.targets import MET, NOT_MET, targets
 from loadtest.experiment.report.verdict import ALIKE, HOLDS, LOSES, SHORT, UNKNOWN, sentences
+from loadtest.experiment.report.words import explained
 
 TITLE: Final = "One loop against a thread for each connection"
 STYLE: Final = Path(__file__).with_name("page.css")
-WIDE: Final = ("throughput", "bystander")  # plots with their caption beside them
+FASTER: Final = "threads-0.5ms"  # an arm
+FIRST: Final = ("cpu", "p99")  # plots that are not folded
+OF_VERDICT: Final = (
+    "loses",
+    "falls short",
+    "holds",
+    "locust",
+    "p99",
+    "bystander",
+    "out of service",
+)
+OF_PLOTS: Final = ("closed loop", "served", "hollow point")  # words
+WIDE: Final = ("bystander",)  # plots that need the whole width
+INTRODUCTION: Final = (
+    "An HTTP server can serve many connections on one thread, or start a thread for each. Here the "
+    "same protocol code, request handlers, limits and log run in both ways, each on a core of its "
+    "own and under the same load. Other servers stand beside them as a scale."
+)
 NOT_MEASURED: Final = "This run has not measured it."
 
 # The headings above the tables of the workloads.
@@ -59,25 +89,39 @@ ADVICE: Final = (
 
 def page(summary: Summary, plots: Sequence[Plot], changes: Changes) -> str:
     """The HTML of the page."""
-    sections = (
+    first = [one for one in plots if one.name in FIRST]
+    others = [one for one in plots if one.name not in FIRST]
+    shown = (
         ("verdict", "Verdict", _verdict(summary)),
-        ("losses", "Where the reactor loses", _losses(summary)),
+        (
+            "plots",
+            "Two plots",
+            joined([explained(*OF_PLOTS), _pictures(first)]),
+        ),
+        ("losses", "Where the reactor loses", _losses(losses(summary), len(compared(summary)))),
+    )
+    more = joined([explained("generator-bound"), _pictures(others)])
+    folded = (
         ("mix", "The same load on both", _mix(summary)),
+        ("more-plots", "Memory, latency, throughput and bystanders", more),
+        ("cells", "Every cell, with commands and rounds", _cells(summary)),
         ("targets", "Targets", _targets(summary)),
         ("machine", "Machine and noise", _machine(summary)),
-        ("plots", "Plots", _pictures(plots)),
-        ("cells", "Every cell", _cells(summary)),
         ("changes", "Changes since the previous run", _changes(changes)),
         ("lessons", "Common errors of load tests", _lessons(summary)),
         ("again", "How to run it again", _again()),
     )
-    links = [tag("a", title, href=f"#{name}") for name, title, _ in sections]
-    parts = [tag("section", tag("h2", title, id=name), body) for name, title, body in sections]
-    body = tag("body", _head(summary), tag("nav", *links), tag("main", *parts))
+    parts = [tag("section", _title(name, title), body) for name, title, body in shown]
+    parts += [details(_title(name, title), body, class_="fold") for name, title, body in folded]
+    body = tag("body", _head(summary), tag("main", *parts))
     viewport = tag("meta", name="viewport", content="width=device-width, initial-scale=1")
     style = tag("style", Markup(STYLE.read_text(encoding="utf-8")))
     head = tag("head", tag("meta", charset="utf-8"), viewport, tag("title", TITLE), style)
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
+
+
+def _title(name: str, title: str) -> Markup:
+    return tag("h2", title, id=name)
 
 
 def _head(summary: Summary) -> Markup:
@@ -86,7 +130,8 @@ def _head(summary: Summary) -> Markup:
     cells, rounds = counted(len(summary.cells), "cell"), counted(run.rounds, "round")
     text = f"Plan {run.plan}, {cells}, {rounds}; {when}"
     text += f"; commit {run.commit}." if run.commit else "."
-    parts = [tag("h1", TITLE), tag("p", text, class_="meta")]
+    parts = [tag("h1", TITLE), tag("p", INTRODUCTION), tag("p", text, class_="meta")]
+    parts.append(explained("reactor", "threads", "pool-32", "cell", "round"))
     if not summary.ended:
         text = (
             f"This run is incomplete: {summary.tried} of {summary.planned} measurements were made. "
@@ -106,51 +151,48 @@ def _verdict(summary: Summary) -> Markup:
         standing = tag("span", one.standing, class_=classes.get(one.standing, "faint"))
         subject = {UNKNOWN: "", ALIKE: "the reactor is "}.get(one.standing, "the reactor ")
         items.append(tag("li", tag("b", f"{one.topic}: {subject}", standing), one.text))
-    return tag("ol", *items, class_="verdict")
+    words = explained(*OF_VERDICT)
+    return joined([words, tag("ol", *items, class_="verdict")])
 
 
-def _losses(summary: Summary) -> Markup:
-    cells = [one for workload in LOSSES for one in summary.of(workload)]
-    parts: list[str] = []
-    if cells:
-        text = (
-            "One loop does one thing at a time. While a handler blocks or computes, no other "
-            "client is served, which shows in the rate and in the latency of bystanders. There are "
-            "four remedies:"
-        )
-        parts += [tag("p", text), tag("ul", *(tag("li", one) for one in ADVICE))]
-        parts.append(tables.outcomes(cells))
-    else:
-        parts.append(tag("p", f"Handlers that block or compute. {NOT_MEASURED}"))
-    return joined([*parts, _elsewhere(summary, behind(summary))])
-
-
-def _elsewhere(summary: Summary, found: Sequence[Behind]) -> Markup:
-    title = tag("h3", "Other cells where the threaded server is better")
-    rule = "worse by more than a twentieth, and in every round"
+def _losses(found: Sequence[Loss], count: int) -> Markup:
+    rule = "better by more than a twentieth, and in every round"
+    if not count:
+        return tag("p", f"The reactor and another server in the same cell. {NOT_MEASURED}")
+    cells = counted(count, "cell")
     if not found:
-        count = len(comparable(summary))
-        cells = counted(count, "other cell")
-        text = f"Both servers were measured in {cells}; in no figure of them the reactor is {rule}."
-        if not count:
-            text = "No other cell was measured for both servers."
-        return joined([title, tag("p", text)])
-    rows = [
-        [one.cell.cell.title, one.figure, one.ours, one.theirs, times(one.ratio)] for one in found
-    ]
-    heads = ["", "figure", "reactor", "threads", "behind"]
-    text = f"These are all other figures in which the reactor is {rule}."
-    if any(one.rounds == 1 for one in found):
-        text += " Where there was one round this may be chance."
-    return joined([title, tag("p", text), table(heads, rows)])
+        return tag("p", f"In {cells} with another server, none is {rule}, in any figure.")
+    text = (
+        f"These are all {counted(len(found), 'figure')}, in {cells}, in which another server is "
+        f"{rule}, the worst first; beside the reactor stands the best of the others."
+    )
+    if any(one.rounds < 2 for one in found):
+        text += " Where the rounds have no figure of their own, or there is one, it may be chance."
+    heads = ["", "figure", "reactor", "better", "behind", "served"]
+    table_ = table(heads, [_lost(one) for one in found], class_="losses")
+    above = "One loop does one thing at a time. While a handler blocks or computes, no other "
+    above += "client is served. There are four remedies:"
+    remedies = tag("ul", *(tag("li", one) for one in ADVICE))
+    words = [explained(FASTER)] if any(one.arm == FASTER for one in found) else []
+    notes = [tag("p", DAGGER_SAYS, class_="note")] if DAGGER in table_ else []
+    return joined([tag("p", text), *words, table_, *notes, tag("p", above), remedies])
+
+
+def _lost(one: Loss) -> list[str]:
+    shares = [served_text(one.cell.arm(arm).served) for arm in (OURS, one.arm)]
+    behind = times(one.ratio) if isfinite(one.ratio) else NOTHING
+    better = joined([one.theirs, tag("span", tables.coloured(one.arm), class_="under")])
+    return [one.cell.cell.title, one.figure, one.ours, better, behind, " / ".join(shares)]
 
 
 def _mix(summary: Summary) -> Markup:
     cells = summary.of("mix")
     if not cells:
         return tag("p", f"The locust mix at the same offered rates. {NOT_MEASURED}")
-    text = "Locust offers both the same requests; latencies count from when requests were due."
-    return joined([tag("p", text), tables.outcomes(cells), tables.commands_and_rounds(cells)])
+    text = "Locust offers all the same requests, in an open loop."
+    words = explained("open loop", "coordinated omission")
+    shown = (tables.outcomes(cells), tables.commands_and_rounds(cells))
+    return joined([words, tag("p", text), *shown])
 
 
 def _targets(summary: Summary) -> Markup:
@@ -178,14 +220,13 @@ def _machine(summary: Summary) -> Markup:
         noisy = sum(one.noisy for one in samples)
         rows += [
             ["measurements", f"{summary.tried} of {summary.planned} planned; {failed} failed"],
-            ["noisy", f"{noisy} of {len(samples)}"],
-            ["load average before", f"at most {number(max(one.load for one in samples))}"],
+            ["noisy measurements", f"{noisy} of {len(samples)}"],
             ["time taken by the host", f"at most {percent(max(one.steal for one in samples))}"],
             ["generator-bound", f"{bound} of {sum(1 for _ in summary.outcomes)} figures"],
         ]
     else:
         rows.append(["measurements", f"0 of {summary.planned} planned; {failed} failed"])
-    return table(["", ""], rows, class_="prose")
+    return joined([explained("noisy"), table(["", ""], rows, class_="prose")])
 
 
 def _plain(value: Any) -> str:
@@ -213,9 +254,10 @@ def _cells(summary: Summary) -> Markup:
         "Figures are medians over rounds, with the least and the largest beneath. Percentiles are "
         "those of all rounds' requests together, with those of single rounds beneath. Errors and "
         "refusals are sums over all rounds. Latencies count from when a request was due, where "
-        "that is known. Raw data: "
+        "that is known. The first column is the server. Raw data: "
     )
-    parts: list[str] = [tag("p", text, raw, ".", class_="note")]
+    words = explained("Jain's index")
+    parts: list[str] = [words, tag("p", text, raw, ".", class_="note")]
     if not summary.cells:
         parts.append(tag("p", "This run planned no cell."))
     parts += [_workload(name, summary.of(name)) for name in summary.workloads if name != "mix"]
@@ -224,9 +266,7 @@ def _cells(summary: Summary) -> Markup:
 
 def _workload(name: str, cells: Sequence[Measured]) -> Markup:
     title = tag("h3", WORKLOADS.get(name, name), id=f"cells-{name}")
-    shown = () if name in LOSSES else (tables.outcomes(cells),)
-    above = tag("p", "Its table is ", tag("a", "above", href="#losses"), ".", class_="note")
-    return joined([title, *(shown or (above,)), tables.commands_and_rounds(cells)])
+    return details(title, tables.outcomes(cells), tables.commands_and_rounds(cells))
 
 
 def _changes(changes: Changes) -> Markup:

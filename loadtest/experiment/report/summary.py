@@ -7,13 +7,17 @@ This module has the rules for every figure of the report:
   the p99 of fifty requests would be the longest of them under another name.
 - An arm whose generator was busy above its limit in any round has no rate and no latency in that
   cell; leaving out that round alone would be a choice of results.
+- An arm has no latency where it is not certain that 99 % of its clients were served: those without
+  a response have no latency, so the percentile would be that of the others. `recorded_tail` has it
+  for plots, which draw it hollow.
+- Connections without a response are errors.
 - A missing measurement is None; no other value replaces it.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from math import isfinite
+from math import inf, isfinite
 from statistics import median
 from typing import Final
 
@@ -27,6 +31,7 @@ from loadtest.experiment.measure.samples import (
     Run,
     Sample,
 )
+from loadtest.experiment.measure.served import Served, served, unserved
 
 PERCENTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "p99.99": 0.9999}
 PACED: Final = frozenset({"rate", "bytes_rate", "done_seconds", "recovery_seconds"})
@@ -111,6 +116,35 @@ class ArmOutcome:
         return sum(spread.values) if spread else None
 
     @cached_property
+    def served(self) -> Served | None:
+        """The share of clients that got a response, over all rounds; None where it is unknown."""
+        found = [known for one in self.samples if (known := served(one.values, one.seconds))]
+        if not found:
+            return None
+        share = sum(one.share for one in found) / len(found)
+        return Served(share, all(one.exact for one in found))
+
+    @property
+    def unserved(self) -> float:
+        """The connections without a response that no error or refusal counts, over all rounds."""
+        return sum(unserved(one.values) for one in self.samples)
+
+    @property
+    def errors(self) -> float | None:
+        """Errors over all rounds, the connections without a response among them."""
+        errors = self.total("errors")
+        return (errors or 0.0) + self.unserved if self.unserved or errors is not None else None
+
+    def partly_served(self, name: str) -> bool:
+        """Whether the latencies of this name are those of too few clients to be shown."""
+        if name != BYSTANDER:
+            return self.served is not None and not self.served.enough
+        beside = {"errors": self.total("bystander_errors") or 0.0}
+        requests = self.latencies[name].count - beside["errors"] if name in self.latencies else 0.0
+        found = served({**beside, "requests": requests}, 0.0)
+        return found is not None and not found.enough
+
+    @cached_property
     def latencies(self) -> dict[str, Histogram]:
         """Histograms by name, merged over rounds, also where the generator was the limit."""
         names = dict.fromkeys(name for sample in self.samples for name in sample.latencies)
@@ -125,10 +159,16 @@ class ArmOutcome:
         return INTENDED if INTENDED in self.latencies else SERVICE
 
     def percentile(self, name: str, share: float) -> float | None:
-        """Seconds; None without a measurement, with too few values, or generator-bound."""
-        if self.generator_bound or name not in self.latencies:
+        """Seconds; None where `generator_bound` or `partly_served`, or with too few values."""
+        if self.generator_bound or name not in self.latencies or self.partly_served(name):
             return None
         return known(self.latencies[name], share)
+
+    def recorded_tail(self, share: float = 0.99) -> float | None:
+        """The same as `tail`, also where too few clients were served."""
+        if self.generator_bound or self.latency not in self.latencies:
+            return None
+        return known(self.latencies[self.latency], share)
 
     def tail(self, share: float = 0.99) -> float | None:
         """A percentile of the latencies that count, in seconds."""
@@ -140,10 +180,11 @@ class ArmOutcome:
 
     def of_rounds(self, name: str, share: float) -> Spread | None:
         """The percentile of each round, which shows how far the merged one can be trusted."""
-        return None if self.generator_bound else self.recorded_of_rounds(name, share)
+        hidden = self.generator_bound or self.partly_served(name)
+        return None if hidden else self.recorded_of_rounds(name, share)
 
     def recorded_of_rounds(self, name: str, share: float) -> Spread | None:
-        """The same, also where the generator was the limit."""
+        """The same, also where the generator was the limit, and where few clients were served."""
         found = [known(one.latencies[name], share) for one in self.samples if name in one.latencies]
         values = tuple(value for value in found if value is not None)
         return Spread(values) if values else None
@@ -162,10 +203,23 @@ class ArmOutcome:
         turned_away = errors >= TURNED_AWAY * beside.count
         return turned_away or beside.percentile(1 - TURNED_AWAY) > OUT_OF_SERVICE
 
+    @property
+    def wait(self) -> float | None:
+        """The bystander's p99; inf where the server was out of service, or served it in part."""
+        lost = self.out_of_service or self.partly_served(BYSTANDER)
+        return inf if lost and not self.generator_bound else self.bystander()
+
     def memory(self, names: Iterable[str] = OWN_MEMORY) -> float | None:
         """Bytes above the base: the sum of the measured `names`; None without the first."""
         found = [self.median(name) for name in names]
         return None if found[0] is None else sum(value for value in found if value is not None)
+
+    def memory_each(self, names: Iterable[str] = OWN_MEMORY) -> float | None:
+        """The same for one connection; None where too few connections were served to divide by."""
+        count = self.samples[0].x if self.samples else 0.0
+        few = self.served is not None and not self.served.enough
+        memory = self.memory(names) if count and not few else None
+        return None if memory is None else memory / count
 
 
 @dataclass
@@ -227,6 +281,9 @@ def summarized(recorded: Recorded) -> Summary:
     for one in recorded.samples:
         if one.cell not in cells:
             cells[one.cell] = Cell(one.cell, one.workload, one.x, one.cell, [])
+    for cell in cells.values():
+        if cell.x == 1:  # older runs have the plural
+            cell.title = cell.title.replace("connections", "connection")
     found = [_measured(cell, recorded.samples) for cell in cells.values()]
     return Summary(recorded.run, found, recorded.ended)
 

@@ -5,8 +5,9 @@ bytes. A plot is drawn once and shown in two ways: as a file it has a light back
 page around it is unknown; within our page its colours become the page's variables, which also have
 values for dark mode.
 
-Colours are those of Okabe and Ito, which colour-blind readers can distinguish. Arms also differ in
-their markers, and lines are labelled at their end.
+Colours are those of Okabe and Ito, which colour-blind readers can distinguish, darkened until
+a text has a contrast of 4.5:1. Arms also differ in their markers and dashes, and lines are labelled
+at their end.
 """
 
 import io
@@ -25,28 +26,33 @@ from loadtest.experiment.report.formatting import number
 from loadtest.experiment.report.summary import Summary
 
 INK: Final = "#24292f"
-FAINT: Final = "#6e7781"
+FAINT: Final = "#626b75"
 GRID: Final = "#d8dee4"
 CARD: Final = "#fdfdfc"
 COLOURS: Final = {
     "reactor": "#0072b2",
-    "threads": "#d55e00",
-    "pool-32": "#cc79a7",
-    "uvicorn": "#009e73",
-    "nginx": "#56b4e9",
-    "waitress": "#e69f00",
+    "threads": "#b84c00",
+    "pool-32": "#a8487c",
+    "uvicorn": "#00785a",
+    "nginx": "#1d74a5",
+    "waitress": "#8f6000",
     "tornado": "#7a5195",
-    "http.server": "#8c8c3b",
+    "http.server": "#6d6d25",
 }
 MARKERS: Final = dict(zip(COLOURS, "os^DvPXh", strict=True))
-OTHER: Final = "#77777a"  # the colour of arms that are not in COLOURS
+DASHES: Final[dict[str, Any]] = {  # lengths of dash and gap, in line widths
+    "threads": (0, (5, 1.5)),
+    "pool-32": (0, (4, 1.5, 1, 1.5)),
+}
+OTHER: Final = "#6a6a6d"  # the colour of arms that are not in COLOURS
 # The page's variable for each colour; it has a lighter value for dark mode.
-VARIABLES: Final = {INK: "ink", FAINT: "faint", GRID: "grid", CARD: "card"} | {
+VARIABLES: Final = {INK: "ink", FAINT: "faint", GRID: "grid", CARD: "card", OTHER: "arm-other"} | {
     colour: f"arm-{arm.replace('.', '-')}" for arm, colour in COLOURS.items()
 }
 
-WIDTH: Final = 6.3  # inches
-HEIGHT: Final = 3.7
+WIDTH: Final = 4.8  # inches; a phone shows a wider one with illegible labels
+HEIGHT: Final = 3.3
+SMALL: Final = 8.5  # points, of a label within a plot
 LINE: Final = 12.5  # points from one label to the next
 FONTS: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 STYLE: Final[Any] = {  # matplotlib's types want every key to be a literal
@@ -93,6 +99,7 @@ class Plot:
     def inline(self) -> str:
         """The SVG within an HTML page: with the page's colours, and ids that no other plot has."""
         svg = self.svg[self.svg.index("<svg") :]
+        svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)  # the page decides it
         svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg)
         svg = re.sub(r'( id="|url\(#|xlink:href="#)', rf"\g<1>{self.name}-", svg)
         svg = re.sub(r'aria-labelledby="', rf'aria-labelledby="{self.name}-', svg)
@@ -119,7 +126,6 @@ def finished(figure: Figure, name: str, title: str, caption: str) -> Plot:
 def _described(svg: str, title: str, caption: str) -> str:
     """The SVG with title and description for screen readers, and the reader's system fonts."""
     svg = re.sub(r"'DejaVu Sans'", FONTS, svg)
-    svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
     svg = svg.replace("<svg ", '<svg role="img" aria-labelledby="title description" ', 1)
     names = f'<title id="title">{_escaped(title)}</title>'
     names += f'<desc id="description">{_escaped(caption)}</desc>'
@@ -139,6 +145,11 @@ def colour_of(arm: str) -> str:
 def marker_of(arm: str) -> str:
     """The marker of an arm."""
     return MARKERS.get(arm, ".")
+
+
+def dashes_of(arm: str) -> Any:
+    """The dashes of an arm's line; solid for most."""
+    return DASHES.get(arm, "-")
 
 
 def drawn_arms(summary: Summary) -> list[str]:

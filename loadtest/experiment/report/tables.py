@@ -5,15 +5,17 @@ from typing import Final
 
 from loadtest.experiment.measure.samples import VALUES, Sample
 from loadtest.experiment.report.columns import (
+    BOUND_SAYS,
     DAGGER_SAYS,
     FEW,
     OUTCOME,
+    PARTLY_SAYS,
     Column,
     bound,
     fitting,
     small,
 )
-from loadtest.experiment.report.formatting import NOTHING, milliseconds, number
+from loadtest.experiment.report.formatting import NOTHING, PARTLY, milliseconds, number, partly
 from loadtest.experiment.report.html import Markup, details, framed, joined, table, tag
 from loadtest.experiment.report.summary import PACED, ArmOutcome, Measured, known
 from loadtest.experiment.report.svg import COLOURS, VARIABLES
@@ -32,13 +34,17 @@ def outcomes(cells: Sequence[Measured]) -> Markup:
     notes = []
     if any(one.generator_bound for one in whole):
         notes.append(tag("p", DAGGER_SAYS, class_="note"))
+    if PARTLY in rows:
+        notes.append(tag("p", PARTLY_SAYS, class_="note"))
+    if any(one.served is not None and not one.served.exact for one in whole):
+        notes.append(tag("p", BOUND_SAYS, class_="note"))
     if FEW in rows:
         notes.append(tag("p", TOO_FEW_SAYS, class_="note"))
     return joined([rows, *notes])
 
 
 def _cell(one: Measured, columns: Sequence[Column]) -> Markup:
-    title = tag("th", one.cell.title, scope="rowgroup", colspan=str(len(columns) + 1))
+    title = tag("th", tag("span", one.cell.title), scope="rowgroup", colspan=str(len(columns) + 1))
     rows = [
         tag("tr", tag("th", coloured(outcome.arm), scope="row"), *_fields(outcome, columns))
         for outcome in one.outcomes.values()
@@ -85,7 +91,7 @@ def _rounds(outcome: ArmOutcome) -> Markup:
     latencies = list(outcome.latencies)
     heads = ["round", *(name.replace("_", " ") for name in values)]
     heads += [f"{name} {text}, ms" for name in latencies for text in OF_ROUNDS]
-    heads += ["load", "steal", ""]
+    heads += ["steal", ""]
     rows = [_round(sample, values, latencies) for sample in outcome.samples]
     return table(heads, rows)
 
@@ -99,6 +105,9 @@ def _round(sample: Sample, values: Sequence[str], latencies: Sequence[str]) -> l
         for share in OF_ROUNDS.values():
             histogram = sample.latencies.get(name)
             text = milliseconds(known(histogram, share)) if histogram else NOTHING
+            alone = ArmOutcome(sample.arm, [sample], [])
+            if alone.partly_served(name):
+                text = small(partly(alone.served))
             row.append(bound() if sample.generator_bound else text)
-    row += [number(sample.load), f"{sample.steal:.1%}", "noisy" if sample.noisy else ""]
+    row += [f"{sample.steal:.1%}", "noisy" if sample.noisy else ""]
     return row

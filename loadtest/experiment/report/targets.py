@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from loadtest.experiment.measure.samples import BYSTANDER, OURS, POOL, THREADS
-from loadtest.experiment.report.formatting import BOUND, duration, number, size, spread, times
+from loadtest.experiment.report.formatting import (
+    BOUND,
+    PARTLY,
+    duration,
+    number,
+    size,
+    spread,
+    times,
+)
 from loadtest.experiment.report.summary import MEMORY, ArmOutcome, Measured, Summary
 
 MET: Final = "met"
@@ -124,7 +132,7 @@ def reactor_beside_slow(summary: Summary) -> Target:
     if not found:
         return Target(name, target, NOT_MEASURED, NOT_MEASURED)
     text = "; ".join(f"{one.cell.workload}: {beside(outcome)}" for one, outcome in found)
-    calm = [not one.out_of_service and (one.bystander() or 0.0) <= CALM for _, one in found]
+    calm = [(one.wait or 0.0) <= CALM for _, one in found]
     return Target(name, target, text, MET if all(calm) else NOT_MET)
 
 
@@ -134,8 +142,8 @@ def beside_slow(summary: Summary) -> Sequence[Measured]:
 
 
 def probed(outcome: ArmOutcome) -> bool:
-    """Whether the bystander's p99 is known, or the server was out of service."""
-    return outcome.out_of_service or outcome.bystander() is not None
+    """Whether it is known how long the bystander waits."""
+    return outcome.wait is not None
 
 
 def beside(outcome: ArmOutcome) -> str:
@@ -144,6 +152,8 @@ def beside(outcome: ArmOutcome) -> str:
         return "out of service"
     if BYSTANDER in outcome.latencies and outcome.generator_bound:
         return BOUND
+    if outcome.partly_served(BYSTANDER):
+        return PARTLY
     p99 = outcome.bystander()
     return NOT_MEASURED if p99 is None else f"p99 {duration(p99)}"
 

@@ -7,11 +7,21 @@ was not measured. The same comparison chooses the words, so they change with the
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from loadtest.experiment.measure.samples import OURS, POOL, THREADS
 from loadtest.experiment.report.comparison import crossing_words, order, points
-from loadtest.experiment.report.formatting import duration, listed, name_of, number, size, times
+from loadtest.experiment.report.formatting import (
+    PARTLY,
+    duration,
+    listed,
+    name_of,
+    number,
+    served_text,
+    size,
+    times,
+)
 from loadtest.experiment.report.summary import ArmOutcome, Measured, Summary
 from loadtest.experiment.report.targets import (
     BLOCKED_CLIENTS,
@@ -83,6 +93,9 @@ def cost(summary: Summary) -> Sentence:
     if len(shared) > 1:
         text += f" and {number(last[1])} at {number(last[0])}"
         text += f", and the threaded server {number(first[2])} and {number(last[2])}"
+        there = next(one.arm(THREADS) for one in cells if one.cell.x == last[0])
+        if there.served is not None and not there.served.enough:
+            text += f" (connections that it serves there: {served_text(there.served)})"
     else:
         text += f", and the threaded server {number(first[2])}"
     words = crossing_words(ours, theirs, "the reactor is cheaper", "the reactor is more expensive")
@@ -173,11 +186,11 @@ def _clients(one: Measured) -> str:
 def _wait(outcome: ArmOutcome) -> str:
     if outcome.out_of_service:
         return "unlimited (out of service)"
-    return duration(outcome.bystander())
+    return PARTLY if outcome.wait == inf else duration(outcome.wait)
 
 
 def _waits(outcome: ArmOutcome) -> float:
-    return float("inf") if outcome.out_of_service else outcome.bystander() or 0.0
+    return outcome.wait or 0.0
 
 
 def both(one: Measured, read: Callable[[ArmOutcome], float | None]) -> bool:
