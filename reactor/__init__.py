@@ -29,6 +29,7 @@ from reactor.files.file import File
 from reactor.files.region import FileRegion, MultiRegion
 from reactor.messages.body import Body
 from reactor.messages.headers import Fields, Headers
+from reactor.messages.kinds import ArgumentError
 from reactor.messages.response import Response, Trailed
 from reactor.process.serve import serve
 from reactor.protocol.response_encoder import FieldBlock
@@ -60,6 +61,7 @@ from reactor.web.semantics.multipart import FormPart
 
 __all__ = [
     "Application",
+    "ArgumentError",
     "Arguments",
     "Body",
     "Broadcast",

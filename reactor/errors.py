@@ -17,14 +17,19 @@ otherwise.
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 
 class ProtocolError(Exception):
     """An error whose response has this `status` and one sentence for the client, `reason`.
 
-    `headers` go into the response as they are, for instance `Allow` with a 405.
+    `headers` go into the response as they are, for instance `Allow` with a 405. `details` are more
+    members of the problem details that an application responds with (RFC 9457, section 3.2).
     """
+
+    details: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, status: int, reason: str, headers: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(status, reason)

@@ -12,10 +12,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeAlias, TypeVar, overload
 
+from reactor.messages.kinds import Kind, convert, missing
+
 T = TypeVar("T")
+K = TypeVar("K")
 
 Fields: TypeAlias = Sequence[tuple[str, str]]
 GivenFields: TypeAlias = Fields | Mapping[str, str]
+
+_NOT_GIVEN: Final = object()
 
 # Fields with a value that must not get into a log by way of a repr.
 _SECRET: Final = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
@@ -67,19 +72,33 @@ class Headers(Mapping[str, str]):
     def get(self, name: str, default: str = "") -> str: ...
     @overload
     def get(self, name: str, default: T) -> str | T: ...
-    def get(self, name: str, default: object = "") -> object:
+    @overload
+    def get(self, name: str, *, kind: Kind[K]) -> K | None: ...
+    @overload
+    def get(self, name: str, default: T, *, kind: Kind[K]) -> K | T: ...
+    def get(
+        self, name: str, default: object = _NOT_GIVEN, *, kind: Kind[Any] | None = None
+    ) -> object:
         """The field's value; several lines are joined by ", " (RFC 9110, section 5.3).
 
         The default is "", so that the result is a str to work with: `headers.get("accept").lower()`
         needs no check. `headers.get(name, None)` returns None for an absent field alone.
+
+        With a `kind`, the value of that kind (see messages/kinds.py), and None by default. Raises
+        ArgumentError, which is a 400, for a value that is not of the kind.
         """
+        if kind is not None:
+            text = self.get(name, None)
+            if text is None:
+                return None if default is _NOT_GIVEN else default
+            return convert(text, kind, "header field", name)
         folded = self._folded
         if folded is None:
             folded = self._fold()
         key = _key(name)
         start = folded.find(key)
         if start < 0:
-            return default
+            return "" if default is _NOT_GIVEN else default
         if folded.find(key, start + 1) >= 0:
             return ", ".join(self.get_all(name))
         begin = start + len(key)
@@ -96,6 +115,20 @@ class Headers(Mapping[str, str]):
         for line in self._raw.split("\r\n")[1:]:
             name, _, value = line.partition(":")
             yield name, value.strip(" \t")
+
+    @overload
+    def require(self, name: str) -> str: ...
+    @overload
+    def require(self, name: str, kind: Kind[K]) -> K: ...
+    def require(self, name: str, kind: Kind[Any] = str) -> object:
+        """The field's value, of this kind.
+
+        Raises ArgumentError, which is a 400, for an absent field and a value of another kind.
+        """
+        text = self.get(name, None)
+        if text is None:
+            raise missing("header field", name, kind)
+        return convert(text, kind, "header field", name)
 
     def __getitem__(self, name: str) -> str:
         value = self.get(name, None)

@@ -195,11 +195,14 @@ class ErrorHandlers:
 def problem(request: BaseRequest, error: ProtocolError) -> Response:
     """The response to a ProtocolError: problem details for clients that prefer JSON, else text.
 
-    Problem details are those of RFC 9457, section 3.
+    Problem details are those of RFC 9457, section 3. An error with details of its own has them for
+    all clients but browsers.
     """
-    if not _prefers_problem(request):
+    is_page = not error.details or "text/html" in request.headers.get("accept").lower()
+    if is_page and not _prefers_problem(request):
         return plain_response(error.status, error.reason, error.headers)
     details = {
+        **error.details,
         "type": "about:blank",  # then the title is that of the status (section 4.2.1)
         "title": phrase(error.status),
         "status": error.status,

@@ -15,14 +15,19 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isinf
-from typing import Any, Final
+from typing import Any, ClassVar, Final, TypeVar, overload
 
 from reactor.errors import ProtocolError
+from reactor.messages.kinds import Kind, convert, missing
 from reactor.messages.request import BaseRequest
 from reactor.web.limits import Limits
 from reactor.web.semantics.form_encoding import decode_component
 from reactor.web.semantics.multipart import FormParser, FormPart, boundary_of, parse_parameters
 
+T = TypeVar("T")
+K = TypeVar("K")
+
+_NOT_GIVEN: Final = object()
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
 # The charsets of browsers (Encoding Standard, section 4.2), and no other codec of Python: some are
 # slow with bytes that are made for it (punycode, idna), some are no charsets; and Python caches
@@ -47,23 +52,62 @@ class Arguments:
 
     __slots__ = ("_pairs",)
 
+    _place: ClassVar[str] = "argument"  # in the sentence of an error
+
     def __init__(self, pairs: list[tuple[str, str]]) -> None:
         self._pairs = pairs
 
-    def get(self, name: str, default: str = "") -> str:
-        """The first value of this name, or `default`."""
-        return next((value for key, value in self._pairs if key == name), default)
+    @overload
+    def get(self, name: str, default: str = "") -> str: ...
+    @overload
+    def get(self, name: str, default: T) -> str | T: ...
+    @overload
+    def get(self, name: str, *, kind: Kind[K]) -> K | None: ...
+    @overload
+    def get(self, name: str, default: T, *, kind: Kind[K]) -> K | T: ...
+    def get(
+        self, name: str, default: object = _NOT_GIVEN, *, kind: Kind[Any] | None = None
+    ) -> object:
+        """The first value of this name, or `default`, which is "".
 
-    def get_all(self, name: str) -> list[str]:
-        """All values of this name, in their order."""
-        return [value for key, value in self._pairs if key == name]
+            page = request.args.get("page", 1, kind=int)
 
-    def __getitem__(self, name: str) -> str:
-        """The first value of this name. Raises ProtocolError (400) if there is none."""
+        With a `kind`, the value of that kind: int, float, bool, Decimal, UUID, date, datetime, an
+        Enum (by its values), or any callable that raises ValueError for a text that it does not
+        accept. The default is None then. Raises ArgumentError for a text that is not of the kind:
+        a 400 that names the argument, what was given and what is accepted.
+        """
         for key, value in self._pairs:
             if key == name:
-                return value
-        raise ProtocolError(400, f"The request has no argument {name!a}.")
+                return value if kind is None else convert(value, kind, self._place, name)
+        if default is _NOT_GIVEN:
+            return "" if kind is None else None
+        return default
+
+    @overload
+    def get_all(self, name: str) -> list[str]: ...
+    @overload
+    def get_all(self, name: str, kind: Kind[K]) -> list[K]: ...
+    def get_all(self, name: str, kind: Kind[Any] = str) -> list[Any]:
+        """All values of this name, in their order. Raises ArgumentError as `get` does."""
+        return [
+            convert(value, kind, self._place, name) for key, value in self._pairs if key == name
+        ]
+
+    @overload
+    def require(self, name: str) -> str: ...
+    @overload
+    def require(self, name: str, kind: Kind[K]) -> K: ...
+    def require(self, name: str, kind: Kind[Any] = str) -> object:
+        """The first value of this name, of this kind. Raises ArgumentError if there is none."""
+        for key, value in self._pairs:
+            if key == name:
+                return convert(value, kind, self._place, name)
+        raise missing(self._place, name, kind)
+
+    def __getitem__(self, name: str) -> str:
+        """The first value of this name. Raises ArgumentError, a 400, if there is none."""
+        return self.require(name)
 
     def __contains__(self, name: object) -> bool:
         return any(key == name for key, _ in self._pairs)
@@ -98,6 +142,8 @@ class Form(Arguments):
     """
 
     __slots__ = ("files",)
+
+    _place = "form field"
 
     def __init__(self, pairs: list[tuple[str, str]], files: list[tuple[str, UploadedFile]]) -> None:
         super().__init__(pairs)
