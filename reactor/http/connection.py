@@ -252,7 +252,8 @@ class HttpConnection:
         elif isinstance(returned, Coroutine):
             task = self.context.runtime.spawn(returned)
         else:
-            self.respond(request, error_response(request, no_response(returned)))
+            error = no_response(self.context.handler, returned)
+            self.respond(request, error_response(request, error))
             return
         self.task = task
         if task.done:
@@ -272,7 +273,7 @@ class HttpConnection:
         try:
             response = task.result()
             if not isinstance(response, Response):
-                raise no_response(response)
+                raise no_response(self.context.handler, response)
         except all_but_interrupts() as error:
             made = response_to(request, error)
             error.__traceback__ = None  # its frames know the task, and the task knows it: a cycle

@@ -8,6 +8,8 @@ import logging
 from typing import Final
 
 from reactor.errors import ProtocolError
+from reactor.http.wrong_results import likely_cause, shown
+from reactor.loop.describe import describe
 from reactor.messages.headers import Headers
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, plain_response
@@ -26,9 +28,12 @@ def error_response(request: BaseRequest, error: BaseException) -> Response:
     return plain_response(500, FAILED)
 
 
-def no_response(returned: object) -> TypeError:
+def no_response(handler: object, returned: object) -> TypeError:
     """The error of a handler that has returned something else than a response."""
-    return TypeError(f"a handler returned {returned!r}, which is no Response")
+    return TypeError(
+        f"the handler {describe(handler)} returned {shown(returned)}, which is no Response."
+        f"{likely_cause(returned)}"
+    )
 
 
 def refused_request(line: str) -> BaseRequest:

@@ -17,7 +17,8 @@ from reactor.http.first_piece import WITHOUT_CONTENT as NO_CONTENT
 from reactor.http.first_piece import has_to_begin
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, Trailed
-from reactor.web.app.chain import Inner, describe, is_asynchronous, reader
+from reactor.web.app.chain import Inner, reader
+from reactor.web.app.functions import describe, is_asynchronous
 from reactor.web.app.responses import respond
 from reactor.web.app.router import RouteError
 from reactor.web.endpoint import Endpoint, ErrorResponder, ResponseOrAwaitable, settled
@@ -57,7 +58,9 @@ def innermost(
     if is_asynchronous(endpoint):
         return Inner(_asynchronous_call(call, bool(wanted), on_error, streams), name, waits=True)
     if isinstance(endpoint, MountedHandler):
-        return Inner(_call_that_may_wait(call, False, on_error, streams), name, waits=True)
+        return Inner(
+            _call_that_may_wait(endpoint.handler, False, on_error, streams), name, waits=True
+        )
     waits = getattr(endpoint, "may_wait", False)
     unread = frozenset() if getattr(endpoint, "reads_body", False) else WITHOUT_CONTENT
     make = _call_that_may_wait if waits else _plain_call
@@ -95,14 +98,20 @@ class _Streams:
 
 def _wanted_parameters(endpoint: Callable[..., Any], parameters: Set[str]) -> Set[str]:
     """The path parameters that the endpoint takes as arguments. Raises RouteError."""
-    first, *others = inspect.signature(endpoint).parameters.values() or (None,)
-    if first is None or first.kind in (first.KEYWORD_ONLY, first.VAR_KEYWORD):
-        raise RouteError(f"{describe(endpoint)} must take the request as its first argument")
+    others = list(inspect.signature(endpoint).parameters.values())[1:]
     named = [one for one in others if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
     for one in named:
         if one.name not in parameters and one.default is one.empty:
+            known = ", ".join(map(repr, sorted(parameters))) or "none"
             raise RouteError(
-                f"{describe(endpoint)} requires {one.name!r}, which is no parameter of the path"
+                f"{describe(endpoint)} requires {one.name!r}, which is no parameter of the path; "
+                f"its parameters: {known}"
+            )
+    for one in others:
+        if one.kind is one.POSITIONAL_ONLY and one.default is one.empty:
+            raise RouteError(
+                f"{describe(endpoint)} takes {one.name!r} by place alone; the parameters of a path "
+                "are given by name"
             )
     if any(one.kind is one.VAR_KEYWORD for one in others):
         return parameters
@@ -115,6 +124,7 @@ def _with_some(endpoint: Callable[..., Any], wanted: Set[str]) -> Callable[..., 
     def with_some(request: BaseRequest, **params: Any) -> Any:
         return endpoint(request, **{name: params[name] for name in wanted})
 
+    with_some.__wrapped__ = endpoint  # type: ignore[attr-defined]  # for error messages
     return with_some
 
 
@@ -138,7 +148,7 @@ def _plain_call(
         try:
             result = endpoint(request, **request.params) if params else endpoint(request)
             if not isinstance(result, Response):
-                result = respond(result)
+                result = respond(result, endpoint)
             return result if isinstance(result.body, bytes) else streams.begin(request, result)
         except all_but_interrupts() as error:
             return on_error(request, error)
@@ -158,7 +168,7 @@ def _call_that_may_wait(
 
     async def finish(request: BaseRequest, awaitable: Awaitable[Any]) -> Response:
         try:
-            return streams.begin(request, respond(await awaitable))
+            return streams.begin(request, respond(await awaitable, endpoint))
         except all_but_cancelling() as error:
             return await settled(on_error(request, error))
 
@@ -170,7 +180,7 @@ def _call_that_may_wait(
             if not isinstance(result, Response):
                 if inspect.isawaitable(result):
                     return finish(request, result)
-                result = respond(result)
+                result = respond(result, endpoint)
             in_memory = isinstance(result.body, (bytes, FileRegion))
             return result if in_memory else streams.begin(request, result)
         except all_but_interrupts() as error:
@@ -187,7 +197,7 @@ def _asynchronous_call(
             called = endpoint(request, **request.params) if params else endpoint(request)
             result = await called
             if not isinstance(result, Response):
-                result = respond(result)
+                result = respond(result, endpoint)
             return result if isinstance(result.body, bytes) else streams.begin(request, result)
         except all_but_cancelling() as error:
             return await settled(on_error(request, error))

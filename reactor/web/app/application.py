@@ -32,7 +32,7 @@ from reactor.server.server import Server, prepare_handler
 from reactor.web.app.adapters import MountedHandler
 from reactor.web.app.composition import compose_not_found, compose_routes
 from reactor.web.app.converters import CONVERTERS, Converter
-from reactor.web.app.error_handlers import ErrorHandler, ErrorHandlers
+from reactor.web.app.error_handlers import ErrorHandler, ErrorHandlers, check_kind_of_error
 from reactor.web.app.group import Group, Route, Scope, checked_prefix
 from reactor.web.app.lifecycle import LifecycleSteps
 from reactor.web.app.not_found import NotFoundChains, find_next, find_other
@@ -165,6 +165,8 @@ class Application(LifecycleSteps, Group):
         awaited, so no plain middleware may stand above it. Raises ValueError for another `what`,
         and for a second handler of the same status or class.
         """
+
+        check_kind_of_error(what)
 
         def decorate(handler: H) -> H:
             self.errors.add(what, handler)

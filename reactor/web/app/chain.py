@@ -32,6 +32,13 @@ from typing import Any, Final, NamedTuple, Protocol
 from reactor.errors import all_but_cancelling, all_but_interrupts
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
+from reactor.web.app.functions import (
+    describe,
+    is_asynchronous,
+    is_generator_function,
+    misfit,
+)
+from reactor.web.app.wrong_results import wrong_result
 from reactor.web.endpoint import (
     AnyMiddleware,
     CompositionError,
@@ -83,20 +90,30 @@ def kind_of(middleware: AnyMiddleware) -> MiddlewareKind:
     if isinstance(middleware, Middleware):
         if is_asynchronous(middleware.before):
             raise CompositionError(f"the hook {describe(middleware.before)} cannot be `async def`")
+        _check_fit("hook", middleware.before, "request")
+        _check_fit("hook", middleware.after, "request", "response")
         return MiddlewareKind.HOOKS
     if not callable(middleware):
         raise CompositionError(f"a middleware must be callable, or a Middleware: {middleware!r}")
+    if isinstance(middleware, type):
+        name = middleware.__qualname__
+        raise CompositionError(f"a middleware must be an object, not the class {name}: {name}()")
+    _check_fit("middleware", middleware, "request", "next")
     if is_asynchronous(middleware):
         return MiddlewareKind.ASYNCHRONOUS
     before_only = getattr(middleware, "is_before_only", False)
     return MiddlewareKind.BEFORE_ONLY if before_only else MiddlewareKind.PLAIN
 
 
-def is_asynchronous(function: Any) -> bool:
-    """Whether calling it returns a coroutine."""
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004
-    )
+def _check_fit(role: str, function: Any, *names: str) -> None:
+    """Raise CompositionError for a function that cannot be called with these arguments."""
+    if wrong := misfit(function, *names):
+        raise CompositionError(f"the {role} {describe(function)} does not fit: {wrong}")
+    if is_generator_function(function):
+        raise CompositionError(
+            f"the {role} {describe(function)} is a generator function, since it has a `yield`; "
+            f"a {role} returns a Response"
+        )
 
 
 def waits_after(middleware: AnyMiddleware) -> bool:
@@ -104,14 +121,6 @@ def waits_after(middleware: AnyMiddleware) -> bool:
     if not isinstance(middleware, Middleware):
         return False
     return getattr(middleware.after, "may_wait", False) or is_asynchronous(middleware.after)
-
-
-def describe(function: Any) -> str:
-    """The name of a function or the class of an object, with the file and line if known."""
-    function = getattr(inspect.unwrap(function), "__func__", function)
-    code = getattr(function, "__code__", None)
-    name = getattr(function, "__qualname__", None) or type(function).__name__
-    return f"{name} ({code.co_filename}, line {code.co_firstlineno})" if code else name
 
 
 # --- composing -----------------------------------------------------------------------------------
@@ -208,12 +217,16 @@ def _reading_step(call: Endpoint, on_error: ErrorResponder, unread: Set[str]) ->
 
 
 def _plain_step(middleware: Any, following: Endpoint, errors: ErrorPolicy) -> Endpoint:
+    passes_on = kind_of(middleware) is MiddlewareKind.BEFORE_ONLY
+
     def plain(request: BaseRequest) -> ResponseOrAwaitable:
         try:
             response: ResponseOrAwaitable = middleware(request, following)
+            if isinstance(response, Response) or (passes_on and inspect.isawaitable(response)):
+                return response
+            raise wrong_result(middleware, "middleware", response)
         except all_but_interrupts() as error:
             return errors.respond_if_expected(request, error)
-        return response
 
     return plain
 
@@ -234,12 +247,12 @@ def _asynchronous_step(middleware: Any, following: Endpoint, errors: ErrorPolicy
 
     async def asynchronous(request: BaseRequest) -> Response:
         try:
-            response: Response = await middleware(
-                request, with_body if request.length != 0 else next_step
-            )
+            response = await middleware(request, with_body if request.length != 0 else next_step)
+            if isinstance(response, Response):
+                return response
+            raise wrong_result(middleware, "middleware", response)
         except all_but_cancelling() as error:
             return await settled(errors.respond_if_expected(request, error))
-        return response
 
     return asynchronous
 
@@ -249,14 +262,15 @@ def _hooks_step(middleware: Middleware, following: Endpoint, errors: ErrorPolicy
     if not _overrides(middleware, "after"):
         return before
     inside = before if _overrides(middleware, "before") else following
-    step = _after_step(middleware, inside, errors)
-    return _guarded(step, errors) if waits_after(middleware) else step
+    return _after_step(middleware, inside, errors)
 
 
 def _before_step(middleware: Middleware, following: Endpoint, errors: ErrorPolicy) -> Endpoint:
     def before(request: BaseRequest) -> ResponseOrAwaitable:
         try:
             response = middleware.before(request)
+            if response is not None and not isinstance(response, Response):
+                raise wrong_result(middleware.before, "hook", response)
         except all_but_interrupts() as error:
             return errors.respond(request, error)
         return following(request) if response is None else response
@@ -270,17 +284,7 @@ def _after_step(middleware: Middleware, following: Endpoint, errors: ErrorPolicy
             response = await awaitable
         except all_but_cancelling() as error:
             response = await settled(errors.respond(request, error))
-        try:
-            if request.length != 0:
-                request.body.rewind()
-            changed = middleware.after(request, response)
-            return changed if isinstance(changed, Response) else await changed
-        except all_but_cancelling() as error:
-            response.close()
-            return await settled(errors.respond(request, error))
-        except BaseException:  # the client is gone
-            response.close()
-            raise
+        return await _changed(middleware, request, response, None, errors)
 
     def after(request: BaseRequest) -> ResponseOrAwaitable:
         try:
@@ -290,12 +294,44 @@ def _after_step(middleware: Middleware, following: Endpoint, errors: ErrorPolicy
         if not isinstance(response, Response):
             return finish(request, response)
         try:
-            return middleware.after(request, response)
+            changed = middleware.after(request, response)
+            if isinstance(changed, Response):
+                return changed
+            if inspect.isawaitable(changed):
+                return _changed(middleware, request, response, changed, errors)
+            raise wrong_result(middleware.after, "hook", changed)
         except all_but_interrupts() as error:
             response.close()
             return errors.respond(request, error)
 
     return after
+
+
+async def _changed(
+    middleware: Middleware,
+    request: BaseRequest,
+    response: Response,
+    changed: Awaitable[Response] | None,
+    errors: ErrorPolicy,
+) -> Response:
+    """The response that the `after` hook makes; `changed` is its result where it was called."""
+    try:
+        result: Any = changed
+        if result is None:
+            if request.length != 0:
+                request.body.rewind()
+            result = middleware.after(request, response)
+        if inspect.isawaitable(result):
+            result = await result
+        if isinstance(result, Response):
+            return result
+        raise wrong_result(middleware.after, "hook", result)
+    except all_but_cancelling() as error:
+        response.close()
+        return await settled(errors.respond(request, error))
+    except BaseException:  # the client is gone
+        response.close()
+        raise
 
 
 def _overrides(middleware: Middleware, hook: str) -> bool:

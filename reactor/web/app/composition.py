@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from reactor.web.app.adapters import innermost
-from reactor.web.app.chain import Inner, MiddlewareKind, compose, describe, kind_of
+from reactor.web.app.chain import Inner, MiddlewareKind, compose, kind_of
 from reactor.web.app.converters import Converter
 from reactor.web.app.error_handlers import ErrorHandlers
+from reactor.web.app.functions import describe
 from reactor.web.app.group import Route, Scope
 from reactor.web.app.not_found import NotFound, NotFoundChains, prefix_key
 from reactor.web.app.router import ANY, Leaf, Parameter, RouteError, Router, parse_pattern
@@ -99,14 +100,16 @@ def _composed_scope(scope: Scope, inner: Inner, errors: ErrorHandlers) -> Endpoi
 
 def _inner_of(route: Route, converters: Mapping[str, Converter], errors: ErrorHandlers) -> Inner:
     """The innermost step of a route's chain. Raises RouteError, which names the route."""
-    parts = parse_pattern(route.pattern, converters)
-    parameters = frozenset(part.name for part in parts if isinstance(part, Parameter))
     # A middleware may want to catch an exception that has no error handler.
     on_error = errors.respond_if_expected if route.middlewares else errors.respond
     try:
+        parts = parse_pattern(route.pattern, converters)
+        parameters = frozenset(part.name for part in parts if isinstance(part, Parameter))
         return innermost(route.endpoint, parameters, on_error, errors.respond)
     except RouteError as error:
-        raise RouteError(f"{' '.join(route.methods)} {route.pattern}: {error}") from None
+        place = describe(route.endpoint)
+        text = str(error) if place in str(error) else f"{error} ({place})"
+        raise RouteError(f"{' '.join(route.methods)} {route.pattern}: {text}") from None
 
 
 def _composed(route: Route, inner: Inner, errors: ErrorHandlers) -> Endpoint:

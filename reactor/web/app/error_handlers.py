@@ -24,8 +24,8 @@ from reactor.errors import ProtocolError, all_but_cancelling, all_but_interrupts
 from reactor.http.error_responses import FAILED
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, plain_response
-from reactor.web.app.chain import describe, is_asynchronous
 from reactor.web.app.debug_page import debug_response, routes_response
+from reactor.web.app.functions import describe, is_asynchronous, misfit
 from reactor.web.app.responses import json, respond
 from reactor.web.endpoint import ResponseOrAwaitable
 from reactor.web.semantics.hosts import Hosts
@@ -36,6 +36,8 @@ ErrorHandler: TypeAlias = Callable[[Any, Any], Any]
 log = logging.getLogger("reactor")
 
 TEST_HOST: Final = "testserver"  # the host of requests of reactor.testing
+
+ROLE: Final = "error handler"  # in error messages
 
 _PROBLEM: Final = "application/problem+json"
 
@@ -62,17 +64,15 @@ class ErrorHandlers:
         """Add the handler of a status or an exception class.
 
         Raises ValueError for a `what` that is neither a status from 400 to 599 nor an Exception
-        class, and for a second handler of one status or class.
+        class, for a handler that does not take a request and an error, and for a second handler of
+        one status or class.
         """
-        if isinstance(what, int) and 400 <= what <= 599:
-            known: dict[Any, _Handler] = self._by_status
-        elif isinstance(what, type) and issubclass(what, Exception):
-            known = self._by_type
-        else:
-            raise ValueError(
-                "an error handler is for a status from 400 to 599 or an Exception class, "
-                f"not {what!r}"
-            )
+        check_kind_of_error(what)
+        known: dict[Any, _Handler] = self._by_status if isinstance(what, int) else self._by_type
+        if not callable(handler):
+            raise ValueError(f"an error handler is a function, not {handler!r}")
+        if wrong := misfit(handler, "request", "error"):
+            raise ValueError(f"the error handler {describe(handler)} does not fit: {wrong}")
         if what in known:
             raise ValueError(f"{what!r} already has an error handler: {describe(known[what].call)}")
         waits = is_asynchronous(handler) or getattr(handler, "may_wait", False)
@@ -118,7 +118,7 @@ class ErrorHandlers:
             result = handler.call(request, error)
             if handler.waits and isawaitable(result):
                 return self._finish(request, error, handler, result)
-            return _with_required(respond(result), error)
+            return _with_required(respond(result, handler.call, ROLE), error)
         except all_but_interrupts() as other:
             return self._respond_to_failure(request, handler, other)
 
@@ -130,7 +130,7 @@ class ErrorHandlers:
         result: Awaitable[Any],
     ) -> Response:
         try:
-            return _with_required(respond(await result), error)
+            return _with_required(respond(await result, handler.call, ROLE), error)
         except all_but_cancelling() as other:
             return self._respond_to_failure(request, handler, other)
 
@@ -190,6 +190,17 @@ class ErrorHandlers:
                 return True
             log.warning("No debug page for the host %a: --allowed-hosts names more hosts", host)
         return self.outer is not None and self.outer._debugs(host)
+
+
+def check_kind_of_error(what: object) -> None:
+    """Raise ValueError for a `what` that no error handler can be for."""
+    if isinstance(what, int) and 400 <= what <= 599:
+        return
+    if not isinstance(what, type) or not issubclass(what, Exception):
+        raise ValueError(
+            "an error handler is for a status from 400 to 599 or an Exception class, not "
+            f"{describe(what) if callable(what) else repr(what)}"
+        )
 
 
 def problem(request: BaseRequest, error: ProtocolError) -> Response:

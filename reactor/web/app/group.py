@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 from weakref import ref
 
+from reactor.http.wrong_results import likely_cause, shown
 from reactor.protocol.grammar import is_token
-from reactor.web.app.chain import describe
 from reactor.web.app.error_handlers import ErrorHandlers
+from reactor.web.app.functions import describe, takes_first
 from reactor.web.app.router import RouteError
 from reactor.web.endpoint import AnyMiddleware
 
@@ -79,17 +80,20 @@ class Group:
         `pattern` is a path whose segments may be parameters: `{name}`, or `{name:kind}` with the
         kind `str`, `int`, `float`, `uuid`, `path`, `segments`, or one of `Application.converter`.
         `endpoint(request)` is a `def`, an `async def` or a generator of either kind. It may declare
-        parameters of the path as arguments; all are in `request.params`. It returns a Response, or
-        `str`, `bytes`, `dict`, `list`, `(status, body)` or `(status, body, fields)`, of which a
-        Response is made. `name` is for `Application.url`, and is the function's name by default.
-        `middlewares` are for this route alone, inside those of its groups, the outermost first.
+        parameters of the path as arguments; all are in `request.params`. It returns a Response or
+        a value of which one is made: `str`, `bytes`, `dict`, `list`, a dataclass, `(status, body)`
+        or `(status, body, fields)`. `name` is for `Application.url`, and is the function's name by
+        default. `middlewares` are for this route alone, inside those of its groups, the outermost
+        first.
 
         A method in lower case is taken as upper case, since the case of methods counts (RFC 9110,
         section 9.1). Any token may be one, as in `["PROPFIND", "QUERY"]`, but CONNECT, which is for
-        proxies. Raises RouteError for another, and where there is none. Mistakes in patterns and in
-        the order of middlewares raise RouteError or CompositionError when the application is
-        composed, before it serves.
+        proxies. Raises RouteError for another, and where there is none; for a pattern without a
+        slash at its beginning; and for an endpoint that does not take a request. Mistakes that
+        depend on the prefixes and the middlewares around the route raise RouteError or
+        CompositionError when the application is composed, before it serves.
         """
+        check_endpoint(pattern, endpoint)
         methods = checked_methods(methods, pattern, endpoint)
         name = name or getattr(endpoint, "__name__", "")
         self._parts.append(Route(methods, pattern, endpoint, name, tuple(middlewares), None))
@@ -110,6 +114,12 @@ class Group:
 
         The arguments are those of `add`.
         """
+
+        if not isinstance(pattern, str):
+            raise RouteError(
+                f"a route needs a path, not {describe(pattern)}: "
+                'the decorator is written with parentheses, as in @app.get("/")'
+            )
 
         def decorate(endpoint: F) -> F:
             self.add(methods, pattern, endpoint, name=name, middlewares=middlewares)
@@ -200,6 +210,20 @@ class Group:
             parent = reference()
             if parent is not None:
                 parent._changed()
+
+
+def check_endpoint(pattern: str, endpoint: Callable[..., Any]) -> None:
+    """Check what is known of a route where it is added. Raises RouteError."""
+    if not callable(endpoint):
+        raise RouteError(
+            f"the endpoint of {pattern!r} must be a function, not {shown(endpoint)}"
+            f"{likely_cause(endpoint)}"
+        )
+    route = f"the route {pattern!r} ({describe(endpoint)})"
+    if not isinstance(pattern, str) or (pattern and not pattern.startswith("/")):
+        raise RouteError(f"{route} must begin with a slash, as in {f'/{pattern}'!r}")
+    if not takes_first(endpoint):
+        raise RouteError(f"{route} must take the request as its first argument")
 
 
 def checked_methods(

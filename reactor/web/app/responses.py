@@ -1,19 +1,25 @@
 """Responses of the usual kinds, and a Response made of the result of an endpoint.
 
-An endpoint returns a Response, or a value that one is made of: text, bytes, a dict or a list
-(JSON), a tuple of a status and one of these, with header fields behind it if wanted, or a
-generator, whose pieces are sent as they come. Header fields are given as pairs or as a mapping, and
-a Content-Type among them replaces the usual one.
+An endpoint returns a Response, or a value that one is made of: text, bytes, a dict, a list or a
+dataclass (JSON, see app/json_encoder.py), a tuple of a status and one of these, with header fields
+behind it if wanted, or a generator, whose pieces are sent as they come. Header fields are given as
+pairs or as a mapping, and a Content-Type among them replaces the usual one. `None` is a body beside
+a status that has none: 204, 205, 304.
+
+Any other value is a mistake, and most mistakes are of a few kinds (see http/wrong_results.py): the
+error names the function that has returned the value, and the likely cause.
 """
 
-import json as jsons
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
+from reactor.http.wrong_results import shown
 from reactor.messages.headers import Fields, GivenFields, as_pairs
 from reactor.messages.response import Response, close_pieces
 from reactor.protocol.response_encoder import FieldBlock
+from reactor.web.app.json_encoder import encode_json, is_record
+from reactor.web.app.wrong_results import WrongResult, named, wrong_result
 from reactor.web.streams import BodyStream, close_source
 
 Stream: TypeAlias = Iterator[bytes | str] | AsyncIterator[bytes | str]
@@ -23,9 +29,7 @@ _HTML: Final = FieldBlock([("Content-Type", "text/html; charset=utf-8")])
 _JSON: Final = FieldBlock([("Content-Type", "application/json")])
 _BYTES: Final = FieldBlock([("Content-Type", "application/octet-stream")])
 _URL_CHARACTERS: Final = "!#$%&'()*+,/:;=?@[]~"  # those that `redirect` leaves as they are
-_encode: Final = jsons.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, separators=(",", ":")
-).encode
+_WITHOUT_BODY: Final = frozenset({204, 205, 304})
 
 
 # --- responses of one kind -----------------------------------------------------------------------
@@ -52,10 +56,11 @@ def html(body: str, status: int = 200, headers: GivenFields = ()) -> Response:
 def json(value: Any, status: int = 200, headers: GivenFields = ()) -> Response:
     """A response of `value` as JSON (RFC 8259), without spaces, encoded as UTF-8.
 
-    Raises TypeError for a value of another type than dict, list, tuple, str, int, float, bool and
-    None, and ValueError for NaN, infinity and a value that contains itself.
+    Beside the types of JSON it may contain dataclasses, dates and times (ISO 8601), UUIDs, Decimals
+    (both as text) and enums (their values). Raises TypeError for other types, and ValueError for
+    NaN, infinity and a value that contains itself.
     """
-    return Response(status, _encode(value).encode(), _typed(_JSON, headers) if headers else _JSON)
+    return Response(status, encode_json(value), _typed(_JSON, headers) if headers else _JSON)
 
 
 def redirect(location: str, status: int = 303, headers: GivenFields = ()) -> Response:
@@ -98,36 +103,56 @@ def stream(
 # --- the result of an endpoint -------------------------------------------------------------------
 
 
-def respond(value: Any) -> Response:
-    """A Response made of the result of an endpoint. Raises TypeError for any other value."""
-    if isinstance(value, Response):
-        return value
-    if isinstance(value, str):
-        return Response(200, value.encode(), _TEXT)
-    if isinstance(value, dict | list):
-        return json(value)
-    if isinstance(value, bytes):
-        return Response(200, value, _BYTES)
-    if isinstance(value, tuple):
-        return _respond_with(*value)
-    if hasattr(value, "__anext__") or hasattr(value, "__next__"):
-        return stream(value)
-    raise TypeError(
-        f"an endpoint returns a Response, str, bytes, dict, list, tuple or generator, not {value!r}"
-    )
+def respond(value: Any, function: object = None, role: str = "endpoint") -> Response:
+    """A Response made of the result of a function: of an endpoint, or an error handler.
+
+    Raises TypeError for any other value, and ValueError for data that JSON or UTF-8 does not have.
+    The error names the function.
+    """
+    try:
+        if isinstance(value, Response):
+            return value
+        if isinstance(value, str):
+            return Response(200, value.encode(), _TEXT)
+        if isinstance(value, dict | list):
+            return json(value)
+        if isinstance(value, bytes):
+            return Response(200, value, _BYTES)
+        if isinstance(value, tuple):
+            return _respond_with(value, function, role)
+        if is_record(value):
+            return json(value)
+        if hasattr(value, "__anext__") or hasattr(value, "__next__"):
+            return stream(value)
+    except WrongResult:
+        raise
+    except (TypeError, ValueError) as error:
+        if not hasattr(error, "__notes__"):
+            error.add_note(f"It is about the result of {named(function, role)}.")
+        raise
+    raise wrong_result(function, role, value)
 
 
-def _respond_with(
-    status: Any = None, value: Any = b"", headers: GivenFields = (), *rest: Any
-) -> Response:
-    if not isinstance(status, int) or isinstance(status, bool) or rest:
-        raise TypeError("an endpoint's tuple is (status, body) or (status, body, fields)")
-    response = respond(value)
-    given = as_pairs(headers)
-    if isinstance(value, bytes) and not value:
-        return Response(int(status), b"", given)
+def _respond_with(value: tuple[Any, ...], function: object, role: str) -> Response:
+    """The response of a status, a body and header fields. Raises WrongResult for other members."""
+    count = len(value)
+    if not 1 <= count <= 3 or not isinstance(value[0], int) or isinstance(value[0], bool):
+        raise wrong_result(function, role, value)
+    status = int(value[0])
+    body = value[1] if count > 1 else b""
+    given = as_pairs(value[2]) if count > 2 else ()
+    if (isinstance(body, bytes) and not body) or (body is None and status in _WITHOUT_BODY):
+        return Response(status, b"", given)
+    if status == 204 and body != "":
+        raise wrong_result(function, role, value)
+    try:
+        if isinstance(body, tuple):
+            raise WrongResult
+        response = respond(body, function, role)
+    except WrongResult:
+        raise wrong_result(function, role, value) from None
     fields = without_types(response.headers) if types_in(given) else response.headers
-    return Response(int(status), response.body, (*fields, *given))
+    return Response(status, response.body, (*fields, *given))
 
 
 # --- header fields as they are given -------------------------------------------------------------
@@ -152,12 +177,22 @@ def _typed(usual: Fields, headers: GivenFields) -> Fields:
 # --- the pieces of a stream ----------------------------------------------------------------------
 
 
-def _encoded(piece: Any) -> bytes:
-    """A piece as bytes. Raises TypeError for None, which would look like the end of the stream."""
-    if piece is None:
-        raise TypeError("a piece of a stream is bytes or text, not None")
-    encoded: bytes = piece.encode() if isinstance(piece, str) else piece
-    return encoded
+def _encoded(piece: Any, source: object) -> bytes:
+    """A piece as bytes. Raises TypeError for another type, and names the generator."""
+    if isinstance(piece, str):
+        return piece.encode()
+    if isinstance(piece, bytes | memoryview):
+        return piece  # type: ignore[return-value]
+    raise TypeError(
+        f"a piece of a stream is bytes or text, not {shown(piece)}, which {_name_of(source)} yields"
+    )
+
+
+def _name_of(source: Any) -> str:
+    code = getattr(source, "gi_code", None) or getattr(source, "ag_code", None)
+    if code is None:
+        return f"the {type(source).__name__}"
+    return f"{code.co_qualname} ({code.co_filename}, line {code.co_firstlineno})"
 
 
 class _EncodedPieces(Iterator[bytes]):
@@ -167,7 +202,17 @@ class _EncodedPieces(Iterator[bytes]):
         self._source = source
 
     def __next__(self) -> bytes:
-        return _encoded(next(self._source))
+        try:
+            piece = next(self._source)
+        except StopIteration as end:
+            if end.value is not None:
+                raise TypeError(
+                    f"{_name_of(self._source)} is a generator, since it has a `yield`: its "
+                    f"`return {shown(end.value)}` makes no response. Raise a ProtocolError in its "
+                    "place, or return a stream(...) of another generator"
+                ) from None
+            raise
+        return _encoded(piece, self._source)
 
     def close(self) -> None:
         close_pieces(self._source)
@@ -180,7 +225,7 @@ class _AsyncEncodedPieces(BodyStream):
         self._source = source
 
     async def next_piece(self) -> bytes:
-        return _encoded(await anext(self._source))
+        return _encoded(await anext(self._source), self._source)
 
     async def aclose(self) -> None:
         await close_source(self._source)

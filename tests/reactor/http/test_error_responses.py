@@ -34,7 +34,11 @@ def test_other_errors_are_in_the_log_alone(
 
 
 def test_a_handler_that_returns_something_else() -> None:
-    assert str(no_response([1])) == "a handler returned [1], which is no Response"
+    message = str(no_response(error_response, [1]))
+    assert message.startswith("the handler error_response (")
+    assert message.endswith(") returned [1], which is no Response.")
+    assert "is an `await` missing?" in str(no_response(error_response, later()))
+    assert "`return` missing?" in str(no_response(error_response, None))
 
 
 @pytest.mark.parametrize(
@@ -46,3 +50,7 @@ def test_a_request_in_place_of_other_bytes(line: str, method: str) -> None:
     assert (request.method, request.target, request.path) == (method, line, "")
     assert not request.keep_alive
     assert request.length == 0
+
+
+async def later() -> None:
+    """A coroutine that nobody awaits."""

@@ -125,7 +125,7 @@ def test_errors_of_every_kind_of_endpoint(chain: list[Any], place: str) -> None:
                 response = client.request(method, prefix + path, content=content)
                 assert (response.status, response.text) == (410, f"{name} {prefix}{path} {how}")
                 assert response.headers["x-error"] == "lookup"
-        assert client.get(f"{prefix}/bad").text == f"{name} TypeError"
+        assert client.get(f"{prefix}/bad").text == f"{name} WrongResult"
         assert client.get(f"{prefix}/none").json() == {"nothing at": f"{prefix}/none", "by": name}
         assert client.head(f"{prefix}/none").status == 404
         assert client.get(f"{prefix}/good").text == "good"
