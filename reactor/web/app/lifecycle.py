@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from reactor.server.lifecycle import Step, StepKind
-from reactor.web.app.chain import describe
+from reactor.web.app.functions import describe
 
 S = TypeVar("S", bound=Callable[[], Any])
 
