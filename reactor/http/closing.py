@@ -71,7 +71,4 @@ def let_go(request: BaseRequest, context: ServerContext, *, has_begun: bool) -> 
     request.client_closed = True
     if request.length != 0:
         request.body.close()
-    if has_begun:
-        context.after_work.begin(request)
-    else:
-        context.after_work.forget(request)
+    context.after_work.leave(request, has_begun=has_begun)

@@ -20,12 +20,10 @@ _NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 class AfterWorkLike(Protocol):
     """The calls behind the responses of a server (see tasks/after_work.py)."""
 
-    def add(
-        self, request: object, function: Callable[..., Any], arguments: tuple[Any, ...]
-    ) -> None:
+    def add(self, request: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         """Call the function behind the response to this request."""
 
-    def forget(self, request: object) -> None:
+    def forget(self, request: Any) -> None:
         """Call nothing behind the response to this request."""
 
 

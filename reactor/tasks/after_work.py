@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from inspect import isawaitable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from reactor.errors import ProtocolError, all_but_cancelling, counted
 from reactor.log_limit import LogLimit
@@ -37,9 +37,10 @@ class AfterCall(NamedTuple):
 class _Series:
     """The calls of one request, which run one after the other."""
 
-    __slots__ = ("calls", "context", "current", "request", "task")
+    __slots__ = ("calls", "context", "current", "first", "request", "task")
 
-    def __init__(self, request: str) -> None:
+    def __init__(self, request: str, first: Callable[..., Any]) -> None:
+        self.first = first  # of its functions
         self.calls: deque[AfterCall] = deque()
         self.current: AfterCall | None = None  # while it runs
         self.context: Context = copy_context()
@@ -47,8 +48,37 @@ class _Series:
         self.task: Task[None] | None = None  # once they have begun
 
     def describe(self) -> str:
-        """The request, for the log of slow callbacks."""
-        return f"work after {self.request}"
+        """The first function and the request, for the log of slow callbacks."""
+        return f"{describe(self.first)}, behind the response to {self.request},"
+
+    def begin(self, run: Callable[["_Series"], object]) -> None:
+        """Run it: the callback of the loop, which describes itself."""
+        run(self)
+
+
+class _Late:
+    """In the place of an AfterWork, for a request whose response has ended: calls begin at once."""
+
+    __slots__ = ("_work",)
+
+    def __init__(self, work: "AfterWork") -> None:
+        self._work = work
+
+    def add(
+        self, request: "Registrant", function: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> None:
+        """Call the function soon."""
+        self._work.add(request, function, arguments)
+        self._work.begin(request)
+
+    def forget(self, request: "Registrant") -> None:
+        """Forget nothing: all calls have begun."""
+
+
+class Registrant(Protocol):
+    """A request: the calls that it gets are added to its `after_work`."""
+
+    after_work: Any
 
 
 class AfterWork:
@@ -56,7 +86,7 @@ class AfterWork:
 
     def __init__(self, runtime: Runtime, most: int, ended: Callable[[], object]) -> None:
         """`most` calls at a time; `ended` is called when the last one that ran has ended."""
-        self.registered: dict[object, _Series] = {}  # by the request, until its response has ended
+        self.registered: dict[Registrant, _Series] = {}  # until the response ends
         self.count = 0  # calls that are registered, wait or run
         self._running: dict[_Series, None] = {}
         self._runtime = runtime
@@ -70,7 +100,7 @@ class AfterWork:
         return bool(self._running)
 
     def add(
-        self, request: object, function: Callable[..., Any], arguments: tuple[Any, ...]
+        self, request: Registrant, function: Callable[..., Any], arguments: tuple[Any, ...]
     ) -> None:
         """Call the function behind the response to this request.
 
@@ -83,22 +113,34 @@ class AfterWork:
             raise ProtocolError(503, "The server is too busy.", [("Retry-After", "1")])
         series = self.registered.get(request)
         if series is None:
-            series = self.registered[request] = _Series(safe_repr(request))
+            series = self.registered[request] = _Series(safe_repr(request), function)
         series.calls.append(AfterCall(function, arguments))
         self.count += 1
 
-    def forget(self, request: object) -> None:
+    def forget(self, request: Registrant) -> None:
         """Call nothing behind the response to this request."""
         series = self.registered.pop(request, None)
         if series is not None:
             self._drop(series)
 
-    def begin(self, request: object) -> None:
+    def begin(self, request: Registrant) -> None:
         """The response has ended: call the functions that were registered."""
         series = self.registered.pop(request, None)
         if series is not None:
+            request.after_work = _Late(self)
             self._running[series] = None
-            self._runtime.call_soon(self._begin, series)
+            self._runtime.call_soon(series.begin, self.run)
+
+    def leave(self, request: Registrant, *, has_begun: bool) -> None:
+        """The client has left: call the functions if its response `has_begun`, or forget them.
+
+        Those that the handler adds while it cleans up are called.
+        """
+        if has_begun:
+            self.begin(request)
+        else:
+            self.forget(request)
+        request.after_work = _Late(self)
 
     def cancel(self, reason: str) -> None:
         """Cancel all calls that wait or run, and log their names."""
@@ -118,7 +160,8 @@ class AfterWork:
         self.count -= len(series.calls)
         series.calls.clear()
 
-    def _begin(self, series: _Series) -> None:
+    def run(self, series: _Series) -> None:
+        """Begin the calls of a series."""
         series.task = self._runtime.spawn(self._run(series), series.context)
         series.task.add_callback(lambda task: self._series_ended(series))
 

@@ -24,6 +24,7 @@ from reactor.messages.request import BaseRequest
 from reactor.testing import Client
 from tests.conftest import Serve
 from tests.support.cycles import Cycles
+from tests.support.raw_client import TIMEOUT
 from tests.support.raw_client import request as raw_request
 from tests.support.worlds import GET, CalmWorld
 
@@ -394,6 +395,72 @@ def test_a_request_that_no_server_has_received() -> None:
     request.forget_after()
     with pytest.raises(RuntimeError, match="a request that a server has received"):
         request.after(print)
+
+
+def test_a_call_that_is_added_behind_the_response_begins_at_once(work: Work) -> None:
+    """By a call before it, also in a chain of them."""
+
+    @work.app.get("/")
+    def root(request: Request) -> str:
+        def again(left: int) -> None:
+            work.seen.append(left)
+            if left:
+                request.after(again, left - 1)
+
+        request.after(again, 3)
+        return "ok"
+
+    with Client(work.app) as client:
+        client.get("/")
+        assert work.seen == [3, 2, 1, 0]
+        assert client.server.after_work.count == 0
+
+
+def test_a_call_that_is_added_while_a_handler_cleans_up_is_made(work: Work) -> None:
+    async def handler(request: BaseRequest) -> Response:
+        request.after(work.seen.append, "never")
+        try:
+            await sleep(1000)
+        finally:
+            request.after(work.seen.append, "cleaned up")
+        raise AssertionError
+
+    def stream(request: BaseRequest) -> Response:
+        def pieces() -> Iterator[bytes]:
+            try:
+                while True:
+                    yield b"x" * 65536
+            finally:
+                request.after(work.seen.append, "closed")
+
+        return Response(200, pieces())
+
+    for one, expected in ((handler, "cleaned up"), (stream, "closed")):
+        work.seen.clear()
+        world = CalmWorld(one)
+        client = world.client(GET)
+        client.reset()
+        world.run(10)
+        assert (work.seen, world.server.after_work.count) == ([expected], 0)
+
+
+def test_a_slow_call_is_logged_by_its_name(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    ended = threading.Event()
+
+    def slow() -> None:
+        threading.Event().wait(0.05)
+        ended.set()
+
+    def handler(request: BaseRequest) -> Response:
+        request.after(slow)
+        return Response(200)
+
+    running = serve(handler, slow_callback=0.01)
+    assert running.connect().ask("/").status == 200
+    assert ended.wait(TIMEOUT)
+    running.call(lambda: None)
+    messages = [one.getMessage() for one in caplog.records]
+    assert any("slow (" in one and "<GET / HTTP/1.1>" in one for one in messages), messages
 
 
 def test_it_leaves_no_cycles(work: Work) -> None:
