@@ -40,7 +40,7 @@ class _Series:
     __slots__ = ("calls", "context", "current", "first", "request", "task")
 
     def __init__(self, request: str, first: Callable[..., Any]) -> None:
-        self.first = first  # of its functions
+        self.first = first  # the first of its functions
         self.calls: deque[AfterCall] = deque()
         self.current: AfterCall | None = None  # while it runs
         self.context: Context = copy_context()
