@@ -476,7 +476,7 @@ def test_a_version_that_dies_is_replaced(start: Start) -> None:
 
 
 def test_a_version_that_does_not_end_is_killed(start: Start) -> None:
-    program = start("--shutdown-timeout", "0")
+    program = start("--shutdown-timeout", "0", "--stop-timeout", "0.5")
     pid = program.pid()
     with program.connect() as client:
         client.send(request("/block"))
@@ -484,7 +484,7 @@ def test_a_version_that_does_not_end_is_killed(start: Start) -> None:
         program.edit("2")
         program.wait_for("Reloaded")
         assert program.version() == "2"
-        program.wait_for(f"Process {pid} did not end within 2 s, and is killed")
+        program.wait_for(f"Process {pid} did not end within 2.5 s, and is killed")
         wait_until(lambda: gone(pid))
     assert program.version() == "2"
     program.signal()
