@@ -41,6 +41,7 @@ _COMMON: Final = (
     ("Cache-Control", "no-cache"),
     ("X-Content-Type-Options", "nosniff"),
 )
+_CAN: Final = ("uploads", "deletes", "resumable", "archives")
 _OURS: Final = {"content-type", "x-content-type-options"}  # fields of a listing that stay ours
 _ADDED: Final = {"vary", "content-security-policy"}  # fields that are added to ours
 _OF_CONTENT: Final = frozenset({"content-type", "content-length", "content-encoding", "link"})
@@ -80,6 +81,7 @@ class ListingOptions:
     uploads: bool = False
     deletes: bool = False
     resumable: bool = False
+    archives: bool = False
     most: int = FileLimits.listing_entries
     page: int = FileLimits.listing_page
     headers: Fields = ()
@@ -106,7 +108,7 @@ async def list_directory(
     else:
         layout = ACTIVE if options.uploads or options.deletes else QUIET
         home = options.prefix.strip("/") or request.host or "/"
-        can = [word for word in ("uploads", "deletes", "resumable") if getattr(options, word)]
+        can = [word for word in _CAN if getattr(options, word)]
         path, names = _path(segments, options), (home, *segments)
         head, tail = html_frame(layout, summary, shown, path, names, can)
         parts = (layout.start, head.encode(), page, tail.encode(), layout.end)

@@ -1,10 +1,10 @@
 """A listing for people.
 
-Everything works without JavaScript: turning pages is a link, sorting and uploading are forms. The
-order is no link, since programs that mirror a site follow all links, `rel=nofollow` or not, and
-would fetch each directory once more for every order. The script of the page adds local times and
-a filter and, where they are allowed, uploads with progress and deletes. Style and script are
-inline, and the page's Content-Security-Policy, with their hashes, allows no others.
+Everything works without JavaScript: turning pages is a link, sorting and uploading are forms. An
+order is no link, nor is the archive, since programs that mirror a site follow all links, also with
+`rel=nofollow`, and would fetch each directory once more for each. The script of the page adds local
+times and a filter and, where they are allowed, uploads with progress and deletes. Style and script
+are inline, and the page's Content-Security-Policy, with their hashes, allows no others.
 
 Clients that may upload choose the names, so names are hostile. In text they are escaped; characters
 that are invisible or change how the rest reads (controls, bidirectional overrides) are shown as
@@ -112,7 +112,7 @@ def html_frame(
     """Return the text before and behind the rows, between the start and the end of the layout.
 
     `names` are those of the mount and of the directories down to this one, `can` the words for what
-    the page offers: "uploads", "deletes", "resumable".
+    the page offers: "uploads", "deletes", "resumable", "archives".
     """
     title = _MARKS.sub("", _visible(path))  # a title is text only
     values = {
@@ -121,6 +121,7 @@ def html_frame(
         "crumbs": _crumbs(names[:-1], shown.order) if len(names) > 1 else "",
         "name": _visible(names[-1]),
         "form": _FORM if "uploads" in can else "",
+        "archive": _archive(shown) if "archives" in can else "",
         "sum": _sentence(summary),
         "pages": _pages(shown),
         "titles": "".join(_title(by, shown.order) for by in FIRST_ORDERS),
@@ -129,6 +130,12 @@ def html_frame(
         _PLACE.sub(lambda place: values[place[1]], text) for text in (layout.head, layout.foot)
     )
     return head, ("" if shown.total else _EMPTY) + foot
+
+
+def _archive(shown: Shown) -> str:
+    """Return the button that downloads the directory: no link, for mirrors would follow it."""
+    hidden = "" if shown.total else " hidden"  # the script shows it when there are entries
+    return f'<form{hidden}><button name="archive" value="tar">Download as .tar</button></form>'
 
 
 def _row(entry: ListedEntry, order: Order) -> str:

@@ -9,7 +9,7 @@ const WORDS = {
   404: "A file cannot have this name here.",
   405: "Files here can only be read.",
   408: "The connection was too slow.",
-  409: "This name belongs to something other than a file, or the directory is gone.",
+  409: "This name belongs to something other than a file, or its directory cannot be made.",
   413: "This file is larger than the server accepts.",
   414: "This name is longer than the server allows.",
   503: "The server is busy.",
@@ -88,9 +88,9 @@ const offerDeletes = () => {
 const askToDelete = async (link) => {
   const [url] = link.split("?"); // a link to a directory may ask for an order
   try {
-    const response = await fetch(url, {method: "DELETE"});
+    const response = await fetch(url, {method: "DELETE", headers: {Accept: "text/plain"}});
     if (response.ok || response.status === 404) return null;
-    if (response.status === 409 && url.endsWith("/")) return "It is not empty.";
+    if (response.status === 409) return (await response.text()).trim(); // such as: it is not empty
     return WORDS[response.status] ?? `The response was ${response.status}.`;
   } catch {
     return "The server did not respond.";

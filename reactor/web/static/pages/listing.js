@@ -34,6 +34,7 @@ filter.setAttribute("aria-keyshortcuts", "/");
 
 const comparable = (text) => text.normalize().toLowerCase();
 let rows = []; // [row, name]
+const archive = document.querySelector("#tools form");
 
 const applyFilter = () => {
   const words = comparable(filter.value).split(/\s+/).filter(Boolean);
@@ -54,6 +55,7 @@ const arrange = () => {
     [row, comparable((row.querySelector("a") ?? row.cells[0]).textContent)]);
   filterLabel.firstChild.textContent = document.querySelector(".pages") ? "Filter this page" : "Filter";
   filterLabel.hidden = !rows.length;
+  if (archive) archive.hidden = !rows.length;
   applyFilter();
 };
 
@@ -69,5 +71,5 @@ addEventListener("keydown", (event) => {
   event.preventDefault();
   filter.focus();
 });
-document.getElementById("tools").append(filterLabel, filtered);
+document.getElementById("tools").prepend(filterLabel, filtered);
 arrange();

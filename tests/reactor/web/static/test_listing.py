@@ -617,6 +617,18 @@ def test_the_form_is_there_where_files_are_taken(directory: Path) -> None:
     assert '<body data-can="deletes">' in body(ask(directory, options=ListingOptions(deletes=True)))
 
 
+def test_the_archive_is_a_form(directory: Path) -> None:
+    """It is no link, which mirrors would follow."""
+    options = ListingOptions(archives=True)
+    button = '<button name="archive" value="tar">Download as .tar</button>'
+    assert f"<form hidden>{button}</form>" in body(ask(directory, options=options))
+    put(directory, "file")
+    page = body(ask(directory, options=options))
+    assert f"<form>{button}</form>" in page
+    assert "?archive" not in page
+    assert button not in body(ask(directory))
+
+
 def test_the_way_back(directory: Path) -> None:
     (directory / "a" / "b c" / "d").mkdir(parents=True)
     options = ListingOptions(prefix="/files/")

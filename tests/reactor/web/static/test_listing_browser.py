@@ -64,7 +64,6 @@ class Recorder:
         self._handler = handler
         self.asked: list[str] = []
         self.refusals: list[int] = []  # the next uploads are answered so
-        self.directory = Path()
         self.host = ""  # by which a proxy replaces the Host field, with no Sec-Fetch-Site
 
     def __call__(self, request: BaseRequest) -> ResponseOrAwaitable:
@@ -75,14 +74,6 @@ class Recorder:
         self.asked.append(" ".join(filter(None, (request.method, path, offset))))
         if self.refusals and request.method in {"PUT", "PATCH", "DELETE"}:
             raise ProtocolError(self.refusals.pop(0), "Not now.")
-        if request.method == "DELETE" and path.endswith("/"):
-            try:
-                (self.directory / path).rmdir()
-            except OSError:
-                return Response(409)
-            return Response(204)
-        if request.method == "PUT" and "/" in path:
-            (self.directory / path).parent.mkdir(parents=True, exist_ok=True)
         if self.host:
             lines = (f"\r\n{name}: {value}" for name, value in request.headers.fields())
             kept = (line for line in lines if not line.lower().startswith("\r\nsec-fetch-site:"))
@@ -124,7 +115,6 @@ def start(serve: Serve, directory: Path) -> Iterator[Start]:
         plan = SiteOptions(directory=str(directory), deletes=deletes, uploads=uploads)
         site = Site(plan, Limits(**limits))
         recorder = Recorder(site.handler)
-        recorder.directory = directory
         served = Served(serve(recorder, **limits), recorder)
         closers.extend((served.running, files._open.close) for files in site._mounted)
         return served
@@ -809,7 +799,10 @@ def test_an_empty_directory_is_deleted(start: Start, directory: Path, page: Page
         question = page.wait_for_event("Page.javascriptDialogOpening")["message"]
         assert question == f"Delete “{name}/”? It cannot be brought back."
         page.call("Page.handleJavaScriptDialog", accept=True)
-        said = {"full": "full/ is still there. It is not empty.", "empty": "empty/ is deleted."}
+        said = {
+            "full": "full/ is still there. The directory is not empty.",
+            "empty": "empty/ is deleted.",
+        }
         page.wait_until(f"said.textContent == {json.dumps(said[name])}")
     wait_for_files(page, "full/")
     assert served.recorder.uploads() == ["DELETE full/", "DELETE empty/"]
@@ -1099,6 +1092,31 @@ def test_many_failures_are_listed_in_part(
     page.wait_until(f"{TOTALS} == '150 files uploaded'")
 
 
+def test_the_focus_goes_down_the_page(
+    start: Start, directory: Path, mine: Path, page: Page
+) -> None:
+    (directory / "sub").mkdir()
+    served = start(deletes=True)
+    served.recorder.refusals = [418]
+    page.call("Emulation.setTimezoneOverride", timezoneId="UTC")
+    page.go(f"{served.url}sub/")
+    page.choose_files("#upload input", make(mine, "a", 10))
+    page.wait_until(f"{SAID}[0].includes('418')")
+    focused = """(({ariaLabel, labels, textContent}) =>
+        ariaLabel ?? (labels?.length ? labels[0].innerText : textContent).trim()
+    )(document.activeElement)"""
+    order = []
+    page.evaluate("document.body.focus()")
+    for _ in range(10):
+        page.key("Tab")
+        order.append(page.evaluate(focused))
+    assert order == [
+        *("files", "Choose files", "Choose a directory", "Retry: a", "Dismiss: a"),
+        *("Name", "Size", "Changed UTC", "Delete this directory"),
+        order[-1],  # the browser itself
+    ]
+
+
 def test_the_focus_stays_among_the_uploads(
     start: Start, directory: Path, mine: Path, page: Page
 ) -> None:
@@ -1153,7 +1171,7 @@ def test_leaving_asks_while_something_is_unsent(
 def interrupt(page: Page, served: Served, path: Path) -> None:
     """Begin to send a large file, and come back."""
     page.go(served.url)
-    slow_down(page, 1_500_000)
+    slow_down(page, 600_000)
     page.choose_files("#upload input", path)
     page.wait_until("document.querySelector('#uploads progress')?.value > .3")
     page.go(served.url)
