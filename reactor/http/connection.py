@@ -20,11 +20,11 @@ from reactor.errors import ProtocolError, all_but_interrupts
 from reactor.files.region import FileRegion
 from reactor.http.closing import finish, is_last, let_go, linger
 from reactor.http.context import ServerContext
-from reactor.http.error_responses import error_response, no_response, refused_request
+from reactor.http.error_responses import no_response, plain_error_response, refused_request
 from reactor.http.first_piece import WITHOUT_CONTENT, begin, has_to_begin, leave_out, response_to
 from reactor.http.request_body import RequestBody, body_ended_early
 from reactor.http.response_body import discard
-from reactor.http.response_writer import ResponseWriter, write_at_hand
+from reactor.http.response_writer import ResponseWriter, encode_error, write_at_hand
 from reactor.http.states import (
     BODY,
     CLOSED,
@@ -239,7 +239,7 @@ class HttpConnection:
         try:
             returned = context.handler(request)
         except all_but_interrupts() as error:
-            returned = error_response(request, error)
+            returned = context.error_response(request, error)
         if isinstance(returned, Response):
             self.respond(request, returned)
         else:
@@ -253,7 +253,7 @@ class HttpConnection:
             task = self.context.runtime.spawn(returned)
         else:
             error = no_response(self.context.handler, returned)
-            self.respond(request, error_response(request, error))
+            self.respond(request, self.context.error_response(request, error))
             return
         self.task = task
         if task.done:
@@ -275,7 +275,7 @@ class HttpConnection:
             if not isinstance(response, Response):
                 raise no_response(self.context.handler, response)
         except all_but_interrupts() as error:
-            made = response_to(request, error)
+            made = response_to(request, error, self.context.error_response)
             error.__traceback__ = None  # its frames know the task, and the task knows it: a cycle
             if not isinstance(made, Response):
                 self._await_response(request, made)
@@ -283,7 +283,7 @@ class HttpConnection:
             response = made
         if self.body is not None and self.body.error is not None:  # even if it was caught
             discard(response, self.context.runtime)
-            response = error_response(request, self.body.error)
+            response = self.context.error_response(request, self.body.error)
         self.respond(request, response)
 
     def refuse(self, error: ProtocolError) -> None:
@@ -292,7 +292,7 @@ class HttpConnection:
         request.client = self.transport.peer
         request.started = self.context.reactor.now
         self.request = request
-        self.respond(request, error_response(request, error))
+        self.respond(request, plain_error_response(request, error))
 
     def respond(self, request: BaseRequest, response: Response) -> None:
         """Encode the head, queue head and body, move the deadline."""
@@ -310,9 +310,8 @@ class HttpConnection:
             head, length, self.keep_alive = encode_head(line, request, response, keep_alive)
         except all_but_interrupts() as error:  # a handler may put anything into a response
             discard(response, context.runtime)
-            response = error_response(request, error)
-            line = wall.status_line(response.status)
-            head, length, self.keep_alive = encode_head(line, request, response, keep_alive)
+            response, encoded = encode_error(self, request, error, keep_alive)
+            head, length, self.keep_alive = encoded
         body = response.body
         if request.method == "HEAD" or response.status in WITHOUT_CONTENT:
             body = leave_out(response, context.runtime)

@@ -11,6 +11,7 @@ from inspect import isroutine
 from typing import Any, TypeAlias
 
 from reactor.http.body_memory import BodyMemory
+from reactor.http.error_responses import plain_error_response
 from reactor.http.wall_clock import WallClock
 from reactor.limits import ServerLimits
 from reactor.loop.scheduler import Scheduler
@@ -21,6 +22,8 @@ from reactor.tasks.after_work import AfterWork
 from reactor.tasks.task import Runtime
 
 Handler: TypeAlias = Callable[[BaseRequest], Response | Awaitable[Response]]
+# Called with a request and the error that it has led to; it does not raise.
+ErrorResponder: TypeAlias = Callable[[BaseRequest, BaseException], Response]
 # Called when a response has been queued whole or has broken off: with its request, its status and
 # fields, and the number of bytes of its body.
 Observer: TypeAlias = Callable[[BaseRequest, int, Fields, int], object]
@@ -41,8 +44,9 @@ class ServerState:
 class ServerContext:
     """The objects that all connections of a server share; no field ever changes.
 
-    A handler may have an attribute `request_class`, a subclass of BaseRequest without slots of its
-    own: the parser makes the requests for this handler of that class.
+    A handler may have two attributes. `request_class` is a subclass of BaseRequest without slots of
+    its own: the parser makes the requests for this handler of that class. `error_response` makes
+    the responses to errors that the server finds in its requests; it must not raise.
     """
 
     handler: Handler
@@ -55,11 +59,15 @@ class ServerContext:
     state: ServerState
     reactor: Scheduler = field(init=False)  # the runtime's: read with every request
     request_class: type[BaseRequest] = field(init=False)  # the handler's
+    error_response: ErrorResponder = plain_error_response  # the handler's, where it is this one
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reactor", self.runtime.reactor)
         chosen = getattr(self.handler, "request_class", BaseRequest)
         object.__setattr__(self, "request_class", chosen)
+        if self.error_response is plain_error_response:
+            respond = getattr(self.handler, "error_response", plain_error_response)
+            object.__setattr__(self, "error_response", respond)
         # Calling an instance costs three times as much as calling a bound method of it.
         if not isroutine(self.handler):
             call = self.handler.__call__  # type: ignore[operator]

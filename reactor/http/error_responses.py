@@ -1,7 +1,8 @@
 """Where an error of a request becomes its response.
 
 The response to a ProtocolError says what was wrong with the request. Any other error is the
-server's own fault: it gets a log record, and the response says no more than that.
+server's own fault: it gets a log record, and the response says no more than that. A handler may
+make these responses itself; bytes that are no request have none, and get plain text.
 """
 
 import logging
@@ -19,8 +20,11 @@ FAILED: Final = "The server failed to process this request."
 log = logging.getLogger("reactor")
 
 
-def error_response(request: BaseRequest, error: BaseException) -> Response:
-    """The response to a request that has led to this error; its `after` calls are forgotten."""
+def plain_error_response(request: BaseRequest, error: BaseException) -> Response:
+    """The response to a request that has led to this error, in plain text.
+
+    Its `after` calls are forgotten. A handler may make other responses: see ServerContext.
+    """
     request.forget_after()
     if isinstance(error, ProtocolError):
         return plain_response(error.status, error.reason, error.headers)

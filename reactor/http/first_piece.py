@@ -13,7 +13,6 @@ from typing import Any, Final, TypeGuard
 from reactor.errors import all_but_interrupts
 from reactor.files.file import WINDOW_BYTES
 from reactor.files.region import FileRegion, MultiRegion
-from reactor.http.error_responses import error_response
 from reactor.http.response_body import Piece, Source, checked_piece, discard, source_of
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Pieces, Response, ResponseBody, Trailed
@@ -75,10 +74,15 @@ def begin(response: Response, runtime: Runtime) -> Future[Response]:
     return begun
 
 
-def response_to(request: BaseRequest, error: BaseException) -> Response | Awaitable[Response]:
+def response_to(
+    request: BaseRequest,
+    error: BaseException,
+    error_response: Callable[[BaseRequest, BaseException], Response],
+) -> Response | Awaitable[Response]:
     """The response to an error: the application's, where it has put `on_error` into the request.
 
-    That is done once for a request, since the response to an error may fail as well.
+    Otherwise `error_response` makes it. The application is asked once for a request, since the
+    response to an error may fail as well.
     """
     respond: Callable[[Any, BaseException], Any] | None = getattr(request, "on_error", None)
     if respond is None:

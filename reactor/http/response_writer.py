@@ -11,15 +11,16 @@ from typing import Final
 
 from reactor.errors import PoolFull, ResponseError, all_but_interrupts
 from reactor.files.region import FileRegion
+from reactor.http.error_responses import plain_error_response
 from reactor.http.first_piece import BegunResponse
-from reactor.http.response_body import Piece, ResponseBodyStream, at_hand
+from reactor.http.response_body import Piece, ResponseBodyStream, at_hand, discard
 from reactor.http.states import DRAIN, PRODUCE, Connection
 from reactor.http.timeouts import extend_drain
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.net.pacing import TURN_BYTES
 from reactor.net.stream import ENDED, Stream
-from reactor.protocol.response_encoder import takes_trailers
+from reactor.protocol.response_encoder import encode_head, takes_trailers
 from reactor.tasks.futures import Future
 from reactor.tasks.task import Runtime
 
@@ -37,6 +38,25 @@ def write_at_hand(
     for piece in pieces:
         transport.write(piece)
     return length if pieces else None
+
+
+def encode_error(
+    connection: Connection, request: BaseRequest, error: BaseException, keep_alive: bool
+) -> tuple[Response, tuple[bytes, int | None, bool]]:
+    """The response to the error of one that cannot be encoded, and its head (see `encode_head`).
+
+    That of the handler may have the same fault: it is replaced by one in plain text.
+    """
+    context = connection.context
+    response = context.error_response(request, error)
+    try:
+        line = context.wall.status_line(response.status)
+        return response, encode_head(line, request, response, keep_alive)
+    except all_but_interrupts() as other:
+        discard(response, context.runtime)
+        response = plain_error_response(request, other)
+        line = context.wall.status_line(response.status)
+        return response, encode_head(line, request, response, keep_alive)
 
 
 class ResponseWriter:

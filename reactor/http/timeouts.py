@@ -25,7 +25,6 @@ from reactor.http.states import (
     linger_deadline,
     rate_of,
 )
-from reactor.messages.response import plain_response
 from reactor.tasks.task import Task
 
 log = logging.getLogger("reactor")
@@ -54,9 +53,9 @@ def _time_out_handler(connection: Connection) -> None:
     if isinstance(task, Task):
         task.cancel()
     request.keep_alive = False
-    request.forget_after()
     log.error("%r got no response in time", request)
-    connection.respond(request, plain_response(503, "The response took too long."))
+    error = ProtocolError(503, "The response took too long.")
+    connection.respond(request, connection.context.error_response(request, error))
 
 
 def _time_out_produce(connection: Connection) -> None:

@@ -6,12 +6,10 @@ resolution of one second. They are formatted anew when the second has changed an
 
 import time
 from collections.abc import Callable
-from http import HTTPStatus
 
 from reactor.errors import ResponseError
 from reactor.protocol.dates import http_date, log_date, log_time
-
-_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+from reactor.protocol.reason_phrases import reason_phrase
 
 
 class WallClock:
@@ -51,7 +49,6 @@ class WallClock:
         if line is None:
             if not 100 <= status <= 999:
                 raise ResponseError(f"a status must be 100 to 999, not {status!r}")
-            phrase = _PHRASES.get(status, "")
-            line = f"HTTP/1.1 {status} {phrase}\r\n{self._common}".encode("latin-1")
+            line = f"HTTP/1.1 {status} {reason_phrase(status)}\r\n{self._common}".encode("latin-1")
             self.status_lines[status] = line
         return line

@@ -21,7 +21,8 @@ from typing import Any, Final, TypeVar
 from reactor.config import types
 from reactor.config.standard_streams import print_error
 from reactor.errors import counted, reason_of
-from reactor.http.context import Handler
+from reactor.http.context import ErrorResponder, Handler
+from reactor.http.error_responses import plain_error_response
 from reactor.http.wall_clock import WallClock
 from reactor.limits import ServerLimits
 from reactor.net.binding import ListenError, bind_hosts
@@ -118,7 +119,11 @@ def serve(
 
 
 def make_server(
-    handler: Handler, options: ServeOptions, limits: ServerLimits | None, error_log: ErrorLog | None
+    handler: Handler,
+    options: ServeOptions,
+    limits: ServerLimits | None,
+    error_log: ErrorLog | None,
+    error_response: ErrorResponder = plain_error_response,
 ) -> Server:
     """A server that does not listen yet. Raises StartError, and ValueError (see `Server`)."""
     return Server(
@@ -128,6 +133,7 @@ def make_server(
         access_log=open_access_log(options.access_log),
         access_log_format=options.access_log_format,
         error_log=error_log,
+        error_response=error_response,
     )
 
 

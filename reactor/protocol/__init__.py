@@ -3,5 +3,6 @@
 Read request_parser.py first, then paths.py (what a decoded path looks like), framing_fields.py
 (fields that are lists of options), head_errors.py (why a head is refused), chunked.py (chunked
 coding and trailers), response_encoder.py and grammar.py (the patterns that they share); dates.py
-formats and parses dates. No module here does I/O, reads a clock or calls a handler.
+formats and parses dates, reason_phrases.py has the phrases of statuses. No module here does I/O,
+reads a clock or calls a handler.
 """

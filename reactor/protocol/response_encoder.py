@@ -18,16 +18,12 @@ from reactor.messages.headers import Fields
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, ResponseBody, Trailed
 from reactor.protocol.grammar import TOKEN, VALUE, list_members
+from reactor.protocol.reason_phrases import reason_phrase
 
 CLOSE: Final = b"Connection: close\r\n"
 KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
 CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
 
-_PHRASES: Final = {
-    100: b"Continue",
-    103: b"Early Hints",  # RFC 8297
-    104: b"Upload Resumption Supported",  # draft-ietf-httpbis-resumable-upload
-}
 _FIELD = re.compile(rb"(%b++): (%b*+)\r\n" % (TOKEN, VALUE))
 _FRAMING_NAMES: Final = {"content-length", "transfer-encoding", "connection", "date"}
 # These fields must be known before the content (RFC 9110, section 6.5.1): framing, routing,
@@ -187,7 +183,8 @@ def encode_informational(status: int, headers: Sequence[tuple[str, str]] = ()) -
         raise ResponseError(
             f"an informational response cannot have framing fields: {headers!r}"
         ) from None
-    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, _PHRASES.get(status, b""), fields)
+    phrase = reason_phrase(status).encode()
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, phrase, fields)
 
 
 def takes_trailers(request: BaseRequest, body: ResponseBody) -> bool:

@@ -18,7 +18,14 @@ from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 from reactor.errors import Cancelled, all_but_interrupts, counted
 from reactor.http.body_memory import BodyMemory
 from reactor.http.connection import HttpConnection
-from reactor.http.context import Handler, Observer, ServerContext, ServerState
+from reactor.http.context import (
+    ErrorResponder,
+    Handler,
+    Observer,
+    ServerContext,
+    ServerState,
+)
+from reactor.http.error_responses import plain_error_response
 from reactor.http.wall_clock import WallClock
 from reactor.limits import ServerLimits
 from reactor.loop.reactor import Reactor
@@ -83,12 +90,14 @@ class Server:
         access_log: int | LogFile | None = None,
         access_log_format: str = "common",
         error_log: ErrorLog | None = None,
+        error_response: ErrorResponder = plain_error_response,
     ) -> None:
         """Opens nothing yet.
 
         `access_log` is a file descriptor, a file that can be opened anew, or None. `error_log` is
-        written without waiting while the server runs. Raises ValueError for a wrong format (see
-        observe/access_log.py), and what the handler's `prepare` raises.
+        written without waiting while the server runs. `error_response` responds to errors that the
+        server finds; where none is given, the handler's does (see ServerContext). Raises ValueError
+        for a wrong format (see observe/access_log.py), and what the handler's `prepare` raises.
         """
         check_format(access_log_format)
         self.limits = limits = _with_connections(_limits_for(handler, limits))
@@ -103,7 +112,7 @@ class Server:
         wall.refresh(self.reactor.now)
         self._logs = ServerLogs(self._runtime, limits, error_log)
         observe = self._logs.open_access_log(access_log, access_log_format, wall)
-        self._context = self._make_context(handler, wall, observe)
+        self._context = self._make_context(handler, wall, observe, error_response)
         self._admission = Admission(self.reactor, self._context, transport, spare)
         stop, end = self._stop_accepting, self._lifecycle.end
         self._shutdown = Shutdown(self.reactor, self._context, self.open_connections, stop, end)
@@ -291,7 +300,11 @@ class Server:
             raise
 
     def _make_context(
-        self, handler: Handler, wall: WallClock, observe: Observer | None
+        self,
+        handler: Handler,
+        wall: WallClock,
+        observe: Observer | None,
+        error_response: ErrorResponder,
     ) -> ServerContext:
         return ServerContext(
             handler=handler,
@@ -304,6 +317,7 @@ class Server:
                 self._runtime, self.limits.after_calls, lambda: self._shutdown.stop_if_done()
             ),
             state=ServerState(observe),
+            error_response=error_response,
         )
 
     def _closed(self, connection: HttpConnection) -> None:

@@ -21,6 +21,7 @@ RANKS = (
     ("reactor.process", "reactor.simulator"),
     ("reactor.testing",),
     ("reactor.web.endpoint", "reactor.web.streams", "reactor.web.semantics"),
+    ("reactor.web.problems",),
     (
         "reactor.web.storage",
         "reactor.web.compression",

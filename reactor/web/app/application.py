@@ -28,6 +28,8 @@ from weakref import ref
 
 from reactor.errors import all_but_interrupts
 from reactor.messages.headers import Fields
+from reactor.messages.request import BaseRequest
+from reactor.messages.response import Response
 from reactor.server.server import Server, prepare_handler
 from reactor.web.app.adapters import MountedHandler
 from reactor.web.app.composition import compose_not_found, compose_routes
@@ -307,6 +309,14 @@ class Application(LifecycleSteps, Group):
                     raise RouteError(f"two applications define different converters for {clash}")
                 found = {**others, **found}
         return found
+
+    def error_response(self, request: BaseRequest, error: BaseException) -> Response:
+        """Respond to an error that the server has found in a request of this application.
+
+        A server calls this for a body that is malformed or late, a handler that takes too long, and
+        a response that cannot be sent. Its error handlers count, except those that are awaited.
+        """
+        return self.errors.respond_at_once(request, error)
 
     # --- a request -------------------------------------------------------------------------------
 

@@ -8,28 +8,28 @@ before its base classes; for a ProtocolError without a handler of its class, its
 handler that fails makes a 500; one that is awaited is cancelled when its client leaves, as an
 endpoint is.
 
-Clients that ask for JSON get problem details (RFC 9457), all others a sentence in plain text. While
-`debug` is on, a 500 is a page that shows where the error was raised (see app/debug_page.py), for
-the hosts of `show_debug_to` alone: a page of another site must not read it by DNS rebinding (see
-semantics/hosts.py).
+Browsers get a page, clients that ask for JSON problem details, all others a sentence in plain text
+(see web/problems/). While `debug` is on, a 500 shows where the error was raised (see
+app/debug_page.py), for the hosts of `show_debug_to` alone: a page of another site must not read it
+by DNS rebinding (see semantics/hosts.py).
 """
 
 import logging
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
 from inspect import isawaitable
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from reactor.errors import ProtocolError, all_but_cancelling, all_but_interrupts
 from reactor.http.error_responses import FAILED
 from reactor.messages.request import BaseRequest
-from reactor.messages.response import Response, plain_response
+from reactor.messages.response import Response
 from reactor.web.app.debug_page import debug_response, routes_response
 from reactor.web.app.functions import describe, is_asynchronous, misfit
-from reactor.web.app.responses import json, respond
+from reactor.web.app.responses import respond
 from reactor.web.endpoint import ResponseOrAwaitable
+from reactor.web.problems.responses import problem_response
 from reactor.web.semantics.hosts import Hosts
-from reactor.web.semantics.negotiation import prefers_json
+from reactor.web.semantics.negotiation import ErrorForm, error_form
 
 ErrorHandler: TypeAlias = Callable[[Any, Any], Any]
 
@@ -38,8 +38,6 @@ log = logging.getLogger("reactor")
 TEST_HOST: Final = "testserver"  # the host of requests of reactor.testing
 
 ROLE: Final = "error handler"  # in error messages
-
-_PROBLEM: Final = "application/problem+json"
 
 
 class _Handler(NamedTuple):
@@ -110,8 +108,7 @@ class ErrorHandlers:
         """
         request.forget_after()
         handler = self._find(error)
-        if not isinstance(error, ProtocolError) and not self._is_expected(error):
-            log.error("%r failed", request, exc_info=error)
+        self._log_unexpected(request, error)
         if handler is None:
             return self._without_handler(request, error)
         try:
@@ -121,6 +118,21 @@ class ErrorHandlers:
             return _with_required(respond(result, handler.call, ROLE), error)
         except all_but_interrupts() as other:
             return self._respond_to_failure(request, handler, other)
+
+    def respond_at_once(self, request: BaseRequest, error: BaseException) -> Response:
+        """As `respond`, but without the error handlers that have to be awaited."""
+        handler = self._find(error)
+        if handler is None or not handler.waits:
+            response = self.respond(request, error)
+            assert isinstance(response, Response)
+            return response
+        request.forget_after()
+        self._log_unexpected(request, error)
+        return self._without_handler(request, error)
+
+    def _log_unexpected(self, request: BaseRequest, error: BaseException) -> None:
+        if not isinstance(error, ProtocolError) and not self._is_expected(error):
+            log.error("%r failed", request, exc_info=error)
 
     async def _finish(
         self,
@@ -144,10 +156,10 @@ class ErrorHandlers:
 
     def _without_handler(self, request: BaseRequest, error: BaseException) -> Response:
         if isinstance(error, ProtocolError):
-            return problem(request, error)
+            return problem_response(request, error)
         if self._debugs(request.host):
             return debug_response(request, error)
-        return problem(request, ProtocolError(500, _failed(request)))
+        return problem_response(request, ProtocolError(500, _failed(request)))
 
     def _find(self, error: BaseException) -> _Handler | None:
         """The handler of the narrowest class, or else of the status.
@@ -178,7 +190,10 @@ class ErrorHandlers:
 
         Clients that prefer JSON, and applications with an error handler of 404, get the usual one.
         """
-        usual = self._find(error) is not None or _prefers_problem(request)
+        usual = (
+            self._find(error) is not None
+            or error_form(request.headers.get("accept")) is ErrorForm.PROBLEM
+        )
         if usual or not self._debugs(request.host):
             return self.respond(request, error)
         return routes_response(request, error, routes())
@@ -201,38 +216,6 @@ def check_kind_of_error(what: object) -> None:
             "an error handler is for a status from 400 to 599 or an Exception class, not "
             f"{describe(what) if callable(what) else repr(what)}"
         )
-
-
-def problem(request: BaseRequest, error: ProtocolError) -> Response:
-    """The response to a ProtocolError: problem details for clients that prefer JSON, else text.
-
-    Problem details are those of RFC 9457, section 3. An error with details of its own has them for
-    all clients but browsers.
-    """
-    is_page = not error.details or "text/html" in request.headers.get("accept").lower()
-    if is_page and not _prefers_problem(request):
-        return plain_response(error.status, error.reason, error.headers)
-    details = {
-        **error.details,
-        "type": "about:blank",  # then the title is that of the status (section 4.2.1)
-        "title": phrase(error.status),
-        "status": error.status,
-        "detail": error.reason,
-    }
-    return json(details, error.status, (("Content-Type", _PROBLEM), *error.headers))
-
-
-def _prefers_problem(request: BaseRequest) -> bool:
-    accept = request.headers.get("accept")
-    return _PROBLEM in accept.lower() or prefers_json(accept)
-
-
-def phrase(status: int) -> str:
-    """The reason phrase of a status (RFC 9110, section 15); "" for an unknown one."""
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
 
 
 def _with_required(response: Response, error: BaseException) -> Response:

@@ -10,6 +10,7 @@ short values are cached; long values are parsed each time, in time linear in the
 
 import re
 from collections.abc import Iterator
+from enum import Enum
 from functools import lru_cache
 from typing import Final
 
@@ -29,7 +30,18 @@ _MEDIA_RANGE: Final = re.compile(
 # The media ranges that match a type, the most specific first.
 _JSON: Final = ("application/json", "application/*", "*/*")
 _HTML: Final = ("text/html", "text/*", "*/*")
-_RANGES: Final = _JSON + _HTML
+_TEXT: Final = ("text/plain", "text/*", "*/*")
+_PROBLEM: Final = ("application/problem+json", "application/*", "*/*")
+_ANYTHING: Final = -2  # the rank of "*/*"
+_RANGES: Final = (*_JSON, *_HTML, _TEXT[0], _PROBLEM[0])
+
+
+class ErrorForm(Enum):
+    """The forms of an error response."""
+
+    TEXT = "text/plain"
+    PAGE = "text/html"
+    PROBLEM = "application/problem+json"
 
 
 def choose_coding(accept_encoding: str, offered: tuple[str, ...]) -> str:
@@ -64,6 +76,16 @@ def prefers_json(accept: str) -> bool:
     return _weigh(accept)
 
 
+def error_form(accept: str) -> ErrorForm:
+    """Return the form of an error response that the client prefers (section 12.5.1).
+
+    JSON and problem details count as one. They must outrank HTML, as with `prefers_json`, and weigh
+    no less than plain text; a client that names problem details prefers them to HTML of the same
+    weight. HTML must outrank plain text: `text/html, */*;q=0.8` gets a page, `*/*` a sentence.
+    """
+    return _choose_form_and_remember(accept) if len(accept) <= _SHORT else _choose_form(accept)
+
+
 def _choose(accept_encoding: str, offered: tuple[str, ...]) -> str:
     if not accept_encoding:
         return "identity"
@@ -95,11 +117,28 @@ def _coding_qualities(accept_encoding: str, known: set[str]) -> dict[str, int]:
 
 
 def _weigh(accept: str) -> bool:
+    qualities = _media_qualities(accept)
+    json, html = _rank(qualities, _JSON), _rank(qualities, _HTML)
+    return json[0] > 0 and json > html
+
+
+def _choose_form(accept: str) -> ErrorForm:
+    qualities = _media_qualities(accept)
+    html, plain = _rank(qualities, _HTML), _rank(qualities, _TEXT)
+    problem = _rank(qualities, _PROBLEM)
+    json = max(problem, _rank(qualities, _JSON))
+    named = qualities.get(_PROBLEM[0], 0) > 0 and problem >= html
+    if (named or json > html) and json >= plain and json[1] > _ANYTHING:
+        return ErrorForm.PROBLEM
+    return ErrorForm.PAGE if html[0] > 0 and html > plain else ErrorForm.TEXT
+
+
+def _media_qualities(accept: str) -> dict[str, int]:
+    """Return the weights of the ranges that can match our types."""
     qualities: dict[str, int] = {}
     for media_range, quality in _media_ranges(accept.lower()):
         qualities[media_range] = max(quality, qualities.get(media_range, 0))
-    json, html = _rank(qualities, _JSON), _rank(qualities, _HTML)
-    return json[0] > 0 and json > html
+    return qualities
 
 
 def _rank(qualities: dict[str, int], ranges: tuple[str, ...]) -> tuple[int, int]:
@@ -134,3 +173,4 @@ def _thousandths(quality: str | None) -> int:
 
 _choose_and_remember: Final = lru_cache(maxsize=256)(_choose)
 _weigh_and_remember: Final = lru_cache(maxsize=256)(_weigh)
+_choose_form_and_remember: Final = lru_cache(maxsize=256)(_choose_form)

@@ -89,7 +89,8 @@ def _supervise(config: Config, arguments: Sequence[str]) -> int:
 def _serve(config: Config, error_log: ErrorLog, child: ReloadChild | None) -> int:
     try:
         site = make_site(config)
-        server = make_server(site.handler, config.serve, config.limits, error_log)
+        respond = site.error_response
+        server = make_server(site.handler, config.serve, config.limits, error_log, respond)
         if child is not None:
             child.listen(server)
         else:

@@ -88,6 +88,12 @@ class Site:
             self._add_monitoring()
         self.admit_hosts()
 
+    def error_response(self, request: BaseRequest, error: BaseException) -> Response:
+        """Respond to an error that the server finds: as the application does, if it can."""
+        application = self._application
+        respond = application if isinstance(application, Application) else self._router
+        return respond.error_response(request, error)
+
     def admit_hosts(self, own: Iterable[str] = (), bound: Sequence[str] = ()) -> None:
         """Serve the site for its hosts alone; to be called when the server listens.
 

@@ -12,15 +12,14 @@ escapes like `\\n`, which no visible name contains, since names with a backslash
 """
 
 import re
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
 from html import escape
 from importlib.resources import files
 from typing import Final, NamedTuple
 
 from reactor.messages.headers import Fields
 from reactor.web.compression.splice import Constant
+from reactor.web.semantics.content_policy import source_of
 from reactor.web.static.listing_entries import (
     FIRST_ORDERS,
     Shown,
@@ -66,11 +65,6 @@ def _small(source: str) -> str:
     return "".join(f"{text}\n" for line in source.splitlines() if (text := line.strip()))
 
 
-def _source(text: str) -> str:
-    """Return how the policy names an inline style or script (CSP Level 3, section 2.3.1)."""
-    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
-
-
 def _layout(*scripts: str, connects: bool = False) -> Layout:
     style = _small(_read("listing.css"))
     script = _small("".join(map(_read, scripts)))
@@ -79,12 +73,12 @@ def _layout(*scripts: str, connects: bool = False) -> Layout:
     foot, _, end = foot.partition("{{script}}")
     policy = [
         "default-src 'none'",
-        f"style-src {_source(style)}",
+        f"style-src {source_of(style)}",
         "img-src data:",  # icons
         "form-action 'self'",
         "base-uri 'none'",
         "frame-ancestors 'none'",
-        f"script-src {_source(script)}",
+        f"script-src {source_of(script)}",
     ]
     if connects:
         policy.append("connect-src 'self'")

@@ -8,13 +8,13 @@ follows from two fields of each of its requests, and all of them must agree.
 Everything here is pure: from the head of a request to its meaning, from an error to its response.
 """
 
-import json
 from typing import Any, Final
 
 from reactor.errors import ProtocolError
 from reactor.messages.headers import Fields, Headers
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
+from reactor.web.problems.responses import problem_details
 from reactor.web.semantics.structured_fields import boolean_item, integer_item
 
 INTEROP: Final = "8"  # the interop version of this revision ("Draft Version Identification")
@@ -45,8 +45,7 @@ class Problem(Exception):
 
     def response(self) -> Response:
         """The response with the problem as JSON."""
-        headers = (("Content-Type", "application/problem+json"), NO_STORE, *self._headers)
-        return Response(self._status, json.dumps(self._content).encode() + b"\n", headers)
+        return problem_details(self._status, self._content, (NO_STORE, *self._headers))
 
 
 def mismatching_offset(expected: int, provided: int) -> Problem:

@@ -7,6 +7,7 @@ import pytest
 
 from reactor.http.body_memory import BodyMemory
 from reactor.http.context import Handler, ServerContext, ServerState
+from reactor.http.error_responses import plain_error_response
 from reactor.http.wall_clock import WallClock
 from reactor.limits import ServerLimits
 from reactor.messages.request import BaseRequest
@@ -71,3 +72,14 @@ def test_no_field_changes() -> None:
 def test_the_state_of_a_new_server() -> None:
     state = ServerState()
     assert (state.accepted, state.latest, state.observe, state.draining) == (0, None, None, False)
+
+
+def test_errors_are_responded_to_by_the_given_function_or_else_the_handler() -> None:
+    assert context_of(plain).error_response is plain_error_response
+
+    def given(request: BaseRequest, error: BaseException) -> Response:
+        return Response(500)
+
+    own = OwnHandler()
+    own.error_response = given  # type: ignore[attr-defined]
+    assert context_of(own).error_response is given

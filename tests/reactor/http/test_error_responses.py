@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from reactor.errors import Cancelled, ProtocolError
-from reactor.http.error_responses import FAILED, error_response, no_response, refused_request
+from reactor.http.error_responses import FAILED, no_response, plain_error_response, refused_request
 from reactor.messages.headers import Headers
 from reactor.messages.request import BaseRequest
 
@@ -14,7 +14,7 @@ REQUEST = BaseRequest("GET", "/a", "/a", "", 1, Headers())
 
 def test_a_protocol_error_says_what_was_wrong(caplog: pytest.LogCaptureFixture) -> None:
     error = ProtocolError(429, "Wait a minute.", [("Retry-After", "60")])
-    response = error_response(REQUEST, error)
+    response = plain_error_response(REQUEST, error)
     assert (response.status, response.body) == (429, b"Wait a minute.\n")
     assert ("Retry-After", "60") in response.headers
     assert not caplog.records
@@ -24,7 +24,7 @@ def test_a_protocol_error_says_what_was_wrong(caplog: pytest.LogCaptureFixture) 
 def test_other_errors_are_in_the_log_alone(
     error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
-    response = error_response(REQUEST, error)
+    response = plain_error_response(REQUEST, error)
     assert (response.status, response.body) == (500, f"{FAILED}\n".encode())
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
@@ -34,11 +34,11 @@ def test_other_errors_are_in_the_log_alone(
 
 
 def test_a_handler_that_returns_something_else() -> None:
-    message = str(no_response(error_response, [1]))
-    assert message.startswith("the handler error_response (")
+    message = str(no_response(plain_error_response, [1]))
+    assert message.startswith("the handler plain_error_response (")
     assert message.endswith(") returned [1], which is no Response.")
-    assert "is an `await` missing?" in str(no_response(error_response, later()))
-    assert "`return` missing?" in str(no_response(error_response, None))
+    assert "is an `await` missing?" in str(no_response(plain_error_response, later()))
+    assert "`return` missing?" in str(no_response(plain_error_response, None))
 
 
 @pytest.mark.parametrize(

@@ -353,7 +353,8 @@ def test_an_informational_response_is_a_head_and_nothing_else() -> None:
         b"HTTP/1.1 104 Upload Resumption Supported\r\nUpload-Offset: 5\r\n\r\n"
     )
     assert encode_informational(199) == b"HTTP/1.1 199 \r\n\r\n"  # RFC 9112, section 4
-    assert encode_informational(102, FieldBlock([("X", "y")])) == b"HTTP/1.1 102 \r\nX: y\r\n\r\n"
+    block = FieldBlock([("X", "y")])
+    assert encode_informational(102, block) == b"HTTP/1.1 102 Processing\r\nX: y\r\n\r\n"
 
 
 @pytest.mark.parametrize("status", [-1, 0, 99, 101, 200, 204, 304, 1000])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from reactor import ProtocolError
+from reactor import Limits, ProtocolError, Response, ResponseError, sleep
 from reactor.testing import Client
 from reactor.web.app.application import Application
 from reactor.web.app.requests import Request
@@ -67,6 +67,8 @@ def test_a_500_reveals_nothing_about_the_error() -> None:
         assert response.json()["detail"] == "<422>"
         assert client.get("/799", headers={"Accept": "application/json"}).json()["title"] == ""
         response = client.get("/none/x", headers={"Accept": "text/html, application/json;q=0.9"})
+        assert response.headers.get("content-type") == "text/html; charset=utf-8"
+        response = client.get("/none/x", headers={"Accept": "text/plain, application/json;q=0.9"})
         assert response.headers.get("content-type") == TEXT
 
 
@@ -186,3 +188,81 @@ def test_the_response_of_an_error_handler_gets_required_fields() -> None:
     with Client(app) as client:
         response = client.post("/")
         assert (response.text, response.headers["Allow"]) == ("no", "GET, HEAD, OPTIONS")
+
+
+# --- errors that the server finds ----------------------------------------------------------------
+
+BROWSER = {"Accept": "text/html, */*;q=0.8"}
+
+
+def broken_application() -> Application:
+    app = Application()
+
+    @app.get("/field")
+    def field(request: Request) -> Response:
+        return Response(200, b"", [("X-Bad", "a\r\nb")])
+
+    @app.get("/nothing")
+    async def nothing(request: Request) -> Any:
+        return Response(200, b"x", [("Content-Length", "5")])
+
+    @app.post("/body")
+    async def body(request: Request) -> str:
+        try:
+            return str(len(await request.read()))
+        except ProtocolError:
+            return "never sent"
+
+    @app.get("/slow")
+    async def slow(request: Request) -> str:
+        await sleep(100)
+        return "late"
+
+    return app
+
+
+def ask_for_each(client: Client) -> list[Any]:
+    return [
+        client.get("/field", headers=BROWSER),
+        client.get("/nothing", headers=BROWSER),
+        client.post("/body", content=iter([b"x" * 11]), headers=BROWSER),
+        client.get("/slow", headers=BROWSER),
+    ]
+
+
+LIMITS = Limits(memory_body_bytes=10, upload_bytes=10, handler_timeout=1.0)
+
+
+def test_errors_that_the_server_finds_have_the_same_form() -> None:
+    with served(broken_application(), limits=LIMITS) as client:
+        responses = ask_for_each(client)
+    assert [one.status for one in responses] == [500, 500, 413, 503]
+    for one in responses:
+        assert one.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert one.headers["Vary"] == "Accept"
+
+
+def test_error_handlers_are_for_errors_that_the_server_finds_too() -> None:
+    app = broken_application()
+    for status in (413, 500, 503):
+        app.error(status)(lambda request, error: (error.status, f"ours at {request.path}"))
+    app.error(ResponseError)(lambda request, error: (500, f"ours at {request.path}"))
+    with served(app, limits=LIMITS) as client:
+        assert [one.text for one in ask_for_each(client)] == [
+            "ours at /field",
+            "ours at /nothing",
+            "ours at /body",
+            "ours at /slow",
+        ]
+
+
+def test_an_error_handler_whose_response_cannot_be_sent() -> None:
+    app = broken_application()
+    app.error(500)(lambda request, error: Response(500, b"", [("X-Bad", "\r\n")]))
+    with served(app, limits=LIMITS) as client:
+        response = client.get("/field", headers=BROWSER)
+        assert (response.status, response.text) == (
+            500,
+            "The server failed to process this request.\n",
+        )
+        assert client.get("/none").status == 404
