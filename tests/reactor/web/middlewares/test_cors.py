@@ -23,6 +23,11 @@ def cors_fields(response: ClientResponse) -> dict[str, str]:
     return found
 
 
+def varies(response: ClientResponse, *names: str) -> str:
+    """Its Vary: errors have a form that depends on Accept, too."""
+    return ", ".join((*(["Accept"] if response.status >= 400 else []), *names))
+
+
 def preflight(
     client: Client, path: str = "/plain", origin: str = HERE, method: str = "GET", headers: str = ""
 ) -> ClientResponse:
@@ -41,7 +46,7 @@ def test_every_response_names_the_allowed_origin(path: str) -> None:
         response = client.get(path, headers={"Origin": HERE})
         assert response.status == STATUSES[path]
         assert cors_fields(response) == {"allow-origin": HERE}
-        assert response.headers.get_all("vary") == ["Origin"]
+        assert response.headers.get_all("vary") == [varies(response, "Origin")]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -53,7 +58,7 @@ def test_other_origins_are_not_allowed(path: str, origin: str) -> None:
         response = client.get(path, headers={"Origin": origin})
         assert response.status == STATUSES[path]  # the browser withholds it
         assert cors_fields(response) == {}
-        assert response.headers.get_all("vary") == ["Origin"]
+        assert response.headers.get_all("vary") == [varies(response, "Origin")]
 
 
 def test_responses_vary_also_without_an_origin() -> None:
@@ -68,7 +73,7 @@ def test_any_origin_gets_the_same_response(path: str) -> None:
         for headers in ({"Origin": HERE}, {"Origin": "null"}, {}):
             response = client.get(path, headers=headers)
             assert cors_fields(response) == {"allow-origin": "*"}
-            assert "vary" not in response.headers
+            assert response.headers.get("vary") == varies(response)
 
 
 def test_credentials_and_exposed_fields() -> None:

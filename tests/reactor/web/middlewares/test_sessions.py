@@ -169,7 +169,8 @@ def test_an_unused_session_sets_no_cookie(path: str) -> None:
     with served(Sessions(SECRET)) as client:
         response = client.get(path, headers={"Cookie": "session=x"})
         assert response.status == STATUSES[path]
-        assert not {"vary", "set-cookie"} & {name.lower() for name, _ in response.headers.fields()}
+        assert "set-cookie" not in response.headers
+        assert "Cookie" not in response.headers.get("vary")
 
 
 def test_changes_of_a_failing_handler_are_kept() -> None:
