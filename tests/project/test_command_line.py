@@ -289,7 +289,7 @@ def test_fields_and_types_of_files(start_in: Start) -> None:
     [
         ([], "with uploads;", 405),
         (["--allow-delete"], "with uploads and deletes;", 204),
-        (["--allow-delete", "--read-only"], "read only;", 405),
+        (["--read-only"], "read only;", 405),
     ],
 )
 def test_changes_that_are_allowed(

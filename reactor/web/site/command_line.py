@@ -37,7 +37,7 @@ from reactor.process.serve import (
 from reactor.process.urls import urls
 from reactor.server.lifecycle import StartHookError
 from reactor.server.server import Server
-from reactor.web.site.options import UPLOADS, Config, SiteOptions, parse_arguments
+from reactor.web.site.options import Config, SiteOptions, parse_arguments
 from reactor.web.site.site import Site, SiteError
 from reactor.web.site.suggestions import source_hint, suggestion
 
@@ -176,7 +176,7 @@ def served(site: SiteOptions) -> str:
         access = "with uploads" if site.uploads else "read only"
         if site.deletes:
             access += " and deletes"
-        served.append(f"{_shown(site.directory)} at {UPLOADS}, {access}")
+        served.append(f"{_shown(site.directory)} at {site.prefix}, {access}")
     return " and ".join(served)
 
 

@@ -9,7 +9,7 @@ import argparse
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from reactor.config import types
 from reactor.config.command_line import OptionParser
@@ -19,9 +19,7 @@ from reactor.process.options import SERVER, ServeOptions
 from reactor.version import __version__
 from reactor.web.limits import Limits
 from reactor.web.site import values
-
-UPLOADS: Final = "/files/"  # the prefix of --directory
-UNFINISHED: Final = f"{UPLOADS}.uploads/"  # and of its partial uploads
+from reactor.web.site.combinations import UPLOADS, contradiction
 
 WHAT: Final = Section("content")
 FILES: Final = Section("files", "for DIR, --static and --directory")
@@ -44,6 +42,8 @@ class SiteOptions:
     directory: str | None = value(
         WHAT, None, f"serve a directory at {UPLOADS}, with uploads", metavar="DIR"
     )
+    prefix: str = UPLOADS  # that of the directory: "/" where it is DIR, with --upload
+    upload: bool = switch(WHAT, False, "--upload", "take uploads to DIR, the directory at /")
     reload: bool = switch(
         WHAT,
         False,
@@ -69,7 +69,7 @@ class SiteOptions:
     )
     uploads: bool = switch(FILES, True, "--read-only", "accept no uploads, and delete nothing")
     deletes: bool = switch(
-        FILES, False, "--allow-delete", "let DELETE delete files below --directory"
+        FILES, False, "--allow-delete", "let DELETE delete files of the directory with uploads"
     )
     trust_uploads: bool = switch(
         FILES,
@@ -145,7 +145,7 @@ POSITIONAL: Final = """`python -m reactor [options] [DIR | FILE | package.module
 | what | meaning |
 | --- | --- |
 | nothing | the current directory, unless `--static` or `--directory` is given |
-| `DIR` | this directory at `/`, read only, like `--static /=DIR` |
+| `DIR` | this directory at `/`, read only, like `--static /=DIR`; with uploads after `--upload` |
 | `FILE` | this file alone, at its name; `/` redirects to it |
 | `package.module:name` | an application: a callable, `handler(request)`, in a module that is looked for in the current directory first; `./a:b` is always a path |"""  # noqa: E501
 
@@ -168,45 +168,38 @@ def parse_arguments(arguments: Sequence[str]) -> Config:
     """Raises SystemExit(2) after one sentence on standard error for a wrong option."""
     parser = _build_parser()
     options = parser.parse_args(arguments)
-    application, static = _mounts(parser, options)
-    read_only = options.uploads  # the switch turns uploads off
-    mounts = {
-        "application": application,
-        "static": static,
-        "deletes": options.deletes and not read_only,
-    }
-    site = parser.settings(SiteOptions, options, mounts)
+    content = _content(options)
+    prefixes = [prefix for prefix, _ in content["static"]]
+    uploads_prefix = None
+    if content["directory"] is not None:
+        uploads_prefix = content["prefix"]
+        prefixes.append(uploads_prefix)
+    if sentence := contradiction(options, prefixes, uploads_prefix):
+        parser.error(sentence)
+    site = parser.settings(SiteOptions, options, content)
     serve = parser.settings(ServeOptions, options)
     return Config(site, serve, parser.settings(Limits, options))
 
 
-def _mounts(
-    parser: OptionParser, options: argparse.Namespace
-) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """The application, and the static mounts, with the one that the positional stands for."""
+def _content(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that name what is served, with what the positional stands for."""
     static: list[tuple[str, str]] = list(options.static)
-    application = ""
-    if options.what is not None and types.names_application(options.what):
-        application = options.what
-    elif options.what is not None:
-        static.append(("/", options.what))
-    elif not static and options.directory is None:
-        static.append(("/", "."))
-    if options.directory is not None and any(one[0].startswith(UNFINISHED) for one in static):
-        parser.error(f"argument --static: {UNFINISHED} belongs to partial uploads")
-    prefixes = [prefix for prefix, _ in static]
-    if options.directory is not None:
-        prefixes.append(UPLOADS)
-    for prefix in prefixes:
-        if prefixes.count(prefix) > 1:
-            parser.error(f"two directories at {prefix}: a prefix takes one")
-    if application and "/" in prefixes:
-        parser.error("argument --static: a directory at / leaves nothing to the application")
-    if options.reload and not application:
-        parser.error("argument --reload: it needs an application, package.module:name")
-    if options.spa and not static:
-        parser.error("argument --spa: it needs a static mount, which sends this file")
-    return application, tuple(static)
+    application, directory, prefix = "", options.directory, UPLOADS
+    what = options.what
+    if what is None and not static and directory is None:
+        what = "."
+    if what is not None and types.names_application(what):
+        application = what
+    elif what is not None and options.upload and directory is None:
+        directory, prefix = what, "/"
+    elif what is not None:
+        static.append(("/", what))
+    return {
+        "application": application,
+        "static": tuple(static),
+        "directory": directory,
+        "prefix": prefix,
+    }
 
 
 def _build_parser() -> OptionParser:

@@ -1,8 +1,8 @@
 """The site of the command line: mounts, an application, and their housekeeping.
 
-A mount is a directory at a prefix, and its endpoints are routes. The mount at /files/ may take
-uploads; all others are read only. A mount has no route for a method that it does not support, so
-the router responds 405 before a byte of a body is read.
+A mount is a directory at a prefix, and its endpoints are routes. One mount may take uploads (see
+upload_mount.py); all others are read only. A mount has no route for a method that it does not
+support, so the router responds 405 before a byte of a body is read.
 
 Directories may overlap: a file that one mount changes may be open in the cache of another, so every
 mount forgets a path that has changed.
@@ -19,33 +19,24 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from reactor.errors import ProtocolError, reason_of
-from reactor.messages.headers import Fields
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, plain_response
 from reactor.server.server import Server, prepare_handler
-from reactor.tasks.operations import sleep
 from reactor.web.app.application import Application
 from reactor.web.app.responses import redirect
-from reactor.web.app.router import ANY
 from reactor.web.endpoint import Endpoint, ResponseOrAwaitable, may_wait
 from reactor.web.limits import Limits
 from reactor.web.operations.monitoring import Monitoring
 from reactor.web.semantics.media_types import media_types
-from reactor.web.semantics.methods import method_not_allowed
 from reactor.web.semantics.upload_protocols import refuse_tus
 from reactor.web.site.allowed_hosts import HostCheck, hosts_of_share, own_hosts
 from reactor.web.site.cache_rules import cache_rules
-from reactor.web.site.options import UPLOADS, SiteOptions
+from reactor.web.site.options import SiteOptions
+from reactor.web.site.upload_mount import UploadMount
 from reactor.web.static.file_server import FileServer, Mount
 from reactor.web.static.mount import close_idle
 from reactor.web.storage.safe_path import Place, Root
 from reactor.web.storage.trust import Trust
-from reactor.web.uploads.receiver import Receiver
-from reactor.web.uploads.resumable import ResumableUploads
-from reactor.web.uploads.sweep import sweep
-
-EXPIRY_SECONDS: Final = 600.0  # between two searches for abandoned uploads
-
 
 log = logging.getLogger("reactor")
 
@@ -66,9 +57,8 @@ class Site:
         self._limits = limits
         self._mounted: list[FileServer] = []
         self._forget = _forget_in(self._mounted)
-        self._root: Root | None = None  # that takes uploads
         self._uploads = self._find_uploads()
-        self._resumable: ResumableUploads | None = None
+        self._upload_mount: UploadMount | None = None
         self._router = _router_for(application)
         for prefix, directory in options.static:
             if prefix == "/" and os.path.isfile(directory):
@@ -78,7 +68,7 @@ class Site:
         if options.spa and not any(_has(one.root, options.spa) for one in self._mounted):
             raise SiteError(f"No static directory has the file {options.spa!r} of --spa")
         if options.directory is not None:
-            self._mount_uploads(options.directory)
+            self._upload_mount = self._mount_uploads(options.directory)
         # All that is served for some hosts alone, where that is so.
         self._checked: list[Application | Monitoring | HostCheck] = []
         self.handler = self._make_handler()
@@ -125,10 +115,8 @@ class Site:
     def housekeeping(self) -> list[Coroutine[Any, Any, None]]:
         """The coroutines to spawn beside the connections, for as long as the server runs."""
         works = [close_idle(self._mounted)] if self._mounted else []
-        if self._root is not None:
-            works.append(_sweep(self._root))
-        if self._resumable is not None:
-            works.append(_expire(self._resumable))
+        if self._upload_mount is not None:
+            works += self._upload_mount.housekeeping()
         return works
 
     def _make_handler(self) -> Endpoint:
@@ -142,7 +130,7 @@ class Site:
             self._checked.append(handler)
         prefixes = [prefix for prefix, _ in self._options.static]
         if self._options.directory is not None:
-            prefixes.append(UPLOADS)
+            prefixes.append(self._options.prefix)
         if not prefixes:
             return handler
         self._checked.append(self._router)
@@ -213,7 +201,7 @@ class Site:
         """The owners of files in a directory, which may be, contain or lie in that of uploads."""
         root = _root(directory)
         inside = any(root.may_be_within(one) for one in self._uploads)
-        if inside and prefix != UPLOADS:
+        if inside and prefix != self._options.prefix:
             log.warning(
                 "Clients can upload files to the directory at %s: without --trust-uploads its "
                 "pages run no script, and it has no index.html",
@@ -227,50 +215,15 @@ class Site:
         self._mounted.append(files)
         return files
 
-    def _mount_uploads(self, directory: str) -> None:
-        """Add the mount at /files/, with the routes for the changes that the options allow."""
-        options, limits = self._options, self._limits
-        trusted_origins = frozenset(options.trusted_origins)
-        files = self._mount(UPLOADS, directory, uploads=options.uploads, deletes=options.deletes)
-        if options.uploads:
-            self._root = files.root
-            self._resumable = ResumableUploads(
-                files.root, UPLOADS, limits, self._forget, trusted_origins=trusted_origins
-            )
-        receiver = Receiver(
-            files.root,
-            limits,
-            self._forget,
-            uploads=options.uploads,
-            deletes=options.deletes,
-            resumable=self._resumable,
-            trusted_origins=trusted_origins,
+    def _mount_uploads(self, directory: str) -> UploadMount:
+        """Add the directory that takes uploads, with the routes for what the options allow."""
+        options = self._options
+        reading = self._mount(
+            options.prefix, directory, uploads=options.uploads, deletes=options.deletes
         )
-        endpoints: dict[str, Endpoint] = {}
-        if options.uploads:
-            endpoints |= {"PUT": receiver.put, "POST": receiver.post}
-        if options.deletes:
-            endpoints["DELETE"] = receiver.delete
-        path = UPLOADS + "{name:segments}"
-        if self._resumable is not None:
-            methods = {"GET", "HEAD", "OPTIONS", *endpoints}
-            endpoints |= _others(methods, self._resumable.offers)
-            self._add_resumable(self._resumable)
-        for method, endpoint in endpoints.items():
-            self._router.add(method, path, endpoint)
-
-    def _add_resumable(self, resumable: ResumableUploads) -> None:
-        """Add upload resources, and the refusal of tus at the path of the mount itself."""
-        endpoints: dict[str, Endpoint] = {
-            "HEAD": resumable.head,
-            "PATCH": resumable.append,
-            "DELETE": resumable.cancel,
-            "OPTIONS": resumable.options,
-        }
-        for method, endpoint in endpoints.items():
-            self._router.add(method, UPLOADS + ".uploads/{id}", endpoint)
-        for method, endpoint in _others({"GET", "HEAD", "OPTIONS"}).items():
-            self._router.add(method, UPLOADS[:-1], endpoint)
+        mount = UploadMount(reading.root, options, self._limits, self._forget)
+        mount.add_routes(self._router, [prefix for prefix, _ in options.static])
+        return mount
 
 
 def _router_for(application: Endpoint | None) -> Application:
@@ -288,18 +241,6 @@ def _forget_in(mounted: Sequence[FileServer]) -> Callable[[Place], None]:
             files.forget(place)
 
     return forget
-
-
-async def _sweep(root: Root) -> None:
-    """Remove the unfinished files that a killed server has left."""
-    await sweep(root)
-
-
-async def _expire(resumable: ResumableUploads) -> None:
-    """Remove abandoned uploads, now and again and again."""
-    while True:
-        await resumable.expire()
-        await sleep(EXPIRY_SECONDS)
 
 
 class _Beside:
@@ -337,21 +278,6 @@ def _to_mount(mount: Mount) -> Endpoint:
         return plain_response(301, f"This is a directory: {location}", fields)
 
     return redirect
-
-
-def _others(methods: Iterable[str], offers: Fields = ()) -> dict[str, Endpoint]:
-    """The endpoints of OPTIONS and of all methods that a path of uploads has not; none for tus."""
-    fields = (("Allow", ", ".join(sorted(methods))), *offers)
-
-    def options(request: BaseRequest) -> Response:
-        refuse_tus(request.headers)
-        return Response(204, headers=fields)
-
-    def refuse(request: BaseRequest) -> Response:
-        refuse_tus(request.headers)
-        raise method_not_allowed(request.method, methods)
-
-    return {"OPTIONS": options, ANY: refuse}
 
 
 def _root(directory: str) -> Root:

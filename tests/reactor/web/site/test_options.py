@@ -64,7 +64,7 @@ def test_nothing_is_the_current_directory() -> None:
 def test_the_positional(
     what: str, application: str, static: tuple[tuple[str, str], ...], place: int
 ) -> None:
-    options = ["--port=1", "--no-listing", "--header=X: y"]
+    options = ["--port=1", "--debug", "--host=x"]
     config = parsed(*options[:place], what, *options[place:])
     assert config.site.application == application
     assert config.site.static == static
@@ -128,10 +128,60 @@ def test_where_to_listen(arguments: str, places: list[tuple[str, int]]) -> None:
 
 
 def test_changes_that_are_allowed() -> None:
-    assert parsed("--allow-delete").site.deletes
-    config = parsed("--allow-delete", "--read-only")
-    assert not config.site.uploads
-    assert not config.site.deletes  # read-only is stronger
+    assert parsed("--directory", "x", "--allow-delete").site.deletes
+    assert parsed("x", "--upload", "--allow-delete").site.deletes
+    assert not parsed("--directory", "x", "--read-only").site.uploads
+    assert not parsed("x", "--read-only").site.uploads  # it is, and says so
+
+
+@pytest.mark.parametrize(
+    ("arguments", "directory"),
+    [
+        (["--upload"], "."),
+        (["x", "--upload"], "x"),
+        (["--upload", "./a:b"], "./a:b"),
+        (["x", "--upload", "--static", "/docs=y"], "x"),
+    ],
+)
+def test_a_directory_at_the_root_that_takes_uploads(arguments: list[str], directory: str) -> None:
+    site = parsed(*arguments).site
+    assert (site.directory, site.prefix, site.uploads) == (directory, "/", True)
+    assert "/" not in dict(site.static)
+
+
+NEEDS_UPLOADS = "it needs a directory that takes uploads: DIR with --upload, or --directory"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["a:b", "--upload"], "--upload: it needs a directory, and this is an application"),
+        (["--upload", "--directory", "x"], "--upload: one directory takes uploads, and --dir"),
+        (["y", "--upload", "--directory", "x"], "--upload: one directory takes uploads"),
+        (["--upload", "--static", "/a=x"], "--upload: it needs DIR"),
+        (["--upload", "--read-only"], "--upload: not allowed with --read-only"),
+        (["--upload", "--static", "/=x", "y"], "two directories at /:"),
+        (["--upload", "--static", "/.uploads=x", "y"], "/.uploads/ belongs to partial uploads"),
+        (["--upload", "--spa", "x"], "--spa: it needs a static mount"),
+        (["--directory", "x", "--allow-delete", "--read-only"], "--allow-delete: not allowed"),
+        (["--allow-delete"], f"--allow-delete: {NEEDS_UPLOADS}"),
+        (["x", "--allow-delete"], f"--allow-delete: {NEEDS_UPLOADS}"),
+        (["a:b", "--allow-delete"], f"--allow-delete: {NEEDS_UPLOADS}"),
+        (["x", "--trust-uploads"], f"--trust-uploads: {NEEDS_UPLOADS}"),
+        (
+            ["--directory", "x", "--read-only", "--trust-uploads"],
+            f"--trust-uploads: {NEEDS_UPLOADS}",
+        ),
+        (["x", "--trusted-origins", "http://a"], f"--trusted-origins: {NEEDS_UPLOADS}"),
+        (["a:b", "--read-only"], "--read-only: it needs a directory or a file"),
+        (["a:b", "--no-listing"], "--no-listing: it needs a directory or a file"),
+        (["a:b", "--type", ".a=a/b"], "--type: it needs a directory or a file"),
+        (["a:b", "--header", "X: y"], "--header: it needs a directory or a file"),
+        (["a:b", "--cache-control", "*=x"], "--cache-control: it needs a directory or a file"),
+    ],
+)
+def test_options_that_nothing_takes(refusal: Refusal, arguments: list[str], sentence: str) -> None:
+    assert sentence in refusal(*arguments)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +254,8 @@ def test_a_value_that_is_wrong(refusal: Refusal, arguments: list[str], named: st
 
 def test_lists_add_up() -> None:
     first, second = "http://A.example/,https://b:443", "http://c:81"
-    origins = parsed("--trusted-origins", first, "--trusted-origins", second).site.trusted_origins
+    given = ("--trusted-origins", first, "--trusted-origins", second)
+    origins = parsed("--upload", *given).site.trusted_origins
     assert origins == ("http://a.example", "https://b", "http://c:81")
     assert parsed().site.trusted_origins == ()
 

@@ -15,7 +15,8 @@ from reactor.messages.request import BaseRequest
 from reactor.testing import Client as InProcess
 from reactor.web.app.application import Application
 from reactor.web.site.options import SiteOptions
-from reactor.web.site.site import EXPIRY_SECONDS, Site, SiteError
+from reactor.web.site.site import Site, SiteError
+from reactor.web.site.upload_mount import EXPIRY_SECONDS
 from reactor.web.static.mount import IDLE_SECONDS
 from tests.conftest import Running, Serve
 from tests.support.coroutine_driver import Play, Stage, open_descriptors
@@ -116,6 +117,78 @@ def test_nothing_stands_beside_a_static_mount(start: Start, root: Path) -> None:
     for path in ("/", "/echo/x", "/user-agent", "/files/", "/files/hello.txt"):
         assert client.ask(path).status == 404
     assert client.ask("/x/hello.txt").body == b"hello"
+
+
+# --- uploads at the root -------------------------------------------------------------------------
+
+
+def test_a_directory_at_the_root_takes_uploads(start: Start, root: Path) -> None:
+    client = start(directory=str(root), prefix="/", deletes=True)
+    assert client.ask("/hello.txt").body == b"hello"
+    response = client.ask("/new", method="PUT", body=b"new")
+    assert (response.status, response.get("location")) == (201, "/new")
+    assert (root / "new").read_bytes() == client.ask("/new").body == b"new"
+    assert client.ask("/sub/new", method="POST", body=b"newer").status == 201
+    assert client.ask("/new", method="DELETE").status == 204
+    assert b'type="file"' in client.ask("/", "Accept: text/html").body
+    allowed = client.ask("/new", method="OPTIONS")
+    assert allowed.get("allow") == "DELETE, GET, HEAD, OPTIONS, POST, PUT"
+    assert allowed.get("accept-patch") == "application/partial-upload"
+    for path in ("/../secret", "/%2e%2e/secret", "/.hidden", "/.uploads/x"):
+        assert client.ask(path, method="PUT", body=b"x").status in (404, 405)
+        client = start(directory=str(root), prefix="/", deletes=True)
+
+
+def test_a_form_at_the_root(start: Start, root: Path) -> None:
+    client = start(directory=str(root), prefix="/")
+    form = (
+        b"--b\r\nContent-Disposition: form-data; name=file; filename=of-form\r\n\r\nx\r\n--b--\r\n"
+    )
+    kind = "Content-Type: multipart/form-data; boundary=b"
+    response = client.ask("/", kind, "Accept: text/html", method="POST", body=form)
+    assert response.status == 303
+    assert (root / "of-form").read_bytes() == b"x"
+
+
+def test_an_upload_at_the_root_can_be_resumed(start: Start, root: Path) -> None:
+    client = start(directory=str(root), prefix="/")
+    response = client.ask("/big", "Upload-Complete: ?0", method="PUT", body=b"12345")
+    assert response.status == 201
+    resource = response.get("location") or ""
+    assert resource.startswith("/.uploads/")
+    assert client.ask(resource, method="HEAD").get("upload-offset") == "5"
+    fields = ("Upload-Offset: 5", "Upload-Complete: ?1", "Content-Type: application/partial-upload")
+    assert client.ask(resource, *fields, method="PATCH", body=b"678").status in (201, 204)
+    assert (root / "big").read_bytes() == b"12345678"
+
+
+def test_what_was_uploaded_to_the_root_is_not_trusted(start: Start, root: Path) -> None:
+    client = start(directory=str(root), prefix="/")
+    assert b"hello.txt" in client.ask("/").body  # a listing, not the index.html
+    assert client.ask("/index.html").get("content-security-policy") == "sandbox"
+    foreign = ("Sec-Fetch-Site: cross-site", "Origin: http://evil.example")
+    assert client.ask("/x", *foreign, method="PUT", body=b"x").status == 403
+
+
+@pytest.mark.parametrize("prefix", ["/", "/files/"])
+def test_a_mount_below_the_directory_of_uploads_is_read_only(
+    start: Start, root: Path, tmp_path: Path, prefix: str
+) -> None:
+    """A write must not go to the directory that the mount hides."""
+    other = tmp_path / "other"
+    other.mkdir()
+    mounts = [(f"{prefix}sub/", str(other)), ("/aside/", str(other))]
+    plan: dict[str, Any] = {"directory": str(root), "prefix": prefix, "static": mounts}
+    for path in ("sub/x", "sub/", "sub", "%73ub/x"):
+        for method in ("PUT", "POST", "DELETE", "PATCH"):
+            client = start(deletes=True, **plan)
+            response = client.ask(prefix + path, method=method, body=b"x")
+            assert response.status == 405, (path, method)
+            assert response.get("allow") == "GET, HEAD, OPTIONS"
+    assert sorted(os.listdir(root / "sub")) == ["data", "page.html"]
+    client = start(**plan)
+    assert client.ask(f"{prefix}sub/x", method="OPTIONS").get("allow") == "GET, HEAD, OPTIONS"
+    assert client.ask(f"{prefix}subway", method="PUT", body=b"x").status == 201
 
 
 # --- static mounts -------------------------------------------------------------------------------
