@@ -90,6 +90,7 @@ def _make_server(options: argparse.Namespace, config: Config, site: Site) -> Thr
         wall=SharedWall(server=serve.server_header, with_date=serve.date_header),
         access_log=access_log,
         access_log_format=serve.access_log_format,
+        error_response=site.error_response,
     )
     for work in site.housekeeping():
         server.spawn(work)

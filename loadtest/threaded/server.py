@@ -36,7 +36,8 @@ from reactor import Limits
 from reactor.errors import ProtocolError
 from reactor.http.body_memory import BodyMemory
 from reactor.http.connection import HttpConnection
-from reactor.http.context import Handler, Observer, ServerContext, ServerState
+from reactor.http.context import ErrorResponder, Handler, Observer, ServerContext, ServerState
+from reactor.http.error_responses import plain_error_response
 from reactor.http.states import ConnectionState
 from reactor.log_limit import LogLimit
 from reactor.net.listener import ACCEPT_PAUSE, CANNOT_ACCEPT, OUT_OF_RESOURCES
@@ -82,6 +83,7 @@ class Worker:
             closed=_ignore,
             state=ServerState(server.observe),
             after_work=self.after_work,
+            error_response=server.error_response,
         )
         self.connection: HttpConnection | None = None
         self._server = server
@@ -122,12 +124,14 @@ class ThreadedServer:
         wall: SharedWall,
         access_log: LogFile | None = None,
         access_log_format: str = "common",
+        error_response: ErrorResponder = plain_error_response,
     ) -> None:
         """Raises what the handler's `prepare` raises."""
         if not limits.connections:
             limits = replace(limits, connections=affordable_connections())
         self.limits = limits
         self.handler = handler
+        self.error_response = error_response
         self.wall = wall
         self.memory = BodyMemory(limits)
         self.observe: Observer | None = None

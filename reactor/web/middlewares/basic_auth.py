@@ -23,6 +23,8 @@ Check: TypeAlias = Callable[[str, str], bool]
 
 CREDENTIALS_BYTES: Final = 1024  # the most for a user, a colon and a password
 
+DIGEST_BYTES: Final = hashlib.sha256().digest_size
+
 # The scheme, a space, and base64.
 _FIELD_LENGTH: Final = len("Basic ") + -(-CREDENTIALS_BYTES // 3) * 4
 # The decoder by itself would ignore characters behind the padding.
@@ -41,13 +43,14 @@ class BasicAuth(Middleware):
     The name of the user is in `request.state["user"]`.
     """
 
-    def __init__(self, users: Mapping[str, str] | Check, realm: str = "restricted") -> None:
+    def __init__(self, users: Mapping[str, str | bytes] | Check, realm: str = "restricted") -> None:
         """`users` is a mapping of passwords by user name, or a function `check(user, password)`.
 
-        A check must not wait, and should take equally long for everything that it refuses. `realm`
-        is the text that a browser shows when it asks for the password. Raises ValueError for a
-        realm that is not printable ASCII, for a user name that is empty or has a colon or a control
-        character, and for a user whose name and password have more than 1,023 bytes.
+        A password that is bytes is the SHA-256 digest of one. A check must not wait, and should
+        take equally long for everything that it refuses. `realm` is the text that a browser shows
+        when it asks for the password. Raises ValueError for a realm that is not printable ASCII,
+        for a user name that is empty or has a colon or a control character, for a user whose name
+        and password have more than 1,023 bytes, and for a digest that does not have 32.
         """
         if not _REALM.fullmatch(realm):
             raise ValueError(f"a realm must be printable ASCII, not {realm!r}")
@@ -67,21 +70,29 @@ class BasicAuth(Middleware):
 class _KnownUsers:
     """The check of a mapping of users."""
 
-    def __init__(self, users: Mapping[str, str]) -> None:
+    def __init__(self, users: Mapping[str, str | bytes]) -> None:
         for user, word in users.items():
             if not user or ":" in user or _CONTROL.search(user):
                 raise ValueError(
                     "a user name must not be empty, nor have a colon or a control character: "
                     f"{user!r}"
                 )
-            if len(f"{user}:{word}".encode()) > CREDENTIALS_BYTES:
+            if isinstance(word, bytes) and len(word) != DIGEST_BYTES:
+                raise ValueError(
+                    f"the digest of the user {user[:50]!r} must have {DIGEST_BYTES} bytes, not "
+                    f"{len(word)}"
+                )
+            if isinstance(word, str) and len(f"{user}:{word}".encode()) > CREDENTIALS_BYTES:
                 raise ValueError(
                     f"a user name and a password must have at most {CREDENTIALS_BYTES - 1} bytes: "
                     f"those of {user[:50]!r} have more"
                 )
         # The keys are digests, so that the time of a look-up reveals no letters of a name.
-        self._passwords = {_digest(user): _digest(word) for user, word in users.items()}
-        self._unknown = os.urandom(hashlib.sha256().digest_size)
+        self._passwords = {
+            _digest(user): word if isinstance(word, bytes) else _digest(word)
+            for user, word in users.items()
+        }
+        self._unknown = os.urandom(DIGEST_BYTES)
 
     def __call__(self, user: str, password: str) -> bool:
         expected = self._passwords.get(_digest(user), self._unknown)

@@ -19,7 +19,7 @@ def hosts_of_share(given: Sequence[str], own: Sequence[str], bound: Sequence[str
     `given` are those of the option, `own` the server's names and addresses, and `bound` the
     addresses that it listens on.
     """
-    if "*" in given or not (given or (bound and all(map(_is_loopback, bound)))):
+    if "*" in given or not (given or (bound and all(map(is_loopback_address, bound)))):
         return None
     return Hosts([*given, *own], local=True)
 
@@ -37,7 +37,8 @@ def own_hosts(texts: Iterable[str]) -> list[str]:
     return found
 
 
-def _is_loopback(text: str) -> bool:
+def is_loopback_address(text: str) -> bool:
+    """Return whether this machine alone can reach an address that a server listens on."""
     address = address_of(text) or address_of(f"[{text}]")
     return address is not None and is_loopback(address)
 

@@ -177,7 +177,8 @@ def served(site: SiteOptions) -> str:
         if site.deletes:
             access += " and deletes"
         served.append(f"{_shown(site.directory)} at {site.prefix}, {access}")
-    return " and ".join(served)
+    users = ", for users with a password" if site.auth or site.auth_file is not None else ""
+    return " and ".join(served) + users
 
 
 def _shown(directory: str) -> str:

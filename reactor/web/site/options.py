@@ -18,7 +18,7 @@ from reactor.config.reference import reference
 from reactor.process.options import SERVER, ServeOptions
 from reactor.version import __version__
 from reactor.web.limits import Limits
-from reactor.web.site import values
+from reactor.web.site import users, values
 from reactor.web.site.combinations import UPLOADS, contradiction
 
 WHAT: Final = Section("content")
@@ -66,6 +66,21 @@ class SiteOptions:
         "names, addresses, *.example.com, or * for all; requests for others get a 421. Without "
         "this option, a directory on loopback is served for those named above; an application, and "
         "a server that listens beyond loopback, serve all hosts",
+    )
+    auth: Sequence[tuple[str, bytes]] = several(
+        WHAT,
+        "--auth",
+        "USER:PASSWORD",
+        users.user,
+        "serve this user alone, or these users, for a password; USER:sha256:HEX has the SHA-256 "
+        "digest of the password in its place. Other users of this machine can read the command "
+        "line, which --auth-file avoids",
+    )
+    auth_file: str | None = value(
+        WHAT,
+        None,
+        "a file of such users, one a line; empty lines and lines that begin with # are skipped",
+        metavar="PATH",
     )
     uploads: bool = switch(FILES, True, "--read-only", "accept no uploads, and delete nothing")
     deletes: bool = switch(

@@ -29,10 +29,16 @@ from reactor.web.limits import Limits
 from reactor.web.operations.monitoring import Monitoring
 from reactor.web.semantics.media_types import media_types
 from reactor.web.semantics.upload_protocols import refuse_tus
-from reactor.web.site.allowed_hosts import HostCheck, hosts_of_share, own_hosts
+from reactor.web.site.allowed_hosts import (
+    HostCheck,
+    hosts_of_share,
+    is_loopback_address,
+    own_hosts,
+)
 from reactor.web.site.cache_rules import cache_rules
 from reactor.web.site.options import SiteOptions
 from reactor.web.site.upload_mount import UploadMount
+from reactor.web.site.users import UserCheck, digests, read_users
 from reactor.web.static.file_server import FileServer, Mount
 from reactor.web.static.mount import close_idle
 from reactor.web.storage.safe_path import Place, Root
@@ -70,12 +76,12 @@ class Site:
         if options.directory is not None:
             self._upload_mount = self._mount_uploads(options.directory)
         # All that is served for some hosts alone, where that is so.
-        self._checked: list[Application | Monitoring | HostCheck] = []
+        self._checked: list[Application | Monitoring | HostCheck | UserCheck] = []
         self.handler = self._make_handler()
         if options.debug:
             self._debug(application)
-        if options.health or options.metrics:
-            self._add_monitoring()
+        self._users = users_of(options)
+        self._add_around()
         self.admit_hosts()
 
     def error_response(self, request: BaseRequest, error: BaseException) -> Response:
@@ -90,6 +96,8 @@ class Site:
         `own` are the names and addresses by which it is reached, `bound` the addresses that it
         listens on.
         """
+        if self._users and not all(map(is_loopback_address, bound)):
+            log.warning("Passwords travel unencrypted: others on the network can read them")
         names, given = own_hosts(own), self._options.allowed_hosts
         hosts = hosts_of_share(given, names, bound)
         for one in self._checked:
@@ -98,12 +106,20 @@ class Site:
             if isinstance(application, Application):
                 application.show_debug_to(*given, *names)
 
-    def _add_monitoring(self) -> None:
-        options = self._options
-        monitoring = Monitoring(self.handler, health=options.health, metrics=options.metrics)
-        if self._checked:
-            self._checked.append(monitoring)
-        self.handler = monitoring
+    def _add_around(self) -> None:
+        """Add metrics, around them the check of users, and around that health checks."""
+        options, handler = self._options, self.handler
+        checked = bool(self._checked)
+        around: list[Monitoring | UserCheck] = []
+        if options.metrics:
+            around.append(handler := Monitoring(handler, health=False, metrics=True))
+        if self._users:
+            around.append(handler := UserCheck(handler, self._users))
+        if options.health:
+            around.append(handler := Monitoring(handler, health=True, metrics=False))
+        if checked:
+            self._checked += around
+        self.handler = handler
 
     def _debug(self, application: Endpoint | None) -> None:
         self._router.debug = True
@@ -224,6 +240,19 @@ class Site:
         mount = UploadMount(reading.root, options, self._limits, self._forget)
         mount.add_routes(self._router, [prefix for prefix, _ in options.static])
         return mount
+
+
+def users_of(options: SiteOptions) -> dict[str, bytes]:
+    """Return the digests of passwords by user; none where there is no check. Raises SiteError."""
+    try:
+        of_file: list[tuple[str, bytes]] = []
+        if options.auth_file is not None:
+            of_file, warning = read_users(options.auth_file)
+            if warning:
+                log.warning(warning)
+        return digests([*options.auth, *of_file])
+    except ValueError as error:
+        raise SiteError(str(error)) from error
 
 
 def _router_for(application: Endpoint | None) -> Application:

@@ -1,6 +1,7 @@
 """BasicAuth: users that are accepted, and refusals that all look the same."""
 
 import base64
+import hashlib
 import hmac
 import unicodedata
 from typing import Any
@@ -172,3 +173,17 @@ def test_credentials(field: str, expected: tuple[str, str]) -> None:
 def test_options(users: Any, realm: str) -> None:
     with pytest.raises(ValueError, match=r"a user name must|a realm must"):
         BasicAuth(users, realm)
+
+
+def test_digests_in_place_of_passwords() -> None:
+    digest = hashlib.sha256(b"secret").digest()
+    with served(BasicAuth({"ann": digest, "bob": "x"})) as client:
+        for auth, status in (
+            (("ann", "secret"), 200),
+            (("bob", "x"), 200),
+            (("ann", digest.hex()), 401),
+            (("ann", "x"), 401),
+        ):
+            assert client.get("/state", auth=auth).status == status
+    with pytest.raises(ValueError, match="'ann' must have 32 bytes, not 31"):
+        BasicAuth({"ann": digest[1:]})
