@@ -68,7 +68,7 @@ WRONG = [
 def test_a_wrong_user_is_refused_and_its_password_stays_secret(
     text: str, named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(ValueError, match=".") as caught:
+    with pytest.raises(ValueError, match=r".") as caught:
         user(text)
     assert named in str(caught.value)
     assert "hunter" not in str(caught.value)
@@ -123,7 +123,7 @@ def test_a_file_that_others_can_read_is_a_warning(file: Path, mode: int) -> None
 )
 def test_a_wrong_file(file: Path, data: bytes, named: str) -> None:
     file.write_bytes(data)
-    with pytest.raises(ValueError, match=".") as caught:
+    with pytest.raises(ValueError, match=r".") as caught:
         read_users(str(file))
     assert named in str(caught.value)
     assert str(file) in str(caught.value)
