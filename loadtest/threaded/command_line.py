@@ -23,8 +23,9 @@ from reactor.process.urls import in_words, urls
 from reactor.server.lifecycle import StartHookError
 from reactor.tasks.guard import Shared
 from reactor.web.site.command_line import admit_hosts, complain, make_site, served
+from reactor.web.site.opening import SiteError
 from reactor.web.site.options import Config, parse_arguments
-from reactor.web.site.site import Site, SiteError
+from reactor.web.site.site import Site
 
 POOL_THREADS: Final = 32
 LEAST_SWITCH: Final = 1e-5  # seconds; the range of the interpreter's switch interval

@@ -215,10 +215,12 @@ def test_the_current_directory_where_nothing_is_named(start_in: Start, workdir: 
 @pytest.mark.parametrize("argument", ["site/hello.txt", "./site/hello.txt", "DIR/site/hello.txt"])
 def test_one_file(start_in: Start, workdir: Path, argument: str) -> None:
     program = start_in(argument.replace("DIR", str(workdir)))
-    assert f" serves {workdir}/site/hello.txt at /;" in program.line
+    assert f" serves {workdir}/site/hello.txt at /hello.txt;" in program.line
     with program.connect() as client:
         response = client.ask("/")
-        assert (response.status, response.get("location")) == (303, "/hello.txt")
+        assert (response.status, response.get("location")) == (303, "hello.txt")
+        assert client.ask("/?a=b").get("location") == "hello.txt?a=b"
+        assert client.ask("/", method="HEAD").get("location") == "hello.txt"
         response = client.ask("/hello.txt", "Range: bytes=1-2")
         assert (response.status, response.body) == (206, b"el")
         for path in ("/index.html", "/hello.txt/", "/site/hello.txt", "/x", "/../site/index.html"):
@@ -230,8 +232,27 @@ def test_one_file_with_a_name_that_is_encoded(start_in: Start, workdir: Path) ->
     (workdir / "ä {x}?.txt").write_text("odd")
     with start_in("ä {x}?.txt").connect() as client:
         location = client.ask("/").get("location")
-        assert location == "/%C3%A4%20%7Bx%7D%3F.txt"
-        assert client.ask(location).body == b"odd"
+        assert location == "%C3%A4%20%7Bx%7D%3F.txt"
+        assert client.ask("/" + location).body == b"odd"
+
+
+def test_one_file_is_served_as_in_a_directory(start_in: Start, workdir: Path) -> None:
+    path = workdir / "site/hello.txt"
+    with start_in(str(path), "--open-file-age", "0.001").connect() as client:
+        first = client.ask("/hello.txt")
+        tag = first.get("etag")
+        assert client.ask("/hello.txt", f"If-None-Match: {tag}").status == 304
+        assert client.ask("/hello.txt", method="HEAD").get("content-length") == "5"
+        (workdir / "other").write_text("replaced")
+        (workdir / "other").rename(path)
+        time.sleep(0.01)  # longer than a path is trusted
+        assert client.ask("/hello.txt").body == b"replaced"
+        path.unlink()
+        time.sleep(0.01)
+        assert client.ask("/hello.txt").status == 404
+        path.write_text("again")
+        time.sleep(0.01)
+        assert client.ask("/hello.txt").body == b"again"
 
 
 @pytest.mark.parametrize("arguments", [["./a:handler"], ["--static", "/=a:handler"]])

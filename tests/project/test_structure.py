@@ -100,7 +100,8 @@ OSERRORS = {
         "TimeLimit.__call__",
         "_response_or_timeout",
     },  # TimeoutError is one
-    "reactor.web.site.site": {"_root", "_has"},  # each becomes a sentence
+    "reactor.web.site.opening": {"open_root", "has_file", "check_file"},  # each becomes a sentence
+    "reactor.web.site.users": {"read_users"},  # it becomes a sentence
     "reactor.simulator.client": None,  # it is a client
     "reactor.simulator.sockets": None,
 }

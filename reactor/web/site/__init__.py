@@ -2,6 +2,6 @@
 
 Read options.py first (the options, and all tables of options together), then values.py (parsers of
 their values), combinations.py (options that contradict each other), site.py (the handler that is
-made from them, with upload_mount.py, users.py, cache_rules.py and allowed_hosts.py) and
-command_line.py (`main`).
+made from them, with opening.py, single_file.py, upload_mount.py, users.py, cache_rules.py and
+allowed_hosts.py) and command_line.py (`main`).
 """

@@ -37,8 +37,10 @@ from reactor.process.serve import (
 from reactor.process.urls import urls
 from reactor.server.lifecycle import StartHookError
 from reactor.server.server import Server
+from reactor.web.semantics.paths import quote_segment
+from reactor.web.site.opening import SiteError
 from reactor.web.site.options import Config, SiteOptions, parse_arguments
-from reactor.web.site.site import Site, SiteError
+from reactor.web.site.site import Site
 from reactor.web.site.suggestions import source_hint, suggestion
 
 log = logging.getLogger("reactor")
@@ -169,7 +171,7 @@ def admit_hosts(site: Site, config: Config, addresses: Sequence[tuple[Any, ...]]
 
 def served(site: SiteOptions) -> str:
     """The content and the prefixes of a site, in one line."""
-    served = [f"{_shown(path)} at {prefix}" for prefix, path in site.static]
+    served = [f"{_shown(path)} at {_place(prefix, path)}" for prefix, path in site.static]
     if site.application:
         served.insert(0, site.application)
     if site.directory is not None:
@@ -179,6 +181,13 @@ def served(site: SiteOptions) -> str:
         served.append(f"{_shown(site.directory)} at {site.prefix}, {access}")
     users = ", for users with a password" if site.auth or site.auth_file is not None else ""
     return " and ".join(served) + users
+
+
+def _place(prefix: str, path: str) -> str:
+    """The path of the URL of a mount, or of the one file at the root."""
+    if prefix == "/" and os.path.isfile(path):
+        return f"/{quote_segment(os.path.basename(path))}"
+    return prefix
 
 
 def _shown(directory: str) -> str:

@@ -16,15 +16,12 @@ import logging
 import os
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
-from urllib.parse import quote
 
-from reactor.errors import ProtocolError, reason_of
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, plain_response
 from reactor.server.server import Server, prepare_handler
 from reactor.web.app.application import Application
-from reactor.web.app.responses import redirect
-from reactor.web.endpoint import Endpoint, ResponseOrAwaitable, may_wait
+from reactor.web.endpoint import Endpoint, ResponseOrAwaitable
 from reactor.web.limits import Limits
 from reactor.web.operations.monitoring import Monitoring
 from reactor.web.semantics.media_types import media_types
@@ -36,19 +33,24 @@ from reactor.web.site.allowed_hosts import (
     own_hosts,
 )
 from reactor.web.site.cache_rules import cache_rules
+from reactor.web.site.opening import (
+    SiteError,
+    check_file,
+    find_users,
+    has_file,
+    names_file,
+    open_root,
+)
 from reactor.web.site.options import SiteOptions
+from reactor.web.site.single_file import add_file
 from reactor.web.site.upload_mount import UploadMount
-from reactor.web.site.users import UserCheck, digests, read_users
+from reactor.web.site.users import UserCheck
 from reactor.web.static.file_server import FileServer, Mount
 from reactor.web.static.mount import close_idle
 from reactor.web.storage.safe_path import Place, Root
 from reactor.web.storage.trust import Trust
 
 log = logging.getLogger("reactor")
-
-
-class SiteError(Exception):
-    """The site cannot be served; `str` is a sentence for the operator."""
 
 
 class Site:
@@ -67,11 +69,11 @@ class Site:
         self._upload_mount: UploadMount | None = None
         self._router = _router_for(application)
         for prefix, directory in options.static:
-            if prefix == "/" and os.path.isfile(directory):
+            if prefix == "/" and names_file(directory):
                 self._mount_file(directory)
             else:
                 self._mount(prefix, directory, spa=options.spa)
-        if options.spa and not any(_has(one.root, options.spa) for one in self._mounted):
+        if options.spa and not any(has_file(one.root, options.spa) for one in self._mounted):
             raise SiteError(f"No static directory has the file {options.spa!r} of --spa")
         if options.directory is not None:
             self._upload_mount = self._mount_uploads(options.directory)
@@ -80,7 +82,7 @@ class Site:
         self.handler = self._make_handler()
         if options.debug:
             self._debug(application)
-        self._users = users_of(options)
+        self._users = find_users(options)
         self._add_around()
         self.admit_hosts()
 
@@ -171,20 +173,10 @@ class Site:
         return files
 
     def _mount_file(self, path: str) -> None:
-        """One file at its own name, to which `/` redirects. Its neighbours are not served."""
         directory, name = os.path.split(path)
         files = self._open(self._mount_of("/", directory or ".", "", False, False))
-        if not _has(files.root, name):
-            raise SiteError(f"Cannot serve the file {path!r}: it is hidden, or not a file")
-        target = "/" + quote(name)
-
-        def get(request: BaseRequest) -> ResponseOrAwaitable:
-            if request.params["name"] != (name,):
-                raise ProtocolError(404, "There is nothing here by that name.")
-            return files.get(request)
-
-        self._router.add("GET", "/", lambda request: redirect(target))
-        self._router.add("GET", "/{name:segments}", may_wait(get))
+        check_file(files.root, path)
+        add_file(self._router, name, files.get)
 
     def _mount_of(
         self, prefix: str, directory: str, spa: str, uploads: bool, deletes: bool
@@ -211,11 +203,11 @@ class Site:
         if options.trust_uploads:
             log.warning("--trust-uploads: what clients upload runs script in this server's name")
             return ()
-        return (_root(options.directory),)
+        return (open_root(options.directory),)
 
     def _trust_in(self, prefix: str, directory: str) -> Trust:
         """The owners of files in a directory, which may be, contain or lie in that of uploads."""
-        root = _root(directory)
+        root = open_root(directory)
         inside = any(root.may_be_within(one) for one in self._uploads)
         if inside and prefix != self._options.prefix:
             log.warning(
@@ -240,19 +232,6 @@ class Site:
         mount = UploadMount(reading.root, options, self._limits, self._forget)
         mount.add_routes(self._router, [prefix for prefix, _ in options.static])
         return mount
-
-
-def users_of(options: SiteOptions) -> dict[str, bytes]:
-    """Return the digests of passwords by user; none where there is no check. Raises SiteError."""
-    try:
-        of_file: list[tuple[str, bytes]] = []
-        if options.auth_file is not None:
-            of_file, warning = read_users(options.auth_file)
-            if warning:
-                log.warning(warning)
-        return digests([*options.auth, *of_file])
-    except ValueError as error:
-        raise SiteError(str(error)) from error
 
 
 def _router_for(application: Endpoint | None) -> Application:
@@ -307,20 +286,3 @@ def _to_mount(mount: Mount) -> Endpoint:
         return plain_response(301, f"This is a directory: {location}", fields)
 
     return redirect
-
-
-def _root(directory: str) -> Root:
-    """Raises SiteError for a directory that cannot be used."""
-    try:
-        return Root(directory)
-    except OSError as error:
-        sentence = f"Cannot use the directory {str(directory)!r}: {reason_of(error)}"
-        raise SiteError(sentence) from error
-
-
-def _has(root: Root, path: str) -> bool:
-    try:
-        os.close(root.open_file(path.split("/"))[0])
-    except OSError:
-        return False
-    return True

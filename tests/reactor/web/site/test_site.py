@@ -14,8 +14,9 @@ from reactor import Future, Limits, Response, Server
 from reactor.messages.request import BaseRequest
 from reactor.testing import Client as InProcess
 from reactor.web.app.application import Application
+from reactor.web.site.opening import SiteError
 from reactor.web.site.options import SiteOptions
-from reactor.web.site.site import Site, SiteError
+from reactor.web.site.site import Site
 from reactor.web.site.upload_mount import EXPIRY_SECONDS
 from reactor.web.static.mount import IDLE_SECONDS
 from tests.conftest import Running, Serve
@@ -189,6 +190,42 @@ def test_a_mount_below_the_directory_of_uploads_is_read_only(
     client = start(**plan)
     assert client.ask(f"{prefix}sub/x", method="OPTIONS").get("allow") == "GET, HEAD, OPTIONS"
     assert client.ask(f"{prefix}subway", method="PUT", body=b"x").status == 201
+
+
+# --- one file ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "a:b", "a%41", "x?y#z", "-", "\u00e4 {x}", "a.html", "a.tar.gz", "=", "a..b"]
+)
+def test_one_file_with_any_name(start: Start, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("this")
+    client = start(static=[("/", str(tmp_path / name))])
+    response = client.ask("/")
+    assert response.status == 303
+    location = response.get("location") or ""
+    assert client.ask("/" + location.removeprefix("./")).body == b"this"
+    assert client.ask("/none").status == 404
+
+
+def test_one_file_that_cannot_be_served(root: Path, tmp_path: Path) -> None:
+    (root / ".hidden").touch()
+    (root / "out").symlink_to(tmp_path / "secret")
+    os.mkfifo(root / "fifo")
+    for path, named in (
+        (root / ".hidden", "begins with a dot"),
+        (root / "out", "a link that leads out of its directory"),
+        (root / "fifo", "neither a directory nor a regular file"),
+        (Path("/dev/zero"), "neither a directory nor a regular file"),
+        (root / "none", "no such file or directory"),
+    ):
+        plan = SiteOptions(static=[("/", str(path))])
+        with pytest.raises(SiteError, match=named):
+            Site(plan, Limits())
+    if os.geteuid() != 0:
+        (root / "hello.txt").chmod(0)
+        with pytest.raises(SiteError, match="permission denied"):
+            Site(SiteOptions(static=[("/", str(root / "hello.txt"))]), Limits())
 
 
 # --- static mounts -------------------------------------------------------------------------------

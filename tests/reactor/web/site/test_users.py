@@ -15,8 +15,9 @@ from reactor import Headers, Limits, ProtocolError, Request, Response
 from reactor.messages.request import BaseRequest
 from reactor.testing import Client
 from reactor.web.app.application import Application
+from reactor.web.site.opening import SiteError
 from reactor.web.site.options import SiteOptions, parse_arguments
-from reactor.web.site.site import Site, SiteError
+from reactor.web.site.site import Site
 from reactor.web.site.users import FILE_BYTES, digests, read_users, user
 from tests.support.program import Program
 
