@@ -73,8 +73,8 @@ class SiteOptions:
         "USER:PASSWORD",
         users.user,
         "serve this user alone, or these users, for a password; USER:sha256:HEX has the SHA-256 "
-        "digest of the password in its place. Other users of this machine can read the command "
-        "line, which --auth-file avoids",
+        "digest of the password in its place; other users of this machine see the command line, "
+        "which --auth-file avoids",
     )
     auth_file: str | None = value(
         WHAT,

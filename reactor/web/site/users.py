@@ -23,7 +23,7 @@ from reactor.web.endpoint import Endpoint, ResponseOrAwaitable
 from reactor.web.middlewares.basic_auth import CREDENTIALS_BYTES, BasicAuth
 from reactor.web.semantics.hosts import Hosts
 
-FILE_BYTES: Final = 1024 * 1024  # of a file of users
+FILE_BYTES: Final = 1024 * 1024  # the most that a file of users may have
 OTHERS_READ: Final = stat.S_IRGRP | stat.S_IROTH
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")

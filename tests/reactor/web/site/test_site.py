@@ -163,7 +163,7 @@ def test_an_upload_at_the_root_can_be_resumed(start: Start, root: Path) -> None:
     assert (root / "big").read_bytes() == b"12345678"
 
 
-def test_what_was_uploaded_to_the_root_is_not_trusted(start: Start, root: Path) -> None:
+def test_files_that_were_uploaded_to_the_root_are_not_trusted(start: Start, root: Path) -> None:
     client = start(directory=str(root), prefix="/")
     assert b"hello.txt" in client.ask("/").body  # a listing, not the index.html
     assert client.ask("/index.html").get("content-security-policy") == "sandbox"
