@@ -18,13 +18,7 @@ from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 from reactor.errors import Cancelled, all_but_interrupts, counted
 from reactor.http.body_memory import BodyMemory
 from reactor.http.connection import HttpConnection
-from reactor.http.context import (
-    ErrorResponder,
-    Handler,
-    Observer,
-    ServerContext,
-    ServerState,
-)
+from reactor.http.context import ErrorResponder, Handler, Observer, ServerContext, ServerState
 from reactor.http.error_responses import plain_error_response
 from reactor.http.wall_clock import WallClock
 from reactor.limits import ServerLimits
