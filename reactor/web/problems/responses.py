@@ -21,10 +21,13 @@ PROBLEM_TYPE: Final = "application/problem+json"
 
 
 def problem_response(request: BaseRequest, error: ProtocolError) -> Response:
-    """Return the response to the error: a page, problem details, or a sentence in plain text."""
+    """Return the response to the error: a page, problem details, or a sentence in plain text.
+
+    An error with details of its own has them for all clients but browsers.
+    """
     form = error_form(request.headers.get("accept"))
     headers = tuple(_with_vary(error.headers))
-    if form is ErrorForm.TEXT:
+    if form is ErrorForm.TEXT and not error.details:
         return plain_response(error.status, error.reason, headers)
     if form is ErrorForm.PAGE:
         page = error_page(request, error.status, error.reason)
@@ -32,11 +35,11 @@ def problem_response(request: BaseRequest, error: ProtocolError) -> Response:
         fields = (one for one in PAGE_FIELDS if one[0] == _POLICY or one[0].lower() not in own)
         return Response(error.status, page.encode(errors="replace"), (*fields, *headers))
     details = {
+        **error.details,
         "type": "about:blank",  # then the title is that of the status (section 4.2.1)
         "title": reason_phrase(error.status),
         "status": error.status,
         "detail": error.reason,
-        **error.details,
     }
     return problem_details(error.status, details, headers)
 

@@ -104,7 +104,8 @@ def test_further_members_of_problem_details() -> None:
     _, body = respond(error, accept=JSON)
     details = json.loads(body)
     assert (details["status"], details["argument"]) == (400, "page")
-    assert respond(error)[1] == "It is no number.\n"
+    assert respond(error)[1] == body  # in place of plain text
+    assert "<p>It is no number.</p>" in respond(error, accept=BROWSER)[1]
 
 
 def test_problem_details_with_a_type_of_their_own() -> None:
