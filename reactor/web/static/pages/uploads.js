@@ -15,13 +15,14 @@ const chooser = document.querySelector("#upload input");
 
 // A line of the list: `show` changes its words, its buttons and its bar (0 to 1; null: none).
 class Row {
-  constructor(title) {
+  constructor(title, {isLast = false} = {}) {
     this.title = make("b", {textContent: title});
     this.buttons = make("div", {});
     this.words = make("p", {});
     this.bar = make("progress", {max: 1, value: 0, ariaLabel: title});
     this.node = make("li", {}, this.title, this.buttons, this.words, this.bar);
-    list.append(this.node);
+    const [first] = isLast ? [] : interrupted.values();
+    list.insertBefore(this.node, first?.row.node ?? null); // interrupted uploads stay at the end
   }
 
   // `buttons` are pairs of a label and a function.
@@ -308,7 +309,7 @@ const interrupted = new Map(); // rows, by the keys of their records
 class Interrupted {
   constructor(record, words) {
     this.record = record;
-    this.row = new Row(record.path);
+    this.row = new Row(record.path, {isLast: true});
     this.show("", words);
     interrupted.set(record.key, this);
   }

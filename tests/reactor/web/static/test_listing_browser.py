@@ -1218,6 +1218,7 @@ def test_another_file_of_the_same_name_does_not_continue(
     path = make(other, "large", 1000)
     page.choose_files("#upload input", path)
     wait_for_files(page, "large")
+    assert page.evaluate(f"{SAID}.at(-1)").startswith("Interrupted, ")  # behind all others
     assert (directory / "large").read_bytes() == path.read_bytes()
     place = page.evaluate("records.all()[0].place")
     page.press("#uploads button[aria-label^='Discard']")
