@@ -14,6 +14,7 @@ from reactor.loop.describe import describe
 from reactor.messages.headers import Headers
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, plain_response
+from reactor.tasks.foreign_loops import explain
 
 FAILED: Final = "The server failed to process this request."
 
@@ -28,6 +29,7 @@ def plain_error_response(request: BaseRequest, error: BaseException) -> Response
     request.forget_after()
     if isinstance(error, ProtocolError):
         return plain_response(error.status, error.reason, error.headers)
+    explain(error)
     log.error("%r failed", request, exc_info=error)
     return plain_response(500, FAILED)
 

@@ -19,6 +19,7 @@ from reactor.files.file import SCRATCH, File
 from reactor.loop.describe import describe
 from reactor.loop.scheduler import Scheduler
 from reactor.loop.timers import Timer
+from reactor.tasks.foreign_loops import explain, explain_await
 from reactor.tasks.futures import Cancellable, Future, Lane
 from reactor.tasks.thread_pool import ThreadPool
 
@@ -148,6 +149,7 @@ class Task(Cancellable[T]):
             self.set_result(stop.value)
         except all_but_interrupts() as problem:
             self._end()
+            explain(problem)
             self.set_exception(_without_first_frame(problem))
         else:
             self._await(yielded)
@@ -174,9 +176,11 @@ class Task(Cancellable[T]):
         awaited: Any = self._coroutine
         while (inner := getattr(awaited, "cr_await", None)) is not None:
             awaited = inner
-        return TypeError(
+        error = TypeError(
             f"cannot await {awaited!r}, which yields {yielded!r}: it belongs to another event loop"
         )
+        explain_await(error, self._coroutine, yielded)
+        return error
 
     def _end(self) -> None:
         if self._close_timer is not None:

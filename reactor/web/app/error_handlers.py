@@ -23,6 +23,7 @@ from reactor.errors import ProtocolError, all_but_cancelling, all_but_interrupts
 from reactor.http.error_responses import FAILED
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
+from reactor.tasks.foreign_loops import explain
 from reactor.web.app.debug_page import debug_response, routes_response
 from reactor.web.app.functions import describe, is_asynchronous, misfit
 from reactor.web.app.responses import respond
@@ -107,6 +108,7 @@ class ErrorHandlers:
         was given for `after` its response are forgotten.
         """
         request.forget_after()
+        explain(error)
         handler = self._find(error)
         self._log_unexpected(request, error)
         if handler is None:
