@@ -45,7 +45,7 @@ from reactor.tasks.single_flight import SingleFlight
 from reactor.version import __version__
 from reactor.web.app.application import Application
 from reactor.web.app.cookies import delete_cookie, set_cookie
-from reactor.web.app.file_response import attachment, file
+from reactor.web.app.file_response import file
 from reactor.web.app.group import Group
 from reactor.web.app.request_data import Arguments, Form, UploadedFile, form_of, json_of, text_of
 from reactor.web.app.requests import Request
@@ -57,6 +57,7 @@ from reactor.web.endpoint import CompositionError, Middleware, before_only, may_
 from reactor.web.limits import Limits
 from reactor.web.operations.metrics import Metrics
 from reactor.web.realtime.server_sent_events import Event, events, last_event_id
+from reactor.web.semantics.file_names import attachment
 from reactor.web.semantics.multipart import FormPart
 
 __all__ = [

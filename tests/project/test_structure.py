@@ -71,6 +71,10 @@ OSERRORS = {
         "DirectoryReader._examine",
         "DirectoryReader._follow",
     },  # entries that cannot be looked at are hidden
+    "reactor.web.static.archive_reader": {
+        "ArchiveReader._next_member",
+        "ArchiveReader._member",
+    },  # names that cannot be read are left out
     "reactor.web.storage.locks": None,
     "reactor.web.static.open_file_cache": None,
     "reactor.web.uploads.atomic_file": None,

@@ -5,10 +5,8 @@ request, are served by a static mount (see static/file_server.py).
 """
 
 import os
-import re
 import stat
 import time
-from urllib.parse import quote
 
 from reactor.errors import ProtocolError
 from reactor.files.file import File
@@ -19,6 +17,7 @@ from reactor.messages.response import Response
 from reactor.protocol.dates import http_date
 from reactor.web.app.request_data import limits_of
 from reactor.web.app.responses import types_in, without_types
+from reactor.web.semantics.file_names import attachment
 from reactor.web.semantics.media_types import media_type as media_type_of
 from reactor.web.semantics.preconditions import (
     PRECONDITION_FAILED,
@@ -124,16 +123,3 @@ def _for_caches(fields: Fields) -> Fields:
         if not (name := field[0].lower()).startswith("content-")
         or name.startswith(("content-location", "content-security-policy"))
     )
-
-
-def attachment(name: str) -> str:
-    """The value of a Content-Disposition with which a browser saves a file as `name`.
-
-    Slashes, backslashes and control characters become underscores. A name beyond ASCII is given
-    twice, plain and encoded (RFC 6266, section 4).
-    """
-    name = re.sub(r"[/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]", "_", name)
-    # A percent sign might be taken for an encoding (appendix D).
-    plain = re.sub(r'[^ -~]|["%]', "_", name)
-    value = f'attachment; filename="{plain}"'
-    return value if plain == name else f"{value}; filename*=UTF-8''{quote(name, safe='')}"

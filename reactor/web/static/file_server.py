@@ -42,6 +42,7 @@ from reactor.web.semantics.preconditions import (
 from reactor.web.semantics.ranges import Unsatisfiable
 from reactor.web.semantics.upload_protocols import TUS_LINE, refuse_tus, tus_refusal
 from reactor.web.semantics.uploaded_files import asks_for_worker, worker_refusal
+from reactor.web.static.archive import Archives, asks_for_archive
 from reactor.web.static.compressed_cache import STREAMED_BYTES, CompressedCache, stream
 from reactor.web.static.limits import FileLimits
 from reactor.web.static.listing import ListingOptions, Listings, list_directory, unless_known
@@ -115,6 +116,7 @@ class FileServer(Shared):
         self._representer = Representer(
             mount.media_type, mount.cache_control, fields, limits.small_file_bytes
         )
+        self._archives = Archives(limits, mounts, fields)
         self._listing = _listing_options(mount, limits, mounts, clock, wall)
 
     @exclusive
@@ -193,8 +195,14 @@ class FileServer(Shared):
         raise self._error(*status) from error
 
     async def _list(self, request: BaseRequest, key: Key) -> Response:
-        """Raises OSError."""
+        """A listing of the directory or, where the query asks for it, its archive.
+
+        Raises OSError.
+        """
         try:
+            if asks_for_archive(request.query):
+                name = key[-2] if key[:-1] else self._mount.prefix.split("/")[-2] or "archive"
+                return await self._archives.respond(request, self.root, key[:-1], name)
             listing = await list_directory(request, self.root, key[:-1], self._listing)
             response = compress(request, listing)
             encoded = response if isinstance(response, Response) else await response

@@ -35,6 +35,18 @@ class FileLimits(ServerLimits):
     )
     compressed_bytes: int = _file(64 * 1024 * 1024, Unit.BYTES, "compressed files cached in memory")
     ranges: int = _file(32, Unit.COUNT, "ranges in one request; more: the whole file is sent")
+    archives: int = _file(
+        8,
+        Unit.COUNT,
+        "archives of directories that are read at a time; more, or of one client more than a "
+        "quarter: 503",
+    )
+    archive_depth: int = _file(
+        32, Unit.COUNT, "levels of directories in an archive; deeper ones are left out and named"
+    )
+    archive_entries: int = _file(
+        1_000_000, Unit.COUNT, "files and directories in an archive; one of more is cut off"
+    )
     listing_entries: int = _file(
         100_000, Unit.COUNT, "names in the listing of a directory; the rest is left out"
     )

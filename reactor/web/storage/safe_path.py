@@ -168,7 +168,7 @@ class _Walk:
     def to_file(self) -> tuple[int, os.stat_result]:
         while (name := self._next_name()) is not None:
             if not self._names:
-                return _open_regular(name, self._directories[-1])
+                return open_regular(name, self._directories[-1])
             self._descend(name)
         raise _is_directory()
 
@@ -266,8 +266,12 @@ def _status(name: bytes, directory: int) -> os.stat_result:
     return os.stat(name, dir_fd=directory, follow_symlinks=False)
 
 
-def _open_regular(name: bytes, directory: int) -> tuple[int, os.stat_result]:
-    """Open a regular file. Anything else is not even opened: opening a device can have effects."""
+def open_regular(name: bytes, directory: int) -> tuple[int, os.stat_result]:
+    """Open a regular file by its name in an open directory; return its descriptor and its status.
+
+    Raises OSError, as `Root.open_file` does. Anything else is not even opened: opening a device can
+    have effects.
+    """
     _check_regular(_status(name, directory))
     descriptor = os.open(name, _FILE, dir_fd=directory)
     try:

@@ -16,8 +16,9 @@ from reactor import File, Limits, Response
 from reactor.protocol.dates import http_date
 from reactor.testing import Client
 from reactor.web.app.application import Application
-from reactor.web.app.file_response import attachment, file
+from reactor.web.app.file_response import file
 from reactor.web.app.requests import Request
+from reactor.web.semantics.file_names import attachment
 from reactor.web.semantics.preconditions import check_read
 
 TEXT = "text/plain; charset=utf-8"
