@@ -16,6 +16,7 @@ from reactor.http.first_piece import BegunResponse
 from reactor.http.response_body import Piece, ResponseBodyStream, at_hand, discard
 from reactor.http.states import DRAIN, PRODUCE, Connection
 from reactor.http.timeouts import extend_drain
+from reactor.loop.describe import describe
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.net.pacing import TURN_BYTES
@@ -48,6 +49,8 @@ def encode_error(
     That of the handler may have the same fault: it is replaced by one in plain text.
     """
     context = connection.context
+    if context.error_response is plain_error_response:  # an application names its endpoint
+        error.add_note(f"The response is that of the handler {describe(context.handler)}.")
     response = context.error_response(request, error)
     try:
         line = context.wall.status_line(response.status)

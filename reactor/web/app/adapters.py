@@ -33,6 +33,7 @@ class MountedHandler:
 
     def __init__(self, handler: Any) -> None:
         self.handler = handler
+        self.__wrapped__ = handler  # for error messages
 
     def __call__(self, request: BaseRequest) -> Any:
         request.body.rewind()  # middlewares may have read some of it

@@ -22,11 +22,12 @@ of the protocol.
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 from weakref import ref
 
-from reactor.errors import all_but_interrupts
+from reactor.errors import ProtocolError, all_but_interrupts
 from reactor.messages.headers import Fields
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
@@ -314,8 +315,13 @@ class Application(LifecycleSteps, Group):
         """Respond to an error that the server has found in a request of this application.
 
         A server calls this for a body that is malformed or late, a handler that takes too long, and
-        a response that cannot be sent. Its error handlers count, except those that are awaited.
+        a response that cannot be sent, which the log says with the name of its endpoint. Its error
+        handlers count, except those that are awaited.
         """
+        if self._router is not None and not isinstance(error, ProtocolError):
+            with suppress(ProtocolError):  # a path that cannot be decoded has no route
+                if (found := find_next(self._router, request)) is not None:
+                    error.add_note(f"The response is that of {found[0].route}.")
         return self.errors.respond_at_once(request, error)
 
     # --- a request -------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from reactor.tasks.foreign_loops import explain
 from reactor.web.app.debug_page import debug_response, routes_response
 from reactor.web.app.functions import describe, is_asynchronous, misfit
 from reactor.web.app.responses import respond
+from reactor.web.app.wrong_results import add_hint
 from reactor.web.endpoint import ResponseOrAwaitable
 from reactor.web.problems.responses import problem_response
 from reactor.web.semantics.hosts import Hosts
@@ -134,6 +135,7 @@ class ErrorHandlers:
 
     def _log_unexpected(self, request: BaseRequest, error: BaseException) -> None:
         if not isinstance(error, ProtocolError) and not self._is_expected(error):
+            add_hint(error)
             log.error("%r failed", request, exc_info=error)
 
     async def _finish(

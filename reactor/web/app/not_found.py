@@ -9,6 +9,7 @@ from collections.abc import Mapping, Set
 from typing import Any, Final, TypeAlias
 
 from reactor.errors import ProtocolError
+from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, plain_response
 from reactor.protocol.grammar import METHODS
 from reactor.web.app.converters import CONVERTERS, Converter
@@ -114,7 +115,7 @@ class NotFound:
         return relative_reference(request.raw_path, target, request.query)
 
 
-def find_next(router: Router[Endpoint], request: Request) -> Choice | None:
+def find_next(router: Router[Endpoint], request: BaseRequest) -> Choice | None:
     """The route that takes the request where the best match of its path has not its method."""
     for leaf, values in router.find_all(request.path):
         target = leaf.get(request.method) or leaf.get(ANY)

@@ -1,5 +1,7 @@
 """The error of an author's function whose result is no response: its name, and the likely cause."""
 
+import linecache
+import traceback
 from datetime import date, time
 from decimal import Decimal
 from enum import Enum
@@ -41,6 +43,21 @@ def wrong_result(function: object, role: str, value: Any) -> WrongResult:
     return WrongResult(
         f"{named(function, role)} returned {returned}.{cause} It has to return {accepted}."
     )
+
+
+def add_hint(error: BaseException) -> None:
+    """Add a note to an error of Python that means a misunderstanding of a Response."""
+    if not isinstance(error, TypeError | AttributeError) or error.__traceback__ is None:
+        return
+    if "tuple" not in (text := str(error)) and "FieldBlock" not in text:
+        return
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    code = linecache.getline(frame.f_code.co_filename, line, frame.f_globals)
+    if "headers" in code:
+        error.add_note(
+            "The header fields of a Response are a tuple of pairs, which never changes: "
+            "response.with_headers((name, value)) returns a new Response"
+        )
 
 
 def named(function: object, role: str) -> str:

@@ -339,3 +339,113 @@ def test_a_bare_handler_is_named(caplog: pytest.LogCaptureFixture) -> None:
         with client, caplog.at_level(logging.ERROR, "reactor"):
             assert client.get("/").status == 500
         assert re.search(rf"{handler.__name__} \({re.escape(__file__)}, line", caplog.text)
+
+
+# --- responses that cannot be sent ---------------------------------------------------------------
+
+UNSENDABLE: list[tuple[Any, str]] = [
+    (lambda: Response(200, "text"), "not str"),  # type: ignore[arg-type]
+    (lambda: Response(200, None), "not NoneType"),  # type: ignore[arg-type]
+    (lambda: Response(200, {"a": 1}), "not dict"),  # type: ignore[arg-type]
+    (lambda: Response(200, b"x", (("X-A", "a\r\nb"),)), "not a header field"),
+    (lambda: Response(200, b"x", ("X-A", "b")), "pairs"),  # type: ignore[arg-type]
+    (lambda: Response(200, b"x", {"Content-Length": "7"}), "Content-Length is 7"),
+    (lambda: Response(99, b"x"), "a status must be 100 to 999"),
+    (lambda: Response(b"x"), "not supported between"),  # type: ignore[arg-type]
+    (lambda: (200, "x", {"X-A": "a\nb"}), "not a header field"),
+    (lambda: Response(204, b"x"), "cannot have a body"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), UNSENDABLE)
+@pytest.mark.parametrize("role", ["plain", "async", "mounted", "bare", "error handler"])
+def test_a_response_that_cannot_be_sent(
+    make: Any, message: str, role: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def culprit(request: Any) -> Any:
+        return make()
+
+    async def async_culprit(request: Any) -> Any:
+        await sleep(0.1)
+        return make()
+
+    def raises(request: Any) -> Any:
+        raise KeyError
+
+    if role == "bare" and isinstance(make(), tuple):
+        return
+    handler: Any = culprit
+    if role != "bare":
+        handler = Application()
+        if role == "mounted":
+            handler.mount("/a", culprit if isinstance(make(), Response) else async_culprit)
+        endpoint = {"error handler": raises, "async": async_culprit}.get(role, culprit)
+        handler.add("GET", "/a/b" if role != "mounted" else "/b", endpoint)
+        handler.error(KeyError)(lambda request, error: make())
+        handler.error(500)(lambda request, error: (500, "our page"))
+    client = Client(handler, raise_server_exceptions=False)
+    with client, caplog.at_level(logging.ERROR, "reactor"):
+        response = client.get("/a/b")
+        assert (response.status, "page" in response.text) == (500, role != "bare")
+        assert client.get("/a/b").status == 500  # the connection goes on
+    log = logging.Formatter().format(caplog.records[0])
+    assert re.search(message, log), log
+    name = "raises" if role == "error handler" else "culprit"
+    assert re.search(rf"The response is that of .*{name} \({re.escape(__file__)}, line", log), log
+
+
+@pytest.mark.parametrize("wrong", ["field", "stream", "raises", "async"])
+def test_an_error_page_that_cannot_be_sent_either(wrong: str) -> None:
+    app = Application()
+    app.add("GET", "/", lambda request: (200, "x", {"X-A": "a\nb"}))
+
+    def page(request: Any, error: Any) -> Any:
+        if wrong == "raises":
+            raise KeyError
+        return (500, "x", {"X-A": "a\nb"}) if wrong == "field" else stream(iter(["x"]))
+
+    async def page_later(request: Any, error: Any) -> Any:
+        return 500, "later"
+
+    app.error(500)(page_later if wrong == "async" else page)
+    with served(app) as client:
+        response = client.get("/")
+        failed = "The server failed to process this request.\n"
+        assert response.text == ("x" if wrong == "stream" else failed)
+        assert client.get("/none").status == 404
+
+
+def test_the_debug_page_of_a_response_that_cannot_be_sent() -> None:
+    app = Application()
+    app.debug = True
+    app.add("GET", "/", lambda request: Response(200, "text"))  # type: ignore[arg-type]
+    with served(app) as client:
+        page = client.get("/", headers={"Accept": "text/html"}).text
+        assert "The response is that of GET /" in page
+        assert "not str" in page
+        assert "test_wrong_results.py, line" in page
+
+
+@pytest.mark.parametrize(
+    "misuse",
+    [
+        lambda response: response.headers.__setitem__("X-A", "b"),
+        lambda response: exec_item(response),
+        lambda response: response.headers.append(("X-A", "b")),
+        lambda response: response.headers["X-A"],
+        lambda response: response.headers.get("X-A"),
+    ],
+)
+@pytest.mark.parametrize("shared", [Response(200, b"x", (("A", "b"),)), html("x")])
+def test_the_fields_of_a_response_used_as_a_mapping(
+    misuse: Any, shared: Response, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Application()
+    app.add("GET", "/", lambda request: misuse(shared))
+    with served(app) as client, caplog.at_level(logging.ERROR, "reactor"):
+        assert client.get("/").status == 500
+    assert "response.with_headers((name, value)) returns a new Response" in caplog.text
+
+
+def exec_item(response: Any) -> None:
+    response.headers["X-A"] = "b"
