@@ -11,6 +11,7 @@ import re
 import shutil
 import statistics
 from collections import Counter
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,13 @@ PAGE = (ROOT / "docs" / "performance.md").read_text()
 README = (ROOT / "README.md").read_text()
 REPORT = (PUBLISHED / "index.html").read_text()
 BOTH = ("reactor", "threads")
+FROM_8 = (8, 64, 512, 4096, 10_000)  # connections
+SLOW = ("heads", "readers")
+NAMES = {
+    "reactor": "the reactor",
+    "threads": "the threaded server",
+    **{name: name for name in ("uvicorn", "nginx", "waitress", "tornado", "http.server")},
+}
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +83,7 @@ def test_the_readme_has_its_table() -> None:
 # than the report's, and without its code.
 
 Number = float | None
+SHARES = {"p50 ms": 0.5, "p99 ms": 0.99, "p99.9 ms": 0.999}
 
 
 class Raw:
@@ -262,10 +271,15 @@ def field_is_right(raw: Raw, head: str, text: str, cell: str, arm: str) -> bool:
         return shared(text, raw.served(cell, arm))
     if head in ("errors", "errors + refused"):
         return agrees(text, raw.failed(cell, arm))
+    if head == "offered/s":
+        return agrees(text, raw.median(cell, arm, "offered"))
+    if head in ("bystander errors", "refused"):
+        name = head.replace(" ", "_")
+        return agrees(text, raw.total(cell, arm, name) if raw.rounds(cell, arm, name) else None)
     if head == "requests/s":
         return agrees(text, None if bound else raw.median(cell, arm, "rate"))
-    if head in ("p50 ms", "p99 ms"):
-        return agrees(text, raw.tail(cell, arm, 0.5 if head == "p50 ms" else 0.99), 1000)
+    if head in SHARES:
+        return agrees(text, raw.tail(cell, arm, SHARES[head]), 1000)
     if head == "bystander p99 ms":
         if raw.out_of_service(cell, arm):
             return text == "out of service"
@@ -296,6 +310,114 @@ def test_every_figure_of_the_mix_follows_from_the_raw_data(raw: Raw) -> None:
             arm, _, figure = head.partition(": ")
             cell = f"mix-{offered.replace(',', '')}"
             assert field_is_right(raw, figure, text, cell, arm), (offered, head, text)
+
+
+OTHER_HEADS = {  # figures with a form of their own, and the number of rounds
+    *("Jain's index", "bodies/s", "all served, s", "recovered, s", "generator late, ms"),
+    *("with kernel's", "rounds"),
+}
+
+
+def rows_of_the_report() -> Iterator[tuple[str, str, str, str]]:
+    """Title of the cell, arm, head and text of each field in the tables of cells."""
+    for table in re.findall(r'<table class="outcomes">.*?</table>', REPORT, re.S):
+        heads = [html.unescape(one) for one in re.findall(r'<th scope="col">(.*?)</th>', table)]
+        for body in re.findall(r"<tbody>(.*?)</tbody>", table, re.S):
+            (title,) = re.findall(r'colspan="\d+"><span>(.*?)</span>', body)
+            for row in re.findall(r'<tr><th scope="row">.*?</tr>', body, re.S):
+                (arm,) = re.findall(r'class="arm"[^>]*>(.*?)<', row)
+                fields = re.findall(r"<td>(.*?)</td>", row, re.S)
+                for head, field in zip(heads[1:], fields, strict=True):
+                    text = re.sub(r'<small class="under">.*?</small>|<[^>]+>', "", field)
+                    yield html.unescape(title), arm, head, html.unescape(text)
+
+
+def test_every_figure_of_the_reports_tables_follows_from_the_raw_data(raw: Raw) -> None:
+    checked = 0
+    for title, arm, head, text in rows_of_the_report():
+        cell = raw.named[title]
+        if head in OTHER_HEADS or (head == "errors" and not any(map(str.isdigit, text))):
+            continue
+        assert field_is_right(raw, head, text, cell, arm), (title, arm, head, text)
+        checked += 1
+    assert checked > 900
+
+
+def test_the_report_is_that_of_the_code(again: Path) -> None:
+    """All of the page but its plots, whose paths depend on the version of matplotlib."""
+    pages = (REPORT, (again / "index.html").read_text())
+    first, second = (re.sub(r"<svg.*?</svg>", "", page, flags=re.S) for page in pages)
+    assert first == second
+
+
+def test_the_figures_of_the_targets_follow_from_the_raw_data(raw: Raw) -> None:
+    costs = [raw.median(f"keepalive-{x}", "reactor", "cpu_us") or 0.0 for x in FROM_8]
+    even = raw.rounds("fairness-4096", "reactor", "jain")
+    memory = [raw.memory("idle-10000", arm) or 0.0 for arm in BOTH]
+    sockets = [(raw.median("idle-10000", arm, "sockets_bytes") or 0.0) / 10_000 for arm in BOTH]
+    ours, theirs = (own + kernel for own, kernel in zip(memory, sockets, strict=True))
+    waits = [(raw.bystander(f"slow-{one}-500", "reactor") or 0) * 1000 for one in SLOW]
+    rates = [raw.median("block-64", arm, "rate") or 0.0 for arm in BOTH]
+    sizes = [one / 1024 for one in memory]
+    expected = [
+        [max(costs) / min(costs), min(costs), max(costs)],
+        [statistics.median(even), min(even), max(even)],
+        [memory[1] / memory[0], *sizes, 10_000, theirs / ours],
+        [],
+        waits,
+        [*rates, rates[1] / rates[0]],
+    ]
+    for one, values in zip(figures(PUBLISHED)["targets"], expected, strict=True):
+        text = one["measured"].replace("p99", "").replace("–", " ").replace("(", " ")
+        pairs = list(zip(figures_in(text), values, strict=True))
+        assert all(agrees(shown, value) for shown, value in pairs), (one["measured"], pairs)
+        assert one["measured"] in html.unescape(REPORT)
+
+
+def test_the_figures_of_the_captions_follow_from_the_raw_data(raw: Raw) -> None:
+    captions = [html.unescape(one) for one in re.findall(r"<figcaption>(.*?)</figcaption>", REPORT)]
+    memory, latency, throughput, beside = captions[2:]
+    for name, text in NAMES.items():
+        found = re.search(rf"{text} ([\d.]+) MiB at ([\d,]+) connections", memory)
+        assert found is not None, text
+        parts = ("process", "stacks", "tables", "sockets")
+        cell = f"idle-{found[2].replace(',', '')}"
+        whole = sum(max(0.0, raw.median(cell, name, f"{one}_bytes") or 0.0) for one in parts)
+        assert agrees(found[1], whole / 1024**2), text
+    tails = [
+        (raw.percentile("open-80", arm, 0.99, name) or 0.0) * 1000
+        for arm in BOTH
+        for name in ("intended", "service")
+    ]
+    shown = re.findall(r"of ([\d.,]+) ms from", latency)
+    assert all(agrees(text, value) for text, value in zip(shown, tails, strict=True))
+    cells = [name for name in raw.cells if name.startswith("open-")]
+    most = [max(raw.median(cell, arm, "rate") or 0.0 for cell in cells) for arm in BOTH]
+    shown = re.findall(r"(?:reactor|server) ([\d,]+)", throughput)
+    assert all(agrees(text, value) for text, value in zip(shown, most, strict=True))
+    for arm, count in re.findall(r"([\w.-]+) in (\d+)", beside.partition("Cells out of")[2]):
+        lost = [
+            cell for cell in raw.cells if arm in raw.arms(cell) and raw.out_of_service(cell, arm)
+        ]
+        assert len(lost) == int(count), arm
+
+
+def test_the_figures_of_the_lessons_follow_from_the_raw_data(raw: Raw) -> None:
+    quotes = [html.unescape(one) for one in re.findall(r"<q>Here: (.*?)</q>", REPORT)]
+    pairs = [(cell, arm) for cell in raw.cells for arm in raw.arms(cell)]
+    bound = [one for one in pairs if raw.bound(*one)]
+    noisy = sum(one["noisy"] for one in raw.samples)
+    assert any(one.startswith(f"{len(bound)} of {len(pairs)} figures") for one in quotes)
+    assert any(one.startswith(f"{noisy} of {len(raw.samples)} measurements") for one in quotes)
+    (starved,) = [one for one in quotes if "connections without any response" in one]
+    share = raw.served("keepalive-4096", "threads") or 0.0
+    assert agrees(starved.rpartition(": ")[2].removesuffix(" %."), 1 - share, 100)
+    (omission,) = [one for one in quotes if "from when it was due" in one]
+    tails = [
+        raw.percentile("overload-200", "reactor", 0.99, one) for one in ("service", "intended")
+    ]
+    shown = re.findall(r"([\d.]+ m?s) from when", omission)
+    assert all(timed(text, value) for text, value in zip(shown, tails, strict=True))
 
 
 def loss_of(raw: Raw, figure: str, cell: str, arm: str) -> Number:

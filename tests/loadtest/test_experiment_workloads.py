@@ -124,7 +124,10 @@ def test_the_time_of_a_computing_handler_is_the_servers_cpu_time(
     samples: dict[str, Sample],
 ) -> None:
     """5 ms for each response; the bystander's small ones do not make it look cheaper."""
-    assert samples["burn"].values["cpu_us"] > 4500
+    values = samples["burn"].values
+    # On a busy machine few responses come within the window; one of each client began before it.
+    within = values["requests"] - workloads.BURNERS
+    assert values["cpu_us"] * values["requests"] > 4500 * within
     assert samples["block"].values.get("cpu_us", 0.0) < 15_000, "the 20 ms of a sleep are none"
     assert samples["block"].latencies["service"].percentile(0.01) >= 0.02
 

@@ -130,7 +130,7 @@ LESSONS: Final = (
         "Coordinated omission",
         "A client that sends its next request after the last response sends nothing while the "
         "server stalls, so a stall of two seconds is one slow request and not the thousands that "
-        "were due in that time. Latencies of this report count from when a request was due.",
+        "were due in that time. In open loops, latencies count from when a request was due.",
         _omission,
     ),
     Lesson(

@@ -40,6 +40,7 @@ TITLE: Final = "One loop against a thread for each connection"
 STYLE: Final = Path(__file__).with_name("page.css")
 FASTER: Final = "threads-0.5ms"  # an arm
 FIRST: Final = ("cpu", "p99")  # plots that are not folded
+FACTS: Final = {"load_average": "load average before the run"}
 OF_VERDICT: Final = (
     "loses",
     "falls short",
@@ -211,8 +212,8 @@ def _targets(summary: Summary) -> Markup:
 
 def _machine(summary: Summary) -> Markup:
     run = summary.run
-    rows = [[name.replace("_", " "), _plain(value)] for name, value in run.machine.items()]
-    rows += [[name, version] for name, version in run.versions.items()]
+    facts = {FACTS.get(name, name): _plain(value) for name, value in run.machine.items()}
+    rows = [[name, value] for name, value in (facts | run.versions).items()]
     samples = [sample for _, one in summary.outcomes for sample in one.samples]
     failed = sum(len(one.failures) for _, one in summary.outcomes)
     bound = sum(one.generator_bound for _, one in summary.outcomes)
@@ -230,7 +231,7 @@ def _machine(summary: Summary) -> Markup:
 
 
 def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return number(value) if isinstance(value, float) else str(value)
 
 
 def _pictures(plots: Sequence[Plot]) -> Markup:
