@@ -366,6 +366,7 @@ def _listing_options(
         uploads=mount.uploads,
         deletes=mount.deletes,
         resumable=mount.uploads,
+        archives=True,
         most=limits.listing_entries,
         page=limits.listing_page,
         headers=tuple(mount.headers),
