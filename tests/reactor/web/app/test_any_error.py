@@ -362,8 +362,10 @@ def server_sent_events(fail: Raise) -> Response:
 
 BODIES = [
     *(an_iterator, an_asynchronous_iterator, an_asynchronous_iterator_without_a_wait),
-    *(the_first_piece, a_stream, trailers, a_close, an_asynchronous_close, server_sent_events),
+    *(a_stream, trailers, server_sent_events),
 ]
+# These fail before their first piece, when the head has not left.
+BODIES_WITHOUT_A_PIECE = [the_first_piece, a_close, an_asynchronous_close]
 
 
 @pytest.mark.parametrize("encoded", [False, True], ids=["plain", "gzip"])
@@ -385,14 +387,30 @@ def test_an_error_of_a_body_cuts_the_response(
     assert not [record for record in caplog.records if "in the loop" in record.getMessage()]
 
 
+@pytest.mark.parametrize("encoded", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("body", BODIES_WITHOUT_A_PIECE, ids=lambda body: body.__name__)
+def test_an_error_before_the_first_piece_is_a_500(
+    body: Callable[[Raise], Response], fail: Raise, encoded: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def handler(request: BaseRequest) -> Any:
+        response = body(fail).with_headers(("Content-Type", "text/plain"))
+        return compress(request, response) if encoded else response
+
+    with Client(handler, raise_server_exceptions=False) as client:
+        for _ in range(2):
+            assert client.get("/", headers={"Accept-Encoding": "gzip"}).status == 500
+    assert [record for record in caplog.records if record.exc_info], "a traceback in the log"
+    assert not [record for record in caplog.records if "in the loop" in record.getMessage()]
+
+
 def test_a_body_that_is_not_sent_may_fail_to_close(fail: Raise) -> None:
     def handler(request: BaseRequest) -> Response:
         return a_close(fail) if request.target == "/close" else an_asynchronous_close(fail)
 
     with Client(handler, raise_server_exceptions=False) as client:
         for target in ("/close", "/aclose"):
-            assert client.head(target).status == 200
-            assert client.head(target).status == 200
+            assert client.head(target).status == 500  # as that of a GET
+            assert client.head(target).status == 500
 
 
 def test_a_protocol_error_keeps_its_status() -> None:
