@@ -198,6 +198,8 @@ class Scenario:
             raise Violation("the server has ended, but connections are open")
         if self.site.running:
             raise Violation(f"{self.site.running} handlers or bodies were not closed")
+        if self.world.server.after_work.count:
+            raise Violation(f"{self.world.server.after_work.count} calls of `after` are left")
         for file in self.files:
             if file.holders != 1:
                 raise Violation(f"a file is held by {file.holders - 1} who are gone")

@@ -53,6 +53,7 @@ class Site:
         self.files = files
         self.begun: dict[str, int] = {}  # requests by client
         self.running = 0  # generators and coroutines that have not been closed
+        self.behind = 0  # calls behind responses that have ended
         self._network = network
 
     def __call__(self, request: BaseRequest) -> Response | Awaitable[Response]:
@@ -64,9 +65,22 @@ class Site:
             for key, _, value in (pair.partition("=") for pair in request.query.split("&"))
             if key
         }
+        request.after(self._behind if self.begun[name] % 2 else self._later)
         response = getattr(self, "do_" + request.path[1:])(request, **values)
         assert isinstance(response, Response | Awaitable)
         return response
+
+    def _behind(self) -> None:
+        self.behind += 1
+
+    async def _later(self) -> None:
+        """Work behind a response that takes a while."""
+        self.running += 1
+        try:
+            await sleep(0.05)
+        finally:
+            self.running -= 1
+        self.behind += 1
 
     # --- responses at once -----------------------------------------------------------------------
 
