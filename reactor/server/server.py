@@ -333,6 +333,7 @@ class Server:
         self._admission.close()
         for task in tuple(self._tasks.values()):
             task.cancel()
+        self._runtime.drain()
 
     def _close_listeners(self) -> None:
         listeners, self._listeners = self._listeners, []

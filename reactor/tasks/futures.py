@@ -40,8 +40,18 @@ class TimerLike(Protocol):
         """Never make the call."""
 
 
+class Drainable(Protocol):
+    """A wait without an end of its own, which a server that drains ends."""
+
+    def drain(self) -> None:
+        """End the wait."""
+
+
 class RuntimeLike(Protocol):
     """Time, threads and tasks, for operations and combinators."""
+
+    is_draining: bool  # the server accepts nothing more: endless streams end
+    endless: dict[Drainable, None]  # waits that end when it begins to drain
 
     def now(self) -> float:
         """Seconds of a clock that never goes back; as old as this turn of the loop."""

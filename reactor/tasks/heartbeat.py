@@ -16,7 +16,7 @@ from contextvars import copy_context
 from math import inf
 from typing import Any, Generic, TypeVar
 
-from reactor.tasks.futures import Cancellable, Future, RuntimeLike, TimerLike
+from reactor.tasks.futures import Cancellable, Drainable, Future, RuntimeLike, TimerLike
 from reactor.tasks.operations import Operation, as_coroutine
 
 T = TypeVar("T")
@@ -27,11 +27,21 @@ class Heartbeat(Generic[T]):
 
     A reader that is cancelled loses nothing: the next reader gets the item. All steps of the source
     are made in one context. A step raises what the source raises, and TypeError where the source
-    itself yields None. Closing cancels the step that is under way; the source is closed by its
+    itself yields None. It ends when the server drains, once no item is there: the stream would have
+    no end otherwise. Closing cancels the step that is under way; the source is closed by its
     owner.
     """
 
-    __slots__ = ("_began", "_context", "_news", "_seconds", "_source", "_step", "_timer")
+    __slots__ = (
+        "_began",
+        "_context",
+        "_endless",
+        "_news",
+        "_seconds",
+        "_source",
+        "_step",
+        "_timer",
+    )
 
     def __init__(self, source: AsyncIterator[T], seconds: float) -> None:
         """`seconds` may be infinite. Raises ValueError for 0 or less."""
@@ -41,7 +51,9 @@ class Heartbeat(Generic[T]):
         self._seconds = seconds
         self._context = copy_context()
         self._step: Cancellable[T] | None = None  # the source's, under way or not yet taken
-        self._news: Future[None] | None = None  # a reader waits for it: a step, or a beat is due
+        # A reader waits for it: a step, or a beat is due, or, which is True, the server drains.
+        self._news: Future[bool] | None = None
+        self._endless: dict[Drainable, None] = {}  # the runtime's waits, once there was one
         self._began = 0.0  # the time when that wait began
         self._timer: TimerLike | None = None
 
@@ -58,13 +70,17 @@ class Heartbeat(Generic[T]):
     async def __anext__(self) -> T | None:
         if self._news is not None:
             raise RuntimeError("another task is waiting for the next item already")
+        drains = False
         if self._step is None or not self._step.done:
             try:
-                await _News(self)
+                drains = await _News(self)
             finally:
                 self._news = None
+                self._endless.pop(self, None)
         step = self._step
         if step is None or not step.done:
+            if drains:
+                raise StopAsyncIteration
             return None
         self._step = None
         try:
@@ -87,15 +103,24 @@ class Heartbeat(Generic[T]):
             step.cancel()
             await ended
 
-    def begin_wait(self, runtime: RuntimeLike) -> Future[None]:
+    def drain(self) -> None:
+        """End the iterator, since the server drains: a reader waits, and there is no item."""
+        if self._news is not None:
+            self._news.set_result(True)
+
+    def begin_wait(self, runtime: RuntimeLike) -> Future[bool]:
         """For `_News`: a Future that is done with the source's step, or when a beat is due."""
-        news: Future[None] = Future()
+        news: Future[bool] = Future()
         self._news = news
+        self._endless = runtime.endless
+        self._endless[self] = None
         self._began = runtime.now()
         if self._step is None:
             self.begin_step(runtime)
         if self._timer is None and not news.done and self._seconds < inf:
             self._timer = runtime.call_later(self._seconds, self._beat_if_due, runtime)
+        if runtime.is_draining:
+            self.drain()
         return news
 
     def begin_step(self, runtime: RuntimeLike) -> None:
@@ -106,7 +131,7 @@ class Heartbeat(Generic[T]):
     def _step_ended(self, step: Future[Any]) -> None:
         """Wake the reader; without one the step is kept."""
         if self._news is not None:
-            self._news.set_result(None)
+            self._news.set_result(False)
 
     def _beat_if_due(self, runtime: RuntimeLike) -> None:
         """The timer has fired. A beat is due if the reader has waited for that long."""
@@ -117,10 +142,10 @@ class Heartbeat(Generic[T]):
         if left > 0:
             self._timer = runtime.call_later(left, self._beat_if_due, runtime)
         else:
-            self._news.set_result(None)
+            self._news.set_result(False)
 
 
-class _News(Operation[None]):
+class _News(Operation[bool]):
     """The wait of one reader."""
 
     __slots__ = ("_heartbeat",)
@@ -128,7 +153,7 @@ class _News(Operation[None]):
     def __init__(self, heartbeat: Heartbeat[Any]) -> None:
         self._heartbeat = heartbeat
 
-    def start(self, runtime: RuntimeLike) -> Future[None]:
+    def start(self, runtime: RuntimeLike) -> Future[bool]:
         return self._heartbeat.begin_wait(runtime)
 
 

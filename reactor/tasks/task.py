@@ -20,7 +20,7 @@ from reactor.loop.describe import describe
 from reactor.loop.scheduler import Scheduler
 from reactor.loop.timers import Timer
 from reactor.tasks.foreign_loops import explain, explain_await
-from reactor.tasks.futures import Cancellable, Future, Lane
+from reactor.tasks.futures import Cancellable, Drainable, Future, Lane
 from reactor.tasks.thread_pool import ThreadPool
 
 T = TypeVar("T")
@@ -39,6 +39,8 @@ class Runtime:
         self.cancel_timeout = cancel_timeout
         # Returns whether these bytes of a file can be sent without waiting for a disk.
         self.in_memory: Callable[[File, int, int], bool] = File.in_memory
+        self.is_draining = False
+        self.endless: dict[Drainable, None] = {}
         self.call_soon = reactor.call_soon
         self.call_later = reactor.call_later
 
@@ -57,6 +59,12 @@ class Runtime:
     def spawn(self, coroutine: Coroutine[Any, Any, T], context: Context | None = None) -> "Task[T]":
         """Run the coroutine up to its first wait now, and on from there as results come."""
         return Task(self, coroutine, context or copy_context())
+
+    def drain(self) -> None:
+        """End the waits that have no end of their own, those of event streams for instance."""
+        self.is_draining = True
+        for one in tuple(self.endless):
+            one.drain()
 
     def close_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
         """Close an asynchronous generator that is no longer used; its cleaning up may wait."""

@@ -55,7 +55,7 @@ def test_it_uses_public_names_alone() -> None:
 
 @pytest.fixture
 def program(files: Path) -> Iterator[Program]:
-    arguments = ["-m", "reactor", "todo:app", "--port", "0", "--shutdown-timeout", "0.5"]
+    arguments = ["-m", "reactor", "todo:app", "--port", "0", "--shutdown-timeout", "1000"]
     program = Program(arguments, cwd=files, env=environment())
     yield program
     program.close()

@@ -16,7 +16,7 @@ import pytest
 from reactor import Body, Fields, Future, Headers
 from reactor.files.file import SCRATCH, File
 from reactor.messages.request import BaseRequest
-from reactor.tasks.futures import Cancellable, Lane, TimerLike
+from reactor.tasks.futures import Cancellable, Drainable, Lane, TimerLike
 from reactor.tasks.task import Runtime, Task
 
 T = TypeVar("T")
@@ -37,6 +37,8 @@ class Stage:
     cancel_timeout = 30.0  # seconds, which never pass here
 
     def __init__(self) -> None:
+        self.is_draining = False
+        self.endless: dict[Drainable, None] = {}
         self.holding = False
         self.jobs: list[Callable[[], None]] = []
         self._soon: deque[Callable[[], object]] = deque()

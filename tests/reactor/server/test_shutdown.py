@@ -5,15 +5,49 @@ import logging
 import os
 import threading
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 
-from reactor import Future, Response, in_pool, sleep
+from reactor import Broadcast, Future, Response, events, in_pool, sleep
 from reactor.messages.request import BaseRequest
 from reactor.net.listener import ACCEPTS_PER_TURN
 from tests.conftest import Serve
 from tests.support.raw_client import TIMEOUT, Client, request
 from tests.support.watched_handlers import WatchedHandlers
+
+
+@pytest.mark.parametrize("heartbeat", [0, 15])
+def test_event_streams_end_when_the_server_drains(serve: Serve, heartbeat: float) -> None:
+    """They have no end of their own; their clients come back to the next process."""
+    news: Broadcast[str] = Broadcast()
+    closed = []
+
+    async def source() -> AsyncIterator[str]:
+        try:
+            with news.subscribe() as subscription:
+                async for item in subscription:
+                    yield item
+        finally:
+            closed.append("closed")
+
+    running = serve(lambda request: events(source(), heartbeat=heartbeat), shutdown_timeout=1000)
+    clients = [running.connect() for _ in range(3)]
+    for client in clients:
+        client.send(request())
+    running.wait_until(lambda: len(news) == 3)
+
+    def end() -> None:
+        news.publish("one")
+        news.publish("two")
+        running.server.shut_down()
+
+    running.call(end)
+    for client in clients:
+        response = client.read_response()
+        assert response.body == b"data: one\n\ndata: two\n\n"
+    assert running.join()
+    assert closed == ["closed"] * 3
 
 
 def hello(request: BaseRequest) -> Response:
