@@ -573,6 +573,17 @@ def test_a_latency_of_few_connections_is_hollow(tmp_path: Path) -> None:
     assert "Hollow points" not in whole.text
 
 
+def test_a_distribution_of_few_requests_is_not_drawn() -> None:
+    data = Data()
+    cell = data.cell("open", 80)
+    latencies = {"service": [0.001] * 1000, "intended": [0.002] * 1000}
+    data.add(cell, "reactor", latencies, requests=1000, errors=0, offered=100)
+    data.add(cell, "threads", latencies, requests=900, errors=100, offered=100)
+    plot = next(one for one in charts(data.summary()) if one.name == "latency")
+    assert ">reactor, intended</text>" in plot.svg
+    assert "threads" not in plot.svg
+
+
 def test_no_connection_served_is_a_row_without_a_latency(tmp_path: Path) -> None:
     data = Data()
     cell = data.cell("keepalive", 10_000)

@@ -231,7 +231,8 @@ def _distributions(axes: Axes, cell: Measured) -> list[tuple[float, float, str, 
     for arm in (OURS, THREADS):
         outcome = cell.arm(arm)
         for name, style in ((INTENDED, "-"), (SERVICE, ":")):
-            if outcome.generator_bound or name not in outcome.latencies:
+            hidden = outcome.generator_bound or outcome.partly_served(name)
+            if hidden or name not in outcome.latencies:
                 continue
             whole = outcome.latencies[name]
             shares = [share for share in _steps() if known(whole, share) is not None]

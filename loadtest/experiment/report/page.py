@@ -168,7 +168,7 @@ def _losses(found: Sequence[Loss], count: int) -> Markup:
         f"{rule}, the worst first; beside the reactor stands the best of the others."
     )
     if any(one.rounds < 2 for one in found):
-        text += " Where the rounds have no figure of their own, or there is one, it may be chance."
+        text += " Where fewer than two rounds have the figure, it may be chance."
     heads = ["", "figure", "reactor", "better", "behind", "served"]
     table_ = table(heads, [_lost(one) for one in found], class_="losses")
     above = "One loop does one thing at a time. While a handler blocks or computes, no other "
