@@ -28,6 +28,7 @@ from reactor.errors import Cancelled, all_but_cancelling, all_but_interrupts
 from reactor.limits import ServerLimits
 from reactor.loop.describe import describe
 from reactor.tasks.combinators import timeout
+from reactor.tasks.foreign_loops import explain
 from reactor.tasks.futures import Cancellable, Future
 from reactor.tasks.operations import as_coroutine, sleep
 from reactor.tasks.task import Runtime, Task
@@ -148,6 +149,7 @@ class Lifecycle:
             except GeneratorExit:
                 raise
             except all_but_interrupts() as error:
+                explain(error)
                 log.error("%s failed at the end", describe(step.function), exc_info=error)
 
     def _cut(self) -> None:
@@ -169,8 +171,10 @@ class Lifecycle:
             await self._stop()
             if was_cut:
                 raise Cancelled from None
+            explain(error)
             log.debug("%s failed", describe(step.function), exc_info=error)
             what = f"{_place(step.function, error)} failed: {type(error).__name__}: {error}"
+            what = ". ".join((what, *getattr(error, "__notes__", ())))
             raise StartHookError(f"The application cannot start: {what}") from error
 
     async def _call(self, step: Step, seconds: float) -> None:
@@ -204,6 +208,7 @@ class Lifecycle:
                 if isawaitable(result):
                     await result
             except all_but_cancelling() as error:
+                explain(error)
                 log.error("The periodic %s failed", describe(step.function), exc_info=error)
 
 

@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from reactor.errors import ProtocolError, all_but_cancelling, counted
 from reactor.log_limit import LogLimit
 from reactor.loop.describe import describe, safe_repr
+from reactor.tasks.foreign_loops import explain
 from reactor.tasks.task import Runtime, Task
 
 NAMED: Final = 5  # calls that the record of their end names
@@ -174,6 +175,7 @@ class AfterWork:
                 if isawaitable(result):
                     await result
             except all_but_cancelling() as error:
+                explain(error)
                 name, request = describe(call.function), series.request
                 log.error("%s failed behind the response to %s", name, request, exc_info=error)
             finally:

@@ -115,6 +115,33 @@ def test_the_line_of_a_failed_start_is_the_one_that_failed(diary: Diary) -> None
         served(diary).start()
 
 
+def test_an_error_of_asyncio_says_what_to_use_instead(
+    diary: Diary, caplog: pytest.LogCaptureFixture
+) -> None:
+    import asyncio
+
+    async def wait() -> None:
+        await asyncio.sleep(1)
+
+    def begin() -> None:
+        asyncio.get_running_loop()
+
+    for function in (wait, begin):
+        app = Application()
+        app.on_start(function)
+        with pytest.raises(StartHookError, match="reactor"):
+            Client(app).start()
+    diary.app.get("/after")(lambda request: request.after(wait) or "ok")
+    diary.app.every(1)(wait)
+    diary.app.on_stop(begin)
+    with Client(diary.app, raise_server_exceptions=False) as client:
+        client.get("/after")
+        client.advance(1.5)
+    errors = [one.exc_info[1] for one in caplog.records if one.exc_info]
+    assert len(errors) == 3
+    assert all("reactor" in str(getattr(one, "__notes__", "")) for one in errors)
+
+
 def test_a_start_that_takes_too_long(diary: Diary) -> None:
     diary.stop("before")
     diary.start("endless", 1000)
