@@ -6,7 +6,7 @@ harness does; each test then looks at the files that a reader gets.
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -52,7 +52,7 @@ class Data:
         self,
         cell: str,
         arm: str,
-        latencies: dict[str, Iterable[float]] | None = None,
+        latencies: Mapping[str, Iterable[float]] | None = None,
         **values: float,
     ) -> Sample:
         """A sample of the arm's next round."""
