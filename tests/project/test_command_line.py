@@ -278,7 +278,7 @@ def test_an_application_beside_directories(start_in: Start, workdir: Path) -> No
     assert expected in program.line
     with program.connect() as client:
         assert client.ask("/").body == b"app: /"
-        assert client.ask("/s").get("location") == "/s/"
+        assert client.ask("/s").get("location") == "s/"
         assert client.ask("/sx").body == b"app: /sx"
         assert client.ask("/s/hello.txt").body == b"hello"
         assert client.ask("/s/nothing").status == 404

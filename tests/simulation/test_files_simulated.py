@@ -179,7 +179,7 @@ class World:
             pool_threads=self.chance.randint(1, 8),
             compressed_bytes=self.chance.choice([1000, 10**7]),
         )
-        mount = Mount(directory=str(directory), prefix="/", media_type=media_types({}))
+        mount = Mount(directory=str(directory), media_type=media_types({}))
         self.files = FileServer(
             mount,
             limits,

@@ -54,7 +54,7 @@ class World:
             listing_bytes=self.chance.choice([2**28, 200_000]),
         )
         self.whole = limits.listing_page == 1000
-        mount = Mount(directory=str(directory), prefix="/", media_type=media_types({}))
+        mount = Mount(directory=str(directory), media_type=media_types({}))
         long_ago = os.stat(directory).st_ctime + YEARS
         self.files = FileServer(
             mount,

@@ -296,7 +296,9 @@ class Uploads:
         while response.status == 104:
             response = client.read_response()
         location = response.get("location")
-        return location if location is not None and response.status == 201 else response.status
+        if location is None or response.status != 201:
+            return response.status
+        return f"/files/{location}"
 
     def append(self, path: str, offset: int, body: bytes, *, complete: bool) -> int:
         media_type = "Content-Type: application/partial-upload"

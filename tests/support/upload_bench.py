@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urljoin
 
 import pytest
 
@@ -107,12 +108,25 @@ class Bench:
             response = response if isinstance(response, Response) else drive(response)  # type: ignore[arg-type]
         except ProtocolError as error:
             headers = {name.title(): value for name, value in error.headers}
-            return Reply(error.status, headers, error.reason.encode())
+            return Reply(error.status, self._resolved(path, headers), error.reason.encode())
         assert isinstance(response.body, bytes)
         names = [name.title() for name, _ in response.headers]
         assert len(set(names)) == len(names)
         headers = {name.title(): value for name, value in response.headers}
-        return Reply(response.status, headers, response.body)
+        return Reply(response.status, self._resolved(path, headers), response.body)
+
+    def _resolved(self, path: str, headers: dict[str, str]) -> dict[str, str]:
+        """The fields with the location that the client finds."""
+        if (location := headers.get("Location")) is None:
+            return headers
+        assert not location.startswith("/"), "a proxy may have removed a prefix"
+        return {**headers, "Location": urljoin(path, location)}
+
+    @property
+    def places(self) -> list[str]:
+        """The paths of the upload resources that interim responses have announced."""
+        found = [fields["Location"] for status, fields in self.informed if status == 104]
+        return [urljoin("/files/a.bin", location) for location in found]
 
     def create(self, name: str, *pieces: bytes | BaseException, **fields: Any) -> Reply:
         fields.setdefault("Upload_Complete", "?0")

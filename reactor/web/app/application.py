@@ -111,7 +111,7 @@ class Application(LifecycleSteps, Group):
         self._router: Router[Endpoint] | None = None  # made by _compose
         self._others: Router[Endpoint] = Router()  # OPTIONS and 405; set with the router
         self._not_found = NotFoundChains()  # for paths without a route; set with the router
-        self._static: dict[tuple[int, str], StaticFiles] = {}
+        self._static: dict[int, StaticFiles] = {}  # by identity; set with the router
 
     # --- its parts -------------------------------------------------------------------------------
 
@@ -223,7 +223,6 @@ class Application(LifecycleSteps, Group):
         cannot be opened, ValueError for a wrong type, RouteError for a malformed prefix.
         """
         files = StaticFiles(
-            f"{checked_prefix(prefix)}/",
             directory,
             listing=listing,
             spa=spa,
@@ -232,7 +231,7 @@ class Application(LifecycleSteps, Group):
             types=types,
             trusted=trusted,
         )
-        self.add("GET", f"{prefix}/{{name:segments}}", files)
+        self.add("GET", f"{checked_prefix(prefix)}/{{name:names}}", files)
 
     def url(self, name: str, /, query: Mapping[str, Any] | None = None, **values: object) -> str:
         """The path of the route of this name, with these parameters, and a query.
@@ -280,7 +279,9 @@ class Application(LifecycleSteps, Group):
                 yield handler
 
     def _compose(self) -> Router[Endpoint]:
-        routes = map(self._place, self.routes())
+        routes = list(self.routes())
+        endpoints = (route.endpoint for route in routes)
+        self._static = {id(one): one for one in endpoints if isinstance(one, StaticFiles)}
         converters = self._all_converters()
         composed = compose_routes(routes, converters, self.errors)
         self._not_found = compose_not_found(
@@ -289,15 +290,6 @@ class Application(LifecycleSteps, Group):
         self._others = composed.others
         self._router = composed.router
         return composed.router
-
-    def _place(self, route: Route) -> Route:
-        """The route; static files are put at its full prefix, once for each prefix."""
-        files = route.endpoint
-        if not isinstance(files, StaticFiles):
-            return route
-        prefix = route.pattern.partition("{")[0]
-        placed = self._static.setdefault((id(files), prefix), files.at(prefix))
-        return route._replace(endpoint=placed)
 
     def _all_converters(self) -> dict[str, Converter]:
         """The converters of this application and those mounted in it. Raises RouteError."""

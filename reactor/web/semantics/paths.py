@@ -64,10 +64,10 @@ def path_of(segments: Sequence[str]) -> str:
 
 
 def resolve(segments: Sequence[str]) -> list[str] | None:
-    """The segments without the empty ones and without dot segments; None where ".." leads above.
+    """The segments without dot segments and without empty ones; None where ".." leads above.
 
-    An empty segment at the end stays: it makes the path that of a directory (RFC 3986, section
-    5.2.4). Empty segments go first: they name nothing in a file system.
+    Dot segments go first, as in a client that removes them (RFC 3986, section 5.2.4). So both get
+    the same file. An empty segment at the end stays: it makes the path that of a directory.
     """
     found: list[str] = []
     for one in segments:
@@ -75,11 +75,10 @@ def resolve(segments: Sequence[str]) -> list[str] | None:
             if not found:
                 return None
             found.pop()
-        elif one and one != ".":
+        elif one != ".":
             found.append(one)
-    if not segments[-1] or segments[-1] in _DOTS:
-        found.append("")
-    return found
+    names = [one for one in found if one]
+    return [*names, ""] if not segments[-1] or segments[-1] in _DOTS else names
 
 
 def relative_reference(path: str, target: Sequence[str], query: str = "") -> str:

@@ -19,7 +19,7 @@ from reactor.web.semantics.paths import relative_reference
 def add_file(router: Application, name: str, get: Endpoint) -> None:
     """Add the routes of the file; `get` serves it by `params["name"]`."""
     router.add("GET", "/", _to(name))
-    router.add("GET", "/{name:segments}", _only(name, get))
+    router.add("GET", "/{name:names}", _only(name, get))
 
 
 def _to(name: str) -> Callable[[BaseRequest], Response]:

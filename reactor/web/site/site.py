@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 from reactor.messages.request import BaseRequest
-from reactor.messages.response import Response, plain_response
+from reactor.messages.response import Response
 from reactor.server.server import Server, prepare_handler
 from reactor.web.app.application import Application
 from reactor.web.endpoint import Endpoint, ResponseOrAwaitable
@@ -45,7 +45,7 @@ from reactor.web.site.options import SiteOptions
 from reactor.web.site.single_file import add_file
 from reactor.web.site.upload_mount import UploadMount
 from reactor.web.site.users import UserCheck
-from reactor.web.static.file_server import FileServer, Mount
+from reactor.web.static.file_server import FileServer, Mount, redirect_to_directory
 from reactor.web.static.mount import close_idle
 from reactor.web.storage.safe_path import Place, Root
 from reactor.web.storage.trust import Trust
@@ -167,7 +167,7 @@ class Site:
         mount = self._mount_of(prefix, directory, spa, uploads, deletes)
         files = self._open(mount)
         for method in ("GET", "HEAD"):
-            self._router.add(method, prefix + "{name:segments}", files.get)
+            self._router.add(method, prefix + "{name:names}", files.get)
             if prefix != "/":
                 self._router.add(method, prefix[:-1], _to_mount(mount))
         return files
@@ -184,7 +184,6 @@ class Site:
         options = self._options
         return Mount(
             directory=directory,
-            prefix=prefix,
             media_type=media_types(dict(options.types)),
             headers=tuple(options.headers),
             cache_control=cache_rules(options.cache_control),
@@ -226,10 +225,8 @@ class Site:
     def _mount_uploads(self, directory: str) -> UploadMount:
         """Add the directory that takes uploads, with the routes for what the options allow."""
         options = self._options
-        reading = self._mount(
-            options.prefix, directory, uploads=options.uploads, deletes=options.deletes
-        )
-        mount = UploadMount(reading.root, options, self._limits, self._forget)
+        self._mount(options.prefix, directory, uploads=options.uploads, deletes=options.deletes)
+        mount = UploadMount(open_root(directory), options, self._limits, self._forget)
         mount.add_routes(self._router, [prefix for prefix, _ in options.static])
         return mount
 
@@ -281,8 +278,6 @@ def _to_mount(mount: Mount) -> Endpoint:
     def redirect(request: BaseRequest) -> Response:
         if mount.uploads:
             refuse_tus(request.headers)
-        location = f"{mount.prefix}?{request.query}" if request.query else mount.prefix
-        fields = (("Location", location), *mount.headers)
-        return plain_response(301, f"This is a directory: {location}", fields)
+        return redirect_to_directory(request, mount.headers)
 
     return redirect

@@ -66,7 +66,7 @@ class UploadMount:
             endpoints |= refusals({*READING, *endpoints}, self._resumable.offers)
             self._add_resumable(router, self._resumable)
         for method, endpoint in endpoints.items():
-            router.add(method, self._prefix + "{name:segments}", endpoint)
+            router.add(method, self._prefix + "{name:names}", endpoint)
         if self._endpoints:
             for prefix in mounted:
                 if prefix != self._prefix and prefix.startswith(self._prefix):
@@ -110,7 +110,7 @@ def refusals(methods: Iterable[str], offers: Fields = ()) -> dict[str, Endpoint]
 
 def _refuse_writes(router: Application, prefix: str) -> None:
     for method, endpoint in refusals(READING).items():
-        router.add(method, prefix + "{name:segments}", endpoint)
+        router.add(method, prefix + "{name:names}", endpoint)
         router.add(method, prefix[:-1], endpoint)
 
 

@@ -10,7 +10,8 @@ directories that are too deep, are named in a last member, NOT-ARCHIVED.txt. Nam
 the time they are read are left out in silence, as in a listing.
 
 Headers are in the format of POSIX (pax), which every tar reads, with sizes and names of any length,
-in UTF-8. All of this waits for the disk and runs on the pool, one job at a time.
+in UTF-8 or, where a name is not UTF-8, as its bytes. All of this waits for the disk and runs on the
+pool, one job at a time.
 """
 
 import os
@@ -23,7 +24,7 @@ from typing import Final, NamedTuple
 
 from reactor.errors import ResponseError, reason_of
 from reactor.files.descriptors import check_lasting
-from reactor.web.semantics.file_names import is_plain
+from reactor.web.semantics.file_names import is_name, name_of
 from reactor.web.storage.safe_path import Root, open_regular
 
 PIECE_BYTES: Final = 256 * 1024  # returned by one job, with a header more at most
@@ -117,12 +118,10 @@ class ArchiveReader:
         if entry is None:
             self._levels.pop().close()
             return b""
-        try:
-            path = (*level.path, os.fsencode(entry.name).decode())
-        except UnicodeDecodeError:
+        name = os.fsencode(entry.name)
+        if not is_name(name):
             return b""
-        if not is_plain(path[-1:]):
-            return b""
+        path = (*level.path, name.decode("utf-8", "surrogateescape"))
         try:
             return self._member(level.descriptor, path)
         except OSError as error:
@@ -134,7 +133,7 @@ class ArchiveReader:
 
     def _member(self, directory: int, path: tuple[str, ...]) -> bytes:
         """Open a name in the directory. Raises OSError."""
-        name = path[-1].encode()
+        name = name_of(path[-1])
         mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
         if stat.S_ISDIR(mode):
             return self._enter(path, os.open(name, _DIRECTORY, dir_fd=directory))
@@ -203,7 +202,7 @@ class ArchiveReader:
         info.mtime = int(status.st_mtime)
         # Neither the owner nor the rights are the client's: only what a program needs to run.
         info.mode = 0o755 if directory or status.st_mode & stat.S_IXUSR else 0o644
-        return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
+        return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
     def _note(self, path: tuple[str, ...], why: str) -> None:
         if len(self._noted) < NOTED:

@@ -12,9 +12,9 @@ time. Both kinds of turns go round the clients (tasks/fair_turns.py). So the mem
 is bounded, however many are asked for.
 
 While it is sorted, a name waits as one bytes object, a row: its sort key, name, size and date.
-Bytes compare in C, UTF-8 in the order of its characters. Names that begin with a dot or contain a
-backslash are left out, and so is anything but files, directories, and links to what
-storage/safe_path.py would open. This module knows nothing of pages.
+Bytes compare in C, UTF-8 in the order of its characters. Names that begin with a dot are left out,
+and so is anything but files, directories, and links to what storage/safe_path.py would open; the
+latter are counted. This module knows nothing of pages.
 """
 
 import os
@@ -32,6 +32,7 @@ from reactor.files.file import File
 from reactor.tasks.fair_turns import FairTurns, QueuedJob
 from reactor.tasks.operations import in_pool, sleep
 from reactor.tasks.semaphore import WeightedSemaphore
+from reactor.web.semantics.file_names import is_name
 from reactor.web.static.snapshot import MERGED, Snapshot
 from reactor.web.storage.safe_path import Root
 
@@ -154,7 +155,7 @@ class Reading(QueuedJob[Snapshot]):
             rows.add(batch)
         if rows.full and most < self._most:
             return None
-        snapshot = Snapshot(complete=not rows.full)
+        snapshot = Snapshot(complete=not rows.full, omitted=reader.omitted)
         merged = rows.take()
         while part := list(islice(merged, MERGED)):
             snapshot.add(part)
@@ -180,6 +181,7 @@ class DirectoryReader:
         self._segments = segments
         self._directory = File(root.open_directory(segments), 0)  # a File closes itself
         self.stamp = _stamp(self._directory.descriptor)
+        self.omitted = 0  # names that are not hidden, but lead to nothing that can be served
         self._names = os.scandir(self._directory.descriptor)  # on a duplicate of the descriptor
 
     def __del__(self) -> None:
@@ -192,25 +194,30 @@ class DirectoryReader:
         if len(batch) < BATCH and not os.fstat(self._directory.descriptor).st_nlink:
             raise FileNotFoundError(ENOENT, os.strerror(ENOENT))  # it was deleted meanwhile
         names = (os.fsencode(one.name) for one in batch)
-        found = (self._examine(name) for name in names if name[:1] != b"." and b"\\" not in name)
+        found = (self._examine(name) for name in names if is_name(name))
         return [one for one in found if one is not None], len(batch) == BATCH
 
     def _examine(self, name: bytes) -> _DirectoryEntry | None:
-        """Return the entry of a name; None if it is hidden, or gone by now."""
+        """Return the entry of a name; None if it is omitted, or gone by now."""
         try:
             status = os.stat(name, dir_fd=self._directory.descriptor, follow_symlinks=False)
+        except OSError:
+            return None
+        try:
             if stat.S_ISLNK(status.st_mode):
                 status = self._follow(name)
-        except (OSError, UnicodeDecodeError):
+        except OSError:
+            self.omitted += 1
             return None
         directory = stat.S_ISDIR(status.st_mode)
         if not directory and not stat.S_ISREG(status.st_mode):
+            self.omitted += 1
             return None
         return _DirectoryEntry(name, directory, status.st_size, status.st_mtime_ns)
 
     def _follow(self, link: bytes) -> os.stat_result:
         """Return the status behind the link, found as a request for it would find it."""
-        segments = (*self._segments, link.decode())
+        segments = (*self._segments, link.decode("utf-8", "surrogateescape"))
         try:
             descriptor, status = self._root.open_file(segments)
         except IsADirectoryError:

@@ -21,7 +21,6 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from errno import ENOENT
 from typing import Final
-from urllib.parse import quote
 
 from reactor.errors import ProtocolError
 from reactor.files.region import FileRegion
@@ -32,8 +31,9 @@ from reactor.tasks.guard import Shared, exclusive
 from reactor.web.compression.encoders import IDENTITY
 from reactor.web.compression.responses import compress
 from reactor.web.endpoint import may_wait
-from reactor.web.semantics.file_names import is_plain
+from reactor.web.semantics.file_names import is_name, is_served, name_of
 from reactor.web.semantics.negotiation import choose_coding, refuses_identity
+from reactor.web.semantics.paths import name_segments, relative_reference
 from reactor.web.semantics.preconditions import (
     PRECONDITION_FAILED,
     check_read,
@@ -68,10 +68,9 @@ class Mount:
     """How a directory is served."""
 
     directory: str
-    prefix: str  # the prefix of its paths; it begins and ends with a slash
     media_type: Callable[[str], str]  # called with a file's name
     headers: Fields = ()  # on every response
-    # Called with a path below the prefix; "" for none.
+    # Called with a path below the mount; "" for none.
     cache_control: Callable[[str], str] = lambda path: ""
     listing: bool = True
     spa: str = ""  # the file, below the directory, that is served for unknown paths
@@ -94,7 +93,7 @@ class FileServer(Shared):
     ) -> None:
         """`mounts` of a server share its limits. Raises OSError for an unusable directory."""
         super().__init__()
-        self.root = Root(mount.directory)
+        self.root = Root(mount.directory, well_known=True)
         self._mount = mount
         self._ranges = limits.ranges
         self._clock = clock
@@ -159,7 +158,7 @@ class FileServer(Shared):
     async def _find(self, key: Key) -> Entry:
         """Raises OSError."""
         segments = key if key[-1] else (*key[:-1], INDEX)
-        if not is_plain(segments):
+        if not is_served(segments):
             raise FileNotFoundError(ENOENT, os.strerror(ENOENT))
         return await self._open.find(key, segments)
 
@@ -177,7 +176,7 @@ class FileServer(Shared):
         if self._mount.uploads:
             refuse_tus(request.headers)
         if isinstance(error, IsADirectoryError) and key[-1]:
-            return self._redirect(request, key)
+            return redirect_to_directory(request, self._mount.headers)
         status = WHEN_READING.get(error.errno)
         if status is NOT_FOUND and not key[-1] and self._mount.listing:
             try:
@@ -201,7 +200,8 @@ class FileServer(Shared):
         """
         try:
             if asks_for_archive(request.query):
-                name = key[-2] if key[:-1] else self._mount.prefix.split("/")[-2] or "archive"
+                name = name_segments(request.path)[-2]
+                name = name if is_name(name_of(name)) else "archive"  # a parameter of the mount
                 return await self._archives.respond(request, self.root, key[:-1], name)
             listing = await list_directory(request, self.root, key[:-1], self._listing)
             response = compress(request, listing)
@@ -209,14 +209,6 @@ class FileServer(Shared):
             return unless_known(request, encoded)
         except ProtocolError as error:
             raise self._error(error.status, error.reason, *error.headers) from None
-
-    def _redirect(self, request: BaseRequest, key: Key) -> Response:
-        """Add the slash to the path of a directory: the links in a listing are relative to it."""
-        # Made anew from the segments: it begins with the prefix's slash, and with no second one.
-        path = self._mount.prefix + "/".join(quote(segment, safe="") for segment in key) + "/"
-        location = f"{path}?{request.query}" if request.query else path
-        fields = (("Location", location), *self._mount.headers)
-        return plain_response(301, f"This is a directory: {location}", fields)
 
     # --- from a file to a response ---------------------------------------------------------------
 
@@ -354,6 +346,14 @@ class FileServer(Shared):
         return ProtocolError(status, sentence, [*fields, *own])
 
 
+def redirect_to_directory(request: BaseRequest, headers: Fields) -> Response:
+    """Add the slash to the path of a directory: the links in a listing are relative to it."""
+    target = [*name_segments(request.path), ""]
+    location = relative_reference(request.raw_path, target, request.query)
+    fields = (("Location", location), *headers)
+    return plain_response(301, f"This is a directory: {location}", fields)
+
+
 def _listing_options(
     mount: Mount,
     limits: FileLimits,
@@ -362,7 +362,6 @@ def _listing_options(
     wall: Callable[[], float],
 ) -> ListingOptions:
     return ListingOptions(
-        prefix=mount.prefix,
         uploads=mount.uploads,
         deletes=mount.deletes,
         resumable=mount.uploads,

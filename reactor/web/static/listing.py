@@ -19,7 +19,9 @@ from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.net.client_network import client_network
 from reactor.version import __version__
+from reactor.web.semantics.file_names import name_of
 from reactor.web.semantics.negotiation import prefers_json
+from reactor.web.semantics.paths import name_segments, relative_reference
 from reactor.web.semantics.preconditions import check_read, has_conditions
 from reactor.web.static.directory_cache import ATTEMPTS, DirectoryCache
 from reactor.web.static.limits import FileLimits
@@ -71,13 +73,12 @@ class Listings:
 class ListingOptions:
     """The options of the listings of one mount.
 
-    `prefix` is the mount's path, `most` the number of entries of one directory that are listed,
-    `page` the number of entries on one page. The fields in `headers` are on every response.
+    `most` is the number of entries of one directory that are listed, `page` the number of entries
+    on one page. The fields in `headers` are on every response.
     They replace fields of ours with the same name, but for those that say what the page is and what
     it may do: a policy of theirs is added to ours.
     """
 
-    prefix: str = "/"
     uploads: bool = False
     deletes: bool = False
     resumable: bool = False
@@ -100,17 +101,16 @@ async def list_directory(
     as_json = prefers_json(request.headers.get("accept"))
     form = JSON_FORM if as_json else HTML_FORM
     client = client_network(str(request.client[0]))
+    path, names, above = _place_of(request, segments)
     page, summary, shown = await _find(request, root, segments, options, form, client)
     if as_json:
-        head, tail = json_frame(summary, shown, _path(segments, options))
+        head, tail = json_frame(summary, shown, path)
         parts: tuple[PagePart, ...] = (head.encode(), page, tail.encode())
         fields: Fields = (("Content-Type", "application/json"), *link_field(shown))
     else:
         layout = ACTIVE if options.uploads or options.deletes else QUIET
-        home = options.prefix.strip("/") or request.host or "/"
         can = [word for word in _CAN if getattr(options, word)]
-        path, names = _path(segments, options), (home, *segments)
-        head, tail = html_frame(layout, summary, shown, path, names, can)
+        head, tail = html_frame(layout, summary, shown, path, names, above, can)
         parts = (layout.start, head.encode(), page, tail.encode(), layout.end)
         fields = layout.fields
     body = PageBody(parts, options.listings.pages.hold(client, page))
@@ -187,6 +187,19 @@ def _headers(ours: Fields, options: ListingOptions) -> Fields:
     return (*((name, value) for name, value in ours if name.lower() not in given), *theirs)
 
 
-def _path(segments: Sequence[str], options: ListingOptions) -> str:
-    prefix = options.prefix.strip("/")
-    return "/".join(("", *([prefix] if prefix else ()), *segments, ""))
+def _place_of(request: BaseRequest, segments: Sequence[str]) -> tuple[str, list[str], list[str]]:
+    """Return the path of the directory, the names on the way to it, and references to those above.
+
+    The first name is the mount's. Path and names are text for people: bytes that are not UTF-8 are
+    replaced. References start from the path that the client has asked for, whose empty segments
+    are steps as well.
+    """
+    known = name_segments(request.path)[:-1]
+    names = [name_of(one).decode(errors="replace") for one in known[1:]]
+    before = len(names) - len(segments)
+    home = "/".join(names[:before]) or request.host or "/"
+    above = [
+        relative_reference(request.raw_path, [*known[: before + 1 + depth], ""])
+        for depth in range(len(segments))
+    ]
+    return "/".join(("", *names, "")), [home, *names[before:]], above

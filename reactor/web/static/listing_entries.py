@@ -1,7 +1,7 @@
 """Links, dates and queries: the two forms of a listing write them in the same way.
 
-URLs are UTF-8: a name that is not has no link. In links, everything but letters, digits and `-._~`
-is percent-encoded.
+In links, everything but letters, digits and `-._~` is percent-encoded, byte by byte: a name that is
+not UTF-8 has a link as any other.
 """
 
 import time
@@ -82,13 +82,6 @@ def date_of(seconds: int) -> str | None:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def link_of(entry: ListedEntry) -> str | None:
-    """Return a link relative to the directory; "./" keeps a colon from making a scheme.
-
-    Returns None for a name that is not UTF-8: its URL would mean another name.
-    """
-    try:
-        entry.name.decode()
-    except UnicodeDecodeError:
-        return None
-    return f"./{''.join(map(_quoted, entry.name))}{'/' if entry.size is None else ''}"
+def link_of(entry: ListedEntry) -> str:
+    """Return a link relative to the directory; an encoded colon cannot make a scheme."""
+    return f"{''.join(map(_quoted, entry.name))}{'/' if entry.size is None else ''}"

@@ -8,7 +8,7 @@ are inline, and the page's Content-Security-Policy, with their hashes, allows no
 
 Clients that may upload choose the names, so names are hostile. In text they are escaped; characters
 that are invisible or change how the rest reads (controls, bidirectional overrides) are shown as
-escapes like `\\n`, which no visible name contains, since names with a backslash are hidden.
+escapes like `\\n` in a style of their own.
 """
 
 import re
@@ -101,18 +101,20 @@ def html_frame(
     shown: Shown,
     path: str,
     names: Sequence[str],
+    above: Sequence[str],
     can: Sequence[str],
 ) -> tuple[str, str]:
     """Return the text before and behind the rows, between the start and the end of the layout.
 
-    `names` are those of the mount and of the directories down to this one, `can` the words for what
-    the page offers: "uploads", "deletes", "resumable", "archives".
+    `names` are those of the mount and of the directories down to this one, `above` the references
+    to all of these but the last, `can` the words for what the page offers: "uploads", "deletes",
+    "resumable", "archives".
     """
     title = _MARKS.sub("", _visible(path))  # a title is text only
     values = {
         "title": title if shown.page == 1 else f"{title} (page {shown.page:,})",
         "can": " ".join(can),
-        "crumbs": _crumbs(names[:-1], shown.order) if len(names) > 1 else "",
+        "crumbs": _crumbs(names, above, shown.order) if above else "",
         "name": _visible(names[-1]),
         "form": _FORM if "uploads" in can else "",
         "archive": _archive(shown) if "archives" in can else "",
@@ -139,9 +141,8 @@ def _row(entry: ListedEntry, order: Order) -> str:
     kind = "directory" if directory else kind_of(decoded)
     name = _visible(decoded) + ("/" if directory else "")
     link = link_of(entry)
-    if link is not None:
-        href = _to_directory(link, order) if directory else f'href="{link}"'
-        name = f"<a {href}>{name}</a>"
+    href = _to_directory(link, order) if directory else f'href="{link}"'
+    name = f"<a {href}>{name}</a>"
     size = (
         "<td>" if entry.size is None else f'<td title="{entry.size:,} bytes">{_amount(entry.size)}'
     )
@@ -206,12 +207,11 @@ def _to_directory(link: str, order: Order) -> str:
     return _href(link if order == Order() else link + order_query(order), order)
 
 
-def _crumbs(names: Sequence[str], order: Order) -> str:
+def _crumbs(names: Sequence[str], above: Sequence[str], order: Order) -> str:
     """Return links to the directories above this one, from the mount's own down."""
-    steps = range(len(names), 0, -1)
     links = (
-        f"<li><a {_to_directory('../' * step, order)}>{_visible(name)}</a></li>"
-        for step, name in zip(steps, names, strict=True)
+        f"<li><a {_to_directory(reference, order)}>{_visible(name)}</a></li>"
+        for name, reference in zip(names, above, strict=False)
     )
     return f'<nav aria-label="Directories above"><ol>{"".join(links)}</ol></nav>'
 
@@ -284,6 +284,8 @@ def _sentence(summary: Summary) -> str:
     ]
     if summary.files:
         counts.append(_amount(summary.size))
+    if summary.omitted:
+        counts.append(f"{_count(summary.omitted, 'name', 'names')} not shown: no file to serve")
     return ", ".join(part for part in counts if part)
 
 

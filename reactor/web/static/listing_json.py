@@ -1,8 +1,9 @@
 """A listing for programs.
 
-    {"path": "/files/", "complete": true, "total": 2, "page": 1, "pages": 1, "entries": [
-    {"name": "a", "type": "file", "size": 5, "modified": "2020-01-01T00:00:00Z", "href": "./a"},
-    {"name": "b", "type": "file", "size": 0, "modified": "2020-01-01T00:00:00Z", "href": "./b"}
+    {"path": "/files/", "complete": true, "omitted": 0, "total": 2, "page": 1, "pages": 1,
+     "entries": [
+    {"name": "a", "type": "file", "size": 5, "modified": "2020-01-01T00:00:00Z", "href": "a"},
+    {"name": "b", "type": "file", "size": 0, "modified": "2020-01-01T00:00:00Z", "href": "b"}
     ]}
 
 The other pages are linked in the Link field (RFC 8288).
@@ -23,6 +24,7 @@ def json_frame(summary: Summary, shown: Shown, path: str) -> tuple[str, str]:
     values = {
         "path": path,
         "complete": summary.complete,
+        "omitted": summary.omitted,
         "total": shown.total,
         "page": shown.page,
         "pages": shown.pages,

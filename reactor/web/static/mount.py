@@ -6,8 +6,6 @@ one that is used without a server has the default limits.
 
 import os
 from collections.abc import Mapping
-from copy import copy
-from dataclasses import replace
 from typing import Any, Final
 
 from reactor.messages.headers import Fields
@@ -30,7 +28,6 @@ class StaticFiles:
 
     def __init__(
         self,
-        prefix: str,
         directory: str | os.PathLike[str],
         *,
         listing: bool = False,
@@ -40,7 +37,7 @@ class StaticFiles:
         types: Mapping[str, str] | None = None,
         trusted: bool = True,
     ) -> None:
-        """`prefix` begins and ends with a slash. Raises OSError for an unusable directory.
+        """Raises OSError for an unusable directory.
 
         `types` are additions to the tables, see `media_types`, which raises ValueError.
         `cache_control` is on every response, "" for none. `spa` is the file that is served for
@@ -49,7 +46,6 @@ class StaticFiles:
         Root(directory)  # each server opens its own; errors are raised now
         self._mount = Mount(
             directory=os.path.abspath(directory),
-            prefix=prefix,
             media_type=media_types(types or {}),
             headers=tuple(headers),
             cache_control=lambda path: cache_control,
@@ -58,13 +54,6 @@ class StaticFiles:
             trust=Trust(own=trusted),
         )
         self._files: FileServer | None = None
-
-    def at(self, prefix: str) -> "StaticFiles":
-        """Return the same directory at another prefix, as in an application that is mounted."""
-        placed = copy(self)
-        placed._mount = replace(self._mount, prefix=prefix)
-        placed._files = None
-        return placed
 
     def prepare(self, server: Any, mounts: int = 1) -> None:
         """Make the file server, and close idle files while the server runs; nothing is opened yet.

@@ -28,6 +28,7 @@ from reactor.files.descriptors import most_descriptors
 from reactor.files.file import File
 from reactor.tasks.operations import Operation, in_pool
 from reactor.tasks.single_flight import SingleFlight
+from reactor.web.semantics.file_names import name_of
 from reactor.web.storage.safe_path import Place, Root, place_in
 from reactor.web.storage.trust import Trust
 
@@ -331,7 +332,7 @@ def _present_siblings(root: Root, segments: Sequence[str], places: set[Place]) -
     directory = root.find_directory(segments[:-1])
     try:
         for coding, suffix in SIBLINGS.items():
-            name = (segments[-1] + suffix).encode()
+            name = name_of(segments[-1] + suffix)
             places.add(place_in(directory, name))
             try:
                 os.stat(name, dir_fd=directory, follow_symlinks=False)

@@ -42,6 +42,7 @@ class Summary(NamedTuple):
 
     digest: bytes  # equal snapshots have equal ones
     complete: bool
+    omitted: int  # names of which the file cannot be served
     directories: int
     files: int
     size: int  # the sum of all files, in bytes
@@ -53,10 +54,14 @@ class Summary(NamedTuple):
 
 
 class Snapshot:
-    """The entries of a directory; `complete` is False where there were too many."""
+    """The entries of a directory; `complete` is False where there were too many.
 
-    def __init__(self, *, complete: bool = True) -> None:
+    `omitted` is the number of names that are no entries, since what they lead to cannot be served.
+    """
+
+    def __init__(self, *, complete: bool = True, omitted: int = 0) -> None:
         self.complete = complete
+        self.omitted = omitted
         self.directories = 0
         self.size = 0  # the sum of all files, in bytes
         self.bytes = SNAPSHOT_BYTES  # all memory
@@ -93,7 +98,7 @@ class Snapshot:
 
     def close(self) -> None:
         """End the entries: the digest is that of all of them."""
-        self._hash.update(b"\0%d\0" % self.directories)
+        self._hash.update(b"\0%d\0%d\0" % (self.directories, self.omitted))
         for numbers in (self._sizes, self._seconds, self._nanoseconds):
             self._hash.update(numbers)
         self.digest = self._hash.digest()
@@ -101,7 +106,9 @@ class Snapshot:
 
     def summary(self) -> Summary:
         """Return the facts of a closed snapshot."""
-        return Summary(self.digest, self.complete, self.directories, self.files, self.size)
+        return Summary(
+            self.digest, self.complete, self.omitted, self.directories, self.files, self.size
+        )
 
     async def prepare(self, by: str) -> None:
         """Make the order, in short steps, unless it is there. One task at a time calls this."""

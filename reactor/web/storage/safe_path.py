@@ -8,21 +8,22 @@ A link is read, and its target is walked by the same rules: a relative target fr
 is, an absolute one only if it begins with the root's own path. `..`, which only links may contain,
 returns to the descriptor that it came from and never above the root.
 
-A name is the UTF-8 encoding of its segment. Names that begin with a dot do not exist, behind links
-either. A path that breaks a rule raises FileNotFoundError, as a missing file does: no client learns
-the difference. All of this may wait for a disk, so it runs on the pool. This module knows nothing
-of HTTP.
+A name is the UTF-8 encoding of its segment, whose surrogate escapes are the bytes that are not
+UTF-8. Names that begin with a dot do not exist, behind links either; a root for readers makes an
+exception of `.well-known` in the root itself. A path that breaks a rule raises FileNotFoundError,
+as a missing file does: no client learns the difference. All of this may wait for a disk, so it runs
+on the pool. This module knows nothing of HTTP.
 """
 
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from types import TracebackType
 from typing import Final, TypeAlias
 
-from reactor.web.semantics.file_names import _NAME, is_plain
+from reactor.web.semantics.file_names import WELL_KNOWN, is_name, is_served, name_of
 
 MOST_LINKS: Final = 40  # as many as the kernel follows (path_resolution(7))
 # A name in a directory: the directory's device and inode, and the name.
@@ -45,12 +46,17 @@ class Root:
     deployments do by moving a link, is seen. Its own path is the operator's and may contain links.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Raises OSError if there is no such directory, or if names cannot be looked up in it."""
+    def __init__(self, path: str | os.PathLike[str], *, well_known: bool = False) -> None:
+        """`well_known`: the directory `.well-known` in it can be read.
+
+        Raises OSError if there is no such directory, or if names cannot be looked up in it.
+        """
         if not os.fspath(path):
             # An empty path must not mean the current directory.
             raise FileNotFoundError(errno.ENOENT, "the path of the directory is empty")
         self._path = os.path.join(os.getcwdb(), os.fsencode(path))
+        # The names in it that may begin with a dot.
+        self._dotted = frozenset((WELL_KNOWN,) if well_known else ())
         directory = self.find_directory(())
         try:
             os.stat(".", dir_fd=directory)
@@ -83,7 +89,7 @@ class Root:
         now; links on the way make no difference. A part of that directory that is mounted a second
         time elsewhere is not recognized.
         """
-        with _Walk(self._path, segments, places) as walk:
+        with _Walk(self._path, self._dotted, segments, places) as walk:
             descriptor, status = walk.to_file()
             try:
                 return descriptor, status, bool(roots) and walk.is_below(roots)
@@ -133,23 +139,29 @@ class Root:
 
     def find_directory(self, segments: Sequence[str]) -> int:
         """Open a directory as `open_directory` does, but only for looking up names in it."""
-        with _Walk(self._path, segments) as walk:
+        with _Walk(self._path, self._dotted, segments) as walk:
             return walk.to_directory()
 
 
 class _Walk:
     """A walk down from the root: the directories opened so far, and the names still to walk."""
 
-    __slots__ = ("_directories", "_links", "_names", "_places", "_root")
+    __slots__ = ("_directories", "_dotted", "_links", "_names", "_places", "_root")
 
     def __init__(
-        self, root: bytes, segments: Sequence[str], places: set[Place] | None = None
+        self,
+        root: bytes,
+        dotted: Set[bytes],
+        segments: Sequence[str],
+        places: set[Place] | None = None,
     ) -> None:
-        if not is_plain(segments):
+        """`dotted` are the names in the root itself that may begin with a dot."""
+        if not is_served(segments):
             raise _not_found()
         self._root = root
+        self._dotted = dotted
         # Reversed: the next name is last.
-        self._names = [segment.encode() for segment in segments][::-1]
+        self._names = [name_of(segment) for segment in segments][::-1]
         self._places = places  # not None if the caller wants them
         self._links = 0
         self._directories = [os.open(root, _SEARCHABLE & ~os.O_NOFOLLOW)]
@@ -196,8 +208,8 @@ class _Walk:
             if name == b"..":
                 self._ascend()
             elif name not in (b"", b"."):
-                # This checks names of a link's target; segments were checked at the start.
-                if not _NAME.fullmatch(name):
+                # Segments were checked at the start, but for this set; names in links were not.
+                if not is_name(name) and not (len(self._directories) == 1 and name in self._dotted):
                     raise _not_found()
                 if not self._names:
                     self._note(name)

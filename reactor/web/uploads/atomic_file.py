@@ -21,6 +21,7 @@ from typing import Final
 from reactor.errors import ProtocolError
 from reactor.files.descriptors import check_lasting
 from reactor.tasks.operations import in_pool
+from reactor.web.semantics.file_names import name_of
 from reactor.web.storage.disk_errors import WHEN_WRITING, refusal_of
 from reactor.web.storage.locks import DirectoryBusy, lock_while_open, try_lock
 from reactor.web.storage.private_files import write_all
@@ -163,7 +164,7 @@ class AtomicFile:
     def _open_directory(self) -> int:
         self._directory, made = open_or_make(self._root, self._segments[:-1], self._depth)
         self._made += made
-        self.place = place_in(self._directory, self._segments[-1].encode())
+        self.place = place_in(self._directory, name_of(self._segments[-1]))
         return self._directory
 
     def _open_file(self, directory: int) -> int:

@@ -19,7 +19,7 @@ from errno import EEXIST, ENOENT, ENOTDIR, ENOTEMPTY
 from typing import Final, NamedTuple, TypeAlias
 
 from reactor.errors import ProtocolError
-from reactor.web.semantics.file_names import is_plain
+from reactor.web.semantics.file_names import is_plain, name_of
 from reactor.web.storage.locks import DirectoryBusy
 from reactor.web.storage.safe_path import Root
 from reactor.web.uploads.publish import sync_directory
@@ -74,7 +74,7 @@ def open_or_make(root: Root, segments: Sequence[str], depth: int) -> tuple[int, 
 
 def _enter(parent: int, segments: tuple[str, ...], made: Made) -> int:
     """Open a directory, and make it if it is missing."""
-    name = segments[-1].encode()
+    name = name_of(segments[-1])
     try:
         try:
             os.mkdir(name, dir_fd=parent)
@@ -100,9 +100,9 @@ def remove_made(root: Root, made: Made) -> None:
         try:
             parent = root.find_directory(segments[:-1])
             try:
-                status = os.stat(segments[-1].encode(), dir_fd=parent, follow_symlinks=False)
+                status = os.stat(name_of(segments[-1]), dir_fd=parent, follow_symlinks=False)
                 if (status.st_dev, status.st_ino) == identity:
-                    os.rmdir(segments[-1].encode(), dir_fd=parent)
+                    os.rmdir(name_of(segments[-1]), dir_fd=parent)
             finally:
                 os.close(parent)
         except OSError as error:

@@ -14,6 +14,7 @@ from functools import partial
 from threading import Lock
 from typing import Final
 
+from reactor.web.semantics.file_names import name_of
 from reactor.web.storage.disk_errors import WHEN_WRITING, refusal_of
 from reactor.web.storage.private_files import set_time, unlink, unlink_or_log, write_all
 from reactor.web.storage.safe_path import Place, Root, place_in
@@ -107,7 +108,7 @@ class PartialUpload:
             directory, file = self._descriptors()
             segments = self.record.segments
             with writable_directory(root, segments[:-1], depth) as (target, made):
-                self.place = place_in(target, segments[-1].encode())
+                self.place = place_in(target, name_of(segments[-1]))
                 temporary = add_temporary_name(f"{self.name}.part", directory, target)
                 if temporary is None:
                     return None

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from reactor.errors import ProtocolError
+from reactor.web.semantics.file_names import name_of
 from reactor.web.storage.locks import DirectoryBusy, directory_lock
 from reactor.web.storage.safe_path import Place, Root, place_in
 
@@ -90,7 +91,7 @@ def take_name(
             _rename(temporary, segments, directory)
         else:
             _take_free_name(temporary, segments, directory)
-    return Published(status is not None, place_in(directory, segments[-1].encode()))
+    return Published(status is not None, place_in(directory, name_of(segments[-1])))
 
 
 def remove_name(
@@ -106,7 +107,7 @@ def remove_name(
     DirectoryBusy, and what `publish_file` raises.
     """
     names = segments if segments[-1] else segments[:-1]
-    name = names[-1].encode()
+    name = name_of(names[-1])
     directory = root.open_directory(names[:-1])
     try:
         with directory_lock(directory):
@@ -132,7 +133,7 @@ def _remove_file(
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     if precondition is not None:
         precondition(status)
-    os.unlink(segments[-1].encode(), dir_fd=directory)
+    os.unlink(name_of(segments[-1]), dir_fd=directory)
 
 
 def status_behind(root: Root, segments: Sequence[str], directory: int) -> os.stat_result | None:
@@ -143,7 +144,7 @@ def status_behind(root: Root, segments: Sequence[str], directory: int) -> os.sta
     anything else; OSError.
     """
     try:
-        status = os.stat(segments[-1].encode(), dir_fd=directory, follow_symlinks=False)
+        status = os.stat(name_of(segments[-1]), dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return None
     if stat.S_ISLNK(status.st_mode):
@@ -163,12 +164,12 @@ def _status_of_target(root: Root, segments: Sequence[str]) -> os.stat_result:
 
 
 def _rename(temporary: str, segments: Sequence[str], directory: int) -> None:
-    os.replace(temporary, segments[-1].encode(), src_dir_fd=directory, dst_dir_fd=directory)
+    os.replace(temporary, name_of(segments[-1]), src_dir_fd=directory, dst_dir_fd=directory)
 
 
 def _take_free_name(temporary: str, segments: Sequence[str], directory: int) -> None:
     """Publish under the precondition that the name is free: rename(2) would not check that."""
-    name = segments[-1].encode()
+    name = name_of(segments[-1])
     try:
         os.link(temporary, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
     except FileExistsError:

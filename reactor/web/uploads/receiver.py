@@ -21,19 +21,18 @@ from collections.abc import Callable, Sequence, Set
 from errno import EACCES
 from functools import partial
 from typing import Final, Protocol
-from urllib.parse import quote
 
 from reactor.errors import ProtocolError
 from reactor.messages.body import Body
 from reactor.messages.headers import Headers
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
-from reactor.protocol.grammar import SEGMENT_SAFE
 from reactor.web.semantics.cross_site import refuse_foreign
-from reactor.web.semantics.file_names import is_plain
+from reactor.web.semantics.file_names import is_name, is_plain, name_of
 from reactor.web.semantics.methods import method_not_allowed
 from reactor.web.semantics.multipart import FormParser, boundary_of
 from reactor.web.semantics.negotiation import prefers_json
+from reactor.web.semantics.paths import name_segments, quote_segment, relative_reference
 from reactor.web.semantics.preconditions import PRECONDITION_FAILED, check_write, has_conditions
 from reactor.web.semantics.upload_protocols import (
     refuse_older_fields,
@@ -58,8 +57,6 @@ from reactor.web.uploads.resumable_fields import (
     written_offset,
 )
 
-# Characters that stay as they are in a path, and escapes that are there already.
-_PATH: Final = "/%" + SEGMENT_SAFE
 _DIRECTORY_TAG: Final = 'W/"directory"'  # a directory has no tag; no client can know this one
 _JSON: Final = (("Content-Type", "application/json"), ("X-Content-Type-Options", "nosniff"))
 
@@ -123,9 +120,12 @@ class Receiver:
         self._check_method(request, self._deletes)
         refuse_older_fields(request.headers)
         refuse_foreign(request, self._trusted_origins)
-        segments = _locate(request)
+        segments: tuple[str, ...] = request.params["name"]
         if segments == ("",):
             raise ProtocolError(403, "The directory of the mount itself cannot be deleted.")
+        names = segments if segments[-1] else segments[:-1]
+        if not all(is_name(name_of(one)) for one in names):
+            raise ProtocolError(*NOT_FOUND)
         condition = precondition_of(request.headers, time.time)
         of_directory = partial(_check_directory_condition, request)
         place = await on_disk(
@@ -165,7 +165,7 @@ class Receiver:
                 self._forget(upload.place)
             raise
         self._forget(stored.place)
-        location = ("Location", _location(request.path))
+        location = ("Location", _reference(request))
         if is_complete(request.headers):  # clients of older revisions want both (tus-js-client 4)
             fields = (location, written_offset(upload.size))
             return Response(204 if stored.replaced else 201, headers=fields)
@@ -190,7 +190,7 @@ class Receiver:
         await files.receive(parser, request.body)
         # A browser has sent the form: back to the listing.
         if prefers_html(request.headers.get("accept")):
-            return Response(303, headers=[("Location", _location(request.path))])
+            return Response(303, headers=[("Location", _reference(request))])
         content = json.dumps({"stored": files.stored}).encode() + b"\n"
         return Response(201 if files.stored else 200, content, _JSON)
 
@@ -236,7 +236,7 @@ def _refuse_form(request: BaseRequest) -> None:
     """Raise ProtocolError(415) for a form, whose envelope would be stored as the file."""
     kind = request.headers.get("content-type").partition(";")[0].strip(" \t").lower()
     if kind == "multipart/form-data":
-        directory = _location(request.path[: request.path.rindex("/") + 1])
+        directory = "/".join(map(quote_segment, [*name_segments(request.path)[:-1], ""]))
         raise ProtocolError(
             415,
             "A form is no file: post it to its directory, "
@@ -293,9 +293,9 @@ def _check_directory(root: Root, segments: Sequence[str], depth: int) -> bool:
         return not made
 
 
-def _location(path: str) -> str:
-    """Return the path as a reference to this server: two slashes would begin a host's name."""
-    return "/" + quote(path, _PATH).lstrip("/")
+def _reference(request: BaseRequest) -> str:
+    """Return the reference to the file or the directory of the request."""
+    return relative_reference(request.raw_path, name_segments(request.path))
 
 
 def prefers_html(accept: str) -> bool:

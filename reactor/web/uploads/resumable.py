@@ -21,13 +21,11 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence, Set
 from dataclasses import replace
 from typing import Any, Final, TypeVar
-from urllib.parse import quote
 
 from reactor.errors import ProtocolError
 from reactor.messages.headers import Fields
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
-from reactor.protocol.grammar import SEGMENT_SAFE
 from reactor.tasks.guard import Shared, exclusive
 from reactor.web.semantics.cross_site import refuse_foreign
 from reactor.web.semantics.upload_protocols import (
@@ -56,6 +54,7 @@ from reactor.web.uploads.resumable_fields import (
     inconsistent_length,
     is_complete,
     length_of,
+    location_of,
     mismatching_offset,
     written_complete,
     written_offset,
@@ -91,7 +90,7 @@ class ResumableUploads(Shared):
         wall: Callable[[], float] = time.time,
         trusted_origins: Set[str] = frozenset(),
     ) -> None:
-        """`prefix` is the path of the root and ends in a slash.
+        """`prefix` is the path of the mount, for log records.
 
         `forget` is called, on the loop, with each name that means another file now; `wall` is the
         clock that measures the age of an upload. Pages of `trusted_origins` may send requests as
@@ -151,7 +150,7 @@ class ResumableUploads(Shared):
         """Section 4.3: the progress of the upload."""
         refuse_tus(request.headers)
         name = _name(request)
-        return await self._in_turn(name, lambda _: self._report(name))
+        return await self._in_turn(name, lambda _: self._report(request, name))
 
     @exclusive
     async def append(self, request: BaseRequest) -> Response:
@@ -233,7 +232,7 @@ class ResumableUploads(Shared):
 
     async def _begin(self, request: BaseRequest, part: PartialUpload, lease: Lease) -> Response:
         """The part is kept from the moment when its address is sent to the client."""
-        location = ("Location", f"{self._prefix}{UPLOADS_DIRECTORY}/{part.name}")
+        location = location_of(request, part.record.segments, (UPLOADS_DIRECTORY, part.name))
         resource = (location, self._limit(self._age))
         if accepts_104(request):
             part.kept = request.body.inform(104, (*resource, INTEROP_FIELD))
@@ -241,7 +240,7 @@ class ResumableUploads(Shared):
             await self._receive(request, part, lease)
             response = None
             if completes(request, part.record.length):
-                response = await self._complete(part)
+                response = await self._complete(request, part, part.record.segments)
                 if response.status == 204:  # clients of older revisions fail without a Location
                     response = response.replace(headers=(*response.headers, location))
         except ProtocolError as error:
@@ -282,7 +281,7 @@ class ResumableUploads(Shared):
             await self._access.save(part, replace(part.record, length=length))
         await self._receive(request, part, lease)
         if complete:
-            return await self._complete(part)
+            return await self._complete(request, part, (UPLOADS_DIRECTORY, part.name))
         return Response(204, headers=(*_so_far(part), self._limit(self._age)))
 
     async def _receive(self, request: BaseRequest, part: PartialUpload, lease: Lease) -> None:
@@ -306,8 +305,13 @@ class ResumableUploads(Shared):
             await self._access.remove(part)
             raise inconsistent_length()
 
-    async def _complete(self, part: PartialUpload) -> Response:
-        """All bytes are there: make them the file, or raise why they cannot be."""
+    async def _complete(
+        self, request: BaseRequest, part: PartialUpload, asked: Sequence[str]
+    ) -> Response:
+        """All bytes are there: make them the file, or raise why they cannot be.
+
+        `asked` are the segments of the request's path below the mount.
+        """
         if part.record.length not in (None, part.size):
             raise inconsistent_length()
         record = replace(part.record, length=part.size, ending=True)
@@ -328,13 +332,13 @@ class ResumableUploads(Shared):
         headers = (written_complete(True), written_offset(part.size), NO_STORE)
         if published.replaced:
             return Response(204, headers=headers)
-        return Response(201, headers=(("Location", self._path(record)), *headers))
+        return Response(201, headers=(location_of(request, asked, record.segments), *headers))
 
-    async def _report(self, name: str) -> Response:
+    async def _report(self, request: BaseRequest, name: str) -> Response:
         upload = await self._access.open(name)
         if isinstance(upload, FinishedUpload):
             state = self._state(upload.record, upload.record.length or 0, upload.changed)
-            location = ("Location", self._path(upload.record))
+            location = location_of(request, (UPLOADS_DIRECTORY, name), upload.record.segments)
             return Response(204, headers=(written_complete(True), *state, location))
         return await self._access.using(upload, self._report_part(upload))
 
@@ -365,9 +369,6 @@ class ResumableUploads(Shared):
         length = () if record.length is None else (("Upload-Length", str(record.length)),)
         left = self._limit(changed + self._age - self._wall())
         return (written_offset(size), *length, left, NO_STORE)
-
-    def _path(self, record: Record) -> str:
-        return self._prefix + "/".join(quote(segment, SEGMENT_SAFE) for segment in record.segments)
 
 
 async def _needed(work: Awaitable[T]) -> T:

@@ -8,6 +8,7 @@ follows from two fields of each of its requests, and all of them must agree.
 Everything here is pure: from the head of a request to its meaning, from an error to its response.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from reactor.errors import ProtocolError
@@ -15,6 +16,7 @@ from reactor.messages.headers import Fields, Headers
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.web.problems.responses import problem_details
+from reactor.web.semantics.paths import name_segments, relative_reference
 from reactor.web.semantics.structured_fields import boolean_item, integer_item
 
 INTEROP: Final = "8"  # the interop version of this revision ("Draft Version Identification")
@@ -184,3 +186,11 @@ def _integer(headers: Headers, name: str) -> int | None:
     """Return the number in this field; None where it is absent, malformed or negative."""
     number = integer_item(headers.get(name))
     return number if number is not None and number >= 0 else None
+
+
+def location_of(
+    request: BaseRequest, asked: Sequence[str], target: Sequence[str]
+) -> tuple[str, str]:
+    """Return the field that leads to `target`; `asked` was asked for, both below the mount."""
+    mount = name_segments(request.path)[: -len(asked)]
+    return "Location", relative_reference(request.raw_path, [*mount, *target])

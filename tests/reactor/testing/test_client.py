@@ -1485,9 +1485,7 @@ def test_the_same_requests_give_the_same_bytes() -> None:
 def site(tmp_path: Path) -> Iterator[Client]:
     """A directory, with uploads."""
     limits = Limits()
-    files = FileServer(
-        Mount(str(tmp_path), "/", media_types({}), uploads=True, deletes=True), limits
-    )
+    files = FileServer(Mount(str(tmp_path), media_types({}), uploads=True, deletes=True), limits)
     receiver = Receiver(files.root, limits, files.forget, deletes=True)
     router = Application()
     for method, endpoint in (

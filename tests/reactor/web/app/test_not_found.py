@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from reactor import Response
+from reactor import Headers, Response
+from reactor.messages.request import BaseRequest
+from reactor.protocol.paths import decode_path
 from reactor.testing import Client
 from reactor.web.app.application import Application
 from reactor.web.app.requests import Request
@@ -86,11 +88,11 @@ def test_a_guard_stands_before_every_path_of_its_prefix(method: str, redirects: 
         group.add("GET", "/secret", lambda request: "secret")
     inner.add("GET", "/users", lambda request: "users")
     app.mount("/{tenant}/inner", inner)
-    with Client(app) as client:
-        for path in GUARDED:
-            assert client.request(method, path).status == 401, path
-        for path in OPEN:
-            assert client.request(method, path).status == 404, path
+    for paths, status in ((GUARDED, 401), (OPEN, 404)):
+        for path in paths:  # as they are: a client would remove dot segments
+            response = app(BaseRequest(method, path, decode_path(path), "", 1, Headers()))
+            assert isinstance(response, Response)
+            assert response.status == status, path
 
 
 def test_a_chain_of_a_prefix_with_parameters_gets_them() -> None:

@@ -127,7 +127,7 @@ def test_a_directory_at_the_root_takes_uploads(start: Start, root: Path) -> None
     client = start(directory=str(root), prefix="/", deletes=True)
     assert client.ask("/hello.txt").body == b"hello"
     response = client.ask("/new", method="PUT", body=b"new")
-    assert (response.status, response.get("location")) == (201, "/new")
+    assert (response.status, response.get("location")) == (201, "new")
     assert (root / "new").read_bytes() == client.ask("/new").body == b"new"
     assert client.ask("/sub/new", method="POST", body=b"newer").status == 201
     assert client.ask("/new", method="DELETE").status == 204
@@ -155,7 +155,7 @@ def test_an_upload_at_the_root_can_be_resumed(start: Start, root: Path) -> None:
     client = start(directory=str(root), prefix="/")
     response = client.ask("/big", "Upload-Complete: ?0", method="PUT", body=b"12345")
     assert response.status == 201
-    resource = response.get("location") or ""
+    resource = f"/{response.get('location')}"
     assert resource.startswith("/.uploads/")
     assert client.ask(resource, method="HEAD").get("upload-offset") == "5"
     fields = ("Upload-Offset: 5", "Upload-Complete: ?1", "Content-Type: application/partial-upload")
@@ -262,10 +262,10 @@ def test_a_mount_in_a_mount(start: Start, root: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "location"),
     [
-        ("/a/b", "/a/b/"),
-        ("/a/b?x=y&/z", "/a/b/?x=y&/z"),
-        ("/%61/b", "/a/b/"),
-        ("/files", "/files/"),
+        ("/a/b", "b/"),
+        ("/a/b?x=y&/z", "b/?x=y&/z"),
+        ("/%61/%62", "b/"),
+        ("/files", "files/"),
     ],
 )
 def test_a_prefix_without_its_slash(start: Start, root: Path, path: str, location: str) -> None:
@@ -348,7 +348,7 @@ def test_uploads_that_can_be_resumed(start: Start, root: Path) -> None:
     fields = ("Upload-Complete: ?0", "Upload-Length: 6")
     response = client.ask("/files/x", *fields, "Content-Length: 0", method="POST")
     assert response.status == 201
-    where = response.get("location") or ""
+    where = f"/files/{response.get('location')}"
     assert where.startswith("/files/.uploads/")
     response = client.ask(where, method="HEAD")
     assert response.get("upload-offset") == "0"
@@ -378,7 +378,7 @@ def test_pages_of_trusted_origins_may_upload_and_delete(start: Start, root: Path
         found.append(client.ask("/files/", origin, kind, method="POST", body=form).status)
         client = start(**run)
         begin = ("Upload-Complete: ?0", "Upload-Length: 1", "Content-Length: 0")
-        where = client.ask("/files/b", *begin, method="POST").get("location") or ""
+        where = f"/files/{client.ask('/files/b', *begin, method='POST').get('location')}"
         fields = ("Content-Type: application/partial-upload", "Upload-Offset: 0")
         found.append(
             client.ask(

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 
@@ -93,7 +94,7 @@ def test_every_way_to_upload(served: Served, directory: Path, way: str) -> None:
         begun = client.post("/files/a.html", headers=fields, content=PAGE[:10])
         fields = {"Upload-Complete": "?1", "Upload-Offset": "10"}
         fields["Content-Type"] = "application/partial-upload"
-        place = begun.headers["Location"]
+        place = urljoin("/files/", begun.headers["Location"])
         assert client.patch(place, headers=fields, content=PAGE[10:]).status == 201
     elif way == "on the disk":
         (directory / "a.html").write_bytes(PAGE)

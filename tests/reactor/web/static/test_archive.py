@@ -39,14 +39,14 @@ def site(tmp_path: Path) -> Path:
 
 
 def file_server(site: Path, limits: Limits | None = None, **options: Any) -> FileServer:
-    options = {"prefix": "/files/", "media_type": media_types({}), **options}
+    options = {"media_type": media_types({}), **options}
     return FileServer(Mount(directory=str(site), **options), limits or Limits())
 
 
 def application(files: FileServer, *middlewares: Any) -> Application:
     app = Application(*middlewares)
     for method in ("GET", "HEAD"):
-        app.add(method, "/files/{name:segments}", files.get)
+        app.add(method, "/files/{name:names}", files.get)
     return app
 
 

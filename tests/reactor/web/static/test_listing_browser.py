@@ -127,7 +127,7 @@ def start(serve: Serve, directory: Path) -> Iterator[Start]:
 def without_resuming(root: Root) -> Application:
     """A directory that takes plain PUTs only."""
     receiver = Receiver(root, Limits(), lambda place: None)
-    look = ListingOptions(prefix="/files/", uploads=True)
+    look = ListingOptions(uploads=True)
 
     async def get(request: BaseRequest) -> Response:
         return await list_directory(request, root, request.params["name"][:-1], look)

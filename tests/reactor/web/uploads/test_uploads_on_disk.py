@@ -35,7 +35,7 @@ class Both:
     """The read side and the write side of one directory."""
 
     def __init__(self, site: Path) -> None:
-        mount = Mount(directory=str(site), prefix="/files/", media_type=media_types({}))
+        mount = Mount(directory=str(site), media_type=media_types({}))
         self.files = FileServer(mount, Limits())
         self.receiver = Receiver(self.files.root, Limits(), self.files.forget)
 

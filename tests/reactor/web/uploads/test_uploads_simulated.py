@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 
@@ -73,7 +74,7 @@ def ask(world: SimWorld, data: bytes) -> tuple[int, dict[str, str]]:
 def begin(world: SimWorld, name: str = "big") -> str:
     status, fields = ask(world, encode("PUT", f"/files/{name}", "Upload-Complete: ?0"))
     assert status == 201
-    return fields["location"]
+    return urljoin("/files/", fields["location"])
 
 
 def end(world: SimWorld) -> None:
@@ -197,7 +198,7 @@ class Race:
         lengths = (f"Upload-Length: {len(body)}",) if self.random.random() < 0.5 else ()
         begun = encode("PUT", f"/files/{name}", "Upload-Complete: ?0", *lengths)
         created = yield from self.exchange(begun)
-        place = created.get("location", "")
+        place = created.get("location", "") and urljoin("/files/", created["location"])
         offset = 0
         for _ in range(6):
             if not place:
