@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from reactor.web.compression.encoders import GZIP_HEADER
 from reactor.web.compression.splice import (
+    Constant,
     Deflated,
     combine,
     encode_window,
@@ -45,6 +46,15 @@ def test_a_piece_can_be_inflated_alone(data: bytes) -> None:
     assert inflate(part.pieces[1]) == data
     assert part.length == len(data) + 12
     assert part.size == sum(map(len, part.pieces))
+
+
+@given(st.binary(max_size=2000), st.binary(max_size=2000))
+def test_a_constant_is_a_part_of_any_member(data: bytes, other: bytes) -> None:
+    constant, part = Constant(data), deflated([other])
+    for parts in ([constant], [part, constant], [constant, part, constant]):
+        plain = b"".join(piece for one in parts for piece in one.plain())
+        assert gzip.decompress(b"".join(splice(parts))) == plain
+    assert (constant.data, constant.length) == (data, len(data))
 
 
 @given(st.binary(max_size=200), st.binary(max_size=3000))

@@ -23,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reactor import ProtocolError, Response
+from reactor.web.compression.splice import Constant
 from reactor.web.static import listing_entries, listing_html
 from reactor.web.static.directory_reader import BATCH, natural
 from reactor.web.static.listing import ListingOptions, Listings, list_directory, unless_known
@@ -936,6 +937,23 @@ def test_a_listing_has_a_tag_of_all_that_it_shows(directory: Path) -> None:
 
 def known(response: Response, **headers: str) -> Response:
     return unless_known(make_request("GET", "/", None, **headers), response)
+
+
+def test_a_tag_changes_with_style_and_script(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fields(ask(directory))["etag"]
+    other = listing_html.QUIET._replace(start=Constant(b"another style"))
+    monkeypatch.setattr("reactor.web.static.listing.QUIET", other)
+    assert fields(ask(directory))["etag"] != before
+
+
+def test_a_script_is_sent_without_comments_and_indentation() -> None:
+    source = "  /* one\n two */\n  let a = 1;\n\n    // why\n    a += 2; // here\n"
+    assert listing_html._small(source) == "let a = 1;\na += 2; // here\n"
+    for layout in (listing_html.QUIET, listing_html.ACTIVE):
+        sent = (layout.start.data + layout.end.data).decode()
+        assert not re.search(r"^\s+\S|^//|/\*", sent, re.MULTILINE)
 
 
 def test_a_listing_that_the_client_has_is_not_sent(directory: Path) -> None:
