@@ -238,14 +238,26 @@ class Application(LifecycleSteps, Group):
 
             app.url("note", number=7, query={"page": 2})  # "/notes/7?page=2"
 
-        Values are converted and percent-encoded; a list in `query` repeats its name. Raises
-        LookupError if no route or more than one has the name, or if the parameters are not exactly
-        those of the path; ValueError for a value that is not of its parameter's kind.
+        Values are converted and percent-encoded; a list in `query` repeats its name. In a mounted
+        application the path begins with the prefix of the mount, whose parameters are values too.
+        Raises LookupError if no route or more than one has the name, if the application is mounted
+        at several places, or if the parameters are not exactly those of the path; ValueError for a
+        value that is not of its parameter's kind.
         """
         patterns = {route.pattern for route in self.routes() if route.name == name}
         if len(patterns) != 1:
             raise LookupError(f"{len(patterns) or 'no'} routes have the name {name!r}")
-        parts = parse_pattern(patterns.pop(), self._all_converters())
+        place, *others = sorted(self._places())
+        if others:
+            raise LookupError(
+                f"the application of the route {name!r} is mounted at {', '.join((place, *others))}"
+                "; mount an application of its own at each place, or write the path"
+            )
+        converters = self._all_converters()
+        for outer in self._around():
+            if isinstance(outer, Application):
+                converters = {**outer._all_converters(), **converters}
+        parts = parse_pattern(place + patterns.pop(), converters)
         wanted = {part.name for part in parts if isinstance(part, Parameter)}
         if wanted != values.keys():
             raise LookupError(

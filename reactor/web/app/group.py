@@ -204,6 +204,20 @@ class Group:
                             scope.errors,
                         )
 
+    def _around(self) -> Iterator["Group"]:
+        """The groups and applications that include this one, and those that include these."""
+        for reference in self._parents:
+            parent = reference()
+            if parent is not None:
+                yield parent
+                yield from parent._around()
+
+    def _places(self) -> set[str]:
+        """The prefixes at which the routes of this group stand, without its own prefix."""
+        parents = [parent for reference in self._parents if (parent := reference()) is not None]
+        places = {place + one._prefix for one in parents for place in one._places()}
+        return places or {""}
+
     def _changed(self) -> None:
         """Have the applications that include this group composed anew."""
         for reference in self._parents:

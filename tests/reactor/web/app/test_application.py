@@ -254,3 +254,21 @@ def test_a_url_must_not_lead_elsewhere(value: str) -> None:
     app.add("GET", "/{p:path}", endpoint, name="p")
     with pytest.raises(ValueError):
         app.url("p", p=value)
+
+
+def test_the_url_of_a_route_in_a_mounted_application() -> None:
+    inner, middle, app = Application(), Application(), Application()
+    inner.add("GET", "/notes/{number:int}", lambda request: "", name="note")
+    assert inner.url("note", number=7) == "/notes/7"
+    app.converter("hex", lambda text: int(text, 16), "{:x}".format)
+    middle.group("/api").include(Group("/v1"))
+    middle.mount("/in", inner)
+    app.mount("/{tenant}/{space:hex}", middle)
+    values: dict[str, Any] = {"tenant": "a b", "space": 255, "number": 7}
+    for application in (inner, middle, app):
+        assert application.url("note", **values) == "/a%20b/ff/in/notes/7"
+    with pytest.raises(LookupError, match="tenant"):
+        inner.url("note", number=7)
+    app.mount("/other", inner)
+    with pytest.raises(LookupError, match=r"mounted at /other, /\{tenant\}"):
+        inner.url("note", **values)
