@@ -3,7 +3,9 @@
 An error before the first piece is an error of the request: it makes the response, as one in the
 handler does, and the client gets a status instead of a reset. So the first piece is waited for like
 the handler's response, in the state HANDLER. A HEAD request pulls it as well, for the same status.
-An empty piece is a piece: a body that yields b"" at once has its head sent at once.
+An empty piece is a piece: a body that yields b"" at once has its head sent at once. An event stream
+(text/event-stream) may be silent for long, and its client waits for the head: that is sent at once
+where the first event has to be waited for.
 """
 
 import logging
@@ -30,7 +32,9 @@ class BegunResponse(Response):
 
     __slots__ = ("first", "source")
 
-    def __init__(self, response: Response, source: Source, first: Piece | None) -> None:
+    def __init__(
+        self, response: Response, source: Source, first: Piece | Future[Any] | None
+    ) -> None:
         super().__init__(response.status, response.body, response.headers)
         self.source = source
         self.first = [first]
@@ -42,6 +46,17 @@ class BegunResponse(Response):
 def has_to_begin(response: Response) -> bool:
     """Whether the body is made piece by piece, and its first piece has not been pulled."""
     return _is_made(response.body) and not isinstance(response, BegunResponse)
+
+
+def is_event_stream(response: Response) -> bool:
+    """Whether the body has server-sent events, and may wait long for the first of them.
+
+    A body with the attribute `begins_at_once` does not: it makes an empty piece if it has to wait.
+    """
+    return not getattr(response.body, "begins_at_once", False) and any(
+        name.lower() == "content-type" and value.lower().startswith("text/event-stream")
+        for name, value in response.headers
+    )
 
 
 def leave_out(response: Response, runtime: Runtime) -> ResponseBody:
@@ -65,6 +80,9 @@ def begin(response: Response, runtime: Runtime) -> Future[Response]:
     begun: Future[Response] = Future()
     try:
         piece = source.next_piece(WINDOW_BYTES)
+        if isinstance(piece, Future) and is_event_stream(response):
+            begun.set_result(BegunResponse(response, source, piece))
+            return begun
         if isinstance(piece, Future):
             return runtime.spawn(_first_of(response, source, piece))
         begun.set_result(BegunResponse(response, source, checked_piece(piece)))

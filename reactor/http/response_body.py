@@ -103,7 +103,8 @@ class _AsyncIteratorSource:
     def __init__(self, iterator: AsyncIterator[bytes], runtime: Runtime) -> None:
         self._iterator = iterator
         self._runtime = runtime
-        self._context: Context = copy_context()
+        begun: Context | None = getattr(iterator, "context", None)  # where it was begun before
+        self._context = copy_context() if begun is None else begun
         self._task: Task[bytes | None] | None = None
 
     def next_piece(self, most: int) -> bytes | Future[Any] | None:
@@ -237,12 +238,12 @@ class ResponseBodyStream:
         chunked: bool,
         runtime: Runtime,
         with_trailers: bool = False,
-        begun: tuple[Source, list[Piece | None]] | None = None,
+        begun: tuple[Source, list[Piece | Future[Any] | None]] | None = None,
     ) -> None:
         """`length` is as the head has promised; None: until the last chunk, or until close.
 
         `with_trailers`: the client accepts trailers; those of a body are dropped otherwise.
-        `begun`: the body's source, and the first piece if it has been pulled.
+        `begun`: the body's source, and the first piece if it has been pulled, or a Future of it.
         """
         self._trailers: Callable[[], Fields] | None = None
         if isinstance(body, Trailed) and chunked and with_trailers:

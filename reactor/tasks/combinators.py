@@ -47,7 +47,7 @@ async def gather(*awaitables: Awaitable[Any]) -> tuple[Any, ...]:
     After an error at the first step of one, those behind it are not begun.
     """
     try:
-        return await _wait_for(_All(awaitables))
+        return await result_of(_All(awaitables))
     finally:
         del awaitables  # a Future that has failed: error, frame and Future would be a cycle
 
@@ -60,7 +60,7 @@ async def timeout(seconds: float, awaitable: Awaitable[T]) -> T:
     only.
     """
     try:
-        return await _wait_for(_Limited(seconds, awaitable))
+        return await result_of(_Limited(seconds, awaitable))
     finally:
         del awaitable  # as in `gather`
 
@@ -76,12 +76,12 @@ async def first_of(one: Awaitable[T1], two: Awaitable[T2], /) -> T1 | T2:
         piece = await first_of(body.read(4096), taken_over)  # None: a Future without a result
     """
     try:
-        return await _wait_for(_First((one, two)))
+        return await result_of(_First((one, two)))
     finally:
         del one, two  # as in `gather`
 
 
-async def _wait_for(children: Cancellable[T]) -> T:
+async def result_of(children: Cancellable[T]) -> T:
     """The result of the children. A caller that is cancelled cancels them, and waits on."""
     try:
         return await children

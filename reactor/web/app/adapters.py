@@ -8,22 +8,22 @@ asks nothing that is known when the application is composed.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterator, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Set
 from typing import Any
 
 from reactor.errors import all_but_cancelling, all_but_interrupts
 from reactor.files.region import FileRegion
 from reactor.http.first_piece import WITHOUT_CONTENT as NO_CONTENT
-from reactor.http.first_piece import has_to_begin
+from reactor.http.first_piece import has_to_begin, is_event_stream
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, Trailed
 from reactor.web.app.chain import Inner, reader
 from reactor.web.app.functions import describe, is_asynchronous
-from reactor.web.app.responses import respond
+from reactor.web.app.responses import AsyncEncodedPieces, respond
 from reactor.web.app.router import RouteError
 from reactor.web.endpoint import Endpoint, ErrorResponder, ResponseOrAwaitable, settled
 from reactor.web.semantics.methods import WITHOUT_CONTENT
-from reactor.web.streams import BegunPieces
+from reactor.web.streams import BegunPieces, BegunStream, begin_stream
 
 
 class MountedHandler:
@@ -45,14 +45,17 @@ def innermost(
     parameters: Set[str],
     on_error: ErrorResponder,
     on_late_error: ErrorResponder | None = None,
+    *,
+    can_wait: bool = False,
 ) -> Inner:
     """The step that calls the endpoint and makes a Response of its result or its exception.
 
     `parameters` are the names of the path's parameters. `on_late_error` makes the response to an
-    error of a stream that waits for its first piece; it never raises. Raises RouteError for an
-    endpoint that takes no request, or requires an argument that is not a parameter of the path.
+    error of a stream that waits for its first piece; it never raises. `can_wait`: no middleware of
+    the route is plain. Raises RouteError for an endpoint that takes no request, or requires an
+    argument that is not a parameter of the path.
     """
-    streams = _Streams(on_late_error or on_error)
+    streams = _Streams(on_late_error or on_error, can_wait)
     name = describe(endpoint)
     wanted = _wanted_parameters(endpoint, parameters)
     call = endpoint if not wanted or wanted == parameters else _with_some(endpoint, wanted)
@@ -73,28 +76,62 @@ def innermost(
 class _Streams:
     """Begins the responses of an endpoint whose bodies are made piece by piece.
 
-    An error before the first piece is an error of the endpoint. The first piece of a plain iterator
-    is made here, so that such an error passes the middlewares as any other. That of an asynchronous
-    iterator may have to be waited for, which a plain middleware cannot; the connection does it, and
-    calls `on_error` of the request.
+    An error before the first piece is an error of the endpoint, so the first piece is made here,
+    and such an error passes the middlewares as any other. A plain middleware cannot wait for the
+    first piece of an asynchronous generator; behind one the connection does that, and calls
+    `on_error` of the request.
     """
 
-    def __init__(self, on_error: ErrorResponder) -> None:
+    def __init__(self, on_error: ErrorResponder, can_wait: bool) -> None:
         self._on_error = on_error
+        self._can_wait = can_wait
 
-    def begin(self, request: BaseRequest, response: Response) -> Response:
-        """The response, its first piece made where that takes no waiting."""
+    def begin(self, request: BaseRequest, response: Response) -> ResponseOrAwaitable:
+        """The response with its first piece, or an awaitable of it that never raises."""
         if not has_to_begin(response):
             return response
         request.on_error = self._on_error
-        body = response.body
-        pieces = body.pieces if isinstance(body, Trailed) else body
-        if not isinstance(pieces, Iterator) or response.status in NO_CONTENT:
-            return response
-        begun = BegunPieces(pieces)
-        if isinstance(body, Trailed):
-            return response.replace(body=body.with_pieces(begun))
-        return response.replace(body=begun)
+        pieces = _pieces_of(response)
+        if isinstance(pieces, Iterator):
+            return _with_pieces(response, BegunPieces(pieces))
+        if self._can_wait and pieces is not None:
+            return self._begin_later(request, response)
+        return response
+
+    async def wait(self, request: BaseRequest, response: Response) -> Response:
+        """The same for a coroutine. Raises what the body raises."""
+        pieces = _pieces_of(response) if has_to_begin(response) else None
+        if not isinstance(pieces, AsyncIterator):
+            return await settled(self.begin(request, response))
+        request.on_error = self._on_error
+        return _with_pieces(response, await begin_stream(pieces))
+
+    async def _begin_later(self, request: BaseRequest, response: Response) -> Response:
+        try:
+            return await self.wait(request, response)
+        except all_but_cancelling() as error:
+            return await settled(self._on_error(request, error))
+
+
+def _pieces_of(response: Response) -> Iterator[bytes] | AsyncIterator[bytes] | None:
+    """The pieces of a body that can be begun here, an author's, or else None.
+
+    A stream of another class has its own ways: an encoded form, a head that is sent at once.
+    """
+    body = response.body
+    pieces = body.pieces if isinstance(body, Trailed) else body
+    if response.status in NO_CONTENT:
+        return None
+    if isinstance(pieces, Iterator):
+        return pieces
+    if isinstance(pieces, AsyncEncodedPieces) or inspect.isasyncgen(pieces):
+        return None if is_event_stream(response) else pieces
+    return None
+
+
+def _with_pieces(response: Response, begun: BegunPieces | BegunStream) -> Response:
+    body = response.body
+    return response.replace(body=body.with_pieces(begun) if isinstance(body, Trailed) else begun)
 
 
 def _wanted_parameters(endpoint: Callable[..., Any], parameters: Set[str]) -> Set[str]:
@@ -169,7 +206,7 @@ def _call_that_may_wait(
 
     async def finish(request: BaseRequest, awaitable: Awaitable[Any]) -> Response:
         try:
-            return streams.begin(request, respond(await awaitable, endpoint))
+            return await streams.wait(request, respond(await awaitable, endpoint))
         except all_but_cancelling() as error:
             return await settled(on_error(request, error))
 
@@ -199,7 +236,7 @@ def _asynchronous_call(
             result = await called
             if not isinstance(result, Response):
                 result = respond(result, endpoint)
-            return result if isinstance(result.body, bytes) else streams.begin(request, result)
+            return result if isinstance(result.body, bytes) else await streams.wait(request, result)
         except all_but_cancelling() as error:
             return await settled(on_error(request, error))
 

@@ -116,6 +116,14 @@ def _check_fit(role: str, function: Any, *names: str) -> None:
         )
 
 
+def is_plain(middleware: AnyMiddleware) -> bool:
+    """Whether no part further in may have to be awaited."""
+    try:
+        return kind_of(middleware) is MiddlewareKind.PLAIN
+    except CompositionError:  # `compose` raises it, too, and names the route
+        return True
+
+
 def waits_after(middleware: AnyMiddleware) -> bool:
     """Whether the middleware has an `after` hook whose result may have to be awaited."""
     if not isinstance(middleware, Middleware):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from reactor.web.app.adapters import innermost
-from reactor.web.app.chain import Inner, MiddlewareKind, compose, kind_of
+from reactor.web.app.chain import Inner, MiddlewareKind, compose, is_plain, kind_of
 from reactor.web.app.converters import Converter
 from reactor.web.app.error_handlers import ErrorHandlers
 from reactor.web.app.functions import describe
@@ -105,7 +105,8 @@ def _inner_of(route: Route, converters: Mapping[str, Converter], errors: ErrorHa
     try:
         parts = parse_pattern(route.pattern, converters)
         parameters = frozenset(part.name for part in parts if isinstance(part, Parameter))
-        return innermost(route.endpoint, parameters, on_error, errors.respond)
+        can_wait = not any(map(is_plain, route.middlewares))
+        return innermost(route.endpoint, parameters, on_error, errors.respond, can_wait=can_wait)
     except RouteError as error:
         place = describe(route.endpoint)
         text = str(error) if place in str(error) else f"{error} ({place})"

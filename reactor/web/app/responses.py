@@ -92,7 +92,7 @@ def stream(
     """
     body: Iterator[bytes] | AsyncIterator[bytes]
     if isinstance(pieces, AsyncIterator):
-        body = _AsyncEncodedPieces(pieces)
+        body = AsyncEncodedPieces(pieces)
     elif hasattr(pieces, "__next__"):
         body = _EncodedPieces(pieces)
     else:
@@ -218,7 +218,7 @@ class _EncodedPieces(Iterator[bytes]):
         close_pieces(self._source)
 
 
-class _AsyncEncodedPieces(BodyStream):
+class AsyncEncodedPieces(BodyStream):
     """The same for an asynchronous source."""
 
     def __init__(self, source: AsyncIterator[bytes | str]) -> None:

@@ -11,6 +11,7 @@ generator: a generator that never began skips its `finally`; a class does not.
 """
 
 from collections.abc import AsyncIterator
+from contextvars import Context
 from typing import cast
 
 from reactor.tasks.futures import Lane
@@ -34,6 +35,8 @@ def encode_stream(pieces: PieceSource, coding: str) -> BodyStream:
 class _EncodedStream(BodyStream):
     def __init__(self, source: PieceSource, encoder: Encoder) -> None:
         self._source = source
+        self.context: Context | None = getattr(source, "context", None)  # see BegunStream
+        self.begins_at_once = getattr(source, "begins_at_once", False)
         self._encoder: Encoder | None = encoder
 
     async def next_piece(self) -> bytes:

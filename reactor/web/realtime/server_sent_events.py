@@ -139,6 +139,8 @@ def last_event_id(request: BaseRequest) -> str:
 class _AsyncEventStream(BodyStream):
     """The bytes of the items of an asynchronous source, and heartbeats."""
 
+    begins_at_once = True
+
     def __init__(self, source: AsyncIterator[Item], heartbeat: float, first: bytes) -> None:
         self._source = source
         self._heartbeat: Heartbeat[Item] = Heartbeat(source, heartbeat or inf)

@@ -210,6 +210,28 @@ def test_an_empty_piece_sends_the_head() -> None:
 
 
 @BOTH
+def test_an_event_stream_sends_its_head_at_once(wrapped: bool) -> None:
+    fields = [("content-type", "text/event-stream; charset=utf-8")]
+    world = world_of(handler_of(late(b"one", b"two"), fields=fields), wrapped)
+    client = world.client(GET)
+    world.run(0.2)
+    assert client.received.startswith(b"HTTP/1.1 200 OK\r\n")
+    world.run(2)
+    assert only(client).body == b"onetwo"
+    for kind in (plain, waiting):
+        world = world_of(handler_of(kind(error=ProtocolError(404, "No.")), fields=fields), wrapped)
+        client = world.client(GET)
+        world.run(2)
+        assert only(client).status == 404
+    closed: list[Any] = []
+    world = world_of(handler_of(silent(closed), fields=fields), wrapped)
+    client = world.client(HEAD)
+    world.run(2)
+    assert only(client, "HEAD").status == 200
+    assert closed == ["cancelled", "closed"]
+
+
+@BOTH
 def test_a_first_piece_that_comes_too_late_is_a_503(wrapped: bool) -> None:
     closed: list[Any] = []
     world = world_of(handler_of(silent(closed)), wrapped, handler_timeout=5)
