@@ -459,6 +459,7 @@ def test_no_loss_is_left_out(raw: Raw) -> None:
     _, *rows = tables_of(PAGE[PAGE.index("The reactor loses in") :])[0]
     listed = {(raw.named[row[0]], row[1]) for row in rows}
     assert f"loses in {len(rows)} figures" in PAGE
+    assert f"[{len(rows)} losses](docs/performance.md#" in README
     pairs = [(name, arm) for name in raw.cells for arm in raw.arms(name)[1:]]
     for cell, arm in pairs:
         offered = raw.cells[cell]["workload"] in ("open", "mix", "overload")
