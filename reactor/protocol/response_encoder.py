@@ -228,7 +228,11 @@ def _check_trailer(name: str) -> None:
 
 def _size(body: object) -> int | None:
     """The length of a body in bytes; None for an iterator, whose length is not known yet."""
-    if isinstance(body, (FileRegion, MultiRegion)):  # a union would take five times as long
+    if isinstance(body, FileRegion):
+        if body.file.closed:
+            raise ResponseError("the file of this response is closed: it is the body of one alone")
+        return body.length
+    if isinstance(body, MultiRegion):
         return body.length
     if isinstance(body, memoryview) and body.c_contiguous:
         return body.nbytes

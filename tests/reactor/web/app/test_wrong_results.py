@@ -1,19 +1,20 @@
 """Results that are no responses: the error names the function, its file and line, and the cause."""
 
 import logging
+import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from reactor import Response, sleep, text
+from reactor import File, FileRegion, Response, sleep, text
 from reactor.messages.request import BaseRequest
 from reactor.tasks.futures import Future
 from reactor.testing import Client
@@ -449,3 +450,18 @@ def test_the_fields_of_a_response_used_as_a_mapping(
 
 def exec_item(response: Any) -> None:
     response.headers["X-A"] = "b"
+
+
+def test_a_file_is_the_body_of_one_response(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "page").write_bytes(b"page")
+    page = File(os.open(tmp_path / "page", os.O_RDONLY), 4)
+    shared = Response(200, FileRegion(page, 0, 4))
+    app = Application()
+    app.add("GET", "/", lambda request: shared)
+    with served(app) as client, caplog.at_level(logging.ERROR, "reactor"):
+        assert client.get("/").text == "page"
+        assert client.get("/").status == 500
+    assert "the file of this response is closed" in caplog.text
+    assert "The response is that of GET /" in caplog.text
