@@ -55,6 +55,7 @@ from reactor.web.endpoint import (
     ResponseOrAwaitable,
 )
 from reactor.web.semantics.hosts import Hosts
+from reactor.web.static.file_server import Mount
 from reactor.web.static.mount import StaticFiles
 
 H = TypeVar("H", bound=ErrorHandler)
@@ -102,6 +103,7 @@ class Application(LifecycleSteps, Group):
         # Whether directories of the command line become routes of this application, behind its
         # middlewares and error handlers. Otherwise they stand before it.
         self.takes_mounts = False
+        self.mounts: list[Mount] = []  # these directories; the command line fills the list
         # The hosts that are served, by this application and those mounted in it; all where it is
         # None. Requests for other hosts get a 421. The command line sets them.
         self.hosts: Hosts | None = None
