@@ -96,7 +96,7 @@ WORDS = {"Accept", "-T", "-O", "DELETE", "-u ann"}
 @pytest.mark.system
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
 @pytest.mark.parametrize(("options", "directories", "shown"), CONFIGURATIONS)
-def test_what_is_shown_works(
+def test_each_command_works(
     start: Start, tmp_path: Path, options: list[str], directories: list[str], shown: list[str]
 ) -> None:
     program = start(*options)
