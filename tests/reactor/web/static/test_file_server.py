@@ -342,7 +342,7 @@ def test_last_modified_in_the_future(served: Served, site: Path, clock: Clock) -
         *("%2e%2e%2fsecret.txt", "..%5csecret.txt", "..%2fsecret.txt", "...", "./data"),
         *("sub/../../secret.txt", "text.txt.gz", "hidden-link", "%F0%9F%92%A9", "%2f.."),
         *(".hidden", "%2ehidden", "sub/.hidden", ".hidden/", "sub%2fsmall.txt", "sub%2Fsmall.txt"),
-        *("data%00", "data%00.txt", "%00", "data%0a", "data%20", "Data", "back%5cslash"),
+        *("data%00", "data%00.txt", "%00", "data%0a", "data%20", "Data"),
         *("/data", "//data", "sub//small.txt", "page//", "//", "/", "//evil.example/"),
         *("/etc/passwd", "%2fetc%2fpasswd", "%2f", "x" * 255, "x" * 256, "x" * 4000, "x/" * 2000),
         *("out", "out-directory/secret.txt", "out-directory/", "loop", "fifo", "fifo/", "dangling"),
@@ -355,7 +355,6 @@ def test_missing_files(site: Path, clock: Clock, prefix: str, path: str) -> None
     (site / "loop").symlink_to("loop")
     (site / "dangling").symlink_to("nowhere")
     (site / "hidden-link").symlink_to(".hidden")
-    (site / "back\\slash").write_text("secret")
     os.mkfifo(site / "fifo")
     served = Served(site, clock, prefix=prefix, listing=False)
     for method in ("GET", "HEAD"):
