@@ -107,18 +107,18 @@ class Body:
             return b""
         if most < 0:
             return await self._hold_from(self._place)
+        if self._pulled > self._limit:
+            raise _too_large(self._limit)
         # One byte more than the limit is enough to see that the body exceeds it.
         most = min(most, self._limit - self._place + 1)
-        if most <= 0:
-            raise _too_large(self._limit)
         if self._place < self._pulled:
-            piece = self._joined_from(self._place)[:most]
+            piece = self._joined(self._place, most)
         else:
             piece = await self._pull(most)
             if self._pulled > self._small and not self.ended:
                 self._let_go()
         self._place += len(piece)
-        if self._place > self._limit:
+        if self._pulled > self._limit:
             raise _too_large(self._limit)
         return piece
 
@@ -185,7 +185,7 @@ class Body:
                 await room
             self.ended = not piece
         self.ended = True
-        content = self._joined_from(begin)
+        content = self._joined(begin)
         if len(content) > self._most:  # a limit that was set when it had been read
             raise _too_large(self._most)
         return content
@@ -206,13 +206,17 @@ class Body:
             held.append(bytearray(piece))
         return piece
 
-    def _joined_from(self, begin: int) -> bytes:
-        """The bytes that are held from this offset on. Raises RuntimeError where they are not."""
+    def _joined(self, begin: int, most: int | None = None) -> bytes:
+        """At most `most` of the bytes that are held from this offset on, or all of them.
+
+        Raises RuntimeError where they are no longer held.
+        """
         if begin < self._first:
             raise self._gone()
         content = b"".join(self._held)
         self._held = [content]
-        return content[begin - self._first :]
+        begin -= self._first
+        return content[begin:] if most is None else content[begin : begin + most]
 
     def _gone(self) -> RuntimeError:
         """The error of asking for bytes that are no longer held."""

@@ -1,7 +1,7 @@
 """Bodies of requests: pieces, the whole, limits, and the memory that all bodies share."""
 
 import tracemalloc
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 from reactor import Body, Future, ProtocolError
 from reactor.messages.body import NO_BODY, PIECE_BYTES, SMALL_PIECE_BYTES
 from tests.support.coroutine_driver import Feed, Play, Stage, drive
+from tests.support.growth import check_growth
 
 
 def body_of(*pieces: bytes | BaseException, length: int | None = None) -> Body:
@@ -69,6 +70,19 @@ def test_an_error_of_the_source_is_raised_by_the_pull(status: int) -> None:
         if most > 0:
             drive(body.read(most))
         assert refused(body.read(most)) == (status, "It is broken.")
+
+
+def test_a_body_that_is_held_is_read_byte_by_byte_in_linear_time() -> None:
+    async def read_again(body: Body) -> None:
+        await body.read()
+        while await body.read(10):
+            pass
+
+    def reading(size: int) -> Callable[[], object]:
+        body = Body(Feed(b"x" * size), None, 10**9)
+        return lambda: drive(read_again(body))
+
+    check_growth(reading, 1_000_000)
 
 
 # --- limits --------------------------------------------------------------------------------------
