@@ -78,7 +78,8 @@ class Group:
         """Add a route: call `endpoint` for requests with these methods whose path fits `pattern`.
 
         `pattern` is a path whose segments may be parameters: `{name}`, or `{name:kind}` with the
-        kind `str`, `int`, `float`, `uuid`, `path`, `segments`, or one of `Application.converter`.
+        kind `str`, `int`, `float`, `uuid`, `path`, `segments`, `names`, or one of
+        `Application.converter`.
         `endpoint(request)` is a `def`, an `async def` or a generator of either kind. It may declare
         parameters of the path as arguments; all are in `request.params`. It returns a Response or
         a value of which one is made: `str`, `bytes`, `dict`, `list`, a dataclass, `(status, body)`

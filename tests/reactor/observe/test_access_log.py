@@ -498,3 +498,15 @@ def test_a_long_field_is_cut(world: World, form: str, byte: str) -> None:
     assert line.count("\u2026") >= 3
     # Quotes and backslashes are twice as long in JSON, and every field has its limit.
     assert len(line) < 250 + 1024 * (8 if form == "json" else max(3, form.count("|")))
+
+
+def test_the_path_of_a_line_is_the_one_that_was_sent(world: World) -> None:
+    """Another spelling of a path is a fact that an operator looks for."""
+    request = asked(target="/%61dmin/.%2f?q")
+    request.path = "/admin/.%2F"  # as the parser has decoded it
+    for form, shown in (
+        ("<%(U)s>", "</%61dmin/.%2f>\n"),
+        ("<%(r)s>", "<GET /%61dmin/.%2f?q HTTP/1.1>\n"),
+    ):
+        assert world.line(form, request) == shown
+    assert '"target":"/%61dmin/.%2f?q"' in world.line("json", request)
