@@ -43,7 +43,7 @@ def test_only_enabled_paths_are_served(
         *("//metrics", "/Metrics", "/%6detrics"),
     ):
         response = client.ask(path, method="POST", body=b"abc")
-        if path in taken:
+        if path.replace("%6d", "m") in taken:
             assert (response.status, response.get("allow")) == (405, "GET, HEAD")
             client.close()
             client = serve(Monitoring(Application(), **options)).connect()

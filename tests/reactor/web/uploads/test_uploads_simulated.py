@@ -118,7 +118,7 @@ def test_a_crowd_that_asks_for_one_upload_and_leaves(
     holding.reset()
     last.close()
     world.run(1)
-    assert not world.site._resumable._leases._newest  # type: ignore[attr-defined]
+    assert not world.site._upload_mount._resumable._leases._newest  # type: ignore[attr-defined]
     status, _ = ask(world, encode("HEAD", place))
     assert status == (404 if method == "DELETE" else 204)
     if method != "PATCH":
@@ -154,7 +154,7 @@ def test_a_crowd_before_a_full_pool(tmp_path: Path) -> None:
     world.run(60)
     assert {client.responses(["HEAD"])[0].status for client in crowd} <= {404, 409, 503}
     world.run(20)
-    assert not world.site._resumable._leases._newest  # type: ignore[attr-defined]
+    assert not world.site._upload_mount._resumable._leases._newest  # type: ignore[attr-defined]
     end(world)
 
 
@@ -278,7 +278,7 @@ def race(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Race]:
 @pytest.mark.parametrize("race", range(12), indirect=True)
 def test_a_race_leaves_whole_files(race: Race) -> None:
     race.run()
-    assert not race.world.site._resumable._leases._newest  # type: ignore[attr-defined]
+    assert not race.world.site._upload_mount._resumable._leases._newest  # type: ignore[attr-defined]
     left = [name for name in os.listdir(race.path) if name not in NAMES]
     assert set(left) <= {".uploads"}
 
