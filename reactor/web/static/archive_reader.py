@@ -66,7 +66,8 @@ class ArchiveReader:
         """
         self._levels: list[_Level] = []
         self._file: int | None = None
-        self._left = 0  # bytes of the file that are to come
+        self._path = ""  # where it is in the archive
+        self._left = 0  # bytes of it that are to come
         self._padding = b""  # behind it
         self._root = root
         self._segments = segments
@@ -173,6 +174,7 @@ class ArchiveReader:
     def _open(self, path: tuple[str, ...], file: int, status: os.stat_result) -> bytes:
         """Go on with the content of an open file."""
         self._file = file
+        self._path = "/".join((self._name, *path))
         self._left = status.st_size
         self._padding = bytes(-status.st_size % _BLOCK)
         header = self._header(path, status)
@@ -188,12 +190,12 @@ class ArchiveReader:
             os.close(file)
             return piece + self._padding
         if not piece:
-            raise ResponseError("a file has become shorter while it was archived")
+            raise ResponseError(f"{self._path!r} has become shorter while it was archived")
         return piece
 
     def _header(self, path: tuple[str, ...], status: os.stat_result) -> bytes:
         if not self._entries:
-            raise ResponseError("the archive has too many members")
+            raise ResponseError(f"the archive of {self._name!r} has too many members")
         self._entries -= 1
         directory = stat.S_ISDIR(status.st_mode)
         info = tarfile.TarInfo("/".join((self._name, *path)))
