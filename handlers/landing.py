@@ -50,13 +50,13 @@ def _entries(app: Application, request: Request) -> Iterator[str]:
         "Sends an event a second, for as long as you listen.",
         [_curl(request, "news", "-N")],
     )
-    for mount in app.mounts:
-        yield _directory(mount, request)
+    for prefix, mount in app.mounts:
+        yield _directory(prefix, mount, request)
 
 
-def _directory(mount: Any, request: Request) -> str:
+def _directory(prefix: str, mount: Any, request: Request) -> str:
     """The entry of a directory: what clients may do in it, and how."""
-    path = mount.prefix[1:]
+    path = prefix[1:]
     words, commands = ["Files to read"], []
     if mount.listing:
         commands.append(_curl(request, path, "-H", "Accept: application/json"))
@@ -69,7 +69,7 @@ def _directory(mount: Any, request: Request) -> str:
     if mount.uploads and mount.deletes:
         commands.append(_curl(request, f"{path}photo.jpg", "-X", "DELETE"))
     text = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-    return _entry(mount.prefix, f"{text}.", commands, (path or "./") if mount.listing else "")
+    return _entry(prefix, f"{text}.", commands, (path or "./") if mount.listing else "")
 
 
 def _curl(request: Request, path: str, *options: str) -> str:

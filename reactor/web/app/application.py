@@ -103,7 +103,7 @@ class Application(LifecycleSteps, Group):
         # Whether directories of the command line become routes of this application, behind its
         # middlewares and error handlers. Otherwise they stand before it.
         self.takes_mounts = False
-        self.mounts: list[Mount] = []  # these directories; the command line fills the list
+        self.mounts: list[tuple[str, Mount]] = []  # by prefix; the command line fills the list
         # The hosts that are served, by this application and those mounted in it; all where it is
         # None. Requests for other hosts get a 421. The command line sets them.
         self.hosts: Hosts | None = None

@@ -166,7 +166,7 @@ class Site:
         """Open the directory, and add the routes that read it."""
         mount = self._mount_of(prefix, directory, spa, uploads, deletes)
         files = self._open(mount)
-        self._router.mounts.append(mount)
+        self._router.mounts.append((prefix, mount))
         for method in ("GET", "HEAD"):
             self._router.add(method, prefix + "{name:names}", files.get)
             if prefix != "/":
