@@ -85,6 +85,8 @@ def _field_line(name: str, value: str) -> bytes:
 
 
 def _checked_line(name: str, value: str) -> bytes:
+    if not isinstance(name, str) or not isinstance(value, str):  # a None would be sent as the word
+        raise ResponseError(f"a header field is a pair of texts, not {name!r}: {value!r}")
     try:
         line = f"{name}: {value}\r\n".encode("latin-1")
     except UnicodeEncodeError:
@@ -240,6 +242,7 @@ def _size(body: object) -> int | None:
         return None
     raise ResponseError(
         f"a body is bytes, a FileRegion, a MultiRegion or an iterator, not {type(body).__name__}"
+        f"{': its encode() makes bytes of it' if isinstance(body, str) else ''}"
     )
 
 

@@ -354,6 +354,9 @@ UNSENDABLE: list[tuple[Any, str]] = [
     (lambda: Response(99, b"x"), "a status must be 100 to 999"),
     (lambda: Response(b"x"), "not supported between"),  # type: ignore[arg-type]
     (lambda: (200, "x", {"X-A": "a\nb"}), "not a header field"),
+    (lambda: (200, "x", {"X-A": None}), "a pair of texts, not 'X-A': None"),
+    (lambda: Response(200, b"x", [("X-A", 5)]), "a pair of texts"),  # type: ignore[list-item]
+    (lambda: Response(200, b"x", {b"X-A": b"b"}), "a pair of texts"),  # type: ignore[dict-item]
     (lambda: Response(204, b"x"), "cannot have a body"),
 ]
 
