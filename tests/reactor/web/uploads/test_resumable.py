@@ -418,7 +418,7 @@ def test_an_error_of_what_is_over_says_no_more(bench: Bench) -> None:
     while play.operation is not None:
         play.step()
     assert play.result.status == 409
-    ours = ("Content-Type", "Vary")  # of the error itself
+    ours = ("Content-Type", "Vary")  # every error has them
     informed = {name: value for name, value in play.result.headers if name not in ours}
     assert informed == {"Upload-Complete": "?1"}
     assert bench.left() == []
