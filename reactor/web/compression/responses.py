@@ -31,6 +31,7 @@ from reactor.web.compression.encoders import (
 from reactor.web.compression.streams import encode_stream
 from reactor.web.semantics.negotiation import choose_coding, refuses_identity
 from reactor.web.semantics.validators import encoded_tag
+from reactor.web.semantics.vary import vary_with
 from reactor.web.streams import PieceSource, close_source
 
 # For streams of handlers only gzip: a zstd encoder holds a MiB and more, and streams may be many
@@ -217,11 +218,8 @@ class _Negotiation:
         return self._response.replace(body=body, headers=headers)
 
     def _vary(self) -> str:
-        """Return the handler's Vary, with Accept-Encoding added (RFC 9110, section 12.5.5)."""
-        vary = self._fields.get("vary", "")
-        if not vary:
-            return "Accept-Encoding"
-        return vary if _members(vary) & {"*", "accept-encoding"} else f"{vary}, Accept-Encoding"
+        """Return the handler's Vary, with Accept-Encoding added."""
+        return vary_with(self._fields.get("vary", ""), "Accept-Encoding")
 
 
 def _gather(headers: Sequence[tuple[str, str]]) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ no hot path, so nothing of them is prepared or cached.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from reactor.errors import ProtocolError
@@ -16,6 +16,7 @@ from reactor.messages.response import Response, plain_response
 from reactor.protocol.reason_phrases import reason_phrase
 from reactor.web.problems.page import PAGE_FIELDS, error_page
 from reactor.web.semantics.negotiation import ErrorForm, error_form
+from reactor.web.semantics.vary import fields_with_vary
 
 PROBLEM_TYPE: Final = "application/problem+json"
 
@@ -26,7 +27,7 @@ def problem_response(request: BaseRequest, error: ProtocolError) -> Response:
     An error with details of its own has them for all clients but browsers.
     """
     form = error_form(request.headers.get("accept"))
-    headers = tuple(_with_vary(error.headers))
+    headers = fields_with_vary(error.headers, "Accept")
     if form is ErrorForm.TEXT and not error.details:
         return plain_response(error.status, error.reason, headers)
     if form is ErrorForm.PAGE:
@@ -34,13 +35,13 @@ def problem_response(request: BaseRequest, error: ProtocolError) -> Response:
         own = {name.lower() for name, _ in headers}
         fields = (one for one in PAGE_FIELDS if one[0] == _POLICY or one[0].lower() not in own)
         return Response(error.status, page.encode(errors="replace"), (*fields, *headers))
-    details = {
-        **error.details,
+    standard = {
         "type": "about:blank",  # then the title is that of the status (section 4.2.1)
         "title": reason_phrase(error.status),
         "status": error.status,
         "detail": error.reason,
     }
+    details = {**standard, **error.details, **standard}  # they come first, and stay as they are
     return problem_details(error.status, details, headers)
 
 
@@ -51,14 +52,3 @@ def problem_details(status: int, details: Mapping[str, Any], headers: Fields = (
 
 
 _POLICY: Final = "Content-Security-Policy"  # a policy beside ours adds to it
-
-
-def _with_vary(headers: Fields) -> Iterator[tuple[str, str]]:
-    """Yield the fields with one Vary, which names Accept too (RFC 9110, section 12.5.5)."""
-    varying = ["Accept"]
-    for name, value in headers:
-        if name.lower() == "vary":
-            varying.append(value)
-        else:
-            yield name, value
-    yield "Vary", ", ".join(varying)

@@ -84,7 +84,7 @@ def test_fields_of_the_error(accept: str) -> None:
         406, "No.", [("Vary", "Accept-Encoding"), ("Retry-After", "1"), ("X-Own", "yes")]
     )
     fields, _ = respond(error, accept=accept)
-    assert fields["vary"] == "Accept, Accept-Encoding"
+    assert fields["vary"] == "Accept-Encoding, Accept"
     assert (fields["retry-after"], fields["x-own"]) == ("1", "yes")
 
 
