@@ -340,8 +340,10 @@ class HttpConnection:
         """The whole response is queued: on to the next request, or to the end."""
         self.request = self.writer = None
         context = self.context
-        if context.after_work.registered:
-            context.after_work.begin(request)
+        after_work = context.after_work
+        if after_work.registered:
+            after_work.begin(request)
+        request.after_work = after_work.late
         if self.body is not None:
             request.body.close()
             if self.keep_alive and not context.state.draining and self.body.await_rest():

@@ -24,7 +24,7 @@ from inspect import isawaitable
 from traceback import walk_tb
 from typing import Any, NamedTuple
 
-from reactor.errors import Cancelled, all_but_cancelling, all_but_interrupts
+from reactor.errors import Cancelled, all_but_interrupts
 from reactor.limits import ServerLimits
 from reactor.loop.describe import describe
 from reactor.tasks.combinators import timeout
@@ -65,7 +65,7 @@ class Lifecycle:
         self._limits = limits
         self._sources: list[Callable[[], Iterable[Step]]] = []
         self._passed: list[Step] = []  # by the start
-        self._periodic: dict[Future[None], Task[None]] = {}
+        self._periodic: dict[Future[None], Task[None]] = {}  # empty once the end has begun
         self._current: Cancellable[Any] | None = None  # the function that is awaited
         self._is_cut = False  # nothing more is called, until a failed start is stopped
         self._ended = ended
@@ -130,12 +130,13 @@ class Lifecycle:
             if step.kind is StepKind.EVERY:
                 task = self._runtime.spawn(self._repeat(step))
                 self._periodic[task] = task
-                task.add_callback(self._periodic.pop)
+                task.add_callback(lambda ended: self._periodic.pop(ended, None))
 
     async def _stop(self) -> None:
         """Cancel the periodic tasks, then call the functions of the end."""
         self._is_cut = False
-        for task in tuple(self._periodic):
+        periodic, self._periodic = self._periodic, {}
+        for task in periodic.values():
             await self._cancelled(task)
         while self._passed:
             step = self._passed.pop()
@@ -190,15 +191,18 @@ class Lifecycle:
             self._current = None
             del task  # or a failed task, its error and this frame are a cycle
 
-    async def _cancelled(self, task: Future[None]) -> None:
+    async def _cancelled(self, task: Task[None]) -> None:
         """Cancel a periodic task, and wait until it has cleaned up."""
         ended: Future[None] = Future()
         task.add_callback(lambda _: ended.set_result(None))
-        self._periodic[task].cancel()
+        task.cancel()
         await ended
 
     async def _repeat(self, step: Step) -> None:
-        """Call a function again and again."""
+        """Call a function again and again.
+
+        Cancelled is an error as any other where the function itself raises it, before the end.
+        """
         clock, began, runs = self._runtime.reactor.clock, self._runtime.reactor.clock(), 0
         while True:
             runs = max(runs, int((clock() - began) / step.seconds)) + 1
@@ -207,7 +211,9 @@ class Lifecycle:
                 result = step.function()
                 if isawaitable(result):
                     await result
-            except all_but_cancelling() as error:
+            except all_but_interrupts() as error:
+                if not self._periodic or isinstance(error, GeneratorExit):
+                    raise
                 explain(error)
                 log.error("The periodic %s failed", describe(step.function), exc_info=error)
 

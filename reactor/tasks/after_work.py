@@ -17,7 +17,7 @@ from contextvars import Context, copy_context
 from inspect import isawaitable
 from typing import Any, Final, NamedTuple, Protocol
 
-from reactor.errors import ProtocolError, all_but_cancelling, counted
+from reactor.errors import ProtocolError, all_but_interrupts, counted
 from reactor.log_limit import LogLimit
 from reactor.loop.describe import describe, safe_repr
 from reactor.tasks.foreign_loops import explain
@@ -38,7 +38,7 @@ class AfterCall(NamedTuple):
 class _Series:
     """The calls of one request, which run one after the other."""
 
-    __slots__ = ("calls", "context", "current", "first", "request", "task")
+    __slots__ = ("calls", "context", "current", "first", "is_cancelled", "request", "task")
 
     def __init__(self, request: str, first: Callable[..., Any]) -> None:
         self.first = first  # the first of its functions
@@ -47,6 +47,7 @@ class _Series:
         self.context: Context = copy_context()
         self.request = request  # as the log names it
         self.task: Task[None] | None = None  # once they have begun
+        self.is_cancelled = False
 
     def describe(self) -> str:
         """The first function and the request, for the log of slow callbacks."""
@@ -58,7 +59,7 @@ class _Series:
 
 
 class _Late:
-    """In the place of an AfterWork, for a request whose response has ended: calls begin at once."""
+    """In the place of an AfterWork, for requests whose response has ended: calls begin at once."""
 
     __slots__ = ("_work",)
 
@@ -88,6 +89,7 @@ class AfterWork:
     def __init__(self, runtime: Runtime, most: int, ended: Callable[[], object]) -> None:
         """`most` calls at a time; `ended` is called when the last one that ran has ended."""
         self.registered: dict[Registrant, _Series] = {}  # until the response ends
+        self.late = _Late(self)  # takes the place of this object when the response has ended
         self.count = 0  # calls that are registered, wait or run
         self._running: dict[_Series, None] = {}
         self._runtime = runtime
@@ -128,7 +130,6 @@ class AfterWork:
         """The response has ended: call the functions that were registered."""
         series = self.registered.pop(request, None)
         if series is not None:
-            request.after_work = _Late(self)
             self._running[series] = None
             self._runtime.call_soon(series.begin, self.run)
 
@@ -141,7 +142,7 @@ class AfterWork:
             self.begin(request)
         else:
             self.forget(request)
-        request.after_work = _Late(self)
+        request.after_work = self.late
 
     def cancel(self, reason: str) -> None:
         """Cancel all calls that wait or run, and log their names."""
@@ -154,6 +155,7 @@ class AfterWork:
             )
         for series in tuple(self._running):
             self._drop(series)
+            series.is_cancelled = True
             if series.task is not None:
                 series.task.cancel()
 
@@ -167,14 +169,19 @@ class AfterWork:
         series.task.add_callback(lambda task: self._series_ended(series))
 
     async def _run(self, series: _Series) -> None:
-        """Call one function after the other. An error of one is logged."""
+        """Call one function after the other. An error of one is logged.
+
+        Cancelled is an error as well, where the function itself raises it.
+        """
         while series.calls:
             series.current = call = series.calls.popleft()
             try:
                 result = call.function(*call.arguments)
                 if isawaitable(result):
                     await result
-            except all_but_cancelling() as error:
+            except all_but_interrupts() as error:
+                if series.is_cancelled or isinstance(error, GeneratorExit):
+                    raise
                 explain(error)
                 name, request = describe(call.function), series.request
                 log.error("%s failed behind the response to %s", name, request, exc_info=error)
@@ -184,6 +191,7 @@ class AfterWork:
 
     def _series_ended(self, series: _Series) -> None:
         series.task = None  # or series, task and callback are a cycle
+        self._drop(series)  # calls are left where the loop has closed the task
         self._running.pop(series, None)
         if not self._running:
             self._ended()

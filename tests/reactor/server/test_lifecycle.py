@@ -368,13 +368,25 @@ def test_a_periodic_task_keeps_its_times_and_never_overlaps() -> None:
     assert len(begun) == 6
 
 
-def test_a_failing_periodic_task_is_logged_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("error", [LookupError("no such thing"), Cancelled(), StopIteration()])
+def test_a_failing_periodic_task_is_logged_and_goes_on(
+    caplog: pytest.LogCaptureFixture, error: BaseException, waits: bool
+) -> None:
+    """Cancelled is an error as well, where nobody has cancelled it."""
     app, runs = Application(), list[int]()
 
-    @app.every(10)
-    def tick() -> None:
+    async def tick_later() -> None:
+        await sleep(1)
         runs.append(1)
-        raise LookupError("no such thing")
+        raise error
+
+    @app.every(10)
+    def tick() -> Any:
+        if waits:
+            return tick_later()
+        runs.append(1)
+        raise error
 
     with Client(app, raise_server_exceptions=False) as client:
         client.advance(35)

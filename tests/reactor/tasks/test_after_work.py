@@ -11,6 +11,7 @@ import pytest
 
 from reactor import (
     Application,
+    Cancelled,
     Future,
     Limits,
     ProtocolError,
@@ -414,6 +415,60 @@ def test_a_call_that_is_added_behind_the_response_begins_at_once(work: Work) -> 
         client.get("/")
         assert work.seen == [3, 2, 1, 0]
         assert client.server.after_work.count == 0
+
+
+def test_a_call_that_is_added_long_after_the_response_is_made(work: Work) -> None:
+    """By code of the program that has kept the request, whether or not there was a call before."""
+    kept: list[Request] = []
+
+    @work.app.get("/")
+    def root(request: Request) -> str:
+        kept.append(request)
+        if request.query:
+            request.after(work.seen.append, request.query)
+        return "ok"
+
+    @work.app.get("/stream")
+    def stream(request: Request) -> Iterator[bytes]:
+        kept.append(request)
+        yield b"ok"
+
+    with Client(work.app) as client:
+        for path in ("/", "/?before", "/stream"):
+            client.get(path)
+        client.advance(100)
+        for number, request in enumerate(kept):
+            request.after(work.seen.append, number)
+            request.after(work.later, f"later {number}")
+        client.advance(2)
+        assert work.seen == ["before", 0, 1, 2, "later 0", "later 1", "later 2"]
+        assert client.server.after_work.count == 0
+        assert not client.server.after_work.registered
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_call_that_raises_cancelled_is_one_that_fails(
+    work: Work, caplog: pytest.LogCaptureFixture, waits: bool
+) -> None:
+    """Nobody has cancelled it: the next call is made, and no place is lost."""
+
+    async def fails() -> None:
+        if waits:
+            await sleep(1)
+        raise Cancelled
+
+    @work.app.get("/")
+    def root(request: Request) -> str:
+        request.after(fails)
+        request.after(work.seen.append, "next")
+        return "ok"
+
+    with Client(work.app, raise_server_exceptions=False) as client:
+        assert client.get("/").status == 200
+        assert client.server.after_work.count == 0
+    assert work.seen == ["next"]
+    (message,) = [one.getMessage() for one in caplog.records if one.exc_info]
+    assert "fails (" in message
 
 
 def test_a_call_that_is_added_while_a_handler_cleans_up_is_made(work: Work) -> None:
