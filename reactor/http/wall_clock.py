@@ -43,12 +43,13 @@ class WallClock:
     def status_line(self, status: int) -> bytes:
         """The first lines of a response: status line, Date, Server.
 
-        Raises ResponseError for a status that is not 100 to 999.
+        Raises ResponseError for a status that is not an int of 100 to 999.
         """
         line = self.status_lines.get(status)
         if line is None:
-            if not 100 <= status <= 999:
-                raise ResponseError(f"a status must be 100 to 999, not {status!r}")
+            if not isinstance(status, int) or not 100 <= status <= 999:
+                raise ResponseError(f"a status must be an int of 100 to 999, not {status!r}")
+            status = int(status)  # a member of an enum may have another text
             line = f"HTTP/1.1 {status} {reason_phrase(status)}\r\n{self._common}".encode("latin-1")
             self.status_lines[status] = line
         return line

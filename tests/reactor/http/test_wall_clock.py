@@ -1,5 +1,10 @@
 """The time of day: formatted once a second, in the first lines of responses and for the logs."""
 
+import re
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
 import pytest
 
 from reactor.errors import ResponseError
@@ -50,3 +55,24 @@ def test_lines_are_made_once_a_second() -> None:
 def test_a_status_has_three_digits(status: int) -> None:
     with pytest.raises(ResponseError, match="100 to 999"):
         clock().status_line(status)
+
+
+class Status(int, Enum):
+    FINE = 200
+
+
+def test_a_status_that_is_a_number_of_another_class_looks_like_any_other() -> None:
+    """The lines are kept for all responses with an equal status."""
+    wall = clock()
+    assert wall.status_line(Status.FINE) == b"HTTP/1.1 200 OK\r\n" + DATE
+    assert wall.status_line(200) == b"HTTP/1.1 200 OK\r\n" + DATE
+
+
+@pytest.mark.parametrize("status", [200.0, 200.5, Decimal(200), "200", None, (200,)])
+def test_a_status_is_an_integer(status: Any) -> None:
+    wall = clock()
+    with pytest.raises(
+        ResponseError, match=f"a status must be an int .*, not {re.escape(repr(status))}"
+    ):
+        wall.status_line(status)
+    assert not wall.status_lines
