@@ -55,7 +55,8 @@ class Body:
     if the handler catches it.
 
     Reading goes on where it was, and begins at the first byte again for each function that the
-    request is passed on to: for `next` of a middleware, and behind it; for a mounted handler. A
+    request is passed on to: for `next` of a middleware, and behind it, unless the response is made
+    piece by piece, since that may be reading still; for a mounted handler. A
     body whose beginning is no longer held raises a RuntimeError then, which names the function that
     has pulled it.
     """

@@ -30,6 +30,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
 from reactor.errors import all_but_cancelling, all_but_interrupts
+from reactor.http.first_piece import has_to_begin
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
 from reactor.web.app.functions import (
@@ -249,9 +250,12 @@ def _asynchronous_step(middleware: Any, following: Endpoint, errors: ErrorPolicy
     async def with_body(request: BaseRequest) -> Response:
         request.body.rewind()
         try:
-            return await awaited(request)
-        finally:
+            response = await awaited(request)
+        except BaseException:
             request.body.rewind()
+            raise
+        _rewind_behind(request, response)
+        return response
 
     async def asynchronous(request: BaseRequest) -> Response:
         try:
@@ -326,8 +330,7 @@ async def _changed(
     try:
         result: Any = changed
         if result is None:
-            if request.length != 0:
-                request.body.rewind()
+            _rewind_behind(request, response)
             result = middleware.after(request, response)
         if inspect.isawaitable(result):
             result = await result
@@ -340,6 +343,15 @@ async def _changed(
     except BaseException:  # the client is gone
         response.close()
         raise
+
+
+def _rewind_behind(request: BaseRequest, response: Response) -> None:
+    """Have the parts behind a response read the body of its request from the first byte on.
+
+    A response that is made piece by piece may have begun to read the body, and goes on where it is.
+    """
+    if request.length != 0 and not has_to_begin(response):
+        request.body.rewind()
 
 
 def _overrides(middleware: Middleware, hook: str) -> bool:

@@ -1,7 +1,7 @@
 """A body that one part of a chain has read is there for every part that asks later."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from reactor import (
     Response,
     form_of,
     json_of,
+    stream,
     text_of,
 )
 from reactor.testing import Client
@@ -274,3 +275,66 @@ def test_a_long_stream_goes_on() -> None:
         return {"read": len(begin) + middle + len(rest)}
 
     assert send(app, b"".join(LARGE)) == b'{"read":100000}'
+
+
+# --- a response that reads the body while it is sent ---------------------------------------------
+
+
+async def passes_on(request: Request, next: Next) -> Response:
+    return await next(request)
+
+
+async def reads_behind(request: Request, next: Next) -> Response:
+    response = await next(request)
+    return response.with_headers(("X-Length", str(len(await request.read()))))
+
+
+class Marks(Middleware):
+    """Has a hook of each kind, and does not look at the body."""
+
+    def before(self, request: Request) -> Response | None:
+        return None
+
+    def after(self, request: Request, response: Response) -> Response:
+        return response.with_headers(("X-Mark", "1"))
+
+
+def by_iteration(request: Request) -> AsyncIterator[bytes]:
+    async def pieces() -> AsyncIterator[bytes]:
+        async for piece in request.body:
+            yield piece
+
+    return pieces()
+
+
+def by_reading(request: Request) -> AsyncIterator[bytes]:
+    async def pieces() -> AsyncIterator[bytes]:
+        while piece := await request.body.read(100):
+            yield piece
+
+    return pieces()
+
+
+@pytest.mark.parametrize("echo", [by_iteration, by_reading])
+@pytest.mark.parametrize("size", [50, 3000, 300_000])
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(
+    "middlewares",
+    [[passes_on], [Marks()], [Marks(), passes_on, Marks(), passes_on], [reads_behind]],
+)
+def test_a_stream_reads_on_behind_the_middlewares(
+    middlewares: list[Any], size: int, chunked: bool, echo: Callable[[Request], Any]
+) -> None:
+    """Its first piece is made inside of them: they must not lead it back to the beginning."""
+    app = Application(*middlewares)
+
+    @app.post("/")
+    async def root(request: Request) -> Response:
+        return stream(echo(request))
+
+    if reads_behind in middlewares and size > SMALL:
+        return  # an error by rights: nobody holds it
+    content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    pieces = [content[place : place + 1000] for place in range(0, size, 1000)]
+    with Client(app, limits=Limits(small_body_bytes=SMALL)) as client:
+        assert client.post("/", content=iter(pieces) if chunked else content).content == content

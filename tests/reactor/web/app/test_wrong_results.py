@@ -352,7 +352,7 @@ UNSENDABLE: list[tuple[Any, str]] = [
     (lambda: Response(200, b"x", ("X-A", "b")), "pairs"),  # type: ignore[arg-type]
     (lambda: Response(200, b"x", {"Content-Length": "7"}), "Content-Length is 7"),
     (lambda: Response(99, b"x"), "a status must be an int of 100 to 999"),
-    (lambda: Response(b"x"), "not supported between"),  # type: ignore[arg-type]
+    (lambda: Response(b"x"), "a status must be an int of 100 to 999, not b'x'"),  # type: ignore[arg-type]
     (lambda: (200, "x", {"X-A": "a\nb"}), "not a header field"),
     (lambda: (200, "x", {"X-A": None}), "a pair of texts, not 'X-A': None"),
     (lambda: Response(200, b"x", [("X-A", 5)]), "a pair of texts"),  # type: ignore[list-item]
