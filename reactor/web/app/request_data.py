@@ -153,6 +153,12 @@ class Form(Arguments):
         """The first file of the field of this name, or None."""
         return next((file for key, file in self.files if key == name), None)
 
+    def require_file(self, name: str) -> UploadedFile:
+        """The first file of the field of this name. Raises ArgumentError if there is none."""
+        if (found := self.file(name)) is None:
+            raise missing("file", name)
+        return found
+
 
 # --- text and JSON -------------------------------------------------------------------------------
 

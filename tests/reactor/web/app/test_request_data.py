@@ -323,8 +323,12 @@ def test_a_form_with_files() -> None:
     file = form.file("f")
     assert file is not None
     assert (file.name, file.media_type, file.content) == ("x.bin", "image/x", b"\xff\x00")
-    assert form.file("g") is None
-    assert form.file("a") is None
+    assert form.require_file("f") is file
+    for name in ("g", "a", "none"):
+        assert form.file(name) is None
+        with pytest.raises(ProtocolError, match=f"The request has no file '{name}'") as missing:
+            form.require_file(name)
+        assert missing.value.status == 400
     assert repr(form).startswith("Form([")
 
 
