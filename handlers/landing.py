@@ -41,13 +41,13 @@ def _entries(app: Application, request: Request) -> Iterator[str]:
     )
     yield _entry(
         "/user-agent",
-        "Returns the name that your browser has for itself.",
+        "Returns the User-Agent field of your request.",
         [_curl(request, "user-agent")],
         "user-agent",
     )
     yield _entry(
         "/news",
-        "Sends an event a second, for as long as you listen.",
+        "Sends an event each second until you leave.",
         [_curl(request, "news", "-N")],
     )
     for prefix, mount in app.mounts:
