@@ -155,7 +155,7 @@ Each limit is an option of the command line (`--idle-timeout 3`) and a field of 
 (`Limits(idle_timeout=3)`). This page is made from the declarations of the options.
 
 """
-POSITIONAL: Final = """`python -m reactor [options] [DIR | FILE | package.module:name]` serves one of these:
+POSITIONAL: Final = """`python3 -m reactor [options] [DIR | FILE | package.module:name]` serves one of these:
 
 | what | meaning |
 | --- | --- |
