@@ -27,15 +27,15 @@ class Heartbeat(Generic[T]):
 
     A reader that is cancelled loses nothing: the next reader gets the item. All steps of the source
     are made in one context. A step raises what the source raises, and TypeError where the source
-    itself yields None. It ends when the server drains, once no item is there: the stream would have
-    no end otherwise. Closing cancels the step that is under way; the source is closed by its
-    owner.
+    itself yields None. An endless one ends when the server drains, once no item is there. Closing
+    cancels the step that is under way; the source is closed by its owner.
     """
 
     __slots__ = (
         "_began",
         "_context",
         "_endless",
+        "_is_endless",
         "_news",
         "_seconds",
         "_source",
@@ -43,12 +43,18 @@ class Heartbeat(Generic[T]):
         "_timer",
     )
 
-    def __init__(self, source: AsyncIterator[T], seconds: float) -> None:
-        """`seconds` may be infinite. Raises ValueError for 0 or less."""
+    def __init__(
+        self, source: AsyncIterator[T], seconds: float, *, is_endless: bool = True
+    ) -> None:
+        """`seconds` may be infinite. Raises ValueError for 0 or less.
+
+        `is_endless`: the source has no end of its own.
+        """
         if not seconds > 0:
             raise ValueError(f"the heartbeat is {seconds:g} s, but it must be more than 0 s")
         self._source = source
         self._seconds = seconds
+        self._is_endless = is_endless
         self._context = copy_context()
         self._step: Cancellable[T] | None = None  # the source's, under way or not yet taken
         # A reader waits for it: a step, or a beat is due, or, which is True, the server drains.
@@ -112,14 +118,15 @@ class Heartbeat(Generic[T]):
         """For `_News`: a Future that is done with the source's step, or when a beat is due."""
         news: Future[bool] = Future()
         self._news = news
-        self._endless = runtime.endless
-        self._endless[self] = None
+        if self._is_endless:
+            self._endless = runtime.endless
+            self._endless[self] = None
         self._began = runtime.now()
         if self._step is None:
             self.begin_step(runtime)
         if self._timer is None and not news.done and self._seconds < inf:
             self._timer = runtime.call_later(self._seconds, self._beat_if_due, runtime)
-        if runtime.is_draining:
+        if runtime.is_draining and self._is_endless:
             self.drain()
         return news
 

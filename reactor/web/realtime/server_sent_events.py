@@ -95,7 +95,11 @@ Source: TypeAlias = AsyncIterable[Item] | Iterable[Item]
 
 
 def events(
-    source: Source, *, heartbeat: float = HEARTBEAT_SECONDS, retry: int | None = None
+    source: Source,
+    *,
+    heartbeat: float = HEARTBEAT_SECONDS,
+    retry: int | None = None,
+    ends: bool = False,
 ) -> Response:
     """A response that streams the items of a source as server-sent events.
 
@@ -105,11 +109,13 @@ def events(
 
     `source` is an iterable or asynchronous iterable of Event, text, or dict (sent as JSON). After
     `heartbeat` seconds without an event a comment is sent (never if 0); the source does not notice.
-    `retry`, the time after which a client reconnects in milliseconds, is sent first. The head is
-    sent at once, also where the source waits for its first event; an error that it raises before
-    it waits for anything makes the response. The source is closed when the stream ends: when the
-    source ends, when it raises an error, which cuts the stream, or when the client leaves. A plain
-    iterator runs on the loop and must not block; a source that waits is asynchronous.
+    `retry`, the time after which a client reconnects in milliseconds, is sent first. `ends`: the
+    source has an end that its clients wait for, as the progress of a job has, so that a server that
+    drains waits for it up to `Limits.shutdown_timeout`. Any other stream ends then at once. The
+    head is sent at once, also where the source waits for its first event; an error that it raises
+    before it waits for anything makes the response. The source is closed when the stream ends: when
+    the source ends, when it raises an error, which cuts the stream, or when the client leaves. A
+    plain iterator runs on the loop and must not block; a source that waits is asynchronous.
 
     Raises ValueError for a negative `heartbeat` or `retry`, TypeError for another `source`.
     """
@@ -121,7 +127,7 @@ def events(
             f"a source must be an iterable of events, text or dicts, not {type(source).__name__}"
         )
     if isinstance(source, AsyncIterable):
-        return Response(200, _AsyncEventStream(aiter(source), heartbeat, first), _FIELDS)
+        return Response(200, _AsyncEventStream(aiter(source), heartbeat, first, ends), _FIELDS)
     return Response(200, _EventStream(iter(source), first), _FIELDS)
 
 
@@ -141,9 +147,11 @@ class _AsyncEventStream(BodyStream):
 
     begins_at_once = True
 
-    def __init__(self, source: AsyncIterator[Item], heartbeat: float, first: bytes) -> None:
+    def __init__(
+        self, source: AsyncIterator[Item], heartbeat: float, first: bytes, ends: bool
+    ) -> None:
         self._source = source
-        self._heartbeat: Heartbeat[Item] = Heartbeat(source, heartbeat or inf)
+        self._heartbeat: Heartbeat[Item] = Heartbeat(source, heartbeat or inf, is_endless=not ends)
         self._first: bytes | None = first
 
     async def next_piece(self) -> bytes:

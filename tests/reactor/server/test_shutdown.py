@@ -50,6 +50,38 @@ def test_event_streams_end_when_the_server_drains(serve: Serve, heartbeat: float
     assert closed == ["closed"] * 3
 
 
+def test_an_event_stream_with_an_end_goes_on_while_the_server_drains(serve: Serve) -> None:
+    """A client that waits for a result would take a stream that has been cut for a whole one."""
+    go_on: Future[None] = Future()
+    waiting = []
+
+    async def source() -> AsyncIterator[str]:
+        yield "begun"
+        waiting.append(go_on)
+        await go_on
+        yield "half"
+        await sleep(0.01)
+        yield "done"
+
+    running = serve(
+        lambda request: events(source(), heartbeat=0.005, ends=True), shutdown_timeout=1000
+    )
+    clients = [running.connect() for _ in range(2)]
+    for client in clients:
+        client.send(request())
+    running.wait_until(lambda: len(waiting) == 2)
+
+    def end() -> None:
+        running.server.shut_down()
+        running.server.reactor.call_later(0.05, go_on.set_result, None)
+
+    running.call(end)
+    for client in clients:
+        body = client.read_response().body
+        assert body.replace(b":\n\n", b"") == b"data: begun\n\ndata: half\n\ndata: done\n\n"
+    assert running.join()
+
+
 def hello(request: BaseRequest) -> Response:
     return Response(200, b"hello")
 
