@@ -6,6 +6,8 @@ adds a note to such an error, which logs and debug pages show: the function that
 place, and what to use instead. EQUIVALENTS is the table of docs/streaming.md.
 """
 
+import gc
+import inspect
 from types import FrameType, TracebackType
 from typing import Any, Final
 
@@ -68,19 +70,34 @@ def explain_await(error: BaseException, awaited: Any, yielded: Any) -> None:
     """Add a note to the error of awaiting an object of asyncio; `awaited` is the coroutine."""
     inner, place = awaited, ""
     while inner is not None:
-        code = getattr(inner, "cr_code", None) or getattr(inner, "gi_code", None)
-        frame = getattr(inner, "cr_frame", None) or getattr(inner, "gi_frame", None)
-        if frame is None or code is None:
+        inner = _generator_of(inner)
+        frame: FrameType | None = _part(inner, "cr_frame", "gi_frame", "ag_frame")
+        if frame is None:
             break
         if _module(frame).startswith("asyncio"):
-            _add(error, _note(code.co_name.removeprefix("__").removesuffix("0"), place))
+            name = frame.f_code.co_name
+            _add(error, _note(name.removeprefix("__").removesuffix("0"), place))
             return
         place = _place(frame, frame.f_lineno)
-        inner = getattr(inner, "cr_await", None) or getattr(inner, "gi_yieldfrom", None)
+        inner = _part(inner, "cr_await", "gi_yieldfrom", "ag_await")
     kind = type(yielded)
     if kind.__module__.partition(".")[0] in ("asyncio", "_asyncio"):
         called = {"_GatheringFuture": "gather", "Task": "create_task"}.get(kind.__name__, "Future")
         _add(error, _note(called, place))
+
+
+def _generator_of(awaitable: Any) -> Any:
+    """The asynchronous generator behind the awaitable of one of its steps; else the awaitable."""
+    if type(awaitable).__name__.startswith(("async_generator_", "anext_awaitable")):
+        for one in gc.get_referents(awaitable):
+            if inspect.isasyncgen(one) or inspect.isawaitable(one):
+                return _generator_of(one)
+    return awaitable
+
+
+def _part(awaitable: Any, *names: str) -> Any:
+    """The first of these attributes that the awaitable has, or None."""
+    return next((one for name in names if (one := getattr(awaitable, name, None))), None)
 
 
 def _note(called: str, place: str) -> str:

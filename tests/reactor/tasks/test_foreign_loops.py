@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import warnings
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import reduce
 from types import CodeType
 from typing import Any
@@ -135,6 +135,34 @@ def test_the_error_names_the_call_and_its_equivalent(
     assert use in note
     assert note[:40] in page.text
     assert note in caplog.text
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_error_in_an_asynchronous_generator(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is awaited by way of an object that hides the generator."""
+    call, use = CALLS[name]
+    app = Application()
+
+    async def inner() -> AsyncIterator[str]:
+        await call()
+        yield "never"
+
+    @app.get("/")
+    async def endpoint(request: Request) -> AsyncIterator[str]:
+        async for piece in inner():
+            yield piece
+
+    with Client(app, raise_server_exceptions=False) as client:
+        assert client.get("/").status == 500
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[1] is not None
+    (note,) = record.exc_info[1].__notes__
+    assert f"asyncio.{name.partition(' ')[0]} was used in " in note
+    assert f"{__file__}, line " in note
+    assert use in note
 
 
 def test_a_plain_endpoint(caplog: pytest.LogCaptureFixture) -> None:
