@@ -86,6 +86,8 @@ def _cause_of_a_tuple(value: tuple[Any, ...]) -> str:
     if not 1 <= len(value) <= 3:
         return f" It has {len(value)} members."
     first, rest = value[0], value[1:]
+    if isinstance(first, str) and len(first) == 3 and first.isascii() and first.isdigit():
+        return f" The status is an int, not text: ({first}, body)."
     if not isinstance(first, int) or isinstance(first, bool):
         statuses = [one for one in rest if isinstance(one, int) and not isinstance(one, bool)]
         return (

@@ -47,6 +47,7 @@ CAUSES: list[tuple[Any, str]] = [
     (lambda: ("text", {"X-A": "b"}), r"The status comes first"),
     (lambda: ("text", 404, {"X-A": "b"}), r"The status comes first: \(404, body\)"),
     (lambda: (True, "text"), r"The status comes first"),
+    (lambda: ("200", "text"), r"The status is an int, not text: \(200, body\)"),
     (lambda: (), "It has 0 members"),
     (lambda: (200, "x", {}, 1), "It has 4 members"),
     (lambda: (200, None), r"The body None goes with 204, 205 and 304 alone; an empty one is b''"),
