@@ -67,7 +67,7 @@ def _shorten_linger(connection: Connection) -> None:
 
 
 def let_go(request: BaseRequest, context: ServerContext, *, has_begun: bool) -> None:
-    """The client has left: its request begins the calls behind a response that `has_begun`."""
+    """The client has left: its request begins the calls after a response that `has_begun`."""
     request.client_closed = True
     if request.length != 0:
         request.body.close()

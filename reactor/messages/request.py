@@ -18,13 +18,13 @@ _NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 
 
 class AfterWorkLike(Protocol):
-    """The calls behind the responses of a server (see tasks/after_work.py)."""
+    """The calls after the responses of a server (see tasks/after_work.py)."""
 
     def add(self, request: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        """Call the function behind the response to this request."""
+        """Call the function after the response to this request."""
 
     def forget(self, request: Any) -> None:
-        """Call nothing behind the response to this request."""
+        """Call nothing after the response to this request."""
 
 
 class BaseRequest:

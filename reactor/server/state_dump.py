@@ -42,7 +42,7 @@ def _lines(server: Server) -> Iterator[str]:
     yield from _timers(loop)
     yield f"tasks beside the connections: {len(state.tasks)}"
     yield from (f"    {describe(task)}" for task in state.tasks[:TASKS])
-    yield f"calls behind responses: {server.after_work.count} registered, waiting or running"
+    yield f"calls after responses: {server.after_work.count} registered, waiting or running"
     yield f"request bodies: {state.body_bytes} bytes in memory, {state.body_waiters} wait for room"
     yield (
         f"pool: {pool.threads} threads ({pool.idle} idle); {pool.files} file jobs, "

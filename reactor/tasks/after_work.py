@@ -51,7 +51,7 @@ class _Series:
 
     def describe(self) -> str:
         """The first function and the request, for the log of slow callbacks."""
-        return f"{describe(self.first)}, behind the response to {self.request},"
+        return f"{describe(self.first)}, after the response to {self.request},"
 
     def begin(self, run: Callable[["_Series"], object]) -> None:
         """Run it: the callback of the loop, which describes itself."""
@@ -84,7 +84,7 @@ class Registrant(Protocol):
 
 
 class AfterWork:
-    """The calls behind the responses of one server."""
+    """The calls after the responses of one server."""
 
     def __init__(self, runtime: Runtime, most: int, ended: Callable[[], object]) -> None:
         """`most` calls at a time; `ended` is called when the last one that ran has ended."""
@@ -99,20 +99,20 @@ class AfterWork:
 
     @property
     def is_busy(self) -> bool:
-        """Whether calls wait or run behind responses that have ended."""
+        """Whether calls wait or run after responses that have ended."""
         return bool(self._running)
 
     def add(
         self, request: Registrant, function: Callable[..., Any], arguments: tuple[Any, ...]
     ) -> None:
-        """Call the function behind the response to this request.
+        """Call the function after the response to this request.
 
         Raises ProtocolError (503) beyond the limit, TypeError for an object that is not callable.
         """
         if not callable(function):
             raise TypeError(f"`after` takes a function and its arguments, not {function!r}")
         if self.count >= self._most:
-            self._too_many.log("%r: %d calls wait behind responses already", request, self.count)
+            self._too_many.log("%r: %d calls wait after responses already", request, self.count)
             raise ProtocolError(503, "The server is too busy.", [("Retry-After", "1")])
         series = self.registered.get(request)
         if series is None:
@@ -121,7 +121,7 @@ class AfterWork:
         self.count += 1
 
     def forget(self, request: Registrant) -> None:
-        """Call nothing behind the response to this request."""
+        """Call nothing after the response to this request."""
         series = self.registered.pop(request, None)
         if series is not None:
             self._drop(series)
@@ -150,7 +150,7 @@ class AfterWork:
         if calls:
             names = ", ".join(describe(call.function) for call in calls[:NAMED])
             log.warning(
-                "Cancelled %s behind responses, since %s: %s",
+                "Cancelled %s after responses, since %s: %s",
                 *(counted(len(calls), "call"), reason, names),
             )
         for series in tuple(self._running):
@@ -184,7 +184,7 @@ class AfterWork:
                     raise
                 explain(error)
                 name, request = describe(call.function), series.request
-                log.error("%s failed behind the response to %s", name, request, exc_info=error)
+                log.error("%s failed after the response to %s", name, request, exc_info=error)
             finally:
                 series.current = None
                 self.count -= 1

@@ -21,7 +21,7 @@ EQUIVALENTS: Final = {
     ("wait_for", "timeout", "timeout_at"): "`await reactor.timeout(seconds, awaitable)`",
     ("wait", "as_completed"): "`await reactor.first_of(one, two)` or `await reactor.gather(...)`",
     ("create_task", "ensure_future"): (
-        "`await reactor.gather(*awaitables)`, or `reactor.Request.after` for work behind the "
+        "`await reactor.gather(*awaitables)`, or `reactor.Request.after` for work after the "
         "response, or `reactor.Application.every` for periodic work"
     ),
     ("Future", "create_future", "Event"): (

@@ -53,7 +53,7 @@ class Site:
         self.files = files
         self.begun: dict[str, int] = {}  # requests by client
         self.running = 0  # generators and coroutines that have not been closed
-        self.behind = 0  # calls behind responses that have ended
+        self.behind = 0  # calls after responses that have ended
         self._network = network
 
     def __call__(self, request: BaseRequest) -> Response | Awaitable[Response]:

@@ -38,7 +38,7 @@ def test_an_idle_server(serve: Serve) -> None:
         "connections: 0 open of 7 at most, the oldest for 0.0 s; 0 accepted; serving",
         "timers: 0 deadlines of connections, 0 others",
         "tasks beside the connections: 0",
-        "calls behind responses: 0 registered, waiting or running",
+        "calls after responses: 0 registered, waiting or running",
         "request bodies: 0 bytes in memory, 0 wait for room",
         "pool: 0 threads (0 idle); 0 file jobs, 0 compressions, 0 pieces of streams and "
         "0 log jobs queued, 0 waiting for a place",

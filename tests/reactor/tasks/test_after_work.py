@@ -1,4 +1,4 @@
-"""Work behind responses: when it begins, in which order, what ends it, what its errors change."""
+"""Work after responses: when it begins, in which order, what ends it, what its errors change."""
 
 import logging
 import threading
@@ -307,7 +307,7 @@ def test_the_drain_waits_no_longer_than_its_limit(
     assert work.seen == ["stopped"]
     assert 19 < world.network.time - began < 21
     (message,) = [one.getMessage() for one in caplog.records]
-    assert message.startswith("Cancelled 2 calls behind responses, since they had not ended after")
+    assert message.startswith("Cancelled 2 calls after responses, since they had not ended after")
     assert "Work.later (" in message
 
 
