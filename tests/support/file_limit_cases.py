@@ -4,9 +4,11 @@ Each case gets `serve` and an empty directory, and runs the site over it, with s
 """
 
 import gzip
+import io
 import json
 import os
 import random
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,24 +17,31 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import pytest
+
 from reactor import File, Limits
 from reactor.web.site.options import SiteOptions
 from reactor.web.site.site import Site
 from reactor.web.static.compressed_cache import ENTRY_BYTES, CompressedCache
 from tests.conftest import Running, Serve
 from tests.support.coroutine_driver import open_descriptors
-from tests.support.raw_client import Client
+from tests.support.raw_client import TIMEOUT, Client
 
 INTEROP = "Upload-Draft-Interop-Version: 8"
 
 
 @contextmanager
-def site(serve: Serve, directory: Path, **limits: Any) -> Iterator[tuple[Running, Site]]:
-    """The directory at /files/, with uploads, and its upkeep; all of it ended afterwards."""
+def site(
+    serve: Serve, directory: Path, *, has_upkeep: bool = True, **limits: Any
+) -> Iterator[tuple[Running, Site]]:
+    """The directory at /files/, with uploads, and its upkeep; all of it ended afterwards.
+
+    The upkeep opens each directory once, and so is left out where descriptors are counted.
+    """
     options = SiteOptions(directory=str(directory), deletes=True, trust_uploads=True)  # siblings
     made = Site(options, Limits(**limits))
     running = serve(made.handler, **limits)
-    for work in made.housekeeping():
+    for work in made.housekeeping() if has_upkeep else ():
         running.call(partial(running.server.spawn, work))
     yield running, made
     for client in running.clients:
@@ -197,6 +206,61 @@ def ranges(serve: Serve, directory: Path) -> None:
         assert (response.status, response.body) == (200, b"0123456789")
 
 
+def archive(client: Client) -> list[str]:
+    """The names of the members in the archive of the directory; raises for one that is cut off."""
+    response = client.ask("/files/?archive=tar")
+    assert response.status == 200, response
+    with tarfile.open(fileobj=io.BytesIO(response.body)) as members:
+        return [member.name.removeprefix("files/") for member in members]
+
+
+def archives(serve: Serve, directory: Path) -> None:
+    """One client gets a quarter of them; one more is a 503."""
+    with open(directory / "large", "wb") as file:
+        file.truncate(1 << 30)
+    with site(serve, directory, has_upkeep=False, archives=4) as (running, _):
+        first, second = running.connect(), running.connect()
+        first.send(b"GET /files/?archive=tar HTTP/1.1\r\nHost: t\r\n\r\n")
+        first.read_until(b"\r\n\r\n")
+        assert second.ask("/files/?archive=tar").status == 503
+        first.reset()
+        deadline = time.monotonic() + TIMEOUT
+        while second.ask("/files/?archive=tar", method="HEAD").status != 200:
+            assert time.monotonic() < deadline
+        while kept_open(directory):
+            assert time.monotonic() < deadline, kept_open(directory)
+
+
+def archive_depth(serve: Serve, directory: Path) -> None:
+    """Directories down to it are there; a deeper one is named in the last member."""
+    (directory / "1/2/3").mkdir(parents=True)
+    (directory / "1/2/3/deep").touch()
+    with site(serve, directory, has_upkeep=False, archive_depth=3) as (running, _):
+        assert archive(running.connect()) == ["files", "1", "1/2", "1/2/3", "1/2/3/deep"]
+    with site(serve, directory, has_upkeep=False, archive_depth=2) as (running, _):
+        assert archive(running.connect()) == ["files", "1", "1/2", "NOT-ARCHIVED.txt"]
+
+
+def archive_entries(serve: Serve, directory: Path) -> None:
+    """An archive of so many is whole; one more, and the connection is reset."""
+    for number in range(99):
+        (directory / f"{number}").touch()
+    with site(serve, directory, has_upkeep=False, archive_entries=100) as (running, _):
+        assert len(archive(running.connect())) == 100
+        (directory / "one more").touch()
+        with pytest.raises(ConnectionResetError):
+            archive(running.connect())
+
+
+def directory_depth(serve: Serve, directory: Path) -> None:
+    """So many levels are made; for one more the upload is a 409."""
+    with site(serve, directory, directory_depth=2) as (running, _):
+        client = running.connect()
+        assert client.ask("/files/1/2/a", method="PUT", body=b"x").status == 201
+        assert client.ask("/files/b/2/3/a", method="PUT", body=b"x").status == 409
+        assert sorted(one.name for one in directory.iterdir()) == ["1"]
+
+
 def listing_entries(serve: Serve, directory: Path) -> None:
     """The rest is left out, and the page says that it is not all."""
     with site(serve, directory, listing_entries=5) as (running, _):
@@ -207,7 +271,7 @@ def listing_entries(serve: Serve, directory: Path) -> None:
             assert len(listing["entries"]) == min(5, count)
             assert listing["complete"] == (count <= 5)
             page = client.ask("/files/").body
-            assert page.count(b'href="./file') == min(5, count)
+            assert page.count(b'href="file') == min(5, count)
             assert (b"This directory has more entries than the 5 shown" in page) == (count > 5)
 
 
@@ -367,7 +431,7 @@ def resumable_idle(serve: Serve, directory: Path) -> None:
 def resumable_age(serve: Serve, directory: Path) -> None:
     """It begins anew with each byte that comes."""
     with (
-        patch("reactor.web.site.site.EXPIRY_SECONDS", 0.05),
+        patch("reactor.web.site.upload_mount.EXPIRY_SECONDS", 0.05),
         site(serve, directory, resumable_age=0.8) as (running, _),
     ):
         uploads = Uploads(running)
@@ -393,11 +457,15 @@ FILE_CASES: list[Callable[[Serve, Path], None]] = [
     small_file_bytes,
     compressed_bytes,
     ranges,
+    archives,
+    archive_depth,
+    archive_entries,
     listing_entries,
     listing_page,
     listing_bytes,
     form_parts,
     form_head_bytes,
+    directory_depth,
     resumable_uploads,
     resumable_bytes,
     resumable_age,

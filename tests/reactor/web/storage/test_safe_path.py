@@ -82,7 +82,6 @@ def test_files_at_any_depth(site: Path) -> None:
         ("sub/b.txt",),
         ("/etc/passwd",),
         ("", "etc", "passwd"),
-        ("back\\slash",),
         ("a.txt\0",),
         ("a.txt\0.png",),
         ("\0",),
@@ -171,7 +170,6 @@ def test_links_that_stay_inside(site: Path, link: str, target: str, content: str
         ".hidden",
         ".git/config",
         "sub/../.hidden",
-        "back\\slash",
     ],
 )
 def test_links_that_lead_nowhere(site: Path, target: str) -> None:
