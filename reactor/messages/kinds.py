@@ -27,7 +27,7 @@ SHOWN_CHARACTERS: Final = 100  # an error shows so many of a text
 _INT: Final = re.compile(f"-?[0-9]{{1,{MOST_DIGITS}}}")
 _DECIMAL: Final = re.compile(rf"(?=.{{1,{MOST_DIGITS}}}\Z)-?(?:[0-9]++(?:\.[0-9]++)?|\.[0-9]++)")
 _FLOAT: Final = re.compile(_DECIMAL.pattern + "(?:[eE][+-]?[0-9]{1,4})?")
-_UUID: Final = re.compile("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")  # RFC 9562
+UUID_TEXT: Final = re.compile("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")  # RFC 9562
 _DATE: Final = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # Those of RFC 3339, and of HTML's input fields, which have no seconds and no time zone.
 _DATETIME: Final = re.compile(
@@ -144,7 +144,7 @@ _READERS: Final[dict[Any, _Reader]] = {
     float: _Reader("a finite number, such as 0.5 or 1e3", _matching(_FLOAT, _finite)),
     Decimal: _Reader("a decimal number, such as 12.50", _matching(_DECIMAL, Decimal)),
     bool: _Reader("true, false, yes, no, on, off, 1 or 0", _bool),
-    UUID: _Reader("a UUID, 8-4-4-4-12 hexadecimal digits", _matching(_UUID, UUID)),
+    UUID: _Reader("a UUID, 8-4-4-4-12 hexadecimal digits", _matching(UUID_TEXT, UUID)),
     date: _Reader("a date, such as 2024-02-29", _matching(_DATE, date.fromisoformat)),
     datetime: _Reader(
         "a date and time, such as 2024-02-29T23:59:00Z", _matching(_DATETIME, _datetime)

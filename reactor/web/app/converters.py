@@ -13,6 +13,8 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from reactor.messages.kinds import UUID_TEXT
+
 OWN_RANK: Final = 3  # the rank of the converters that an application adds
 
 
@@ -24,7 +26,6 @@ class Names(tuple[str, ...]):
 
 _INT: Final = re.compile("[0-9]{1,18}")  # any of these fits into 64 bits, as databases need it
 _FLOAT: Final = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?")
-_UUID: Final = re.compile("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")  # RFC 9562
 
 
 class Converter(NamedTuple):
@@ -82,7 +83,7 @@ def _write_text(value: Any) -> str:
 CONVERTERS: Final = {
     converter.kind: converter
     for converter in (
-        Converter("uuid", _reader(_UUID, UUID), _write_uuid, 0),
+        Converter("uuid", _reader(UUID_TEXT, UUID), _write_uuid, 0),
         Converter("int", _reader(_INT, int), _write_int, 1),
         Converter("float", _reader(_FLOAT, float), _write_number, 2),
         Converter("str", str, _write_text, 4),
