@@ -28,7 +28,7 @@ from typing import Any, Final
 from reactor.errors import ProtocolError, all_but_interrupts
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response, plain_response
-from reactor.web.semantics.negotiation import prefers_json
+from reactor.web.semantics.negotiation import prefers_html
 
 AROUND: Final = 4  # lines of source shown before and after the one that raised the error
 LINE_CHARACTERS: Final = 200  # per line of source
@@ -58,7 +58,7 @@ _SECRET_VALUE: Final = re.compile(
 
 def debug_response(request: BaseRequest, error: BaseException) -> Response:
     """A 500 with everything that is known about the error, as a page or as text."""
-    if not _prefers_page(request):
+    if not prefers_html(request.headers.get("accept")):
         return plain_response(500, _encodable(_shortened(_text(error), TEXT_CHARACTERS)))
     return _page_response(500, "".join(_page(request, error)))
 
@@ -72,17 +72,12 @@ def routes_response(
     """
     more = f"... and {len(routes) - ROUTES} more"
     rows = [*routes[:ROUTES], *[("", more)] * (len(routes) > ROUTES)]
-    if not _prefers_page(request):
+    if not prefers_html(request.headers.get("accept")):
         lines = [error.reason, "The application has these routes:", *map(" ".join, rows)]
         return plain_response(404, _encodable("\n".join(lines)))
     title = f"404: {error.reason}"
     known = _table(rows) if routes else "<p>The application has no routes.</p>"
     return _page_response(404, f"{_begin(request, title)}<h2>The routes</h2>{known}")
-
-
-def _prefers_page(request: BaseRequest) -> bool:
-    accept = request.headers.get("accept").lower()
-    return "text/html" in accept and not prefers_json(accept)
 
 
 def _page_response(status: int, page: str) -> Response:

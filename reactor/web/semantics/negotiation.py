@@ -76,6 +76,11 @@ def prefers_json(accept: str) -> bool:
     return _weigh(accept)
 
 
+def prefers_html(accept: str) -> bool:
+    """Return whether the client expects a page, as a browser that sends a form does."""
+    return "text/html" in accept.lower() and not prefers_json(accept)
+
+
 def error_form(accept: str) -> ErrorForm:
     """Return the form of an error response that the client prefers (section 12.5.1).
 

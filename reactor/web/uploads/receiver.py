@@ -31,7 +31,7 @@ from reactor.web.semantics.cross_site import refuse_foreign
 from reactor.web.semantics.file_names import is_name, is_plain, name_of
 from reactor.web.semantics.methods import method_not_allowed
 from reactor.web.semantics.multipart import FormParser, boundary_of
-from reactor.web.semantics.negotiation import prefers_json
+from reactor.web.semantics.negotiation import prefers_html
 from reactor.web.semantics.paths import name_segments, quote_segment, relative_reference
 from reactor.web.semantics.preconditions import PRECONDITION_FAILED, check_write, has_conditions
 from reactor.web.semantics.upload_protocols import (
@@ -296,8 +296,3 @@ def _check_directory(root: Root, segments: Sequence[str], depth: int) -> bool:
 def _reference(request: BaseRequest) -> str:
     """Return the reference to the file or the directory of the request."""
     return relative_reference(request.raw_path, name_segments(request.path))
-
-
-def prefers_html(accept: str) -> bool:
-    """Return whether the client expects a page, as a browser that sends a form does."""
-    return "text/html" in accept.lower() and not prefers_json(accept)
