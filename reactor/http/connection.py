@@ -21,7 +21,7 @@ from reactor.files.region import FileRegion
 from reactor.http.closing import finish, is_last, let_go, linger
 from reactor.http.context import ServerContext
 from reactor.http.error_responses import no_response, plain_error_response, refused_request
-from reactor.http.first_piece import WITHOUT_CONTENT, begin, has_to_begin, leave_out, response_to
+from reactor.http.first_piece import begin, has_to_begin, leave_out, response_to
 from reactor.http.request_body import RequestBody, body_ended_early
 from reactor.http.response_body import discard
 from reactor.http.response_writer import ResponseWriter, encode_error, write_at_hand
@@ -48,7 +48,7 @@ from reactor.http.timeouts import TIMEOUTS
 from reactor.loop.timers import NEVER
 from reactor.messages.body import Body
 from reactor.messages.request import BaseRequest
-from reactor.messages.response import Response
+from reactor.messages.response import WITHOUT_BODY, Response
 from reactor.net.min_rate import MinimumRate
 from reactor.net.send_queue import JOIN_BYTES
 from reactor.net.stream import ENDED, INPUT_OPEN, PAUSED, Stream
@@ -313,7 +313,7 @@ class HttpConnection:
             response, encoded = encode_error(self, request, error, keep_alive)
             head, length, self.keep_alive = encoded
         body = response.body
-        if request.method == "HEAD" or response.status in WITHOUT_CONTENT:
+        if request.method == "HEAD" or response.status in WITHOUT_BODY:
             body = leave_out(response, context.runtime)
         size = None  # bytes of a body that is queued whole
         if isinstance(body, bytes):

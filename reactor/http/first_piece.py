@@ -10,19 +10,16 @@ where the first event has to be waited for.
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeGuard
+from typing import Any, TypeGuard
 
 from reactor.errors import all_but_interrupts
 from reactor.files.file import WINDOW_BYTES
 from reactor.files.region import FileRegion, MultiRegion
 from reactor.http.response_body import Piece, Source, checked_piece, discard, source_of
 from reactor.messages.request import BaseRequest
-from reactor.messages.response import Pieces, Response, ResponseBody, Trailed
+from reactor.messages.response import WITHOUT_BODY, Pieces, Response, ResponseBody, Trailed
 from reactor.tasks.futures import Future
 from reactor.tasks.task import Runtime
-
-# The statuses whose responses never have content, as with HEAD (RFC 9110, section 6.4.1).
-WITHOUT_CONTENT: Final = frozenset({204, 205, 304})
 
 log = logging.getLogger("reactor")
 
@@ -64,7 +61,7 @@ def leave_out(response: Response, runtime: Runtime) -> ResponseBody:
 
     A body that has to begin is returned itself, since an error in it changes the status.
     """
-    if response.status not in WITHOUT_CONTENT and has_to_begin(response):
+    if response.status not in WITHOUT_BODY and has_to_begin(response):
         return response.body
     discard(response, runtime)
     return b""

@@ -15,6 +15,9 @@ from reactor.files.region import FileRegion, MultiRegion
 from reactor.messages.headers import Fields, GivenFields, as_pairs
 from reactor.tasks.task import Runtime
 
+# The statuses whose responses never have content, as with HEAD (RFC 9110, section 6.4.1).
+WITHOUT_BODY: Final = frozenset({204, 205, 304})
+
 # The way to a new Response with another value of an attribute, for error messages.
 _HELPERS: Final = {
     "status": "replace(status=...)",

@@ -13,10 +13,9 @@ from typing import Any
 
 from reactor.errors import all_but_cancelling, all_but_interrupts
 from reactor.files.region import FileRegion
-from reactor.http.first_piece import WITHOUT_CONTENT as NO_CONTENT
 from reactor.http.first_piece import has_to_begin, is_event_stream
 from reactor.messages.request import BaseRequest
-from reactor.messages.response import Response, Trailed
+from reactor.messages.response import WITHOUT_BODY, Response, Trailed
 from reactor.web.app.chain import Inner, reader
 from reactor.web.app.functions import describe, is_asynchronous
 from reactor.web.app.responses import AsyncEncodedPieces, respond
@@ -36,7 +35,6 @@ class MountedHandler:
         self.__wrapped__ = handler  # for error messages
 
     def __call__(self, request: BaseRequest) -> Any:
-        request.body.rewind()  # middlewares may have read some of it
         return self.handler(request)
 
 
@@ -120,7 +118,7 @@ def _pieces_of(response: Response) -> Iterator[bytes] | AsyncIterator[bytes] | N
     """
     body = response.body
     pieces = body.pieces if isinstance(body, Trailed) else body
-    if response.status in NO_CONTENT:
+    if response.status in WITHOUT_BODY:
         return None
     if isinstance(pieces, Iterator):
         return pieces

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from reactor.http.wrong_results import shown
 from reactor.messages.headers import Fields, GivenFields, as_pairs
-from reactor.messages.response import Response, close_pieces
+from reactor.messages.response import WITHOUT_BODY, Response, close_pieces
 from reactor.protocol.response_encoder import FieldBlock
 from reactor.web.app.json_encoder import encode_json, is_record
 from reactor.web.app.wrong_results import WrongResult, named, wrong_result
@@ -29,7 +29,6 @@ _HTML: Final = FieldBlock([("Content-Type", "text/html; charset=utf-8")])
 _JSON: Final = FieldBlock([("Content-Type", "application/json")])
 _BYTES: Final = FieldBlock([("Content-Type", "application/octet-stream")])
 _URL_CHARACTERS: Final = "!#$%&'()*+,/:;=?@[]~"  # those that `redirect` leaves as they are
-_WITHOUT_BODY: Final = frozenset({204, 205, 304})
 
 
 # --- responses of one kind -----------------------------------------------------------------------
@@ -141,7 +140,7 @@ def _respond_with(value: tuple[Any, ...], function: object, role: str) -> Respon
     status = int(value[0])
     body = value[1] if count > 1 else b""
     given = as_pairs(value[2]) if count > 2 else ()
-    if (isinstance(body, bytes) and not body) or (body is None and status in _WITHOUT_BODY):
+    if (isinstance(body, bytes) and not body) or (body is None and status in WITHOUT_BODY):
         return Response(status, b"", given)
     if status == 204 and body != "":
         raise wrong_result(function, role, value)
