@@ -48,7 +48,8 @@ locust: $(VENV)/bench ## locust's page at http://127.0.0.1:8089/, on both server
 bench-locust: $(VENV)/bench ## locust without its page on both servers, about a minute
 	$(BIN)/python -m loadtest.scenarios.bench
 
-bench-cost: $(VENV)/bench ## CPU per request beside a raw loop, nginx and uvicorn
+bench-cost: $(VENV)/bench ## instructions and CPU per request, beside a raw loop, nginx and uvicorn
+	-$(BIN)/python -m loadtest.benchmarks.instructions
 	$(BIN)/python -m loadtest.benchmarks.cpu
 
 bench-files: $(VENV)/bench ## CPU per file beside nginx, and what bystanders notice
