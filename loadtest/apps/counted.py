@@ -43,7 +43,8 @@ TURNS: Final = 1000  # at most for a response in the warm-up, which may need a t
 FILE_BYTES: Final = 1024
 AUTHORITY: Final = "127.0.0.1:8000"
 
-Make = Callable[[socket.socket, Path], Callable[[], object]]  # of a socket the function of a turn
+# Makes the function that takes a turn, from an accepted socket and a directory for files.
+Make = Callable[[socket.socket, Path], Callable[[], object]]
 
 
 def heads(text: str) -> Iterator[bytes]:

@@ -1,16 +1,17 @@
 """Instructions per request: a figure of the hot path that does not depend on the machine.
 
-CPU time depends on the processor, its clock and the other work that it does. The number of instructions
-that a request executes depends on the code, on Python and on the C compiler that built it, and two
-countings differ by less than 0.1 %. So a change of 1 % is seen at once, without a quiet machine.
+CPU time depends on the processor, its clock and the other work that it does. The number of
+instructions that a request executes depends on the code, on Python and on the C compiler that built
+it, and two countings differ by less than 0.1 %. So a change of 1 % is seen at once, without a quiet
+machine.
 
 valgrind counts (Debian's package `valgrind`). The servers are those of `loadtest.apps.counted`,
-which says how a request is cut out of a process. What the client does is subtracted. The kernel's
+which says how a request is cut out of a process. The client's own part is subtracted. The kernel's
 instructions are not counted, nor is it how long an instruction takes: a cache miss costs nothing
 here. `loadtest.benchmarks.cpu` has the time.
 
 The figures of the last commit that changed them are in instructions.json, for each Python that has
-been used. `tests/project/test_instruction_cost.py` fails where a workload costs more by LEEWAY.
+been used.
 
     python -m loadtest.benchmarks.instructions [--against DIRECTORY] [--write] [WORKLOAD ...]
 """
@@ -84,7 +85,7 @@ def count(workloads: Sequence[str], directory: Path = ROOT) -> dict[str, int]:
 
 
 def instructions(log: Path) -> int:
-    """What valgrind has counted in a process, from the start of its ancestors on."""
+    """The instructions of a process and, until they forked it, of its ancestors."""
     found = re.findall(r"I +refs: +([0-9,]+)", log.read_text())
     if not found:
         raise MeasurementError(f"valgrind counted nothing: {log.read_text()[-2000:]}")
