@@ -4,6 +4,7 @@
 PYTHON ?= python3
 PORT ?= 4221
 SEEDS ?= 10000
+IDLE ?= 0
 DIRECTORY ?= files
 MODEL ?= each
 THREADS ?= 32
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: help run run-threaded test test-fast check sim clean locust bench-locust bench-quick bench bench-full \
-  bench-report bench-cost bench-files bench-routes bench-memory bench-selftest
+  bench-report bench-cost bench-files bench-routes bench-memory bench-fairness bench-selftest
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -60,6 +61,9 @@ bench-routes: $(VENV)/bench ## CPU per request of an application, beside Starlet
 
 bench-memory: $(VENV)/bench ## memory of idle, slow and very large transfers
 	$(BIN)/python -m loadtest.benchmarks.memory
+
+bench-fairness: $(VENV)/bench ## latency of bystanders beside crowds, and what crowds get (IDLE=10000)
+	$(BIN)/python -m loadtest.benchmarks.fairness --idle $(IDLE)
 
 bench-selftest: $(VENV)/bench ## does the harness notice a server that is frozen for 2 s?
 	$(BIN)/python -m loadtest.experiment.selftest

@@ -9,7 +9,7 @@ import os
 import select
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -117,9 +117,13 @@ class Companion:
 
 @contextmanager
 def started_companion(
-    module: str, arguments: Sequence[str], core: int, log: Path
+    module: str,
+    arguments: Sequence[str],
+    core: int,
+    log: Path,
+    priority: Callable[[], None] | None = None,
 ) -> Iterator[Companion]:
     """The module, run as a program on `core`, which is stopped at the end of the block."""
     command = [sys.executable, "-m", module, *arguments]
-    with system.started(command, core, log, pipes=True) as process:
+    with system.started(command, core, log, pipes=True, priority=priority) as process:
         yield Companion(process, log)

@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Final, TypeAlias
@@ -51,15 +51,54 @@ def cores() -> tuple[int, int]:
     return usable[0], usable[-1]
 
 
+def stay_behind() -> None:
+    """Let the other processes of the core run first: the lowest priority, nice 19.
+
+    Linux weighs sessions first and their processes afterwards where autogroups are on, see
+    sched(7), so the session gets the lowest priority too.
+    """
+    os.nice(19)
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text("19")
+
+
+def come_first() -> None:
+    """Run in real time: before all other processes of the core. Raises OSError if forbidden."""
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+
+
+@cache
+def real_time_is_permitted() -> bool:
+    """Whether `come_first` works for this user."""
+    try:
+        come_first()
+    except OSError:
+        return False
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    return True
+
+
 @contextmanager
 def started(
-    command: Sequence[str], core: int | None, log: Path, pipes: bool = False
+    command: Sequence[str],
+    core: int | None,
+    log: Path,
+    pipes: bool = False,
+    priority: Callable[[], None] | None = None,
+    directory: Path = PROJECT,
 ) -> Iterator[Process]:
     """A process pinned to `core` (None: not pinned), which is stopped at the end of the block.
 
-    With `pipes`, its stdin and stdout are pipes; otherwise its output goes to `log`. Raises
-    MeasurementError where the program cannot be started.
+    With `pipes`, its stdin and stdout are pipes; otherwise its output goes to `log`. `priority` is
+    `stay_behind` or `come_first`; the process starts in `directory`. Raises MeasurementError where
+    the program cannot be started.
     """
+
+    def prepare() -> None:  # before exec, so that every thread and child of the program inherits it
+        os.sched_setaffinity(0, usable)
+        if priority is not None:
+            priority()
+
     usable = os.sched_getaffinity(0) if core is None else {core}
     process: Process | None = None
     try:
@@ -70,11 +109,10 @@ def started(
                     stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
                     stdout=subprocess.PIPE if pipes else output,
                     stderr=output,
-                    cwd=PROJECT,
+                    cwd=directory,
                     text=True,
                     start_new_session=True,
-                    # Before exec, so that every thread and child of the program inherits it.
-                    preexec_fn=partial(os.sched_setaffinity, 0, usable),
+                    preexec_fn=prepare,
                 )
             except OSError as error:
                 raise MeasurementError(f"{command[0]}: {error.strerror}") from error
@@ -109,9 +147,15 @@ def _undisturbed() -> Iterator[None]:
 
 
 @contextmanager
-def serving(command: Sequence[str], port: int, core: int | None, log: Path) -> Iterator[int]:
+def serving(
+    command: Sequence[str],
+    port: int,
+    core: int | None,
+    log: Path,
+    directory: Path = PROJECT,
+) -> Iterator[int]:
     """A server that accepts connections at `port`; the block gets its process id."""
-    with started(command, core, log) as process:
+    with started(command, core, log, directory=directory) as process:
         wait_for_port(process, port, log)
         yield process.pid
 

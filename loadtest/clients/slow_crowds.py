@@ -13,8 +13,8 @@ charged for all ten requests, not for one. It therefore includes what the client
 tenth of a millisecond. A request does not wait for the one before it: where no connection is free
 it takes a new one, as a hundred people would; a client that asks faster than it is served would
 measure its own queue. Every other request uses a new connection in any case, since a server may go
-on serving old connections while it accepts no others. The bystander never ends by itself: after a
-refusal, a wrong response or none it asks again.
+on serving old connections while it accepts no others; `--connections` chooses one of the two. The
+bystander never ends by itself: after a refusal, a wrong response or none it asks again.
 
 Connections come from several loopback addresses, as those of a crowd do.
 
@@ -29,7 +29,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from loadtest.clients.closed_loop import exchange
 from loadtest.clients.connection import CORRECT, LATE, SERVER, Connection, Tally, Turns, unconnected
@@ -39,6 +39,7 @@ SOCKET_TIMEOUT: Final = 20.0  # seconds for a blocking call
 WAVE: Final = 100  # idle connections that are made together
 BYSTANDER_PERIOD: Final = 0.01  # seconds
 BYSTANDER_PATIENCE: Final = 5.0  # seconds that it waits for a response
+SPARE_SECONDS: Final = 1.0  # until its spare connections are there
 SLOW_BUFFER: Final = 4096  # bytes, for SO_RCVBUF; the kernel doubles it
 SLOW_READ: Final = 4096  # bytes
 SLOW_PERIOD: Final = 1.0  # seconds between a client's reads
@@ -144,10 +145,11 @@ class SlowReader:
 
 
 def slow(port: int, target: str, count: int) -> None:
-    """Read slowly; prints when all readers have received bytes, and in the end what they got.
+    """Read slowly; prints when the readers came and all of them had bytes, and what they got.
 
     Raises SystemExit where that takes longer than READY_TIMEOUT.
     """
+    came = time.monotonic()
     readers = [SlowReader(port, number, target) for number in range(count)]
     start, ready = time.monotonic(), False
     for turn in _paced(SLOW_PERIOD / SLOW_SLICES):
@@ -157,7 +159,7 @@ def slow(port: int, target: str, count: int) -> None:
             if time.monotonic() - start > READY_TIMEOUT:
                 raise SystemExit(f"some clients had no response after {READY_TIMEOUT:g} s")
             if ready := all(reader.status or reader.cut for reader in readers):
-                print_json(at=time.monotonic())
+                print_json(came=came, at=time.monotonic())
     _print_slow(readers, time.monotonic() - start)
 
 
@@ -181,10 +183,19 @@ def _paced(period: float) -> Iterator[int]:
 # ---------------------------------------------------------------------------------- bystander
 
 
-class Bystander:
-    """Sends a request every 10 ms, also while others wait; each has its sample."""
+class Habit(NamedTuple):
+    """How a bystander asks."""
 
-    def __init__(self, port: int, target: str, patience: float) -> None:
+    period: float = BYSTANDER_PERIOD  # seconds from one request to the next
+    patience: float = BYSTANDER_PATIENCE  # seconds that it waits for a response
+    connections: str = "both"  # "kept" or "new" ones, or both in turn
+    spare: int = 0  # connections that are kept from the start, for requests beside others
+
+
+class Bystander:
+    """Sends a request every period, also while others wait; each has its sample."""
+
+    def __init__(self, port: int, target: str, habit: Habit) -> None:
         self.turns = Turns(port, listens=True)
         self.body_bytes = 0
         self.tally = Tally()
@@ -192,38 +203,55 @@ class Bystander:
         self.failed: list[float] = []  # when the requests without a correct response were due
         self._request = request("GET", target)
         self._last_request = request("GET", target, "Connection: close\r\n")
-        self._next_is_new = False
-        self._patience = patience
+        self._habit = habit
+        self._next_is_new = habit.connections == "new"
+        # When due, and seconds from then to the sending: what this process adds.
+        self.lateness: list[tuple[float, float]] = []
         self._free: list[Connection] = []
         self._busy: dict[Connection, None] = {}  # the oldest first
         self._opened = 0
 
     def run(self) -> None:
         """Run until stdin ends, and then until requests that were due before have ended."""
-        due = time.monotonic()
+        for _ in range(self._habit.spare):
+            self._open(0)
+        due = self._start_of_schedule()
         while self.turns.now < self.turns.end:
-            while due <= min(time.monotonic(), self.turns.end):
+            while due <= min(now := time.monotonic(), self.turns.end):
+                self.lateness.append((due, now - due))
                 self._ask(due)
-                due += BYSTANDER_PERIOD
+                due += self._habit.period
             self._give_up()
             self.turns.turn(due)
         while self._busy:
-            self.turns.turn(self._oldest.due + self._patience)
+            self.turns.turn(self._oldest.due + self._habit.patience)
             self._give_up()
         self.samples.sort()
         self.turns.close()
 
+    def _start_of_schedule(self) -> float:
+        """The time when all spare connections are there, or a second has passed."""
+        end = time.monotonic() + SPARE_SECONDS
+        while len(self._free) < self._habit.spare and self.turns.now < min(end, self.turns.end):
+            self.turns.turn(end)
+        return time.monotonic()
+
     def _ask(self, due: float) -> None:
-        """Send a request: on a connection that was there before, and on a new one, in turn."""
+        """Send a request, on a connection that was there before or on a new one."""
         if self._free and not self._next_is_new:
             connection = self._free.pop()
             connection.ask(self._request)
         else:
-            connection = Connection(self, int(self._next_is_new), self._opened)
-            self._opened += 1
-        self._next_is_new = not self._next_is_new
+            connection = self._open(int(self._next_is_new))
+        if self._habit.connections == "both":
+            self._next_is_new = not self._next_is_new
         connection.due = due
         self._busy[connection] = None
+
+    def _open(self, number: int) -> Connection:
+        """A connection that asks as soon as it is there; with number 1 it is for one request."""
+        self._opened += 1
+        return Connection(self, number, self._opened - 1)
 
     @property
     def _oldest(self) -> Connection:
@@ -231,7 +259,7 @@ class Bystander:
 
     def _give_up(self) -> None:
         """End the requests that have waited longer than the patience."""
-        while self._busy and self._oldest.due + self._patience <= self.turns.now:
+        while self._busy and self._oldest.due + self._habit.patience <= self.turns.now:
             late = self._oldest
             late.close()
             self._end(late, LATE)
@@ -249,7 +277,8 @@ class Bystander:
 
     def done(self, connection: Connection, kind: str) -> None:
         """Record the outcome, and keep the connection where it can be used again."""
-        self._end(connection, kind)
+        if connection in self._busy:  # and not the first request of a spare connection
+            self._end(connection, kind)
         if connection.is_open and kind == CORRECT:
             self._free.append(connection)
         else:
@@ -260,15 +289,16 @@ class Bystander:
         self._free.remove(connection)
 
 
-def bystander(port: int, target: str, patience: float, as_histogram: bool) -> None:
+def bystander(port: int, target: str, habit: Habit, as_histogram: bool) -> None:
     """Run a Bystander; prints its outcome in the end."""
-    one = Bystander(port, target, patience)
+    one = Bystander(port, target, habit)
     one.run()
     if as_histogram:
         latencies = Histogram(seconds for _, seconds in one.samples)
         print_json(**one.tally.to_json(), bystander=latencies.to_json())
     else:
-        print_json(**one.tally.to_json(), samples=one.samples, failed=one.failed)
+        lists = {"samples": one.samples, "failed": one.failed, "lateness": one.lateness}
+        print_json(**one.tally.to_json(), **lists)
 
 
 # ---------------------------------------------------------------------------------- large bodies
@@ -343,12 +373,16 @@ def main() -> None:
     parser.add_argument(
         "--patience", type=float, default=BYSTANDER_PATIENCE, help="seconds, of the bystander"
     )
+    parser.add_argument("--period", type=float, default=BYSTANDER_PERIOD, help="seconds")
+    parser.add_argument("--connections", choices=["both", "kept", "new"], default="both")
+    parser.add_argument("--spare", type=int, default=0, help="connections kept from the start")
     parser.add_argument(
         "--histogram", action="store_true", help="print the bystander's histogram, not its samples"
     )
     options = parser.parse_args()
     if options.kind == "bystander":
-        bystander(options.port, options.target, options.patience, options.histogram)
+        habit = Habit(options.period, options.patience, options.connections, options.spare)
+        bystander(options.port, options.target, habit, options.histogram)
     elif options.kind in ("idle", "slow"):
         many = idle if options.kind == "idle" else slow
         many(options.port, options.target, options.count)

@@ -123,3 +123,38 @@ def test_a_bystander_comes_back(tmp_path: Path) -> None:
         result = bystander(tmp_path, port, 0.6)
     assert result["kinds"] == {"cut": 5}
     assert result["correct"] > 5
+
+
+@pytest.mark.parametrize("connections", ["kept", "new"])
+def test_a_bystander_on_one_kind_of_connections(tmp_path: Path, connections: str) -> None:
+    """The server counts connections: one for each request, or those that were made first."""
+    accepted_ones = 0
+    threads: list[threading.Thread] = []
+
+    def serve(accepted: socket.socket) -> None:
+        with suppress(OSError):
+            while received := accepted.recv(4096):
+                is_last = b"Connection: close" in received
+                accepted.sendall(hostile_arms.LAST if is_last else hostile_arms.OK)
+
+    def behave(accepted: socket.socket) -> bool:
+        nonlocal accepted_ones
+        accepted_ones += 1
+        threads.append(threading.Thread(target=serve, args=(accepted,)))
+        threads[-1].start()
+        return True
+
+    options = ["--connections", connections, "--period", "0.005", "--spare", "30"]
+    if connections == "new":
+        options[-1] = "0"
+    with hostile_arms.server(behave) as port:
+        result = bystander(tmp_path, port, 1.0, *options)
+    for thread in threads:
+        thread.join(10.0)
+    requests = len(result["samples"])
+    assert result["correct"] == requests == len(result["lateness"])
+    assert all(b[0] - a[0] == pytest.approx(0.005) for a, b in pairwise(sorted(result["samples"])))
+    if connections == "new":
+        assert accepted_ones == requests
+    else:
+        assert accepted_ones >= 30  # more only where all of them were busy
