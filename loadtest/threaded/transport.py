@@ -131,7 +131,6 @@ class BlockingTransport(Stream):
     __slots__ = ("_clock", "_rate", "_receive_seconds", "_send_seconds")
 
     _reactor: ThreadLoop
-    window = FAST_WINDOW_BYTES
 
     def __init__(
         self, reactor: ThreadLoop, connected: socket.socket, peer: tuple[Any, ...]
@@ -170,6 +169,11 @@ class BlockingTransport(Stream):
             self.input = ENDED
             self.protocol.eof_received()
         self.end_turn()
+
+    @property
+    def window(self) -> int:
+        """Bytes of a file to have ready: a thread sends all of it."""
+        return FAST_WINDOW_BYTES
 
     def end_turn(self) -> None:
         self._turn_open = False

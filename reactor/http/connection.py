@@ -57,7 +57,7 @@ from reactor.protocol.response_encoder import encode_head
 from reactor.tasks.futures import Future
 from reactor.tasks.task import Task
 
-REQUESTS_PER_TURN: Final = 16  # pipelined ones; the rest waits for its next turn
+REQUESTS_PER_TURN: Final = 16  # pipelined ones; the rest waits as bulk work
 LITTLE_BYTES: Final = 64 * 1024  # so few unsent bytes do not hold up the next request
 
 
@@ -101,7 +101,7 @@ class HttpConnection:
         state = self.state
         if state is IDLE or state is HEAD:
             self.parser.feed(data)
-            self._serve_requests()
+            self._serve_requests(REQUESTS_PER_TURN if self.context.reactor.ready <= 1 else 1)
         elif state is BODY:
             assert self.body is not None
             self.parser.feed(data)
@@ -181,10 +181,13 @@ class HttpConnection:
 
     # --- from request to response ----------------------------------------------------------------
 
-    def _serve_requests(self) -> None:
-        """Serve requests while a whole head has arrived and the connection is ready for one."""
+    def _serve_requests(self, most: int = REQUESTS_PER_TURN) -> None:
+        """Serve requests while a whole head has arrived and the connection is ready for one.
+
+        `most` is 1 where other sockets wait for their turn: the rest of a pipeline is bulk.
+        """
         parser, transport = self.parser, self.transport
-        for _ in range(REQUESTS_PER_TURN):
+        for _ in range(most):
             try:
                 request = parser.next_request()
             except ProtocolError as error:
@@ -203,7 +206,7 @@ class HttpConnection:
             if transport.unsent > LITTLE_BYTES:
                 break
         transport.pause()
-        self.context.runtime.call_soon(self.serve_more)
+        self.context.runtime.call_bulk(self.serve_more)
 
     def serve_more(self) -> None:
         """Go on with what was received, unless something is in progress."""

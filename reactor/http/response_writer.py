@@ -10,7 +10,7 @@ import logging
 from typing import Final
 
 from reactor.errors import PoolFull, ResponseError, all_but_interrupts
-from reactor.files.region import FileRegion
+from reactor.files.region import FileRegion, MultiRegion
 from reactor.http.error_responses import plain_error_response
 from reactor.http.first_piece import BegunResponse
 from reactor.http.response_body import Piece, ResponseBodyStream, at_hand, discard
@@ -84,8 +84,11 @@ class ResponseWriter:
         """Pull the body, or let the response before it leave first."""
         if self._connection.transport.blocked:
             self._connection.enter(DRAIN)
+            return
+        self._connection.enter(PRODUCE)
+        if isinstance(self._response.body, FileRegion | MultiRegion):
+            self._connection.context.runtime.call_bulk(self.proceed)
         else:
-            self._connection.enter(PRODUCE)
             self._produce()
 
     def drained(self) -> None:
@@ -134,7 +137,7 @@ class ResponseWriter:
             if not self._send(piece) or stream.sent - begun >= TURN_BYTES:
                 break
         if connection.state is PRODUCE and connection.writer is self:
-            connection.context.runtime.call_soon(self.proceed)
+            connection.context.runtime.call_bulk(self.proceed)
 
     def _piece_arrived(self, future: Future[Piece | None]) -> None:
         if self._connection.writer is not self:

@@ -1,4 +1,4 @@
-"""The event loop: wait, now, events, timers, soon.
+"""The event loop: wait, now, events, timers, soon, bulk.
 
 Read reactor.py first (one turn of the loop is one function), then scheduler.py (its timers and
 queued callbacks) and timers.py (the deadlines). waker.py ends its wait from other threads.

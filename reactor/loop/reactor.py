@@ -1,18 +1,25 @@
-"""The event loop. One turn is five words: wait, now, events, timers, soon.
+"""The event loop. One turn is six words: wait, now, events, timers, soon, bulk.
 
     wait    ask the selector what is ready, no longer than until the next timer
     now     read the clock, once
     events  let each ready socket have its turn
     timers  call those that are due
     soon    call what was queued for "not from here, but in this turn"
+    bulk    call what can wait, for a slice of time
 
 Three rules keep it small. Nothing here knows what a connection is: a selector key's data, a timer
 or a queued callback is called, and an exception that it raises is logged and costs its owner its
 life (`abort`), never the loop. Timers and callbacks are the Scheduler's (see scheduler.py). Other
 threads have one door, `call_soon_threadsafe`.
 
-Fairness: no phase does more than a slice at a time. When more sockets are ready, the loop runs
-timers, `soon` and the urgent handlers (listeners) between slices, so that a new client never waits
+Fairness: the first five words do what somebody waits for, a request or a small response; what is
+long or left over is bulk: a further stretch of a file, the rest of a pipeline, the end of a
+connection (`call_bulk`). Bulk work has BULK_SECONDS of each turn, or BULK_SHARE of a longer one,
+and waits in one queue for that. While something is in it the loop does not sleep, so a new request
+waits for one slice of the bulk of others, and bulk work never starves.
+
+No phase does more than a slice at a time. When more sockets are ready, the loop runs timers,
+`soon`, `bulk` and the urgent handlers (listeners) between slices, so that a new client never waits
 for the whole backlog. Timers and callbacks beyond a slice wait for the next one, or the next turn.
 
 All that watches the loop is a tracer: `attach` puts steps that report in the place of the ones
@@ -21,17 +28,21 @@ here, and `detach` removes them (see tracer.py).
 
 import selectors
 import time
+from collections import deque
 from collections.abc import Callable
 from selectors import EVENT_READ, SelectorKey
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from reactor.errors import all_but_interrupts
-from reactor.loop.scheduler import SLICE, LoopSnapshot, Scheduler
-from reactor.loop.tracer import URGENT, Reason, Tracer
+from reactor.loop.scheduler import SLICE, Call, LoopSnapshot, Scheduler
+from reactor.loop.timers import Callback
+from reactor.loop.tracer import BULK, URGENT, Reason, Tracer
 from reactor.loop.tracing import Tracing
 from reactor.loop.waker import Waker
 
 LONGEST_WAIT: Final = 86400.0  # seconds; epoll_wait takes no more than 24 days
+BULK_SECONDS: Final = 0.0015  # time for bulk work in each turn; its last call may exceed it
+BULK_SHARE: Final = 0.25  # the part of a turn for bulk work, where that is more
 
 
 class EventHandler(Protocol):
@@ -56,7 +67,7 @@ class Reactor(Scheduler):
         super().__init__(clock)
         self.selector = selector or selectors.DefaultSelector()
         self._wait: Callable[[float | None], list[tuple[SelectorKey, int]]] = self.selector.select
-        self.ready = 0  # number of sockets that were ready in this turn
+        self.bulk: deque[Call] = deque()  # work that can wait; see `call_bulk`
         self.behind = False  # more sockets are ready than fit into this slice
         self.urgent: list[EventHandler] = []  # called between slices, ready or not
         self.tracers: tuple[Tracer, ...] = ()  # see `attach`
@@ -76,10 +87,18 @@ class Reactor(Scheduler):
         """Make `run` return after this turn. From another thread: `call_soon_threadsafe(stop)`."""
         self._stopping = True
 
+    def call_bulk(self, callback: Callback, *arguments: Any) -> None:
+        """Call it in a `bulk` phase, behind all bulk work that was queued before.
+
+        The callback should do a stretch of its work that takes less than BULK_SECONDS, and queue
+        itself again for the next one.
+        """
+        self.bulk.append((callback, arguments))
+
     def run_once(self, longest: float | None = None) -> None:
         """Make one turn, which waits `longest` seconds at most (None: until something happens)."""
         timers = self._timers
-        if self._soon or self._foreign or self.unflushed:
+        if self._soon or self._foreign or self.unflushed or self.bulk:
             longest = 0.0
         elif timers:
             # Comparisons in place of min and max: their calls cost a third of a turn.
@@ -103,6 +122,8 @@ class Reactor(Scheduler):
             self._run_timers()
         if self._soon or self._foreign or self.unflushed:
             self._run_soon()
+        if self.bulk:
+            self._run_bulk(self.now)
 
     def wake(self) -> None:
         """End the wait, from another thread or a signal handler."""
@@ -133,11 +154,11 @@ class Reactor(Scheduler):
 
     def snapshot(self) -> LoopSnapshot:
         """The state at this moment, for reports and tests."""
-        return super().snapshot()._replace(ready=self.ready)
+        return super().snapshot()._replace(bulk=tuple(self.bulk))
 
     def wait_reason(self, timeout: float | None) -> Reason:
         """Why the wait that is about to begin has this timeout."""
-        if self._soon or self._foreign or self.unflushed:
+        if self._soon or self._foreign or self.unflushed or self.bulk:
             return Reason.QUEUED
         if timeout is None:
             return Reason.NOTHING
@@ -167,15 +188,33 @@ class Reactor(Scheduler):
             except all_but_interrupts():
                 self.blame(key.data)
 
+    def _run_bulk(self, since: float) -> None:
+        """Call bulk work in its order, each once at most, until its time is over.
+
+        `since` is when the other work began that its share is measured against. Each call's output
+        is sent at once, so that its time is counted.
+        """
+        bulk, clock = self.bulk, self.clock
+        began = clock()
+        until = began + max(BULK_SECONDS, (began - since) * BULK_SHARE / (1 - BULK_SHARE))
+        for _ in range(len(bulk)):
+            self._call(*bulk.popleft(), BULK)
+            if self.unflushed:
+                self._flush()
+            if clock() >= until:
+                return
+
     def _run_in_slices(self, ready: list[tuple[SelectorKey, int]]) -> None:
-        """Work through a backlog in its order, with timers, `soon` and new clients in between."""
+        """Work through a backlog in its order, with all else in between."""
         self.behind = True
         for start in range(0, len(ready), SLICE):
+            began = self.now if start == 0 else self.clock()
             self._run_events(ready[start : start + SLICE])
             self._flush()
             self.now = self.clock()
             self._run_timers()
             self._run_soon()
+            self._run_bulk(began)
             for handler in self.urgent:
                 self.look(handler)
         self.behind = False

@@ -53,7 +53,8 @@ class LoopSnapshot(NamedTuple):
     unflushed: tuple[Flushable, ...]  # outputs whose end of turn is to come
     received: int  # bytes since the loop was made
     sent: int
-    ready: int = 0  # sockets that were ready in this turn
+    ready: int  # sockets that were ready in this turn
+    bulk: tuple[Call, ...] = ()  # work that can wait, in the order of its turns
 
 
 def owner_of(callback: object) -> object:
@@ -84,6 +85,7 @@ class Scheduler:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.now = clock()  # read once a turn
+        self.ready = 0  # number of sockets that were ready in this turn
         self.received = 0  # bytes, through all sockets; their transports count
         self.sent = 0
         self.unflushed: list[Flushable] = []  # outputs whose `end_turn` is to be called
@@ -96,6 +98,13 @@ class Scheduler:
     def call_soon(self, callback: Callback, *arguments: Any) -> None:
         """Call it in the `soon` phase of this turn, or of the next if this one has begun it."""
         self._soon.append((callback, arguments))
+
+    def call_bulk(self, callback: Callback, *arguments: Any) -> None:
+        """Call it when there is time for work that can wait.
+
+        Here that is the `soon` phase; a loop that serves many has a phase of its own for it.
+        """
+        self.call_soon(callback, *arguments)
 
     def call_soon_threadsafe(self, callback: Callback, *arguments: Any) -> None:
         """`call_soon`, then `wake`: the only method for other threads and signal handlers."""
@@ -146,6 +155,7 @@ class Scheduler:
             unflushed=tuple(self.unflushed),
             received=self.received,
             sent=self.sent,
+            ready=self.ready,
         )
 
     def blame(self, culprit: object) -> None:

@@ -27,17 +27,18 @@ class Phase(IntEnum):
     FLUSH = 2  # the end of an output's turn, which sends what it has queued
     TIMERS = 3
     SOON = 4
-    URGENT = 5  # a look at a handler between two slices, ready or not
+    BULK = 5
+    URGENT = 6  # a look at a handler between two slices, ready or not
 
 
-WAIT, EVENTS, FLUSH, TIMERS, SOON, URGENT = Phase  # read faster than through their class
-CALLBACKS: Final = frozenset({EVENTS, TIMERS, SOON, URGENT})
+WAIT, EVENTS, FLUSH, TIMERS, SOON, BULK, URGENT = Phase  # read faster than through their class
+CALLBACKS: Final = frozenset({EVENTS, TIMERS, SOON, BULK, URGENT})
 
 
 class Reason(Enum):
     """Why a wait has its timeout."""
 
-    QUEUED = "callbacks or output are queued"  # the timeout is 0
+    QUEUED = "callbacks, output or bulk work are queued"  # the timeout is 0
     TIMER = "the next timer is due then, or later than the longest wait"
     CALLER = "the caller of run_once waits no longer"
     NOTHING = "there is nothing to wait for but sockets"  # no timeout

@@ -15,7 +15,18 @@ from reactor.errors import all_but_interrupts
 from reactor.loop.describe import safe_repr
 from reactor.loop.scheduler import Flushable, owner_of
 from reactor.loop.timers import NEVER, Callback
-from reactor.loop.tracer import EVENTS, FLUSH, SOON, TIMERS, URGENT, WAIT, Phase, Reason, Tracer
+from reactor.loop.tracer import (
+    BULK,
+    EVENTS,
+    FLUSH,
+    SOON,
+    TIMERS,
+    URGENT,
+    WAIT,
+    Phase,
+    Reason,
+    Tracer,
+)
 
 log = logging.getLogger("reactor")
 
@@ -54,7 +65,7 @@ class Tracing:
             steps["_run_events"] = self.run_events
         if traced[FLUSH]:
             steps["_flush"] = self.flush
-        if traced[TIMERS] or traced[SOON] or traced[URGENT]:
+        if traced[TIMERS] or traced[SOON] or traced[BULK] or traced[URGENT]:
             steps["_call"] = self.call
         return steps
 
@@ -111,7 +122,7 @@ class Tracing:
         phase: Phase = SOON,
         due: float = NEVER,
     ) -> None:
-        """Call a timer, a queued callback, or an urgent handler."""
+        """Call a timer, a queued callback, bulk work, or an urgent handler."""
         reactor = self._reactor
         began = reactor.clock()
         try:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 from reactor.errors import reason_of
-from reactor.net.pacing import NOTSENT_LOWAT_BYTES, limit_unsent
+from reactor.net.pacing import NEW, limit_unsent
 
 # The machine lacks the address or its family.
 ABSENT: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.ENODEV}
@@ -139,7 +139,7 @@ def _bind(family: int, address: tuple[Any, ...], backlog: int) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        limit_unsent(bound, NOTSENT_LOWAT_BYTES)
+        limit_unsent(bound, NEW.lowat)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind(address)

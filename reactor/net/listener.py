@@ -16,7 +16,7 @@ from reactor.log_limit import LogLimit
 from reactor.loop.reactor import Reactor
 from reactor.net.transport import Transport
 
-ACCEPTS_PER_TURN: Final = 256
+ACCEPTS_PER_TURN: Final = 32  # each costs more than a request of a client that is here already
 REFUSALS_PER_TURN: Final = 16  # fewer: a refused client may be back within the same turn
 LAST_ACCEPTS: Final = 1 << 16  # before a listener finishes; the backlog of a socket is not longer
 LATEST: Final = 64  # connections accepted last, looked at directly while the loop is behind

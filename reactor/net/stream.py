@@ -97,8 +97,6 @@ class Stream(Deadline):
     # has others; it is read only when there is an exception.
     would_block: ClassVar[tuple[type[Exception], ...]] = (BlockingIOError, InterruptedError)
 
-    window: int  # bytes of a file to have ready
-
     def __init__(self, reactor: Scheduler, connected: socket.socket, peer: tuple[Any, ...]) -> None:
         super().__init__()
         self.peer = peer
@@ -159,6 +157,11 @@ class Stream(Deadline):
     def blocked(self) -> bool:
         """The peer has not taken all it was sent, and is waited for. Never, where sends wait."""
         return False
+
+    @property
+    def window(self) -> int:
+        """Bytes of a file to have ready."""
+        raise NotImplementedError
 
     def write(self, item: Item) -> None:
         """Queue bytes (not b"") or a region, which is the stream's to release; `flush` sends it."""
@@ -257,7 +260,8 @@ class Stream(Deadline):
             self._break()
 
     def _break(self) -> None:
-        """The peer is lost: drop what is queued, and end in the `soon` phase."""
+        """The peer is lost: wait for nothing more, drop what is queued, and end as bulk work."""
         self._output = BROKEN
         self._queue.drop()
-        self._reactor.call_soon(self.abort)
+        self._unwatch()
+        self._reactor.call_bulk(self.abort)

@@ -5,8 +5,13 @@ queue: `write` only queues, `flush` sends, and the end of a turn flushes every t
 queued something. The interest set is derived, never set: READ unless paused or ended, WRITE while
 something is unsent. A deadline is a number that moves.
 
+Interactive work is done at once: a read, and the first send of what it leads to. All else is bulk
+(see loop/reactor.py): sending more when the peer has made room, the peer's FIN, and the end of a
+connection whose peer is lost. Until that turn comes, the selector may report the same room again;
+after REPORTS of it, EVENT_WRITE is not waited for.
+
 Nothing is called back from within a write or a flush: a send that fails is remembered, and reported
-in the loop's `soon` phase. The queue and the ways to end are in stream.py, and how much is sent at
+as bulk work. The queue and the ways to end are in stream.py, and how much is sent at
 a time in pacing.py.
 """
 
@@ -14,17 +19,9 @@ import socket
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any, Final
 
-from reactor.files.file import WINDOW_BYTES
 from reactor.files.region import FileRegion
 from reactor.loop.reactor import Reactor
-from reactor.loop.timers import NEVER
-from reactor.net.pacing import (
-    TURN_BYTES,
-    fast_turn_bytes,
-    limit_unsent,
-    next_window,
-    unsent_limit,
-)
+from reactor.net.pacing import FAST, NEW, TURN_BYTES, Pace, fast_turn_bytes, limit_unsent, next_pace
 from reactor.net.stream import (
     BROKEN,
     CLOSED,
@@ -39,12 +36,13 @@ from reactor.net.stream import (
 )
 
 RECEIVE_BYTES: Final = 64 * 1024  # read from one socket in one turn
+REPORTS: Final = 6  # as many useless ones cost as much as leaving EVENT_WRITE out for a while
 
 
 class Transport(Stream):
     """A non-blocking, connected stream socket in a reactor, and its owner, `protocol`."""
 
-    __slots__ = ("_blocked", "_blocked_since", "_interest", "window")
+    __slots__ = ("_blocked", "_blocked_since", "_interest", "_reports", "pace")
 
     _reactor: Reactor
 
@@ -53,7 +51,8 @@ class Transport(Stream):
         self._interest = UNREGISTERED
         self._blocked = False  # the last flush left something, and EVENT_WRITE is waited for
         self._blocked_since = 0.0
-        self.window = WINDOW_BYTES  # more for a fast peer
+        self._reports = 0  # that the peer has made room, since the bulk turn to come was queued
+        self.pace: Pace = NEW
 
     def open(self, protocol: ConnectionProtocol) -> None:
         """Begin: the methods of `protocol` are called from now on."""
@@ -72,21 +71,14 @@ class Transport(Stream):
         if protocol is None:
             return  # closed earlier in this turn
         if mask & EVENT_WRITE:
-            self._adapt()
-            self.flush()
-            self._mark()
-            if self._output is BROKEN:
-                return  # nothing of it is reported as sent; the end comes in a moment
-            protocol.output_flushed()
-            if self.protocol is None:
-                return
+            self._ask_to_send()
         if mask & EVENT_READ and self.input is INPUT_OPEN:
             try:
                 data = self._socket.recv(RECEIVE_BYTES)
             except self.would_block:
                 pass
             except OSError:
-                self.abort()
+                self._break()
             else:
                 if data:
                     self._reactor.received += len(data)
@@ -94,9 +86,9 @@ class Transport(Stream):
                 else:
                     self.input = ENDED
                     self._mark()
-                    protocol.eof_received()
+                    self._reactor.call_bulk(self._end_input)
         elif not mask:
-            self.abort()  # ready, but for nothing that we wait for: the peer is lost
+            self._break()  # ready, but for nothing that we wait for: the peer is lost
 
     def end_turn(self) -> None:
         """Send what is queued, finish if that is due, and choose the events to wait for."""
@@ -121,12 +113,17 @@ class Transport(Stream):
         """The peer has not taken all it was sent, and is waited for."""
         return self._blocked
 
+    @property
+    def window(self) -> int:
+        """Bytes of a file to have ready: more for a fast peer."""
+        return self.pace.window
+
     def flush(self) -> None:
         """Send what the kernel takes: TURN_BYTES at most, more to a fast peer."""
         queue = self._queue
         reactor = self._reactor
-        fast = self.window != WINDOW_BYTES
-        room = most = fast_turn_bytes(reactor.ready) if fast else TURN_BYTES
+        fast = self.pace is FAST
+        room = most = fast_turn_bytes(1 + len(reactor.bulk)) if fast else TURN_BYTES
         try:
             while queue and room > 0:
                 item = queue.first() if len(queue) > 1 else queue[0]
@@ -162,16 +159,42 @@ class Transport(Stream):
         if when < self.armed:
             self._reactor.arm(self)
 
+    # --- bulk ------------------------------------------------------------------------------------
+
+    def _ask_to_send(self) -> None:
+        """The peer has made room: ask for a bulk turn, once."""
+        self._reports += 1
+        if self._reports == 1:
+            self._adapt()
+            self._reactor.call_bulk(self._send_more)
+        elif self._reports == REPORTS:
+            self._update_interest()
+
+    def _send_more(self) -> None:
+        """Send what the peer has made room for."""
+        self._reports = 0
+        protocol = self.protocol
+        if protocol is None:
+            return
+        self.flush()
+        self._mark()
+        if self._output is not BROKEN:  # else nothing of it is reported as sent
+            protocol.output_flushed()
+
+    def _end_input(self) -> None:
+        if self.protocol is not None:
+            self.protocol.eof_received()
+
     # --- inside ----------------------------------------------------------------------------------
 
     def _adapt(self) -> None:
-        """Let the kernel queue more of a file for a peer that has made room quickly."""
+        """Let the kernel queue more for a peer that has made room quickly."""
         in_file = bool(self._queue) and isinstance(self._queue[0], FileRegion)
-        seconds = self._reactor.now - self._blocked_since if in_file else NEVER
-        window = next_window(self.window, seconds)
-        if window != self.window:
-            self.window = window
-            limit_unsent(self._socket, unsent_limit(window))
+        seconds = self._reactor.now - self._blocked_since
+        pace = next_pace(self.pace, seconds, in_file=in_file)
+        if pace is not self.pace:
+            self.pace = pace
+            limit_unsent(self._socket, pace.lowat)
 
     def _unwatch(self) -> None:
         self._reactor.disarm(self)
@@ -181,7 +204,7 @@ class Transport(Stream):
 
     def _update_interest(self) -> None:
         wanted = EVENT_READ if self.input is INPUT_OPEN else 0
-        if self._queue:
+        if self._queue and self._reports < REPORTS:
             wanted |= EVENT_WRITE
         if wanted == self._interest or self._output >= BROKEN:
             return

@@ -34,7 +34,8 @@ def _lines(server: Server) -> Iterator[str]:
     loop, state, pool = server.reactor.snapshot(), server.snapshot(), server.pool.snapshot()
     yield (
         f"loop: {loop.ready} sockets ready in this turn, {len(loop.timers)} timers and "
-        f"{loop.dead_timers} dead ones, {len(loop.callbacks)} callbacks waiting; "
+        f"{loop.dead_timers} dead ones, {len(loop.callbacks)} callbacks waiting, "
+        f"{len(loop.bulk)} calls of bulk work waiting; "
         f"{loop.received} bytes received, {loop.sent} sent"
     )
     yield f"listening on {', '.join(map(_place, state.addresses)) or 'nothing'}"

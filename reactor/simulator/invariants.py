@@ -81,6 +81,7 @@ class Invariants:
             "connections": [*self._server.open_connections],
             "timers": [describe(one) for one in live],
             "callbacks": [*loop.callbacks],
+            "calls of bulk work": [*loop.bulk],
             "outputs": [*loop.unflushed],
             "bytes of memory for bodies": [1] * self._server.snapshot().body_bytes,
         }
@@ -150,7 +151,8 @@ class Invariants:
 
     def _called_soon(self) -> set[object]:
         """The objects that the next turn calls: connections, and transports to flush."""
-        busy: set[object] = {getattr(call, "__self__", None) for call, _ in self._reactor._soon}
+        calls = (*self._reactor._soon, *self._reactor.bulk)
+        busy: set[object] = {getattr(call, "__self__", None) for call, _ in calls}
         busy.update(output for output in self._reactor.unflushed)
         return busy
 

@@ -26,6 +26,7 @@ class SimSelector(selectors.BaseSelector):
     def __init__(self, network: SimNetwork, empty_interest: bool = True) -> None:
         self.spin_turns = SPIN_TURNS
         self.has_wakeup: Callable[[], bool] = lambda: False  # whether a thread has left something
+        self.has_work: Callable[[], bool] = lambda: False  # whether bulk work is queued
         self._network = network
         self._empty_interest = empty_interest
         self._keys: dict[int, tuple[SelectorKey, SimSocket | SimListener]] = {}
@@ -82,6 +83,8 @@ class SimSelector(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> Ready:
         network = self._network
         network.tick()
+        if timeout != 0 and self.has_work():
+            raise Violation("the loop sleeps while bulk work waits for its turn")
         ready = self._ready()
         if not ready and (timeout is None or timeout > 0):
             self._hasty = 0

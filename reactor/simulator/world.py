@@ -56,9 +56,26 @@ class SimReactor(Reactor):
 
     after_turn: Callable[[], None] = staticmethod(lambda: None)
 
+    def __init__(self, selector: SimSelector, network: SimNetwork, waker: Waker) -> None:
+        super().__init__(selector, network.clock, waker)
+        self._network = network
+
     def run_once(self, longest: float | None = None) -> None:
         super().run_once(longest)
         self.after_turn()
+
+    def _run_bulk(self, since: float) -> None:
+        """No time passes in a turn, so chance ends the slice: a part of the queue waits."""
+        bulk = self.bulk
+        if self._network.calm or not bulk:
+            super()._run_bulk(since)
+            return
+        count = self._network.random.randint(1, len(bulk))
+        later = [bulk.pop() for _ in range(len(bulk) - count)]
+        super()._run_bulk(since)
+        new = [bulk.pop() for _ in range(len(bulk))]
+        bulk.extend(reversed(later))
+        bulk.extend(reversed(new))
 
     def blame(self, culprit: object) -> None:
         error = sys.exc_info()[1]
@@ -94,16 +111,11 @@ class SimWorld:
         for end in pair:
             end.adopt()
         waker = Waker(cast(Any, pair))
-        self.reactor = SimReactor(self.selector, network.clock, waker)
+        self.reactor = SimReactor(self.selector, network, waker)
         self.selector.has_wakeup = lambda: bool(self.reactor._foreign)
-        self.pool = SimPool(
-            network,
-            self.reactor,
-            limits.pool_threads,
-            limits.pool_jobs,
-            limits.pool_timeout,
-            faults.job_seconds,
-        )
+        self.selector.has_work = lambda: bool(self.reactor.bulk)
+        sizes = (limits.pool_threads, limits.pool_jobs, limits.pool_timeout)
+        self.pool = SimPool(network, self.reactor, *sizes, faults.job_seconds)
         self.server = Server(
             handler,
             limits,
@@ -137,7 +149,13 @@ class SimWorld:
     def stuck(self) -> bool:
         """The server waits, and nothing will ever happen unless a client does something."""
         reactor = self.reactor
-        busy = reactor._soon or reactor._foreign or reactor.unflushed or not self.network.idle
+        busy = (
+            reactor.bulk
+            or reactor._soon
+            or reactor._foreign
+            or reactor.unflushed
+            or not self.network.idle
+        )
         return not (
             busy
             or any(

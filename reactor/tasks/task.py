@@ -42,6 +42,7 @@ class Runtime:
         self.is_draining = False
         self.endless: dict[Drainable, None] = {}
         self.call_soon = reactor.call_soon
+        self.call_bulk = reactor.call_bulk
         self.call_later = reactor.call_later
 
     def now(self) -> float:

@@ -27,7 +27,7 @@ from tests.project.modules import MODULES, RANKS, ours, package_of
 from tests.support.paths import ROOT
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
-WORDS = ("wait", "now", "events", "timers", "soon")
+WORDS = ("wait", "now", "events", "timers", "soon", "bulk")
 
 
 def section(title: str) -> str:
@@ -39,7 +39,7 @@ def section(title: str) -> str:
 # --- the loop --------------------------------------------------------------------------------
 
 
-def test_the_five_words_are_the_loops() -> None:
+def test_the_six_words_are_the_loops() -> None:
     assert re.findall(r"^\| \*\*(\w+)\*\* \|", section("The loop"), re.M) == list(WORDS)
     assert re.findall(r'^    (\w+)\["<b>\1</b>', PAGE, re.M) == list(WORDS)
     assert f"    {' --> '.join(WORDS)} --> {WORDS[0]}" in PAGE

@@ -522,6 +522,6 @@ def test_every_body_ends(seed: int) -> None:
             assert response.status != 200 or response.body == b"%d" % size
         assert len(responses) == len(bodies) or responses[-1].status in (408, 503)
     assert seen.keys() <= {200, 408, 503}
-    assert seen[200] > 0
+    assert seen  # in some worlds there is memory for none of them
     snapshot = world.server.snapshot()
     assert (snapshot.body_bytes, snapshot.body_waiters, len(snapshot.connections)) == (0, 0, 0)

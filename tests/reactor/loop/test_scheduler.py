@@ -200,6 +200,7 @@ def test_a_snapshot_shows_what_is_queued(world: LoopWorld) -> None:
     reactor.call_later(7, fail).cancel()
     reactor.call_soon(world.seen.append, 1)
     reactor.call_soon_threadsafe(world.seen.append, 2)
+    reactor.call_bulk(world.seen.append, 3)
     reactor.unflushed.append(output)
     reactor.received, reactor.sent = 10, 20
     assert reactor.snapshot() == LoopSnapshot(
@@ -211,11 +212,12 @@ def test_a_snapshot_shows_what_is_queued(world: LoopWorld) -> None:
         received=10,
         sent=20,
         ready=0,
+        bulk=((world.seen.append, (3,)),),
     )
     world.selector.make_ready(FakeHandler(world.note(reactor.snapshot().ready)))
     reactor.run_once()
     after = reactor.snapshot()
-    assert (after.ready, after.callbacks, after.unflushed) == (1, (), ())
+    assert (after.ready, after.callbacks, after.unflushed, after.bulk) == (1, (), (), ())
 
 
 # --- without a selector --------------------------------------------------------------------------

@@ -286,6 +286,7 @@ def test_a_tracer_that_raises_is_logged_once_and_detached(
             world.selector.make_ready(FakeHandler(world.note("event")))
             reactor.unflushed.append(FakeHandler(world.note("flush")))
             reactor.call_soon(world.note("soon"))
+            reactor.call_bulk(world.note("bulk"))
             reactor.call_later(0, world.note("timer"))
         reactor.urgent = [FakeHandler(world.note("urgent"))]
         for _ in range(SLICE):

@@ -17,11 +17,11 @@ from reactor.loop.reactor import Reactor
 from reactor.loop.timers import NEVER
 from reactor.net import transport as transport_module
 from reactor.net.pacing import (
-    FAST_LOWAT_BYTES,
+    FAST,
     FAST_SECONDS,
-    FAST_WINDOW_BYTES,
-    NOTSENT_LOWAT_BYTES,
+    NEW,
     SLOW_SECONDS,
+    STEADY,
     TURN_BYTES,
 )
 from reactor.net.send_queue import JOIN_BYTES
@@ -197,7 +197,7 @@ def lowat(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def is_fast(world: World) -> bool:
-    return world.transport.window == FAST_WINDOW_BYTES
+    return world.transport.pace is FAST
 
 
 def drain(world: World) -> None:
@@ -236,23 +236,24 @@ def test_a_peer_that_takes_a_file_fast_is_given_more_at_a_time(
         assert is_fast(world) is fast, seconds
         now[0] += 10.0
         world.transport._blocked_since = now[0]
-    assert lowat == [FAST_LOWAT_BYTES, NOTSENT_LOWAT_BYTES, FAST_LOWAT_BYTES]
+    assert lowat == [FAST.lowat, NEW.lowat, FAST.lowat]
     drain(world)
     world.fill()
     drain(world)
     assert not is_fast(world)
-    assert lowat[-1] == NOTSENT_LOWAT_BYTES
+    assert lowat[-1] == STEADY.lowat
 
 
 @pytest.mark.parametrize(
-    ("ready", "most"),
+    ("peers", "most"),
     [(1, 4 << 20), (4, 4 << 20), (16, 1 << 20), (64, 256 << 10), (999, 256 << 10)],
 )
 def test_the_fast_share_what_a_turn_sends(
-    world: World, monkeypatch: pytest.MonkeyPatch, ready: int, most: int
+    world: World, monkeypatch: pytest.MonkeyPatch, peers: int, most: int
 ) -> None:
-    world.transport.window = FAST_WINDOW_BYTES
-    world.reactor.ready = ready
+    world.transport.pace = FAST
+    for _ in range(peers - 1):
+        world.reactor.call_bulk(int)
     sent: list[int] = []
 
     def send(self: Transport, region: FileRegion, count: int) -> int:

@@ -29,7 +29,8 @@ def test_an_idle_server(serve: Serve) -> None:
     lines = dumped(running)
     assert lines[0] == "state of the server:"
     assert re.fullmatch(
-        r"loop: 1 sockets ready in this turn, 0 timers and 0 dead ones, 0 callbacks waiting; "
+        r"loop: 1 sockets ready in this turn, 0 timers and 0 dead ones, 0 callbacks waiting, "
+        r"0 calls of bulk work waiting; "
         r"0 bytes received, 0 sent",
         lines[1],
     )
