@@ -33,6 +33,8 @@ class File:
 
     __slots__ = ("_others", "_seen", "closed", "descriptor", "size")
 
+    _now = staticmethod(time.monotonic)  # of a class, so that a simulated file has its own
+
     def __init__(self, descriptor: int, size: int) -> None:
         self.descriptor = descriptor
         self.size = size
@@ -85,8 +87,13 @@ class File:
         if end > self.size:
             return False
         first, last = offset // WINDOW_BYTES, (end - 1) // WINDOW_BYTES
-        seen = self._seen[first : last + 1]
-        fresh = min(seen) if len(seen) == last + 1 - first else 0.0
+        seen = self._seen
+        if last >= len(seen):
+            fresh = 0.0
+        elif first == last:
+            fresh = seen[first]
+        else:
+            fresh = min(seen[first : last + 1])
         if fresh and (self._now() < fresh or self._ask(first, last)):
             return True
         return all(
@@ -132,9 +139,6 @@ class File:
         if begin % WINDOW_BYTES == 0 and (stop % WINDOW_BYTES == 0 or stop == self.size):
             self._remember(window)
         return True
-
-    def _now(self) -> float:
-        return time.monotonic()
 
     def _resident(self, offset: int, count: int) -> bool:
         return resident(self.descriptor, offset, count)

@@ -225,11 +225,7 @@ class FileServer(Shared):
         # Ranges apply to the plain file; with HEAD they mean nothing (RFC 9110, section 14.2).
         ranged = "\r\nrange:" in fields and request.method == "GET"
         chosen = known.plain
-        # Without one of these words no client refuses the plain file.
-        if not ranged and (
-            known.offered
-            or ("identity" in fields or "*;" in fields or "* " in fields or "*\t" in fields)
-        ):
+        if not ranged and "\r\naccept-encoding:" in fields:
             chosen = self._choose(request, known)
         # A client combines parts: they must all be of the version that the tag names.
         if ranged and not new and self._open.changed(key, entry):
@@ -237,9 +233,8 @@ class FileServer(Shared):
         conditional = "\r\nif-" in fields
         if conditional or ranged:
             return self._respond_if(request, known, chosen, conditional, ranged)
-        if chosen.data is not None:
-            return Response(200, chosen.data, chosen.ok)
-        return self._whole(request, known, chosen)
+        whole = chosen.whole
+        return self._whole(request, known, chosen) if whole is None else whole
 
     def _respond_if(
         self,
@@ -255,7 +250,7 @@ class FileServer(Shared):
             now = self._wall()
             status = check_read(headers, chosen.tag, known.modified, now)
             if status == 304:
-                return Response(304, b"", chosen.not_modified)
+                return chosen.unchanged
             if status is not None:
                 raise self._error(*PRECONDITION_FAILED, known=known)
             ranged = ranged and range_applies(headers, chosen.tag, known.modified, now)

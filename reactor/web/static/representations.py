@@ -10,6 +10,7 @@ from typing import Final
 
 from reactor.files.file import File
 from reactor.messages.headers import Fields
+from reactor.messages.response import Response
 from reactor.protocol.dates import http_date
 from reactor.protocol.response_encoder import FieldBlock
 from reactor.web.compression.encoders import IDENTITY, LEAST_BYTES, MADE, shrinks
@@ -24,7 +25,7 @@ _PREFERENCE: Final = tuple(SIBLINGS)  # the codings, the best one first
 class Representation:
     """The file as it is, or in one coding."""
 
-    __slots__ = ("coding", "data", "not_modified", "ok", "stored", "tag")
+    __slots__ = ("coding", "ok", "stored", "tag", "unchanged", "whole")
 
     def __init__(
         self, coding: str, tag: str, stored: OpenFile | None, common: list[tuple[str, str]]
@@ -33,9 +34,9 @@ class Representation:
         self.coding = coding
         self.tag = tag
         self.stored = stored  # not None if it is stored; otherwise it must be made
-        self.data: bytes | None = None  # all of a small file
-        self.not_modified = FieldBlock([("ETag", tag), *common])
-        self.ok = self.not_modified
+        self.ok = FieldBlock([("ETag", tag), *common])
+        self.unchanged = Response(304, b"", self.ok)
+        self.whole: Response | None = None  # that of a small file, which all requests get
 
 
 class Representations:
@@ -102,9 +103,10 @@ class Representer:
                 offered = possible
         tag = entity_tag(status, now)
         plain = Representation(IDENTITY, tag, found.plain, [VARY, *common] if offered else common)
+        plain.ok = FieldBlock([*content, ("Accept-Ranges", "bytes"), *plain.ok])
         if not tag.startswith("W/"):  # a young file may be written again, and look the same
-            plain.data = self._content(found.plain.file)
-        plain.ok = FieldBlock([*content, ("Accept-Ranges", "bytes"), *plain.not_modified])
+            data = self._content(found.plain.file)
+            plain.whole = None if data is None else Response(200, data, plain.ok)
         made = Representations(found.plain, plain, media_type, modified)
         made.common, made.trusted = own, found.trusted
         made.young = tag.startswith("W/")
@@ -113,7 +115,7 @@ class Representer:
             tag_of_coding = _encoded_tag(tag, coding, stored, now)
             made.young = made.young or tag_of_coding.startswith("W/")
             one = Representation(coding, tag_of_coding, stored, [VARY, *common])
-            one.ok = FieldBlock([*content, ("Content-Encoding", coding), *one.not_modified])
+            one.ok = FieldBlock([*content, ("Content-Encoding", coding), *one.ok])
             made.encoded[coding] = one
         made.offered = tuple(sorted(offered, key=_PREFERENCE.index))
         made.possible = tuple(sorted(possible, key=_PREFERENCE.index))
