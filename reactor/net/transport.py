@@ -126,7 +126,8 @@ class Transport(Stream):
         room = most = fast_turn_bytes(1 + len(reactor.bulk)) if fast else TURN_BYTES
         try:
             while queue and room > 0:
-                item = queue.first() if len(queue) > 1 else queue[0]
+                joins = len(queue) > 1 and not isinstance(queue[1], FileRegion)
+                item = queue.first() if joins else queue[0]
                 if isinstance(item, FileRegion):
                     count = self._sendfile(item, min(item.length, room))
                 elif len(item) > room:
