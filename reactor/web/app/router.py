@@ -18,7 +18,7 @@ calls them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
@@ -67,11 +67,12 @@ Finder: TypeAlias = Callable[[str], Found[T] | None]
 class _Node(Generic[T]):
     """A node of the tree: the parts of patterns that may follow one segment."""
 
-    __slots__ = ("children", "leaf", "parameters", "rests")
+    __slots__ = ("children", "is_literal", "leaf", "parameters", "rests")
 
     def __init__(self) -> None:
         self.children: dict[str, _Node[T]] = {}
         self.leaf: Leaf[T] = {}  # for the path that ends here
+        self.is_literal = True  # there is nothing in the two lists below
         # In the order in which they are tried, each with the route that added it.
         self.parameters: list[tuple[Converter, _Node[T], str]] = []
         self.rests: list[tuple[Converter, Leaf[T], str]] = []
@@ -86,7 +87,7 @@ class Router(Generic[T]):
         # The two halves of `find`: short paths are cached, since many clients ask for the same.
         # They are not bound methods: that would be a reference cycle, and descriptors that values
         # hold would stay open until the garbage collector finds it.
-        self.find_long: Finder[T] = partial(_find, self._root)
+        self.find_long: Finder[T] = _finder(self._root)
         self.find_short: Finder[T] = lru_cache(maxsize=256)(self.find_long)
 
     def add(self, method: str, pattern: str, value: T, place: str = "") -> Leaf[T]:
@@ -152,10 +153,11 @@ class Router(Generic[T]):
         for part in parts:
             if isinstance(part, str):
                 node = node.children.setdefault(part, _Node())
-            elif part.converter.takes_rest:
+                continue
+            node.is_literal = False
+            if part.converter.takes_rest:
                 return _branch(node.rests, part.converter, {}, route)
-            else:
-                node = _branch(node.parameters, part.converter, _Node(), route)
+            node = _branch(node.parameters, part.converter, _Node(), route)
         return node.leaf
 
 
@@ -233,47 +235,52 @@ def build_path(parts: Sequence[str | Parameter], values: Mapping[str, Any]) -> s
 # --- finding -------------------------------------------------------------------------------------
 
 
-def _find(root: _Node[T], path: str) -> Found[T] | None:
-    try:
-        parts = segments(path) if "%" in path else path.split("/")
-    except ProtocolError:
-        name_segments(path)  # raises the error of a path that is malformed
-        return None
-    found = _first_match(root, parts, 1, ())
-    if found is not None and ("//" in path or "/." in path) and found[1]:
-        names = found[1][-1]
-        if isinstance(names, Names) and resolve(names) not in (None, list(names)):
+def _finder(root: _Node[T]) -> Finder[T]:
+    """A function that finds the best match of a path in the tree; see `Router.find`."""
+
+    def find(path: str) -> Found[T] | None:
+        try:
+            parts = segments(path) if "%" in path else path.split("/")
+        except ProtocolError:
+            name_segments(path)  # raises the error of a path that is malformed
             return None
-    return found
+        found = _first_match(root, parts, 1, ())
+        if found is not None and found[1]:
+            names = found[1][-1]
+            if isinstance(names, Names) and ("//" in path or "/." in path):
+                return found if resolve(names) in (None, list(names)) else None
+        return found
+
+    return find
 
 
 def _first_match(
     node: _Node[T], segments: list[str], place: int, values: tuple[Any, ...]
 ) -> Found[T] | None:
     """The first of `_all_matches`, without the cost of generators."""
-    while place < len(segments):
+    count = len(segments)
+    while place < count:
         segment = segments[place]
         place += 1
         child = node.children.get(segment)
-        if not node.parameters and not node.rests:
-            if child is None:
-                return None
-            node = child
-            continue
-        if (
-            child is not None
-            and (found := _first_match(child, segments, place, values)) is not None
-        ):
-            return found
+        if child is not None:
+            if node.is_literal:
+                node = child
+                continue
+            if (found := _first_match(child, segments, place, values)) is not None:
+                return found
         if segment:
             for converter, after, _ in node.parameters:
                 try:
                     value = converter.read(segment)
                 except ValueError:
                     continue
-                found = _first_match(after, segments, place, (*values, value))
-                if found is not None:
-                    return found
+                if place < count:
+                    found = _first_match(after, segments, place, (*values, value))
+                    if found is not None:
+                        return found
+                elif after.leaf:
+                    return after.leaf, (*values, value)
         for converter, leaf, _ in node.rests:
             try:
                 return leaf, (*values, converter.read(segments[place - 1 :]))
@@ -290,7 +297,7 @@ def _all_matches(
     while place < len(segments):
         segment = segments[place]
         child = node.children.get(segment)
-        if not node.parameters and not node.rests:
+        if node.is_literal:
             if child is None:
                 return
             node, place = child, place + 1
