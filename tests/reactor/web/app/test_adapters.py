@@ -1,8 +1,9 @@
 """Adapters: the results of endpoints, and path parameters as arguments."""
 
+import functools
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import pytest
@@ -127,6 +128,81 @@ def test_endpoints_get_the_parameters_that_they_name() -> None:
             assert client.get(path).status == 200
         assert client.get(f"/five/x/{number}").status == 404
     assert got == [(5, "x/y", "e", number), {"a": 6, "b": "z"}, "é", {"name": "n"}]
+
+
+class Shelf:
+    def by_method(self, request: Request, item: str) -> str:
+        return item
+
+    def __call__(self, request: Request, item: str) -> str:
+        return item
+
+
+def keyword_only(request: Request, *, item: str) -> str:
+    return item
+
+
+def with_default(request: Request, item: str = "none") -> str:
+    return item
+
+
+def anything(request: Request, **params: Any) -> str:
+    return str(params["item"])
+
+
+def first_is_optional(request: Request, other: str = "", item: str = "none") -> str:
+    return item + other
+
+
+@functools.wraps(with_default)
+def wrapped(*arguments: Any, **params: Any) -> str:
+    assert len(arguments) == 1
+    return with_default(*arguments, **params)
+
+
+@functools.wraps(with_default)
+def renamed(request: Request, /, **params: Any) -> str:
+    return with_default(request, **params)
+
+
+def one(request: Request, item: str) -> str:
+    return item
+
+
+@may_wait
+def now(request: Request, item: str) -> str:
+    return item
+
+
+async def later(request: Request, item: str) -> str:
+    return item
+
+
+WAYS_TO_TAKE_ONE: Final = (
+    *(Shelf().by_method, Shelf(), keyword_only, with_default, anything, first_is_optional),
+    *(wrapped, renamed, one, now, later, functools.partial(one)),
+)
+
+
+@pytest.mark.parametrize("pattern", ["/{item}", "/{shelf}/{item}"])
+@pytest.mark.parametrize("endpoint", WAYS_TO_TAKE_ONE)
+def test_every_way_to_take_one_parameter(endpoint: Any, pattern: str) -> None:
+    """Whether by place or by name, and whether the path has another one, which is not wanted."""
+    app = Application()
+    app.get(pattern)(endpoint)
+    with Client(app) as client:
+        assert client.get(pattern.replace("{item}", "a%20b").format(shelf="x")).text == "a b"
+
+
+def test_a_parameter_with_a_default_may_be_taken_away_by_a_middleware() -> None:
+    def forget(request: Request, next: Any) -> Any:
+        request.params = {}
+        return next(request)
+
+    app = Application(forget)
+    app.get("/{item}")(with_default)
+    with Client(app) as client:
+        assert client.get("/a").text == "none"
 
 
 @pytest.mark.parametrize(
