@@ -344,9 +344,10 @@ class Application(LifecycleSteps, Group):
             path = request.path
             found = router.find_short(path) if len(path) <= SHORT else router.find_long(path)
             if found is not None:
-                target = found[0].get(request.method)
+                leaf, values = found
+                target = leaf.get(request.method)
                 if target is not None:
-                    if values := found[1]:
+                    if values:
                         names = target.names  # one in most cases, and zip is slow to begin
                         request.params = (
                             {names[0]: values[0]}

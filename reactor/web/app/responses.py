@@ -109,10 +109,10 @@ def respond(value: Any, function: object = None, role: str = "endpoint") -> Resp
     The error names the function.
     """
     try:
-        if isinstance(value, Response):
-            return value
         if isinstance(value, str):
             return Response(200, value.encode(), _TEXT)
+        if isinstance(value, Response):
+            return value
         if isinstance(value, dict | list):
             return json(value)
         if isinstance(value, bytes):
