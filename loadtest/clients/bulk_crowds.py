@@ -41,6 +41,7 @@ PATIENCE: Final = 20.0  # seconds for the clients of a burst
 BURST_PAUSE: Final = 0.5  # seconds from the end of a burst to the next
 LOOK_AFTER: Final = 20  # clients, after which responses are read
 BATCH: Final = 1000  # requests that a pipelining client makes at once
+STATUS_LINE: Final = b"HTTP/1.1 200 "
 WARM_UP: Final = 0.5  # seconds
 TICK: Final = 0.02  # seconds between the reads of a paced client
 MOST_SAVED: Final = 0.25  # seconds: what a paced client that is late may catch up with
@@ -171,8 +172,9 @@ class Pipeline:
 
     def __init__(self, turns: Turns, number: int, message: bytes, is_reading: bool) -> None:
         self.sent = 0  # bytes
-        self.received = 0  # bytes
+        self.responses = 0
         self.is_open = True
+        self._tail = b""  # the last bytes, since a piece may end within a status line
         self._batch = memoryview(message * BATCH)
         self._place = 0  # in the batch
         self._turns = turns
@@ -185,9 +187,11 @@ class Pipeline:
         try:
             if mask & EVENT_READ:
                 piece = self._socket.recv(RECV_BYTES)
-                self.received += len(piece)
                 if not piece:
                     raise ConnectionResetError
+                received = self._tail + piece
+                self.responses += received.count(STATUS_LINE)
+                self._tail = received[1 - len(STATUS_LINE) :]
             if mask & EVENT_WRITE:
                 count = self._socket.send(self._batch[self._place :])
                 self.sent += count
@@ -201,7 +205,7 @@ class Pipeline:
 
 
 def pipelines(options: argparse.Namespace) -> None:
-    """Run the pipelines for `--seconds`; prints how much they sent and received."""
+    """Run the pipelines for `--seconds`; prints how many requests they sent, and the responses."""
     message = request("GET", options.target)
     turns = Turns(options.port)
     announce("open")
@@ -215,7 +219,7 @@ def pipelines(options: argparse.Namespace) -> None:
         start=start,
         end=end,
         requests=sum(client.sent for client in clients) // len(message),
-        received=sum(client.received for client in clients),
+        responses=sum(client.responses for client in clients),
         still_open=sum(client.is_open for client in clients),
     )
     turns.close()

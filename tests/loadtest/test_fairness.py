@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from math import nan
@@ -11,7 +13,7 @@ import pytest
 
 from loadtest import system
 from loadtest.benchmarks.fairness.__main__ import main, measured, room_for
-from loadtest.benchmarks.fairness.arms import BEFORE, OURS, PEER, SIZES, Arm, arms, make_files
+from loadtest.benchmarks.fairness.arms import BEFORE, OURS, PEER, Arm, arms, make_files
 from loadtest.benchmarks.fairness.cases import CASES
 from loadtest.benchmarks.fairness.report import (
     BOUNDS,
@@ -187,22 +189,18 @@ def test_another_checkout_must_be_one(
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Arm]]:
-    directory = tmp_path_factory.mktemp("fairness")
-    for parent in (directory, *directory.parents):
-        if parent.name.startswith("pytest-"):
-            parent.chmod(0o755)  # nginx's worker runs as another user
-    make_files(directory)
-    yield arms(directory, system.PROJECT)
-    for name in SIZES:
-        (directory / f"{name}.bin").unlink()
+def servers() -> Iterator[dict[str, Arm]]:
+    # Not below pytest's own directory, which other users may not enter: nginx's worker is one.
+    with tempfile.TemporaryDirectory(prefix="loadtest-files-") as name:
+        make_files(Path(name))
+        yield arms(Path(name), system.PROJECT)
 
 
 OWN_FIGURES = {
     "burst": {"arriving: p50, ms", "arriving: p99, ms", "arriving: longest, ms"},
     "closing": {"CPU of closing, s"},
-    "pipelines": {"requests sent, 1/s", "server busy, %"},
-    "pipelines-read": {"requests sent, 1/s", "server busy, %"},
+    "pipelines": {"requests sent", "server busy, %"},
+    "pipelines-read": {"responses read, 1/s", "server busy, %"},
     "downloads": {"throughput, MB/s", "CPU per 10 MiB, ms", "Jain's index", "server busy, %"},
     "mix": {"slowest paced one, of its rate", "fast ones, MB/s", "fast ones, of what is left"},
     "starving": {"downloads, of the server's time", "tiny requests, 1/s"},
@@ -253,9 +251,9 @@ def test_bystanders_notice_a_server_that_stands(servers: dict[str, Arm]) -> None
     """Every request that was due in a stall of 0.4 s counts from when it was due."""
     with trial(servers[OURS], SMALL) as one:
         start = time.monotonic()
-        os.kill(one.pid, 19)
+        os.kill(one.pid, signal.SIGSTOP)
         time.sleep(0.4)
-        os.kill(one.pid, 18)
+        os.kill(one.pid, signal.SIGCONT)
         time.sleep(0.6)
         one.windows.append((start, time.monotonic()))
     for name in ("kept", "new"):

@@ -20,7 +20,7 @@ clients share another core, where bystanders run before the crowd: in real time 
 do that, otherwise because the crowd has the lowest priority. Percentiles are of the requests that
 were due in a case's windows: from the start of what the crowd does until it is over, and for a
 second at least (half a second for each burst); or 3 s where the crowd goes on. A request without a
-correct response fails its round. The figure of a case is the median of the rounds.
+correct response misses the bound. The figure of a case is the median of the rounds.
 
 The arms are this checkout (`reactor`), another one (`before`, with `--against DIRECTORY`) and
 nginx. They are interleaved: every round measures all cases, each on all arms in turn. Our arms
