@@ -1,7 +1,7 @@
 """Header fields of a request, kept as they were received: a read-only, case-insensitive mapping.
 
-A look-up is a search in the text of the whole head: most handlers ask for one or two fields of ten,
-so building an index would cost more than it saves.
+The parser, which looks at each line anyway, makes the index by name. The text of the head stays
+beside it, for callers that want the lines as they came.
 
 A name may stand in several field lines. As a mapping, Headers has each name once, in the order and
 the spelling of its first line, with the values of all its lines joined by ", " (RFC 9110, section
@@ -28,12 +28,10 @@ _SECRET: Final = frozenset({"authorization", "cookie", "proxy-authorization", "s
 
 @lru_cache(maxsize=256)
 def _key(name: str) -> str:
-    """How the line of a field begins, in lower case. Raises TypeError for a name that is no str."""
+    """The name in lower case. Raises TypeError for a name that is no str."""
     if not isinstance(name, str):
         raise TypeError(f"the name of a header field is a str, not {type(name).__name__}")
-    if ":" in name:
-        return "\r\n\r\n"  # no field has such a name, and no head has an empty line
-    return f"\r\n{name.lower()}:"
+    return name.lower()
 
 
 def as_pairs(headers: object) -> Fields:
@@ -61,12 +59,17 @@ class Headers(Mapping[str, str]):
     decoded as Latin-1, without white space around them.
     """
 
-    __slots__ = ("_folded", "_raw")
+    __slots__ = ("_raw", "_values")
 
-    def __init__(self, raw: str = "") -> None:
-        """`raw`: fields, each begun by CRLF, already checked; decoded as Latin-1."""
+    def __init__(self, raw: str = "", values: Mapping[str, str] | None = None) -> None:
+        """`raw`: fields, each begun by CRLF, already checked; decoded as Latin-1.
+
+        `values` are those of `joined_by_name`, where they are there already.
+        """
         self._raw = raw
-        self._folded: str | None = None  # made for the first look-up
+        if values is None:
+            values = joined_by_name([(name.lower(), value) for name, value in self.fields()])
+        self._values = values  # by name in lower case
 
     @overload
     def get(self, name: str, default: str = "") -> str: ...
@@ -92,18 +95,10 @@ class Headers(Mapping[str, str]):
             if text is None:
                 return None if default is _NOT_GIVEN else default
             return convert(text, kind, "header field", name)
-        folded = self._folded
-        if folded is None:
-            folded = self._fold()
-        key = _key(name)
-        start = folded.find(key)
-        if start < 0:
+        value = self._values.get(_key(name))
+        if value is None:
             return "" if default is _NOT_GIVEN else default
-        if folded.find(key, start + 1) >= 0:
-            return ", ".join(self.get_all(name))
-        begin = start + len(key)
-        end = folded.find("\r\n", begin)
-        return (self._raw[begin:end] if end >= 0 else self._raw[begin:]).strip(" \t")
+        return value
 
     def get_all(self, name: str) -> list[str]:
         """The values of all field lines of this name, without the white space around them."""
@@ -137,7 +132,7 @@ class Headers(Mapping[str, str]):
         return value
 
     def __contains__(self, name: object) -> bool:
-        return _key(name) in (self._folded or self._fold())
+        return _key(name) in self._values
 
     def __iter__(self) -> Iterator[str]:
         """The names, each once, in the order and the spelling of its first line."""
@@ -148,10 +143,10 @@ class Headers(Mapping[str, str]):
 
     def __len__(self) -> int:
         """The number of different names."""
-        return len({name.lower() for name, _ in self.fields()})
+        return len(self._values)
 
     def __bool__(self) -> bool:
-        return bool(self._raw)
+        return bool(self._values)
 
     def __eq__(self, other: object) -> bool:
         """Whether the other mapping has the same names, in any case and order, and values."""
@@ -165,18 +160,24 @@ class Headers(Mapping[str, str]):
         return f"{type(self).__name__}({shown!r})"
 
     def has_prefix(self, prefix: str) -> bool:
-        """Whether any field begins with this, in lower case; cheap, for families like `if-`."""
-        return "\r\n" + prefix in (self._folded or self._fold())
+        """Whether any field begins with this, in lower case: for families like `if-`."""
+        return any(f"{name}:".startswith(prefix) for name in self._values)
 
     def folded(self) -> str:
         """All field lines in lower case, each begun by CRLF: for several look-ups at once."""
-        return self._folded or self._fold()
-
-    def _fold(self) -> str:
-        """Make and keep the lower-case text that look-ups search."""
-        self._folded = self._raw.lower()
-        return self._folded
+        return self._raw.lower()
 
 
 def _in_lower_case(fields: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(name).lower(): value for name, value in fields.items()}
+
+
+def joined_by_name(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Values by name; those of several lines are joined by ", ". The names are in lower case."""
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        lists: dict[str, list[str]] = {}
+        for name, value in pairs:
+            lists.setdefault(name, []).append(value)
+        values = {name: ", ".join(several) for name, several in lists.items()}
+    return values

@@ -5,25 +5,24 @@ The parser owns the bytes that have arrived and are not consumed. It is fed and 
 more bytes cannot help. After an error the connection is unusable, since where the next request
 begins is in doubt.
 
-One possessive regular expression decides whether a head is right, whole and within its limits, all
-at once; it cannot back-track, so its time is linear. When it does not match, head_errors.py goes
-through the head line by line for a sentence that helps. A second expression picks the five fields
-that matter for framing (sections 6 and 9), so that a head is never split into fields without a
-reader.
+A head is cut at its blank line, and then into its request line and its field lines. Each line is
+checked by one possessive regular expression that cannot back-track, so the time is linear; lines
+that come again are known already (see field_lines.py). When a line is wrong, head_errors.py goes
+through the head for a sentence that helps.
 """
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
-from ipaddress import IPv6Address
 from typing import Final
 
 from reactor.errors import ProtocolError
 from reactor.limits import ServerLimits
-from reactor.messages.headers import Headers
 from reactor.messages.request import BaseRequest
 from reactor.protocol.chunked import ChunkedDecoder, body_too_large
+from reactor.protocol.field_lines import MalformedHeadError, field_reader, read_host
 from reactor.protocol.framing_fields import check_codings, check_expectation, keeps_alive
-from reactor.protocol.grammar import AUTHORITY, FIELD, TOKEN
+from reactor.protocol.grammar import TOKEN_TEXT
 from reactor.protocol.head_errors import (
     bare_line_end,
     begins_tls,
@@ -36,79 +35,33 @@ from reactor.protocol.head_errors import (
 from reactor.protocol.paths import decode_path
 
 EMPTY_LINES: Final = 8  # before a request (RFC 9112, section 2.2: at least one is to be ignored)
-HOST_BYTES: Final = 512  # a name of the DNS has 253 at most; checked ones are cached
-SHORT_BYTES: Final = 256  # parsed request lines and fields are cached up to this length
+SHORT_BYTES: Final = 256  # parsed request lines are cached up to this length
 
-_FRAMING = re.compile(
-    rb"\r\n(host|content-length|transfer-encoding|connection|expect):[ \t]*([^\r]*)", re.I
-)
+_CR: Final = 13
+
+_REQUEST_LINE = re.compile(f'({TOKEN_TEXT}++) ([!"$-~]++) HTTP/1\\.([0-9])')
+_LIMITING = re.compile(rb"\r\n(host|content-length):", re.I)  # where a second one is refused
 _CODINGS = re.compile(rb"\r\ntransfer-encoding:[^\r]*+", re.I)
+_LENGTH = re.compile("[0-9]{1,19}")
 _ABSOLUTE = re.compile(r"(https?)://([^/?]*)([^?]*)", re.I)
-_VALID_AUTHORITY = re.compile(AUTHORITY)
-
-
-@lru_cache(maxsize=64)
-def _head_pattern(most_fields: int) -> re.Pattern[bytes]:
-    """The pattern of a whole head: its request line, and its fields, each begun by a CRLF."""
-    return re.compile(
-        rb"(%b++ [!\"$-~]++ HTTP/1\.[0-9])((?>(?:\r\n%b){0,%d}))\r\n\r\n"
-        % (TOKEN, FIELD, min(most_fields, 1 << 31))
-    )
 
 
 def _read_line(line: bytes) -> tuple[str, str, str, str, int]:
-    """Method, target, its decoded path and its query, minor version."""
-    method, target, version = line.decode("ascii").split(" ")
+    """Method, target, its decoded path and its query, minor version. Raises MalformedHeadError."""
+    match = _REQUEST_LINE.fullmatch(line.decode("latin-1"))
+    if match is None:
+        raise MalformedHeadError
+    method, target, minor = match.groups()
     if method == "CONNECT":
         raise ProtocolError(501, "CONNECT is for proxies, and this is none.")
     path, _, query = target.partition("?")
     if "%" in path:
         path = decode_path(path)
-    return method, target, path, query, 0 if version[-1] == "0" else 1  # 1.2: RFC 9110, 2.5
+    return method, target, path, query, 0 if minor == "0" else 1  # 1.2: RFC 9110, 2.5
 
 
-@lru_cache(maxsize=256)
-def _host(value: bytes) -> str | None:
-    """The host and port of a Host field (RFC 9110, section 7.2), or ""; None if it is malformed."""
-    match = _VALID_AUTHORITY.fullmatch(value.strip(b" \t"))
-    if match is None or int(match["port"] or 0) > 65535:
-        return None
-    if match["ipv6"] is not None and not _is_ipv6(match["ipv6"].decode("ascii")):
-        return None
-    return match[0].decode("ascii")
-
-
-def _is_ipv6(text: str) -> bool:
-    """Whether it is an address as RFC 3986, section 3.2.2 has it; a zone identifier is none."""
-    try:
-        IPv6Address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _read_fields(fields: bytes) -> tuple[Headers, str | None, list[tuple[bytes, bytes]]]:
-    """All fields of a head, the host, and the other fields that matter for framing."""
-    host = None
-    others = []
-    for field in _FRAMING.findall(fields):
-        if len(field[0]) != 4:
-            others.append(field)
-        elif host is not None:
-            raise ProtocolError(400, "The request has two Host fields; one is allowed.")
-        else:
-            host = _host(field[1]) if len(field[1]) <= HOST_BYTES else None
-            if host is None:
-                raise ProtocolError(
-                    400, "The Host field is not a host name or address, with or without a port."
-                )
-    return Headers(fields.decode("latin-1")), host, others
-
-
-# Short lines and fields come again: programs send the same few fields with each request, and many
-# clients ask for the same path. Long ones, a browser's cookies and queries, are not worth memory.
+# Short request lines come again: many clients ask for the same path. Long ones are not worth it.
 _read_short_line = lru_cache(maxsize=256)(_read_line)
-_read_short_fields = lru_cache(maxsize=256)(_read_fields)
 
 
 class RequestParser:
@@ -119,8 +72,8 @@ class RequestParser:
         "_chunked",
         "_empty_lines",
         "_limits",
-        "_pattern",
         "_position",
+        "_reader",
         "_request_class",
         "_seen",
         "buffer",
@@ -132,7 +85,7 @@ class RequestParser:
     ) -> None:
         self._limits = limits
         self._request_class = request_class
-        self._pattern = _head_pattern(limits.head_fields)
+        self._reader = field_reader(limits.head_fields)
         self.buffer = b""  # received bytes; empty when all of them are consumed
         self._position = 0  # offset of the first unconsumed byte
         self._seen = 0  # so many unconsumed bytes are known not to have the end of a head
@@ -179,40 +132,43 @@ class RequestParser:
         Raises ProtocolError: 400, 413, 414, 417, 421, 431, 501 or 505. It may be called only when
         the body before it is complete.
         """
-        if not self.buffer:
+        buffer, begin = self.buffer, self._position
+        if not buffer:
             return None
-        if self._seen or (match := self._pattern.match(self.buffer, self._position)) is None:
-            match = self._match_slowly()
-            if match is None:
+        if self._seen or (end := buffer.find(b"\r\n\r\n", begin)) < 0 or buffer[begin] == _CR:
+            end = self._find_slowly()
+            if end < 0:
                 return None
-        line, fields = match.groups()
+            buffer, begin = self.buffer, self._position
         limits = self._limits
-        if len(line) > limits.request_line_bytes:
+        line_end = buffer.find(b"\r\n", begin)
+        if line_end - begin > limits.request_line_bytes:
             raise target_too_long(limits)
-        if len(line) + len(fields) + 4 > limits.head_bytes:
+        if end + 4 - begin > limits.head_bytes:
             raise head_too_large(limits)
-        method, target, path, query, minor = (
-            _read_short_line(line) if len(line) <= SHORT_BYTES else _read_line(line)
-        )
-        headers, host, others = (
-            _read_short_fields(fields) if len(fields) <= SHORT_BYTES else _read_fields(fields)
-        )
+        line, fields = buffer[begin:line_end], buffer[line_end:end]
+        try:
+            method, target, path, query, minor = (
+                _read_short_line(line) if len(line) <= SHORT_BYTES else _read_line(line)
+            )
+            reader = self._reader
+            headers, values, host, is_framing = reader.blocks.get(fields) or reader.read(fields)
+        except MalformedHeadError:
+            raise explain(buffer[begin : end + 2], limits) from None
         request = self._request_class(method, target, path, query, minor, headers, limits)
         if host is not None:
             request.host = host
         elif minor:
             raise ProtocolError(400, "HTTP/1.1 requires a Host field.")
-        if others:
-            self._read_framing(request, others)
+        if is_framing:
+            self._read_framing(request, values)
         if target[0] != "/":
             _read_target(request)
         self._empty_lines = 0
-        end = match.end()
-        if end == len(self.buffer):
+        self._position = end + 4
+        if end + 4 == len(buffer):
             self.buffer = b""
             self._position = 0
-        else:
-            self._position = end
         return request
 
     def next_piece(self, most: int) -> bytes | None:
@@ -243,21 +199,21 @@ class RequestParser:
         else:
             self._position = position
 
-    def _match_slowly(self) -> re.Match[bytes] | None:
-        """Find a head that did not come whole and right in one piece. Raises ProtocolError."""
+    def _find_slowly(self) -> int:
+        """Where the fields of a head end that did not come whole; -1 when more bytes are needed.
+
+        Raises ProtocolError.
+        """
         self._skip_empty_lines()
-        buffer, begin, limits = self.buffer, self._position, self._limits
+        buffer, begin = self.buffer, self._position
         end = buffer.find(b"\r\n\r\n", max(begin, begin + self._seen - 3))
         if end < 0:
             self._check_unfinished(buffer, begin)
             self._seen = len(buffer) - begin
-            return None
-        self._seen = 0
-        self._checked = b""
-        match = self._pattern.match(buffer, begin)
-        if match is None:
-            raise explain(buffer[begin : end + 2], limits)
-        return match
+        else:
+            self._seen = 0
+            self._checked = b""
+        return end
 
     def _skip_empty_lines(self) -> None:
         """Skip the empty line that a client may send after a body (RFC 9112, section 2.2)."""
@@ -301,7 +257,7 @@ class RequestParser:
         # A scratch parser reads them as if they were all. Later lines can add the Host field, and
         # change what is wrong with Transfer-Encoding, which therefore waits for the end.
         head = self._checked + _CODINGS.sub(b"\r\nX:", lines)
-        fields = [name.lower() for name, _ in _FRAMING.findall(head)]
+        fields = [name.lower() for name in _LIMITING.findall(head)]
         if b"host" not in fields and not head.partition(b"\r\n")[0].endswith(b"1.0"):
             head += b"\r\nHost:"
         scratch = RequestParser(self._limits)
@@ -315,44 +271,38 @@ class RequestParser:
         if b"content-length" in fields:
             self._checked += b"\r\nContent-Length:0"
 
-    def _read_framing(self, request: BaseRequest, fields: list[tuple[bytes, bytes]]) -> None:
+    def _read_framing(self, request: BaseRequest, fields: Mapping[str, str]) -> None:
         """Set keep-alive and the body's length, and check the expectation."""
-        options: list[bytes] = []
-        lengths: list[bytes] = []
-        codings: list[bytes] = []
-        for field, value in fields:
-            name = field.lower()
-            if name == b"connection":
-                options.append(value)
-            elif name == b"content-length":
-                lengths.append(value.rstrip(b" \t"))
-            elif name == b"transfer-encoding":
-                codings.append(value)
-            else:
-                check_expectation(request, value)
-        if options:
-            request.keep_alive = keeps_alive(b",".join(options), request.keep_alive)
-        if lengths or codings:
-            self._read_body_framing(request, lengths, codings)
+        options = fields.get("connection")
+        if options is not None:
+            request.keep_alive = keeps_alive(options, request.keep_alive)
+        expectation = fields.get("expect")
+        if expectation is not None:
+            check_expectation(request, expectation)
+        length, codings = fields.get("content-length"), fields.get("transfer-encoding")
+        if length is not None or codings is not None:
+            self._read_body_framing(request, length, codings)
 
     def _read_body_framing(
-        self, request: BaseRequest, lengths: list[bytes], codings: list[bytes]
+        self, request: BaseRequest, length: str | None, codings: str | None
     ) -> None:
         """Set the body's length (RFC 9112, section 6.3); a case that leaves doubt is refused."""
-        if codings:
-            if lengths:
+        if codings is not None:
+            if length is not None:
                 raise ProtocolError(
                     400, "A request has either Content-Length or Transfer-Encoding, not both."
                 )
             if not request.minor:
                 raise ProtocolError(400, "HTTP/1.0 does not have Transfer-Encoding.")
-            check_codings(b",".join(codings))
+            check_codings(codings)
             request.length = None
             self._chunked = ChunkedDecoder(self._limits)
             return
-        if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > 19:
+        assert length is not None
+        # Several lengths are joined by commas, and no number.
+        if not _LENGTH.fullmatch(length):
             raise ProtocolError(400, "Content-Length must be one number of at most 19 digits.")
-        request.length = self.remaining = int(lengths[0])
+        request.length = self.remaining = int(length)
         if self.remaining > self._limits.upload_bytes:
             raise body_too_large(self._limits)
 
@@ -364,7 +314,7 @@ def _read_target(request: BaseRequest) -> None:
             raise ProtocolError(400, "The target '*' is for OPTIONS only.")
         return
     match = _ABSOLUTE.match(request.target)
-    host = _host(match[2].encode("ascii")) if match and len(match[2]) <= HOST_BYTES else None
+    host = read_host(match[2]) if match else None
     if (
         match is None or not host or host[0] == ":"
     ):  # an http URI has a host (RFC 9110, section 4.2.1)

@@ -44,13 +44,13 @@ def check_read(headers: Headers, tag: str, modified: float | None, now: float) -
 
     Returns 304 (Not Modified), 412 (Precondition Failed), or None: respond as if there were none.
     """
-    if headers.has_prefix("if-match:"):
+    if "if-match" in headers:
         value = headers.get("if-match")
         if value != "*" and not _matches(value, tag):
             return 412
     elif (
         modified is not None
-        and headers.has_prefix("if-unmodified-since:")
+        and "if-unmodified-since" in headers
         and _is_newer(modified, headers.get("if-unmodified-since"), now)
     ):
         return 412
