@@ -33,7 +33,7 @@ class File:
 
     __slots__ = ("_others", "_seen", "closed", "descriptor", "size")
 
-    _now = staticmethod(time.monotonic)  # of a class, so that a simulated file has its own
+    _now = staticmethod(time.monotonic)  # on the class, so that a simulated file has its own
 
     def __init__(self, descriptor: int, size: int) -> None:
         self.descriptor = descriptor

@@ -123,7 +123,7 @@ class Reactor(Scheduler):
         if self._soon or self._foreign or self.unflushed:
             self._run_soon()
         if self.bulk:
-            self._run_bulk(self.now)
+            self._run_bulk(max(BULK_SECONDS, self._bulk_share(self.now)))
 
     def wake(self) -> None:
         """End the wait, from another thread or a signal handler."""
@@ -188,15 +188,17 @@ class Reactor(Scheduler):
             except all_but_interrupts():
                 self.blame(key.data)
 
-    def _run_bulk(self, since: float) -> None:
+    def _bulk_share(self, since: float) -> float:
+        """The seconds for bulk work, for other work that has gone on since then."""
+        return (self.clock() - since) * BULK_SHARE / (1 - BULK_SHARE)
+
+    def _run_bulk(self, seconds: float) -> None:
         """Call bulk work in its order, each once at most, until its time is over.
 
-        `since` is when the other work began that its share is measured against. Each call's output
-        is sent at once, so that its time is counted.
+        Each call's output is sent at once, so that its time is counted.
         """
         bulk, clock = self.bulk, self.clock
-        began = clock()
-        until = began + max(BULK_SECONDS, (began - since) * BULK_SHARE / (1 - BULK_SHARE))
+        until = clock() + seconds
         for _ in range(len(bulk)):
             self._call(*bulk.popleft(), BULK)
             if self.unflushed:
@@ -214,7 +216,7 @@ class Reactor(Scheduler):
             self.now = self.clock()
             self._run_timers()
             self._run_soon()
-            self._run_bulk(began)
+            self._run_bulk(self._bulk_share(began))
             for handler in self.urgent:
                 self.look(handler)
         self.behind = False

@@ -3,8 +3,9 @@
 Read stream.py first (a connected socket, its send queue and its end), then transport.py (its turns
 in the loop), pacing.py (how much a peer is sent at a time), send_queue.py (bytes and file regions
 that wait to be sent), binding.py (from names to listening sockets), listener.py (accepting),
-spare_descriptors.py (a reserve for clients that are refused), min_rate.py (the deadline of a slow
-peer) and client_network.py (the addresses that count as one client).
+arrivals.py (which accepted client is connected next), spare_descriptors.py (a reserve for clients
+that are refused), min_rate.py (the deadline of a slow peer) and client_network.py (the addresses
+that count as one client).
 
 Nothing here knows the protocol: bytes are handed on, and never examined.
 """

@@ -1,5 +1,7 @@
 """Listening sockets in the loop: accepting clients.
 
+A turn accepts ACCEPTS_PER_TURN clients at most, and fewer become connections (see arrivals.py).
+
 When the process has run out of file descriptors, the Acceptor makes room for one client at a time,
 which is refused. Where it cannot, a listener sleeps for ACCEPT_PAUSE: a failed accept leaves it
 ready, and the loop would spin.
@@ -8,18 +10,16 @@ ready, and the loop would spin.
 import errno
 import logging
 import socket
-from collections import deque
 from selectors import EVENT_READ
 from typing import Any, Final, Protocol
 
 from reactor.log_limit import LogLimit
 from reactor.loop.reactor import Reactor
-from reactor.net.transport import Transport
+from reactor.net.arrivals import Arrivals
 
-ACCEPTS_PER_TURN: Final = 32  # each costs more than a request of a client that is here already
+ACCEPTS_PER_TURN: Final = 64
 REFUSALS_PER_TURN: Final = 16  # fewer: a refused client may be back within the same turn
 LAST_ACCEPTS: Final = 1 << 16  # before a listener finishes; the backlog of a socket is not longer
-LATEST: Final = 64  # connections accepted last, looked at directly while the loop is behind
 ACCEPT_PAUSE: Final = 0.1  # seconds without accepting, after running out of descriptors
 CANNOT_ACCEPT: Final = "Cannot accept connections: %s; trying again in %g s"  # a log line
 OUT_OF_RESOURCES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -32,11 +32,14 @@ log = logging.getLogger("reactor")
 class Acceptor(Protocol):
     """The owner of accepted clients. The sockets do not block."""
 
-    def connect(self, client: socket.socket, peer: tuple[Any, ...]) -> bool:
-        """Serve a client that was accepted; False if it was refused."""
+    def connect(self, client: socket.socket, peer: tuple[Any, ...]) -> object:
+        """Serve a client that was accepted, or refuse it."""
+
+    def has_room(self, client: socket.socket) -> bool:
+        """Whether an accepted client may keep its descriptor: for its wait, then as served."""
 
     def refuse(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
-        """Refuse a client that was accepted in the room that `make_room` has made."""
+        """Refuse a client that was accepted without room, or in what `make_room` has made."""
 
     def make_room(self, error: OSError) -> bool:
         """Close a descriptor, so that one client can be accepted; False if there is none."""
@@ -51,6 +54,7 @@ class Listener:
     def __init__(self, reactor: Reactor, listening: socket.socket, acceptor: Acceptor) -> None:
         """`listening` is a bound, non-blocking socket. The listener owns and closes it."""
         self._acceptor = acceptor
+        self._arrivals = Arrivals(reactor, acceptor.connect)
         self._socket = listening
         self._reactor = reactor
         self._open = True
@@ -66,7 +70,8 @@ class Listener:
 
     def on_events(self, mask: int) -> None:
         """Accept the clients that wait. The error of one client does not affect the others."""
-        self._accept(ACCEPTS_PER_TURN, REFUSALS_PER_TURN)
+        self._accept(min(ACCEPTS_PER_TURN, self._arrivals.room), REFUSALS_PER_TURN)
+        self._arrivals.connect_some()
 
     def hold(self) -> None:
         """Accept nobody until `go_on`: clients wait in the kernel."""
@@ -82,6 +87,7 @@ class Listener:
         """Accept all clients that wait in the kernel, which would reset them, and close."""
         self._open = True  # also in a pause: there may be descriptors again
         self._accept(LAST_ACCEPTS, LAST_ACCEPTS)
+        self._arrivals.connect_all()
         self.close()
 
     def _accept(self, most: int, most_refused: int) -> None:
@@ -101,20 +107,21 @@ class Listener:
                     return
                 continue  # ECONNABORTED and the like: that client has gone again (accept(2))
             client.setblocking(False)
-            if in_spare_room:
+            if in_spare_room or not acceptor.has_room(client):
                 in_spare_room = False
                 acceptor.refuse(client, peer)
                 refused += 1
+                if refused == most_refused:
+                    return
             else:
-                refused += not acceptor.connect(client, peer)
-            if refused == most_refused:
-                return
+                self._arrivals.add(client, peer)
         if in_spare_room:
             acceptor.keep_room()  # no client has come into it
 
     def close(self) -> None:
         """Stop listening, and close the socket."""
         self._stop_listening()
+        self._arrivals.close()
         self._reactor.urgent.remove(self)
         self._socket.close()
 
@@ -133,33 +140,3 @@ class Listener:
         self._out_of_resources.log(CANNOT_ACCEPT, error.strerror, ACCEPT_PAUSE)
         self._stop_listening()
         self._reactor.call_later(ACCEPT_PAUSE, self.go_on)
-
-
-class LatestConnections:
-    """The connections accepted last that have not sent anything yet.
-
-    While the loop is behind, they would wait for all sockets that were ready before them. Each is
-    dropped from here with its first bytes: connections that were looked at again and again would
-    be served before all others.
-    """
-
-    def __init__(self, reactor: Reactor) -> None:
-        self._reactor = reactor
-        self._latest: deque[Transport] = deque(maxlen=LATEST)
-        reactor.urgent.append(self)
-
-    def add(self, transport: Transport) -> None:
-        """Add a connection that was accepted now."""
-        self._latest.append(transport)
-
-    def on_events(self, mask: int) -> None:
-        """Give each a turn, between two slices. One that has sent nothing costs a system call."""
-        for _ in range(len(self._latest)):
-            transport = self._latest.popleft()
-            received = self._reactor.received
-            self._reactor.look(transport)
-            if transport.protocol is not None and self._reactor.received == received:
-                self._latest.append(transport)
-
-    def abort(self) -> None:
-        """Nothing to abort: each transport aborts itself."""

@@ -21,7 +21,7 @@ from reactor.http.connection import HttpConnection
 from reactor.http.context import ServerContext
 from reactor.log_limit import LogLimit
 from reactor.loop.reactor import Reactor
-from reactor.net.listener import LatestConnections
+from reactor.net.arrivals import LatestConnections
 from reactor.net.spare_descriptors import SpareDescriptors
 from reactor.net.transport import Transport
 
@@ -50,16 +50,16 @@ class Admission:
         self._transport = transport
         self._latest = LatestConnections(reactor)
 
-    def connect(self, client: socket.socket, peer: tuple[Any, ...]) -> bool:
-        """Make a connection of an accepted, non-blocking socket; whether it is served."""
+    def has_room(self, client: socket.socket) -> bool:
+        """Whether the client's descriptor is none of those that are left for short use."""
+        return not (self._spare.size and is_scarce(client.fileno()))
+
+    def connect(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
+        """Make a connection of an accepted, non-blocking socket; it may be refused."""
         if len(self.connections) - len(self._refused) >= self._context.limits.connections:
             self._refuse(client, peer, "Too many connections.")
-        elif self._spare.size and is_scarce(client.fileno()):
-            self.refuse(client, peer)
         else:
             self._latest.add(self._open(client, peer)[1])
-            return True
-        return False
 
     def refuse(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
         """Refuse an accepted, non-blocking socket, for which there is no descriptor to spare."""

@@ -64,15 +64,15 @@ class SimReactor(Reactor):
         super().run_once(longest)
         self.after_turn()
 
-    def _run_bulk(self, since: float) -> None:
+    def _run_bulk(self, seconds: float) -> None:
         """No time passes in a turn, so chance ends the slice: a part of the queue waits."""
         bulk = self.bulk
         if self._network.calm or not bulk:
-            super()._run_bulk(since)
+            super()._run_bulk(seconds)
             return
         count = self._network.random.randint(1, len(bulk))
         later = [bulk.pop() for _ in range(len(bulk) - count)]
-        super()._run_bulk(since)
+        super()._run_bulk(seconds)
         new = [bulk.pop() for _ in range(len(bulk))]
         bulk.extend(reversed(later))
         bulk.extend(reversed(new))

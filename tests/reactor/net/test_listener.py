@@ -1,4 +1,4 @@
-"""Listening sockets: addresses, accepting, and the connections accepted last."""
+"""Listening sockets: addresses and accepting."""
 
 import errno
 import socket
@@ -9,16 +9,14 @@ import pytest
 
 from reactor.loop.describe import describe
 from reactor.loop.reactor import Reactor
+from reactor.net.arrivals import CONNECTS_PER_TURN, WAITING
 from reactor.net.binding import bind_hosts
 from reactor.net.listener import (
     ACCEPT_PAUSE,
     ACCEPTS_PER_TURN,
-    LATEST,
     REFUSALS_PER_TURN,
-    LatestConnections,
     Listener,
 )
-from reactor.net.transport import Transport
 from tests.support.fake_loop import LoopWorld
 
 pytestmark = pytest.mark.system
@@ -60,6 +58,10 @@ class Accepted:
     """A client's socket."""
 
     blocking = True
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
     def setblocking(self, blocking: bool) -> None:
         self.blocking = blocking
@@ -71,11 +73,13 @@ class Acceptor:
     def __init__(self, seen: list[Any], room: int = 0) -> None:
         self._seen = seen
         self.room = room
-        self.serves = True
+        self.room_for_clients = True
 
-    def connect(self, client: object, peer: object) -> bool:
+    def connect(self, client: object, peer: object) -> None:
         self._seen.append(client)
-        return self.serves
+
+    def has_room(self, client: object) -> bool:
+        return self.room_for_clients
 
     def refuse(self, client: object, peer: object) -> None:
         self._seen.append((client,))
@@ -113,11 +117,52 @@ def test_logs_name_a_listener_by_its_address(world: LoopWorld) -> None:
     assert describe(listener.on_events) == "the listener on 192.0.2.2, port 80"
 
 
-def test_a_turn_accepts_a_limited_number(world: LoopWorld) -> None:
-    listener, listening = listen(world, *(Accepted() for _ in range(ACCEPTS_PER_TURN + 1)))
+def test_a_turn_accepts_and_connects_a_limited_number(world: LoopWorld) -> None:
+    """The newest and the oldest by turns: a client that comes now waits for no crowd."""
+    clients = [Accepted() for _ in range(ACCEPTS_PER_TURN + 1)]
+    listener, listening = listen(world, *clients)
     listener.on_events(1)
-    assert len(world.seen) == ACCEPTS_PER_TURN
     assert len(listening.waiting) == 1
+    last = len(clients) - 2
+    assert world.seen[:4] == [clients[last], clients[0], clients[last - 1], clients[1]]
+    assert len(world.seen) == CONNECTS_PER_TURN
+    listener.on_events(1)  # between slices, for instance
+    assert len(world.seen) == CONNECTS_PER_TURN, "the turn of the others is queued already"
+    world.reactor.run_once(0)
+    assert world.seen[CONNECTS_PER_TURN] is clients[-1], "the newest"
+    assert len(world.seen) == 2 * CONNECTS_PER_TURN
+    while len(world.seen) < len(clients):
+        world.reactor.run_once(0)
+    assert {*world.seen} == {*clients}
+
+
+def test_the_kernel_keeps_clients_that_find_no_room(world: LoopWorld) -> None:
+    listener, listening = listen(world, *(Accepted() for _ in range(2 * WAITING)))
+    for _ in range(2 * WAITING // ACCEPTS_PER_TURN):
+        listener.on_events(1)
+    assert len(listening.waiting) + len(world.seen) + WAITING == 2 * WAITING
+    listener.on_events(1)
+    assert len(listening.waiting) + len(world.seen) + WAITING == 2 * WAITING
+
+
+def test_a_listener_that_finishes_connects_all(world: LoopWorld) -> None:
+    clients = [Accepted() for _ in range(3 * ACCEPTS_PER_TURN)]
+    listener, _ = listen(world, *clients)
+    listener.on_events(1)
+    listener.finish()
+    assert {*world.seen} == {*clients}
+    world.reactor.run_once(0)
+    assert len(world.seen) == len(clients)
+
+
+def test_a_listener_that_closes_closes_the_clients_that_wait(world: LoopWorld) -> None:
+    clients = [Accepted() for _ in range(ACCEPTS_PER_TURN)]
+    listener, _ = listen(world, *clients)
+    listener.on_events(1)
+    listener.close()
+    assert [one for one in clients if not one.closed] == [
+        one for one in clients if one in world.seen
+    ]
 
 
 def test_the_error_of_one_client_does_not_affect_the_next(world: LoopWorld) -> None:
@@ -152,7 +197,7 @@ def test_clients_are_refused_where_there_is_room_for_that_alone(
     error = OSError(number, "none left")
     listener, listening = listen(world, error, one, two, error, three, error, room=2)
     listener.on_events(1)
-    assert world.seen == [(one,), two, (three,)]
+    assert world.seen == [(one,), (three,), two]
     assert not one.blocking
     assert listening not in world.selector.keys  # the third error found no room
 
@@ -165,7 +210,7 @@ def test_a_turn_refuses_a_few(world: LoopWorld) -> None:
     listener.on_events(1)
     assert len(world.seen) == REFUSALS_PER_TURN
     listening.waiting = [Accepted() for _ in range(100)]
-    listener._acceptor.serves = False  # type: ignore[attr-defined]
+    listener._acceptor.room_for_clients = False  # type: ignore[attr-defined]
     listener.on_events(1)
     assert len(world.seen) == 2 * REFUSALS_PER_TURN
 
@@ -199,43 +244,6 @@ def test_a_closed_listener_does_not_listen_again(world: LoopWorld) -> None:
     world.reactor.run_once(10 * ACCEPT_PAUSE)
     assert listening not in world.selector.keys
     assert world.seen == []
-
-
-# --- the connections accepted last ---------------------------------------------------------------
-
-
-class Client:
-    """A transport that receives `size` bytes in each of its turns."""
-
-    def __init__(self, world: LoopWorld, size: int) -> None:
-        self.protocol: object | None = self
-        self.size = size
-        self._world = world
-
-    def on_events(self, mask: int) -> None:
-        self._world.seen.append(self)
-        self._world.reactor.received += self.size
-
-
-def test_connections_are_looked_at_until_their_first_bytes(world: LoopWorld) -> None:
-    latest = LatestConnections(world.reactor)
-    silent, talking, gone = Client(world, 0), Client(world, 5), Client(world, 0)
-    for client in (silent, talking, gone):
-        latest.add(cast(Transport, client))
-    gone.protocol = None
-    latest.on_events(1)
-    assert world.seen == [silent, talking, gone]
-    latest.on_events(1)
-    assert world.seen[3:] == [silent]
-
-
-def test_only_the_latest_are_kept(world: LoopWorld) -> None:
-    latest = LatestConnections(world.reactor)
-    clients = [Client(world, 0) for _ in range(LATEST + 1)]
-    for client in clients:
-        latest.add(cast(Transport, client))
-    latest.on_events(1)
-    assert world.seen == clients[1:]
 
 
 # --- on a real loop ------------------------------------------------------------------------------

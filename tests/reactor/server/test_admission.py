@@ -13,7 +13,7 @@ import pytest
 
 from reactor import Response
 from reactor.messages.request import BaseRequest
-from reactor.net.listener import LatestConnections
+from reactor.net.arrivals import LatestConnections
 from reactor.server.admission import REFUSALS, affordable_connections
 from reactor.server.server import Server
 from tests.conftest import Serve
