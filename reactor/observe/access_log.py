@@ -26,28 +26,31 @@ from reactor.observe.escaping import escaper, json_quoter
 from reactor.protocol.grammar import TOKEN
 
 REQUEST_ID: Final = "x-request-id"
+ESCAPED_TEXTS: Final = 1024  # clients and methods that are remembered, each with its escaped text
 USER_BYTES: Final = 3072  # a user name is looked for in so many bytes; a multiple of 3
 
 Write: TypeAlias = Callable[[str], object]
 
 _COMMON: Final = '%(h)s - - %(t)s "%(r)s" %(s)s %(B)s'
+# The atom `r`, until it is known whether there was a request. No text of a format has a NUL.
+_LINE: Final = "{\0}"
 _FORMATS: Final = {"common": _COMMON, "combined": _COMMON + ' "%(f)s" "%(a)s"'}
 
 # gunicorn's atoms (its setting access_log_format), as expressions. `dash` stands for a missing
 # value; `target`, `seconds` and `date` are made first where an expression uses them.
 _ATOMS: Final = {
-    "h": "safe(request.client[0])",
+    "h": "safe[request.client[0]]",
     "l": "dash",
     "u": "escape(user(request)) or dash",
     "t": "[{date}]",
-    "r": "request_line",
-    "m": "safe(request.method) or dash",
+    "r": _LINE,
+    "m": "safe[request.method] or dash",
     "U": "escape(request.raw_path) or dash",
     "q": "escape(request.query)",
     "H": "protocol(request)",
-    "s": "status",
+    "s": "digits[status]",
     "b": "size or dash",
-    "B": "size",
+    "B": "digits[size] if size < 1000 else size",
     "f": "escape(request.headers.get(referer)) or dash",
     "a": "escape(request.headers.get(user_agent)) or dash",
     "T": "int(seconds)",
@@ -66,6 +69,23 @@ _NAME: Final = re.compile(rf"{TOKEN.decode()}++")
 
 
 _quoted = lru_cache(maxsize=1024)(encode_basestring_ascii)  # for clients and methods
+_PROTOCOLS: Final = ("HTTP/1.0", "HTTP/1.1")  # by minor version
+# Formatting an int takes five times as long as finding its text here.
+_DIGITS: Final = tuple(map(str, range(1000)))
+
+
+class _Escaped(dict[str, str]):
+    """Texts that come again, clients and methods, with what a log shows of them."""
+
+    def __init__(self, escape: Callable[[str], str]) -> None:
+        super().__init__()
+        self._escape = escape
+
+    def __missing__(self, text: str) -> str:
+        if len(self) >= ESCAPED_TEXTS:
+            self.clear()
+        shown = self[text] = self._escape(text)
+        return shown
 
 
 def check_format(line_format: str) -> str:
@@ -90,14 +110,16 @@ def line_writer(
     names: dict[str, Any] = {
         "clock": reactor.clock,
         "dash": "-",
+        "digits": _DIGITS,
         "escape": escape,
         "field": field,
         "most": field_bytes,
         "pid": os.getpid(),
         "protocol": _protocol,
+        "protocols": _PROTOCOLS,
         "reactor": reactor,
         "referer": "referer",
-        "safe": lru_cache(maxsize=1024)(escape),  # for clients and methods, which come again
+        "safe": _Escaped(escape),
         "user": _user,
         "user_agent": "user-agent",
         "wall": wall,
@@ -133,7 +155,7 @@ def _source(text: str) -> str:
             " wall.refresh(reactor.now)",
             "date = wall.log_date",
         ]
-    if "{request_line}" in text:
+    if _LINE in text:
         lines += [
             "target = request.target",
             # Nearly always there is nothing to escape; this is a quarter of what `escape` costs.
@@ -142,9 +164,11 @@ def _source(text: str) -> str:
             r"""elif '"' in target or '\\' in target:""",
             " target = escape(target)",
             # Without a path these bytes were no request, and the target is their first line.
-            "request_line = (f'{safe(request.method)} {target} HTTP/1.{request.minor}' "
-            "if request.path else target)",
+            "if not request.path:",
+            f" write(f'{text.replace(_LINE, '{target}')}\\n')",
+            " return",
         ]
+        text = text.replace(_LINE, "{safe[request.method]} {target} {protocols[request.minor]}")
     lines += [f"write(f'{text}\\n')"]
     return "\n ".join(lines)
 

@@ -28,7 +28,7 @@ from typing import Final, NamedTuple
 from reactor.errors import counted
 
 HELD_BYTES: Final = 1024 * 1024  # the limit of a file for which nobody sets another
-SLICE_BYTES: Final = 64 * 1024  # that are encoded at a time
+SLICE_BYTES: Final = 256 * 1024  # that are encoded at a time
 PIPE_BYTES: Final = 4096  # PIPE_BUF of Linux
 FLUSH_SECONDS: Final = 0.1  # that a record waits for its reader
 

@@ -1,11 +1,13 @@
 """The access log: its lines and formats, and how they are escaped."""
 
+import gc
 import json
 import os
 import re
 from base64 import b64encode
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from reactor.http.context import Observer
 from reactor.http.wall_clock import WallClock
 from reactor.loop.reactor import Reactor
 from reactor.messages.request import BaseRequest
-from reactor.observe.access_log import check_format, line_writer
+from reactor.observe.access_log import ESCAPED_TEXTS, _Escaped, check_format, line_writer
 from reactor.observe.escaping import escaper
 from tests.conftest import Serve
 from tests.support.pipe_log import PipeLog
@@ -510,3 +512,39 @@ def test_the_path_of_a_line_is_the_one_that_was_sent(world: World) -> None:
     ):
         assert world.line(form, request) == shown
     assert '"target":"/%61dmin/.%2f?q"' in world.line("json", request)
+
+
+@pytest.mark.parametrize("size", [0, 9, 999, 1000, 123456789012])
+@pytest.mark.parametrize("status", [100, HTTPStatus.OK, 599, 999])
+@pytest.mark.parametrize("minor", [0, 1])
+def test_numbers_are_written_in_full(size: int, status: int, minor: int) -> None:
+    lines: list[str] = []
+    reactor = Reactor(clock=lambda: 0.0)
+    try:
+        observe = line_writer(
+            "%(r)s {request_line} %(s)s %(B)s", lines.append, WallClock(), reactor, 99
+        )
+        observe(BaseRequest("GET", "/", "/", "", minor, Headers()), status, [], size)
+    finally:
+        reactor.close()
+    assert lines == [f"GET / HTTP/1.{minor} {{request_line}} {int(status)} {size}\n"]
+
+
+def test_clients_and_methods_beyond_those_that_are_remembered() -> None:
+    """The memory is bounded, and every line is right, also when a text comes again."""
+    lines: list[str] = []
+    reactor = Reactor(clock=lambda: 0.0)
+    try:
+        observe = line_writer("%(h)s %(m)s", lines.append, WallClock(), reactor, 99)
+        numbers = [*range(ESCAPED_TEXTS + 10), 0, 1]
+        for number in numbers:
+            asked = BaseRequest(f"M{number}", "/", "/", "", 1, Headers())
+            asked.client = (f'a"{number}', 0)
+            observe(asked, 200, [], 0)
+    finally:
+        reactor.close()
+    assert lines == [f"a\\x22{number} M{number}\n" for number in numbers]
+    (remembered,) = (
+        one for one in gc.get_referents(observe.__globals__) if isinstance(one, _Escaped)
+    )
+    assert len(remembered) <= ESCAPED_TEXTS

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,13 @@ from reactor.loop.reactor import Reactor
 from reactor.messages.request import BaseRequest
 from reactor.observe.log_file import LogFile
 from reactor.observe.log_reporter import LogReporter
-from reactor.observe.log_writer import BATCH_BYTES, BATCH_SECONDS, CLOSE_SECONDS, LogWriter
+from reactor.observe.log_writer import (
+    BATCH_BYTES,
+    BATCH_SECONDS,
+    CLOSE_SECONDS,
+    RETRY_SECONDS,
+    LogWriter,
+)
 from reactor.tasks.futures import Lane
 from reactor.tasks.task import Runtime
 from reactor.tasks.thread_pool import LOG_THREADS, ThreadPool
@@ -43,10 +50,10 @@ def targets(lines: list[str]) -> list[str]:
 class World:
     """A loop without sockets, its pool, and a log in a file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self.path = path
         self.file = LogFile.open(str(path))
-        self.reactor = Reactor()
+        self.reactor = Reactor(clock=clock)
         self.pool = ThreadPool(self.reactor, 2, 10, 5.0)
         self.runtime = Runtime(self.reactor, self.pool, 1.0)
 
@@ -340,6 +347,55 @@ def test_a_small_limit_loses_no_line_of_a_disk_that_works(world: World, limit: i
     assert world.path.read_text() == line * count
 
 
+def test_a_thread_is_woken_once_for_the_lines_of_a_batch(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the number of bytes where many lines come, in their order and without a loss."""
+    jobs: list[object] = []
+    submit = world.pool.submit
+
+    def count(lane: Lane, function: Callable[..., Any], *arguments: Any) -> Any:
+        jobs.append(function)
+        return submit(lane, function, *arguments)
+
+    monkeypatch.setattr(world.pool, "submit", count)
+    writer = world.writer(delay=1000.0)
+    lines = [f"{number:07} {'x' * 91}\n" for number in range(10_000)]  # 100 bytes each
+    for line in lines:
+        writer.write(line)
+        if writer._attention == writer._limit:  # a batch is on its way
+            world.run_until(lambda: writer._attention != writer._limit)
+    assert len(jobs) == len(lines) * 100 // BATCH_BYTES == 3
+    writer.close()
+    assert world.path.read_text() == "".join(lines)
+    assert writer.lost == 0
+
+
+def test_a_line_waits_for_a_batch_at_most_and_an_idle_log_wakes_nobody(
+    no_leaks: None, tmp_path: Path
+) -> None:
+    """A hundred lines are one job, BATCH_SECONDS after the first; afterwards no timer is left."""
+    now = 0.0
+    world = World(tmp_path / "log", clock=lambda: now)
+    try:
+        writer = world.writer()
+        for number in range(100):
+            writer.write(f"{number}\n")
+        times = [when for when, _ in world.reactor.snapshot().timers]
+        assert times == [BATCH_SECONDS]
+        assert BATCH_SECONDS <= 0.1
+        now = BATCH_SECONDS - 0.001
+        world.reactor.run_once(0)
+        assert world.pool.snapshot().threads == 0
+        now = BATCH_SECONDS
+        world.run_until(lambda: world.path.read_text().count("\n") == 100)
+        world.run_until(lambda: writer._attention == 0)
+        assert not world.reactor.snapshot().timers
+        writer.close()
+    finally:
+        world.close()
+
+
 # --- files that cannot be written for a while ----------------------------------------------------
 
 
@@ -431,7 +487,7 @@ def test_a_disk_that_stays_full_costs_an_attempt_now_and_then(
         while time.monotonic() < until:
             writer.write("a line that finds no room after a while\n")
             world.reactor.run_once(0.001)
-        assert file.calls < 1.0 / BATCH_SECONDS + 3
+        assert file.calls < 1.0 / RETRY_SECONDS + 3
         assert writer.lost > 0
         assert len(caplog.records) == 1
         writer.close()
