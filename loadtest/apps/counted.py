@@ -1,11 +1,16 @@
-"""Servers whose instructions are counted: in-process, over a socket pair, one request a turn.
+"""Servers whose instructions and bytecodes are counted: in-process, over a socket pair.
 
-Started by `loadtest.benchmarks.instructions` under a tool that prints, for each process, the
-instructions that it has executed when it ends. Everything is imported once. Each workload is served
-by a process of its own, a fork, which makes its server and serves WARM_UP requests. Then it forks
-again: the fork ends at once, and the process itself serves COUNTED requests more before it ends.
-The difference of the two is what these requests cost. For each workload of the command line, a line
-of standard output has its name, both processes and COUNTED.
+Started by `loadtest.benchmarks.instructions`, with a way of counting and with names of workloads.
+Each request has one turn of the loop. Everything is imported once. Each workload is served by a
+process of its own, a fork, which makes its server and serves WARM_UP requests. A line of JSON on
+standard output has its result.
+
+    instructions   This program runs under a tool that prints, for each process, the instructions
+                   that it has executed when it ends. After the warm-up the process forks again: the
+                   fork ends at once, and the process itself ends after COUNTED more requests. The
+                   difference of the two is the cost of these requests.
+    bytecodes      Python traces TRACED more requests, and each bytecode of the loop's thread counts
+                   for its function.
 
 The figure has to be the same each time. So the clock that everybody reads is no clock: each reading
 is TICK seconds later than the one before. A batch of the access log is ended by its size, as under
@@ -14,15 +19,18 @@ load, and never by the time that the counting takes.
 
 import gc
 import itertools
+import json
 import os
 import socket
 import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
+from types import CodeType, FrameType
 from typing import Any, Final
 
 TICK: Final = 10e-6  # about what lies between two readings of the clock under full load
@@ -39,8 +47,10 @@ from reactor.web.site.site import Site  # noqa: E402
 
 WARM_UP: Final = 300  # requests
 COUNTED: Final = 1000
+TRACED: Final = 100
 TURNS: Final = 1000  # at most for a response in the warm-up, which may need a thread
 FILE_BYTES: Final = 1024
+YOUNG_SECONDS: Final = 2.0  # a file that has just been changed gets another entity tag
 AUTHORITY: Final = "127.0.0.1:8000"
 
 # Makes the function that takes a turn, from an accepted socket and a directory for files.
@@ -113,7 +123,6 @@ def turns_of(handler: Any, *, log: bool) -> Make:
 
 def turns_of_site(accepted: socket.socket, directory: Path) -> Callable[[], object]:
     """The demo's, as `make run` serves it."""
-    (directory / "small.bin").write_bytes(bytes(FILE_BYTES))
     site = Site(SiteOptions(directory=str(directory)), Limits(), make_app())
     return turns_of(site.handler, log=True)(accepted, directory)
 
@@ -151,47 +160,92 @@ def serve(
             raise OSError(f"unexpected response: {response!r}")
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="loadtest-") as directory:
-        for name in sys.argv[1:]:
-            make, requests = WORKLOADS[name]
-            chosen = list(itertools.islice(requests, WARM_UP + COUNTED))
-            print(name, *run(make, chosen, Path(directory)), COUNTED, flush=True)
+def count_instructions(serve_more: Callable[[int], None]) -> dict[str, Any]:
+    """The processes whose difference is the cost of `requests`; this process is to end now."""
+    before = os.fork()
+    if not before:
+        os._exit(0)
+    os.waitpid(before, 0)
+    serve_more(COUNTED)
+    return {"requests": COUNTED, "processes": [before, os.getpid()]}
 
 
-def run(make: Make, requests: Sequence[bytes], directory: Path) -> tuple[int, int]:
-    """The processes that end before and after COUNTED requests. Exits where one of them fails."""
-    reader, writer = os.pipe()
-    process = os.fork()
-    if not process:
-        try:
-            run_forked(make, requests, directory, writer)
-        except Exception:
-            traceback.print_exc()
-        finally:  # never into what the parent does
-            os._exit(1)
-    os.close(writer)
-    with open(reader) as pipe:
-        before = pipe.read()
-    if os.waitpid(process, 0)[1]:
-        sys.exit("a workload has failed")
-    return int(before), process
+def count_bytecodes(serve_more: Callable[[int], None]) -> dict[str, Any]:
+    """The bytecodes of `requests` by function, those of this program left out."""
+    counts: Counter[CodeType] = Counter()
+    trace_bytecodes(lambda: serve_more(TRACED), counts)
+    counts = Counter({code: n for code, n in counts.items() if code.co_filename != __file__})
+    functions = {f"{short_path(code)}: {code.co_qualname}": n for code, n in counts.items()}
+    return {"requests": TRACED, "functions": functions}
 
 
-def run_forked(make: Make, requests: Sequence[bytes], directory: Path, writer: int) -> None:
-    """Warm up, fork a process that ends here, serve the counted requests, and end."""
+def trace_bytecodes(function: Callable[[], None], counts: Counter[CodeType]) -> None:
+    """Call a function, and count each bytecode until it returns."""
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "opcode":
+            counts[frame.f_code] += 1
+        return trace
+
+    def executed(code: CodeType, offset: int) -> None:
+        counts[code] += 1
+
+    if sys.version_info >= (3, 12):  # where `f_trace_opcodes` is not reliable
+        monitoring = sys.monitoring
+        monitoring.use_tool_id(monitoring.PROFILER_ID, __file__)
+        event = monitoring.events.INSTRUCTION
+        monitoring.register_callback(monitoring.PROFILER_ID, event, executed)
+        monitoring.set_events(monitoring.PROFILER_ID, event)
+        function()
+        monitoring.set_events(monitoring.PROFILER_ID, 0)
+    else:
+        sys.settrace(trace)
+        function()
+        sys.settrace(None)
+
+
+def short_path(code: CodeType) -> str:
+    """The path of a function's file below the directory from which it was imported."""
+    paths = (os.path.relpath(code.co_filename, one) for one in sys.path if one)
+    return min(paths, key=len)
+
+
+WAYS: Final = {"instructions": count_instructions, "bytecodes": count_bytecodes}
+
+
+def run(way: str, name: str, directory: Path) -> None:
+    """Warm up a workload's server and count in the way that was chosen; a line says how much."""
+    make, endless = WORKLOADS[name]
+    requests = list(itertools.islice(endless, WARM_UP + COUNTED))
     client, accepted = socket.socketpair()
     accepted.setblocking(False)
     turn = make(accepted, directory)
     serve(turn, client, requests[:WARM_UP], TURNS)
     gc.collect()
-    before = os.fork()
-    if not before:
-        os._exit(0)
-    os.waitpid(before, 0)
-    os.write(writer, b"%d" % before)
-    serve(turn, client, requests[WARM_UP:], 1)
-    os._exit(0)
+    more = requests[WARM_UP:]
+    result = WAYS[way](lambda count: serve(turn, client, more[:count], 1))
+    print(json.dumps({"workload": name, **result}), flush=True)
+
+
+def main() -> None:
+    way, *names = sys.argv[1:]
+    with tempfile.TemporaryDirectory(prefix="loadtest-") as directory:
+        Path(directory, "small.bin").write_bytes(bytes(FILE_BYTES))
+        time.sleep(YOUNG_SECONDS)
+        for name in names:
+            process = os.fork()
+            if not process:
+                status = 1
+                try:
+                    run(way, name, Path(directory))
+                    status = 0
+                except Exception:
+                    traceback.print_exc()
+                finally:  # never into what the parent does
+                    os._exit(status)
+            if os.waitpid(process, 0)[1]:
+                sys.exit(f"the workload {name} has failed")
 
 
 if __name__ == "__main__":
