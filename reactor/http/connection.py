@@ -184,7 +184,7 @@ class HttpConnection:
     def _serve_requests(self, most: int = REQUESTS_PER_TURN) -> None:
         """Serve requests while a whole head has arrived and the connection is ready for one.
 
-        `most` is 1 where other sockets wait for their turn: the rest of a pipeline is bulk.
+        `most` is 1 where others may wait for their turn: the rest of a pipeline is bulk.
         """
         parser, transport = self.parser, self.transport
         for _ in range(most):
@@ -206,12 +206,12 @@ class HttpConnection:
             if transport.unsent > LITTLE_BYTES:
                 break
         transport.pause()
-        self.context.runtime.call_bulk(self.serve_more)
+        self.context.runtime.call_bulk(self.serve_more, REQUESTS_PER_TURN)
 
-    def serve_more(self) -> None:
+    def serve_more(self, most: int = 1) -> None:
         """Go on with what was received, unless something is in progress."""
         if self.state is IDLE:
-            self._serve_requests()
+            self._serve_requests(most)
 
     def _wait_for_request(self) -> None:
         """There is no whole head; there may be a part of one."""
@@ -369,7 +369,7 @@ class HttpConnection:
         self.body.skip()
         if self.state is IDLE:
             self.body = None
-            self._serve_requests()
+            self._serve_requests(1)
 
     def _continue_drain(self) -> None:
         """The peer has read something."""

@@ -168,7 +168,10 @@ class ResponseWriter:
             self._observe()
             self._connection.end_response(self._request)
             return False
-        transport.flush()
+        if (
+            items or not transport.blocked
+        ):  # else the peer's room is waited for, and the interest fits
+            transport.flush()
         if transport.unsent:
             self._connection.enter(DRAIN)
             return False

@@ -110,8 +110,8 @@ class Connection(Protocol):
     def enter(self, state: ConnectionState) -> None:
         """Change the state."""
 
-    def serve_more(self) -> None:
-        """Go on with the next request, unless something is in progress."""
+    def serve_more(self, most: int = 1) -> None:
+        """Go on with the next requests, unless something is in progress."""
 
     def respond(self, request: BaseRequest, response: Response) -> None:
         """Send a response."""

@@ -103,10 +103,17 @@ class Admission:
         connection.refuse(ProtocolError(503, sentence, [("Retry-After", "1")]))
 
     def _end_oldest_refusal(self) -> None:
-        """Close the connection that was refused first, if there is one: its response has left."""
+        """End the connection that was refused first, if there is one.
+
+        A reset ends a response that has not left whole: what is cut looks cut.
+        """
         oldest = next(iter(self._refused), None)
         if oldest is not None:
-            oldest.transport.close()
+            transport = oldest.transport
+            if transport.unsent:
+                transport.abort()
+            else:
+                transport.close()
 
 
 def affordable_connections() -> int:
