@@ -7,6 +7,7 @@
     response_parser  from bytes to responses, as a client has to read them
     client      the other side of a connection
     invariants  what is true after every turn, and at rest
+    fairness    what one call of the loop may cost the others
     world       all of it put together around a Server
     swimlane    the trace, to be read
 

@@ -5,6 +5,7 @@ for, how long it may last, and that nothing is left of what is over.
 """
 
 import selectors
+from collections.abc import Collection
 from typing import Final
 
 from reactor.http.connection import HttpConnection
@@ -23,9 +24,10 @@ from reactor.http.states import (
 from reactor.limits import ServerLimits
 from reactor.loop.describe import describe
 from reactor.loop.reactor import Reactor
+from reactor.loop.scheduler import Call
 from reactor.loop.timers import NEVER
 from reactor.messages.body import PIECE_BYTES
-from reactor.net.stream import BROKEN, ENDED, INPUT_OPEN, PAUSED
+from reactor.net.stream import BROKEN, ENDED, INPUT_OPEN, PAUSED, UNREGISTERED
 from reactor.net.transport import Transport
 from reactor.server.server import Server
 from reactor.simulator.network import SimNetwork, Violation
@@ -45,18 +47,25 @@ class Invariants:
         self._selector = selector
         self._longest = _longest_deadlines(server.limits)
         self._states: dict[str, ConnectionState] = {}
+        self._bulk: tuple[Call, ...] = ()  # the queue, one turn ago
 
     def check_turn(self) -> None:
         """To be called between two turns. Raises Violation."""
         live = self._check_timers()
+        self._check_bulk()
         busy = self._called_soon()
+        later = {getattr(call, "__self__", None) for call, _ in self._reactor.bulk}
         for connection in self._server.open_connections:
             transport = connection.transport
             assert isinstance(transport, Transport)
             self._note_state(connection)
-            if transport._output >= BROKEN or transport in busy:
-                continue  # its end, or the end of its turn, is to come
-            self._check_interest(connection, transport, waits=connection not in busy)
+            if transport in busy:
+                continue  # the end of its turn is to come
+            if transport._output >= BROKEN:
+                self._check_lost(connection, transport, later)
+                continue
+            waits = connection not in busy and not {connection, transport} & later
+            self._check_interest(connection, transport, waits, sends=transport not in later)
             self._check_deadline(connection, transport, live)
             buffered = len(connection.parser.buffer)
             if buffered > SURPLUS_BYTES + self._server.limits.head_bytes:
@@ -98,12 +107,14 @@ class Invariants:
             self._network.note(f"{name}'s server", connection.state.name)
 
     def _check_interest(
-        self, connection: HttpConnection, transport: Transport, waits: bool
+        self, connection: HttpConnection, transport: Transport, waits: bool, sends: bool
     ) -> None:
+        """The selector waits for what the connection does; unless `sends`, room may be left out."""
         reads, writes = transport.input is INPUT_OPEN, transport.unsent > 0
         wanted = selectors.EVENT_READ * reads | selectors.EVENT_WRITE * writes
         actual = self._selector.interest(transport._socket.fileno())
-        if max(actual, 0) != wanted or actual != transport._interest:
+        optional = 0 if sends else selectors.EVENT_WRITE
+        if max(actual, 0) | optional != wanted | optional or actual != transport._interest:
             self._fail(connection, f"the interest is {actual}, but {wanted} is waited for")
         state = connection.state
         if waits and transport.input is PAUSED and state in (IDLE, HEAD, BODY, SKIP, LINGER):
@@ -115,6 +126,15 @@ class Invariants:
             self._fail(connection, "it waits for the peer to read, and nothing is unsent")
         if waits and state in (IDLE, HEAD, SKIP) and (writes or transport.input is ENDED):
             self._fail(connection, "it waits for a request, but should for something else")
+
+    def _check_lost(
+        self, connection: HttpConnection, transport: Transport, later: Collection[object]
+    ) -> None:
+        """A peer that is lost is not waited for, and its end is queued."""
+        if self._selector.interest(transport._socket.fileno()) != UNREGISTERED:
+            self._fail(connection, "its peer is lost, and the selector has it still")
+        if transport not in later:
+            self._fail(connection, "its peer is lost, and nothing is going to end it")
 
     def _check_deadline(
         self, connection: HttpConnection, transport: Transport, live: set[int]
@@ -149,10 +169,25 @@ class Invariants:
             raise Violation(f"{stale} dead timers are taken for {self._reactor._stale}")
         return live
 
+    def _check_bulk(self) -> None:
+        """A turn calls the first of what was queued before it, and the rest keeps its order.
+
+        So a call waits for as many turns, at most, as there were calls before it.
+        """
+        before, self._bulk = self._bulk, tuple(self._reactor.bulk)
+        if not before:
+            return
+        waiting = {id(call) for call in self._bulk}
+        left = [call for call in before if id(call) in waiting]
+        if len(left) == len(before):
+            raise Violation(f"a turn has called none of {len(before)} calls of bulk work")
+        expected = (*before[len(before) - len(left) :], *self._bulk[len(left) :])
+        if any(call is not other for call, other in zip(expected, self._bulk, strict=True)):
+            raise Violation("a call of bulk work was overtaken by one that was queued behind it")
+
     def _called_soon(self) -> set[object]:
         """The objects that the next turn calls: connections, and transports to flush."""
-        calls = (*self._reactor._soon, *self._reactor.bulk)
-        busy: set[object] = {getattr(call, "__self__", None) for call, _ in calls}
+        busy: set[object] = {getattr(call, "__self__", None) for call, _ in self._reactor._soon}
         busy.update(output for output in self._reactor.unflushed)
         return busy
 

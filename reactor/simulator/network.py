@@ -14,6 +14,7 @@ A rule that is broken raises Violation. It is a FatalError, so that no handler o
 
 import random
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Any, Final, TypeAlias
 
@@ -33,6 +34,24 @@ class Violation(FatalError):
     network: "SimNetwork"  # where it happened, once somebody has caught it
 
 
+@dataclass
+class Work:
+    """The work of a server, counted where the simulated kernel and the handler see it."""
+
+    reads: int = 0  # that returned bytes
+    received: int = 0  # bytes
+    sends: int = 0
+    sent: int = 0  # bytes
+    accepts: int = 0
+    closes: int = 0  # sockets
+    requests: int = 0  # see fairness.py
+
+    def since(self, earlier: "Work") -> "Work":
+        """The work that was done after `earlier`."""
+        before = vars(earlier)
+        return Work(**{name: count - before[name] for name, count in vars(self).items()})
+
+
 class SimNetwork:
     """One simulated world's time and chance. `calm`: no chance in sizes and order, for examples."""
 
@@ -43,6 +62,7 @@ class SimNetwork:
         self.trace: list[tuple[float, str, str]] = []
         self.changed = True  # some socket may have become ready
         self.moves = 0  # bytes, connections, results: progress, and so no spin
+        self.work = Work()  # the server's, since it began
         self.scripts = 0  # that have not ended
         self.threads: list[Action] = []  # the action that ends the job of each running thread
         self.descriptors: dict[int, object] = {}

@@ -15,7 +15,7 @@ from collections import deque
 from enum import Enum
 from typing import Any, ClassVar, Final
 
-from reactor.simulator.network import Action, SimNetwork, Violation
+from reactor.simulator.network import Action, SimNetwork, Violation, Work
 
 LATENCY: Final = 0.002  # seconds until an end hears what the other has done
 WRITABLE_PART: Final = 3  # EPOLLOUT comes when a third of a full buffer is free again
@@ -65,6 +65,7 @@ class SimSocket:
         self.false_alarms = 0.0  # how probably it is reported ready and would block
         self.barren = 0  # times in a row that it was reported ready and nothing moved
         self.watchers: list[Action] = []
+        self.work: Work | None = None  # that is counted, of a connection's end in the server
         self._network = network
         self._error: int | None = None  # raised by the next call
         self._reset_on_close = False
@@ -99,6 +100,9 @@ class SimSocket:
             count = self._network.some(min(most, len(data)))
             piece = bytes(data[:count])
             del data[:count]
+            if self.work is not None:
+                self.work.reads += 1
+                self.work.received += count
             self._moved(f"recv {count}")
             self._network.preempt()
             return piece
@@ -125,6 +129,9 @@ class SimSocket:
             raise BlockingIOError
         count = self._network.some(count)
         self.outgoing.data += data[:count]
+        if self.work is not None:
+            self.work.sends += 1
+            self.work.sent += count
         self._moved(f"send {count}" + (f" of {len(data)}" if count < len(data) else ""))
         self._network.preempt()
         return count
@@ -148,6 +155,8 @@ class SimSocket:
         self.state = SocketState.CLOSED
         if self.descriptor is not None:
             network.release(self.descriptor)
+        if self.work is not None:
+            self.work.closes += 1
         self.outgoing.ended = True
         network.moves += 1
         self._tell_other()
@@ -306,11 +315,13 @@ class SimListener:
             raise OSError(errno.EMFILE, "simulated: too many open files")
         server, peer = self._waiting.popleft()
         self._network.moves += 1
+        self._network.work.accepts += 1
         self.barren = 0
         if self._network.chance(self._abortion):
             server.reset()
             raise OSError(errno.ECONNABORTED, "simulated")
         server.adopt()
+        server.work = self._network.work
         server.false_alarms = self.false_alarms
         self._network.note(server.name, "accepted")
         return server, peer

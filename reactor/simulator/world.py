@@ -23,6 +23,7 @@ from reactor.net.spare_descriptors import SpareDescriptors
 from reactor.net.transport import Transport
 from reactor.server.server import Server
 from reactor.simulator.disk import SimFile, SimPool
+from reactor.simulator.fairness import FairnessWatch
 from reactor.simulator.invariants import Invariants
 from reactor.simulator.network import SimNetwork, Violation
 from reactor.simulator.selector import SimSelector
@@ -129,6 +130,10 @@ class SimWorld:
         self.server.listen_on(cast(Any, self.listener))
         self.invariants = Invariants(self.server, network, self.selector)
         self.reactor.after_turn = self.invariants.check_turn
+
+    def watch(self) -> FairnessWatch:
+        """Check from now on that no call holds up the others: the loop runs its traced steps."""
+        return FairnessWatch(self.server, self.network)
 
     def run(self, seconds: float) -> None:
         """Let so much simulated time pass."""

@@ -26,9 +26,11 @@ from reactor.simulator import (
 )
 from tests.simulation.simulated_app import CONTENT, SIZES, Exchange, Exchanges, Site
 
+FAST_WINDOW: Final = 1 << 20  # bytes, of a client whose connection takes much at once
 LONGEST: Final = 600.0  # simulated seconds until the last client must be gone
 REST: Final = 5.0  # and then, until nothing is left of it
 PROMPT: Final = 2.0  # seconds in which a polite client reads what it gets
+CROWDS: Final = 0.04  # how probably many clients come at once
 LAST_WORDS: Final = (400, 408, 413, 503)  # the last status that a rude client may get
 
 
@@ -67,9 +69,12 @@ class Scenario:
         self.files = [self._file(size) for size in SIZES]
         self.site = Site(network, self.files)
         self.world = SimWorld(network, self.site, self._limits(), self._faults())
+        self.watch = self.world.watch() if chance.random() < 0.5 else None
         exchanges = Exchanges(chance, len(self.files))
         for number in range(int(16 ** chance.random())):
             self._enter(f"client-{number}", exchanges)
+        if chance.random() < CROWDS:
+            self._enter_crowd(exchanges)
         if chance.random() < 0.15:
             network.after(chance.uniform(0, 3), self._shut_down)
         if chance.random() < 0.2:
@@ -104,7 +109,7 @@ class Scenario:
     def _limits(self) -> Limits:
         chance = self.chance
         return Limits(
-            connections=chance.randint(1, 4) if self.crowded else 100,
+            connections=chance.randint(1, 4) if self.crowded else 200,
             surplus_bytes=chance.choice([1, 1000, 65_536]),
             memory_body_bytes=100_000,
             memory_bodies_bytes=chance.choice([50_000, 150_000, 400_000, 10_000_000]),
@@ -176,6 +181,35 @@ class Scenario:
         self.players.append(player)
         script = (_POLITE if polite else _RUDE)[manner]
         self.network.start(self._life(player, script))
+
+    def _enter_crowd(self, exchanges: Exchanges) -> None:
+        """Many clients that arrive at once, ask for much, and perhaps leave at once.
+
+        Each has a pipeline of small requests, or takes a few long bodies, some of them fast.
+        """
+        chance = self.chance
+        begin, leave = chance.uniform(0, 1), chance.choice([0.0, 0.0, 0.01, 0.3])
+        pipelines = chance.choice([0.0, 0.5, 1.0])
+        for number in range(chance.randint(40, 90)):
+            window = chance.choice((1000, 65_536, FAST_WINDOW))
+            name, buffers = f"crowd-{number}", (window, 65_536, window, window)
+            client = SimClient(self.network, self.world.listener, name, buffers)
+            if chance.random() < pipelines:
+                asked = [exchanges.small() for _ in range(chance.randint(2, 30))]
+            else:
+                asked = [exchanges.long() for _ in range(chance.randint(1, 2))]
+            player = Player(client, asked, "in a crowd", polite=not leave, end="half")
+            self.players.append(player)
+            self.network.start(self._life_in_a_crowd(player, begin, leave))
+
+    def _life_in_a_crowd(self, player: Player, begin: float, leave: float) -> Script:
+        yield begin
+        if not player.client.connect():
+            return
+        if leave:
+            how = self.chance.choice([player.client.reset, player.client.close])
+            self.network.after(leave, how)
+        yield from _pipelines(self, player)
 
     def _life(self, player: Player, script: "Callable[[Scenario, Player], Script]") -> Script:
         yield self.chance.uniform(0, 1.0)
@@ -289,6 +323,8 @@ class Scenario:
             raise Violation(f"{client.name}: answer {whole} closes the connection")
         if self.world.listener._abortion and not client.received:
             return
+        if self.crowded and client.end == "reset" and not whole:
+            return  # refused, and others that are refused need its place
         raise Violation(
             f"{client.name} ({player.manner}, {player.end}) got {whole} answers of"
             f" {len(player.exchanges)}, then {client.end}"

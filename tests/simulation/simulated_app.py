@@ -275,6 +275,17 @@ class Exchanges:
             [self._closing, self._old, self._cut, self._malformed, self._malformed, self._too_slow]
         )()
 
+    def small(self) -> Exchange:
+        """One of a pipeline of many: it takes a moment."""
+        if self._chance.random() < 0.7:
+            n = self._size(2000)
+            return self._get(f"/bytes?n={n}&k=0", PATTERN[:n])
+        return self._chance.choice([self._empty, self._sleep])()
+
+    def long(self) -> Exchange:
+        """One with a long response."""
+        return self._chance.choice([self._file, self._file, self._iterated, self._parts])()
+
     # Each makes one kind.
 
     def _size(self, most: int = 120_000) -> int:

@@ -1,7 +1,9 @@
 """Seeds of the simulation, and proof that it can fail: known bugs are put in, and found."""
 
+import inspect
 import re
 import socket
+import textwrap
 from selectors import EVENT_READ
 from typing import cast
 
@@ -13,11 +15,13 @@ from reactor.http.closing import finish
 from reactor.http.connection import HttpConnection
 from reactor.http.response_writer import ResponseWriter
 from reactor.http.states import Connection
+from reactor.loop.reactor import Reactor
 from reactor.loop.waker import Waker
+from reactor.net import listener
 from reactor.net.listener import Listener
 from reactor.net.min_rate import MinimumRate
 from reactor.net.send_queue import SendQueue
-from reactor.net.stream import ENDED, INPUT_OPEN
+from reactor.net.stream import ENDED, INPUT_OPEN, Stream
 from reactor.net.transport import Transport
 from reactor.protocol.chunked import LAST_CHUNK
 from reactor.simulator import SimNetwork, Violation, swimlanes
@@ -198,6 +202,79 @@ class Mutants:
     def a_surplus_is_forgotten(self) -> str:
         self._set(HttpConnection, "serve_more", lambda connection: None)
         return "it waits|got . answers|deadlock|not come true|in place of"
+
+    # Bugs of fairness.
+
+    def bulk_work_is_a_stack(self) -> str:
+        self._edit(Reactor, "_run_bulk", "bulk.popleft()", "bulk.pop()")
+        return "overtaken|called none of"
+
+    def bulk_work_waits_for_a_turn_without_events(self) -> str:
+        self._edit(Reactor, "run_once", "if self.bulk:", "if self.bulk and not ready:")
+        return "called none of"
+
+    def the_loop_sleeps_on_bulk_work(self) -> str:
+        self._edit(Reactor, "run_once", " or self.bulk:", ":")
+        return "sleeps while bulk work waits"
+
+    def a_lost_peer_is_forgotten(self) -> str:
+        self._edit(Stream, "_break", "self._reactor.call_bulk(self.abort)", "pass")
+        return "nothing is going to end it"
+
+    def a_lost_peer_is_waited_for(self) -> str:
+        self._edit(Stream, "_break", "self._unwatch()", "pass")
+        return "the selector has it still|spin"
+
+    def a_lost_peer_is_closed_at_once(self) -> str:
+        self._edit(Stream, "_break", "self._reactor.call_bulk(self.abort)", "self.abort()")
+        return "EVENTS: closes 1 in place of 0"
+
+    def a_fin_is_handled_at_once(self) -> str:
+        self._edit(
+            Transport, "on_events", "self._reactor.call_bulk(self._end_input)", "self._end_input()"
+        )
+        return "EVENTS: (sends|sent|closes|requests) . in place of 0"
+
+    def room_is_used_at_once(self) -> str:
+        self._set(Transport, "_ask_to_send", Transport._send_more)
+        return "EVENTS: (sends|requests) . in place of 0"
+
+    def room_is_forgotten(self) -> str:
+        self._edit(Transport, "_ask_to_send", "self._reactor.call_bulk(self._send_more)", "pass")
+        return "the interest is|spin|not come true"
+
+    def reading_goes_on_while_there_is_something(self) -> str:
+        receive = Transport.on_events
+
+        def on_events(transport: Transport, mask: int) -> None:
+            receive(transport, mask)
+            if mask & EVENT_READ:
+                receive(transport, EVENT_READ)
+
+        self._set(Transport, "on_events", on_events)
+        return "EVENTS: reads 2 in place of 1"
+
+    def a_pipeline_is_served_as_it_comes(self) -> str:
+        alone = "REQUESTS_PER_TURN if self.context.reactor.ready <= 1 else 1"
+        self._edit(HttpConnection, "data_received", alone, "REQUESTS_PER_TURN")
+        return "EVENTS: requests [0-9]+ in place of 1"
+
+    def a_pipeline_goes_on_behind_a_coroutine(self) -> str:
+        self._edit(HttpConnection, "serve_more", "_serve_requests(most)", "_serve_requests()")
+        return "SOON: requests [0-9]+ in place of 1"
+
+    def all_who_wait_are_accepted(self) -> str:
+        self._set(listener, "ACCEPTS_PER_TURN", 10_000)
+        return "accepts [0-9]+ in place of 64"
+
+    def _edit(self, owner: type, name: str, old: str, new: str) -> None:
+        """Replace a part of a function's text."""
+        function = getattr(owner, name)
+        source = textwrap.dedent(inspect.getsource(function))
+        assert source.count(old) == 1, source
+        space: dict[str, object] = {}
+        exec(source.replace(old, new), function.__globals__, space)
+        self._set(owner, name, space[name])
 
 
 MUTANTS = [name for name in vars(Mutants) if not name.startswith("_")]
