@@ -14,13 +14,15 @@ threads have one door, `call_soon_threadsafe`.
 
 Fairness: the first five words do what somebody waits for, a request or a small response; what is
 long or left over is bulk: a further stretch of a file, the rest of a pipeline, the end of a
-connection (`call_bulk`). Bulk work has BULK_SECONDS of each turn, or BULK_SHARE of a longer one,
-and waits in one queue for that. While something is in it the loop does not sleep, so a new request
-waits for one slice of the bulk of others, and bulk work never starves.
+connection (`call_bulk`). It waits in one queue for what is left of TURN_SECONDS, or for BULK_SHARE
+of a turn that is longer than that. While something is in it the loop does not sleep, so a new
+request waits for one slice of the bulk of others, and bulk work never starves.
 
 No phase does more than a slice at a time. When more sockets are ready, the loop runs timers,
 `soon`, `bulk` and the urgent handlers (listeners) between slices, so that a new client never waits
-for the whole backlog. Timers and callbacks beyond a slice wait for the next one, or the next turn.
+for the whole backlog. A crowd that was asleep and wakes up at once, to leave for instance, does not
+hold up those who are at work: it has CROWD_SECONDS of each turn. Timers and callbacks beyond a
+slice wait for the next one, or the next turn.
 
 All that watches the loop is a tracer: `attach` puts steps that report in the place of the ones
 here, and `detach` removes them (see tracer.py).
@@ -35,24 +37,35 @@ from typing import Any, Final, Protocol
 
 from reactor.errors import all_but_interrupts
 from reactor.loop.scheduler import SLICE, Call, LoopSnapshot, Scheduler
-from reactor.loop.timers import Callback
+from reactor.loop.timers import NEVER, Callback
 from reactor.loop.tracer import BULK, URGENT, Reason, Tracer
 from reactor.loop.tracing import Tracing
 from reactor.loop.waker import Waker
 
 LONGEST_WAIT: Final = 86400.0  # seconds; epoll_wait takes no more than 24 days
-BULK_SECONDS: Final = 0.0015  # time for bulk work in each turn; its last call may exceed it
-BULK_SHARE: Final = 0.25  # the part of a turn for bulk work, where that is more
+TURN_SECONDS: Final = 0.0015  # for a turn with bulk work, unless its other work takes longer
+BULK_SHARE: Final = 0.25  # the part of a longer turn that is for bulk work
+ASLEEP_SECONDS: Final = 0.5  # without a turn; a socket that has had none for so long is asleep
+CROWD_SECONDS: Final = 0.002  # the part of a turn for a crowd that wakes up at once
+BULK_PART: Final = BULK_SHARE / (1 - BULK_SHARE)  # the same, as a part of its other work
 
 
 class EventHandler(Protocol):
-    """The data of a selector key."""
+    """An object that the loop calls."""
 
     def on_events(self, mask: int) -> None:
         """Take a turn; `mask` has the events that are ready."""
 
     def abort(self) -> None:
         """Called if `on_events` raises."""
+
+
+class SelectedHandler(EventHandler, Protocol):
+    """The data of a selector key."""
+
+    @property
+    def last_turn(self) -> float:
+        """When it had its last turn, by the loop's clock; NEVER for one that is never asleep."""
 
 
 class Reactor(Scheduler):
@@ -90,8 +103,8 @@ class Reactor(Scheduler):
     def call_bulk(self, callback: Callback, *arguments: Any) -> None:
         """Call it in a `bulk` phase, behind all bulk work that was queued before.
 
-        The callback should do a stretch of its work that takes less than BULK_SECONDS, and queue
-        itself again for the next one.
+        The callback should do a stretch of its work that takes much less than TURN_SECONDS, and
+        queue itself again for the next one.
         """
         self.bulk.append((callback, arguments))
 
@@ -123,7 +136,8 @@ class Reactor(Scheduler):
         if self._soon or self._foreign or self.unflushed:
             self._run_soon()
         if self.bulk:
-            self._run_bulk(max(BULK_SECONDS, self._bulk_share(self.now)))
+            used = self.clock() - self.now
+            self._run_bulk(max(TURN_SECONDS - used, used * BULK_PART))
 
     def wake(self) -> None:
         """End the wait, from another thread or a signal handler."""
@@ -188,10 +202,6 @@ class Reactor(Scheduler):
             except all_but_interrupts():
                 self.blame(key.data)
 
-    def _bulk_share(self, since: float) -> float:
-        """The seconds for bulk work, for other work that has gone on since then."""
-        return (self.clock() - since) * BULK_SHARE / (1 - BULK_SHARE)
-
     def _run_bulk(self, seconds: float) -> None:
         """Call bulk work in its order, each once at most, until its time is over.
 
@@ -207,16 +217,25 @@ class Reactor(Scheduler):
                 return
 
     def _run_in_slices(self, ready: list[tuple[SelectorKey, int]]) -> None:
-        """Work through a backlog in its order, with all else in between."""
+        """Work through a backlog: first those who are awake, then for a while those who are not."""
         self.behind = True
+        before = self.now - ASLEEP_SECONDS
+        self._run_slices([one for one in ready if one[0].data.last_turn >= before], NEVER)
+        asleep = [one for one in ready if one[0].data.last_turn < before]
+        self._run_slices(asleep, self.now + CROWD_SECONDS)
+        self.behind = False
+
+    def _run_slices(self, ready: list[tuple[SelectorKey, int]], until: float) -> None:
+        """Call them in their order, with all else in between; a later wait reports the rest."""
         for start in range(0, len(ready), SLICE):
-            began = self.now if start == 0 else self.clock()
+            began = self.clock()
+            if began >= until:
+                return
             self._run_events(ready[start : start + SLICE])
             self._flush()
             self.now = self.clock()
             self._run_timers()
             self._run_soon()
-            self._run_bulk(self._bulk_share(began))
+            self._run_bulk((self.clock() - began) * BULK_PART)
             for handler in self.urgent:
                 self.look(handler)
-        self.behind = False

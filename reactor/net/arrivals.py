@@ -14,8 +14,8 @@ from typing import Any, Final
 from reactor.loop.reactor import Reactor
 from reactor.net.transport import Transport
 
-CONNECTS_PER_TURN: Final = 16  # a client that is refused here may be back within the same turn
-WAITING: Final = 1024  # accepted clients; further ones wait in the kernel
+CONNECTS_PER_TURN: Final = 8  # a client that is refused here may be back within the same turn
+WAITING: Final = 1 << 14  # accepted clients; further ones wait in the kernel
 LATEST: Final = 64  # connections accepted last, looked at directly while the loop is behind
 LATEST_SECONDS: Final = 1.0  # for so long after they were accepted
 

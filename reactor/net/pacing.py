@@ -20,6 +20,7 @@ TURN_BYTES: Final = 256 * 1024  # sent for one connection in one turn
 FAST_SECONDS: Final = 0.05
 SLOW_SECONDS: Final = 1.0
 FAST_WINDOW_BYTES: Final = 16 * WINDOW_BYTES
+FAST_TURN_BYTES: Final = 1024 * 1024  # sent for a fast peer, and more where few of them wait
 FAST_SHARE: Final = 16 * 1024 * 1024
 NEW_LOWAT_BYTES: Final = 32 * 1024
 STEADY_LOWAT_BYTES: Final = 128 * 1024
@@ -51,7 +52,7 @@ def next_pace(pace: Pace, seconds: float, *, in_file: bool) -> Pace:
 def fast_turn_bytes(peers: int) -> int:
     """The bytes to send to a fast peer in one turn, where so many peers wait for theirs."""
     share = FAST_SHARE // peers
-    return min(FAST_WINDOW_BYTES, max(TURN_BYTES, share))
+    return min(FAST_WINDOW_BYTES, max(FAST_TURN_BYTES, share))
 
 
 def limit_unsent(stream: socket.socket, most: int) -> None:

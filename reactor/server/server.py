@@ -10,10 +10,9 @@ the wall clock and the transport's class, so that a simulator can stand in for t
 
 import logging
 import socket
-import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from reactor.errors import Cancelled, all_but_interrupts, counted
 from reactor.http.body_memory import BodyMemory
@@ -36,6 +35,7 @@ from reactor.observe.error_log import ErrorLog
 from reactor.observe.log_file import LogFile
 from reactor.observe.statistics import Statistics
 from reactor.server.admission import Admission, affordable_connections
+from reactor.server.interpreter import tune_interpreter
 from reactor.server.lifecycle import Lifecycle, Step
 from reactor.server.logs import ServerLogs
 from reactor.server.shutdown import Shutdown, ShutdownPhase
@@ -44,9 +44,6 @@ from reactor.tasks.futures import Future
 from reactor.tasks.task import Runtime, Task
 from reactor.tasks.thread_pool import ThreadPool
 
-# Each recv and send releases the GIL, and a thread that computes returns it after this time. The
-# default is 5 ms, which every step of the loop would have to wait.
-SWITCH_SECONDS: Final = 0.0005
 log = logging.getLogger("reactor")
 
 
@@ -242,7 +239,7 @@ class Server:
 
         Raises StartHookError (see `start`).
         """
-        sys.setswitchinterval(SWITCH_SECONDS)
+        tune_interpreter()
         self._logs.attach_error_log()
         try:
             if self.start():

@@ -47,6 +47,7 @@ class SimSelector(selectors.BaseSelector):
         network.watched.add(number)
         end.barren = 0
         network.changed = True
+        network.moves += 1  # a client was connected, which may take many turns for a crowd
         return key
 
     def unregister(self, fileobj: Any) -> SelectorKey:

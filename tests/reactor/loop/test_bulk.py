@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from reactor.errors import Cancelled
-from reactor.loop.reactor import BULK_SECONDS, BULK_SHARE
+from reactor.loop.reactor import ASLEEP_SECONDS, BULK_SHARE, CROWD_SECONDS, TURN_SECONDS
 from reactor.loop.scheduler import SLICE, Scheduler
 from reactor.loop.slow_callbacks import SlowCallbacks
+from reactor.loop.timers import NEVER
 from reactor.loop.tracer import BULK, SOON, WAIT, Phase, Reason, Tracer
 from tests.support.fake_loop import FakeHandler, LoopWorld
 
-PART = 0.26 * BULK_SECONDS  # that a call of these tests takes: four of them end a slice
+PART = 0.26 * TURN_SECONDS  # that a call of these tests takes: four of them end a slice
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_the_slice_ends_by_time_and_the_rest_keeps_its_place(world: LoopWorld) -
 
 
 def test_one_call_is_made_in_each_turn_however_long_it_takes(world: LoopWorld) -> None:
-    queue(world, 3, seconds=100 * BULK_SECONDS)
+    queue(world, 3, seconds=100 * TURN_SECONDS)
     for done in (1, 2, 3):
         world.reactor.run_once()
         assert world.seen == list(range(done))
@@ -148,6 +149,44 @@ def test_where_a_thread_serves_one_connection_bulk_is_soon() -> None:
     assert scheduler.snapshot().bulk == ()
 
 
+# --- crowds that were asleep ---------------------------------------------------------------------
+
+
+class Sleeper(FakeHandler):
+    """A handler that had its last turn long ago."""
+
+    last_turn = -NEVER
+
+
+def test_a_crowd_that_was_asleep_comes_after_those_who_are_awake(world: LoopWorld) -> None:
+    """It has a part of each turn, and the selector reports those who were left out again."""
+    part = CROWD_SECONDS / SLICE / 1.5  # two slices take longer than the crowd's time
+    for number in range(4 * SLICE):
+        world.selector.make_ready(Sleeper(work(world, number, part)))
+    for name in "abc":
+        world.selector.make_ready(FakeHandler(world.note(name)))
+    world.reactor.run_once()
+    assert world.seen == [*"abc", *range(2 * SLICE)]
+
+
+def test_few_sleepers_have_their_turns_in_the_selectors_order(world: LoopWorld) -> None:
+    world.selector.make_ready(Sleeper(world.note("asleep")))
+    world.selector.make_ready(FakeHandler(world.note("awake")))
+    world.reactor.run_once()
+    assert world.seen == ["asleep", "awake"]
+
+
+@pytest.mark.parametrize(("seconds", "first"), [(ASLEEP_SECONDS, 0), (ASLEEP_SECONDS + 0.1, 64)])
+def test_a_socket_is_asleep_after_a_while(world: LoopWorld, seconds: float, first: int) -> None:
+    sleeper = Sleeper(world.note(0))
+    sleeper.last_turn = world.clock.time - seconds
+    world.selector.make_ready(sleeper)
+    for number in range(1, SLICE + 1):
+        world.selector.make_ready(FakeHandler(world.note(number)))
+    world.reactor.run_once()
+    assert world.seen.index(0) == first
+
+
 # --- its share -----------------------------------------------------------------------------------
 
 
@@ -166,7 +205,7 @@ def test_bulk_gets_its_share_of_many_turns_of_any_length(world: LoopWorld) -> No
     queue(world, 100_000)
     began, interactive = world.clock.time, 0.0
     for turn in range(200):
-        seconds = (turn % 20) * BULK_SECONDS
+        seconds = (turn % 20) * TURN_SECONDS
         interactive += seconds
         world.selector.make_ready(FakeHandler(work(world, "event", seconds)))
         world.reactor.run_once()
@@ -196,12 +235,12 @@ def test_a_backlog_of_little_work_is_not_held_up_by_slices(world: LoopWorld) -> 
         world.selector.make_ready(FakeHandler(world.note("event")))
     world.reactor.run_once()
     runs = "".join("e" if one == "event" else " " for one in world.seen)
-    assert runs == ("e" * SLICE + " ") * 80 + " " * 4, "the turn ends with a whole slice"
+    assert runs == ("e" * SLICE + " ") * 80 + " " * 3, "the turn ends with what is left of its time"
 
 
 def test_a_short_turn_leaves_the_least_slice(world: LoopWorld) -> None:
     queue(world, 100)
-    world.selector.make_ready(FakeHandler(work(world, "event", BULK_SECONDS / 100)))
+    world.selector.make_ready(FakeHandler(work(world, "event", TURN_SECONDS / 100)))
     world.reactor.run_once()
     assert len(world.seen) - 1 == 4
 
@@ -215,7 +254,7 @@ def test_output_of_a_call_leaves_behind_it_and_within_its_time(world: LoopWorld)
 
     def write(number: int) -> None:
         world.seen.append(f"call {number}")
-        reactor.unflushed.append(FakeHandler(work(world, f"sent {number}", BULK_SECONDS)))
+        reactor.unflushed.append(FakeHandler(work(world, f"sent {number}", TURN_SECONDS)))
 
     for number in (1, 2, 3):
         reactor.call_bulk(write, number)

@@ -7,11 +7,11 @@ import pytest
 from reactor.net.pacing import (
     FAST,
     FAST_SECONDS,
-    FAST_SHARE,
+    FAST_TURN_BYTES,
+    FAST_WINDOW_BYTES,
     NEW,
     SLOW_SECONDS,
     STEADY,
-    TURN_BYTES,
     Pace,
     fast_turn_bytes,
     limit_unsent,
@@ -43,11 +43,11 @@ def test_a_peer_is_fast_by_the_time_until_it_makes_room(
 
 @pytest.mark.parametrize(
     ("peers", "most"),
-    [(1, 4 << 20), (4, 4 << 20), (16, 1 << 20), (64, 256 << 10), (999, 256 << 10)],
+    [(1, 4 << 20), (4, 4 << 20), (16, 1 << 20), (64, 1 << 20), (999, 1 << 20)],
 )
 def test_fast_peers_share_a_turn(peers: int, most: int) -> None:
     assert fast_turn_bytes(peers) == most
-    assert TURN_BYTES <= most <= FAST_SHARE
+    assert FAST_TURN_BYTES <= most <= FAST_WINDOW_BYTES
 
 
 def test_more_is_queued_for_a_peer_that_reads_fast() -> None:

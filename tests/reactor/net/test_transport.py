@@ -246,7 +246,7 @@ def test_a_peer_that_takes_a_file_fast_is_given_more_at_a_time(
 
 @pytest.mark.parametrize(
     ("peers", "most"),
-    [(1, 4 << 20), (4, 4 << 20), (16, 1 << 20), (64, 256 << 10), (999, 256 << 10)],
+    [(1, 4 << 20), (4, 4 << 20), (16, 1 << 20), (64, 1 << 20), (999, 1 << 20)],
 )
 def test_the_fast_share_what_a_turn_sends(
     world: World, monkeypatch: pytest.MonkeyPatch, peers: int, most: int

@@ -1,5 +1,6 @@
 """The server on real sockets: requests and bodies, errors, every end of a connection, tasks."""
 
+import gc
 import logging
 import os
 import random
@@ -15,7 +16,8 @@ from reactor import Cancelled, File, FileRegion, Future, Response, in_pool, slee
 from reactor.errors import ProtocolError
 from reactor.files.region import MultiRegion
 from reactor.messages.request import BaseRequest
-from reactor.server.server import SWITCH_SECONDS, Server
+from reactor.server.interpreter import COLLECT_OBJECTS, SWITCH_SECONDS
+from reactor.server.server import Server
 from tests.conftest import Serve
 from tests.support.raw_client import TIMEOUT, Client, request
 from tests.support.watched_handlers import WatchedHandlers
@@ -895,6 +897,27 @@ def test_a_thread_that_computes_releases_the_gil_soon(serve: Serve) -> None:
         assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS)
     finally:
         sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((700, 10, 10), (COLLECT_OBJECTS, 10, 10)),
+        ((50_000, 20, 30), (50_000, 20, 30)),
+        ((0, 10, 10), (0, 10, 10)),
+    ],
+)
+def test_a_crowd_does_not_make_the_collector_look_at_all_connections(
+    serve: Serve, before: tuple[int, int, int], after: tuple[int, int, int]
+) -> None:
+    """A program that has chosen a higher threshold, or none, keeps its choice."""
+    kept = gc.get_threshold()
+    try:
+        gc.set_threshold(*before)
+        assert serve(lambda request: Response(200)).connect().ask().status == 200
+        assert gc.get_threshold() == after
+    finally:
+        gc.set_threshold(*kept)
 
 
 @pytest.mark.parametrize("surplus", [b"\r\n", b"x", request("/next") * 3], ids=len)
