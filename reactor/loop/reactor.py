@@ -20,9 +20,9 @@ request waits for one slice of the bulk of others, and bulk work never starves.
 
 No phase does more than a slice at a time. When more sockets are ready, the loop runs timers,
 `soon`, `bulk` and the urgent handlers (listeners) between slices, so that a new client never waits
-for the whole backlog. A crowd that was asleep and wakes up at once, to leave for instance, does not
-hold up those who are at work: it has CROWD_SECONDS of each turn. Timers and callbacks beyond a
-slice wait for the next one, or the next turn.
+for the whole backlog. Sockets that were asleep come last; while they bring no bytes, as a crowd
+does that leaves, they have CROWD_SECONDS of the turn, and the next wait reports the others again.
+Timers and callbacks beyond a slice wait for the next one, or the next turn.
 
 All that watches the loop is a tracer: `attach` puts steps that report in the place of the ones
 here, and `detach` removes them (see tracer.py).
@@ -46,7 +46,7 @@ LONGEST_WAIT: Final = 86400.0  # seconds; epoll_wait takes no more than 24 days
 TURN_SECONDS: Final = 0.0015  # for a turn with bulk work, unless its other work takes longer
 BULK_SHARE: Final = 0.25  # the part of a longer turn that is for bulk work
 ASLEEP_SECONDS: Final = 0.5  # without a turn; a socket that has had none for so long is asleep
-CROWD_SECONDS: Final = 0.002  # the part of a turn for a crowd that wakes up at once
+CROWD_SECONDS: Final = 0.002  # the part of a turn for a crowd that leaves
 BULK_PART: Final = BULK_SHARE / (1 - BULK_SHARE)  # the same, as a part of its other work
 
 
@@ -217,7 +217,7 @@ class Reactor(Scheduler):
                 return
 
     def _run_in_slices(self, ready: list[tuple[SelectorKey, int]]) -> None:
-        """Work through a backlog: first those who are awake, then for a while those who are not."""
+        """Work through a backlog: first those who are awake, then those who were asleep."""
         self.behind = True
         before = self.now - ASLEEP_SECONDS
         self._run_slices([one for one in ready if one[0].data.last_turn >= before], NEVER)
@@ -227,9 +227,10 @@ class Reactor(Scheduler):
 
     def _run_slices(self, ready: list[tuple[SelectorKey, int]], until: float) -> None:
         """Call them in their order, with all else in between; a later wait reports the rest."""
+        is_silent = False  # the last slice has brought no bytes: they leave
         for start in range(0, len(ready), SLICE):
-            began = self.clock()
-            if began >= until:
+            began, received = self.clock(), self.received
+            if began >= until and is_silent:
                 return
             self._run_events(ready[start : start + SLICE])
             self._flush()
@@ -237,5 +238,6 @@ class Reactor(Scheduler):
             self._run_timers()
             self._run_soon()
             self._run_bulk((self.clock() - began) * BULK_PART)
+            is_silent = self.received == received
             for handler in self.urgent:
                 self.look(handler)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -158,7 +159,7 @@ class Sleeper(FakeHandler):
     last_turn = -NEVER
 
 
-def test_a_crowd_that_was_asleep_comes_after_those_who_are_awake(world: LoopWorld) -> None:
+def test_a_crowd_that_leaves_comes_after_those_who_are_awake(world: LoopWorld) -> None:
     """It has a part of each turn, and the selector reports those who were left out again."""
     part = CROWD_SECONDS / SLICE / 1.5  # two slices take longer than the crowd's time
     for number in range(4 * SLICE):
@@ -167,6 +168,20 @@ def test_a_crowd_that_was_asleep_comes_after_those_who_are_awake(world: LoopWorl
         world.selector.make_ready(FakeHandler(world.note(name)))
     world.reactor.run_once()
     assert world.seen == [*"abc", *range(2 * SLICE)]
+
+
+def test_a_crowd_that_sends_requests_is_served_whole(world: LoopWorld) -> None:
+    """Ten thousand clients that ask once a second are work, and reports again cost time."""
+
+    def request(number: int) -> None:
+        world.seen.append(number)
+        world.reactor.received += 1
+        world.clock.time += CROWD_SECONDS
+
+    for number in range(4 * SLICE):
+        world.selector.make_ready(Sleeper(partial(request, number)))
+    world.reactor.run_once()
+    assert world.seen == [*range(4 * SLICE)]
 
 
 def test_few_sleepers_have_their_turns_in_the_selectors_order(world: LoopWorld) -> None:
