@@ -18,7 +18,7 @@ from reactor.loop.reactor import Reactor
 from reactor.loop.timers import NEVER
 from reactor.net.arrivals import Arrivals
 
-ACCEPTS_PER_TURN: Final = 64
+ACCEPTS_PER_TURN: Final = 256
 REFUSALS_PER_TURN: Final = 16  # fewer: a refused client may be back within the same turn
 LAST_ACCEPTS: Final = 1 << 16  # before a listener finishes; the backlog of a socket is not longer
 ACCEPT_PAUSE: Final = 0.1  # seconds without accepting, after running out of descriptors
@@ -36,8 +36,9 @@ class Acceptor(Protocol):
     def connect(self, client: socket.socket, peer: tuple[Any, ...]) -> object:
         """Serve a client that was accepted, or refuse it."""
 
-    def has_room(self, client: socket.socket) -> bool:
-        """Whether an accepted client may keep its descriptor: for its wait, then as served."""
+    @property
+    def lasting(self) -> int:
+        """The lowest descriptor that a client may not keep: such a client is refused."""
 
     def refuse(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
         """Refuse a client that was accepted without room, or in what `make_room` has made."""
@@ -95,6 +96,7 @@ class Listener:
 
     def _accept(self, most: int, most_refused: int) -> None:
         acceptor, refused, in_spare_room = self._acceptor, 0, False
+        lasting = acceptor.lasting
         for _ in range(most):
             if not self._open:
                 return
@@ -110,7 +112,7 @@ class Listener:
                     return
                 continue  # ECONNABORTED and the like: that client has gone again (accept(2))
             client.setblocking(False)
-            if in_spare_room or not acceptor.has_room(client):
+            if in_spare_room or client.fileno() >= lasting:
                 in_spare_room = False
                 acceptor.refuse(client, peer)
                 refused += 1

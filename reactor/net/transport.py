@@ -11,8 +11,8 @@ connection whose peer is lost. Until that turn comes, the selector may report th
 after REPORTS of it, EVENT_WRITE is not waited for.
 
 Nothing is called back from within a write or a flush: a send that fails is remembered, and reported
-as bulk work. The queue and the ways to end are in stream.py, and how much is sent at
-a time in pacing.py.
+as bulk work. The queue and the ways to end are in stream.py, and how much is sent at a time in
+pacing.py.
 """
 
 import socket

@@ -13,10 +13,11 @@ same time, or fewer where the reserve is smaller; for a further one, the oldest 
 import logging
 import resource
 import socket
+import sys
 from typing import Any, Final
 
 from reactor.errors import ProtocolError
-from reactor.files.descriptors import SPARE_MOST, is_scarce, lasting_descriptors, spare_descriptors
+from reactor.files.descriptors import SPARE_MOST, lasting_descriptors, spare_descriptors
 from reactor.http.connection import HttpConnection
 from reactor.http.context import ServerContext
 from reactor.log_limit import LogLimit
@@ -50,9 +51,10 @@ class Admission:
         self._transport = transport
         self._latest = LatestConnections(reactor)
 
-    def has_room(self, client: socket.socket) -> bool:
-        """Whether the client's descriptor is none of those that are left for short use."""
-        return not (self._spare.size and is_scarce(client.fileno()))
+    @property
+    def lasting(self) -> int:
+        """The lowest descriptor that a client may not keep: it is left for short use."""
+        return lasting_descriptors() if self._spare.size else sys.maxsize
 
     def connect(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
         """Make a connection of an accepted, non-blocking socket; it may be refused."""

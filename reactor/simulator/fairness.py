@@ -27,7 +27,7 @@ SEND_BYTES: Final = 256 * 1024  # in one send of a stretch
 FAST_SEND_BYTES: Final = 4 * 1024 * 1024
 SENDS: Final = 4  # the rest of a response, a stretch of it, and the same of the next one
 SEND_CALLS: Final = 4 * (PIECES + 1)  # a piece may be in several parts
-ACCEPTS: Final = 64
+ACCEPTS: Final = 256
 OTHERS: Final = 8 * SLICE  # calls of other phases while bulk work waits, between two of its slices
 
 NOTHING: Final = Work()  # may be done for a ready socket that has no bytes: its end is bulk too

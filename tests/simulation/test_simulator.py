@@ -4,6 +4,7 @@ import inspect
 import re
 import socket
 import textwrap
+from dataclasses import replace
 from selectors import EVENT_READ
 from typing import cast
 
@@ -24,7 +25,7 @@ from reactor.net.send_queue import SendQueue
 from reactor.net.stream import ENDED, INPUT_OPEN, Stream
 from reactor.net.transport import Transport
 from reactor.protocol.chunked import LAST_CHUNK
-from reactor.simulator import SimNetwork, Violation, swimlanes
+from reactor.simulator import SimNetwork, Violation, fairness, swimlanes
 from reactor.simulator.network import FIRST_DESCRIPTOR
 from reactor.simulator.selector import SimSelector
 from reactor.simulator.sockets import connected_pair
@@ -264,8 +265,9 @@ class Mutants:
         return "SOON: requests [0-9]+ in place of 1"
 
     def all_who_wait_are_accepted(self) -> str:
+        self._set(fairness, "LISTENER", replace(fairness.LISTENER, accepts=16))
         self._set(listener, "ACCEPTS_PER_TURN", 10_000)
-        return "accepts [0-9]+ in place of 64"
+        return "accepts [0-9]+ in place of 16"
 
     def _edit(self, owner: type, name: str, old: str, new: str) -> None:
         """Replace a part of a function's text."""

@@ -60,6 +60,9 @@ class Accepted:
     blocking = True
     closed = False
 
+    def fileno(self) -> int:
+        return 7
+
     def close(self) -> None:
         self.closed = True
 
@@ -78,8 +81,9 @@ class Acceptor:
     def connect(self, client: object, peer: object) -> None:
         self._seen.append(client)
 
-    def has_room(self, client: object) -> bool:
-        return self.room_for_clients
+    @property
+    def lasting(self) -> int:
+        return 1000 if self.room_for_clients else 7
 
     def refuse(self, client: object, peer: object) -> None:
         self._seen.append((client,))
