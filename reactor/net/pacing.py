@@ -1,9 +1,10 @@
 """How much a peer is sent at a time: little, until it has shown that it reads fast.
 
 A peer is NEW, until it has made room within FAST_SECONDS. From then on it is STEADY, or FAST while
-it is sent a file, until it takes SLOW_SECONDS for the more that it is given then. A fast peer is
-sent larger stretches, so that not every 256 KiB cost a turn; the fast peers that wait for their
-turns share FAST_SHARE.
+it is sent a file, until it takes SLOW_SECONDS for the more that it is given then. One that takes
+TURN_BYTES of a file without having to be waited for is FAST at once. A fast peer is sent larger
+stretches, so that not every 256 KiB cost a turn; the fast peers that wait for their turns share
+FAST_SHARE.
 
 TCP_NOTSENT_LOWAT is what the kernel queues of one connection before it says that it has no room
 (tcp(7)). It is small, since it is memory, there may be ten thousand slow readers, and the first

@@ -132,6 +132,8 @@ class Transport(Stream):
                 item = queue.first() if joins else queue[0]
                 if isinstance(item, FileRegion):
                     count = self._sendfile(item, min(item.length, room))
+                    if count == most == item.length and not fast:
+                        self._set_pace(FAST)  # all of a turn's bytes at once: it need not block
                 elif len(item) > room:
                     count = self._socket.send(memoryview(item)[:room])
                 else:
@@ -196,8 +198,11 @@ class Transport(Stream):
         seconds = self._reactor.now - self._blocked_since
         pace = next_pace(self.pace, seconds, in_file=in_file)
         if pace is not self.pace:
-            self.pace = pace
-            limit_unsent(self._socket, pace.lowat)
+            self._set_pace(pace)
+
+    def _set_pace(self, pace: Pace) -> None:
+        self.pace = pace
+        limit_unsent(self._socket, pace.lowat)
 
     def _unwatch(self) -> None:
         self._reactor.disarm(self)

@@ -245,6 +245,35 @@ def test_a_peer_that_takes_a_file_fast_is_given_more_at_a_time(
 
 
 @pytest.mark.parametrize(
+    ("item", "kernel_takes", "fast"),
+    [
+        ("file", TURN_BYTES, True),
+        ("file", TURN_BYTES - 1, False),
+        ("short file", TURN_BYTES, False),
+        ("bytes", TURN_BYTES, False),
+    ],
+)
+def test_a_peer_that_takes_a_whole_turn_of_a_file_need_not_block_to_be_fast(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    lowat: list[int],
+    item: str,
+    kernel_takes: int,
+    fast: bool,
+) -> None:
+    monkeypatch.setattr(Transport, "_sendfile", lambda _, region, count: min(count, kernel_takes))
+    if item == "bytes":
+        world.transport.write(bytes(TURN_BYTES))
+    else:
+        length = TURN_BYTES - (item == "short file")
+        file = File(os.open(os.devnull, os.O_RDONLY), length)
+        world.transport.write(FileRegion(file, 0, length))
+    world.transport.flush()
+    assert is_fast(world) is fast
+    assert lowat == [FAST.lowat] * fast
+
+
+@pytest.mark.parametrize(
     ("peers", "most"),
     [(1, 4 << 20), (4, 4 << 20), (16, 1 << 20), (64, 1 << 20), (999, 1 << 20)],
 )
