@@ -216,7 +216,7 @@ class BlockingTransport(Stream):
 
     def _begin_to_wait(self, rate: MinimumRate) -> None:
         now = self._clock()
-        rate.level = self.unsent + self.unacknowledged()
+        rate.taken = -self.unsent - self.unacknowledged()
         self._limit_send(rate.begin(now) - now)
 
     def _may_wait(self) -> bool:
@@ -227,9 +227,10 @@ class BlockingTransport(Stream):
             self._begin_to_wait(self._rate)
             return True
         rate, now = self._rate, self._clock()
-        level = self.unsent + self.unacknowledged()
-        moved, rate.level = rate.level - level, level
-        seconds = rate.moved(now, max(0, moved)) - now
+        taken = -self.unsent - self.unacknowledged()
+        moved = 0 if rate.taken is None else max(0, taken - rate.taken)
+        rate.taken = taken
+        seconds = rate.moved(now, moved) - now
         self._limit_send(seconds)
         return seconds > 0
 

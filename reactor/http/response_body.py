@@ -229,7 +229,7 @@ def _take(region: FileRegion, count: int, data: bytes | memoryview = b"") -> Pie
 class ResponseBodyStream:
     """A body and its frame. A piece may be b"", which sends nothing."""
 
-    __slots__ = ("_chunked", "_first", "_source", "_trailers", "length", "sent")
+    __slots__ = ("_chunked", "_first", "_source", "_trailers", "framing", "length", "sent")
 
     def __init__(
         self,
@@ -252,6 +252,7 @@ class ResponseBodyStream:
         self.length = length
         self._chunked = chunked
         self.sent = 0  # bytes of the body that were queued
+        self.framing = 0  # bytes around its pieces that were queued
 
     def next_piece(self, most: int = WINDOW_BYTES) -> Piece | Future[Any] | None:
         """The next piece, a Future of it, or None at the end. Raises what the iterator raises.
@@ -284,8 +285,12 @@ class ResponseBodyStream:
         if not self._chunked:
             return (piece,)
         if isinstance(piece, bytes) and size <= JOIN_BYTES:
-            return (encode_chunk(piece),)
-        return (b"%x\r\n" % size, piece, b"\r\n")  # too large to be copied for its frame
+            chunk = encode_chunk(piece)
+            self.framing += len(chunk) - size
+            return (chunk,)
+        head = b"%x\r\n" % size
+        self.framing += len(head) + 2
+        return (head, piece, b"\r\n")  # too large to be copied for its frame
 
     def close(self) -> None:
         """Close the source, finished or not."""

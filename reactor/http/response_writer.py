@@ -15,7 +15,7 @@ from reactor.http.error_responses import plain_error_response
 from reactor.http.first_piece import BegunResponse
 from reactor.http.response_body import Piece, ResponseBodyStream, at_hand, discard
 from reactor.http.states import DRAIN, PRODUCE, Connection
-from reactor.http.timeouts import extend_drain
+from reactor.http.timeouts import end_drain
 from reactor.loop.describe import describe
 from reactor.messages.request import BaseRequest
 from reactor.messages.response import Response
@@ -95,7 +95,7 @@ class ResponseWriter:
         """The peer has taken all that was sent before: count it, and go on."""
         connection = self._connection
         # The wait before the next piece begins with the seconds that this one has left.
-        extend_drain(connection, connection.context.reactor.now)
+        end_drain(connection, connection.context.reactor.now)
         connection.enter(PRODUCE)
         self.proceed()
 

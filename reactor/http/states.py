@@ -181,8 +181,9 @@ def _half_closed_deadline(connection: Connection, now: float) -> float:
 
 
 def _drain_deadline(connection: Connection, now: float) -> float:
-    rate, transport = rate_of(connection), connection.transport
-    rate.level = transport.unsent + transport.unacknowledged()
+    rate = rate_of(connection)
+    if rate.taken is None or connection.writer is None:
+        rate.taken = taken_bytes(connection)
     return rate.begin(now)
 
 
@@ -210,6 +211,15 @@ DEADLINES: Final[dict[ConnectionState, Callable[[Connection, float], float]]] = 
     LINGER: linger_deadline,
     CLOSED: _no_deadline,
 }
+
+
+def taken_bytes(connection: Connection) -> int:
+    """Bytes of the body in progress that the peer has acknowledged, less all that it has not yet
+    of what came before. Only differences count. Asks the kernel, which is a system call.
+    """
+    transport, writer = connection.transport, connection.writer
+    queued = 0 if writer is None else writer.stream.sent + writer.stream.framing
+    return queued - transport.unsent - transport.unacknowledged()
 
 
 def rate_of(connection: Connection) -> MinimumRate:

@@ -24,6 +24,7 @@ from reactor.http.states import (
     ConnectionState,
     linger_deadline,
     rate_of,
+    taken_bytes,
 )
 from reactor.tasks.task import Task
 
@@ -72,10 +73,22 @@ def _time_out_drain(connection: Connection) -> None:
 
 def extend_drain(connection: Connection, now: float) -> None:
     """Count the bytes that the peer has acknowledged, not those that wait in the kernel."""
-    rate, transport = rate_of(connection), connection.transport
-    level = transport.unsent + transport.unacknowledged()
-    moved, rate.level = rate.level - level, level
-    transport.set_deadline(rate.moved(now, max(0, moved)))
+    rate, taken = rate_of(connection), taken_bytes(connection)
+    moved = 0 if rate.taken is None else max(0, taken - rate.taken)
+    rate.taken = taken
+    connection.transport.set_deadline(rate.moved(now, moved))
+
+
+def end_drain(connection: Connection, now: float) -> None:
+    """The peer has taken all that was queued: count the seconds that this took.
+
+    The bytes are counted where the seconds become few, since the kernel must be asked for them.
+    """
+    rate = rate_of(connection)
+    if rate.is_short(now):
+        extend_drain(connection, now)
+    else:
+        rate.moved(now, 0)
 
 
 def _time_out_skip(connection: Connection) -> None:

@@ -14,7 +14,7 @@ from reactor.loop.timers import NEVER
 class MinimumRate:
     """The deadline of one direction of a transfer."""
 
-    __slots__ = ("_left", "_most", "_rate", "_since", "level")
+    __slots__ = ("_left", "_most", "_rate", "_since", "taken")
 
     def __init__(self, rate: float, most: float) -> None:
         """`rate` in bytes per second, 0 for no limit; `most` in seconds."""
@@ -22,7 +22,7 @@ class MinimumRate:
         self._most = most
         self._left = most
         self._since = NEVER  # the time at which the current wait began
-        self.level = 0  # bytes that were still to move at that time; for the user of this object
+        self.taken: int | None = None  # bytes that have earned seconds; for the user of this object
 
     def begin(self, now: float) -> float:
         """Begin to wait; returns the deadline of the wait, NEVER without a limit."""
@@ -35,6 +35,10 @@ class MinimumRate:
             self._left -= now - self._since
         self.earn(count)
         return self.begin(now)
+
+    def is_short(self, now: float) -> bool:
+        """Whether less than half of the seconds would be left if no bytes had moved."""
+        return self._rate > 0 and self._left - max(0.0, now - self._since) < self._most / 2
 
     def earn(self, count: int) -> None:
         """Count `count` bytes that have come without a wait."""

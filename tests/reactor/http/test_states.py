@@ -3,6 +3,7 @@
 All of it runs in a calm simulation: the real server, no chance, and minutes that take no time.
 """
 
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Iterator
 
 import pytest
@@ -25,6 +26,7 @@ from reactor.http.states import (
 )
 from reactor.messages.request import BaseRequest
 from reactor.simulator import simulation
+from reactor.simulator.world import SimTransport
 from tests.support.handlers import count, hello
 from tests.support.worlds import GET, SMALL_BUFFERS, only, post
 from tests.support.worlds import CalmWorld as World
@@ -202,6 +204,73 @@ def test_drain_seconds_are_not_given_anew_with_each_piece() -> None:
     assert world.until_gone() < 40
     assert client.socket is not None
     assert client.socket.lost
+
+
+def piecewise(count: int, size: int) -> Iterator[bytes]:
+    for _ in range(count):
+        yield b"x" * size
+
+
+PAUSES = {
+    "steady": [1.0],
+    "bursts": [13.0],
+    "short ones, whose bytes are not asked for, before a long one": [9.0, 9.0, 13.0],
+    "a long one after many bytes": [0.1, 0.1, 13.0],
+}
+
+
+@pytest.mark.parametrize("size", [1, 700, 5000, 20_000])
+@pytest.mark.parametrize("pauses", PAUSES.values(), ids=PAUSES)
+def test_drain_a_reader_in_bursts_within_the_rate_is_not_cut(
+    pauses: list[float], size: int
+) -> None:
+    """However many pieces it takes in one of its bursts, and between two of them."""
+    count = 40_000 // size if size > 1 else 8000
+    world = World(lambda request: Response(200, piecewise(count, size)))
+    client = world.client(GET, reads=False, buffers=SMALL_BUFFERS)
+    turns = itertools.cycle(pauses)
+
+    def burst() -> tuple[int, float]:
+        pause = next(turns)
+        return int(600 * max(pause, 1.0)), pause
+
+    world.network.start(client.reading(burst))
+    world.run(400)
+    assert only(client).body == b"x" * count * size
+
+
+@pytest.mark.parametrize("size", [100, 700, 5000, 20_000])
+@pytest.mark.parametrize("burst", [1, 500, 5000, 50_000])
+def test_drain_a_reader_that_stops_after_a_burst_is_cut(burst: int, size: int) -> None:
+    """At most the seconds that it has, and those that its burst has earned."""
+    world = World(lambda request: Response(200, piecewise(10_000_000 // size, size)))
+    client = world.client(GET, reads=False, buffers=SMALL_BUFFERS)
+    portions = itertools.chain([(burst, 1.0)] * 10, itertools.repeat((1, 60.0)))
+    world.network.start(client.reading(lambda: next(portions)))
+    world.run(10)
+    assert world.until_gone() < 2 * 20 + 1
+    assert client.socket is not None
+    assert client.socket.lost
+
+
+@pytest.mark.parametrize("size", [1, 700, 20_000])
+def test_drain_the_kernel_is_asked_once_for_a_reader_that_keeps_up(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    ask = SimTransport.unacknowledged
+
+    def unacknowledged(transport: SimTransport) -> int:
+        asked.append(ask(transport))
+        return asked[-1]
+
+    monkeypatch.setattr(SimTransport, "unacknowledged", unacknowledged)
+    count = 10_000 if size == 1 else 200_000 // size
+    world = World(lambda request: Response(200, piecewise(count, size)))
+    client = world.client(GET, buffers=SMALL_BUFFERS)
+    world.run(20)
+    assert len(only(client).body) == count * size
+    assert len(asked) == 1
 
 
 def test_drain_the_framing_of_a_response_counts() -> None:

@@ -55,8 +55,21 @@ def test_bytes_that_come_without_a_wait_earn_seconds_and_spend_none() -> None:
     assert rate.begin(100.0) == 120.0
 
 
+def test_the_seconds_are_short_when_half_are_spent() -> None:
+    rate = MinimumRate(500, 20)
+    assert not rate.is_short(100.0)
+    rate.begin(0.0)
+    assert not rate.is_short(10.0)
+    assert rate.is_short(10.1)
+    rate.moved(10.1, 0)
+    assert rate.is_short(10.1)
+    rate.earn(500)
+    assert not rate.is_short(10.1)
+
+
 def test_without_a_rate_there_is_no_end() -> None:
     rate = MinimumRate(0, 20)
     assert rate.begin(0.0) == NEVER
+    assert not rate.is_short(10.0**9)
     rate.earn(5)
     assert rate.moved(10.0**9, 0) == NEVER
