@@ -6,6 +6,7 @@ resolution of one second. They are formatted anew when the second has changed an
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from reactor.errors import ResponseError
 from reactor.protocol.dates import http_date, log_date, log_time
@@ -28,6 +29,7 @@ class WallClock:
         self.log_date = ""
         self.log_time = ""
         self.status_lines: dict[int, bytes] = {}  # by status
+        self._tables: list[dict[Any, Any]] = [self.status_lines]
         self._common = ""  # the lines that follow each status line
 
     def refresh(self, now: float) -> None:
@@ -38,7 +40,12 @@ class WallClock:
         self.log_time = log_time(wall)
         date = f"Date: {http_date(wall)}\r\n" if self._with_date else ""
         self._common = f"{date}{self._server}"
-        self.status_lines.clear()
+        for table in self._tables:
+            table.clear()
+
+    def empty_with_each_second(self, table: dict[Any, Any]) -> None:
+        """Empty the table, of texts that have one of these in them, when they are made anew."""
+        self._tables.append(table)
 
     def status_line(self, status: int) -> bytes:
         """The first lines of a response: status line, Date, Server.

@@ -9,7 +9,6 @@ the spelling of its first line, with the values of all its lines joined by ", " 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Final, TypeAlias, TypeVar, overload
 
 from reactor.messages.kinds import Kind, convert, missing
@@ -26,12 +25,22 @@ _NOT_GIVEN: Final = object()
 _SECRET: Final = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
 
 
-@lru_cache(maxsize=256)
-def _key(name: str) -> str:
-    """The name in lower case. Raises TypeError for a name that is no str."""
-    if not isinstance(name, str):
-        raise TypeError(f"the name of a header field is a str, not {type(name).__name__}")
-    return name.lower()
+NAMES: Final = 256  # names that are remembered in lower case
+
+
+class _LowerCase(dict[object, str]):
+    """Names that are asked for, each in lower case. Raises TypeError for a name that is no str."""
+
+    def __missing__(self, name: object) -> str:
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a header field is a str, not {type(name).__name__}")
+        if len(self) >= NAMES:
+            self.clear()
+        key = self[name] = name.lower()
+        return key
+
+
+_KEYS: Final = _LowerCase()
 
 
 def as_pairs(headers: object) -> Fields:
@@ -79,9 +88,7 @@ class Headers(Mapping[str, str]):
     def get(self, name: str, *, kind: Kind[K]) -> K | None: ...
     @overload
     def get(self, name: str, default: T, *, kind: Kind[K]) -> K | T: ...
-    def get(
-        self, name: str, default: object = _NOT_GIVEN, *, kind: Kind[Any] | None = None
-    ) -> object:
+    def get(self, name: str, default: object = _NOT_GIVEN, kind: Kind[Any] | None = None) -> object:
         """The field's value; several lines are joined by ", " (RFC 9110, section 5.3).
 
         The default is "", so that the result is a str to work with: `headers.get("accept").lower()`
@@ -90,15 +97,12 @@ class Headers(Mapping[str, str]):
         With a `kind`, the value of that kind (see messages/kinds.py), and None by default. Raises
         ArgumentError, which is a 400, for a value that is not of the kind.
         """
-        if kind is not None:
-            text = self.get(name, None)
-            if text is None:
-                return None if default is _NOT_GIVEN else default
-            return convert(text, kind, "header field", name)
-        value = self._values.get(_key(name))
+        value = self._values.get(_KEYS[name])
         if value is None:
-            return "" if default is _NOT_GIVEN else default
-        return value
+            if default is not _NOT_GIVEN:
+                return default
+            return "" if kind is None else None
+        return value if kind is None else convert(value, kind, "header field", name)
 
     def get_all(self, name: str) -> list[str]:
         """The values of all field lines of this name, without the white space around them."""
@@ -132,7 +136,7 @@ class Headers(Mapping[str, str]):
         return value
 
     def __contains__(self, name: object) -> bool:
-        return _key(name) in self._values
+        return _KEYS[name] in self._values
 
     def __iter__(self) -> Iterator[str]:
         """The names, each once, in the order and the spelling of its first line."""

@@ -39,9 +39,10 @@ class BaseRequest:
     sets it. `on_error(request, error)` makes the response to an error of a stream before its first
     piece, and is absent until an application sets it.
 
-    For the logs: `started` is when the handler was called, in seconds of the reactor's clock; `id`
-    is set by a middleware that makes identifiers; a request with `logged` set to False gets no line
-    in the access log.
+    For the logs: `line` is the request line as it came, which is printable ASCII, and "" for a
+    request that no parser has made; `started` is when the handler was called, in seconds of the
+    reactor's clock; `id` is set by a middleware that makes identifiers; a request with `logged` set
+    to False gets no line in the access log.
     """
 
     limits_class: ClassVar[type[ServerLimits]] = ServerLimits  # that a subclass needs
@@ -63,6 +64,7 @@ class BaseRequest:
         "keep_alive",
         "length",
         "limits",
+        "line",
         "logged",
         "method",
         "minor",
@@ -84,6 +86,8 @@ class BaseRequest:
         minor: int,
         headers: Headers,
         limits: ServerLimits | None = None,
+        host: str = "",
+        line: str = "",
     ) -> None:
         self.method = method
         self.target = target
@@ -93,7 +97,7 @@ class BaseRequest:
         self.headers = headers
         self.limits = limits if limits is not None else self.limits_class()
         self.scheme = "http"
-        self.host = ""
+        self.host = host
         self.keep_alive = minor > 0
         self.length: int | None = 0  # bytes of the body; None: chunked
         self.body = NO_BODY
@@ -102,6 +106,7 @@ class BaseRequest:
         self.client: tuple[Any, ...] = ("", 0)
         self.client_closed = False  # the client sends no more; it may still read
         self.started = 0.0
+        self.line = line
         self.id = ""
         self.logged = True
 

@@ -59,6 +59,8 @@ _ATOMS: Final = {
     "L": "seconds:.6f",
     "p": "<{pid}>",
 }
+# Nearly all formats begin with this. It is the same for all requests of a client in a second.
+_BEGINNING: Final = "{safe[request.client[0]]} - - [{date}]"
 _NAMED: Final = {
     "i": "escape(request.headers.get(NAME)) or dash",
     "o": "escape(field(fields, NAME)) or dash",
@@ -75,7 +77,7 @@ _DIGITS: Final = tuple(map(str, range(1000)))
 
 
 class _Escaped(dict[str, str]):
-    """Texts that come again, clients and methods, with what a log shows of them."""
+    """Texts that come again, clients and methods, with what `escape` makes of them for a log."""
 
     def __init__(self, escape: Callable[[str], str]) -> None:
         super().__init__()
@@ -113,10 +115,10 @@ def line_writer(
         "digits": _DIGITS,
         "escape": escape,
         "field": field,
+        "first_line": _first_line,
         "most": field_bytes,
         "pid": os.getpid(),
         "protocol": _protocol,
-        "protocols": _PROTOCOLS,
         "reactor": reactor,
         "referer": "referer",
         "safe": _Escaped(escape),
@@ -134,6 +136,9 @@ def line_writer(
             text += _braced(_NAMED[kind].replace("NAME", constant))
         elif letter:
             text += _braced(_ATOMS[letter])
+    if text.startswith(_BEGINNING):
+        begun = names["begun"] = _Escaped(lambda client: f"{escape(client)} - - [{wall.log_date}]")
+        wall.empty_with_each_second(begun)
     exec(_source(text), names)
     observe: Observer = names["observe"]
     return observe
@@ -150,25 +155,19 @@ def _source(text: str) -> str:
     if "{seconds" in text or "(seconds" in text:
         lines += ["seconds = clock() - request.started"]
     if "{date}" in text:
-        lines += [
-            "if reactor.now >= wall.expires:",
-            " wall.refresh(reactor.now)",
-            "date = wall.log_date",
-        ]
+        lines += ["if reactor.now >= wall.expires:", " wall.refresh(reactor.now)"]
+        if text.startswith(_BEGINNING):
+            text = text.replace(_BEGINNING, "{begun[request.client[0]]}", 1)
+        if "{date}" in text:
+            lines += ["date = wall.log_date"]
     if _LINE in text:
         lines += [
-            "target = request.target",
-            # Nearly always there is nothing to escape; this is a quarter of what `escape` costs.
-            "if not (target.isascii() and target.isprintable()) or len(target) > most:",
-            " target = escape(target)",
-            r"""elif '"' in target or '\\' in target:""",
-            " target = escape(target)",
-            # Without a path these bytes were no request, and the target is their first line.
-            "if not request.path:",
-            f" write(f'{text.replace(_LINE, '{target}')}\\n')",
-            " return",
+            "line = request.line",
+            # The parser has seen to it that all of it is printable ASCII.
+            r"""if not line or '"' in line or '\\' in line or len(line) > most:""",
+            " line = first_line(request, escape)",
         ]
-        text = text.replace(_LINE, "{safe[request.method]} {target} {protocols[request.minor]}")
+        text = text.replace(_LINE, "{line}")
     lines += [f"write(f'{text}\\n')"]
     return "\n ".join(lines)
 
@@ -255,6 +254,14 @@ def field(fields: Fields, name: str) -> str:
         if other.lower() == folded:
             found = f"{value}"
     return found
+
+
+def _first_line(request: BaseRequest, escape: Callable[[str], str]) -> str:
+    """The request line, its texts escaped. Without a path the target is bytes of no request."""
+    target = escape(request.target)
+    if not request.path:
+        return target
+    return f"{escape(request.method)} {target} {_PROTOCOLS[request.minor]}"
 
 
 def _protocol(request: BaseRequest) -> str:

@@ -73,8 +73,8 @@ class LogWriter:
     def write(self, line: str) -> None:
         """Add a line, with its line feed. Does not wait. For the loop's thread."""
         self._lines.append(line)
-        self._size += len(line)
-        if self._size > self._attention:
+        self._size = size = self._size + len(line)
+        if size > self._attention:
             self._attend()
 
     def write_now(self, line: str) -> bool:

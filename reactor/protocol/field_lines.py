@@ -102,7 +102,7 @@ class FieldReader:
         block = Headers(text, values), values, host, not _FRAMING.isdisjoint(values)
         # A remembered block may come again with a cookie beside it, which is one line more.
         if len(fields) <= BLOCK_BYTES and len(lines) < self._most and values.keys() <= _REMEMBERED:
-            _remember(self.blocks, fields, block, BLOCKS)
+            remember(self.blocks, fields, block, BLOCKS)
         return block
 
 
@@ -117,11 +117,12 @@ def _read_line(line: str) -> tuple[str, str]:
     name = match[1].lower()
     pair = name, match[2].rstrip(" \t")
     if name in _REMEMBERED and len(line) <= LINE_CHARACTERS:
-        _remember(_lines, line, pair, LINES)
+        remember(_lines, line, pair, LINES)
     return pair
 
 
-def _remember(table: MutableMapping[K, V], key: K, value: V, most: int) -> None:
+def remember(table: MutableMapping[K, V], key: K, value: V, most: int) -> None:
+    """Add to a table of what may come again; a table of `most` entries is emptied first."""
     # Beginning again costs less than keeping an order, and clients that never send the same line
     # twice cost no more than the parsing of their lines.
     if len(table) >= most:

@@ -13,14 +13,13 @@ through the head for a sentence that helps.
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import Final
+from typing import Final, TypeAlias
 
 from reactor.errors import ProtocolError
 from reactor.limits import ServerLimits
 from reactor.messages.request import BaseRequest
 from reactor.protocol.chunked import ChunkedDecoder, body_too_large
-from reactor.protocol.field_lines import MalformedHeadError, field_reader, read_host
+from reactor.protocol.field_lines import MalformedHeadError, field_reader, read_host, remember
 from reactor.protocol.framing_fields import check_codings, check_expectation, keeps_alive
 from reactor.protocol.grammar import TOKEN_TEXT
 from reactor.protocol.head_errors import (
@@ -35,7 +34,8 @@ from reactor.protocol.head_errors import (
 from reactor.protocol.paths import decode_path
 
 EMPTY_LINES: Final = 8  # before a request (RFC 9112, section 2.2: at least one is to be ignored)
-SHORT_BYTES: Final = 256  # parsed request lines are cached up to this length
+SHORT_BYTES: Final = 256  # parsed request lines are remembered up to this length
+LINES: Final = 256  # so many are remembered, and then forgotten all at once
 
 _CR: Final = 13
 
@@ -46,9 +46,17 @@ _LENGTH = re.compile("[0-9]{1,19}")
 _ABSOLUTE = re.compile(r"(https?)://([^/?]*)([^?]*)", re.I)
 
 
-def _read_line(line: bytes) -> tuple[str, str, str, str, int]:
-    """Method, target, its decoded path and its query, minor version. Raises MalformedHeadError."""
-    match = _REQUEST_LINE.fullmatch(line.decode("latin-1"))
+# The line as text, its method and target, the decoded path and the query, the minor version.
+RequestLine: TypeAlias = tuple[str, str, str, str, str, int]
+
+# Short request lines come again: many clients ask for the same path. Long ones are not worth it.
+_lines: dict[bytes, RequestLine] = {}
+
+
+def _read_line(line: bytes) -> RequestLine:
+    """Parse a request line that is not remembered. Raises MalformedHeadError."""
+    text = line.decode("latin-1")
+    match = _REQUEST_LINE.fullmatch(text)
     if match is None:
         raise MalformedHeadError
     method, target, minor = match.groups()
@@ -57,11 +65,11 @@ def _read_line(line: bytes) -> tuple[str, str, str, str, int]:
     path, _, query = target.partition("?")
     if "%" in path:
         path = decode_path(path)
-    return method, target, path, query, 0 if minor == "0" else 1  # 1.2: RFC 9110, 2.5
-
-
-# Short request lines come again: many clients ask for the same path. Long ones are not worth it.
-_read_short_line = lru_cache(maxsize=256)(_read_line)
+    # 1.2 is taken for 1.1 (RFC 9110, section 2.5).
+    parsed = text, method, target, path, query, 0 if minor == "0" else 1
+    if len(line) <= SHORT_BYTES:
+        remember(_lines, line, parsed, LINES)
+    return parsed
 
 
 class RequestParser:
@@ -76,6 +84,7 @@ class RequestParser:
         "_reader",
         "_request_class",
         "_seen",
+        "_usual_bytes",
         "buffer",
         "remaining",
     )
@@ -86,6 +95,8 @@ class RequestParser:
         self._limits = limits
         self._request_class = request_class
         self._reader = field_reader(limits.head_fields)
+        # A head of this length is within both limits, that of its first line and its own.
+        self._usual_bytes = min(limits.request_line_bytes, limits.head_bytes)
         self.buffer = b""  # received bytes; empty when all of them are consumed
         self._position = 0  # offset of the first unconsumed byte
         self._seen = 0  # so many unconsumed bytes are known not to have the end of a head
@@ -142,24 +153,22 @@ class RequestParser:
             buffer, begin = self.buffer, self._position
         limits = self._limits
         line_end = buffer.find(b"\r\n", begin)
-        if line_end - begin > limits.request_line_bytes:
-            raise target_too_long(limits)
-        if end + 4 - begin > limits.head_bytes:
-            raise head_too_large(limits)
+        if end + 4 - begin > self._usual_bytes:
+            self._check_size(line_end - begin, end + 4 - begin)
         line, fields = buffer[begin:line_end], buffer[line_end:end]
         try:
-            method, target, path, query, minor = (
-                _read_short_line(line) if len(line) <= SHORT_BYTES else _read_line(line)
-            )
+            text, method, target, path, query, minor = _lines.get(line) or _read_line(line)
             reader = self._reader
             headers, values, host, is_framing = reader.blocks.get(fields) or reader.read(fields)
         except MalformedHeadError:
             raise explain(buffer[begin : end + 2], limits) from None
-        request = self._request_class(method, target, path, query, minor, headers, limits)
-        if host is not None:
-            request.host = host
-        elif minor:
-            raise ProtocolError(400, "HTTP/1.1 requires a Host field.")
+        if host is None:
+            if minor:
+                raise ProtocolError(400, "HTTP/1.1 requires a Host field.")
+            host = ""
+        request = self._request_class(
+            method, target, path, query, minor, headers, limits, host, text
+        )
         if is_framing:
             self._read_framing(request, values)
         if target[0] != "/":
@@ -214,6 +223,13 @@ class RequestParser:
             self._seen = 0
             self._checked = b""
         return end
+
+    def _check_size(self, line: int, head: int) -> None:
+        """Refuse a request line, or else a head, that has more bytes than are allowed."""
+        if line > self._limits.request_line_bytes:
+            raise target_too_long(self._limits)
+        if head > self._limits.head_bytes:
+            raise head_too_large(self._limits)
 
     def _skip_empty_lines(self) -> None:
         """Skip the empty line that a client may send after a body (RFC 9112, section 2.2)."""

@@ -42,7 +42,6 @@ from reactor.web.app.not_found import NotFoundChains, find_next, find_other
 from reactor.web.app.requests import Request, adopt
 from reactor.web.app.router import (
     ANY,
-    SHORT,
     Parameter,
     RouteError,
     Router,
@@ -342,7 +341,7 @@ class Application(LifecycleSteps, Group):
                 hosts.admit(request.host)
             router = self._router or self._compose()
             path = request.path
-            found = router.find_short(path) if len(path) <= SHORT else router.find_long(path)
+            found = router.known.get(path) or router.find(path)
             if found is not None:
                 leaf, values = found
                 target = leaf.get(request.method)

@@ -17,12 +17,12 @@ The router knows methods as words, and nothing of the values that it stores: app
 calls them.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from reactor.errors import ProtocolError
+from reactor.protocol.field_lines import remember
 from reactor.web.app.converters import CONVERTERS, Converter, Names
 from reactor.web.semantics.paths import (
     is_text,
@@ -34,7 +34,8 @@ from reactor.web.semantics.paths import (
 )
 
 ANY: Final = "*"  # the method of a route that takes every method
-SHORT: Final = 128  # characters; a path up to this length is cached once it was found
+SHORT: Final = 128  # characters; a path up to this length is remembered once it was found
+PATHS: Final = 256  # so many are remembered, and then forgotten all at once
 
 B = TypeVar("B")
 T = TypeVar("T")
@@ -61,7 +62,6 @@ class Target(NamedTuple, Generic[T]):
 
 Leaf: TypeAlias = dict[str, Target[T]]  # by method
 Found: TypeAlias = tuple[Leaf[T], tuple[Any, ...]]  # and the values of the path parameters
-Finder: TypeAlias = Callable[[str], Found[T] | None]
 
 
 class _Node(Generic[T]):
@@ -84,11 +84,8 @@ class Router(Generic[T]):
     def __init__(self, converters: Mapping[str, Converter] = CONVERTERS) -> None:
         self._converters = converters
         self._root: _Node[T] = _Node()
-        # The two halves of `find`: short paths are cached, since many clients ask for the same.
-        # They are not bound methods: that would be a reference cycle, and descriptors that values
-        # hold would stay open until the garbage collector finds it.
-        self.find_long: Finder[T] = _finder(self._root)
-        self.find_short: Finder[T] = lru_cache(maxsize=256)(self.find_long)
+        # Short paths with what was found for them, since many clients ask for the same.
+        self.known: dict[str, Found[T]] = {}
 
     def add(self, method: str, pattern: str, value: T, place: str = "") -> Leaf[T]:
         """Store the value, and return all that is stored for the pattern, by method.
@@ -104,15 +101,30 @@ class Router(Generic[T]):
             raise RouteError(f"{route} exists already, as {leaf[method].route}")
         names = tuple(part.name for part in parts if isinstance(part, Parameter))
         leaf[method] = Target(names, value, route)
-        self.find_short = lru_cache(maxsize=256)(self.find_long)
+        self.known.clear()
         return leaf
 
     def find(self, path: str) -> Found[T] | None:
         """The best match of the path, or None; also None for a path that has to be resolved first.
 
-        Raises ProtocolError (400): see `segments`.
+        A match is looked for in `known` first, by the caller. Raises ProtocolError (400): see
+        `segments`.
         """
-        return self.find_short(path) if len(path) <= SHORT else self.find_long(path)
+        try:
+            parts = segments(path) if "%" in path else path.split("/")
+        except ProtocolError:
+            name_segments(path)  # raises the error of a path that is malformed
+            return None
+        found = _first_match(self._root, parts, 1, ())
+        if found is None:
+            return None
+        if found[1]:
+            names = found[1][-1]
+            if isinstance(names, Names) and ("//" in path or "/." in path):
+                return found if resolve(names) in (None, list(names)) else None
+        if len(path) <= SHORT:
+            remember(self.known, path, found, PATHS)
+        return found
 
     def find_all(self, path: str) -> Iterator[Found[T]]:
         """All matches of a resolved path, the best first. Raises ProtocolError (400)."""
@@ -233,25 +245,6 @@ def build_path(parts: Sequence[str | Parameter], values: Mapping[str, Any]) -> s
 
 
 # --- finding -------------------------------------------------------------------------------------
-
-
-def _finder(root: _Node[T]) -> Finder[T]:
-    """A function that finds the best match of a path in the tree; see `Router.find`."""
-
-    def find(path: str) -> Found[T] | None:
-        try:
-            parts = segments(path) if "%" in path else path.split("/")
-        except ProtocolError:
-            name_segments(path)  # raises the error of a path that is malformed
-            return None
-        found = _first_match(root, parts, 1, ())
-        if found is not None and found[1]:
-            names = found[1][-1]
-            if isinstance(names, Names) and ("//" in path or "/." in path):
-                return found if resolve(names) in (None, list(names)) else None
-        return found
-
-    return find
 
 
 def _first_match(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from reactor.messages.headers import Headers
+from reactor.messages.headers import _KEYS, NAMES, Headers
 
 TEXT = "\r\nHost: test\r\nX-A:  1 \r\naccept:\r\nx-a:\t2, 3\r\nCookie: id=secret"
 
@@ -135,3 +135,11 @@ def test_folded_is_the_text_in_lower_case(headers: Headers) -> None:
 def test_values_keep_their_case_and_characters_of_latin_1() -> None:
     assert Headers("\r\nX: ÄÖÜßµ\r\nY: B")["y"] == "B"
     assert Headers("\r\nX: ÄÖÜßµ")["x"] == "ÄÖÜßµ"
+
+
+def test_names_that_are_asked_for_are_remembered_up_to_a_number() -> None:
+    headers = Headers("\r\nHost: a")
+    for number in range(2 * NAMES):
+        assert headers.get(f"X-{number}", None) is None
+        assert headers.get("HOST") == headers["hOst"] == "a"
+        assert len(_KEYS) <= NAMES

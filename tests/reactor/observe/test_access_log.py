@@ -17,10 +17,13 @@ from hypothesis import strategies as st
 from reactor import Headers, ProtocolError, Response, Server, sleep
 from reactor.http.context import Observer
 from reactor.http.wall_clock import WallClock
+from reactor.limits import ServerLimits
 from reactor.loop.reactor import Reactor
 from reactor.messages.request import BaseRequest
 from reactor.observe.access_log import ESCAPED_TEXTS, _Escaped, check_format, line_writer
 from reactor.observe.escaping import escaper
+from reactor.protocol.dates import log_date
+from reactor.protocol.request_parser import RequestParser
 from tests.conftest import Serve
 from tests.support.pipe_log import PipeLog
 from tests.support.raw_client import request
@@ -548,3 +551,41 @@ def test_clients_and_methods_beyond_those_that_are_remembered() -> None:
         one for one in gc.get_referents(observe.__globals__) if isinstance(one, _Escaped)
     )
     assert len(remembered) <= ESCAPED_TEXTS
+
+
+@pytest.mark.parametrize("form", ["common", "combined", '%(h)s - - %(t)s "%(r)s"', "%(h)s %(t)s"])
+def test_a_line_has_its_own_client_and_second(world: World, form: str) -> None:
+    """Also where its beginning, with both in it, is remembered for other lines."""
+    observe = world.log(form)
+    request = asked()
+    for moment in (1000.0, 1000.9, 1001.0, 1003.5):
+        for client in ("192.0.2.7", 'a"\x00', "192.0.2.8", "192.0.2.7"):
+            request.client = (client, 5)
+            world.time = world.reactor.now = moment
+            observe(request, 200, [], 13)
+            shown, second = client.replace('"\x00', r"\x22\x00"), int(WALL + moment - 1000.0)
+            assert world.lines[-1].startswith(f"{shown} "), world.lines[-1]
+            assert f" [{log_date(second)}]" in world.lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (b"GET /a/b?q=1 HTTP/1.1", "GET /a/b?q=1 HTTP/1.1"),
+        (b"M /%20 HTTP/1.0", "M /%20 HTTP/1.0"),
+        (b'GET /" HTTP/1.1', r"GET /\x22 HTTP/1.1"),
+        (b"GET /\\x22 HTTP/1.1", r"GET /\x5cx22 HTTP/1.1"),
+        (b"GET /%b HTTP/1.1" % (b"a" * 1013), f"GET /{'a' * 1013} HTTP/1.1"),
+        (b"GET /%b HTTP/1.1" % (b"a" * 2000), f"GET /{'a' * 1023}\u2026 HTTP/1.1"),
+    ],
+)
+def test_a_request_line_is_shown_as_the_parser_has_read_it(
+    world: World, line: bytes, shown: str
+) -> None:
+    for _ in range(2):  # the second time the parser remembers it, if it is short
+        parser = RequestParser(ServerLimits())
+        parser.feed(line + b"\r\nHost: a\r\n\r\n")
+        request = parser.next_request()
+        assert request is not None
+        assert request.line == line.decode()
+        assert world.line("%(r)s", request) == f"{shown}\n"

@@ -13,7 +13,7 @@ from reactor import Future, Headers, Response
 from reactor.messages.request import BaseRequest
 from reactor.web.app.application import Application
 from reactor.web.app.converters import CONVERTERS, Converter
-from reactor.web.app.router import RouteError, Router, build_path, parse_pattern
+from reactor.web.app.router import PATHS, SHORT, RouteError, Router, build_path, parse_pattern
 
 
 def made(path: str, method: str = "GET") -> BaseRequest:
@@ -330,3 +330,20 @@ def test_a_router_is_freed_at_once() -> None:
     seen = ref(router)
     del router
     assert seen() is None
+
+
+def test_paths_that_are_remembered_are_bounded_and_forgotten_with_a_new_route() -> None:
+    router: Router[str] = Router()
+    router.add("GET", "/{name:path}", "all")
+    for number in [*range(PATHS + 10), 0, 1]:
+        for _ in range(2):
+            path = f"/a/{number}"
+            found = router.known.get(path) or router.find(path)
+            assert found is not None
+            assert found[1] == (f"a/{number}",)
+        assert len(router.known) <= PATHS
+    long = "/" + SHORT * "a"
+    assert router.find(long) is not None
+    assert long not in router.known, "a long path is looked for each time"
+    router.add("GET", "/a/1", "one")
+    assert not router.known
