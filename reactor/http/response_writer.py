@@ -168,9 +168,7 @@ class ResponseWriter:
             self._observe()
             self._connection.end_response(self._request)
             return False
-        if (
-            items or not transport.blocked
-        ):  # else the peer's room is waited for, and the interest fits
+        if items or not transport.blocked:  # nothing is queued: EVENT_WRITE is waited for already
             transport.flush()
         if transport.unsent:
             self._connection.enter(DRAIN)
