@@ -57,12 +57,14 @@ class MalformedHeadError(Exception):
 
 
 class FieldReader:
-    """Reads the blocks of fields of all connections that accept this number of lines."""
+    """Reads the blocks of fields of all connections that have the same limits."""
 
-    __slots__ = ("_most", "blocks")
+    __slots__ = ("_most", "blocks", "usual_bytes")
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, usual_bytes: int) -> None:
+        """`most` is a number of lines. A head of `usual_bytes` is within all limits of length."""
         self._most = most
+        self.usual_bytes = usual_bytes
         self.blocks: dict[bytes, Block] = {}  # those that are remembered
 
     def read(self, fields: bytes) -> Block:

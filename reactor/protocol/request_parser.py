@@ -84,7 +84,6 @@ class RequestParser:
         "_reader",
         "_request_class",
         "_seen",
-        "_usual_bytes",
         "buffer",
         "remaining",
     )
@@ -94,9 +93,8 @@ class RequestParser:
     ) -> None:
         self._limits = limits
         self._request_class = request_class
-        self._reader = field_reader(limits.head_fields)
-        # A head of this length is within both limits, that of its first line and its own.
-        self._usual_bytes = min(limits.request_line_bytes, limits.head_bytes)
+        usual_bytes = min(limits.request_line_bytes, limits.head_bytes)
+        self._reader = field_reader(limits.head_fields, usual_bytes)
         self.buffer = b""  # received bytes; empty when all of them are consumed
         self._position = 0  # offset of the first unconsumed byte
         self._seen = 0  # so many unconsumed bytes are known not to have the end of a head
@@ -151,14 +149,13 @@ class RequestParser:
             if end < 0:
                 return None
             buffer, begin = self.buffer, self._position
-        limits = self._limits
+        limits, reader = self._limits, self._reader
         line_end = buffer.find(b"\r\n", begin)
-        if end + 4 - begin > self._usual_bytes:
+        if end + 4 - begin > reader.usual_bytes:
             self._check_size(line_end - begin, end + 4 - begin)
         line, fields = buffer[begin:line_end], buffer[line_end:end]
         try:
             text, method, target, path, query, minor = _lines.get(line) or _read_line(line)
-            reader = self._reader
             headers, values, host, is_framing = reader.blocks.get(fields) or reader.read(fields)
         except MalformedHeadError:
             raise explain(buffer[begin : end + 2], limits) from None

@@ -55,15 +55,15 @@ LINE = st.sampled_from(
 def test_earlier_blocks_change_nothing(blocks: list[list[bytes]], most: int) -> None:
     """Each block alone, behind others, and again."""
     whole = [b"".join(b"\r\n" + line for line in lines) for lines in blocks]
-    used = FieldReader(most)
+    used = FieldReader(most, 0)
     for fields in [*whole, *whole]:
         after_others = outcome(used, fields)
         field_lines._lines.clear()
-        assert outcome(FieldReader(most), fields) == after_others
+        assert outcome(FieldReader(most, 0), fields) == after_others
 
 
 def test_a_known_block_with_another_cookie() -> None:
-    reader = FieldReader(100)
+    reader = FieldReader(100, 0)
     for value in (b"a", b"b", b" c\t", b""):
         block = reader.read(BROWSER + b"\r\nCookie:" + value)
         assert block[0]["cookie"] == block[1]["cookie"] == value.strip().decode()
@@ -75,7 +75,7 @@ def test_a_known_block_with_another_cookie() -> None:
 
 @pytest.mark.parametrize("value", [b"\x00", b"a\rb", b"a\nb", b"\x7f", b"a\r"])
 def test_a_malformed_cookie_beside_a_known_block(value: bytes) -> None:
-    reader = FieldReader(100)
+    reader = FieldReader(100, 0)
     reader.read(BROWSER + COOKIE)
     for fields in (BROWSER + b"\r\nCookie: " + value, b"\r\nCookie: " + value + BROWSER):
         with pytest.raises(MalformedHeadError):
@@ -83,17 +83,17 @@ def test_a_malformed_cookie_beside_a_known_block(value: bytes) -> None:
 
 
 def test_a_cookie_counts_as_a_line() -> None:
-    reader = FieldReader(4)
+    reader = FieldReader(4, 0)
     reader.read(BROWSER)
     with pytest.raises(MalformedHeadError):
         reader.read(BROWSER + COOKIE)
     with pytest.raises(MalformedHeadError):
-        FieldReader(4).read(COOKIE + BROWSER)
-    FieldReader(5).read(COOKIE + BROWSER)
+        FieldReader(4, 0).read(COOKIE + BROWSER)
+    FieldReader(5, 0).read(COOKIE + BROWSER)
 
 
 def test_several_cookies_are_joined_in_their_order() -> None:
-    reader = FieldReader(100)
+    reader = FieldReader(100, 0)
     for _ in range(2):
         headers, *_ = reader.read(b"\r\nCookie: a" + BROWSER + b"\r\ncookie: b\r\nCookie: c")
         assert headers["cookie"] == "a, b, c"
@@ -101,14 +101,14 @@ def test_several_cookies_are_joined_in_their_order() -> None:
 
 @pytest.mark.parametrize("name", ["Cookie", "cookie", "Authorization", "X-Api-Key", "Set-Cookie"])
 def test_no_secret_is_remembered(name: str) -> None:
-    reader = FieldReader(100)
+    reader = FieldReader(100, 0)
     for number in range(3):
         reader.read(BROWSER + f"\r\n{name}: secret{number}\r\nTE: trailers".encode())
     assert "secret" not in repr((list(reader.blocks), reader.blocks, field_lines._lines))
 
 
 def test_memory_is_bounded() -> None:
-    reader = FieldReader(100)
+    reader = FieldReader(100, 0)
     for number in range(3 * LINES):
         reader.read(b"\r\nUser-Agent: %d" % number)
         assert len(field_lines._lines) <= LINES
@@ -124,7 +124,7 @@ def test_memory_is_bounded() -> None:
 
 
 def test_a_malformed_block_is_refused_again_and_again() -> None:
-    reader = FieldReader(100)
+    reader = FieldReader(100, 0)
     for _ in range(3):
         with pytest.raises(MalformedHeadError):
             reader.read(BROWSER + b"\r\nAccept: \x01")
