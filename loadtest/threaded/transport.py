@@ -31,7 +31,7 @@ from reactor.loop.scheduler import Scheduler
 from reactor.loop.timers import NEVER, Callback
 from reactor.messages.body import PIECE_BYTES
 from reactor.net.min_rate import MinimumRate
-from reactor.net.pacing import FAST_WINDOW_BYTES
+from reactor.net.pacing import FAST
 from reactor.net.stream import ENDED, FINISHING, INPUT_OPEN, Stream
 
 FIRST_SEND_SECONDS: Final = 1.0  # that a send may take before the peer is held to be slow
@@ -131,6 +131,7 @@ class BlockingTransport(Stream):
     __slots__ = ("_clock", "_rate", "_receive_seconds", "_send_seconds")
 
     _reactor: ThreadLoop
+    pace = FAST  # a thread sends all of it
 
     def __init__(
         self, reactor: ThreadLoop, connected: socket.socket, peer: tuple[Any, ...]
@@ -169,11 +170,6 @@ class BlockingTransport(Stream):
             self.input = ENDED
             self.protocol.eof_received()
         self.end_turn()
-
-    @property
-    def window(self) -> int:
-        """Bytes of a file to have ready: a thread sends all of it."""
-        return FAST_WINDOW_BYTES
 
     def end_turn(self) -> None:
         self._turn_open = False

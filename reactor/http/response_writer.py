@@ -127,7 +127,7 @@ class ResponseWriter:
             if connection.writer is not self or connection.state is not PRODUCE:
                 return
             try:
-                piece = stream.next_piece(connection.transport.window)
+                piece = stream.next_piece(connection.transport.pace.window)
             except all_but_interrupts() as error:
                 self._fail(error)
                 return

@@ -20,6 +20,7 @@ from reactor.files.region import FileRegion
 from reactor.loop.describe import describe
 from reactor.loop.scheduler import Scheduler
 from reactor.loop.timers import NEVER, Deadline
+from reactor.net.pacing import Pace
 from reactor.net.send_queue import Item, SendQueue
 
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
@@ -97,6 +98,8 @@ class Stream(Deadline):
     # has others; it is read only when there is an exception.
     would_block: ClassVar[tuple[type[Exception], ...]] = (BlockingIOError, InterruptedError)
 
+    pace: Pace  # how much the peer is sent at a time
+
     def __init__(self, reactor: Scheduler, connected: socket.socket, peer: tuple[Any, ...]) -> None:
         super().__init__()
         self.peer = peer
@@ -157,11 +160,6 @@ class Stream(Deadline):
     def blocked(self) -> bool:
         """The peer has not taken all it was sent, and is waited for. Never, where sends wait."""
         return False
-
-    @property
-    def window(self) -> int:
-        """Bytes of a file to have ready."""
-        raise NotImplementedError
 
     def write(self, item: Item) -> None:
         """Queue bytes (not b"") or a region, which is the stream's to release; `flush` sends it."""

@@ -115,11 +115,6 @@ class Transport(Stream):
         """The peer has not taken all it was sent, and is waited for."""
         return self._blocked
 
-    @property
-    def window(self) -> int:
-        """Bytes of a file to have ready: more for a fast peer."""
-        return self.pace.window
-
     def flush(self) -> None:
         """Send what the kernel takes: TURN_BYTES at most, more to a fast peer."""
         queue = self._queue

@@ -5,6 +5,7 @@ at two sizes in turn, and the least times are compared. Where they grow by too m
 measured again: an accident of a loaded machine does not repeat itself, a quadratic loop does.
 """
 
+import gc
 import time
 from collections.abc import Callable
 
@@ -16,13 +17,21 @@ Run = Callable[[], object]
 
 
 def seconds(run: Run) -> float:
-    """The processor time of one call. Its exceptions are results like others."""
+    """The processor time of one call, without garbage collections: they depend on all objects of
+    the process, and come with some calls. Its exceptions are results like others.
+    """
+    collects = gc.isenabled()
+    gc.disable()
     began = time.thread_time()
     try:
         run()
     except Exception:
         pass
-    return time.thread_time() - began
+    finally:
+        ended = time.thread_time()
+        if collects:
+            gc.enable()
+    return ended - began
 
 
 def check_growth(make: Callable[[int], Run], size: int) -> None:
