@@ -187,7 +187,7 @@ def test_downloads_count_the_bytes_of_each(tmp_path: Path) -> None:
 
 def test_an_uneven_share_has_a_low_index(tmp_path: Path) -> None:
     """Three of four connections get a hundredth of what the first gets, at most."""
-    rates = dict.fromkeys((1, 2, 3), 1e5) | {0: 15e6}  # none ends within the test
+    rates = dict.fromkeys((1, 2, 3), 1e5) | {0: 15e6}  # the test is over before any of them
     options = ["downloads", "--target", "/", "--count", "4", "--seconds", "1"]
     with big_file_server(rates) as port:
         result = outcome(tmp_path, port, *options)
