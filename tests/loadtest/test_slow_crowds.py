@@ -92,7 +92,7 @@ def test_a_bystander_comes_anew_every_other_time(tmp_path: Path) -> None:
     with hostile_arms.server(behave) as port:
         result = bystander(tmp_path, port, 1.0, "--patience", "0.3")
     assert result["kinds"].keys() == {"late"}
-    assert result["correct"] == pytest.approx(result["errors"], abs=5)
+    assert result["correct"] == pytest.approx(result["errors"], abs=20)
     assert len(result["failed"]) == result["errors"]
 
 
