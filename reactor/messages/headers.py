@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar, overload
 
 from reactor.messages.kinds import Kind, convert, missing
+from reactor.remembered import remember
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -34,10 +35,7 @@ class _LowerCase(dict[object, str]):
     def __missing__(self, name: object) -> str:
         if not isinstance(name, str):
             raise TypeError(f"the name of a header field is a str, not {type(name).__name__}")
-        if len(self) >= NAMES:
-            self.clear()
-        key = self[name] = name.lower()
-        return key
+        return remember(self, name, name.lower(), NAMES)
 
 
 _KEYS: Final = _LowerCase()

@@ -24,6 +24,7 @@ from reactor.messages.headers import Fields
 from reactor.messages.request import BaseRequest
 from reactor.observe.escaping import escaper, json_quoter
 from reactor.protocol.grammar import TOKEN
+from reactor.remembered import remember
 
 REQUEST_ID: Final = "x-request-id"
 ESCAPED_TEXTS: Final = 1024  # clients and methods that are remembered, each with its escaped text
@@ -50,7 +51,7 @@ _ATOMS: Final = {
     "H": "protocol(request)",
     "s": "digits[status]",
     "b": "size or dash",
-    "B": "digits[size] if size < 1000 else size",
+    "B": "digits[size] if size < len(digits) else size",
     "f": "escape(request.headers.get(referer)) or dash",
     "a": "escape(request.headers.get(user_agent)) or dash",
     "T": "int(seconds)",
@@ -84,10 +85,7 @@ class _Escaped(dict[str, str]):
         self._escape = escape
 
     def __missing__(self, text: str) -> str:
-        if len(self) >= ESCAPED_TEXTS:
-            self.clear()
-        shown = self[text] = self._escape(text)
-        return shown
+        return remember(self, text, self._escape(text), ESCAPED_TEXTS)
 
 
 def check_format(line_format: str) -> str:

@@ -12,17 +12,14 @@ its request.
 """
 
 import re
-from collections.abc import MutableMapping
 from functools import lru_cache
 from ipaddress import IPv6Address
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias
 
 from reactor.errors import ProtocolError
 from reactor.messages.headers import Headers, joined_by_name
 from reactor.protocol.grammar import AUTHORITY, TOKEN_TEXT, VALUE
-
-K = TypeVar("K")
-V = TypeVar("V")
+from reactor.remembered import remember
 
 HOST_CHARACTERS: Final = 512  # a name of the DNS has 253 at most; checked ones are cached
 LINE_CHARACTERS: Final = 256  # lines up to this length are remembered
@@ -121,15 +118,6 @@ def _read_line(line: str) -> tuple[str, str]:
     if name in _REMEMBERED and len(line) <= LINE_CHARACTERS:
         remember(_lines, line, pair, LINES)
     return pair
-
-
-def remember(table: MutableMapping[K, V], key: K, value: V, most: int) -> None:
-    """Add to a table of what may come again; a table of `most` entries is emptied first."""
-    # Beginning again costs less than keeping an order, and clients that never send the same line
-    # twice cost no more than the parsing of their lines.
-    if len(table) >= most:
-        table.clear()
-    table[key] = value
 
 
 def _only_host(values: list[str]) -> str:

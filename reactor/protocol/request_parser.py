@@ -19,7 +19,7 @@ from reactor.errors import ProtocolError
 from reactor.limits import ServerLimits
 from reactor.messages.request import BaseRequest
 from reactor.protocol.chunked import ChunkedDecoder, body_too_large
-from reactor.protocol.field_lines import MalformedHeadError, field_reader, read_host, remember
+from reactor.protocol.field_lines import MalformedHeadError, field_reader, read_host
 from reactor.protocol.framing_fields import check_codings, check_expectation, keeps_alive
 from reactor.protocol.grammar import TOKEN_TEXT
 from reactor.protocol.head_errors import (
@@ -32,6 +32,7 @@ from reactor.protocol.head_errors import (
     target_too_long,
 )
 from reactor.protocol.paths import decode_path
+from reactor.remembered import remember
 
 EMPTY_LINES: Final = 8  # before a request (RFC 9112, section 2.2: at least one is to be ignored)
 SHORT_BYTES: Final = 256  # parsed request lines are remembered up to this length

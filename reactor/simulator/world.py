@@ -66,14 +66,14 @@ class SimReactor(Reactor):
         self.after_turn()
 
     def _run_bulk(self, seconds: float) -> None:
-        """No time passes in a turn, so chance ends the slice: a part of the queue waits."""
+        """Time passes only where a handler spends it, so chance ends the slice, and not time."""
         bulk = self.bulk
         if self._network.calm or not bulk:
             super()._run_bulk(seconds)
             return
         count = self._network.random.randint(1, len(bulk))
         later = [bulk.pop() for _ in range(len(bulk) - count)]
-        super()._run_bulk(seconds)
+        super()._run_bulk(NEVER)
         new = [bulk.pop() for _ in range(len(bulk))]
         bulk.extend(reversed(later))
         bulk.extend(reversed(new))

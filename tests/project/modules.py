@@ -10,7 +10,13 @@ from tests.support.paths import ROOT
 
 # From the lowest rank up.
 RANKS = (
-    ("reactor.version", "reactor.config", "reactor.errors", "reactor.log_limit"),
+    (
+        "reactor.version",
+        "reactor.config",
+        "reactor.errors",
+        "reactor.log_limit",
+        "reactor.remembered",
+    ),
     ("reactor.loop", "reactor.files"),
     ("reactor.limits", "reactor.tasks", "reactor.net"),
     ("reactor.messages",),

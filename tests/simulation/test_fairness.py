@@ -106,7 +106,8 @@ def assert_waits_little(calls: dict[Phase, int]) -> None:
     assert calls[BULK] <= 4
 
 
-def test_500_slow_readers_arrive() -> None:
+def readers(count: int) -> tuple[Crowded, SimFile, list[SimClient]]:
+    """So many clients that have come and ask for a long file, which each reads slowly."""
     file: SimFile
 
     def respond(request: BaseRequest) -> Response:
@@ -116,7 +117,11 @@ def test_500_slow_readers_arrive() -> None:
 
     world = Crowded(respond)
     file = SimFile(world.network, bytes(FILE_BYTES))
-    crowd = world.arrive(500, GET)
+    return world, file, world.arrive(count, GET)
+
+
+def test_500_slow_readers_arrive() -> None:
+    world, file, crowd = readers(500)
     for _ in range(8):
         assert_waits_little(world.ask())
     world.run_until(lambda: world.server.connections == 501 and not world.reactor.bulk)
@@ -127,16 +132,7 @@ def test_500_slow_readers_arrive() -> None:
 
 def test_500_readers_make_room_at_once() -> None:
     """Each is sent more as bulk work: none of their sends comes before the bystander's response."""
-    file: SimFile
-
-    def respond(request: BaseRequest) -> Response:
-        if request.target == "/hello":
-            return Response(200, b"hello")
-        return Response(200, FileRegion(file.hold(), 0, FILE_BYTES))
-
-    world = Crowded(respond)
-    file = SimFile(world.network, bytes(FILE_BYTES))
-    crowd = world.arrive(500, GET)
+    world, file, crowd = readers(500)
     world.run_until(lambda: world.server.connections == 501 and not world.reactor.bulk)
     world.ask()  # a bystander that is asleep would wait for a part of the crowd
     for client in crowd:

@@ -22,7 +22,7 @@ from operator import itemgetter
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from reactor.errors import ProtocolError
-from reactor.protocol.field_lines import remember
+from reactor.remembered import remember
 from reactor.web.app.converters import CONVERTERS, Converter, Names
 from reactor.web.semantics.paths import (
     is_text,

@@ -1,7 +1,7 @@
 """The bulk phase: the order of its queue, its slice of time, and what may go wrong in it."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -15,13 +15,6 @@ from reactor.loop.tracer import BULK, SOON, WAIT, Phase, Reason, Tracer
 from tests.support.fake_loop import FakeHandler, LoopWorld
 
 PART = 0.26 * TURN_SECONDS  # that a call of these tests takes: four of them end a slice
-
-
-@pytest.fixture
-def world() -> Iterator[LoopWorld]:
-    world = LoopWorld()
-    yield world
-    world.reactor.close()
 
 
 def work(world: LoopWorld, name: object, seconds: float = PART) -> Callable[[], None]:

@@ -21,13 +21,6 @@ from tests.support.fake_loop import FakeHandler, LoopWorld
 from tests.support.raw_client import TIMEOUT
 
 
-@pytest.fixture
-def world() -> Iterator[LoopWorld]:
-    world = LoopWorld()
-    yield world
-    world.reactor.close()
-
-
 def fail() -> None:
     raise ValueError("as the test wants it")
 

@@ -1,20 +1,12 @@
 """Timers and callbacks of one thread, without sockets: on a loop, and on a bare Scheduler."""
 
 import random
-from collections.abc import Iterator
 
 import pytest
 
 from reactor.loop.scheduler import STALE_ENTRIES, LoopSnapshot, Scheduler
 from reactor.loop.timers import NEVER, Deadline
 from tests.support.fake_loop import FakeHandler, LoopWorld
-
-
-@pytest.fixture
-def world() -> Iterator[LoopWorld]:
-    world = LoopWorld()
-    yield world
-    world.reactor.close()
 
 
 def fail() -> None:

@@ -1,6 +1,6 @@
 """Tracers: what they are called with, that they do not disturb, and what is left when they go."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from selectors import EVENT_READ, EVENT_WRITE, SelectorKey
 from typing import Any
 
@@ -53,13 +53,6 @@ class Recorder(Tracer):
         self, phase: Phase, callback: object, began: float, ended: float, late: float
     ) -> None:
         self.calls.append((phase, callback, ended - began, late))
-
-
-@pytest.fixture
-def world() -> Iterator[LoopWorld]:
-    world = LoopWorld()
-    yield world
-    world.reactor.close()
 
 
 def takes(world: LoopWorld, seconds: float) -> Callable[[], None]:

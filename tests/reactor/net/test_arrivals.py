@@ -1,6 +1,5 @@
 """The connections accepted last."""
 
-from collections.abc import Iterator
 from typing import cast
 
 import pytest
@@ -10,13 +9,6 @@ from reactor.net.transport import Transport
 from tests.support.fake_loop import LoopWorld
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-def world() -> Iterator[LoopWorld]:
-    world = LoopWorld()
-    yield world
-    world.reactor.close()
 
 
 class Client:

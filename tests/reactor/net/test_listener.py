@@ -2,7 +2,6 @@
 
 import errno
 import socket
-from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
@@ -20,13 +19,6 @@ from reactor.net.listener import (
 from tests.support.fake_loop import LoopWorld
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-def world() -> Iterator[LoopWorld]:
-    world = LoopWorld()
-    yield world
-    world.reactor.close()
 
 
 class Listening:
