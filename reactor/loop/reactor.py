@@ -20,9 +20,7 @@ request waits for one slice of the bulk of others, and bulk work never starves.
 
 No phase does more than a slice at a time. When more sockets are ready, the loop runs timers,
 `soon`, `bulk` and the urgent handlers (listeners) between slices, so that a new client never waits
-for the whole backlog. Sockets that were asleep come last; while they bring no bytes, as a crowd
-does that leaves, they have CROWD_SECONDS of the turn, and the next wait reports the others again.
-Timers and callbacks beyond a slice wait for the next one, or the next turn.
+for the whole backlog. Timers and callbacks beyond a slice wait for the next one, or the next turn.
 
 All that watches the loop is a tracer: `attach` puts steps that report in the place of the ones
 here, and `detach` removes them (see tracer.py).
@@ -37,7 +35,7 @@ from typing import Any, Final, Protocol
 
 from reactor.errors import all_but_interrupts
 from reactor.loop.scheduler import SLICE, Call, LoopSnapshot, Scheduler
-from reactor.loop.timers import NEVER, Callback
+from reactor.loop.timers import Callback
 from reactor.loop.tracer import BULK, URGENT, Reason, Tracer
 from reactor.loop.tracing import Tracing
 from reactor.loop.waker import Waker
@@ -45,27 +43,17 @@ from reactor.loop.waker import Waker
 LONGEST_WAIT: Final = 86400.0  # seconds; epoll_wait takes no more than 24 days
 TURN_SECONDS: Final = 0.0015  # for a turn with bulk work, unless its other work takes longer
 BULK_SHARE: Final = 0.25  # the part of a longer turn that is for bulk work
-ASLEEP_SECONDS: Final = 0.5  # without a turn; a socket that has had none for so long is asleep
-CROWD_SECONDS: Final = 0.002  # the part of a turn for a crowd that leaves
 BULK_PART: Final = BULK_SHARE / (1 - BULK_SHARE)  # the same, as a part of its other work
 
 
 class EventHandler(Protocol):
-    """An object that the loop calls."""
+    """The data of a selector key."""
 
     def on_events(self, mask: int) -> None:
         """Take a turn; `mask` has the events that are ready."""
 
     def abort(self) -> None:
         """Called if `on_events` raises."""
-
-
-class SelectedHandler(EventHandler, Protocol):
-    """The data of a selector key."""
-
-    @property
-    def last_turn(self) -> float:
-        """When it had its last turn, by the loop's clock; NEVER for one that is never asleep."""
 
 
 class Reactor(Scheduler):
@@ -217,27 +205,16 @@ class Reactor(Scheduler):
                 return
 
     def _run_in_slices(self, ready: list[tuple[SelectorKey, int]]) -> None:
-        """Work through a backlog: first those who are awake, then those who were asleep."""
+        """Work through a backlog in its order, with all else in between."""
         self.behind = True
-        before = self.now - ASLEEP_SECONDS
-        self._run_slices([one for one in ready if one[0].data.last_turn >= before], NEVER)
-        asleep = [one for one in ready if one[0].data.last_turn < before]
-        self._run_slices(asleep, self.now + CROWD_SECONDS)
-        self.behind = False
-
-    def _run_slices(self, ready: list[tuple[SelectorKey, int]], until: float) -> None:
-        """Call them in their order, with all else in between; a later wait reports the rest."""
-        is_silent = False  # the last slice has brought no bytes: they leave
         for start in range(0, len(ready), SLICE):
-            began, received = self.clock(), self.received
-            if began >= until and is_silent:
-                return
+            began = self.clock()
             self._run_events(ready[start : start + SLICE])
             self._flush()
             self.now = self.clock()
             self._run_timers()
             self._run_soon()
             self._run_bulk((self.clock() - began) * BULK_PART)
-            is_silent = self.received == received
             for handler in self.urgent:
                 self.look(handler)
+        self.behind = False

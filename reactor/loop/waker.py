@@ -10,13 +10,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from reactor.loop.timers import NEVER
-
 
 class Waker:
     """Makes the selector report a ready socket."""
-
-    last_turn = NEVER  # it is never asleep
 
     def __init__(self, pair: tuple[socket.socket, socket.socket] | None = None) -> None:
         """`pair` is a socket pair, for simulators."""

@@ -15,7 +15,6 @@ from typing import Any, Final, Protocol
 
 from reactor.log_limit import LogLimit
 from reactor.loop.reactor import Reactor
-from reactor.loop.timers import NEVER
 from reactor.net.arrivals import Arrivals
 
 ACCEPTS_PER_TURN: Final = 256
@@ -52,8 +51,6 @@ class Acceptor(Protocol):
 
 class Listener:
     """One listening socket in the loop."""
-
-    last_turn = NEVER  # it is never asleep
 
     def __init__(self, reactor: Reactor, listening: socket.socket, acceptor: Acceptor) -> None:
         """`listening` is a bound, non-blocking socket. The listener owns and closes it."""

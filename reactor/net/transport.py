@@ -42,7 +42,7 @@ REPORTS: Final = 6  # as many useless ones cost as much as leaving EVENT_WRITE o
 class Transport(Stream):
     """A non-blocking, connected stream socket in a reactor, and its owner, `protocol`."""
 
-    __slots__ = ("_blocked", "_blocked_since", "_interest", "_reports", "last_turn", "pace")
+    __slots__ = ("_blocked", "_blocked_since", "_interest", "_reports", "pace")
 
     _reactor: Reactor
 
@@ -53,7 +53,6 @@ class Transport(Stream):
         self._blocked_since = 0.0
         self._reports = 0  # that the peer has made room, since the bulk turn to come was queued
         self.pace: Pace = NEW
-        self.last_turn = reactor.now
 
     def open(self, protocol: ConnectionProtocol) -> None:
         """Begin: the methods of `protocol` are called from now on."""
@@ -71,7 +70,6 @@ class Transport(Stream):
         protocol = self.protocol
         if protocol is None:
             return  # closed earlier in this turn
-        self.last_turn = self._reactor.now
         if mask & EVENT_WRITE:
             self._ask_to_send()
         if mask & EVENT_READ and self.input is INPUT_OPEN:

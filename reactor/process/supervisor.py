@@ -24,7 +24,6 @@ from typing import Any, Final
 
 from reactor.errors import reason_of
 from reactor.loop.reactor import Reactor
-from reactor.loop.timers import NEVER
 from reactor.process.child import LEFT_TO_THE_PARENT, MARGIN
 from reactor.process.ipc import Ended, Inheritance, Message, MessageDecoder, Seen
 from reactor.process.serve import say
@@ -67,8 +66,6 @@ class Child:
         self._reports = MessageDecoder()
         os.set_blocking(reports, False)
         supervisor.reactor.selector.register(reports, EVENT_READ, self)
-
-    last_turn = NEVER  # it is never asleep
 
     def on_events(self, mask: int) -> None:
         """Read messages; called by the loop."""

@@ -4,14 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from reactor.loop.reactor import Reactor
-from reactor.loop.timers import NEVER
 from tests.support.worlds import Clock, Selector
 
 
 class FakeHandler:
     """Runs `action` when it has its turn, and counts its aborts."""
-
-    last_turn = NEVER
 
     def __init__(self, action: Callable[[], object]) -> None:
         self.action = action

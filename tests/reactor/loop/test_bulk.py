@@ -2,15 +2,13 @@
 
 import logging
 from collections.abc import Callable
-from functools import partial
 
 import pytest
 
 from reactor.errors import Cancelled
-from reactor.loop.reactor import ASLEEP_SECONDS, BULK_SHARE, CROWD_SECONDS, TURN_SECONDS
+from reactor.loop.reactor import BULK_SHARE, TURN_SECONDS
 from reactor.loop.scheduler import SLICE, Scheduler
 from reactor.loop.slow_callbacks import SlowCallbacks
-from reactor.loop.timers import NEVER
 from reactor.loop.tracer import BULK, SOON, WAIT, Phase, Reason, Tracer
 from tests.support.fake_loop import FakeHandler, LoopWorld
 
@@ -141,58 +139,6 @@ def test_where_a_thread_serves_one_connection_bulk_is_soon() -> None:
     scheduler._run_soon()
     assert seen == [1, 2]
     assert scheduler.snapshot().bulk == ()
-
-
-# --- crowds that were asleep ---------------------------------------------------------------------
-
-
-class Sleeper(FakeHandler):
-    """A handler that had its last turn long ago."""
-
-    last_turn = -NEVER
-
-
-def test_a_crowd_that_leaves_comes_after_those_who_are_awake(world: LoopWorld) -> None:
-    """It has a part of each turn, and the selector reports those who were left out again."""
-    part = CROWD_SECONDS / SLICE / 1.5  # two slices take longer than the crowd's time
-    for number in range(4 * SLICE):
-        world.selector.make_ready(Sleeper(work(world, number, part)))
-    for name in "abc":
-        world.selector.make_ready(FakeHandler(world.note(name)))
-    world.reactor.run_once()
-    assert world.seen == [*"abc", *range(2 * SLICE)]
-
-
-def test_a_crowd_that_sends_requests_is_served_whole(world: LoopWorld) -> None:
-    """Ten thousand clients that ask once a second are work, and reports again cost time."""
-
-    def request(number: int) -> None:
-        world.seen.append(number)
-        world.reactor.received += 1
-        world.clock.time += CROWD_SECONDS
-
-    for number in range(4 * SLICE):
-        world.selector.make_ready(Sleeper(partial(request, number)))
-    world.reactor.run_once()
-    assert world.seen == [*range(4 * SLICE)]
-
-
-def test_few_sleepers_have_their_turns_in_the_selectors_order(world: LoopWorld) -> None:
-    world.selector.make_ready(Sleeper(world.note("asleep")))
-    world.selector.make_ready(FakeHandler(world.note("awake")))
-    world.reactor.run_once()
-    assert world.seen == ["asleep", "awake"]
-
-
-@pytest.mark.parametrize(("seconds", "first"), [(ASLEEP_SECONDS, 0), (ASLEEP_SECONDS + 0.1, 64)])
-def test_a_socket_is_asleep_after_a_while(world: LoopWorld, seconds: float, first: int) -> None:
-    sleeper = Sleeper(world.note(0))
-    sleeper.last_turn = world.clock.time - seconds
-    world.selector.make_ready(sleeper)
-    for number in range(1, SLICE + 1):
-        world.selector.make_ready(FakeHandler(world.note(number)))
-    world.reactor.run_once()
-    assert world.seen.index(0) == first
 
 
 # --- its share -----------------------------------------------------------------------------------

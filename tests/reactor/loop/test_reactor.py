@@ -424,8 +424,6 @@ def test_a_call_after_the_end_is_harmless() -> None:
 class Watcher:
     """Keeps the masks of its turns."""
 
-    last_turn = 0.0
-
     def __init__(self) -> None:
         self.masks: list[int] = []
 

@@ -85,8 +85,6 @@ class World:
 class Ready:
     """A selector key's handler, which reads the byte that has made its socket ready."""
 
-    last_turn = float("inf")
-
     def __init__(self, ours: socket.socket, on_events: Callable[[int], object]) -> None:
         self._socket = ours
         self._on_events = on_events
