@@ -198,12 +198,12 @@ def test_a_line_of_another_thread_is_there_when_it_goes_on(world: World) -> None
 
 def test_a_renamed_file_is_left_and_no_line_is_lost(world: World) -> None:
     """Lines are written while the file is renamed again and again; each is whole, in one file."""
-    writer = world.writer(delay=0.001)
+    writer = world.writer(limit=100 * BATCH_BYTES, delay=0.001)
     old: list[Path] = []
     count = 0
     for turn in range(20):
-        for _ in range(500):
-            writer.write(f"{count} {'x' * 100}\n")
+        for _ in range(500):  # more than a batch, which waits for no timer
+            writer.write(f"{count} {'x' * (BATCH_BYTES // 500)}\n")
             count += 1
         world.reactor.run_once(0)
         old.append(world.path.with_suffix(f".{turn}"))
