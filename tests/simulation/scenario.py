@@ -49,7 +49,9 @@ class Player:
         return [exchange.method for exchange in self.exchanges]
 
     def responses(self) -> list[SimResponse]:
-        if b"\r\nRetry-After: 1\r\n" in self.client.received:  # a refusal comes before any request
+        # A refusal comes before any request, so it has a body where the first one is a HEAD, too.
+        head, _, _ = self.client.received.partition(b"\r\n\r\n")
+        if b"\r\nRetry-After: 1\r\n" in head + b"\r\n" and self.methods[:1] == ["HEAD"]:
             return self.client.responses(())
         return self.client.responses(self.methods)
 
