@@ -26,6 +26,7 @@ from reactor.net.stream import (
     BROKEN,
     CLOSED,
     ENDED,
+    FINISHED,
     FINISHING,
     INPUT_OPEN,
     OUTPUT_OPEN,
@@ -199,6 +200,10 @@ class Transport(Stream):
 
     def _unwatch(self) -> None:
         self._reactor.disarm(self)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Have the selector report nothing of it."""
         if self._interest != UNREGISTERED:
             self._interest = UNREGISTERED
             self._reactor.selector.unregister(self._socket)
@@ -207,6 +212,9 @@ class Transport(Stream):
         wanted = EVENT_READ if self.input is INPUT_OPEN else 0
         if self._queue and self._reports < REPORTS:
             wanted |= EVENT_WRITE
+        if self.input is ENDED and self._output is FINISHED:
+            self._forget()  # after both FINs it is ready for ever, as a connection that is lost
+            return
         if wanted == self._interest or self._output >= BROKEN:
             return
         selector = self._reactor.selector

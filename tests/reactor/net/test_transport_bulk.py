@@ -3,9 +3,10 @@
 The selector and the socket are the test's, so each turn has exactly the events that it names.
 """
 
+import contextlib
 import socket
 from collections.abc import Iterator
-from selectors import EVENT_READ, EVENT_WRITE, SelectorKey
+from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector, SelectorKey
 from typing import Any
 
 import pytest
@@ -13,7 +14,15 @@ import pytest
 from reactor.loop.reactor import Reactor
 from reactor.loop.timers import NEVER
 from reactor.net.pacing import FAST_SECONDS, NEW, STEADY
-from reactor.net.stream import BROKEN, CLOSED, ENDED, INPUT_OPEN, OUTPUT_OPEN, UNREGISTERED
+from reactor.net.stream import (
+    BROKEN,
+    CLOSED,
+    ENDED,
+    FINISHED,
+    INPUT_OPEN,
+    OUTPUT_OPEN,
+    UNREGISTERED,
+)
 from reactor.net.transport import REPORTS, Transport
 from tests.support.worlds import Clock, Selector
 
@@ -302,6 +311,43 @@ def test_a_fin_is_handled_in_the_bulk_phase_and_not_read_again(world: World) -> 
     assert world.owner.calls == ["eof"]
     world.turn()
     assert world.owner.calls == ["eof"]
+
+
+@pytest.mark.parametrize("order", ["client's first", "ours first"])
+def test_both_fins_are_no_lost_peer_while_others_have_the_bulk_phase(order: str) -> None:
+    """Then epoll reports EPOLLHUP, a mask of 0 for us, in each turn until the socket is closed."""
+    ours, client = socket.socketpair()
+    ours.setblocking(False)
+    reactor = Reactor(DefaultSelector())
+    owner = Owner()
+    transport = Transport(reactor, ours, ("test", 0))
+
+    def turn() -> None:
+        """The phases before `bulk`."""
+        for key, mask in reactor.selector.select(0):
+            if key.data is transport:  # and not the reactor's waker
+                transport.on_events(mask)
+        reactor._flush()
+        reactor._run_soon()
+
+    with client, contextlib.closing(reactor):
+        transport.open(owner)
+        transport.write(b"response")
+        if order == "ours first":
+            transport.finish()
+            turn()
+        client.shutdown(socket.SHUT_WR)
+        turn()
+        transport.finish()
+        for _ in range(3):
+            turn()
+        assert owner.calls == []
+        assert transport.snapshot().output is FINISHED
+        reactor.run_once(0)
+        assert owner.calls == ["eof"]
+        transport.close()
+        assert client.recv(100) == b"response"
+        assert client.recv(100) == b""
 
 
 @pytest.mark.parametrize("closes", [True, False])
