@@ -46,10 +46,15 @@ def is_last(connection: Connection) -> bool:
 
 
 def shut_down(connection: Connection) -> None:
-    """The server ends: an idle connection does at once, another with its response."""
-    transport = connection.transport
+    """The server ends: an idle connection does at once, another with its response.
+
+    A client may not have read a response that is young, and send more: that one lingers.
+    """
+    transport, context = connection.transport, connection.context
     if connection.state is IDLE and connection.request is None and not connection.parser.buffer:
-        if transport.unsent or transport.unacknowledged():
+        idle_since = transport.deadline - context.limits.idle_timeout
+        is_young = context.reactor.now - idle_since < SHUTDOWN_LINGER
+        if is_young or transport.unsent or transport.unacknowledged():
             finish(connection)
         else:
             transport.close()

@@ -14,6 +14,7 @@ from reactor import (
     in_pool,
     sleep,
 )
+from reactor.http.closing import SHUTDOWN_LINGER
 from reactor.http.connection import REQUESTS_PER_TURN, HttpConnection
 from reactor.messages.request import BaseRequest
 from reactor.simulator import Faults, SimClient, simulation
@@ -225,6 +226,28 @@ def test_shutting_down_closes_the_idle_and_serves_the_others() -> None:
     assert (response.body, response.fields["connection"]) == (b"done", "close")
     late = SimClient(world.network, world.listener, "client-late")
     assert not late.connect()
+
+
+@pytest.mark.parametrize("age", [0.0, SHUTDOWN_LINGER / 2, SHUTDOWN_LINGER * 1.5])
+def test_shutting_down_lingers_where_the_last_response_is_young(age: float) -> None:
+    """Its client may not have read it, and a reset by bytes that come later would destroy it."""
+    world = World(hello)
+    client = world.client(GET, reads=False)
+    world.run(age)
+    world.server.shut_down()
+    world.run(SHUTDOWN_LINGER / 10)
+    is_young = age < SHUTDOWN_LINGER
+    assert world.server.connections == is_young
+    client.send(GET)
+    world.run(SHUTDOWN_LINGER / 10)
+    assert client.socket is not None
+    assert client.socket.lost is not is_young
+    if is_young:
+        world.network.start(client.reading())
+        world.run(SHUTDOWN_LINGER / 10)
+        assert (only(client).body, client.end) == (b"hello", "fin")
+    world.run(SHUTDOWN_LINGER)
+    assert world.server.ended
 
 
 @pytest.mark.parametrize("from_handler", [True, False])

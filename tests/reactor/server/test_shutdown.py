@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -103,6 +104,22 @@ def test_idle_connections_are_closed_at_once_when_the_server_ends(serve: Serve) 
     assert time.monotonic() - began < 2
     for client in clients:
         assert client.ended()  # by a FIN, not by a reset
+
+
+def test_a_young_response_arrives_at_a_client_that_sends_more(serve: Serve) -> None:
+    """Bytes that arrive at a closed socket reset it: elsewhere a reset takes what was not read."""
+    running = serve(hello)
+    client = running.connect()
+    client.send(request())
+    assert client.socket.recv(1, socket.MSG_PEEK)
+    running.shut_down()
+    running.wait_until(
+        lambda: [one.state.name for one in running.server.open_connections] == ["LINGER"]
+    )
+    client.send(request())
+    assert client.read_to_end().endswith(b"hello")  # and then a FIN
+    client.close()
+    assert running.join()
 
 
 def test_idle_connections_may_have_a_grace(serve: Serve) -> None:
@@ -329,7 +346,7 @@ def test_each_step_is_a_record_of_the_error_log(
         "Draining: nothing more is accepted; the requests of 4 connections may go on for 0.2 s"
     )
     assert abort.startswith(
-        "Aborted 3 connections, since they had not ended after 0.2 s: 3 HANDLER; <GET /slow?"
+        "Aborted 4 connections, since they had not ended after 0.2 s: 3 HANDLER, 1 LINGER; <GET "
     )
     assert len(abort) < 1000
     assert end == "The server has ended: 4 connections served"
