@@ -348,9 +348,15 @@ class Scenario:
         return limits.pool_jobs < 100 or limits.memory_bodies_bytes < 1_000_000
 
     def _may_reset(self, player: Player, exchange: Exchange) -> bool:
-        """The handler fails too late, or takes too long for a client that has gone half-way."""
-        waits = player.manner == "patient" or (exchange.may_overload and self._is_tight())
-        if player.end == "half" and waits:
+        """The handler fails too late, or takes too long for a client that has gone half-way.
+
+        A body whose response is not read for long may be evicted from memory that is small.
+        """
+        is_patient, is_short = (
+            player.manner == "patient",
+            exchange.may_overload and self._is_tight(),
+        )
+        if (is_patient and is_short) or (player.end == "half" and (is_patient or is_short)):
             return True
         if player.end == "half" and exchange.seconds > self.world.server.limits.half_closed_timeout:
             return True
