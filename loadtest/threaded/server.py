@@ -34,6 +34,7 @@ from loadtest.threaded.shared import SHARED_CLOCK, SharedLog, SharedWall, Thread
 from loadtest.threaded.transport import BlockingTransport, ThreadLoop
 from reactor import Limits
 from reactor.errors import ProtocolError
+from reactor.files.descriptors import prepare_descriptors
 from reactor.http.body_memory import BodyMemory
 from reactor.http.connection import HttpConnection
 from reactor.http.context import ErrorResponder, Handler, Observer, ServerContext, ServerState
@@ -190,6 +191,7 @@ class ThreadedServer:
 
     def run(self, listening: Sequence[socket.socket]) -> None:
         """Serve until `shut_down`, in the main thread. The sockets are the server's from now on."""
+        prepare_descriptors()
         threading.stack_size(STACK_BYTES)
         self._listening = listening
         if self._log is not None:

@@ -6,7 +6,9 @@ gives each new descriptor the lowest number that is free (open(2)), so all lower
 the number alone shows how few are left, and no part of the server has to count.
 """
 
+import contextlib
 import errno
+import fcntl
 import os
 import resource
 from typing import Final
@@ -14,6 +16,23 @@ from typing import Final
 SHORT_SHARE: Final = 8  # one descriptor in so many is for short use
 SPARE_SHARE: Final = 16  # one in so many, SPARE_MOST at most, is held in reserve for refusals
 SPARE_MOST: Final = 64
+PREPARED_MOST: Final = 1 << 16  # descriptors, of 8 bytes in the kernel's table
+
+
+def prepare_descriptors() -> None:
+    """Make the kernel's table as large as this process may need, PREPARED_MOST at most.
+
+    Linux doubles a table that is full. In a process of several threads, the one that needs the next
+    descriptor then sleeps until no processor reads the old table: 10 to 20 ms, for which a loop
+    that accepts a crowd would serve nobody.
+    """
+    highest = min(most_descriptors(), PREPARED_MOST) - 1
+    with contextlib.suppress(OSError):  # in use, or above a limit of the system's
+        descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.close(fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, highest))
+        finally:
+            os.close(descriptor)
 
 
 def most_descriptors() -> int:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from reactor.errors import Cancelled, all_but_interrupts, counted
+from reactor.files.descriptors import prepare_descriptors
 from reactor.http.body_memory import BodyMemory
 from reactor.http.connection import HttpConnection
 from reactor.http.context import ErrorResponder, Handler, Observer, ServerContext, ServerState
@@ -240,6 +241,7 @@ class Server:
         Raises StartHookError (see `start`).
         """
         tune_interpreter()
+        prepare_descriptors()
         self._logs.attach_error_log()
         try:
             if self.start():
