@@ -86,7 +86,7 @@ class Transport(Stream):
                     protocol.data_received(data)
                 else:
                     self.input = ENDED
-                    self._mark()
+                    self._forget()  # or it would be reported until its bulk turn comes
                     self._reactor.call_bulk(self._end_input)
         elif not mask:
             self._break()  # ready, but for nothing that we wait for: the peer is lost
@@ -181,8 +181,14 @@ class Transport(Stream):
             protocol.output_flushed()
 
     def _end_input(self) -> None:
-        if self.protocol is not None:
-            self.protocol.eof_received()
+        """The peer has sent its FIN: what we send goes on, and so does the look for a reset."""
+        if self.protocol is None:
+            return
+        self.protocol.eof_received()
+        if self._output < FINISHED and self._interest == UNREGISTERED:
+            self._reactor.selector.register(self._socket, EVENT_WRITE, self)
+            self._interest = EVENT_WRITE
+            self._mark()
 
     # --- inside ----------------------------------------------------------------------------------
 
