@@ -130,9 +130,10 @@ def _ring(axes: Axes, x: float, y: float) -> None:
     axes.annotate(
         f"crossing near {rounded(x)}",
         (x, y),
-        (10, 8),
+        (8, -12),  # below: shares of connections stand above their points
         textcoords="offset points",
         ha="left",
+        va="top",
         color=svg.INK,
     )
 

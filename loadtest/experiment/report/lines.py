@@ -82,10 +82,10 @@ def _line(axes: Axes, arm: str, line: Sequence[Point]) -> None:
             axes.annotate(
                 one.hollow,
                 one[:2],
-                (4, -8),
+                (4, 6),  # above and to the left, since the names of the lines are on the right
                 textcoords="offset points",
-                ha="left",
-                va="top",
+                ha="right",
+                va="bottom",
                 color=svg.INK,
                 fontsize=svg.SMALL,
             )

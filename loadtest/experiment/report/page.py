@@ -18,6 +18,7 @@ from loadtest.experiment.report import tables
 from loadtest.experiment.report.changes import Change, Changes
 from loadtest.experiment.report.columns import DAGGER_SAYS
 from loadtest.experiment.report.formatting import (
+    BOUND,
     DAGGER,
     NOTHING,
     counted,
@@ -101,10 +102,9 @@ def page(summary: Summary, plots: Sequence[Plot], changes: Changes) -> str:
         ),
         ("losses", "Where the reactor loses", _losses(losses(summary), len(compared(summary)))),
     )
-    more = joined([explained("generator-bound"), _pictures(others)])
     folded = (
         ("mix", "The same load on both", _mix(summary)),
-        ("more-plots", "Memory, latency, throughput and bystanders", more),
+        ("more-plots", "Memory, latency, throughput and bystanders", _pictures(others)),
         ("cells", "Every cell, with commands and rounds", _cells(summary)),
         ("targets", "Targets", _targets(summary)),
         ("machine", "Machine and noise", _machine(summary)),
@@ -113,12 +113,23 @@ def page(summary: Summary, plots: Sequence[Plot], changes: Changes) -> str:
         ("again", "How to run it again", _again()),
     )
     parts = [tag("section", _title(name, title), body) for name, title, body in shown]
-    parts += [details(_title(name, title), body, class_="fold") for name, title, body in folded]
+    bodies = _explaining([body for _, _, body in folded], BOUND, "noisy")
+    titles = [_title(name, title) for name, title, _ in folded]
+    parts += [details(*pair, class_="fold") for pair in zip(titles, bodies, strict=True)]
     body = tag("body", _head(summary), tag("main", *parts))
     viewport = tag("meta", name="viewport", content="width=device-width, initial-scale=1")
     style = tag("style", Markup(STYLE.read_text(encoding="utf-8")))
     head = tag("head", tag("meta", charset="utf-8"), viewport, tag("title", TITLE), style)
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
+
+
+def _explaining(bodies: Sequence[Markup], *words: str) -> list[Markup]:
+    """The bodies, with each word explained in the first one that has it, or in the last one."""
+    found = list(bodies)
+    for word in words:
+        at = next((at for at, body in enumerate(bodies) if word in body), -1)
+        found[at] = joined([explained(word), found[at]])
+    return found
 
 
 def _title(name: str, title: str) -> Markup:
@@ -191,9 +202,9 @@ def _mix(summary: Summary) -> Markup:
     if not cells:
         return tag("p", f"The locust mix at the same offered rates. {NOT_MEASURED}")
     text = "Locust offers all the same requests, in an open loop."
+    shown = joined([tables.outcomes(cells), tables.commands_and_rounds(cells)])
     words = explained("open loop", "coordinated omission")
-    shown = (tables.outcomes(cells), tables.commands_and_rounds(cells))
-    return joined([words, tag("p", text), *shown])
+    return joined([words, tag("p", text), shown])
 
 
 def _targets(summary: Summary) -> Markup:
@@ -227,7 +238,7 @@ def _machine(summary: Summary) -> Markup:
         ]
     else:
         rows.append(["measurements", f"0 of {summary.planned} planned; {failed} failed"])
-    return joined([explained("noisy"), table(["", ""], rows, class_="prose")])
+    return table(["", ""], rows, class_="prose")
 
 
 def _plain(value: Any) -> str:
