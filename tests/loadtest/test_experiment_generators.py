@@ -327,6 +327,7 @@ def test_its_last_output_is_in_the_error(
         h2load(server, "/hello", 4, 1, ())
 
 
+@pytest.mark.system
 @pytest.mark.skipif(not (shutil.which("h2load") and shutil.which("stdbuf")), reason="no h2load")
 def test_the_h2load_that_is_installed_says_what_we_read(tmp_path: Path) -> None:
     with hostile_arms.reactor(tmp_path) as (pid, port):
