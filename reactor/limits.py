@@ -41,6 +41,9 @@ class ServerLimits:
     head_timeout: float = _connection(
         10.0, Unit.SECONDS, "how long a client may take to send the head of a request"
     )
+    tls_handshake_timeout: float = _connection(
+        10.0, Unit.SECONDS, "how long the handshake of a TLS connection may take"
+    )
     handler_timeout: float = _connection(
         60.0,
         Unit.SECONDS,

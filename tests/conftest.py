@@ -16,11 +16,13 @@ import pytest
 
 from reactor import Limits
 from reactor.http.context import Handler
+from reactor.net.certificates import Certificates
 from reactor.server.server import Server
 from reactor.web.uploads import atomic_file
+from tests.support.authority import write_pair
 from tests.support.chromium import Browser, Page
 from tests.support.coroutine_driver import open_descriptors, opened_since
-from tests.support.raw_client import TIMEOUT, Client
+from tests.support.raw_client import TIMEOUT, Client, SecureAddress
 from tests.support.request_bench import Bench
 
 T = TypeVar("T")
@@ -35,7 +37,9 @@ class Running:
         access_log: int | None,
         limits: Limits,
         access_log_format: str = "common",
+        certificates: Certificates | None = None,
     ) -> None:
+        self._certificates = certificates
         self.clients: list[Client] = []
         self._handler = handler
         self._access_log = access_log
@@ -54,7 +58,8 @@ class Running:
             access_log=self._access_log,
             access_log_format=self._format,
         )
-        self.address = self.server.listen("127.0.0.1", 0)
+        address = self.server.listen("127.0.0.1", 0, tls=self._certificates)
+        self.address = SecureAddress(address) if self._certificates else address
         self._ready.set()
         self.server.run()
 
@@ -227,9 +232,26 @@ def page(browser: Browser) -> Iterator[Page]:
     page.close()
 
 
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Certificates for localhost, of the tests' own authority."""
+    return Certificates([write_pair(tmp_path_factory.mktemp("tls"), "localhost", "127.0.0.1")])
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test with `serve` runs on plain connections and over TLS, unless it is `plain`."""
+    if "transport" in metafunc.fixturenames:
+        marks = [metafunc.definition.get_closest_marker(name) for name in ("plain", "slow")]
+        metafunc.parametrize("transport", ["plain"] if any(marks) else ["plain", "tls"])
+
+
 @pytest.fixture
-def serve(no_leaks: None, caplog: pytest.LogCaptureFixture) -> Iterator[Serve]:
+def serve(
+    no_leaks: None, caplog: pytest.LogCaptureFixture, transport: str, certificates: Certificates
+) -> Iterator[Serve]:
     """Start servers: `serve(handler, idle_timeout=0.2)`; each field of Limits is an argument.
+
+    The whole test runs twice, on plain connections and over TLS; clients are Clients of `address`.
 
     When the test ends they are stopped, and must have left nothing behind: no thread, no
     descriptor, no exception that got as far as the loop.
@@ -243,7 +265,8 @@ def serve(no_leaks: None, caplog: pytest.LogCaptureFixture) -> Iterator[Serve]:
         access_log_format: str = "common",
         **limits: Any,
     ) -> Running:
-        running.append(Running(handler, access_log, Limits(**limits), access_log_format))
+        tls = certificates if transport == "tls" else None
+        running.append(Running(handler, access_log, Limits(**limits), access_log_format, tls))
         return running[-1]
 
     with caplog.at_level(logging.WARNING, logger="reactor"):

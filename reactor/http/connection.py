@@ -52,7 +52,7 @@ from reactor.messages.response import WITHOUT_BODY, Response
 from reactor.net.min_rate import MinimumRate
 from reactor.net.send_queue import JOIN_BYTES
 from reactor.net.stream import ENDED, INPUT_OPEN, PAUSED, Stream
-from reactor.protocol.request_parser import RequestParser
+from reactor.protocol.request_parser import RequestParser, SecureRequestParser
 from reactor.protocol.response_encoder import encode_head
 from reactor.tasks.futures import Future
 from reactor.tasks.task import Task
@@ -82,7 +82,8 @@ class HttpConnection:
         self.state = IDLE
         self.transport = transport
         self.context = context
-        self.parser = RequestParser(context.limits, context.request_class)
+        parser = SecureRequestParser if transport.is_secure else RequestParser
+        self.parser = parser(context.limits, context.request_class)
         self.last_deadline = NEVER  # for a half-closed client's response, or for lingering
         self.keep_alive = True
         # All that follows is None while no request is in progress.
@@ -233,8 +234,9 @@ class HttpConnection:
         request.started = context.reactor.now
         request.client = transport.peer
         request.after_work = context.after_work
-        if transport.input is ENDED:
-            request.client_closed = True
+        if transport.is_secure:
+            request.scheme, request.tls = "https", transport.tls
+        request.client_closed = transport.input is ENDED
         if request.length != 0:
             self.body = RequestBody(self)
             most, small = context.limits.memory_body_bytes, context.limits.small_body_bytes
@@ -291,10 +293,8 @@ class HttpConnection:
 
     def refuse(self, error: ProtocolError) -> None:
         """Send the response to bytes that are no request, and close."""
-        request = refused_request(self.parser.request_line)
-        request.client = self.transport.peer
-        request.started = self.context.reactor.now
-        self.request = request
+        peer, now = self.transport.peer, self.context.reactor.now
+        self.request = request = refused_request(self.parser.request_line, peer, now)
         self.respond(request, plain_error_response(request, error))
 
     def respond(self, request: BaseRequest, response: Response) -> None:

@@ -6,7 +6,7 @@ make these responses itself; bytes that are no request have none, and get plain 
 """
 
 import logging
-from typing import Final
+from typing import Any, Final
 
 from reactor.errors import ProtocolError
 from reactor.http.wrong_results import likely_cause, shown
@@ -42,13 +42,15 @@ def no_response(handler: object, returned: object) -> TypeError:
     )
 
 
-def refused_request(line: str) -> BaseRequest:
+def refused_request(line: str, client: tuple[Any, ...], now: float) -> BaseRequest:
     """A request in place of bytes that are none, for the response and the access log.
 
-    `line` is the first line of these bytes. The connection is not kept, since where the next
-    request begins is in doubt.
+    `line` is the first line of these bytes, `client` the address of the peer. The connection is not
+    kept, since where the next request begins is in doubt.
     """
     method = "HEAD" if line.startswith("HEAD ") else ""  # a response to HEAD has no body
     request = BaseRequest(method, line, "", "", 1, Headers())
     request.keep_alive = False
+    request.client = client
+    request.started = now
     return request

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final, Protocol
 from reactor.limits import ServerLimits
 from reactor.messages.body import NO_BODY
 from reactor.messages.headers import Headers
+from reactor.net.tls_info import TlsInfo
 
 REPR_CHARACTERS: Final = 1024  # the target has at most so many in a repr
 
@@ -37,7 +38,8 @@ class BaseRequest:
     decoded parameters of a path pattern. `limits` are the server's. `_state` is for a subclass, and
     absent until the subclass sets it. `after_work` is the server's, and absent until the connection
     sets it. `on_error(request, error)` makes the response to an error of a stream before its first
-    piece, and is absent until an application sets it.
+    piece, and is absent until an application sets it. `tls` has what the handshake of an encrypted
+    connection has agreed on, and the client's certificate; None where the connection is plain.
 
     For the logs: `line` is the request line as it came, which is printable ASCII, and "" for a
     request that no parser has made; `started` is when the handler was called, in seconds of the
@@ -75,6 +77,7 @@ class BaseRequest:
         "scheme",
         "started",
         "target",
+        "tls",
     )
 
     def __init__(
@@ -97,6 +100,7 @@ class BaseRequest:
         self.headers = headers
         self.limits = limits if limits is not None else self.limits_class()
         self.scheme = "http"
+        self.tls: TlsInfo | None = None
         self.host = host
         self.keep_alive = minor > 0
         self.length: int | None = 0  # bytes of the body; None: chunked

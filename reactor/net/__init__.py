@@ -7,5 +7,10 @@ arrivals.py (which accepted client is connected next), spare_descriptors.py (a r
 that are refused), min_rate.py (the deadline of a slow peer) and client_network.py (the addresses
 that count as one client).
 
-Nothing here knows the protocol: bytes are handed on, and never examined.
+TLS is a transport as well: tls.py (records between the socket and the protocol), tls_session.py
+(OpenSSL, as a function of bytes), tls_info.py (what a request may know of it), handshakes.py (how
+they ended), certificates.py (loading, SNI), x509.py (what a certificate says) and self_signed.py.
+
+Nothing here knows the protocol: bytes are handed on, and never examined. TLS alone looks at the
+first one, to tell a hello from a request that came without TLS.
 """

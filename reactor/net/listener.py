@@ -52,8 +52,19 @@ class Acceptor(Protocol):
 class Listener:
     """One listening socket in the loop."""
 
-    def __init__(self, reactor: Reactor, listening: socket.socket, acceptor: Acceptor) -> None:
-        """`listening` is a bound, non-blocking socket. The listener owns and closes it."""
+    def __init__(
+        self,
+        reactor: Reactor,
+        listening: socket.socket,
+        acceptor: Acceptor,
+        *,
+        is_secure: bool = False,
+    ) -> None:
+        """`listening` is a bound, non-blocking socket. The listener owns and closes it.
+
+        `is_secure`: clients speak TLS here, to the transports of the acceptor.
+        """
+        self.is_secure = is_secure
         self._acceptor = acceptor
         self._arrivals = Arrivals(reactor, acceptor.connect)
         self._socket = listening

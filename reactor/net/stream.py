@@ -16,12 +16,14 @@ from fcntl import ioctl
 from termios import TIOCOUTQ  # the number of SIOCOUTQ, see tcp(7)
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
+from reactor.errors import ProtocolError
 from reactor.files.region import FileRegion
 from reactor.loop.describe import describe
 from reactor.loop.scheduler import Scheduler
 from reactor.loop.timers import NEVER, Deadline
 from reactor.net.pacing import Pace
 from reactor.net.send_queue import Item, SendQueue
+from reactor.net.tls_info import TlsInfo
 
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
 UNREGISTERED: Final = -1  # the interest of a stream that no selector knows
@@ -64,6 +66,9 @@ class ConnectionProtocol(Protocol):
     def deadline_passed(self) -> None:
         """The stream's deadline has passed."""
 
+    def refuse(self, error: ProtocolError) -> None:
+        """The peer speaks another protocol: respond by this error, and end."""
+
     def connection_lost(self) -> None:
         """The socket is closed. Called once."""
 
@@ -78,6 +83,7 @@ class StreamSnapshot(NamedTuple):
     blocked: bool  # the peer has not taken all it was sent
     deadline: float  # by the loop's clock; NEVER: none
     interest: int  # the events that the selector waits for, or UNREGISTERED
+    tls: str = ""  # its version, or the phase of the handshake; "" where the peer speaks none
 
 
 class Stream(Deadline):
@@ -99,6 +105,8 @@ class Stream(Deadline):
     would_block: ClassVar[tuple[type[Exception], ...]] = (BlockingIOError, InterruptedError)
 
     pace: Pace  # how much the peer is sent at a time
+    is_secure: ClassVar[bool] = False  # it speaks TLS
+    tls: TlsInfo | None = None  # what its handshake has agreed on
 
     def __init__(self, reactor: Scheduler, connected: socket.socket, peer: tuple[Any, ...]) -> None:
         super().__init__()

@@ -85,9 +85,7 @@ class Transport(Stream):
                     self._reactor.received += len(data)
                     protocol.data_received(data)
                 else:
-                    self.input = ENDED
-                    self._forget()  # or it would be reported until its bulk turn comes
-                    self._reactor.call_bulk(self._end_input)
+                    self._receive_end()
         elif not mask:
             self._break()  # ready, but for nothing that we wait for: the peer is lost
 
@@ -180,6 +178,12 @@ class Transport(Stream):
         if self._output is not BROKEN:  # else nothing of it is reported as sent
             protocol.output_flushed()
 
+    def _receive_end(self) -> None:
+        """The peer's FIN has come; what it leads to is bulk work."""
+        self.input = ENDED
+        self._forget()  # or it would be reported until its bulk turn comes
+        self._reactor.call_bulk(self._end_input)
+
     def _end_input(self) -> None:
         """The peer has sent its FIN: what we send goes on, and so does the look for a reset."""
         if self.protocol is None:
@@ -194,11 +198,14 @@ class Transport(Stream):
 
     def _adapt(self) -> None:
         """Let the kernel queue more for a peer that has made room quickly."""
-        in_file = bool(self._queue) and isinstance(self._queue[0], FileRegion)
         seconds = self._reactor.now - self._blocked_since
-        pace = next_pace(self.pace, seconds, in_file=in_file)
+        pace = next_pace(self.pace, seconds, in_file=self._is_in_file())
         if pace is not self.pace:
             self._set_pace(pace)
+
+    def _is_in_file(self) -> bool:
+        """Whether bytes of a file are sent next."""
+        return bool(self._queue) and isinstance(self._queue[0], FileRegion)
 
     def _set_pace(self, pace: Pace) -> None:
         self.pace = pace

@@ -16,7 +16,7 @@ from selectors import SelectorKey
 from typing import Final
 
 from reactor.http.connection import HttpConnection
-from reactor.http.context import ServerContext
+from reactor.http.context import Observer, ServerContext
 from reactor.http.states import ConnectionState
 from reactor.loop.reactor import Reactor
 from reactor.loop.tracer import WAIT, Reason, Tracer
@@ -160,3 +160,16 @@ class LoopTimes(Tracer):
         share = (busy - self._busy_before) / (now - self._begun)
         self._last = (self._longest, min(1.0, share))
         self._begun, self._longest, self._busy_before = now, 0.0, busy
+
+
+def observe_both(first: Observer | None, second: Observer) -> Observer:
+    """An observer that calls two."""
+    if first is None:
+        return second
+    other = first
+
+    def observe(request: BaseRequest, status: int, fields: Fields, size: int) -> None:
+        other(request, status, fields, size)
+        second(request, status, fields, size)
+
+    return observe

@@ -16,6 +16,7 @@ from typing import Final
 from reactor.process.file_watcher import mark
 from reactor.process.import_hook import Finder
 from reactor.process.ipc import Inheritance, encode_message
+from reactor.server.secure import Tls
 from reactor.server.server import Server
 
 GRACE: Final = 0.5  # seconds that an idle connection stays open after another child has taken over
@@ -51,10 +52,10 @@ class ReloadChild:
         threading.Thread(target=_end_with, args=arguments, name="lifeline", daemon=True).start()
         Finder(application, self._report_file).install()
 
-    def listen(self, server: Server) -> None:
-        """Accept from the sockets of the parent."""
+    def listen(self, server: Server, tls: Tls | None) -> None:
+        """Accept from the sockets of the parent; with `tls`, clients speak HTTPS."""
         for descriptor in self._inheritance.listening:
-            server.listen_on(socket.socket(fileno=descriptor))
+            server.listen_on(socket.socket(fileno=descriptor), tls=tls)
 
     def ready(self) -> None:
         """Report that the loop is about to run; from now on SIGTERM drains it."""

@@ -29,9 +29,12 @@ from reactor.net.binding import ListenError, bind_hosts
 from reactor.observe.error_log import ErrorLog
 from reactor.observe.log_file import LogFile
 from reactor.process.options import ServeOptions
+from reactor.process.terminal import has_terminal
 from reactor.process.urls import in_words, urls
+from reactor.server.secure import Tls
 from reactor.server.server import Server
 from reactor.server.state_dump import state_dump
+from reactor.tasks.operations import in_pool
 
 SECONDS_AFTER_SECOND_SIGNAL: Final = 0.8  # until the process ends, even if something hangs
 
@@ -60,6 +63,7 @@ def serve(
     log_level: str = ServeOptions.log_level,
     server_header: str = ServeOptions.server_header,
     date_header: bool = ServeOptions.date_header,
+    tls: Tls | None = None,
     ready: Callable[[Server], object] | None = None,
 ) -> None:
     """Serve `app` until a signal or `shut_down` ends the server; returns when it has drained.
@@ -72,11 +76,14 @@ def serve(
 
     SIGINT (Ctrl-C) and SIGTERM stop the listening and let running requests finish for up to
     `limits.shutdown_timeout` seconds; a second signal ends everything at once. SIGHUP, which a
-    closing terminal sends, does as the first one. SIGUSR1 opens the files of both logs anew,
-    SIGUSR2 writes the server's state into the error log. The program's own handlers of SIGHUP,
-    SIGUSR1 and SIGUSR2 stay. Signals reach only the main thread: called on another thread, `serve`
-    leaves them alone, and the program ends it with
+    closing terminal sends, does as the first one, unless it loads certificates. SIGUSR1 opens the
+    files of both logs anew, SIGUSR2 writes the server's state into the error log. The program's own
+    handlers of SIGHUP, SIGUSR1 and SIGUSR2 stay. Signals reach only the main thread: called on
+    another thread, `serve` leaves them alone, and the program ends it with
     `server.reactor.call_soon_threadsafe(server.shut_down)`.
+
+    With `tls`, the server speaks HTTPS at all of these places: an ssl.SSLContext, which stays as it
+    is, or Certificates, which SIGHUP loads again (see net/certificates.py).
 
     The functions of `app.on_start` are called when the server listens, and before it accepts a
     client; those of `app.on_stop` behind the last request.
@@ -99,10 +106,10 @@ def serve(
     options = ServeOptions(*places, *logs, server_header, date_header)
     with _logging(options) as errors:
         server = make_server(app, options, limits, errors)
-        signals = Signals(server)
+        signals = Signals(server, reload=reloader(server, tls))
         try:
             for listening in open_sockets(options, server.limits.backlog):
-                server.listen_on(listening)
+                server.listen_on(listening, tls=tls)
             signals.install()
             if server.start():
                 announce(server)
@@ -147,7 +154,7 @@ def open_sockets(options: ServeOptions, backlog: int) -> list[socket.socket]:
 
 def announce(server: Server, what: str = "") -> None:
     """Print where the server listens, and what it serves, as one line on standard error."""
-    found = urls(server.addresses)
+    found = urls(server.addresses, server.secure_addresses)
     serves = f" serve{'s' if len(found) == 1 else ''} {what}" if what else ""
     most = counted(server.limits.connections, "connection")
     say(f"{in_words(found)}{serves}; {most} at most; Ctrl-C ends it")
@@ -233,8 +240,15 @@ class Signals:
         server: Server,
         ending: Collection[int] = (signal.SIGINT, signal.SIGTERM),
         grace: float = 0.0,
+        reload: Callable[[], None] | None = None,
     ) -> None:
-        """`ending` are the signals that drain; `grace` is explained at `Server.shut_down`."""
+        """`ending` are the signals that drain; `grace` is explained at `Server.shut_down`.
+
+        `reload` is what SIGHUP calls, on the loop's thread. Without it, and where the terminal has
+        closed, SIGHUP drains.
+        """
+        self._reload = reload
+        self._in_terminal = has_terminal()
         self._server = server
         self._ending = ending
         self._grace = grace
@@ -285,12 +299,14 @@ class Signals:
             self._watchdog.start()
 
     def _hang_up(self, number: int, frame: Any) -> None:
-        """Drain. This signal is never a second one that ends at once.
+        """Load certificates, or drain. This signal is never a second one that ends at once.
 
         A terminal that closes may cause several, from the kernel and from the shell, and a session
         that ends SIGTERM beside them. No request is lost by that.
         """
-        if not self._hung_up and self._count == 0:
+        if self._reload is not None and (has_terminal() or not self._in_terminal):
+            self._server.reactor.call_soon_threadsafe(self._reload)
+        elif not self._hung_up and self._count == 0:
             self._hung_up = True
             self._server.reactor.call_soon_threadsafe(self._server.shut_down, self._grace)
 
@@ -299,6 +315,22 @@ class Signals:
 
     def _dump_state(self, number: int, frame: Any) -> None:
         self._server.reactor.call_soon_threadsafe(_log_state, self._server)
+
+
+def reloader(server: Server, tls: Tls | None) -> Callable[[], None] | None:
+    """A function that begins to load certificates again; None where there are none to load."""
+    load = getattr(tls, "load", None)
+    return None if load is None else lambda: server.spawn(_load_again(load))
+
+
+async def _load_again(load: Callable[[], None]) -> None:
+    """Load certificates, on a thread, and log what became of it."""
+    try:
+        await in_pool(load)
+    except ValueError as error:
+        log.error("The certificates stay as they were: %s", error)
+    else:
+        log.info("The certificates were loaded again")
 
 
 def _log_state(server: Server) -> None:

@@ -27,6 +27,7 @@ from reactor.loop.reactor import Reactor
 from reactor.process.child import LEFT_TO_THE_PARENT, MARGIN
 from reactor.process.ipc import Ended, Inheritance, Message, MessageDecoder, Seen
 from reactor.process.serve import say
+from reactor.process.terminal import has_terminal
 
 LEAVING_MOST: Final = 4  # old children that drain; of more the oldest is killed
 PATIENCE_AFTER_SECOND_SIGNAL: Final = 1.5  # seconds; a child has 0.8 of its own
@@ -305,15 +306,6 @@ class Supervisor:
     def _stop_if_done(self) -> None:
         if not self._children:
             self.reactor.stop()
-
-
-def has_terminal() -> bool:
-    """Whether this process has a controlling terminal."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
-    except OSError:
-        return False
-    return True
 
 
 def command_of_child(arguments: Sequence[str]) -> list[str]:

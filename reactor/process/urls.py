@@ -7,7 +7,7 @@ leave, and those of all interfaces. Link-local addresses are left out, since bro
 import socket
 import struct
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from fcntl import ioctl
 from ipaddress import IPv6Address
 from typing import Any, Final
@@ -24,14 +24,18 @@ _SIOCGIFADDR: Final = 0x8915  # Linux: the IPv4 address of an interface (netdevi
 _IPV6_ADDRESSES: Final = "/proc/net/if_inet6"
 
 
-def urls(addresses: Iterable[tuple[Any, ...]]) -> list[str]:
-    """The URLs of listening addresses, each once, in their order."""
+def urls(
+    addresses: Iterable[tuple[Any, ...]], secure: Container[tuple[Any, ...]] = ()
+) -> list[str]:
+    """The URLs of listening addresses, each once, in their order; `secure` ones speak HTTPS."""
     found: dict[str, None] = {}
-    for host, port, *_ in addresses:
+    for address in addresses:
+        host, port, *_ = address
+        scheme = "https" if address in secure else "http"
         for one in machine_addresses(_FAMILIES[host]) if host in WILDCARDS else (host,):
             # A zone's percent sign is escaped (RFC 6874).
             literal = f"[{one.replace('%', '%25')}]" if ":" in one else one
-            found[f"http://{literal}:{port}/"] = None
+            found[f"{scheme}://{literal}:{port}/"] = None
     return list(found)
 
 

@@ -13,7 +13,7 @@ through the head for a sentence that helps.
 
 import re
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 from reactor.errors import ProtocolError
 from reactor.limits import ServerLimits
@@ -88,6 +88,8 @@ class RequestParser:
         "buffer",
         "remaining",
     )
+
+    scheme: ClassVar[str] = "http"  # of the absolute targets that are served
 
     def __init__(
         self, limits: ServerLimits, request_class: type[BaseRequest] = BaseRequest
@@ -170,7 +172,7 @@ class RequestParser:
         if is_framing:
             self._read_framing(request, values)
         if target[0] != "/":
-            _read_target(request)
+            _read_target(request, self.scheme)
         self._empty_lines = 0
         self._position = end + 4
         if end + 4 == len(buffer):
@@ -321,7 +323,15 @@ class RequestParser:
             raise body_too_large(self._limits)
 
 
-def _read_target(request: BaseRequest) -> None:
+class SecureRequestParser(RequestParser):
+    """The same for a connection that is encrypted."""
+
+    __slots__ = ()
+
+    scheme = "https"
+
+
+def _read_target(request: BaseRequest, scheme: str) -> None:
     """Parse the forms of a target without a slash at its start (RFC 9112, section 3.2)."""
     if request.target == "*":
         if request.method != "OPTIONS":
@@ -333,8 +343,8 @@ def _read_target(request: BaseRequest) -> None:
         match is None or not host or host[0] == ":"
     ):  # an http URI has a host (RFC 9110, section 4.2.1)
         raise ProtocolError(400, "The request's target must be a path or an http URI.")
-    if match[1].lower() != request.scheme:  # RFC 9110, section 7.4
-        raise ProtocolError(421, f"Only {request.scheme} URLs are served here.")
+    if match[1].lower() != scheme:  # RFC 9110, section 7.4
+        raise ProtocolError(421, f"Only {scheme} URLs are served here.")
     request.host = host  # it wins over the Host field (section 3.2.2)
     path = match[3] or ("*" if request.method == "OPTIONS" and not request.query else "/")
     request.path = decode_path(path)

@@ -14,7 +14,8 @@ import logging
 import resource
 import socket
 import sys
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
 
 from reactor.errors import ProtocolError
 from reactor.files.descriptors import SPARE_MOST, lasting_descriptors, spare_descriptors
@@ -28,6 +29,7 @@ from reactor.net.transport import Transport
 
 REFUSALS: Final = SPARE_MOST  # clients that are refused at the same time
 RESERVED_DESCRIPTORS: Final = 64  # for the loop, the logs, libraries
+MakeTransport: TypeAlias = Callable[[Reactor, socket.socket, tuple[Any, ...]], Transport]
 log = logging.getLogger("reactor")
 
 
@@ -38,7 +40,7 @@ class Admission:
         self,
         reactor: Reactor,
         context: ServerContext,
-        transport: type[Transport],
+        transport: MakeTransport,
         spare: SpareDescriptors | None,
     ) -> None:
         """`spare` is the reserve; None stands for one that fits RLIMIT_NOFILE."""
@@ -56,17 +58,33 @@ class Admission:
         """The lowest descriptor that a client may not keep: it is left for short use."""
         return lasting_descriptors() if self._spare.size else sys.maxsize
 
-    def connect(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
-        """Make a connection of an accepted, non-blocking socket; it may be refused."""
-        if len(self.connections) - len(self._refused) >= self._context.limits.connections:
+    def connect(
+        self,
+        client: socket.socket,
+        peer: tuple[Any, ...],
+        make_transport: MakeTransport | None = None,
+    ) -> None:
+        """Make a connection of an accepted, non-blocking socket; it may be refused.
+
+        `make_transport` makes the transport of a client that is not to be refused by words.
+        """
+        if len(self.connections) - len(self._refused) < self._context.limits.connections:
+            make = make_transport or self._transport
+            self._latest.add(self._open(client, peer, make)[1])
+        elif make_transport is None:
             self._refuse(client, peer, "Too many connections.")
         else:
-            self._latest.add(self._open(client, peer)[1])
+            self._close(client)
 
-    def refuse(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
+    def refuse(
+        self, client: socket.socket, peer: tuple[Any, ...], *, by_words: bool = True
+    ) -> None:
         """Refuse an accepted, non-blocking socket, for which there is no descriptor to spare."""
         self._out_of_descriptors.log("Clients are refused: too many open files")
-        self._refuse(client, peer, "The server has too many files open.")
+        if by_words:
+            self._refuse(client, peer, "The server has too many files open.")
+        else:
+            self._close(client)
 
     def make_room(self, error: OSError) -> bool:
         """Close a descriptor of the reserve, so that a client can be accepted and refused."""
@@ -89,9 +107,9 @@ class Admission:
         self._spare.fill()
 
     def _open(
-        self, client: socket.socket, peer: tuple[Any, ...]
+        self, client: socket.socket, peer: tuple[Any, ...], make: MakeTransport
     ) -> tuple[HttpConnection, Transport]:
-        transport = self._transport(self._reactor, client, peer)
+        transport = make(self._reactor, client, peer)
         connection = HttpConnection(transport, self._context)
         self.connections[connection] = self._reactor.now
         self._context.state.accepted += 1
@@ -100,9 +118,14 @@ class Admission:
     def _refuse(self, client: socket.socket, peer: tuple[Any, ...], sentence: str) -> None:
         if len(self._refused) >= (self._spare.size or REFUSALS):
             self._end_oldest_refusal()
-        connection, _ = self._open(client, peer)
+        connection, _ = self._open(client, peer, self._transport)
         self._refused[connection] = None
         connection.refuse(ProtocolError(503, sentence, [("Retry-After", "1")]))
+
+    def _close(self, client: socket.socket) -> None:
+        """Refuse a client without a word: a handshake would cost more than its request."""
+        client.close()
+        self._spare.fill()
 
     def _end_oldest_refusal(self) -> None:
         """End the connection that was refused first, if there is one.

@@ -25,20 +25,21 @@ from reactor.limits import ServerLimits
 from reactor.loop.reactor import Reactor
 from reactor.loop.scheduler import abort_owner
 from reactor.loop.slow_callbacks import SlowCallbacks
-from reactor.messages.headers import Fields
 from reactor.messages.request import BaseRequest
 from reactor.net.binding import bind_hosts
-from reactor.net.listener import Listener
+from reactor.net.handshakes import Handshakes
+from reactor.net.listener import Acceptor, Listener
 from reactor.net.spare_descriptors import SpareDescriptors
 from reactor.net.transport import Transport
 from reactor.observe.access_log import check_format
 from reactor.observe.error_log import ErrorLog
 from reactor.observe.log_file import LogFile
-from reactor.observe.statistics import Statistics
+from reactor.observe.statistics import Statistics, observe_both
 from reactor.server.admission import Admission, affordable_connections
 from reactor.server.interpreter import tune_interpreter
 from reactor.server.lifecycle import Lifecycle, Step
 from reactor.server.logs import ServerLogs
+from reactor.server.secure import Tls, secure
 from reactor.server.shutdown import Shutdown, ShutdownPhase
 from reactor.tasks.after_work import AfterWork
 from reactor.tasks.futures import Future
@@ -109,26 +110,35 @@ class Server:
         stop, end = self._stop_accepting, self._lifecycle.end
         self._shutdown = Shutdown(self.reactor, self._context, self.open_connections, stop, end)
         self._listeners: list[Listener] = []
+        self.handshakes = Handshakes(self.reactor.clock)
         self._tasks: dict[Future[None], Task[None]] = {}
         self._statistics: Statistics | None = None
         self._prepare(handler, own_reactor=reactor is None)
 
     # --- listening -------------------------------------------------------------------------------
 
-    def listen(self, host: str = "127.0.0.1", port: int = 4221) -> tuple[Any, ...]:
+    def listen(
+        self, host: str = "127.0.0.1", port: int = 4221, *, tls: Tls | None = None
+    ) -> tuple[Any, ...]:
         """Bind the addresses that `host` stands for; the first one bound. Raises OSError.
 
-        "" and "::" stand for every address of the machine; see net/binding.py.
+        "" and "::" stand for every address of the machine; see net/binding.py. With `tls`, an
+        ssl.SSLContext or Certificates (see net/certificates.py), clients speak HTTPS there.
         """
         for bound in bind_hosts([(host, port)], self.limits.backlog):
-            self.listen_on(bound)
+            self.listen_on(bound, tls=tls)
         return self._listeners[0].address
 
-    def listen_on(self, listening: socket.socket) -> None:
+    def listen_on(self, listening: socket.socket, *, tls: Tls | None = None) -> None:
         """Accept clients from a socket that is bound and listening."""
         listening.setblocking(False)
         self._admission.keep_room()
-        self._listeners.append(Listener(self.reactor, listening, self._admission))
+        acceptor: Acceptor = self._admission
+        if tls is not None:
+            timeout = self.limits.tls_handshake_timeout
+            acceptor = secure(self._admission, tls, timeout, self.handshakes)
+        is_secure = tls is not None
+        self._listeners.append(Listener(self.reactor, listening, acceptor, is_secure=is_secure))
 
     def connect(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
         """Make a connection of an accepted, non-blocking socket."""
@@ -140,6 +150,11 @@ class Server:
     def addresses(self) -> list[tuple[Any, ...]]:
         """The addresses that it listens on, in the order in which they were bound."""
         return [listener.address for listener in self._listeners]
+
+    @property
+    def secure_addresses(self) -> list[tuple[Any, ...]]:
+        """Those at which clients speak TLS."""
+        return [listener.address for listener in self._listeners if listener.is_secure]
 
     @property
     def connections(self) -> int:
@@ -174,7 +189,7 @@ class Server:
                 self.reactor, self._context, self.pool, self.open_connections, self._logs.writers
             )
             state = self._context.state
-            state.observe = _both(state.observe, self._statistics.count)
+            state.observe = observe_both(state.observe, self._statistics.count)
         return self._statistics
 
     def snapshot(self) -> ServerSnapshot:
@@ -380,16 +395,3 @@ def _make_reactor(limits: ServerLimits) -> Reactor:
     if limits.slow_callback:
         reactor.attach(SlowCallbacks(limits.slow_callback, reactor.selector))
     return reactor
-
-
-def _both(first: Observer | None, second: Observer) -> Observer:
-    """An observer that calls two."""
-    if first is None:
-        return second
-    other = first
-
-    def observe(request: BaseRequest, status: int, fields: Fields, size: int) -> None:
-        other(request, status, fields, size)
-        second(request, status, fields, size)
-
-    return observe

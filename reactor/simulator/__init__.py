@@ -2,6 +2,7 @@
 
     network     time, chance, an agenda and a trace
     sockets     TCP: windows, FIN, reset, a listener
+    tls         a double of TLS on these sockets
     selector    readiness; spins and lost wake-ups
     disk        files that are cold, shrink or fail, and threads that take time
     response_parser  from bytes to responses, as a client has to read them

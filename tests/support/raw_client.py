@@ -6,6 +6,8 @@ import socket
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from tests.support.secure_socket import SecureSocket
+
 TIMEOUT = 30.0  # seconds; what takes so long has failed
 
 
@@ -38,8 +40,14 @@ def request(
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
+class SecureAddress(tuple[Any, ...]):
+    """The address of a server that speaks TLS; a Client of it does so, too."""
+
+    __slots__ = ()
+
+
 class Client:
-    """A connection, as its client sees it."""
+    """A connection, as its client sees it. An end without a close_notify is an error."""
 
     def __init__(
         self,
@@ -53,20 +61,23 @@ class Client:
 
         `source`: the address that it comes from; 127.0.0.2 is another client than 127.0.0.1.
         """
-        self.socket = socket.socket(
+        self.socket: socket.socket | SecureSocket
+        self.socket = tcp = socket.socket(
             socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM
         )
         if receive_buffer:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.settimeout(timeout)
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        tcp.settimeout(timeout)
         self.buffer = b""
         try:
             if source:
-                self.socket.bind((source, 0))
-            self.socket.connect(address)
+                tcp.bind((source, 0))
+            tcp.connect(address)
+            if isinstance(address, SecureAddress):
+                self.socket = SecureSocket(tcp)
         except OSError:
-            self.socket.close()
+            tcp.close()
             raise
 
     def __enter__(self) -> "Client":

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from reactor.config.standard_streams import fill_standard_descriptors, print_error
 from reactor.limits import ServerLimits
+from reactor.net.certificates import CertificateError
 from reactor.observe.error_log import ErrorLog
 from reactor.process.child import GRACE, ReloadChild
 from reactor.process.loader import LoadError, load, trace
@@ -32,10 +33,14 @@ from reactor.process.serve import (
     make_server,
     open_error_log,
     open_sockets,
+    reloader,
     say,
 )
+from reactor.process.tls_options import TlsOptions
+from reactor.process.tls_start import open_certificates
 from reactor.process.urls import urls
 from reactor.server.lifecycle import StartHookError
+from reactor.server.secure import Tls
 from reactor.server.server import Server
 from reactor.web.semantics.paths import quote_segment
 from reactor.web.site.opening import SiteError
@@ -90,14 +95,15 @@ def _supervise(config: Config, arguments: Sequence[str]) -> int:
 
 def _serve(config: Config, error_log: ErrorLog, child: ReloadChild | None) -> int:
     try:
+        tls = find_certificates(config.tls)
         site = make_site(config)
         respond = site.error_response
         server = make_server(site.handler, config.serve, config.limits, error_log, respond)
         if child is not None:
-            child.listen(server)
+            child.listen(server, tls)
         else:
             for listening in open_sockets(config.serve, config.limits.backlog):
-                server.listen_on(listening)
+                server.listen_on(listening, tls=tls)
         admit_hosts(site, config, server.addresses)
     except LoadError as error:
         status = complain(str(error) + suggestion(config.site.application), 2)
@@ -112,7 +118,7 @@ def _serve(config: Config, error_log: ErrorLog, child: ReloadChild | None) -> in
         log.debug("the application could not be prepared", exc_info=error)
         return complain(str(error), 2)
     if child is None:
-        Signals(server).install()
+        Signals(server, reload=reloader(server, tls)).install()
     else:
         Signals(server, (signal.SIGTERM,), GRACE).install()
     return _run(server, site, config, child)
@@ -157,6 +163,16 @@ def make_site(config: Config) -> Site:
     """The site of these options, with its application loaded. Raises LoadError and SiteError."""
     name = config.site.application
     return Site(config.site, config.limits, load(name) if name else None)
+
+
+def find_certificates(options: TlsOptions) -> Tls | None:
+    """The certificates of these options; None where they ask for no HTTPS. Raises StartError."""
+    if not options.speaks_tls:
+        return None
+    try:
+        return open_certificates(options)
+    except CertificateError as error:
+        raise StartError(None, str(error)) from error
 
 
 def admit_hosts(site: Site, config: Config, addresses: Sequence[tuple[Any, ...]]) -> None:

@@ -16,6 +16,7 @@ from reactor.config.command_line import OptionParser
 from reactor.config.options import Section, listed, several, switch, value
 from reactor.config.reference import reference
 from reactor.process.options import SERVER, ServeOptions
+from reactor.process.tls_options import TlsOptions
 from reactor.version import __version__
 from reactor.web.limits import Limits
 from reactor.web.site import users, values
@@ -141,7 +142,7 @@ class SiteOptions:
     )
 
 
-TABLES: Final = (SiteOptions, ServeOptions, Limits)
+TABLES: Final = (SiteOptions, ServeOptions, TlsOptions, Limits)
 
 PAGE: Final = """# Options
 
@@ -176,6 +177,7 @@ class Config:
 
     site: SiteOptions
     serve: ServeOptions
+    tls: TlsOptions
     limits: Limits
 
 
@@ -193,7 +195,11 @@ def parse_arguments(arguments: Sequence[str]) -> Config:
         parser.error(sentence)
     site = parser.settings(SiteOptions, options, content)
     serve = parser.settings(ServeOptions, options)
-    return Config(site, serve, parser.settings(Limits, options))
+    try:
+        tls = parser.settings(TlsOptions, options)
+    except ValueError as error:  # options that do not fit together
+        parser.error(str(error))
+    return Config(site, serve, tls, parser.settings(Limits, options))
 
 
 def _content(options: argparse.Namespace) -> dict[str, Any]:

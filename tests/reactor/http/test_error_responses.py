@@ -46,7 +46,8 @@ def test_a_handler_that_returns_something_else() -> None:
     [("GET /", ""), ("HEAD / HTTP/1.1", "HEAD"), ("HEADER", ""), ("", ""), ("\x00", "")],
 )
 def test_a_request_in_place_of_other_bytes(line: str, method: str) -> None:
-    request = refused_request(line)
+    request = refused_request(line, ("192.0.2.1", 5), 7.0)
+    assert (request.client, request.started) == (("192.0.2.1", 5), 7.0)
     assert (request.method, request.target, request.path) == (method, line, "")
     assert not request.keep_alive
     assert request.length == 0

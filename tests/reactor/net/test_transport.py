@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reactor.errors import ProtocolError
 from reactor.files.file import File
 from reactor.files.region import FileRegion
 from reactor.loop.reactor import Reactor
@@ -59,6 +60,9 @@ class Owner:
     def output_flushed(self) -> None:
         self.calls.append("flushed")
         self.on_flushed()
+
+    def refuse(self, error: ProtocolError) -> None:
+        raise AssertionError("only TLS refuses a peer") from error
 
     def deadline_passed(self) -> None:
         self.calls.append("deadline")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from reactor.errors import ProtocolError
 from reactor.loop.reactor import Reactor
 from reactor.loop.timers import NEVER
 from reactor.net.pacing import FAST_SECONDS, NEW, STEADY
@@ -96,6 +97,9 @@ class Owner:
 
     def output_flushed(self) -> None:
         self.calls.append("flushed")
+
+    def refuse(self, error: ProtocolError) -> None:
+        raise AssertionError("only TLS refuses a peer") from error
 
     def deadline_passed(self) -> None:
         self.calls.append("deadline")

@@ -76,6 +76,7 @@ def test_without_descriptors_a_client_is_refused_at_once(
     assert len(spare) == spare.size  # it is filled again
 
 
+@pytest.mark.plain  # above the limit there is no handshake
 def test_a_further_refusal_ends_the_oldest_one(serve: Serve) -> None:
     """Every client hears why, however many come and stay."""
     running = serve(hello, connections=1, linger_timeout=1000, linger_total_timeout=1000)
@@ -180,6 +181,7 @@ def test_affordable_connections_leave_room_for_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.plain
 def test_ipv6(serve: Serve) -> None:
     running = serve(hello)
     try:
@@ -204,6 +206,7 @@ def test_a_port_in_use_is_an_oserror_and_leaves_nothing_open(no_leaks: None) -> 
         second.close()
 
 
+@pytest.mark.plain  # above the limit there is no handshake
 def test_refused_clients_can_read_the_reason(serve: Serve) -> None:
     running = serve(hello, connections=3)
     kept = [running.connect() for _ in range(3)]

@@ -36,8 +36,9 @@ from reactor.server.lifecycle import StartHookError
 from reactor.tasks.futures import Lane
 from reactor.tasks.thread_pool import COMPRESSION_THREADS
 from tests.conftest import Running, Serve
+from tests.support.authority import MemoryClient
 from tests.support.file_limit_cases import FILE_CASES
-from tests.support.raw_client import TIMEOUT, Client, request
+from tests.support.raw_client import TIMEOUT, Client, SecureAddress, request
 
 
 def hello(request: BaseRequest) -> Response:
@@ -86,8 +87,11 @@ def connections(serve: Serve) -> None:
     running = serve(hello, connections=2)
     kept = [running.connect() for _ in range(2)]
     assert [client.ask().status for client in kept] == [200, 200]
-    with running.connect() as third:
-        refused(third, 503)
+    with Client(tuple(running.address)) as third:
+        if isinstance(running.address, SecureAddress):
+            assert third.ended()  # a handshake costs more than a refusal may
+        else:
+            refused(third, 503)
     kept[0].close()
     running.wait_for_connections(1)
     assert running.connect().ask().status == 200
@@ -99,12 +103,13 @@ def backlog(serve: Serve) -> None:
     release = threading.Event()
     running.server.reactor.call_soon_threadsafe(release.wait, TIMEOUT)
     try:
-        for _ in range(4):
-            running.connect()
+        waiting = [Client(tuple(running.address)) for _ in range(4)]
         with pytest.raises(TimeoutError):
-            Client(running.address, timeout=0.3)
+            Client(tuple(running.address), timeout=0.3)
     finally:
         release.set()
+    for client in waiting:
+        client.close()
     assert running.connect().ask().status == 200
 
 
@@ -222,6 +227,26 @@ def half_closed_timeout(serve: Serve) -> None:
         client.read_to_end()
     took(began, 0.3)
     assert ended.wait(TIMEOUT)
+
+
+def tls_handshake_timeout(serve: Serve) -> None:
+    """From the connection to the handshake's end, in whatever pieces it comes."""
+    running = serve(hello, tls_handshake_timeout=0.3, idle_timeout=60)
+    if not isinstance(running.address, SecureAddress):
+        return
+    hello_record = MemoryClient().shake()
+    silent, slow = (Client(tuple(running.address)) for _ in range(2))
+    used = running.connect()
+    began = time.monotonic()
+    slow.send(hello_record[:100])
+    time.sleep(0.2)
+    slow.send(hello_record[100:110])
+    for client in (silent, slow):
+        with pytest.raises(ConnectionResetError):
+            client.read_to_end()
+        client.close()
+    took(began, 0.2)
+    assert used.ask().status == 200
 
 
 def linger_timeout(serve: Serve) -> None:
@@ -792,6 +817,7 @@ CASES: list[Callable[[Serve], None]] = [
     min_rate,
     min_rate_timeout,
     half_closed_timeout,
+    tls_handshake_timeout,
     linger_timeout,
     linger_total_timeout,
     cancel_timeout,
@@ -910,6 +936,7 @@ def test_an_error_reaches_a_client_that_is_still_sending(
     refused(client, status)
 
 
+@pytest.mark.plain  # above the limit there is no handshake
 def test_a_refusal_above_the_limit_reaches_a_client_that_is_still_sending(serve: Serve) -> None:
     running = serve(hello, connections=1)
     running.connect().ask()

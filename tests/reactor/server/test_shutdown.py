@@ -391,6 +391,7 @@ class Blocking:
         return mirror(request)
 
 
+@pytest.mark.plain  # the loop, which is held, has to make a handshake
 @pytest.mark.parametrize("grace", [0.0, 0.2])
 def test_requests_and_connections_that_wait_in_the_kernel_are_served(
     serve: Serve, grace: float
