@@ -38,8 +38,8 @@ class BaseRequest:
     decoded parameters of a path pattern. `limits` are the server's. `_state` is for a subclass, and
     absent until the subclass sets it. `after_work` is the server's, and absent until the connection
     sets it. `on_error(request, error)` makes the response to an error of a stream before its first
-    piece, and is absent until an application sets it. `tls` has what the handshake of an encrypted
-    connection has agreed on, and the client's certificate; None where the connection is plain.
+    piece, and is absent until an application sets it. `tls` has the version, the
+    cipher and the client's certificate of an encrypted connection; it is None for a plain one.
 
     For the logs: `line` is the request line as it came, which is printable ASCII, and "" for a
     request that no parser has made; `started` is when the handler was called, in seconds of the

@@ -12,5 +12,5 @@ TLS is a transport as well: tls.py (records between the socket and the protocol)
 they ended), certificates.py (loading, SNI), x509.py (what a certificate says) and self_signed.py.
 
 Nothing here knows the protocol: bytes are handed on, and never examined. TLS alone looks at the
-first one, to tell a hello from a request that came without TLS.
+first one: it is of a hello, or of a request that came without TLS.
 """

@@ -5,8 +5,8 @@ RFC 6066, section 3) chooses one: an exact name first, then a wildcard of one le
 pair otherwise. `load` replaces all contexts at once, or none: connections keep the ones that they
 have, and the next handshake gets the new ones.
 
-A fault is one sentence that names the file. What a client would stumble over, and OpenSSL does not,
-is found here too: a chain out of order is an error, and an expired certificate a warning.
+A fault is one sentence that names the file. Faults that OpenSSL lets pass, and at which clients
+would stumble, are found too: a chain out of order is an error, an expired certificate a warning.
 """
 
 import logging
@@ -44,7 +44,7 @@ class CertificatePair(NamedTuple):
 
     certificate: str
     key: str
-    password: str | None = None  # of the key
+    password: str | None = None  # it opens the key
 
 
 @dataclass(frozen=True, slots=True)

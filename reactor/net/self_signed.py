@@ -66,7 +66,7 @@ def _is_usable(pair: CertificatePair, names: list[str]) -> bool:
 
 def _make(pair: CertificatePair, names: list[str], directory: Path) -> None:
     """Make the files, each of which gets its name when it is whole."""
-    with tempfile.TemporaryDirectory(dir=directory) as name:  # of mode 700
+    with tempfile.TemporaryDirectory(dir=directory) as name:  # its mode is 700
         key, certificate = Path(name) / "key", Path(name) / "certificate"
         _run_openssl(names, key, certificate)
         for path in (key, certificate):

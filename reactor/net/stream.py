@@ -106,7 +106,7 @@ class Stream(Deadline):
 
     pace: Pace  # how much the peer is sent at a time
     is_secure: ClassVar[bool] = False  # it speaks TLS
-    tls: TlsInfo | None = None  # what its handshake has agreed on
+    tls: TlsInfo | None = None  # the outcome of its handshake
 
     def __init__(self, reactor: Scheduler, connected: socket.socket, peer: tuple[Any, ...]) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ record turns into data. So the two can differ in every way:
   of the kernel, and the first one was all that was asked for. Nothing will ever report the others.
 - To read one has to write: a handshake waits for our half of it, and a new key for our reply.
 - To write one has to write the same again: a record is encrypted once, with a number of its own, so
-  one of which half has left must be finished, whatever else has come up in between.
+  one of which half has left must be finished, with any other data waiting behind it.
 
 A program that asks OpenSSL to read and write the socket meets all four, as SSL_ERROR_WANT_READ and
 SSL_ERROR_WANT_WRITE, in each of its calls. Here OpenSSL has no socket. Bytes are received as on any
@@ -26,8 +26,8 @@ takes half of them leaves the other half at the head of the queue. The four case
 
 Three rules. A handshake costs a hundred times as much as a request, so each of its steps is bulk
 work (see loop/reactor.py), and one that has not ended within `tls_handshake_timeout` is cut. Data
-becomes records as late as possible, a few at a time, so that a slow reader costs one record. What
-ends well ends with a close_notify: a peer that has none knows that something was cut.
+becomes records as late as possible, a few at a time, so that a slow reader costs one record. A
+good end is a close_notify: a peer that gets none knows that something was cut.
 """
 
 import os
@@ -96,7 +96,7 @@ class TlsTransport(Transport):
         super().__init__(reactor, connected, peer)
         self.tls: TlsInfo | None = None
         self._settings = settings
-        self._session: TlsSession | None = None  # None until the peer has begun to speak TLS
+        self._session: TlsSession | None = None  # made when the peer has begun to speak TLS
         self._phase = HELLO
         self._waiting = b""  # received bytes that wait for the handshake's turn
         self._sealed = False  # the queue's first item is of records

@@ -14,9 +14,9 @@ class ClientCertificate(NamedTuple):
 
 
 class TlsInfo(NamedTuple):
-    """What a handshake has agreed on."""
+    """The outcome of a handshake."""
 
     version: str  # "TLSv1.3"
     cipher: str  # "TLS_AES_256_GCM_SHA384"
     resumed: bool  # by a ticket or a session of before
-    client: ClientCertificate | None  # None where none was asked for, or none sent
+    client: ClientCertificate | None  # absent where none was asked for, or none sent

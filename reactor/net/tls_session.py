@@ -33,7 +33,7 @@ _SPECIAL: Final = re.compile(r'[\x00-\x1f\x7f"+,;<>\\]|^[ #]| $')
 
 
 class TlsSession(Protocol):
-    """What a TlsTransport needs of a session. Methods raise ssl.SSLError where the peer errs."""
+    """The side of a session that a TlsTransport uses. Methods raise ssl.SSLError where the peer errs."""
 
     @property
     def output(self) -> int:
@@ -47,7 +47,7 @@ class TlsSession(Protocol):
         """Go on with the handshake, by bytes of the peer. Returns whether it has ended."""
 
     def unseal(self, data: bytes | memoryview) -> bytes:
-        """What the peer's bytes say, as far as their records are whole."""
+        """The data in the peer's bytes, as far as their records are whole."""
 
     def seal(self, data: bytes | memoryview) -> bytes:
         """Records that say this."""
@@ -59,7 +59,7 @@ class TlsSession(Protocol):
         """Say nothing more: `take` returns a close_notify, unless the session has failed."""
 
     def info(self) -> TlsInfo:
-        """What the handshake has agreed on."""
+        """The outcome of the handshake."""
 
 
 class OpenSslSession:
@@ -91,7 +91,7 @@ class OpenSslSession:
         return True
 
     def unseal(self, data: bytes | memoryview) -> bytes:
-        """What the peer's bytes say, as far as their records are whole."""
+        """The data in the peer's bytes, as far as their records are whole."""
         incoming, read = self._incoming, self._object.read
         if len(data) > RECORD_BYTES:
             view = memoryview(data)
@@ -137,7 +137,7 @@ class OpenSslSession:
             pass  # the peer's own close_notify has not come yet, or never will
 
     def info(self) -> TlsInfo:
-        """What the handshake has agreed on."""
+        """The outcome of the handshake."""
         cipher = self._object.cipher()
         info = _info(
             self._object.version() or "", cipher[0] if cipher else "", self._object.session_reused

@@ -29,7 +29,7 @@ class Certificate:
     issuer: bytes
     begins: datetime
     ends: datetime
-    names: tuple[str, ...]  # of hosts, in lower case: "example.com", "*.example.com", "::1"
+    names: tuple[str, ...]  # hosts, in lower case: "example.com", "*.example.com", "::1"
 
     @property
     def is_own(self) -> bool:

@@ -86,7 +86,7 @@ class TlsOptions:
     )
     hsts: int | None = _https(
         None,
-        "tell browsers to use HTTPS alone for so many seconds (Strict-Transport-Security)",
+        "ask browsers to use HTTPS alone for so many seconds (Strict-Transport-Security)",
         parse=types.whole_number,
         metavar="SECONDS",
     )

@@ -89,7 +89,7 @@ class RequestParser:
         "remaining",
     )
 
-    scheme: ClassVar[str] = "http"  # of the absolute targets that are served
+    scheme: ClassVar[str] = "http"  # absolute targets that are served have it
 
     def __init__(
         self, limits: ServerLimits, request_class: type[BaseRequest] = BaseRequest

@@ -85,7 +85,7 @@ class SimTlsSession:
         return self._shook
 
     def unseal(self, data: bytes | memoryview) -> bytes:
-        """What the peer's bytes say, as far as their records are whole."""
+        """The data in the peer's bytes, as far as their records are whole."""
         self._records.feed(data)
         early, self._early = self._early, b""
         return early + self._read()
@@ -106,7 +106,7 @@ class SimTlsSession:
         self._output += record(CLOSE_NOTIFY)
 
     def info(self) -> TlsInfo:
-        """What the handshake has agreed on."""
+        """The outcome of the handshake."""
         return INFO
 
     def _read(self) -> bytes:

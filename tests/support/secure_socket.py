@@ -26,7 +26,7 @@ class SecureSocket:
         self.tcp.sendall(self.session.say(data))
 
     def recv(self, count: int, flags: int = 0) -> bytes:
-        """What the server says next, at most `count` bytes; b"" behind its close_notify.
+        """The next data of the server, at most `count` bytes; b"" behind its close_notify.
 
         A FIN without a close_notify raises ConnectionResetError: something is cut.
         """

@@ -79,7 +79,7 @@ def test_absolute_targets_are_https_there(secure: Secure) -> None:
     assert (response.status, response.body) == (421, b"Only https URLs are served here.\n")
 
 
-def test_what_a_client_says_behind_its_handshake_needs_no_event(secure: Secure) -> None:
+def test_data_behind_the_handshake_needs_no_event(secure: Secure) -> None:
     """The request comes in the segment of the client's Finished: the kernel has no more to say."""
     running = secure()
     client = plain(running)

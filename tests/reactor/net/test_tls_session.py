@@ -59,7 +59,7 @@ def test_a_handshake_and_what_is_said_then(
     assert client.tls.selected_alpn_protocol() is None
 
 
-def test_what_comes_behind_the_handshake_is_there_at_once(certificates: Certificates) -> None:
+def test_data_behind_the_handshake_is_there_at_once(certificates: Certificates) -> None:
     session, client = OpenSslSession(certificates.context), MemoryClient()
     assert not session.shake(client.shake())
     finished = client.shake(session.take())
@@ -111,7 +111,7 @@ def test_both_ends_say_that_they_end(certificates: Certificates) -> None:
     assert session.unseal(b"") == b""
 
 
-def test_what_comes_behind_our_end_is_still_heard(certificates: Certificates) -> None:
+def test_data_behind_our_end_is_still_heard(certificates: Certificates) -> None:
     session, client = OpenSslSession(certificates.context), MemoryClient()
     shake(session, client)
     session.end()

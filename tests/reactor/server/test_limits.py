@@ -230,7 +230,7 @@ def half_closed_timeout(serve: Serve) -> None:
 
 
 def tls_handshake_timeout(serve: Serve) -> None:
-    """From the connection to the handshake's end, in whatever pieces it comes."""
+    """From the connection to the handshake's end, in any pieces."""
     running = serve(hello, tls_handshake_timeout=0.3, idle_timeout=60)
     if not isinstance(running.address, SecureAddress):
         return
