@@ -239,10 +239,13 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test with `serve` runs on plain connections and over TLS, unless it is `plain`."""
+    """A test with `serve` runs on plain connections and over TLS, unless it is `plain`, slow or
+    one with a browser, which knows the tests' authority not.
+    """
     if "transport" in metafunc.fixturenames:
         marks = [metafunc.definition.get_closest_marker(name) for name in ("plain", "slow")]
-        metafunc.parametrize("transport", ["plain"] if any(marks) else ["plain", "tls"])
+        is_plain = any(marks) or "browser" in metafunc.fixturenames
+        metafunc.parametrize("transport", ["plain"] if is_plain else ["plain", "tls"])
 
 
 @pytest.fixture

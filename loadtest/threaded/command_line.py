@@ -11,6 +11,7 @@ from loadtest.threaded.server import ThreadedServer
 from loadtest.threaded.shared import SharedWall
 from reactor.config.standard_streams import fill_standard_descriptors, print_error
 from reactor.errors import counted
+from reactor.process.listening import Listening, Role
 from reactor.process.loader import LoadError
 from reactor.process.serve import (
     StartError,
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain(str(error), 2)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.shut_down())
-    admit_hosts(site, config, [one.getsockname() for one in listening])
+    admit_hosts(site, config, [Listening(one, Role.HTTP) for one in listening])
     try:
         server.start()
     except StartHookError as error:

@@ -8,11 +8,25 @@ comes or the deadline passes. An abort is the other way to end (net/stream.py): 
 from typing import Final
 
 from reactor.http.context import ServerContext
+from reactor.http.error_responses import refused_request
 from reactor.http.states import DRAIN, IDLE, LINGER, SKIP, Connection, linger_deadline
 from reactor.messages.request import BaseRequest
 from reactor.net.stream import ENDED
 
 SHUTDOWN_LINGER: Final = 1.0  # seconds that a client's FIN is waited for when the server ends
+
+
+def refused(connection: Connection) -> BaseRequest:
+    """A request in place of bytes that are none; its response is the connection's last one.
+
+    Without TLS it has the fields of plain connections, also where TLS was expected.
+    """
+    transport, context = connection.transport, connection.context
+    request = refused_request(connection.parser.request_line, transport.peer, context.reactor.now)
+    request.tls = transport.tls
+    if request.tls is None:
+        connection.context = context.plain
+    return request
 
 
 def finish(connection: Connection) -> None:

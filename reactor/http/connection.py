@@ -18,9 +18,9 @@ from typing import Final
 
 from reactor.errors import ProtocolError, all_but_interrupts
 from reactor.files.region import FileRegion
-from reactor.http.closing import finish, is_last, let_go, linger
+from reactor.http.closing import finish, is_last, let_go, linger, refused
 from reactor.http.context import ServerContext
-from reactor.http.error_responses import no_response, plain_error_response, refused_request
+from reactor.http.error_responses import no_response, plain_error_response
 from reactor.http.first_piece import begin, has_to_begin, leave_out, response_to
 from reactor.http.request_body import RequestBody, body_ended_early
 from reactor.http.response_body import discard
@@ -293,8 +293,7 @@ class HttpConnection:
 
     def refuse(self, error: ProtocolError) -> None:
         """Send the response to bytes that are no request, and close."""
-        peer, now = self.transport.peer, self.context.reactor.now
-        self.request = request = refused_request(self.parser.request_line, peer, now)
+        self.request = request = refused(self)
         self.respond(request, plain_error_response(request, error))
 
     def respond(self, request: BaseRequest, response: Response) -> None:

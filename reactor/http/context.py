@@ -5,6 +5,7 @@ connections, so that each holds a reference and no more. The values that change 
 runs are in its ServerState: four fields, each with the one part that writes it.
 """
 
+import copy
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from inspect import isroutine
@@ -59,10 +60,12 @@ class ServerContext:
     state: ServerState
     reactor: Scheduler = field(init=False)  # the runtime's: read with every request
     request_class: type[BaseRequest] = field(init=False)  # the handler's
+    plain: "ServerContext" = field(init=False)  # for a response without TLS
     error_response: ErrorResponder = plain_error_response  # the handler's, where it is this one
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reactor", self.runtime.reactor)
+        object.__setattr__(self, "plain", self)
         chosen = getattr(self.handler, "request_class", BaseRequest)
         object.__setattr__(self, "request_class", chosen)
         if self.error_response is plain_error_response:
@@ -72,3 +75,10 @@ class ServerContext:
         if not isroutine(self.handler):
             call = self.handler.__call__  # type: ignore[operator]
             object.__setattr__(self, "handler", call)
+
+    def with_field(self, line: str) -> "ServerContext":
+        """The same context for encrypted connections, whose responses all have this field line."""
+        changed = copy.copy(self)
+        object.__setattr__(changed, "wall", self.wall.with_field(line))
+        object.__setattr__(changed, "plain", self)
+        return changed

@@ -23,7 +23,7 @@ class WallClock:
         with_date: bool = True,
     ) -> None:
         self._wall = wall
-        self._server = f"Server: {server}\r\n" if server else ""
+        self._fields = f"Server: {server}\r\n" if server else ""
         self._with_date = with_date
         self.expires = float("-inf")
         self.log_date = ""
@@ -39,16 +39,22 @@ class WallClock:
         self.log_date = log_date(wall)
         self.log_time = log_time(wall)
         date = f"Date: {http_date(wall)}\r\n" if self._with_date else ""
-        self._common = f"{date}{self._server}"
+        self._common = f"{date}{self._fields}"
         for table in self._tables:
             table.clear()
+
+    def with_field(self, line: str) -> "WallClock":
+        """Another clock of the same time, whose responses have this field line as well."""
+        other = WallClock(self._wall, with_date=self._with_date)
+        other._fields = f"{self._fields}{line}\r\n"
+        return other
 
     def empty_with_each_second(self, table: dict[Any, Any]) -> None:
         """Empty the table, of texts that have one of these in them, when they are made anew."""
         self._tables.append(table)
 
     def status_line(self, status: int) -> bytes:
-        """The first lines of a response: status line, Date, Server.
+        """The first lines of a response: status line, Date, Server and the fields of `with_field`.
 
         Raises ResponseError for a status that is not an int of 100 to 999.
         """

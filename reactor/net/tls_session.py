@@ -33,7 +33,7 @@ _SPECIAL: Final = re.compile(r'[\x00-\x1f\x7f"+,;<>\\]|^[ #]| $')
 
 
 class TlsSession(Protocol):
-    """The side of a session that a TlsTransport uses. Methods raise ssl.SSLError where the peer errs."""
+    """A session as a TlsTransport uses it. Methods raise ssl.SSLError where the peer errs."""
 
     @property
     def output(self) -> int:

@@ -16,8 +16,7 @@ from typing import Final
 from reactor.process.file_watcher import mark
 from reactor.process.import_hook import Finder
 from reactor.process.ipc import Inheritance, encode_message
-from reactor.server.secure import Tls
-from reactor.server.server import Server
+from reactor.process.listening import Listening, Role
 
 GRACE: Final = 0.5  # seconds that an idle connection stays open after another child has taken over
 LEFT_TO_THE_PARENT: Final = frozenset({signal.SIGINT, signal.SIGHUP})
@@ -52,10 +51,12 @@ class ReloadChild:
         threading.Thread(target=_end_with, args=arguments, name="lifeline", daemon=True).start()
         Finder(application, self._report_file).install()
 
-    def listen(self, server: Server, tls: Tls | None) -> None:
-        """Accept from the sockets of the parent; with `tls`, clients speak HTTPS."""
-        for descriptor in self._inheritance.listening:
-            server.listen_on(socket.socket(fileno=descriptor), tls=tls)
+    def listening(self) -> list[Listening]:
+        """The sockets of the parent, with their roles."""
+        return [
+            Listening(socket.socket(fileno=descriptor), Role(role))
+            for descriptor, role in self._inheritance.listening
+        ]
 
     def ready(self) -> None:
         """Report that the loop is about to run; from now on SIGTERM drains it."""

@@ -26,7 +26,7 @@ MESSAGE_BYTES: Final = 1 << 20  # a longer line is not a message
 class Inheritance:
     """The file descriptors that a child inherits, and whether it is the first one to serve."""
 
-    listening: list[int]
+    listening: list[tuple[int, str]]  # with the Role of each
     reports: int
     lifeline: int
     first: bool
@@ -34,7 +34,7 @@ class Inheritance:
     @property
     def descriptors(self) -> list[int]:
         """All of them, to be passed on to the child."""
-        return [*self.listening, self.reports, self.lifeline]
+        return [*(one for one, _ in self.listening), self.reports, self.lifeline]
 
     def environment(self) -> dict[str, str]:
         """The environment of this process with the variable."""

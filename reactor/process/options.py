@@ -81,8 +81,11 @@ class ServeOptions:
     def places(self) -> list[tuple[str, int]]:
         """The hosts to listen on, with their ports."""
         hosts = self.host or (() if self.bind else (DEFAULT_HOST,))
-        own = [(one.host, self.port if one.port is None else one.port) for one in self.bind]
-        return [(host, self.port) for host in hosts] + own
+        return [(host, self.port) for host in hosts] + self.with_ports(self.bind)
+
+    def with_ports(self, places: Sequence[types.ListenPlace]) -> list[tuple[str, int]]:
+        """Places, with --port where one names none."""
+        return [(one.host, self.port if one.port is None else one.port) for one in places]
 
     def __post_init__(self) -> None:
         types.port(str(self.port))

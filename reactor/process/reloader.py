@@ -8,7 +8,6 @@ to be broken. supervisor.py has the children, their sockets and their signals.
 
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -16,6 +15,7 @@ from typing import Final
 from reactor.loop.timers import Timer
 from reactor.process.file_watcher import Watch
 from reactor.process.ipc import Seen
+from reactor.process.listening import Listening
 from reactor.process.serve import say
 from reactor.process.supervisor import LOADING, SERVING, Child, Supervisor
 
@@ -33,7 +33,7 @@ class Reloader(Supervisor):
     def __init__(
         self,
         arguments: Sequence[str],
-        listening: Sequence[socket.socket],
+        listening: Sequence[Listening],
         ending_seconds: float,
     ) -> None:
         """The sockets are bound; the first signal closes them."""

@@ -31,7 +31,7 @@ from reactor.observe.log_file import LogFile
 from reactor.process.options import ServeOptions
 from reactor.process.terminal import has_terminal
 from reactor.process.urls import in_words, urls
-from reactor.server.secure import Tls
+from reactor.server.listeners import Tls
 from reactor.server.server import Server
 from reactor.server.state_dump import state_dump
 from reactor.tasks.operations import in_pool
@@ -146,15 +146,26 @@ def make_server(
 
 def open_sockets(options: ServeOptions, backlog: int) -> list[socket.socket]:
     """Listening sockets for all hosts of the options. Raises StartError."""
+    return open_places(options.places, backlog)
+
+
+def open_places(places: Sequence[tuple[str, int]], backlog: int) -> list[socket.socket]:
+    """Listening sockets for these hosts and ports. Raises StartError."""
     try:
-        return bind_hosts(options.places, backlog)
+        return bind_hosts(places, backlog)
     except ListenError as error:
         raise StartError(error.errno, str(error)) from error
 
 
-def announce(server: Server, what: str = "") -> None:
-    """Print where the server listens, and what it serves, as one line on standard error."""
-    found = urls(server.addresses, server.secure_addresses)
+def announce(server: Server, what: str = "", redirects: Sequence[tuple[Any, ...]] = ()) -> None:
+    """Print where the server listens, and what it serves, as one line on standard error.
+
+    Requests to the addresses `redirects` are redirected.
+    """
+    serving = [address for address in server.addresses if address not in redirects]
+    found = urls(serving, server.secure_addresses)
+    if redirects:
+        say(f"Requests to {in_words(urls(redirects))} are redirected")
     serves = f" serve{'s' if len(found) == 1 else ''} {what}" if what else ""
     most = counted(server.limits.connections, "connection")
     say(f"{in_words(found)}{serves}; {most} at most; Ctrl-C ends it")

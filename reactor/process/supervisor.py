@@ -14,7 +14,6 @@ A subclass decides when a child is started: see reloader.py.
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -26,6 +25,7 @@ from reactor.errors import reason_of
 from reactor.loop.reactor import Reactor
 from reactor.process.child import LEFT_TO_THE_PARENT, MARGIN
 from reactor.process.ipc import Ended, Inheritance, Message, MessageDecoder, Seen
+from reactor.process.listening import Listening
 from reactor.process.serve import say
 from reactor.process.terminal import has_terminal
 
@@ -108,7 +108,7 @@ class Supervisor:
     def __init__(
         self,
         arguments: Sequence[str],
-        listening: Sequence[socket.socket],
+        listening: Sequence[Listening],
         ending_seconds: float,
     ) -> None:
         """The sockets are bound; the first signal closes them."""
@@ -187,7 +187,10 @@ class Supervisor:
         """Raises OSError."""
         reading, writing = os.pipe()
         inheritance = Inheritance(
-            [one.fileno() for one in self._listening], writing, self._lifeline, self.first
+            [(one.socket.fileno(), one.role.value) for one in self._listening],
+            writing,
+            self._lifeline,
+            self.first,
         )
         # Blocked until the child has handlers: Ctrl-C would interrupt the start of Python.
         signal.pthread_sigmask(signal.SIG_BLOCK, LEFT_TO_THE_PARENT)
@@ -290,7 +293,7 @@ class Supervisor:
         self._signals += 1
         self._last = self._last or self.one(SERVING)
         for listening in self._listening:
-            listening.close()  # a child closes its own when it drains
+            listening.socket.close()  # a child closes its own when it drains
         self.ending()
         for child in self._children:
             if self._signals > 2:

@@ -15,7 +15,7 @@ import resource
 import socket
 import sys
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from reactor.errors import ProtocolError
 from reactor.files.descriptors import SPARE_MOST, lasting_descriptors, spare_descriptors
@@ -31,6 +31,14 @@ REFUSALS: Final = SPARE_MOST  # clients that are refused at the same time
 RESERVED_DESCRIPTORS: Final = 64  # for the loop, the logs, libraries
 MakeTransport: TypeAlias = Callable[[Reactor, socket.socket, tuple[Any, ...]], Transport]
 log = logging.getLogger("reactor")
+
+
+class Way(NamedTuple):
+    """How the connections of one listener are made, and refused."""
+
+    make_transport: MakeTransport
+    context: ServerContext
+    refuses_in_words: bool = True  # by a response; without, the socket is closed
 
 
 class Admission:
@@ -50,7 +58,8 @@ class Admission:
         self._out_of_descriptors = LogLimit(log.error, clock=reactor.clock)
         self._reactor = reactor
         self._context = context
-        self._transport = transport
+        self.make_transport = transport
+        self._way = Way(transport, context)
         self._latest = LatestConnections(reactor)
 
     @property
@@ -62,29 +71,19 @@ class Admission:
         self,
         client: socket.socket,
         peer: tuple[Any, ...],
-        make_transport: MakeTransport | None = None,
+        way: Way | None = None,
     ) -> None:
-        """Make a connection of an accepted, non-blocking socket; it may be refused.
-
-        `make_transport` makes the transport of a client that is not to be refused by words.
-        """
+        """Make a connection of an accepted, non-blocking socket; it may be refused."""
+        way = way or self._way
         if len(self.connections) - len(self._refused) < self._context.limits.connections:
-            make = make_transport or self._transport
-            self._latest.add(self._open(client, peer, make)[1])
-        elif make_transport is None:
-            self._refuse(client, peer, "Too many connections.")
+            self._latest.add(self._open(client, peer, way)[1])
         else:
-            self._close(client)
+            self._refuse(client, peer, way, "Too many connections.")
 
-    def refuse(
-        self, client: socket.socket, peer: tuple[Any, ...], *, by_words: bool = True
-    ) -> None:
+    def refuse(self, client: socket.socket, peer: tuple[Any, ...], way: Way | None = None) -> None:
         """Refuse an accepted, non-blocking socket, for which there is no descriptor to spare."""
         self._out_of_descriptors.log("Clients are refused: too many open files")
-        if by_words:
-            self._refuse(client, peer, "The server has too many files open.")
-        else:
-            self._close(client)
+        self._refuse(client, peer, way or self._way, "The server has too many files open.")
 
     def make_room(self, error: OSError) -> bool:
         """Close a descriptor of the reserve, so that a client can be accepted and refused."""
@@ -107,25 +106,26 @@ class Admission:
         self._spare.fill()
 
     def _open(
-        self, client: socket.socket, peer: tuple[Any, ...], make: MakeTransport
+        self, client: socket.socket, peer: tuple[Any, ...], way: Way
     ) -> tuple[HttpConnection, Transport]:
-        transport = make(self._reactor, client, peer)
-        connection = HttpConnection(transport, self._context)
+        transport = way.make_transport(self._reactor, client, peer)
+        connection = HttpConnection(transport, way.context)
         self.connections[connection] = self._reactor.now
         self._context.state.accepted += 1
         return connection, transport
 
-    def _refuse(self, client: socket.socket, peer: tuple[Any, ...], sentence: str) -> None:
+    def _refuse(
+        self, client: socket.socket, peer: tuple[Any, ...], way: Way, sentence: str
+    ) -> None:
+        if not way.refuses_in_words:
+            client.close()
+            self._spare.fill()
+            return
         if len(self._refused) >= (self._spare.size or REFUSALS):
             self._end_oldest_refusal()
-        connection, _ = self._open(client, peer, self._transport)
+        connection, _ = self._open(client, peer, way)
         self._refused[connection] = None
         connection.refuse(ProtocolError(503, sentence, [("Retry-After", "1")]))
-
-    def _close(self, client: socket.socket) -> None:
-        """Refuse a client without a word: a handshake would cost more than its request."""
-        client.close()
-        self._spare.fill()
 
     def _end_oldest_refusal(self) -> None:
         """End the connection that was refused first, if there is one.

@@ -28,7 +28,6 @@ from reactor.loop.slow_callbacks import SlowCallbacks
 from reactor.messages.request import BaseRequest
 from reactor.net.binding import bind_hosts
 from reactor.net.handshakes import Handshakes
-from reactor.net.listener import Acceptor, Listener
 from reactor.net.spare_descriptors import SpareDescriptors
 from reactor.net.transport import Transport
 from reactor.observe.access_log import check_format
@@ -38,8 +37,8 @@ from reactor.observe.statistics import Statistics, observe_both
 from reactor.server.admission import Admission, affordable_connections
 from reactor.server.interpreter import tune_interpreter
 from reactor.server.lifecycle import Lifecycle, Step
+from reactor.server.listeners import Listeners, Tls
 from reactor.server.logs import ServerLogs
-from reactor.server.secure import Tls, secure
 from reactor.server.shutdown import Shutdown, ShutdownPhase
 from reactor.tasks.after_work import AfterWork
 from reactor.tasks.futures import Future
@@ -107,10 +106,10 @@ class Server:
         observe = self._logs.open_access_log(access_log, access_log_format, wall)
         self._context = self._make_context(handler, wall, observe, error_response)
         self._admission = Admission(self.reactor, self._context, transport, spare)
+        self.handshakes = Handshakes(self.reactor.clock)
+        self._listeners = Listeners(self.reactor, self._admission, self.handshakes)
         stop, end = self._stop_accepting, self._lifecycle.end
         self._shutdown = Shutdown(self.reactor, self._context, self.open_connections, stop, end)
-        self._listeners: list[Listener] = []
-        self.handshakes = Handshakes(self.reactor.clock)
         self._tasks: dict[Future[None], Task[None]] = {}
         self._statistics: Statistics | None = None
         self._prepare(handler, own_reactor=reactor is None)
@@ -125,20 +124,29 @@ class Server:
         "" and "::" stand for every address of the machine; see net/binding.py. With `tls`, an
         ssl.SSLContext or Certificates (see net/certificates.py), clients speak HTTPS there.
         """
-        for bound in bind_hosts([(host, port)], self.limits.backlog):
-            self.listen_on(bound, tls=tls)
-        return self._listeners[0].address
+        bound = bind_hosts([(host, port)], self.limits.backlog)
+        for listening in bound:
+            self.listen_on(listening, tls=tls)
+        return self.addresses[-len(bound)]
 
-    def listen_on(self, listening: socket.socket, *, tls: Tls | None = None) -> None:
-        """Accept clients from a socket that is bound and listening."""
-        listening.setblocking(False)
-        self._admission.keep_room()
-        acceptor: Acceptor = self._admission
-        if tls is not None:
-            timeout = self.limits.tls_handshake_timeout
-            acceptor = secure(self._admission, tls, timeout, self.handshakes)
-        is_secure = tls is not None
-        self._listeners.append(Listener(self.reactor, listening, acceptor, is_secure=is_secure))
+    def listen_on(
+        self,
+        listening: socket.socket,
+        *,
+        tls: Tls | None = None,
+        hsts: int | None = None,
+        handler: Handler | None = None,
+    ) -> None:
+        """Accept clients from a socket that is bound and listening.
+
+        With `tls`, `hsts` adds Strict-Transport-Security to all responses: browsers use HTTPS alone
+        for so many seconds (RFC 6797). `handler` is for the requests of these clients, in place of
+        the server's; it gets the server's limits.
+        """
+        context = self._context
+        if handler is not None:
+            context = replace(context, handler=handler, error_response=plain_error_response)
+        self._listeners.add(listening, context, tls, hsts)
 
     def connect(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
         """Make a connection of an accepted, non-blocking socket."""
@@ -149,12 +157,12 @@ class Server:
     @property
     def addresses(self) -> list[tuple[Any, ...]]:
         """The addresses that it listens on, in the order in which they were bound."""
-        return [listener.address for listener in self._listeners]
+        return self._listeners.addresses
 
     @property
     def secure_addresses(self) -> list[tuple[Any, ...]]:
         """Those at which clients speak TLS."""
-        return [listener.address for listener in self._listeners if listener.is_secure]
+        return self._listeners.secure_addresses
 
     @property
     def connections(self) -> int:
@@ -245,8 +253,7 @@ class Server:
         """The task of the start, for a program that turns the reactor itself."""
         task = self._lifecycle.begin()
         if not task.done:
-            for listener in self._listeners:
-                listener.hold()
+            self._listeners.hold()
             task.add_callback(self._start_ended)
         return task
 
@@ -334,25 +341,18 @@ class Server:
 
     def _start_ended(self, task: Future[None]) -> None:
         if task.exception() is None:
-            for listener in self._listeners:
-                listener.go_on()
+            self._listeners.go_on()
 
     def _stop_accepting(self) -> None:
-        for listener in self._listeners:
-            if self._lifecycle.is_starting:
-                listener.close()
-            else:
-                listener.finish()
-        self._listeners.clear()
-        self._admission.close()
+        if not self._lifecycle.is_starting:
+            self._listeners.accept_last()
+        self._close_listeners()
         for task in tuple(self._tasks.values()):
             task.cancel()
         self._runtime.drain()
 
     def _close_listeners(self) -> None:
-        listeners, self._listeners = self._listeners, []
-        for listener in listeners:
-            listener.close()
+        self._listeners.close()
         self._admission.close()
 
     def _task_ended(self, task: Future[None]) -> None:

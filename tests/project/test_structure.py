@@ -129,7 +129,7 @@ SPEAK_TLS = {  # all others know no more of it than `request.tls`
     "reactor.net.handshakes",
     "reactor.net.tls",
     "reactor.net.tls_session",
-    "reactor.server.secure",
+    "reactor.server.listeners",
     "reactor.simulator.tls",
 }
 SENDERS = {

@@ -25,14 +25,17 @@ def hosts_of_share(given: Sequence[str], own: Sequence[str], bound: Sequence[str
 
 
 def own_hosts(texts: Iterable[str]) -> list[str]:
-    """Return the names and addresses among hosts to listen on; wildcards are neither."""
+    """Return the names and addresses among hosts to listen on; `::` and the like are neither.
+
+    A pattern may come from a certificate: `*.example.com`.
+    """
     found = []
     for text in texts:
         try:
             host = host_pattern(text.partition("%")[0])  # a zone is no part of a Host field
         except ValueError:
             continue  # "": every address
-        if "*" not in host and host not in ("0.0.0.0", "[::]"):
+        if host != "*" and host not in ("0.0.0.0", "[::]"):
             found.append(host)
     return found
 

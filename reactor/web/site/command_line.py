@@ -20,9 +20,10 @@ from urllib.parse import urlsplit
 
 from reactor.config.standard_streams import fill_standard_descriptors, print_error
 from reactor.limits import ServerLimits
-from reactor.net.certificates import CertificateError
+from reactor.net.certificates import CertificateError, Certificates
 from reactor.observe.error_log import ErrorLog
 from reactor.process.child import GRACE, ReloadChild
+from reactor.process.listening import Listening, Role, open_all
 from reactor.process.loader import LoadError, load, trace
 from reactor.process.reloader import Reloader
 from reactor.process.serve import (
@@ -32,7 +33,6 @@ from reactor.process.serve import (
     configure_logging,
     make_server,
     open_error_log,
-    open_sockets,
     reloader,
     say,
 )
@@ -40,9 +40,11 @@ from reactor.process.tls_options import TlsOptions
 from reactor.process.tls_start import open_certificates
 from reactor.process.urls import urls
 from reactor.server.lifecycle import StartHookError
-from reactor.server.secure import Tls
 from reactor.server.server import Server
+from reactor.web.semantics.hosts import Hosts
 from reactor.web.semantics.paths import quote_segment
+from reactor.web.site.allowed_hosts import own_hosts
+from reactor.web.site.https_redirect import HttpsRedirect
 from reactor.web.site.opening import SiteError
 from reactor.web.site.options import Config, SiteOptions, parse_arguments
 from reactor.web.site.site import Site
@@ -87,7 +89,7 @@ def _main(arguments: Sequence[str]) -> int:
 def _supervise(config: Config, arguments: Sequence[str]) -> int:
     """As the parent of processes with the same arguments."""
     try:
-        listening = open_sockets(config.serve, config.limits.backlog)
+        listening = open_all(config.serve, config.tls, config.limits.backlog)
     except StartError as error:
         return complain(str(error))
     return Reloader(arguments, listening, _seconds_to_end(config.limits)).run()
@@ -95,16 +97,16 @@ def _supervise(config: Config, arguments: Sequence[str]) -> int:
 
 def _serve(config: Config, error_log: ErrorLog, child: ReloadChild | None) -> int:
     try:
-        tls = find_certificates(config.tls)
+        certificates = find_certificates(config.tls)
         site = make_site(config)
         respond = site.error_response
         server = make_server(site.handler, config.serve, config.limits, error_log, respond)
         if child is not None:
-            child.listen(server, tls)
+            listening = child.listening()
         else:
-            for listening in open_sockets(config.serve, config.limits.backlog):
-                server.listen_on(listening, tls=tls)
-        admit_hosts(site, config, server.addresses)
+            listening = open_all(config.serve, config.tls, config.limits.backlog)
+        hosts = admit_hosts(site, config, listening, certificates)
+        listen(server, listening, hosts, certificates, config.tls.hsts)
     except LoadError as error:
         status = complain(str(error) + suggestion(config.site.application), 2)
         if child is not None:  # somebody works on it
@@ -118,13 +120,20 @@ def _serve(config: Config, error_log: ErrorLog, child: ReloadChild | None) -> in
         log.debug("the application could not be prepared", exc_info=error)
         return complain(str(error), 2)
     if child is None:
-        Signals(server, reload=reloader(server, tls)).install()
+        Signals(server, reload=reloader(server, certificates)).install()
     else:
         Signals(server, (signal.SIGTERM,), GRACE).install()
-    return _run(server, site, config, child)
+    redirects = [one.socket.getsockname() for one in listening if one.role is Role.REDIRECT]
+    return _run(server, site, config, child, redirects)
 
 
-def _run(server: Server, site: Site, config: Config, child: ReloadChild | None) -> int:
+def _run(
+    server: Server,
+    site: Site,
+    config: Config,
+    child: ReloadChild | None,
+    redirects: Sequence[tuple[Any, ...]],
+) -> int:
     """Start the application and serve it until a signal; returns the exit status."""
     try:
         started = server.start()
@@ -136,7 +145,7 @@ def _run(server: Server, site: Site, config: Config, child: ReloadChild | None) 
         return status
     if started:
         if child is None or child.first:
-            announce(server, served(config.site))
+            announce(server, served(config.site), redirects)
             for _, path in config.site.static:
                 if hint := source_hint(path):
                     log.warning(hint)
@@ -165,7 +174,7 @@ def make_site(config: Config) -> Site:
     return Site(config.site, config.limits, load(name) if name else None)
 
 
-def find_certificates(options: TlsOptions) -> Tls | None:
+def find_certificates(options: TlsOptions) -> Certificates | None:
     """The certificates of these options; None where they ask for no HTTPS. Raises StartError."""
     if not options.speaks_tls:
         return None
@@ -175,14 +184,42 @@ def find_certificates(options: TlsOptions) -> Tls | None:
         raise StartError(None, str(error)) from error
 
 
-def admit_hosts(site: Site, config: Config, addresses: Sequence[tuple[Any, ...]]) -> None:
-    """Serve the site for its hosts alone, where it listens on these addresses.
+def admit_hosts(
+    site: Site,
+    config: Config,
+    listening: Sequence[Listening],
+    certificates: Certificates | None = None,
+) -> Hosts:
+    """Serve the site for its own hosts alone, where it listens on these sockets; returns them.
 
-    Its own are those that the options name, and those of the URLs that are printed.
+    They are those that the options name, those of the certificates, and those of the URLs that are
+    printed.
     """
-    named = [host for host, _ in config.serve.places]
-    printed = [urlsplit(url).hostname or "" for url in urls(addresses)]
-    site.admit_hosts([*named, *printed], [address[0] for address in addresses])
+    addresses = [one.socket.getsockname() for one in listening]
+    own = [host for host, _ in config.serve.places]
+    own += [urlsplit(url).hostname or "" for url in urls(addresses)]
+    own += certificates.names if certificates else ()
+    plain = [one.socket.getsockname()[0] for one in listening if one.role is Role.HTTP]
+    site.admit_hosts(own, [address[0] for address in addresses], plain)
+    return Hosts([*config.site.allowed_hosts, *own_hosts(own)], local=True)
+
+
+def listen(
+    server: Server,
+    listening: Sequence[Listening],
+    hosts: Hosts,
+    certificates: Certificates | None,
+    hsts: int | None,
+) -> None:
+    """Accept clients from these sockets, each by its role; `hosts` are those of redirects."""
+    for one in listening:
+        if one.role is Role.HTTPS:
+            server.listen_on(one.socket, tls=certificates, hsts=hsts)
+        elif one.role is Role.HTTP:
+            server.listen_on(one.socket)
+        else:
+            redirect = HttpsRedirect(hosts, server.secure_addresses[0][1])
+            server.listen_on(one.socket, handler=redirect)
 
 
 def served(site: SiteOptions) -> str:

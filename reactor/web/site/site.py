@@ -92,13 +92,16 @@ class Site:
         respond = application if isinstance(application, Application) else self._router
         return respond.error_response(request, error)
 
-    def admit_hosts(self, own: Iterable[str] = (), bound: Sequence[str] = ()) -> None:
+    def admit_hosts(
+        self, own: Iterable[str] = (), bound: Sequence[str] = (), plain: Sequence[str] | None = None
+    ) -> None:
         """Serve the site for its hosts alone; to be called when the server listens.
 
         `own` are the names and addresses by which it is reached, `bound` the addresses that it
-        listens on.
+        listens on, and `plain` those of them where clients speak no TLS (all, unless given).
         """
-        if self._users and not all(map(is_loopback_address, bound)):
+        plain = bound if plain is None else plain
+        if self._users and not all(map(is_loopback_address, plain)):
             log.warning("Passwords travel unencrypted: others on the network can read them")
         names, given = own_hosts(own), self._options.allowed_hosts
         hosts = hosts_of_share(given, names, bound)

@@ -20,7 +20,7 @@ def test_a_child_takes_its_inheritance(monkeypatch: pytest.MonkeyPatch, tmp_path
     lifeline = os.open(os.devnull, os.O_RDONLY)
     for descriptor in (writing, lifeline):
         os.set_inheritable(descriptor, True)
-    inheritance = Inheritance([lifeline], writing, lifeline, True)
+    inheritance = Inheritance([(lifeline, "http")], writing, lifeline, True)
     monkeypatch.setenv(VARIABLE, inheritance.environment()[VARIABLE])
     child = ReloadChild.inherited()
     assert child is not None

@@ -429,7 +429,7 @@ def test_a_server_may_be_run_again_and_again(no_leaks: None) -> None:
 
 def test_each_option_of_a_process_is_an_argument() -> None:
     parameters = dict(signature(serve).parameters)
-    for name in ("app", "limits", "ready"):
+    for name in ("app", "limits", "tls", "ready"):
         del parameters[name]
     options = ServeOptions()
     assert {name: one.default for name, one in parameters.items()} == vars(options)

@@ -61,7 +61,7 @@ def test_shares_for_all_hosts(given: Any, bound: Any) -> None:
 
 def test_own_hosts() -> None:
     texts = ("", "0.0.0.0", "::", "*", "*.a", "My-PC", "::1", "fe80::1%eth0", "a b", "10.0.0.5")
-    assert own_hosts(texts) == ["my-pc", "[::1]", "[fe80::1]", "10.0.0.5"]
+    assert own_hosts(texts) == ["*.a", "my-pc", "[::1]", "[fe80::1]", "10.0.0.5"]
 
 
 # --- a site --------------------------------------------------------------------------------------

@@ -255,6 +255,7 @@ def test_images_sound_and_film_stay_viewable(start: Any, page: Page) -> None:
     page.wait_until("document.querySelector('video').videoWidth === 64")
 
 
+@pytest.mark.plain
 def test_a_pdf_is_shown_by_its_viewer(start: Any, directory: Path, tmp_path: Path) -> None:
     (directory / "a.pdf").write_bytes(pdf())
     browser = Browser(tmp_path / "profile", extensions=True)
