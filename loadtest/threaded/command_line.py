@@ -4,26 +4,34 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 from loadtest.threaded.monitor import guarded
-from loadtest.threaded.server import ThreadedServer
+from loadtest.threaded.server import Place, ThreadedServer
 from loadtest.threaded.shared import SharedWall
 from reactor.config.standard_streams import fill_standard_descriptors, print_error
 from reactor.errors import counted
-from reactor.process.listening import Listening, Role
+from reactor.net.certificates import Certificates
+from reactor.process.listening import Listening, Role, open_all
 from reactor.process.loader import LoadError
 from reactor.process.serve import (
     StartError,
     configure_logging,
     open_access_log,
     open_error_log,
-    open_sockets,
+    reloader,
 )
 from reactor.process.urls import in_words, urls
 from reactor.server.lifecycle import StartHookError
+from reactor.server.server import Server
 from reactor.tasks.guard import Shared
-from reactor.web.site.command_line import admit_hosts, complain, make_site, served
+from reactor.web.site.command_line import (
+    admit_hosts,
+    complain,
+    find_certificates,
+    make_site,
+    served,
+)
 from reactor.web.site.opening import SiteError
 from reactor.web.site.options import Config, parse_arguments
 from reactor.web.site.site import Site
@@ -45,23 +53,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Shared.guard = guarded  # before any handler is made
     try:
         configure_logging(config.serve.log_level, open_error_log(config.serve.error_log))
+        certificates = find_certificates(config.tls)
         site = make_site(config)
         server = _make_server(options, config, site)
-        listening = open_sockets(config.serve, config.limits.backlog)
+        listening = open_all(config.serve, config.tls, config.limits.backlog)
     except (StartError, SiteError) as error:
         return complain(str(error))
     except (LoadError, ValueError) as error:
         return complain(str(error), 2)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.shut_down())
-    admit_hosts(site, config, [Listening(one, Role.HTTP) for one in listening])
+    if reload := reloader(cast(Server, server), certificates):
+        signal.signal(signal.SIGHUP, lambda *_: reload())
+    admit_hosts(site, config, listening, certificates)
+    places = _places(server, listening, certificates)
     try:
         server.start()
     except StartHookError as error:
         return complain(str(error), 3)
     if not server.draining:
-        _say(config, options, server, urls(one.getsockname() for one in listening))
-    server.run(listening)
+        secure = [one.socket.getsockname() for one in listening if one.role is Role.HTTPS]
+        found = urls((one.socket.getsockname() for one in listening), secure)
+        _say(config, options, server, found)
+    server.run(places)
     return 0
 
 
@@ -71,6 +85,9 @@ def _contradiction(options: argparse.Namespace, config: Config) -> str:
         return "--reload: a server of threads cannot be handed over to another process"
     if config.site.metrics:
         return "--metrics: a server of threads has no loop to measure"
+    if config.tls.redirect_http is not None or config.tls.hsts is not None:
+        flag = "--hsts" if config.tls.redirect_http is None else "--redirect-http"
+        return f"{flag}: the threads serve one handler with the same fields at all places"
     if options.threads < 1:
         return f"--threads: a pool has at least 1 thread, not {options.threads}"
     if not LEAST_SWITCH <= options.switch_interval <= MOST_SWITCH:
@@ -97,6 +114,18 @@ def _make_server(options: argparse.Namespace, config: Config, site: Site) -> Thr
     for work in site.housekeeping():
         server.spawn(work)
     return server
+
+
+def _places(
+    server: ThreadedServer, listening: Sequence[Listening], certificates: Certificates | None
+) -> list[Place]:
+    """The sockets, each with the transport of its role."""
+    return [
+        server.secure_place(one.socket, certificates)
+        if certificates is not None and one.role is Role.HTTPS
+        else Place(one.socket)
+        for one in listening
+    ]
 
 
 def _parser() -> argparse.ArgumentParser:

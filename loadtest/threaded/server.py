@@ -26,10 +26,12 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from enum import IntEnum
+from functools import partial
 from queue import SimpleQueue
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from loadtest.threaded.monitor import ThreadRuntime
+from loadtest.threaded.secure import SecureBlockingTransport
 from loadtest.threaded.shared import SHARED_CLOCK, SharedLog, SharedWall, ThreadMemory
 from loadtest.threaded.transport import BlockingTransport, ThreadLoop
 from reactor import Limits
@@ -41,12 +43,14 @@ from reactor.http.context import ErrorResponder, Handler, Observer, ServerContex
 from reactor.http.error_responses import plain_error_response
 from reactor.http.states import ConnectionState
 from reactor.log_limit import LogLimit
+from reactor.net.handshakes import Handshakes
 from reactor.net.listener import ACCEPT_PAUSE, CANNOT_ACCEPT, OUT_OF_RESOURCES
 from reactor.net.stream import RESET_ON_CLOSE
 from reactor.observe.access_log import line_writer
 from reactor.observe.log_file import LogFile
 from reactor.server.admission import REFUSALS, affordable_connections
 from reactor.server.lifecycle import Lifecycle, Step
+from reactor.server.listeners import Tls, tls_settings
 from reactor.server.server import Server, prepare_handler
 from reactor.tasks.after_work import AfterWork
 
@@ -55,7 +59,15 @@ LOOK_SECONDS: Final = 0.02  # between two looks at the connections that are left
 
 log = logging.getLogger("reactor")
 
-Client = tuple[socket.socket, tuple[Any, ...]]
+MakeTransport: TypeAlias = Callable[[ThreadLoop, socket.socket, tuple[Any, ...]], BlockingTransport]
+Client: TypeAlias = tuple[socket.socket, tuple[Any, ...], MakeTransport]
+
+
+class Place(NamedTuple):
+    """A listening socket, and the transport of its clients."""
+
+    socket: socket.socket
+    make_transport: MakeTransport = BlockingTransport
 
 
 class Ending(IntEnum):
@@ -89,11 +101,13 @@ class Worker:
         self.connection: HttpConnection | None = None
         self._server = server
 
-    def serve(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
+    def serve(
+        self, client: socket.socket, peer: tuple[Any, ...], make_transport: MakeTransport
+    ) -> None:
         """Serve a connection, from its first byte to its last."""
         self._server.taken(client, self)
         try:
-            transport, self.connection = self.connect(client, peer)
+            transport, self.connection = self.connect(client, peer, make_transport)
             self.loop.serve(transport, self.connection)
             self.loop.run_while(lambda: self.after_work.is_busy)
             self.loop.finish()
@@ -102,11 +116,14 @@ class Worker:
             self._server.left(client)
 
     def connect(
-        self, client: socket.socket, peer: tuple[Any, ...]
+        self,
+        client: socket.socket,
+        peer: tuple[Any, ...],
+        make_transport: MakeTransport = BlockingTransport,
     ) -> tuple[BlockingTransport, HttpConnection]:
         """A transport and its connection for an accepted socket."""
         self.loop.now = self.loop.clock()
-        transport = BlockingTransport(self.loop, client, peer)
+        transport = make_transport(self.loop, client, peer)
         return transport, HttpConnection(transport, self.context)
 
 
@@ -135,6 +152,7 @@ class ThreadedServer:
         self.error_response = error_response
         self.wall = wall
         self.memory = BodyMemory(limits)
+        self.handshakes = Handshakes()
         self.observe: Observer | None = None
         self._log = SharedLog(access_log, limits.log_bytes) if access_log is not None else None
         if self._log is not None:
@@ -144,7 +162,7 @@ class ThreadedServer:
         self._threads = threads
         self._queue: SimpleQueue[Client] = SimpleQueue()
         self._open: dict[socket.socket, Worker | None] = {}  # without a worker it waits for one
-        self._listening: Sequence[socket.socket] = ()
+        self._places: Sequence[Place] = ()
         self._ending = Ending.SERVING
         self._front = Worker(self)  # the main thread's, for clients that are refused
         self._refused: deque[BlockingTransport] = deque()
@@ -189,18 +207,23 @@ class ThreadedServer:
     def _begin_start(self, ended: threading.Event) -> None:
         self._lifecycle.begin().add_callback(lambda _: ended.set())
 
-    def run(self, listening: Sequence[socket.socket]) -> None:
+    def secure_place(self, listening: socket.socket, tls: Tls) -> Place:
+        """The place of a socket whose clients speak TLS."""
+        settings = tls_settings(tls, self.limits.tls_handshake_timeout, self.handshakes)
+        return Place(listening, partial(SecureBlockingTransport, settings))
+
+    def run(self, places: Sequence[Place]) -> None:
         """Serve until `shut_down`, in the main thread. The sockets are the server's from now on."""
         prepare_descriptors()
         threading.stack_size(STACK_BYTES)
-        self._listening = listening
+        self._places = places
         if self._log is not None:
             _start(self._log.run)
         for _ in range(self._threads):
             _start(self._work)
-        for bound in listening[1:]:
-            _start(self._accept, bound)
-        self._accept(listening[0])
+        for place in places[1:]:
+            _start(self._accept, place)
+        self._accept(places[0])
         self._drain()
 
     def shut_down(self) -> None:
@@ -227,14 +250,14 @@ class ThreadedServer:
         self._shut_listeners()
 
     def _shut_listeners(self) -> None:
-        for bound in self._listening:
+        for place in self._places:
             with suppress(OSError):
-                bound.shutdown(socket.SHUT_RDWR)  # a thread in `accept` returns from it
+                place.socket.shutdown(socket.SHUT_RDWR)  # a thread in `accept` returns from it
 
     def _drain(self) -> None:
         """Wait until running requests have finished, for `shutdown_timeout` at most."""
-        for bound in self._listening:
-            bound.close()
+        for place in self._places:
+            place.socket.close()
         end = time.monotonic() + self.limits.shutdown_timeout
         while self._open and self._ending < Ending.ABORTING and time.monotonic() < end:
             self._end_the_idle()
@@ -268,41 +291,48 @@ class ThreadedServer:
 
     # --- accepting -------------------------------------------------------------------------------
 
-    def _accept(self, listening: socket.socket) -> None:
+    def _accept(self, place: Place) -> None:
         out_of_resources = LogLimit(log.error)
         while self._listens:
             try:
-                client, peer = listening.accept()
+                client, peer = place.socket.accept()
             except OSError as error:
                 if self._listens and error.errno in OUT_OF_RESOURCES:
                     out_of_resources.log(CANNOT_ACCEPT, error.strerror, ACCEPT_PAUSE)
                     time.sleep(ACCEPT_PAUSE)
                 continue  # that client has gone again (accept(2)), or we are to end
-            self._connect(client, peer)
+            self._connect(client, peer, place.make_transport)
 
-    def _connect(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
+    def _connect(
+        self, client: socket.socket, peer: tuple[Any, ...], make_transport: MakeTransport
+    ) -> None:
+        is_plain = make_transport is BlockingTransport
         if len(self._open) >= self.limits.connections:
-            self._refuse(client, peer, "Too many connections.")
+            self._refuse(client, peer, in_words=is_plain)
             return
         self._open[client] = None
         if self._threads:
-            self._queue.put((client, peer))
+            self._queue.put((client, peer, make_transport))
             return
         try:
-            _start(self._serve, client, peer)
+            _start(self._serve, client, peer, make_transport)
         except RuntimeError as error:  # "can't start new thread"
             log.error("Cannot serve a connection: %s", error)
             del self._open[client]
-            self._refuse(client, peer, "Too many connections.")
+            self._refuse(client, peer, in_words=is_plain)
 
-    def _refuse(self, client: socket.socket, peer: tuple[Any, ...], sentence: str) -> None:
+    def _refuse(self, client: socket.socket, peer: tuple[Any, ...], *, in_words: bool) -> None:
         """Send a 503, which fits into any buffer, and close the socket when others have followed.
 
-        A socket that is closed with unread input would reset what it has sent.
+        A socket that is closed with unread input would reset what it has sent. A client that speaks
+        TLS gets no words: a handshake costs more than the response that would follow it.
         """
+        if not in_words:
+            client.close()
+            return
         with self._refusing:
             transport, connection = self._front.connect(client, peer)
-            connection.refuse(ProtocolError(503, sentence, [("Retry-After", "1")]))
+            connection.refuse(ProtocolError(503, "Too many connections.", [("Retry-After", "1")]))
             self._front.loop.finish()
             self._refused.append(transport)
             now = self._front.loop.now
@@ -320,11 +350,13 @@ class ThreadedServer:
         """Forget a connection that has ended."""
         self._open.pop(client, None)
 
-    def _serve(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
+    def _serve(
+        self, client: socket.socket, peer: tuple[Any, ...], make_transport: MakeTransport
+    ) -> None:
         """The whole work of a thread for one connection."""
         worker = Worker(self)
         worker.runtime.adopt_generators()
-        worker.serve(client, peer)
+        worker.serve(client, peer, make_transport)
 
     def _work(self) -> None:
         """The whole work of a thread of the pool."""

@@ -162,14 +162,19 @@ class BlockingTransport(Stream):
             return
         self._reactor.now = self._clock()
         self._turn_open = True
-        assert self.protocol is not None
         if data:
             self._reactor.received += len(data)
-            self.protocol.data_received(data)
+            self._receive(data)
         else:
+            assert self.protocol is not None
             self.input = ENDED
             self.protocol.eof_received()
         self.end_turn()
+
+    def _receive(self, data: bytes) -> None:
+        """Bytes have come."""
+        assert self.protocol is not None
+        self.protocol.data_received(data)
 
     def end_turn(self) -> None:
         self._turn_open = False

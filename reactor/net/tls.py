@@ -160,7 +160,7 @@ class TlsTransport(Transport):
     def _receive_before(self, data: bytes) -> None:
         """Bytes have come, and no handshake has ended well."""
         if self._phase is HELLO:
-            if _is_text(data):
+            if is_text(data):
                 self._speak_plainly()
                 return
             self._session = self._settings.make_session()
@@ -339,6 +339,6 @@ class TlsTransport(Transport):
         super()._close()
 
 
-def _is_text(data: bytes) -> bool:
+def is_text(data: bytes) -> bool:
     """Whether these are the first bytes of a request without TLS, and not of a hello."""
     return b"A" <= data[:1] <= b"Z"

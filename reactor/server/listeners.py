@@ -124,9 +124,14 @@ def _secure_way(tls: Tls, context: ServerContext, handshakes: Handshakes) -> Way
     One above the limit of connections is closed without a word: a handshake costs more than the
     response that would follow it.
     """
+    settings = tls_settings(tls, context.limits.tls_handshake_timeout, handshakes)
+    return Way(partial(TlsTransport, settings), context, refuses_in_words=False)
+
+
+def tls_settings(tls: Tls, timeout: float, handshakes: Handshakes) -> TlsSettings:
+    """The objects that all connections of a listener share; `timeout` is in seconds."""
 
     def make_session() -> OpenSslSession:
         return OpenSslSession(tls if isinstance(tls, SSLContext) else tls.context)
 
-    settings = TlsSettings(make_session, context.limits.tls_handshake_timeout, handshakes)
-    return Way(partial(TlsTransport, settings), context, refuses_in_words=False)
+    return TlsSettings(make_session, timeout, handshakes)

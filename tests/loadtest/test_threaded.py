@@ -12,23 +12,24 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from loadtest.threaded import command_line, monitor, shared, transport
+from loadtest.threaded import command_line, monitor, secure, shared, transport
 from loadtest.threaded import server as threaded
 from loadtest.threaded.command_line import main
 from loadtest.threaded.monitor import MONITOR, Relay, ThreadRuntime, guarded
 from loadtest.threaded.shared import SharedWall, ThreadMemory
-from loadtest.threaded.transport import ThreadLoop
+from loadtest.threaded.transport import BlockingTransport, ThreadLoop
 from reactor import Future, Limits, in_pool, sleep
 from reactor.errors import Cancelled
 from reactor.http.body_memory import BodyMemory
 from reactor.tasks.single_flight import SingleFlight
+from tests.support.authority import write_pair
 from tests.support.program import Program
 from tests.support.raw_client import TIMEOUT, Client, request
 from tests.support.slowness import stretched
@@ -52,7 +53,9 @@ TEXT: Final = b"".join(b"line %d of a text that shrinks\n" % number for number i
 class Twins:
     """Servers by name."""
 
-    def __init__(self, shared: Path, own: Path, stack: ExitStack) -> None:
+    def __init__(
+        self, shared: Path, own: Path, stack: ExitStack, options: Sequence[str] = ()
+    ) -> None:
         self.programs: dict[str, Program] = {}
         for name in ("reactor", *MODELS):
             (own / name).mkdir()
@@ -68,7 +71,7 @@ class Twins:
                 "--allow-delete",
             ]
             arguments += ["--static", f"/read/={shared}", "--directory", str(own / name)]
-            arguments += ["--error-log", os.devnull, "--memory-body-bytes", "100000"]
+            arguments += ["--error-log", os.devnull, "--memory-body-bytes", "100000", *options]
             self.programs[name] = Program(["-c", SEEDED.format(module=module), *arguments, APP])
             stack.callback(self.programs[name].close)
 
@@ -86,12 +89,19 @@ def write_files(directory: Path) -> None:
         os.utime(path, (OLD, OLD))
 
 
-@pytest.fixture(scope="module")
-def twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twins]:
+@pytest.fixture(scope="module", params=["plain", "tls"])
+def twins(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Twins]:
+    """All of them speak HTTP without TLS, or HTTPS."""
     shared, own = tmp_path_factory.mktemp("shared"), tmp_path_factory.mktemp("own")
     write_files(shared)
+    options: list[str] = []
+    if request.param == "tls":
+        pair = write_pair(tmp_path_factory.mktemp("pair"), "localhost", "127.0.0.1")
+        options = ["--tls-cert", pair.certificate, "--tls-key", pair.key]
     with ExitStack() as stack:
-        yield Twins(shared, own, stack)
+        yield Twins(shared, own, stack, options)
 
 
 def received(address: tuple[Any, ...], data: bytes, *, bytewise: bool, half_closed: bool) -> bytes:
@@ -131,6 +141,7 @@ def post(target: str, *fields: str, body: bytes = b"") -> bytes:
 CASES: Final[dict[str, bytes]] = {
     "hello": request("/hello", LAST),
     "head": request("/hello", LAST, method="HEAD"),
+    "peer": request("/peer", LAST),
     "options": request("/hello", LAST, method="OPTIONS"),
     "not allowed": request("/hello", LAST, method="DELETE"),
     "nowhere": request("/nowhere", LAST),
@@ -583,7 +594,7 @@ def test_no_selector_is_hidden_in_it(twins: Twins) -> None:
         "each": False,
         "pool": False,
     }
-    for module in (command_line, monitor, shared, threaded, transport):
+    for module in (command_line, monitor, secure, shared, threaded, transport):
         assert module.__file__ is not None
         words = re.findall(r"\w+", Path(module.__file__).read_text())
         assert not {"select", "selectors", "poll", "epoll", "settimeout"} & set(words)
@@ -630,7 +641,14 @@ def test_a_coroutine_that_ends_with_its_first_step() -> None:
 
 
 def test_options_that_make_no_sense(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in (["--reload", APP], ["--metrics"], ["--model", "pool", "--threads", "0"]):
+    tls = ["--tls-self-signed"]
+    for arguments in (
+        ["--reload", APP],
+        ["--metrics"],
+        ["--redirect-http", "8080", *tls],
+        ["--hsts", "9", *tls],
+        ["--model", "pool", "--threads", "0"],
+    ):
         assert main(arguments) == 2
         assert arguments[0] in capsys.readouterr().err or arguments[0] == "--model"
 
@@ -824,7 +842,7 @@ def test_a_connection_that_the_system_has_no_thread_for(monkeypatch: pytest.Monk
     monkeypatch.setattr(threaded, "_start", cannot)
     ours, theirs = socket.socketpair()
     with theirs:
-        server._connect(ours, ("test", 0))
+        server._connect(ours, ("test", 0), BlockingTransport)
         assert theirs.recv(4096).startswith(b"HTTP/1.1 503 ")
         assert theirs.recv(4096) == b""
         assert not server._open

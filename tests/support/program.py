@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from tests.support.paths import ROOT
-from tests.support.raw_client import TIMEOUT, Client
+from tests.support.raw_client import TIMEOUT, Client, SecureAddress
 
 
 class Program:
@@ -24,9 +24,10 @@ class Program:
         assert self.process.stderr is not None
         self.line = self.process.stderr.readline()
         self.took = time.monotonic() - began
-        match = re.search(r"http://(?:\[([^]]*)\]|([^:/]*)):([0-9]+)/", self.line)
+        match = re.search(r"(https?)://(?:\[([^]]*)\]|([^:/]*)):([0-9]+)/", self.line)
         assert match, self.line + self.process.stderr.read()
-        self.address = (match[1] or match[2], int(match[3]))
+        address = (match[2] or match[3], int(match[4]))
+        self.address = SecureAddress(address) if match[1] == "https" else address
 
     def connect(self) -> Client:
         return Client(self.address)

@@ -43,6 +43,12 @@ def hello(request: Request) -> Response:
     return Response(200, b"hello")
 
 
+@app.get("/peer")
+def peer(request: Request) -> Response:
+    version = "none" if request.tls is None else request.tls.version
+    return Response(200, f"{request.scheme} {version}".encode())
+
+
 @app.get("/long")
 def long(request: Request) -> Response:
     return Response(200, memoryview(STORED))
