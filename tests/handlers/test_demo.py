@@ -261,6 +261,7 @@ def test_head_wherever_get(client: Client, path: str) -> None:
     assert client.ask("/echo/next").body == b"next"  # nothing was left over
 
 
+@pytest.mark.plain
 def test_an_absolute_target(client: Client) -> None:
     assert client.ask("http://test/echo/x").body == b"x"
     assert client.ask("HTTP://test:80?q").status == 200

@@ -232,7 +232,8 @@ class Mutants:
 
     def a_fin_is_handled_at_once(self) -> str:
         self._edit(
-            Transport, "on_events", "self._reactor.call_bulk(self._end_input)", "self._end_input()"
+            *(Transport, "_receive_end"),
+            *("self._reactor.call_bulk(self._end_input)", "self._end_input()"),
         )
         return "EVENTS: (sends|sent|closes|requests) . in place of 0"
 

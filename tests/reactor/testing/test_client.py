@@ -563,6 +563,7 @@ def test_errors_of_the_protocol_are_responses() -> None:
         assert client.get("/").status == 200
 
 
+@pytest.mark.plain
 def test_it_responds_as_a_real_server_does(serve: Serve) -> None:
     """Head and body, byte for byte, but for the time of day."""
     router = make_app()

@@ -34,6 +34,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     browser.close()
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("gzip", [True, False])
 def test_a_page_receives_all_events_and_resumes(serve: Serve, page: Page, gzip: bool) -> None:
     """The first stream ends behind its second event; the next one continues there."""

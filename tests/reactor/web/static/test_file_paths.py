@@ -267,6 +267,7 @@ class StrippingProxy:
         self._listener.close()
 
 
+@pytest.mark.plain
 @pytest.mark.system
 def test_every_location_is_right_behind_a_proxy_that_removes_a_prefix(
     serve: Serve, site: Path

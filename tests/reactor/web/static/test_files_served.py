@@ -524,6 +524,7 @@ def curl(*arguments: str | Path) -> bytes:
     return done.stdout
 
 
+@pytest.mark.plain
 @needs_curl
 def test_curl_continues_a_download(site: Path, start: Start, tmp_path: Path) -> None:
     running, _ = start(site)
@@ -537,6 +538,7 @@ def test_curl_continues_a_download(site: Path, start: Start, tmp_path: Path) -> 
         assert part.read_bytes() == NOISE
 
 
+@pytest.mark.plain
 @needs_curl
 def test_curl_fetches_what_is_newer(site: Path, start: Start, tmp_path: Path) -> None:
     running, _ = start(site)
@@ -551,6 +553,7 @@ def test_curl_fetches_what_is_newer(site: Path, start: Start, tmp_path: Path) ->
     assert curl(*code, "-z", date, url(running, "/data")) == b"304"
 
 
+@pytest.mark.plain
 @needs_curl
 def test_curl_keeps_tags(site: Path, start: Start, tmp_path: Path) -> None:
     running, _ = start(site)
@@ -563,6 +566,7 @@ def test_curl_keeps_tags(site: Path, start: Start, tmp_path: Path) -> None:
     assert curl(*code, "--etag-compare", tag, url(running, "/text.txt")) == b"200"
 
 
+@pytest.mark.plain
 @needs_curl
 def test_curl_decodes(site: Path, start: Start, tmp_path: Path) -> None:
     running, _ = start(site)
@@ -573,6 +577,7 @@ def test_curl_decodes(site: Path, start: Start, tmp_path: Path) -> None:
     assert curl(url(running, "/text.txt")) == TEXT
 
 
+@pytest.mark.plain
 @needs_curl
 def test_curl_ranges(site: Path, start: Start) -> None:
     running, _ = start(site)
@@ -585,6 +590,7 @@ def test_curl_ranges(site: Path, start: Start) -> None:
     assert curl("-r", "0-9", "--compressed", url(running, "/text.txt")) == TEXT[:10]
 
 
+@pytest.mark.plain
 @needs_curl
 def test_curl_follows_a_directory(site: Path, start: Start) -> None:
     (site / "sub" / "index.html").write_bytes(b"<p>")
@@ -615,6 +621,7 @@ class ColdDisk:
         return self._pread(descriptor, count, offset)
 
 
+@pytest.mark.plain  # over TLS the loop reads what a thread has brought into memory
 def test_cold_files_hold_up_nobody(
     site: Path, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -942,6 +949,7 @@ def test_many_readers_of_a_large_text_and_a_small_upload(tmp_path: Path, serve: 
 # --- wget ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.plain
 @needs_wget
 def test_a_mirror_fetches_each_page_once(site: Path, start: Start, tmp_path: Path) -> None:
     """All pages, in one order: wget follows every link, those with rel=nofollow as well."""

@@ -1066,6 +1066,7 @@ def curl(server: Running, name: str, *options: str) -> tuple[int, str]:
     return int(status), body
 
 
+@pytest.mark.plain
 @pytest.mark.usefixtures("kind")
 def test_curl(site: Path, tmp_path: Path, serve: Serve) -> None:
     server = serve(handler_of(site, deletes=True))
