@@ -6,7 +6,7 @@ pair otherwise. `load` replaces all contexts at once, or none: connections keep 
 have, and the next handshake gets the new ones.
 
 A fault is one sentence that names the file. Faults that OpenSSL lets pass, and at which clients
-would stumble, are found too: a chain out of order is an error, an expired certificate a warning.
+may stumble, are warnings: a chain that is out of order, and an expired certificate.
 """
 
 import logging
@@ -94,10 +94,6 @@ class Certificates:
         """The names of all certificates, in lower case; a wildcard is `*.example.com`."""
         return tuple(dict.fromkeys(name for one in self._loaded for name in one.leaf.names))
 
-    def has(self, host: str) -> bool:
-        """Whether a certificate is for this host, a name or an address without brackets."""
-        return self._find(host) is not None
-
     def load(self) -> None:
         """Load all files again. Raises CertificateError, and then everything stays as it was."""
         loaded = tuple(self._load(pair) for pair in self._pairs)
@@ -109,7 +105,8 @@ class Certificates:
 
     def _find(self, host: str) -> ssl.SSLContext | None:
         name = host.lower().rstrip(".")
-        wildcard = f"*.{name.partition('.')[2]}"
+        label, _, rest = name.partition(".")
+        wildcard = f"*.{rest}" if label else ""
         return self._by_name.get(name) or self._by_name.get(wildcard)
 
     def _choose(self, session: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
@@ -120,6 +117,7 @@ class Certificates:
 
     def _load(self, pair: CertificatePair) -> _Loaded:
         chain = read_chain(pair.certificate)
+        _check_order(pair.certificate, chain)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = self._min_version
         context.set_ciphers(CIPHERS)
@@ -154,13 +152,19 @@ def read_chain(path: str) -> list[Certificate]:
             raise CertificateError(f"{path!r} has a broken certificate: {error}") from error
     if not chain:
         raise CertificateError(f"{path!r} has no certificate (a PEM file begins one by {_BEGIN})")
+    return chain
+
+
+def _check_order(path: str, chain: Sequence[Certificate]) -> None:
+    """Log a chain that some clients cannot follow; others search it."""
     for number, (one, following) in enumerate(pairwise(chain), 1):
         if one.issuer != following.subject:
-            raise CertificateError(
-                f"The certificates in {path!r} are out of order: number {number + 1} has not "
-                f"issued number {number}; the server's own comes first, and each issuer follows"
+            log.warning(
+                "The certificates in %r are out of order: number %d has not issued number %d; the "
+                "server's own comes first, and each issuer follows",
+                *(path, number + 1, number),
             )
-    return chain
+            return
 
 
 def _load_key(context: ssl.SSLContext, pair: CertificatePair) -> None:

@@ -27,14 +27,15 @@ def self_signed(directory: Path | None = None) -> CertificatePair:
     directory = directory or cache_directory()
     pair = CertificatePair(str(directory / "self-signed.pem"), str(directory / "self-signed.key"))
     names = own_names()
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = directory.stat()
+    except OSError as error:
+        raise _unusable(directory, reason_of(error)) from error
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise _unusable(directory, "others can write there, so its key may be known to them")
     if not _is_usable(pair, names):
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _make(pair, names, directory)
-        except OSError as error:
-            raise CertificateError(
-                f"Cannot keep a certificate in {str(directory)!r}: {reason_of(error)}"
-            ) from error
+        _make(pair, names, directory)
     return pair
 
 
@@ -65,14 +66,21 @@ def _is_usable(pair: CertificatePair, names: list[str]) -> bool:
 
 
 def _make(pair: CertificatePair, names: list[str], directory: Path) -> None:
-    """Make the files, each of which gets its name when it is whole."""
-    with tempfile.TemporaryDirectory(dir=directory) as name:  # its mode is 700
-        key, certificate = Path(name) / "key", Path(name) / "certificate"
-        _run_openssl(names, key, certificate)
-        for path in (key, certificate):
-            path.chmod(0o600)
-        key.replace(pair.key)
-        certificate.replace(pair.certificate)
+    """Make the files, each of which gets its name when it is whole. Raises CertificateError."""
+    try:
+        with tempfile.TemporaryDirectory(dir=directory) as name:  # its mode is 700
+            key, certificate = Path(name) / "key", Path(name) / "certificate"
+            _run_openssl(names, key, certificate)
+            for path in (key, certificate):
+                path.chmod(0o600)
+            key.replace(pair.key)
+            certificate.replace(pair.certificate)
+    except OSError as error:
+        raise _unusable(directory, reason_of(error)) from error
+
+
+def _unusable(directory: Path, reason: str) -> CertificateError:
+    return CertificateError(f"Cannot keep a certificate in {str(directory)!r}: {reason}")
 
 
 def _run_openssl(names: list[str], key: Path, certificate: Path) -> None:

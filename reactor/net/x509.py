@@ -65,6 +65,13 @@ def _values(der: bytes) -> Iterator[tuple[int, bytes]]:
         at += size
 
 
+def _content(der: bytes) -> bytes:
+    """The content of the first value. Raises ValueError where there is none."""
+    for _, value in _values(der):
+        return value
+    raise ValueError("a value is missing")
+
+
 def _time(tag: int, value: bytes) -> datetime:
     """UTCTime has two digits of the year, from 1950 to 2049 (RFC 5280, section 4.1.2.5.1)."""
     text = value.decode("ascii")
@@ -75,11 +82,11 @@ def _time(tag: int, value: bytes) -> datetime:
 
 def _alternatives(extensions: bytes) -> Iterator[str]:
     """The hosts of the subject's alternative names (RFC 5280, section 4.2.1.6)."""
-    for _, extension in _values(next(_values(extensions))[1]):
+    for _, extension in _values(_content(extensions)):
         if not extension.startswith(_ALTERNATIVE_NAMES):
             continue
-        octets = next(value for tag, value in _values(extension) if tag == _OCTETS)
-        for tag, value in _values(next(_values(octets))[1]):
+        octets = [value for tag, value in _values(extension) if tag == _OCTETS]
+        for tag, value in _values(_content(octets[0])):
             if tag == _DNS_NAME:
                 yield value.decode("ascii").lower()
             elif tag == _ADDRESS:

@@ -40,7 +40,7 @@ OSERRORS = {
         "_load_key.password",
         "_load_authorities",
     },
-    "reactor.net.self_signed": {"self_signed", "_run_openssl"},  # it becomes a sentence
+    "reactor.net.self_signed": {"self_signed", "_make", "_run_openssl"},  # it becomes a sentence
     "reactor.server.admission": {
         "affordable_connections",  # a limit that cannot be raised is taken as it is
     },
