@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: help run run-threaded test test-fast check sim clean locust bench-locust bench-quick bench bench-full \
-  bench-report bench-cost bench-files bench-routes bench-memory bench-fairness bench-selftest
+  bench-report bench-cost bench-files bench-routes bench-memory bench-fairness bench-tls bench-selftest
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -64,6 +64,9 @@ bench-memory: $(VENV)/bench ## memory of idle, slow and very large transfers
 
 bench-fairness: $(VENV)/bench ## latency of bystanders beside crowds, and what crowds get (IDLE=10000)
 	$(BIN)/python -m loadtest.benchmarks.fairness --idle $(IDLE)
+
+bench-tls: $(VENV)/bench ## CPU, memory and bystanders over TLS, beside nginx, uvicorn and a bare loop
+	$(BIN)/python -m loadtest.benchmarks.tls
 
 bench-selftest: $(VENV)/bench ## does the harness notice a server that is frozen for 2 s?
 	$(BIN)/python -m loadtest.experiment.selftest

@@ -5,6 +5,7 @@
     python -m loadtest.benchmarks.routes   CPU time per request of an application, beside Starlette
     python -m loadtest.benchmarks.memory   memory of idle connections, slow readers, large transfers
     python -m loadtest.benchmarks.fairness latency of bystanders beside crowds, and what crowds get
+    python -m loadtest.benchmarks.tls      CPU time, memory and bystanders over TLS
     python -m loadtest.experiment bench    one loop beside a thread for each connection: a report
     python -m loadtest.selftest            whether the experiment notices a server that stalls
     python -m loadtest.scenarios.web       locust's page, for both servers

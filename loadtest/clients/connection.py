@@ -20,6 +20,7 @@ import argparse
 import json
 import select
 import socket
+import ssl
 import sys
 import time
 from collections import Counter
@@ -52,6 +53,7 @@ CLOSED: Final = "closed"  # before the first byte of a response
 CUT: Final = "cut"  # closed or reset after the first byte
 NO_LENGTH: Final = "no length"
 NO_HTTP: Final = "no HTTP"
+NO_TLS: Final = "no TLS"  # the handshake has failed
 TOO_LONG: Final = "too long"
 LATE: Final = "late"  # no response within the client's patience
 UNANSWERED: Final = "unanswered"  # no response at the end of the run: neither error nor refusal
@@ -177,6 +179,13 @@ class Turns:
         for key, mask in events:
             key.data(mask)
 
+    def socket_for(self, number: int) -> socket.socket:
+        """A socket for the `number`th connection, not connected yet."""
+        return unconnected(number)
+
+    def shake(self, connected: socket.socket) -> None:
+        """Go on with the handshake of TLS, where connections speak it; see secure.py."""
+
     def close(self) -> None:
         """Close the selector and all sockets that it has."""
         for key in list(self.selector.get_map().values()):
@@ -236,7 +245,7 @@ class Connection:
         self._status = CORRECT
         self._missing = 0  # bytes of the body
         self._is_rare = True  # it connects, or a send is incomplete or failed
-        self.socket = unconnected(source)
+        self.socket = owner.turns.socket_for(source)
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         error = self.socket.connect_ex(owner.turns.address)
@@ -301,6 +310,14 @@ class Connection:
         if error:
             names = {ECONNREFUSED: REFUSED} | dict.fromkeys(_RESETS, RESET)
             self._fail(names.get(error) or errorcode.get(error, str(error)))
+            return
+        try:
+            self._owner.turns.shake(self.socket)
+        except ssl.SSLWantReadError:
+            self._watch(EVENT_READ)
+            return
+        except OSError:
+            self._fail(NO_TLS)
             return
         self._state = _IDLE
         self._is_rare = False

@@ -29,11 +29,13 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from loadtest.clients.closed_loop import exchange
 from loadtest.clients.connection import CORRECT, LATE, SERVER, Connection, Tally, Turns, unconnected
 from loadtest.clients.histogram import Histogram
+from loadtest.clients.secure import SecureTurns, secured
 
 SOCKET_TIMEOUT: Final = 20.0  # seconds for a blocking call
 WAVE: Final = 100  # idle connections that are made together
@@ -48,10 +50,10 @@ READY_TIMEOUT: Final = 60.0  # seconds until all slow clients have received byte
 BLOCK_BYTES: Final = 1024 * 1024
 
 
-def connected(port: int, number: int, receive_buffer: int = 0) -> socket.socket:
+def connected(port: int, number: int, receive_buffer: int = 0, tls: bool = False) -> socket.socket:
     """The crowd's `number`th connection, blocking, with a receive buffer of so many bytes if any.
 
-    The buffer decides the TCP window, so it is set before connecting.
+    With `tls` it speaks TLS. The buffer decides the TCP window, so it is set before connecting.
     """
     client = unconnected(number)
     client.settimeout(SOCKET_TIMEOUT)
@@ -59,6 +61,8 @@ def connected(port: int, number: int, receive_buffer: int = 0) -> socket.socket:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     try:
         client.connect((SERVER, port))
+        if tls:
+            client = secured(client)
     except OSError:
         client.close()
         raise
@@ -83,18 +87,18 @@ def stdin_ended(timeout: float) -> bool:
 # ---------------------------------------------------------------------------------- idle
 
 
-def idle(port: int, target: str, count: int) -> None:
+def idle(port: int, target: str, count: int, *, tls: bool = False) -> None:
     """Hold connections; prints how many there are, and in the end how many are still open."""
     clients: list[socket.socket] = []
     while len(clients) < count:
-        clients += _wave(port, target, len(clients), min(WAVE, count - len(clients)))
+        clients += _wave(port, target, len(clients), min(WAVE, count - len(clients)), tls=tls)
     print_json(connections=len(clients))
     stdin_ended(3600)
     print_json(still_open=sum(map(_is_open, clients)))
 
 
-def _wave(port: int, target: str, first: int, count: int) -> list[socket.socket]:
-    wave = [connected(port, first + number) for number in range(count)]
+def _wave(port: int, target: str, first: int, count: int, *, tls: bool) -> list[socket.socket]:
+    wave = [connected(port, first + number, tls=tls) for number in range(count)]
     for client in wave:
         status, _ = exchange(client, request("GET", target))
         if status != 200:
@@ -190,13 +194,14 @@ class Habit(NamedTuple):
     patience: float = BYSTANDER_PATIENCE  # seconds that it waits for a response
     connections: str = "both"  # "kept" or "new" ones, or both in turn
     spare: int = 0  # connections that are kept from the start, for requests beside others
+    tls: bool = False  # connections speak TLS
 
 
 class Bystander:
     """Sends a request every period, also while others wait; each has its sample."""
 
     def __init__(self, port: int, target: str, habit: Habit) -> None:
-        self.turns = Turns(port, listens=True)
+        self.turns = (SecureTurns if habit.tls else Turns)(port, listens=True)
         self.body_bytes = 0
         self.tally = Tally()
         self.samples: list[tuple[float, float]] = []  # when due, and seconds from then to the end
@@ -370,21 +375,20 @@ def main() -> None:
     parser.add_argument("--target", required=True)
     parser.add_argument("--count", type=int, default=1, help="connections of idle and slow")
     parser.add_argument("--size", type=int, default=1024**3, help="bytes of upload and download")
-    parser.add_argument(
-        "--patience", type=float, default=BYSTANDER_PATIENCE, help="seconds, of the bystander"
-    )
+    parser.add_argument("--patience", type=float, default=BYSTANDER_PATIENCE, help="seconds")
     parser.add_argument("--period", type=float, default=BYSTANDER_PERIOD, help="seconds")
     parser.add_argument("--connections", choices=["both", "kept", "new"], default="both")
     parser.add_argument("--spare", type=int, default=0, help="connections kept from the start")
     parser.add_argument(
         "--histogram", action="store_true", help="print the bystander's histogram, not its samples"
     )
+    parser.add_argument("--tls", action="store_true", help="HTTPS, for bystander and idle")
     options = parser.parse_args()
     if options.kind == "bystander":
-        habit = Habit(options.period, options.patience, options.connections, options.spare)
+        habit = Habit(*(getattr(options, name) for name in Habit._fields))
         bystander(options.port, options.target, habit, options.histogram)
     elif options.kind in ("idle", "slow"):
-        many = idle if options.kind == "idle" else slow
+        many = partial(idle, tls=options.tls) if options.kind == "idle" else slow
         many(options.port, options.target, options.count)
     else:
         transfer = upload if options.kind == "upload" else download

@@ -7,6 +7,8 @@ comes back at once, so the pressure stays.
 events: listeners of an event stream with one event each second, and how late events are. They come
 back as well; `silent` counts those without an event on their present connection.
 
+silent: clients that connect and say nothing, and that come back when they are cut.
+
 A burst ends by itself. The others print a line when all of their clients are connected, or
 `--patience` has passed; then they go on until their stdin is closed, and print their result. All
 count refusals, since a server that turns clients away has less to do.
@@ -218,6 +220,19 @@ def slow_heads(options: argparse.Namespace) -> None:
     crowd.turns.close()
 
 
+def silent(options: argparse.Namespace) -> None:
+    """Run a Crowd that says nothing; prints the outcome in the end."""
+    crowd = Crowd(options)
+    crowd.run()
+    print_json(
+        connections=crowd.count,
+        connected=len(crowd.connected),
+        cut=crowd.broken,
+        **outcome_of(crowd),
+    )
+    crowd.turns.close()
+
+
 class Listener(Connection):
     """A connection whose response is an endless stream of events."""
 
@@ -312,7 +327,7 @@ def outcome_of(crowd: Crowd) -> dict[str, Any]:
 
 
 def main() -> None:
-    kinds = {"burst": burst, "slow-heads": slow_heads, "events": events}
+    kinds = {"burst": burst, "slow-heads": slow_heads, "events": events, "silent": silent}
     parser = argparse.ArgumentParser(description="Many clients that put a server under pressure.")
     parser.add_argument("kind", choices=list(kinds))
     parser.add_argument("--port", type=int, required=True)

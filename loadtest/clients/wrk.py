@@ -48,7 +48,7 @@ def available_generator() -> Generator:
     return Generator("loadtest.clients.closed_loop", client_command, read_client)
 
 
-def run_generator(command: Sequence[str], seconds: int, core: int, log: Path) -> float:
+def run_generator(command: Sequence[str], seconds: float, core: int, log: Path) -> float:
     """Run the command to its end on `core`; returns its CPU time in seconds.
 
     Raises MeasurementError where it runs much longer than `seconds`.

@@ -53,6 +53,7 @@ class Trial:
     size: Size
     windows: list[tuple[float, float]] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)
+    tls: bool = False  # bystanders, and idle connections, speak it
 
     def cpu(self) -> float:
         """Seconds of CPU time of the server so far, to the microsecond."""
@@ -81,6 +82,8 @@ class Trial:
         self, module: str, kind: str, target: str, options: Sequence[str], priority: Priority
     ) -> Iterator[Companion]:
         arguments = [kind, "--port", str(self.port), "--target", target, *options]
+        if self.tls and module == "slow_crowds":
+            arguments.append("--tls")
         _, core = system.cores()
         log = self.workdir / f"{kind}.log"
         name = f"loadtest.clients.{module}"
