@@ -129,7 +129,8 @@ class Certificates:
         if self._client_ca is not None:
             _load_authorities(context, self._client_ca)
         context.verify_mode = self._client_auth
-        context.sni_callback = self._choose
+        if len(self._pairs) > 1:
+            context.sni_callback = self._choose
         if self._keylog is not None:
             context.keylog_filename = self._keylog
         _check_dates(pair.certificate, chain[0])

@@ -1,12 +1,14 @@
 """Settings of the Python interpreter for a process that serves.
 
-Both hold for the whole process, so `Server.run` makes them and a program that turns the loop itself
+They hold for the whole process, so `Server.run` makes them and a program that turns the loop itself
 does not have to.
 """
 
 import gc
 import sys
-from typing import Final
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
 
 # Each recv and send releases the GIL, and a thread that computes returns it after this time. The
 # default is 5 ms, which every step of the loop would have to wait.
@@ -17,8 +19,21 @@ COLLECT_OBJECTS: Final = 10_000
 
 
 def tune_interpreter() -> None:
-    """Set the switch interval, and raise the threshold of the garbage collector."""
+    """Set the switch interval, the threshold of the garbage collector, and a hook for errors."""
     sys.setswitchinterval(SWITCH_SECONDS)
     youngest, *older = gc.get_threshold()
     if 0 < youngest < COLLECT_OBJECTS:  # 0: the program has turned the collector off
         gc.set_threshold(COLLECT_OBJECTS, *older)
+    if getattr(sys.unraisablehook, "func", None) is not _report:
+        sys.unraisablehook = partial(_report, sys.unraisablehook)
+
+
+def _report(others: Callable[[Any], object], error: Any) -> None:
+    """Report an error that no caller can catch, but for one that clients cause.
+
+    Python's `ssl` writes the traceback of each handshake whose server name is not ASCII. The
+    handshake fails by that, and it is counted and logged like others.
+    """
+    value = error.exc_value
+    if not (isinstance(value, UnicodeDecodeError) and value.object == error.object):
+        others(error)

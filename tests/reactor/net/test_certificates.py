@@ -19,7 +19,7 @@ from tests.support.authority import MemoryClient, authority, client_context, wri
 
 
 def handshake(certificates: Certificates, client: MemoryClient) -> TlsInfo:
-    """What both ends agree on. Raises ssl.SSLError of either end."""
+    """The agreement of both ends. Raises ssl.SSLError of either end."""
     session = OpenSslSession(certificates.context)
     data, has_ended = client.shake(), False
     while not (has_ended and client.has_shaken):
@@ -276,7 +276,7 @@ def replace(pair: CertificatePair, other: CertificatePair) -> None:
 def test_new_files_are_for_the_next_client(tmp_path: Path) -> None:
     pair = write_pair(tmp_path, "old.test")
     certificates = Certificates([pair])
-    session = OpenSslSession(certificates.context)  # of a client whose handshake has begun
+    session = OpenSslSession(certificates.context)  # its client has begun a handshake
     (tmp_path / "new").mkdir()
     replace(pair, write_pair(tmp_path / "new", "new.test"))
     assert shown(certificates, "new.test") == {"old.test"}
