@@ -94,6 +94,11 @@ class Certificates:
         """The names of all certificates, in lower case; a wildcard is `*.example.com`."""
         return tuple(dict.fromkeys(name for one in self._loaded for name in one.leaf.names))
 
+    @property
+    def expirations(self) -> dict[str, datetime]:
+        """The end of each certificate, by its first name."""
+        return {"".join(one.leaf.names[:1]): one.leaf.ends for one in self._loaded}
+
     def load(self) -> None:
         """Load all files again. Raises CertificateError, and then everything stays as it was."""
         loaded = tuple(self._load(pair) for pair in self._pairs)

@@ -1,7 +1,4 @@
-"""The facts of a TLS connection, for handlers, logs and metrics.
-
-They stand apart from what makes them, so that a server without TLS never loads OpenSSL.
-"""
+"""The facts of a TLS connection, for handlers, logs and metrics."""
 
 from typing import NamedTuple
 

@@ -22,10 +22,12 @@ from reactor.http.wall_clock import WallClock
 from reactor.loop.scheduler import Scheduler
 from reactor.messages.headers import Fields
 from reactor.messages.request import BaseRequest
+from reactor.net.tls_info import TlsInfo
 from reactor.observe.escaping import escaper, json_quoter
 from reactor.protocol.grammar import TOKEN
 from reactor.remembered import remember
 
+TLS_NAMES: Final = ("version", "cipher", "resumed", "subject", "fingerprint")
 REQUEST_ID: Final = "x-request-id"
 ESCAPED_TEXTS: Final = 1024  # clients and methods that are remembered, each with its escaped text
 USER_BYTES: Final = 3072  # a user name is looked for in so many bytes; a multiple of 3
@@ -66,8 +68,9 @@ _NAMED: Final = {
     "i": "escape(request.headers.get(NAME)) or dash",
     "o": "escape(field(fields, NAME)) or dash",
     "e": "NAME",
+    "x": "tls(request, NAME, escape)",
 }
-_ATOM: Final = re.compile(r"%(?:\((?:([a-zA-Z])|\{([^{}]*)\}([ioe]))\)s|(%))?")
+_ATOM: Final = re.compile(r"%(?:\((?:([a-zA-Z])|\{([^{}]*)\}([ioex]))\)s|(%))?")
 _NAME: Final = re.compile(rf"{TOKEN.decode()}++")
 
 
@@ -75,6 +78,12 @@ _quoted = lru_cache(maxsize=1024)(encode_basestring_ascii)  # for clients and me
 _PROTOCOLS: Final = ("HTTP/1.0", "HTTP/1.1")  # by minor version
 # Formatting an int takes five times as long as finding its text here.
 _DIGITS: Final = tuple(map(str, range(1000)))
+_CONSTANTS: Final = {
+    "dash": "-",
+    "digits": _DIGITS,
+    "referer": "referer",
+    "user_agent": "user-agent",
+}
 
 
 class _Escaped(dict[str, str]):
@@ -108,9 +117,8 @@ def line_writer(
         return _json_log(write, wall, reactor, field_bytes)
     escape = escaper(field_bytes)
     names: dict[str, Any] = {
+        **_CONSTANTS,
         "clock": reactor.clock,
-        "dash": "-",
-        "digits": _DIGITS,
         "escape": escape,
         "field": field,
         "first_line": _first_line,
@@ -118,10 +126,9 @@ def line_writer(
         "pid": os.getpid(),
         "protocol": _protocol,
         "reactor": reactor,
-        "referer": "referer",
         "safe": _Escaped(escape),
+        "tls": _tls_value,
         "user": _user,
-        "user_agent": "user-agent",
         "wall": wall,
         "write": write,
     }
@@ -189,7 +196,7 @@ def _parts(line_format: str) -> Iterator[tuple[str, str, tuple[str, str]]]:
         if percent:
             literal += "%"
             continue
-        if not (letter in _ATOMS or (kind and (kind == "e" or _NAME.fullmatch(name)))):
+        if not (letter in _ATOMS or _is_named(kind, name)):
             what = re.match(r"%(?:\([^)]*\)?.?)?", line_format[match.start() :])
             raise ValueError(
                 f"{what[0] if what else '%'!r} is no atom; use one as in %(h)s, and %% for a %"
@@ -197,6 +204,44 @@ def _parts(line_format: str) -> Iterator[tuple[str, str, tuple[str, str]]]:
         yield literal, letter or "", (name or "", kind or "")
         literal = ""
     yield literal + line_format[position:], "", ("", "")
+
+
+def _is_named(kind: str | None, name: str) -> bool:
+    """Whether there is an atom of this kind and name."""
+    if kind == "x":
+        return name in TLS_NAMES
+    return kind == "e" or (kind is not None and _NAME.fullmatch(name) is not None)
+
+
+def _tls_value(request: BaseRequest, name: str, escape: Callable[[str], str]) -> str:
+    """One of TLS_NAMES of the request's connection; "-" where it has none."""
+    tls = request.tls
+    if tls is None:
+        return "-"
+    if name == "version":
+        return tls.version
+    if name == "cipher":
+        return tls.cipher
+    if name == "resumed":
+        return "yes" if tls.resumed else "no"
+    if tls.client is None:
+        return "-"
+    return escape(tls.client.subject) if name == "subject" else tls.client.fingerprint
+
+
+@lru_cache(maxsize=1024)
+def _tls_members(tls: TlsInfo | None) -> str:
+    """The members of a JSON line that an encrypted connection adds."""
+    if tls is None:
+        return ""
+    client = tls.client
+    subject = "null" if client is None else encode_basestring_ascii(client.subject)
+    fingerprint = "null" if client is None else f'"{client.fingerprint}"'
+    return (
+        f',"tls_version":"{tls.version}","tls_cipher":"{tls.cipher}",'
+        f'"tls_resumed":{"true" if tls.resumed else "false"},'
+        f'"tls_subject":{subject},"tls_fingerprint":{fingerprint}'
+    )
 
 
 def _json_log(write: Write, wall: WallClock, reactor: Scheduler, field_bytes: int) -> Observer:
@@ -211,8 +256,7 @@ def _json_log(write: Write, wall: WallClock, reactor: Scheduler, field_bytes: in
     def observe(request: BaseRequest, status: int, fields: Fields, size: int) -> None:
         if not request.logged:
             return
-        now = clock()
-        if now >= wall.expires:
+        if (now := clock()) >= wall.expires:
             wall.refresh(now)
         milliseconds = int((now - wall.expires) * 1000.0 + 1000.0)  # since this second began
         headers = request.headers
@@ -226,6 +270,7 @@ def _json_log(write: Write, wall: WallClock, reactor: Scheduler, field_bytes: in
         # Without a path these bytes were no request, and the target is their first line.
         method = quoted(request.method) if request.path else "null"
         protocol = f'"HTTP/1.{request.minor}"' if request.path else "null"
+        members = _tls_members(request.tls)
         for quote in quotes:
             referer = quote(headers.get("referer")) if "\r\nreferer:" in folded else "null"
             agent = quote(headers.get("user-agent")) if "\r\nuser-agent:" in folded else "null"
@@ -236,7 +281,7 @@ def _json_log(write: Write, wall: WallClock, reactor: Scheduler, field_bytes: in
                 f'"status":{status},"bytes":{size},"duration":{now - request.started:.6f},'
                 f'"referer":{referer},"user_agent":{agent},'
                 f'"host":{quote(request.host) if request.host else "null"},'
-                f'"request_id":{quote(identifier) if identifier else "null"}}}\n'
+                f'"request_id":{quote(identifier) if identifier else "null"}{members}}}\n'
             )
             if "\\" not in line and len(line) <= field_bytes:
                 break

@@ -11,7 +11,8 @@ waiting is its utilisation.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from selectors import SelectorKey
 from typing import Final
 
@@ -22,6 +23,7 @@ from reactor.loop.reactor import Reactor
 from reactor.loop.tracer import WAIT, Reason, Tracer
 from reactor.messages.headers import Fields
 from reactor.messages.request import BaseRequest
+from reactor.net.handshakes import Handshakes
 from reactor.observe.log_writer import LogWriter
 from reactor.protocol.grammar import METHODS
 from reactor.tasks.thread_pool import PoolSnapshot, ThreadPool
@@ -46,6 +48,8 @@ class Statistics:
         pool: ThreadPool,
         connections: Mapping[HttpConnection, float],
         logs: Mapping[str, LogWriter],
+        handshakes: Handshakes,
+        expirations: Callable[[], Mapping[str, datetime]],
     ) -> None:
         # Responses, by method and status.
         self.requests: dict[str, dict[int, int]] = {one: {} for one in (*sorted(METHODS), OTHER)}
@@ -57,6 +61,8 @@ class Statistics:
         self._pool = pool
         self._connections = connections
         self._logs = logs
+        self.handshakes = handshakes
+        self.expirations = expirations  # the ends of certificates, by their first names
 
     def count(self, request: BaseRequest, status: int, fields: Fields, size: int) -> None:
         """Count a response that was queued whole or has broken off. This is an Observer."""

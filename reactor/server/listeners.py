@@ -5,6 +5,8 @@ handler or its fields differ from the server's. One Admission counts the connect
 """
 
 import socket
+from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from ssl import SSLContext
 from typing import Any, Protocol, TypeAlias
@@ -25,6 +27,10 @@ class ContextSource(Protocol):
     def context(self) -> SSLContext:
         """The context for the next client."""
 
+    @property
+    def expirations(self) -> Mapping[str, datetime]:
+        """The end of each certificate, by its first name."""
+
 
 Tls: TypeAlias = SSLContext | ContextSource
 
@@ -37,6 +43,7 @@ class Listeners:
         self._admission = admission
         self._handshakes = handshakes
         self._open: list[Listener] = []
+        self._sources: list[ContextSource] = []
 
     @property
     def addresses(self) -> list[tuple[Any, ...]]:
@@ -47,6 +54,10 @@ class Listeners:
     def secure_addresses(self) -> list[tuple[Any, ...]]:
         """Those at which clients speak TLS."""
         return [listener.address for listener in self._open if listener.is_secure]
+
+    def expirations(self) -> dict[str, datetime]:
+        """The end of each certificate, by its first name; those of an SSLContext are not known."""
+        return {name: end for one in self._sources for name, end in one.expirations.items()}
 
     def add(
         self,
@@ -60,6 +71,8 @@ class Listeners:
         self._admission.keep_room()
         way = Way(self._admission.make_transport, context)
         if tls is not None:
+            if not isinstance(tls, SSLContext) and tls not in self._sources:
+                self._sources.append(tls)
             if hsts is not None:
                 context = context.with_field(f"Strict-Transport-Security: max-age={hsts}")
             way = _secure_way(tls, context, self._handshakes)

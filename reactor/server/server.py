@@ -107,7 +107,7 @@ class Server:
         self._context = self._make_context(handler, wall, observe, error_response)
         self._admission = Admission(self.reactor, self._context, transport, spare)
         self.handshakes = Handshakes(self.reactor.clock)
-        self._listeners = Listeners(self.reactor, self._admission, self.handshakes)
+        self.listeners = Listeners(self.reactor, self._admission, self.handshakes)
         stop, end = self._stop_accepting, self._lifecycle.end
         self._shutdown = Shutdown(self.reactor, self._context, self.open_connections, stop, end)
         self._tasks: dict[Future[None], Task[None]] = {}
@@ -146,7 +146,7 @@ class Server:
         context = self._context
         if handler is not None:
             context = replace(context, handler=handler, error_response=plain_error_response)
-        self._listeners.add(listening, context, tls, hsts)
+        self.listeners.add(listening, context, tls, hsts)
 
     def connect(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
         """Make a connection of an accepted, non-blocking socket."""
@@ -157,12 +157,12 @@ class Server:
     @property
     def addresses(self) -> list[tuple[Any, ...]]:
         """The addresses that it listens on, in the order in which they were bound."""
-        return self._listeners.addresses
+        return self.listeners.addresses
 
     @property
     def secure_addresses(self) -> list[tuple[Any, ...]]:
         """Those at which clients speak TLS."""
-        return self._listeners.secure_addresses
+        return self.listeners.secure_addresses
 
     @property
     def connections(self) -> int:
@@ -194,7 +194,8 @@ class Server:
         """Counters of this server; counting begins when they are asked for the first time."""
         if self._statistics is None:
             self._statistics = Statistics(
-                self.reactor, self._context, self.pool, self.open_connections, self._logs.writers
+                *(self.reactor, self._context, self.pool, self.open_connections),
+                *(self._logs.writers, self.handshakes, self.listeners.expirations),
             )
             state = self._context.state
             state.observe = observe_both(state.observe, self._statistics.count)
@@ -253,7 +254,7 @@ class Server:
         """The task of the start, for a program that turns the reactor itself."""
         task = self._lifecycle.begin()
         if not task.done:
-            self._listeners.hold()
+            self.listeners.hold()
             task.add_callback(self._start_ended)
         return task
 
@@ -341,18 +342,18 @@ class Server:
 
     def _start_ended(self, task: Future[None]) -> None:
         if task.exception() is None:
-            self._listeners.go_on()
+            self.listeners.go_on()
 
     def _stop_accepting(self) -> None:
         if not self._lifecycle.is_starting:
-            self._listeners.accept_last()
+            self.listeners.accept_last()
         self._close_listeners()
         for task in tuple(self._tasks.values()):
             task.cancel()
         self._runtime.drain()
 
     def _close_listeners(self) -> None:
-        self._listeners.close()
+        self.listeners.close()
         self._admission.close()
 
     def _task_ended(self, task: Future[None]) -> None:

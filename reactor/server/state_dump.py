@@ -38,7 +38,10 @@ def _lines(server: Server) -> Iterator[str]:
         f"{len(loop.bulk)} calls of bulk work waiting; "
         f"{loop.received} bytes received, {loop.sent} sent"
     )
-    yield f"listening on {', '.join(map(_place, state.addresses)) or 'nothing'}"
+    places = (_place(one, one in server.secure_addresses) for one in state.addresses)
+    yield f"listening on {', '.join(places) or 'nothing'}"
+    if server.secure_addresses:
+        yield from _tls(server)
     yield from _connections(state, loop.now)
     yield from _timers(loop)
     yield f"tasks beside the connections: {len(state.tasks)}"
@@ -54,8 +57,22 @@ def _lines(server: Server) -> Iterator[str]:
         yield f"{name} log: {counted(lost, 'line')} lost"
 
 
-def _place(address: tuple[Any, ...]) -> str:
-    return f"{address[0]}, port {address[1]}"
+def _place(address: tuple[Any, ...], is_secure: bool) -> str:
+    return f"{address[0]}, port {address[1]}{' (TLS)' if is_secure else ''}"
+
+
+def _tls(server: Server) -> Iterator[str]:
+    """Handshakes, certificates, and how files are sent."""
+    handshakes = server.handshakes
+    agreed = ", ".join(
+        f"{count} {version} {cipher}{' resumed' if resumed else ''}"
+        for (version, cipher, resumed), count in handshakes.agreed.most_common()
+    )
+    failed = ", ".join(f"{count} {kind}" for kind, count in handshakes.failures.items() if count)
+    yield f"TLS handshakes: {agreed or 'none'}; failed: {failed or 'none'}"
+    for name, end in server.listeners.expirations().items():
+        yield f"    the certificate of {name or 'no name'} is valid until {end:%Y-%m-%d}"
+    yield "    files are read and encrypted by pieces: Python has no kTLS"
 
 
 def _connections(state: ServerSnapshot, now: float) -> Iterator[str]:
@@ -80,10 +97,11 @@ def _connection(connection: HttpConnection, age: float, now: float) -> str:
     snapshot = connection.snapshot()
     transport, request = snapshot.transport, snapshot.request
     deadline = transport.deadline
+    tls = f" {transport.tls}" if transport.tls else ""
     busy = f" for {now - request.started:.1f} s" if request is not None else ""
     until = "no deadline" if deadline == NEVER else f"deadline in {deadline - now:.1f} s"
     return (
-        f"{transport.peer[0]} {snapshot.state.name}: "
+        f"{transport.peer[0]}{tls} {snapshot.state.name}: "
         f"{request if request is not None else 'no request'}{busy}, {until}, "
         f"{transport.unsent} bytes unsent, open for {age:.1f} s"
     )

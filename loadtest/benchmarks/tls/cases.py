@@ -43,7 +43,7 @@ class Round(NamedTuple):
     figures: Figures
     arms: Mapping[str, Arm]
     number: int
-    seconds: int  # of one load
+    seconds: int  # one load takes so many
 
 
 Case = Callable[[Round], None]
@@ -201,7 +201,7 @@ def arrivals(trial: Trial) -> None:
         watch(trial)
         outcome = crowd.dismiss()
     if outcome["errors"] or outcome["refused"]:
-        raise MeasurementError(f"of the new clients failed: {outcome['kinds']}")
+        raise MeasurementError(f"new clients failed: {outcome['kinds']}")
 
 
 def watch(trial: Trial) -> None:

@@ -49,6 +49,7 @@ def _page(statistics: Statistics) -> Iterator[str]:
     yield from _traffic(statistics)
     yield from _loop(statistics)
     yield from _pool(statistics)
+    yield from _tls(statistics)
     for one in measure_process():
         yield from _family(one.name, one.kind, one.meaning, [("", one.value)])
 
@@ -125,6 +126,26 @@ def _pool(statistics: Statistics) -> Iterator[str]:
     yield from _family("reactor_pool_queue", "gauge", "Jobs that wait for a pool thread.", jobs)
     lost = ((f'{{log="{log}"}}', count) for log, count in statistics.lost_lines().items())
     yield from _family("reactor_log_lines_lost_total", "counter", "Log lines not written.", lost)
+
+
+def _tls(statistics: Statistics) -> Iterator[str]:
+    handshakes = statistics.handshakes
+    agreed = [
+        (f'{{version="{version}",cipher="{cipher}",resumed="{str(resumed).lower()}"}}', count)
+        for (version, cipher, resumed), count in sorted(handshakes.agreed.items())
+    ]
+    yield from _family("reactor_tls_handshakes_total", "counter", "TLS handshakes.", agreed)
+    failures = [(f'{{kind="{kind}"}}', count) for kind, count in handshakes.failures.items()]
+    yield from _family(
+        "reactor_tls_failures_total", "counter", "TLS handshakes that failed.", failures
+    )
+    ends = [
+        (f'{{certificate="{name}"}}', end.timestamp())
+        for name, end in statistics.expirations().items()
+    ]
+    yield from _family(
+        "reactor_tls_certificate_expiry_seconds", "gauge", "Its end, in Unix time.", ends
+    )
 
 
 def _family(name: str, kind: str, meaning: str, samples: Iterable[Sample]) -> Iterator[str]:

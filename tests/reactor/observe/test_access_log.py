@@ -20,7 +20,8 @@ from reactor.http.wall_clock import WallClock
 from reactor.limits import ServerLimits
 from reactor.loop.reactor import Reactor
 from reactor.messages.request import BaseRequest
-from reactor.observe.access_log import ESCAPED_TEXTS, _Escaped, check_format, line_writer
+from reactor.net.tls_info import ClientCertificate, TlsInfo
+from reactor.observe.access_log import ESCAPED_TEXTS, TLS_NAMES, _Escaped, check_format, line_writer
 from reactor.observe.escaping import escaper
 from reactor.protocol.dates import log_date
 from reactor.protocol.request_parser import RequestParser
@@ -342,6 +343,38 @@ def test_json_has_all_members(world: World) -> None:
         "host": "example.com",
         "request_id": "r1",
     }
+
+
+CLIENT = ClientCertificate('CN=a"b\\\n,O=\xe9', "ab" * 32)
+
+
+@pytest.mark.parametrize(
+    ("tls", "shown", "members"),
+    [
+        (None, "- - - - -", []),
+        (
+            TlsInfo("TLSv1.3", "TLS_AES_128_GCM_SHA256", False, None),
+            "TLSv1.3 TLS_AES_128_GCM_SHA256 no - -",
+            ["TLSv1.3", "TLS_AES_128_GCM_SHA256", False, None, None],
+        ),
+        (
+            TlsInfo("TLSv1.2", "X", True, CLIENT),
+            rf"TLSv1.2 X yes CN=a\x22b\x5c\x0a,O=\xe9 {'ab' * 32}",
+            ["TLSv1.2", "X", True, CLIENT.subject, "ab" * 32],
+        ),
+    ],
+)
+def test_the_facts_of_tls(
+    world: World, tls: TlsInfo | None, shown: str, members: list[object]
+) -> None:
+    request = asked(**BROWSER)
+    request.tls = tls
+    form = " ".join(f"%({{{name}}}x)s" for name in TLS_NAMES)
+    assert world.line(form, request) == f"{shown}\n"
+    line = world.line("json", request)
+    assert line.count("\n") == 1
+    read = json.loads(line)
+    assert [read[f"tls_{name}"] for name in TLS_NAMES if f"tls_{name}" in read] == members
 
 
 def test_json_of_bytes_that_are_no_request(world: World) -> None:

@@ -7,9 +7,10 @@ import pytest
 
 from reactor import Response, in_pool, sleep
 from reactor.messages.request import BaseRequest
+from reactor.net.certificates import Certificates
 from reactor.server.state_dump import CONNECTIONS, state_dump
 from tests.conftest import Running, Serve
-from tests.support.raw_client import TIMEOUT, request
+from tests.support.raw_client import TIMEOUT, Client, SecureAddress, request
 
 pytestmark = pytest.mark.system
 
@@ -24,6 +25,7 @@ def dumped(running: Running) -> list[str]:
     return running.call(lambda: state_dump(running.server)).split("\n")
 
 
+@pytest.mark.plain
 def test_an_idle_server(serve: Serve) -> None:
     running = serve(handler, connections=7)
     lines = dumped(running)
@@ -53,7 +55,9 @@ def test_each_connection_has_a_line(serve: Serve) -> None:
     head.send(b"GET /")
     working.send(request("/never"))
     running.wait_until(lambda: "1 IDLE, 1 HEAD, 1 HANDLER" in state_dump(running.server))
-    lines = dumped(running)
+    lines = [one for one in dumped(running) if "TLS handshakes" not in one]
+    lines = [one.replace(" TLSv1.3 ", " ") for one in lines if not one.startswith("    the cert")]
+    lines = [one for one in lines if "are read and encrypted" not in one]
     assert lines[3].startswith("connections: 3 open of 9 at most (1 IDLE, 1 HEAD, 1 HANDLER), the")
     first, second, third = lines[4:7]
     number = r"[0-9]+\.[0-9]"
@@ -115,3 +119,23 @@ def test_logs_have_a_line_each(serve: Serve, tmp_path: object) -> None:
         running = serve(handler, access_log=file.fileno())
         assert dumped(running)[-1] == "access log: 0 lines lost"
         running.stop()
+
+
+@pytest.mark.plain
+def test_tls_is_in_it(serve: Serve, certificates: Certificates) -> None:
+    running = serve(handler)
+    secure = running.call(lambda: running.server.listen("127.0.0.1", 0, tls=certificates))
+    with Client(SecureAddress(secure)) as client, Client(tuple(secure)) as silent:
+        client.ask()
+        with Client(tuple(secure)) as plain:
+            plain.ask()
+        running.wait_until(lambda: "1 http" in state_dump(running.server))
+        text = "\n".join(dumped(running))
+        silent.close()
+    assert f"port {running.address[1]}, 127.0.0.1, port {secure[1]} (TLS)" in text
+    assert "TLS handshakes: 1 TLSv1.3 TLS_AES_256_GCM_SHA384; failed: 1 http\n" in text
+    (ends,) = certificates.expirations.values()
+    assert f"    the certificate of localhost is valid until {ends:%Y-%m-%d}\n" in text
+    assert "read and encrypted by pieces" in text
+    assert "127.0.0.1 TLSv1.3 IDLE: no request" in text
+    assert "127.0.0.1 hello IDLE: no request" in text

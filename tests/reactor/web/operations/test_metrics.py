@@ -10,10 +10,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from reactor import Response, sleep
 from reactor.messages.request import BaseRequest
+from reactor.net.certificates import Certificates
 from reactor.observe.statistics import DURATIONS
 from reactor.web.operations.monitoring import Monitoring
 from tests.conftest import Running, Serve
-from tests.support.raw_client import Client, request
+from tests.support.raw_client import Client, SecureAddress, request
 
 pytestmark = pytest.mark.system
 
@@ -68,6 +69,9 @@ def test_the_documented_metrics_exist(client: Client) -> None:
         "reactor_connections": "gauge",
         "reactor_connections_accepted": "counter",
         "reactor_received_bytes": "counter",
+        "reactor_tls_handshakes": "counter",
+        "reactor_tls_failures": "counter",
+        "reactor_tls_certificate_expiry_seconds": "gauge",
         "reactor_sent_bytes": "counter",
         "reactor_loop_turns": "counter",
         "reactor_loop_busy_seconds": "counter",
@@ -190,3 +194,26 @@ def test_pipelined_scrapes_are_whole(client: Client) -> None:
         if one.name == "reactor_request_duration_seconds_count"
     )
     assert list(counts) == list(range(30))
+
+
+@pytest.mark.plain
+def test_handshakes_and_certificates(
+    running: Running, client: Client, certificates: Certificates
+) -> None:
+    families = scraped(client)
+    assert families["reactor_tls_handshakes"].samples == []
+    assert families["reactor_tls_certificate_expiry_seconds"].samples == []
+    secure = running.call(lambda: running.server.listen("127.0.0.1", 0, tls=certificates))
+    for _ in range(2):
+        with Client(SecureAddress(secure)) as one:
+            one.ask("/")
+    with Client(tuple(secure)) as one:
+        one.ask("/")
+    families = scraped(client)
+    agreed = {"version": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384", "resumed": "false"}
+    assert value(families, "reactor_tls_handshakes_total", **agreed) == 2
+    assert value(families, "reactor_tls_failures_total", kind="http") == 1
+    assert value(families, "reactor_tls_failures_total", kind="timeout") == 0
+    (ends,) = certificates.expirations.values()
+    name = "reactor_tls_certificate_expiry_seconds"
+    assert value(families, name, certificate="localhost") == ends.timestamp()
