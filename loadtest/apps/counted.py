@@ -22,12 +22,14 @@ import itertools
 import json
 import os
 import socket
+import ssl
 import sys
 import tempfile
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from types import CodeType, FrameType
@@ -41,6 +43,7 @@ from loadtest.apps import raw_loop, routed  # noqa: E402
 from loadtest.benchmarks.workloads import BROWSER_HEAD, TINY_HEAD  # noqa: E402
 from loadtest.clients.closed_loop import MARK  # noqa: E402
 from reactor import Application, Request, Response, Server  # noqa: E402
+from reactor.net.transport import Transport  # noqa: E402
 from reactor.web.limits import Limits  # noqa: E402
 from reactor.web.site.options import SiteOptions  # noqa: E402
 from reactor.web.site.site import Site  # noqa: E402
@@ -51,6 +54,10 @@ TRACED: Final = 100
 TURNS: Final = 1000  # at most for a response in the warm-up, which may need a thread
 FILE_BYTES: Final = 1024
 YOUNG_SECONDS: Final = 2.0  # a file that has just been changed gets another entity tag
+SECURE: Final = "tls"  # the workload whose client speaks TLS
+HANDSHAKE_TIMEOUT: Final = 60.0
+STATUS_LINE: Final = b"HTTP/1.1 200 OK\r\n"
+DATA_RECORD: Final = b"\x17\x03\x03"  # how a record of data begins (RFC 8446, section 5.1)
 AUTHORITY: Final = "127.0.0.1:8000"
 
 # Makes the function that takes a turn, from an accepted socket and a directory for files.
@@ -108,17 +115,33 @@ def turns_of_loop(accepted: socket.socket, directory: Path) -> Callable[[], obje
     return turn
 
 
-def turns_of(handler: Any, *, log: bool) -> Make:
+def turns_of(handler: Any, *, log: bool, transport: Any = Transport) -> Make:
     """A server's; it writes its access log to nowhere, or has none."""
 
     def make(accepted: socket.socket, directory: Path) -> Callable[[], object]:
         target = os.open(os.devnull, os.O_WRONLY) if log else None
-        server = Server(handler, access_log=target)
+        server = Server(handler, access_log=target, transport=transport)
         server.connect(accepted, ("127.0.0.1", 1))
         run_once = server.reactor.run_once
         return lambda: run_once(0)
 
     return make
+
+
+def turns_of_secure_site(accepted: socket.socket, directory: Path) -> Callable[[], object]:
+    """The demo's over TLS."""
+    # Imported here, since another checkout may have no TLS.
+    from loadtest.benchmarks.tls.arms import make_pair
+    from reactor.net.certificates import CertificatePair, Certificates
+    from reactor.net.handshakes import Handshakes
+    from reactor.net.tls import TlsTransport
+    from reactor.server.listeners import tls_settings
+
+    certificates = Certificates([CertificatePair(*map(str, make_pair(directory)))])
+    settings = tls_settings(certificates, HANDSHAKE_TIMEOUT, Handshakes())
+    site = Site(SiteOptions(directory=str(directory)), Limits(), make_app())
+    transport = partial(TlsTransport, settings)
+    return turns_of(site.handler, log=True, transport=transport)(accepted, directory)
 
 
 def turns_of_site(accepted: socket.socket, directory: Path) -> Callable[[], object]:
@@ -137,13 +160,57 @@ WORKLOADS: Final[dict[str, tuple[Make, Iterable[bytes]]]] = {
     "routed": (turns_of(routed.hello, log=True), get("/hello/*")),
     "json": (turns_of(shop, log=True), posts()),
     "file": (turns_of_site, get("/files/small.bin")),
+    SECURE: (turns_of_secure_site, heads(TINY_HEAD)),
 }
 
 
+def shake(turn: Callable[[], object], client: socket.socket) -> tuple[ssl.SSLObject, ssl.MemoryBIO]:
+    """Shake hands with the server: the client's side, and its records to send."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    side = context.wrap_bio(incoming, outgoing)
+    for _ in range(TURNS):
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        if outgoing.pending:
+            client.send(outgoing.read())
+        turn()
+        try:
+            incoming.write(client.recv(65536, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            if side.version() and not outgoing.pending and side.cipher():
+                return side, outgoing
+    raise OSError(f"no handshake in {TURNS} turns")
+
+
+def sealed(
+    turn: Callable[[], object], client: socket.socket, requests: Iterable[bytes]
+) -> list[bytes]:
+    """The records of the requests, which are made beforehand: the client does what a plain one
+    does, and reads no response.
+    """
+    side, outgoing = shake(turn, client)
+    records = []
+    for request in requests:
+        side.write(request)
+        records.append(outgoing.read())
+    return records
+
+
 def serve(
-    turn: Callable[[], object], client: socket.socket, requests: Sequence[bytes], turns: int
+    turn: Callable[[], object],
+    client: socket.socket,
+    requests: Sequence[bytes],
+    turns: int,
+    start: bytes,
 ) -> None:
-    """Ask and serve, a request after the other. Raises OSError if a response needs more turns."""
+    """Ask and serve, a request after the other, where each response has this start.
+
+    Raises OSError if a response needs more turns.
+    """
     send, recv = client.send, client.recv
     for request in requests:
         send(request)
@@ -156,7 +223,7 @@ def serve(
                 time.sleep(0.001)
         else:
             raise OSError(f"no response to {request!r} in {turns} turns")
-        if not response.startswith(b"HTTP/1.1 200 OK\r\n"):
+        if not response.startswith(start):
             raise OSError(f"unexpected response: {response!r}")
 
 
@@ -221,10 +288,13 @@ def run(way: str, name: str, directory: Path) -> None:
     client, accepted = socket.socketpair()
     accepted.setblocking(False)
     turn = make(accepted, directory)
-    serve(turn, client, requests[:WARM_UP], TURNS)
+    start = STATUS_LINE
+    if name == SECURE:
+        requests, start = sealed(turn, client, requests), DATA_RECORD
+    serve(turn, client, requests[:WARM_UP], TURNS, start)
     gc.collect()
     more = requests[WARM_UP:]
-    result = WAYS[way](lambda count: serve(turn, client, more[:count], 1))
+    result = WAYS[way](lambda count: serve(turn, client, more[:count], 1, start))
     print(json.dumps({"workload": name, **result}), flush=True)
 
 

@@ -11,6 +11,7 @@ import pytest
 from loadtest.benchmarks import stored_costs
 from loadtest.benchmarks.instructions import (
     COUNT,
+    UNSTORED,
     WORKLOADS,
     available,
     count_bytecodes,
@@ -79,6 +80,16 @@ def test_bytecodes_are_those_of_the_functions_that_a_request_calls() -> None:
     assert functions["reactor/loop/reactor.py: Reactor.run_once"] > 10
     assert not [name for name in functions if "counted.py" in name and "bare" not in name]
     assert count_bytecodes(["bare"])["bare"] == sum(functions.values())
+
+
+@pytest.mark.slow
+@pytest.mark.system
+def test_a_workload_that_is_not_stored_is_counted() -> None:
+    """Over TLS, a request is a request: it costs what it does without, and the records."""
+    for name in UNSTORED:
+        functions = count_functions([name])[name]
+        assert functions["reactor/net/tls.py: TlsTransport.flush"] > 10
+        assert sum(functions.values()) > load(BYTECODES)["CPython 3.11"].figures["raw"]
 
 
 # --- what the stored figures say -----------------------------------------------------------------
