@@ -26,8 +26,9 @@ takes half of them leaves the other half at the head of the queue. The four case
 
 Three rules. A handshake costs a hundred times as much as a request, so each of its steps is bulk
 work (see loop/reactor.py), and one that has not ended within `tls_handshake_timeout` is cut. Data
-becomes records as late as possible, a few at a time, so that a slow reader costs one record. A
-good end is a close_notify: a peer that gets none knows that something was cut.
+becomes records as late as possible, and more at a time only while the kernel takes all of them, so
+that a slow reader costs few. A good end is a close_notify: a peer that gets none knows that
+something was cut.
 """
 
 import os
@@ -243,10 +244,11 @@ class TlsTransport(Transport):
             return
         queue, reactor = self._queue, self._reactor
         room = most = FAST_TURN_BYTES if self.pace is FAST else TURN_BYTES
+        portion = RECORD_BYTES if self.pace is NEW else SEAL_BYTES
         try:
             while queue and room > 0:
                 if not self._sealed:
-                    self._seal()
+                    self._seal(portion)
                 records = queue[0]
                 assert not isinstance(records, FileRegion)
                 count = self._socket.send(records)
@@ -256,6 +258,8 @@ class TlsTransport(Transport):
                     break  # the kernel has taken what it has room for
                 del queue[0]
                 self._sealed = False
+                if count > RECORD_BYTES:
+                    portion = min(2 * portion, SEAL_BYTES)
         except self.would_block:
             pass
         except (OSError, ssl.SSLError):
@@ -267,11 +271,10 @@ class TlsTransport(Transport):
             if room <= 0 and self.pace is not FAST and self._is_in_file():
                 self._set_pace(FAST)  # all of a turn's bytes at once: it need not block
 
-    def _seal(self) -> None:
-        """Make records of the first data that is queued."""
+    def _seal(self, most: int) -> None:
+        """Make records of the first data that is queued, `most` bytes at most."""
         queue, session = self._queue, self._session
         assert session is not None
-        most = RECORD_BYTES if self.pace is NEW else SEAL_BYTES
         item = queue.first() if len(queue) > 1 else queue[0]
         if isinstance(item, FileRegion):
             data: bytes | memoryview = self._read(item, min(item.length, most))

@@ -12,6 +12,8 @@ from reactor import Limits, Response
 from reactor.messages.request import BaseRequest
 from reactor.net.binding import bind_hosts
 from reactor.net.certificates import Certificates
+from reactor.net.tls import SEAL_BYTES
+from reactor.net.tls_session import RECORD_BYTES, OpenSslSession
 from tests.conftest import Running
 from tests.support.authority import client_context
 from tests.support.handlers import hello
@@ -68,6 +70,26 @@ def test_a_request_and_what_it_knows(secure: Secure) -> None:
     assert first.tls is not None
     assert first.tls.version == "TLSv1.3"
     assert first.tls is seen[2].tls
+
+
+def test_more_records_are_made_while_the_kernel_takes_all(
+    secure: Secure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first record for a peer that may be slow; each send that leaves whole doubles the next."""
+    sizes: list[int] = []
+    seal = OpenSslSession.seal
+
+    def counted(session: OpenSslSession, data: bytes | memoryview) -> bytes:
+        sizes.append(len(data))
+        return seal(session, data)
+
+    monkeypatch.setattr(OpenSslSession, "seal", counted)
+    body = bytes(200 * 1024)
+    running = secure(lambda request: Response(200, body))
+    assert running.connect().ask().body == body
+    assert sizes[0] < 1024  # the head
+    assert sizes[1:3] == [RECORD_BYTES, 2 * RECORD_BYTES]
+    assert max(sizes) <= SEAL_BYTES
 
 
 def test_absolute_targets_are_https_there(secure: Secure) -> None:
