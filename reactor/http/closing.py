@@ -33,6 +33,8 @@ def finish(connection: Connection) -> None:
     """No more responses: send our FIN behind the last byte, then wait for the client's."""
     transport = connection.transport
     transport.flush()
+    if not transport.unsent:
+        transport.say_end()
     if transport.unsent:
         transport.finish()
         connection.enter(DRAIN)

@@ -182,6 +182,9 @@ class Stream(Deadline):
         """Send what is queued."""
         raise NotImplementedError
 
+    def say_end(self) -> None:
+        """Send the last bytes of a protocol below ours, TLS; all others have left."""
+
     def finish(self) -> None:
         """Send what is queued, then our FIN. The input goes on, for an owner that lingers."""
         if self._output is OUTPUT_OPEN:

@@ -46,7 +46,14 @@ from reactor.loop.reactor import Reactor
 from reactor.loop.timers import NEVER
 from reactor.net.handshakes import Handshakes
 from reactor.net.pacing import FAST, FAST_TURN_BYTES, NEW, TURN_BYTES
-from reactor.net.stream import ENDED, FINISHING, INPUT_OPEN, ConnectionProtocol, StreamSnapshot
+from reactor.net.stream import (
+    ENDED,
+    FINISHING,
+    INPUT_OPEN,
+    OUTPUT_OPEN,
+    ConnectionProtocol,
+    StreamSnapshot,
+)
 from reactor.net.tls_info import TlsInfo
 from reactor.net.tls_session import RECORD_BYTES, TlsSession
 from reactor.net.transport import RECEIVE_BYTES, Transport
@@ -152,7 +159,9 @@ class TlsTransport(Transport):
                 self._break()
             return
         if session.output:
-            self._queue_records(session.take())
+            records = session.take()
+            if self._phase is SECURED:  # else nothing follows our close_notify
+                self._queue_records(records)
         if said:
             protocol.data_received(said)
         if session.ended and self.protocol is not None and self.input is not ENDED:
@@ -220,8 +229,11 @@ class TlsTransport(Transport):
         self.protocol.refuse(ProtocolError(400, NOT_PLAIN))
 
     def set_deadline(self, when: float) -> None:
-        """Have `protocol.deadline_passed` called at `when`, and not before the handshake's end."""
-        if self._phase < SECURED:
+        """Have `protocol.deadline_passed` called at `when`.
+
+        A handshake has its own deadline, until our FIN is to follow.
+        """
+        if self._phase < SECURED and self._output is OUTPUT_OPEN:
             self._later = when
         else:
             super().set_deadline(when)
@@ -308,6 +320,11 @@ class TlsTransport(Transport):
         return any(isinstance(item, FileRegion) for item in self._queue[:2])
 
     # --- the end ---------------------------------------------------------------------------------
+
+    def say_end(self) -> None:
+        """Send the close_notify, of which a part may be left."""
+        if self._phase is SECURED and self._output <= FINISHING:
+            self._end_session()
 
     def close(self) -> None:
         """Close the socket in any state, behind a close_notify where all was sent."""

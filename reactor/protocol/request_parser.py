@@ -276,7 +276,7 @@ class RequestParser:
         fields = [name.lower() for name in _LIMITING.findall(head)]
         if b"host" not in fields and not head.partition(b"\r\n")[0].endswith(b"1.0"):
             head += b"\r\nHost:"
-        scratch = RequestParser(self._limits)
+        scratch = type(self)(self._limits)
         scratch.feed(head + b"\r\n\r\n")
         request = scratch.next_request()
         assert request is not None

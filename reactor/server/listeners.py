@@ -67,8 +67,6 @@ class Listeners:
         hsts: int | None = None,
     ) -> None:
         """Accept clients from a socket; see `Server.listen_on`."""
-        listening.setblocking(False)
-        self._admission.keep_room()
         way = Way(self._admission.make_transport, context)
         if tls is not None:
             if not isinstance(tls, SSLContext) and tls not in self._sources:
@@ -76,7 +74,13 @@ class Listeners:
             if hsts is not None:
                 context = context.with_field(f"Strict-Transport-Security: max-age={hsts}")
             way = _secure_way(tls, context, self._handshakes)
-        entrance, is_secure = Entrance(self._admission, way), tls is not None
+        self.add_way(listening, way, is_secure=tls is not None)
+
+    def add_way(self, listening: socket.socket, way: Way, *, is_secure: bool) -> None:
+        """Accept clients from a socket; they come in by this way."""
+        listening.setblocking(False)
+        self._admission.keep_room()
+        entrance = Entrance(self._admission, way)
         self._open.append(Listener(self._reactor, listening, entrance, is_secure=is_secure))
 
     def hold(self) -> None:

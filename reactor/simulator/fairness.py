@@ -41,7 +41,7 @@ MOST: Final[dict[Phase, Work]] = {
     FLUSH: Work(0, 0, SEND_CALLS, SEND_BYTES, 0, 0, 0),
     TIMERS: Work(0, 0, SEND_CALLS, SENDS * SEND_BYTES, 0, 1, 1),
     SOON: Work(0, 0, SEND_CALLS, SENDS * SEND_BYTES, 0, 1, 1),
-    BULK: Work(0, 0, SEND_CALLS, SENDS * SEND_BYTES, 0, 1, REQUESTS),
+    BULK: Work(0, 0, SEND_CALLS, SENDS * SEND_BYTES, 0, 1, REQUESTS, handshakes=1),
 }
 
 

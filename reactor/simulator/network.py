@@ -45,6 +45,7 @@ class Work:
     accepts: int = 0
     closes: int = 0  # sockets
     requests: int = 0  # see fairness.py
+    handshakes: int = 0  # steps of them
 
     def since(self, earlier: "Work") -> "Work":
         """The work that was done after `earlier`."""

@@ -12,6 +12,7 @@ import errno
 import socket
 import sys
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, ClassVar, Final
 
@@ -275,6 +276,10 @@ def connected_pair(
     return first, second
 
 
+def _plain(client: SimSocket) -> SimSocket:
+    return client
+
+
 class SimListener:
     """A listening socket: connections wait in it until they are accepted."""
 
@@ -288,6 +293,7 @@ class SimListener:
         self.exhausted_until = 0.0  # no descriptors before
         self.false_alarms = FALSE_ALARMS  # the probability of each accepted socket
         self.descriptor: int | None = network.allocate(self)
+        self.wrap: Callable[[SimSocket], SimSocket] = _plain  # for the ends of clients
         self._abortion = abortion  # how probably a client has gone again when it is accepted
         self._network = network
         self._waiting: deque[tuple[SimSocket, tuple[Any, ...]]] = deque()
@@ -304,7 +310,7 @@ class SimListener:
         client, server = connected_pair(self._network, (name, f"{name}'s server"), buffers)
         self._waiting.append((server, peer))
         self._network.changed = True
-        return client
+        return self.wrap(client)
 
     def accept(self) -> tuple[SimSocket, tuple[Any, ...]]:
         """The server's end of a waiting connection, and the address of its peer; as accept(2)."""

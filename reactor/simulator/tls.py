@@ -5,17 +5,23 @@ handshake has a hello, a flight, a finish and a ticket. All that a session of Op
 here: the network cuts records anywhere, a key update makes a reader write, and what is said is
 heard when its whole record has come.
 
-`SecureListener` stands between a SimClient and the listener: the client writes and reads data.
+A SecureSimSocket is between a SimClient and its socket: the client writes and reads data.
 """
 
 import ssl
 from collections.abc import Iterator
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, cast
 
+from reactor.files.region import FileRegion
+from reactor.net.tls import TlsSettings, TlsTransport
 from reactor.net.tls_info import TlsInfo
 from reactor.net.tls_session import RECORD_BYTES
+from reactor.server.admission import Way
+from reactor.server.server import Server
+from reactor.simulator.disk import SimFile
 from reactor.simulator.network import Action, SimNetwork
-from reactor.simulator.sockets import SimListener, SimSocket
+from reactor.simulator.sockets import LATENCY, SimSocket
 
 HELLO: Final = 0x16  # a real hello begins so, too
 FLIGHT: Final = 1
@@ -27,7 +33,9 @@ KEY_UPDATED: Final = 6
 CLOSE_NOTIFY: Final = 7
 ALERT: Final = 8
 FLIGHT_BYTES: Final = 3000
+HELLO_BYTES: Final = 300
 KEY_UPDATES: Final = 0.02  # the share of a client's records that ask for a new key
+TRUNCATIONS: Final = 0.1  # the share of clients whose FIN has no close_notify before it
 INFO: Final = TlsInfo("TLSv1.3", "simulated", False, None)
 
 _HEAD_BYTES: Final = 4
@@ -66,8 +74,9 @@ class Records:
 class SimTlsSession:
     """A server's end, in place of OpenSslSession."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: SimNetwork) -> None:
         self.ended = False
+        self._network = network
         self._records = Records()
         self._output = b""
         self._early = b""  # data that has come with the end of the handshake
@@ -80,6 +89,7 @@ class SimTlsSession:
 
     def shake(self, data: bytes) -> bool:
         """Go on with the handshake, by bytes of the peer. Returns whether it has ended."""
+        self._network.work.handshakes += 1
         self._records.feed(data)
         self._early += self._read()
         return self._shook
@@ -138,23 +148,43 @@ class SimTlsSession:
             raise ssl.SSLError("an unexpected record of the handshake")
 
 
+class SimTlsTransport(TlsTransport):
+    """The number of a simulated descriptor must never reach the kernel: it may be a real one."""
+
+    __slots__ = ()
+
+    def unacknowledged(self) -> int:
+        return cast(SimSocket, self._socket).unacknowledged()
+
+    def _read(self, region: FileRegion, count: int) -> bytes:
+        file = region.file
+        stretch = file.stretch if isinstance(file, SimFile) else file.load
+        data = stretch(region.offset, count)
+        if not data:
+            raise OSError("the file has become shorter")
+        return data
+
+
 class SecureSimSocket:
-    """A client's end, with the methods of a SimSocket; data goes in and comes out."""
+    """A client's end, with the methods of a SimSocket; data goes in and comes out.
+
+    Records leave in pieces of any size, one after the other.
+    """
 
     def __init__(self, network: SimNetwork, below: SimSocket) -> None:
         self.below = below
         self._network = network
         self._records = Records()
         self._said = bytearray()  # by the server, and not read yet
-        self._unsent = record(HELLO, bytes(300))
-        self._shook = self._ended = False
+        self._unsent = record(HELLO, bytes(HELLO_BYTES))
+        self._shook = False
+        self._heard_end = False
         self._push()
 
     def send(self, data: bytes) -> int:
         """Some of it, as one record; as send(2) otherwise."""
-        if not self._shook:
-            self._pull(RECORD_BYTES)
-        self._push()
+        if not self._shook and not self._pull(RECORD_BYTES):
+            self._sent(record(ALERT))  # the server has left in the handshake: learn it by a reset
         if self._unsent or not self._shook:
             raise BlockingIOError
         count = self._network.some(min(len(data), RECORD_BYTES))
@@ -165,24 +195,32 @@ class SecureSimSocket:
         return count
 
     def recv(self, most: int) -> bytes:
-        """Some of what the server has said; b"" behind its close_notify."""
-        self._push()
-        while not self._said and not self._ended:
+        """Some of what the server has said; b"" behind its close_notify.
+
+        A FIN without a close_notify raises ConnectionResetError: something is cut.
+        """
+        while not self._said and not self._heard_end:
             if not self._pull(most):
-                break  # a FIN without a close_notify: the socket is lost or was cut
+                raise ConnectionResetError("simulated: a FIN without a close_notify")
         said = bytes(self._said[:most])
         del self._said[:most]
         return said
 
     def shutdown(self, how: int) -> None:
-        """Send a close_notify where there is room for it, and a FIN."""
-        if self._shook:
+        """Send a close_notify and a FIN, when all before has left; or a FIN alone, by chance."""
+        if self._shook and not self._network.chance(TRUNCATIONS):
             self._unsent += record(CLOSE_NOTIFY)
-        self._push()
+        while self._unsent and not self.below.closed:
+            before = len(self._unsent)
+            self._unsent = self._unsent[self._sent(self._unsent) :]
+            if len(self._unsent) == before:
+                break
         self.below.shutdown(how)
 
     def close(self) -> None:
-        """As a SimSocket's."""
+        """As a SimSocket's, behind a close_notify where there is room for it."""
+        if self._shook and not self._unsent and not self.below.closed:
+            self._sent(record(CLOSE_NOTIFY))
         self.below.close()
 
     def reset(self) -> None:
@@ -198,12 +236,19 @@ class SecureSimSocket:
         return self.below.watchers
 
     def _push(self) -> None:
-        """Send what waits, as far as there is room."""
+        """Send a part of what waits, and the next one a moment later."""
+        if self._unsent and not self.below.closed and not self.below.lost:
+            piece = self._unsent[: self._network.some(len(self._unsent))]
+            self._unsent = self._unsent[self._sent(piece) :]
+            if self._unsent:
+                self._network.after(LATENCY, self._push)
+
+    def _sent(self, data: bytes) -> int:
+        """As many bytes as there is room for."""
         try:
-            while self._unsent:
-                self._unsent = self._unsent[self.below.send(self._unsent) :]
-        except BlockingIOError:
-            pass
+            return self.below.send(data)
+        except OSError:
+            return 0
 
     def _pull(self, most: int) -> bool:
         """Take some bytes of the server; False at the end of them. Raises BlockingIOError."""
@@ -211,31 +256,25 @@ class SecureSimSocket:
         self._records.feed(data)
         for kind, said in self._records.whole():
             if kind == FLIGHT:
-                self._unsent += record(FINISHED)
                 self._shook = True
+                self._say(record(FINISHED))
             elif kind == DATA:
                 self._said += said
             elif kind == CLOSE_NOTIFY:
-                self._ended = True
+                self._heard_end = True
             elif kind == ALERT:
                 raise ConnectionResetError("simulated: an alert")
-        self._push()
         return bool(data)
 
+    def _say(self, records: bytes) -> None:
+        idle = not self._unsent
+        self._unsent += records
+        if idle:
+            self._push()
 
-class SecureListener:
-    """A listener whose clients speak the double of TLS."""
 
-    def __init__(self, network: SimNetwork, below: SimListener) -> None:
-        self._network = network
-        self._below = below
-
-    def connect(
-        self, name: str, buffers: tuple[int, int, int, int], peer: tuple[Any, ...]
-    ) -> SecureSimSocket | None:
-        """A client's end of a new connection; None: refused."""
-        below = self._below.connect(name, buffers, peer)
-        return None if below is None else SecureSimSocket(self._network, below)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._below, name)
+def secure_way(server: Server, network: SimNetwork) -> Way:
+    """The way in for clients that speak the double."""
+    make_session = partial(SimTlsSession, network)
+    settings = TlsSettings(make_session, server.limits.tls_handshake_timeout, server.handshakes)
+    return Way(partial(SimTlsTransport, settings), server._context, refuses_in_words=False)

@@ -28,6 +28,7 @@ from reactor.simulator.invariants import Invariants
 from reactor.simulator.network import SimNetwork, Violation
 from reactor.simulator.selector import SimSelector
 from reactor.simulator.sockets import SimListener, SimSocket, connected_pair
+from reactor.simulator.tls import SecureSimSocket, secure_way
 
 EPOCH: Final = 1_700_000_000.25  # the time of day when the simulation begins
 CONNECTIONS: Final = 1000  # a limit, where the scenario sets none
@@ -102,8 +103,13 @@ class SimWorld:
         limits: ServerLimits | None = None,
         faults: Faults | None = None,
         epoch: float = EPOCH,
+        *,
+        secure: bool = False,
     ) -> None:
-        """`epoch`: the time of day when it begins, in seconds since 1970."""
+        """`epoch`: the time of day when it begins, in seconds since 1970.
+
+        `secure`: all clients speak the double of TLS.
+        """
         limits = limits or ServerLimits(connections=CONNECTIONS)
         faults = faults or Faults()
         self.network = network
@@ -127,7 +133,12 @@ class SimWorld:
             spare=SpareDescriptors(0),  # the simulated ones are never used up
         )
         self.listener = SimListener(network, faults.abortion)
-        self.server.listen_on(cast(Any, self.listener))
+        if secure:
+            way = secure_way(self.server, network)
+            self.listener.wrap = lambda client: cast(SimSocket, SecureSimSocket(network, client))
+            self.server.listeners.add_way(cast(Any, self.listener), way, is_secure=True)
+        else:
+            self.server.listen_on(cast(Any, self.listener))
         self.invariants = Invariants(self.server, network, self.selector)
         self.reactor.after_turn = self.invariants.check_turn
 

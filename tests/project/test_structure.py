@@ -49,7 +49,7 @@ OSERRORS = {
         "print_error",  # nobody reads it
     },
     "reactor.files.file": {"File.look"},  # "not in memory", which is a result
-    "reactor.simulator.tls": {"SecureSimSocket._push"},  # there is no room: it goes on later
+    "reactor.simulator.tls": {"SecureSimSocket._sent"},  # there is no room: it goes on later
     "reactor.web.site.suggestions": {"application_names"},  # no suggestion, which is a result
     "reactor.process.file_watcher": {"mark"},  # "there is no such file", which is a result
     "reactor.process.child": {"ReloadChild._report"},  # the parent has ended

@@ -60,6 +60,7 @@ class Scenario:
     """The world of a seed, and who lives in it."""
 
     def __init__(self, seed: int) -> None:
+        secure = seed % 4 == 3  # over TLS
         logging.getLogger("reactor").setLevel(logging.CRITICAL)  # handlers fail here on purpose
         self.network = network = SimNetwork(seed)
         self.chance = chance = network.random
@@ -70,9 +71,9 @@ class Scenario:
         self.shut_down_at = float("inf")
         self.files = [self._file(size) for size in SIZES]
         self.site = Site(network, self.files)
-        self.world = SimWorld(network, self.site, self._limits(), self._faults())
+        self.world = SimWorld(network, self.site, self._limits(), self._faults(), secure=secure)
         self.watch = self.world.watch() if chance.random() < 0.5 else None
-        exchanges = Exchanges(chance, len(self.files))
+        exchanges = Exchanges(chance, len(self.files), "https" if secure else "http")
         for number in range(int(16 ** chance.random())):
             self._enter(f"client-{number}", exchanges)
         if chance.random() < CROWDS:

@@ -247,7 +247,8 @@ class Site:
 class Exchanges:
     """Makes up requests."""
 
-    def __init__(self, chance: random.Random, files: int) -> None:
+    def __init__(self, chance: random.Random, files: int, scheme: str = "http") -> None:
+        self._scheme = scheme
         self._chance = chance
         self._files = files
         self._kinds = [
@@ -296,7 +297,7 @@ class Exchanges:
         method = "HEAD" if self._chance.random() < 0.1 else "GET"
         fields = "X-Filler: " + "f" * self._size(400) + "\r\n"
         if self._chance.random() < 0.05:
-            target = "http://somewhere" + target
+            target = f"{self._scheme}://somewhere{target}"
         data = f"{method} {target} HTTP/1.1\r\nHost: sim\r\n{fields}\r\n".encode()
         return Exchange(data, method, status, b"" if method == "HEAD" else body, **more)
 

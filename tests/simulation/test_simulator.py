@@ -23,6 +23,7 @@ from reactor.net.listener import Listener
 from reactor.net.min_rate import MinimumRate
 from reactor.net.send_queue import SendQueue
 from reactor.net.stream import ENDED, INPUT_OPEN, Stream
+from reactor.net.tls import TlsTransport
 from reactor.net.transport import Transport
 from reactor.protocol.chunked import LAST_CHUNK
 from reactor.simulator import SimNetwork, Violation, fairness, swimlanes
@@ -45,6 +46,20 @@ def test_seeds(first: int) -> None:
     for seed in range(first, first + BATCH):
         failure = failure_of(seed)
         assert failure is None, failure
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        27,  # an absolute target in a head that came in pieces
+        5895,  # a new key was asked for behind our close_notify
+        20731,  # a part of the close_notify had left when the socket was closed
+        24723,  # a close_notify for a peer that was lost
+        38295,  # the server ended in the middle of a handshake
+    ],
+)
+def test_seeds_of_tls_that_failed_once(seed: int) -> None:
+    assert failure_of(seed) is None
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -270,17 +285,40 @@ class Mutants:
         self._set(listener, "ACCEPTS_PER_TURN", 10_000)
         return "accepts [0-9]+ in place of 16"
 
+    # Bugs of TLS; each fourth seed has it.
+
+    def data_behind_the_handshake_is_forgotten(self) -> str:
+        self._edit(TlsTransport, "_shake", 'self._receive_records(b"")', "pass")
+        return "got . answers|deadlock|not come true"
+
+    def records_are_made_again(self) -> str:
+        self._edit(TlsTransport, "flush", "if not self._sealed:", "if self.tls is not None:")
+        return "got . answers"
+
+    def a_handshake_is_made_at_once(self) -> str:
+        self._edit(
+            *(TlsTransport, "_receive_before"),
+            *("self._reactor.call_bulk(self._shake)", "self._shake()"),
+        )
+        return "EVENTS: handshakes 1 in place of 0"
+
+    def a_handshake_may_last(self) -> str:
+        self._set(TlsTransport, "open", Transport.open)
+        return "it has no deadline"
+
     def _edit(self, owner: type, name: str, old: str, new: str) -> None:
         """Replace a part of a function's text."""
         function = getattr(owner, name)
         source = textwrap.dedent(inspect.getsource(function))
         assert source.count(old) == 1, source
         space: dict[str, object] = {}
-        exec(source.replace(old, new), function.__globals__, space)
+        source = source.replace(old, new).replace("super()", f"super({owner.__name__}, self)")
+        exec(source, function.__globals__, space)
         self._set(owner, name, space[name])
 
 
 MUTANTS = [name for name in vars(Mutants) if not name.startswith("_")]
+SECURE_MUTANTS = MUTANTS[MUTANTS.index("data_behind_the_handshake_is_forgotten") :]
 
 
 @pytest.mark.slow
@@ -289,7 +327,7 @@ def test_a_mutant_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     expected: str = getattr(Mutants(monkeypatch), name)()
     with pytest.raises(Violation, match=expected):
         for seed in range(SEEDS_FOR_A_MUTANT):
-            play(seed)
+            play(4 * seed + 3 if name in SECURE_MUTANTS else seed)
 
 
 # --- the simulated kernel ------------------------------------------------------------------------
