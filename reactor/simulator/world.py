@@ -132,15 +132,21 @@ class SimWorld:
             transport=SimTransport,
             spare=SpareDescriptors(0),  # the simulated ones are never used up
         )
-        self.listener = SimListener(network, faults.abortion)
-        if secure:
-            way = secure_way(self.server, network)
-            self.listener.wrap = lambda client: cast(SimSocket, SecureSimSocket(network, client))
-            self.server.listeners.add_way(cast(Any, self.listener), way, is_secure=True)
-        else:
-            self.server.listen_on(cast(Any, self.listener))
+        self._abortion = faults.abortion
+        self.listener = self.listen(secure=secure)
         self.invariants = Invariants(self.server, network, self.selector)
         self.reactor.after_turn = self.invariants.check_turn
+
+    def listen(self, *, secure: bool) -> SimListener:
+        """A listener of the server; `secure`: its clients speak the double of TLS."""
+        listener = SimListener(self.network, self._abortion)
+        if secure:
+            way = secure_way(self.server, self.network)
+            listener.wrap = lambda one: cast(SimSocket, SecureSimSocket(self.network, one))
+            self.server.listeners.add_way(cast(Any, listener), way, is_secure=True)
+        else:
+            self.server.listen_on(cast(Any, listener))
+        return listener
 
     def watch(self) -> FairnessWatch:
         """Check from now on that no call holds up the others: the loop runs its traced steps."""

@@ -74,6 +74,7 @@ class World:
         finally:
             sys.set_asyncgen_hooks(*hooks)
         self._world.selector.spin_turns = SPIN_TURNS
+        self._listeners = {False: self._world.listener}  # by whether clients speak TLS there
         self._connected = 0  # connections, so far
         self._open: list[SimClient] = []
         self._idle: list[tuple[Origin, SimClient]] = []
@@ -177,9 +178,11 @@ class World:
         host, port, *rest = self._address
         peer = (host, port + self._connected, *rest)
         self._connected += 1
-        client = SimClient(
-            self._network, self._world.listener, f"client-{self._connected}", peer=peer
-        )
+        secure = origin[0] == "https"
+        listener = self._listeners.get(secure)
+        if listener is None:
+            listener = self._listeners[secure] = self._world.listen(secure=secure)
+        client = SimClient(self._network, listener, f"client-{self._connected}", peer=peer)
         if not client.connect():
             raise ConnectionRefusedError("the server does not listen any more")
         self._open.append(client)

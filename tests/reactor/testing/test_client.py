@@ -28,6 +28,7 @@ from reactor.testing import (
 )
 from reactor.testing.exchange import CONTINUE_SECONDS
 from reactor.web.app.application import Application
+from reactor.web.middlewares import Sessions
 from reactor.web.semantics.media_types import media_types
 from reactor.web.static.file_server import FileServer, Mount
 from reactor.web.uploads.receiver import Receiver
@@ -1559,3 +1560,35 @@ def test_an_upload_that_breaks_off_leaves_nothing(site: Client, tmp_path: Path) 
         site.put("/new", content=pieces())
     site.advance(1)
     assert os.listdir(tmp_path) == []
+
+
+# --- https ---------------------------------------------------------------------------------------
+
+
+def test_a_url_of_https_is_asked_over_tls() -> None:
+    app = Application(Sessions("s" * 32))
+
+    @app.get("/")
+    def index(request: Any) -> Any:
+        request.state["session"]["seen"] = True
+        version = request.tls.version if request.tls else None
+        return {"scheme": request.scheme, "url": request.url, "version": version}
+
+    @app.post("/echo")
+    async def echo(request: Any) -> Any:
+        return await request.body.read()
+
+    with Client(app, base_url="https://example.com") as client:
+        for _ in range(2):
+            response = client.get("/")
+            expected = {"scheme": "https", "url": "https://example.com/", "version": "TLSv1.3"}
+            assert response.json() == expected
+            assert "; Secure" in response.headers["set-cookie"]
+        assert len(client.server.open_connections) == 1
+        data = bytes(range(256)) * 1000
+        assert client.post("/echo", content=data).content == data
+        response = client.get("http://example.com/")
+        expected = {"scheme": "http", "url": "http://example.com/", "version": None}
+        assert response.json() == expected
+        assert "; Secure" not in response.headers["set-cookie"]
+        assert len(client.server.open_connections) == 2
