@@ -44,7 +44,7 @@ def test_an_authority_is_its_own_issuer() -> None:
     assert read.ends > datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("cut", [0, 1, 2, 3, 4, 10, 50, 100, len(GOOD) // 2, len(GOOD) - 1])
+@pytest.mark.parametrize("cut", [0, 1, 2, 3, 4, 10, 50, 100, -200, -1])
 def test_a_certificate_that_is_cut_is_none(cut: int) -> None:
     with pytest.raises(ValueError, match="this is no certificate"):
         read_certificate(GOOD[:cut])
